@@ -7,12 +7,12 @@ import {
   POLICIES,
   RETRY_BUFFERS,
   TELEMETRY,
-  UNTOLD,
+  NO_TELEMETRY,
 } from './contenders.mjs';
 import { SERVERS } from './servers/measure.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
-/** Those in the one table, in its order. */
+/** The benchmarks of the overall table, in its order. */
 const IN_THE_TABLE = /** @type {const} */ ([
   'unary',
   'stream',
@@ -25,37 +25,37 @@ const IN_THE_TABLE = /** @type {const} */ ([
   'package',
 ]);
 
-/** Shown with each mistake in the arguments. */
+/** Printed with each usage error. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
-All contenders, in one table, in some 45 minutes; or one of
+Runs all contenders and prints one table (about 45 minutes), or runs one of
   ${IN_THE_TABLE.join(', ')}
-or of what concerns ours alone: telemetry, memory, many-streams; server: ours next to Nest's
-  --rounds N          that count, after one that warms up (60; unary: 120; open-streams: 15;
-                      slow-readers: 3; first-call: 11, in all: 7)
-  --seconds S         unary, stream, upload, bidi, telemetry, server: for each contender at each workload in each round (0.2)
-  --in-flight A,B     unary, telemetry, server: calls open at any time (1,32,512; telemetry, server: 32)
-  --size A,B          stream, upload, bidi, memory: bytes of a message (100,1024,65536; memory: 1024,65536)
-  --streams N         open-streams, many-streams: open at once (2000; many-streams: 10000)
-  --messages N        slow-readers: of 16 KiB, of a stream (4096); memory: those of less than 64 KiB, of a stream (1000000)
-  --restarts N        recovery (50)
-  --only A,B          these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
-  --channel           with ${CHANNEL.name}: grpc-js's channel with nothing around it
-  --policies          with those that have some (in the table: unary):
+or a benchmark of this library: telemetry, memory, many-streams; server: its server compared with Nest's
+  --rounds N          measured rounds, after one warm-up round (60; unary: 120; open-streams: 15;
+                      slow-readers: 3; first-call: 11, in the overall table: 7)
+  --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2)
+  --in-flight A,B     unary, telemetry, server: concurrent calls (1,32,512; telemetry, server: 32)
+  --size A,B          stream, upload, bidi, memory: message size in bytes (100,1024,65536; memory: 1024,65536)
+  --streams N         open-streams, many-streams: concurrent streams (2000; many-streams: 10000)
+  --messages N        slow-readers: 16 KiB messages per stream (4096); memory: messages below 64 KiB per stream (1000000)
+  --restarts N        recovery: number of restarts (50)
+  --only A,B          only these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
+  --channel           add ${CHANNEL.name}: grpc-js's channel without a client
+  --policies          add contenders with call policies (default for unary in the overall table):
 ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(about)}`).join('\n')}
-  --retry-buffers     with ours and other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
-  --profile NAME      one contender alone, for --seconds (10) at --in-flight (32) or --size (100), e.g.
+  --retry-buffers     add this library with other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
+  --profile NAME      run one contender alone, for --seconds (10) at --in-flight (32) or --size (100), such as
                       node --cpu-prof bench/main.mjs unary --profile resilient-grpc
                       telemetry: one of ${TELEMETRY.map(({ name }) => name).join(', ')}
-                      server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process gets the flags
-  --json              one JSON object on one line and nothing else: npm run --silent bench -- --json
-What does not apply to a benchmark is refused.`;
+                      server: one of ${SERVERS.map(({ name }) => name).join(', ')}, whose process receives the Node flags
+  --json              print only one JSON object on one line: npm run --silent bench -- --json
+Options that do not apply to a benchmark are rejected.`;
 
 const OF_CONTENDERS = /** @type {const} */ (['only', 'channel', 'policies', 'retry-buffers', 'json']);
 const OF_UNARY = /** @type {const} */ (['rounds', 'seconds', 'in-flight', 'profile', 'json']);
 const OF_MESSAGES = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile', ...OF_CONTENDERS]);
 
 /**
- * What applies to each benchmark. To all together: what applies to any in the table, but for a profile.
+ * The options of each benchmark. The overall table takes the options of all its benchmarks, except `--profile`.
  *
  * @type {Readonly<Record<string, readonly (keyof Values)[]>>}
  */
@@ -74,20 +74,20 @@ const OPTIONS = {
   memory: ['size', 'messages', 'json'],
   'many-streams': ['streams', 'json'],
 };
-/** With `--profile`: there are no rounds, and nobody else takes part. */
+/** The options that apply with `--profile`, which runs one contender without rounds. */
 const OF_PROFILE = /** @type {readonly (keyof Values)[]} */ (['seconds', 'in-flight', 'size', 'profile']);
 
-/** The arguments make no sense; the message says what was expected. */
+/** An invalid argument. */
 export class UsageError extends Error {}
 
 /**
  * @typedef {import('./compare.mjs').Comparison | import('./processes/open-streams.mjs').OpenStreamsPlan |
  *   import('./processes/slow-readers.mjs').SlowReadersPlan | import('./recovery/measure.mjs').RecoveryPlan |
  *   import('./processes/first-call.mjs').FirstCallPlan | import('./packages/measure.mjs').PackagePlan |
- *   import('./servers/measure.mjs').ServerPlan} SectionPlan One that gives a section of the report.
+ *   import('./servers/measure.mjs').ServerPlan} SectionPlan A plan that produces a section of the report.
  *
  * @typedef {import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} OursPlan
- * @typedef {{ bench: 'all', command: string, plans: readonly SectionPlan[], json: boolean }} OverallPlan `command`: as it was typed.
+ * @typedef {{ bench: 'all', command: string, plans: readonly SectionPlan[], json: boolean }} OverallPlan `command` is the command line.
  * @typedef {SectionPlan | OursPlan | OverallPlan} Plan
  * @typedef {ReturnType<typeof parse>['values']} Values
  */
@@ -106,7 +106,7 @@ export function parsePlan(argv) {
   const [bench, ...rest] = positionals;
   const json = values.json ?? false;
   if (rest.length === 0) {
-    refuseOthers(bench, values);
+    rejectOthers(bench, values);
     const inTheTable = IN_THE_TABLE.find((name) => name === bench);
     if (inTheTable !== undefined) return sectionPlan(inTheTable, values);
     switch (bench) {
@@ -133,20 +133,21 @@ export function parsePlan(argv) {
 /**
  * @param {string | undefined} bench
  * @param {Values} values
- * @throws {UsageError} For an option that would be ignored.
+ * @throws {UsageError} if an option does not apply to the benchmark
  */
-function refuseOthers(bench, values) {
+function rejectOthers(bench, values) {
   if (bench !== undefined && !Object.hasOwn(OPTIONS, bench)) return;
   const applies =
     bench === undefined
       ? new Set(IN_THE_TABLE.flatMap((name) => OPTIONS[name] ?? []).filter((option) => option !== 'profile'))
       : new Set(OPTIONS[bench]?.filter((option) => values.profile === undefined || OF_PROFILE.includes(option)));
-  const of = bench === undefined ? 'all together' : values.profile === undefined ? bench : `a profile of ${bench}`;
-  // True: these are the options that `parse` knows.
+  const of =
+    bench === undefined ? 'the overall benchmark' : values.profile === undefined ? bench : `a profile of ${bench}`;
+  // Safe cast: these are the options of `parse`.
   for (const option of /** @type {(keyof Values)[]} */ (Object.keys(values))) {
     if (values[option] === undefined || applies.has(option)) continue;
     const list = [...applies].map((each) => `--${each}`).join(', ');
-    throw new UsageError(`--${option} does not apply to ${of}; what does: ${list}`);
+    throw new UsageError(`--${option} does not apply to ${of}; supported options: ${list}`);
   }
 }
 
@@ -217,7 +218,7 @@ function comparison(bench, values) {
       : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536'));
   const workloads = asked.map(WORKLOADS[bench]);
   const entries = profile ? [find(values.profile ?? '')] : choose(values);
-  // A call's CPU in one round is a sixth more or less than in the next: the median of 60 ratios still strays by 0.03.
+  // The CPU per call varies by a sixth between rounds; the median of 60 ratios would still vary by 0.03.
   const rounds = bench === 'unary' && { rounds: '120' };
   return { bench, entries, baseline: BASELINE, workloads, ...size({ ...rounds, ...values }) };
 }
@@ -231,7 +232,7 @@ function telemetry(values) {
   return {
     bench: 'telemetry',
     entries: allOrProfiled(TELEMETRY, values),
-    baseline: UNTOLD,
+    baseline: NO_TELEMETRY,
     workloads,
     ...size(values),
   };
@@ -263,7 +264,7 @@ function size(values) {
   const profile = values.profile !== undefined;
   const rounds = integer('--rounds', values.rounds ?? '60');
   const seconds = Number(values.seconds ?? (profile ? 10 : 0.2));
-  if (!(seconds > 0)) throw new UsageError(`--seconds: expected a length above 0, got ${String(values.seconds)}`);
+  if (!(seconds > 0)) throw new UsageError(`--seconds: expected a number above 0, got ${String(values.seconds)}`);
   return { rounds, seconds, json: values.json ?? false, profile };
 }
 

@@ -1,6 +1,6 @@
-// What does a call cost, and a message? CPU, latency and throughput of contenders in turns, each in a process of its own: in one,
-// each would pay for the shapes of calls, and the garbage, that the others leave. There are several such processes, one set after
-// another, as no two of them compile and collect alike.
+// Measures the CPU, latency, and throughput of calls and messages. Contenders take turns, each in a separate process: in one process, each
+// would be affected by the hidden classes and the garbage of the others. Several sets of processes run one after another, because
+// compilation and garbage collection differ from process to process.
 import { withContenders } from './processes/contender.mjs';
 import { lengthOfRun, profile, summarize, takeRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';
@@ -13,7 +13,7 @@ import { rehearse } from './workloads.mjs';
 /** @typedef {import('./rounds.mjs').Result} Result */
 
 /**
- * Contenders in turns.
+ * A comparison of contenders that take turns.
  *
  * @typedef {object} Comparison
  * @property {keyof typeof QUESTIONS} bench
@@ -23,26 +23,25 @@ import { rehearse } from './workloads.mjs';
  * @property {number} rounds
  * @property {number} seconds
  * @property {boolean} json
- * @property {boolean} profile The only entry alone, instead of rounds.
+ * @property {boolean} profile Runs the only entry alone, without rounds.
  */
 
-/** Of processes, each of which has its share of the rounds. */
+/** Number of process sets. The rounds are distributed over them. */
 const SETS = 3;
 
 /**
- * V8 soon allows a process that holds as little as these do so little more that large messages keep it marking without end,
- * from a moment on that is another in each process, and they cost five times as much: whoever was last to get there had won.
- * For streams alone: calls have Node's own settings, as in a service. With room the old space is not collected at all, and what Node
- * keeps of each request waits there for it: that would be measured.
+ * Initial old space for streams. These processes hold so little memory that V8 lowers the heap limit until large messages cause continuous
+ * marking, which makes them five times as expensive, from a time that differs by process. Unary calls run with Node's defaults, as in a
+ * service: with this flag, the old space would not be collected at all, and the objects that Node keeps per request would be measured.
  */
-const ROOM = '--initial-old-space-size=512';
+const OLD_SPACE_FLAG = '--initial-old-space-size=512';
 
 const QUESTIONS = {
   unary: 'What does a call cost, and how long does it take?',
-  stream: 'What does a message of a server stream cost, and how many come through?',
-  upload: 'What does a message of a client stream cost, and how many go through?',
-  bidi: 'What does a message cost that goes there and back on one stream, and how many do?',
-  telemetry: 'What does it cost a call that somebody looks on?',
+  stream: 'What does a message of a server stream cost, and how many are received per second?',
+  upload: 'What does a message of a client stream cost, and how many are sent per second?',
+  bidi: 'What does an echoed message on a bidirectional stream cost, and how many are echoed per second?',
+  telemetry: 'What does telemetry add to the cost of a call?',
 };
 
 /**
@@ -53,13 +52,13 @@ export function outlineOfComparison({ bench, entries, workloads, rounds, seconds
   const flags = flagsFor(workloads)
     .map((flag) => ` (node ${flag})`)
     .join('');
-  const apart = `in ${String(Math.min(SETS, rounds))} processes of its own one after another${flags}`;
+  const apart = `in ${String(Math.min(SETS, rounds))} separate processes, one after another${flags}`;
   return outlineOfRounds({ bench, question: QUESTIONS[bench], entries, workloads, rounds, seconds, baseline, apart });
 }
 
 /**
  * @param {Comparison} plan
- * @returns {Promise<readonly Row[] | undefined>} Nothing where a contender was alone.
+ * @returns {Promise<readonly Row[] | undefined>} `undefined` for a profile.
  */
 export async function compare(plan) {
   const server = await startServer();
@@ -73,7 +72,7 @@ export async function compare(plan) {
 }
 
 /**
- * In this process, which has the flags of Node that were given.
+ * Profiles a contender in this process, which has the given Node flags.
  *
  * @param {Contender | Promise<Contender>} opened
  * @param {Comparison} plan
@@ -90,10 +89,10 @@ async function profileOf(opened, { entries, workloads, seconds }) {
 
 /**
  * @param {Comparison['workloads']} workloads
- * @returns {readonly string[]} Of Node.
+ * @returns {readonly string[]} Node flags.
  */
 function flagsFor(workloads) {
-  return workloads.some(({ unit }) => unit === 'message') ? [ROOM] : [];
+  return workloads.some(({ unit }) => unit === 'message') ? [OLD_SPACE_FLAG] : [];
 }
 
 /**
@@ -109,7 +108,7 @@ async function inTurns({ bench, entries, baseline, workloads, rounds, seconds },
   /** @type {import('./rounds.mjs').Taken[]} */
   const taken = [];
   for (const size of sizes) {
-    /** @param {ReadonlyMap<string, import('./memory/child.mjs').Child>} children By the name of the contender. */
+    /** @param {ReadonlyMap<string, import('./memory/child.mjs').Child>} children By contender. */
     const work = async (children) => {
       await Promise.all([...children.values()].map((child) => child.ask('rehearseBeside', { names })));
       /** @type {Map<string, import('./rounds.mjs').Turn>} */
@@ -134,7 +133,7 @@ async function inTurns({ bench, entries, baseline, workloads, rounds, seconds },
  * @param {number} of.rounds
  * @param {number} of.seconds
  * @param {string} of.baseline
- * @param {string} of.apart How each contender is kept from the others.
+ * @param {string} of.apart How contenders are isolated from each other.
  * @returns {import('./report.mjs').Outline}
  */
 export function outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline, apart }) {
@@ -188,7 +187,7 @@ const SIZE = {
 
 /**
  * @param {'call' | 'message'} unit
- * @param {boolean} peers Whether anybody has one.
+ * @param {boolean} peers True if any contender has a peer.
  * @returns {readonly Figure[]}
  */
 function figuresOf(unit, peers) {

@@ -1,19 +1,19 @@
 /**
- * A client under test, open against the server. Its methods are in the style of callbacks because that is the style that
- * adds least to what is measured; each contender is used inside as its own docs say.
+ * A client under test, connected to the server. Its methods take callbacks, because these add the least overhead. Internally, each
+ * contender is used as its docs recommend.
  *
  * @typedef {object} Contender
- * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get One unary call.
- * @property {(request: WatchRequest, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} watch One
- *   server stream, read to its end.
- * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read One server stream, by the way there is
- *   to read at one's own pace; what can pull does not take a message while it pauses over the one before.
- * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload One client
- *   stream. What can pull takes from `chunks` as it can send.
- * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo One
- *   bidirectional stream, on which each message comes back.
- * @property {() => unknown} close Closes what was opened.
- * @property {() => Promise<NodeJS.CpuUsage>} [cpuUsage] Of the process that is measured, where it is not this one.
+ * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get Makes a unary call.
+ * @property {(request: WatchRequest, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} watch
+ *   Reads a server stream to its end.
+ * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read Reads a server stream at the
+ *   pace of the reader. A client that supports pulling takes no message during a pause.
+ * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload Sends a
+ *   client stream. A client that supports pulling takes from `chunks` as it can send.
+ * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo Runs a
+ *   bidirectional stream on which the server returns each message.
+ * @property {() => unknown} close Closes the client.
+ * @property {() => Promise<NodeJS.CpuUsage>} [cpuUsage] CPU usage of the measured process, if it is not this one.
  */
 
 /** @typedef {import('./contract.mjs').Chunk} Chunk */
@@ -21,28 +21,28 @@
 
 /**
  * @typedef {object} Entry
- * @property {string} name As in the report.
- * @property {readonly string[]} packages Whose versions the report names, and whose size it gives: those that one installs to
- *   call with it. The first is the contender itself.
- * @property {string} [about] What it is, where its name does not say it.
- * @property {string} [peer] Another contender that does the same work; a second ratio is to it.
+ * @property {string} name Name in the report.
+ * @property {readonly string[]} packages The packages to install for it, whose versions and sizes are reported. The first is the
+ *   contender itself.
+ * @property {string} [about] Explanation of the name.
+ * @property {string} [peer] A contender that does the same work, for a second ratio.
  * @property {() => Promise<ContenderModule>} load
  */
 
 /**
  * @typedef {object} ContenderModule
- * @property {(address: string) => Contender | Promise<Contender>} open As it is without options.
- * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Set up against restarts as well as it can be.
+ * @property {(address: string) => Contender | Promise<Contender>} open Opens it with default options.
+ * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens it with the best options for restarts.
  */
 
-/** All ratios are to this contender. It retries what its server has not seen, and has no policy that asks for more. */
+/** All ratios are relative to this contender. It retries only calls that its server has not seen. */
 export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];
 const RESILIENT_GRPC = ['nestjs-resilient-grpc', ...GRPC_JS];
 
 /**
- * Everybody who takes part, in the order of the report. Loaded only when asked for, so that a profile shows one alone.
+ * All contenders, in the order of the report. Loaded on demand, so that a profile contains only one.
  *
  * @type {readonly Entry[]}
  */
@@ -65,12 +65,12 @@ export const CONTENDERS = [
     packages: ['@connectrpc/connect-node', '@connectrpc/connect', '@bufbuild/protobuf'],
     load: () => import('./contenders/connect-node.mjs'),
   },
-  // The floor: no client on Node's HTTP/2 can cost less.
+  // The lower bound for a client on Node's HTTP/2.
   { name: 'http2', packages: [], load: () => import('./contenders/http2.mjs') },
 ];
 
 /**
- * Not a client: the least that a call on grpc-js's channel can cost. Takes part on demand.
+ * Not a client, but the lower bound for a call on grpc-js's channel. Included on demand.
  *
  * @type {Entry}
  */
@@ -81,28 +81,28 @@ export const CHANNEL = {
 };
 
 /**
- * Ours again, with the policies of a call, and grpc-js's client with the deadline that is among them. They take part on demand.
+ * This library with call policies, and grpc-js's client with the same deadline. Included on demand.
  *
  * @type {readonly Entry[]}
  */
 export const POLICIES = [
   {
     name: 'resilient-grpc-policies',
-    about: 'resilient-grpc with a deadline, retries and their budget, and a breaker',
+    about: 'resilient-grpc with a deadline, retries with a budget, and a circuit breaker',
     packages: RESILIENT_GRPC,
     peer: 'grpc-js-deadline',
     load: () => import('./contenders/resilient-grpc-policies.mjs'),
   },
   {
     name: 'grpc-js-deadline',
-    about: 'grpc-js with that deadline alone',
+    about: 'grpc-js with the same deadline',
     packages: GRPC_JS,
     load: async () => (await import('./contenders/grpc-js.mjs')).withDeadline,
   },
 ];
 
 /**
- * Ours with other sizes of grpc-js's retry buffer, which is what requests may run ahead of the wire. They take part on demand.
+ * This library with other sizes of grpc-js's retry buffer, which limits how far requests may be ahead of the wire. Included on demand.
  *
  * @type {readonly Entry[]}
  */
@@ -112,16 +112,16 @@ export const RETRY_BUFFERS = [0, 16, 64, 256, 1_024].map((kib) => ({
   load: async () => (await import('./contenders/resilient-grpc-retry-buffer.mjs')).withRetryBuffer(kib * 1_024),
 }));
 
-/** All ratios of {@link TELEMETRY} are to this one. */
-export const UNTOLD = 'no-module';
+/** All ratios of {@link TELEMETRY} are relative to this contender. */
+export const NO_TELEMETRY = 'no-module';
 
 /**
- * Ours, with those who look on.
+ * This library with different kinds of telemetry.
  *
  * @type {readonly Entry[]}
  */
 export const TELEMETRY = [
-  { name: UNTOLD, key: /** @type {const} */ ('nobody') },
+  { name: NO_TELEMETRY, key: /** @type {const} */ ('withoutModule') },
   { name: 'module-no-sdk', key: /** @type {const} */ ('withoutSdk') },
   { name: 'events-subscriber', key: /** @type {const} */ ('subscriber') },
   { name: 'sdk-metrics', key: /** @type {const} */ ('withMetrics') },
@@ -131,17 +131,17 @@ export const TELEMETRY = [
   load: async () => (await import('./contenders/telemetry.mjs'))[key],
 }));
 
-/** Those who take part on demand. */
+/** Contenders that are included on demand. */
 const ON_DEMAND = [CHANNEL, ...POLICIES, ...RETRY_BUFFERS];
 
 /** @param {Entry} entry */
 const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.packages[0] === packages[0]);
 
-/** In the order of the report: those of one package stand together. */
+/** All contenders in the order of the report, grouped by package. */
 export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((one, other) => placeOf(one) - placeOf(other));
 
 /**
- * @param {string} name Of anybody, those of {@link TELEMETRY} too.
+ * @param {string} name Name of any contender, including those of {@link TELEMETRY}.
  * @returns {Entry | undefined}
  */
 export function contenderNamed(name) {

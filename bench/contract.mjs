@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 
-/** The one contract all contenders and the server share. */
+/** The contract of all contenders and the server. */
 export const PROTO_PATH = fileURLToPath(new URL('./bench.proto', import.meta.url));
 
 /** The package of {@link PROTO_PATH}. */
 export const PROTO_PACKAGE = 'bench';
 
-/** The order everybody asks for; the server has this one only. */
+/** The order that all contenders request, the only one of the server. */
 export const ORDER_ID = 'order-000042';
 
 /**

@@ -2,7 +2,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { PROTO_PATH } from './contract.mjs';
 
 /**
- * The contract as proto-loader reads it with its defaults, which are also those of Nest.
+ * Loads the contract with the defaults of proto-loader, which are also Nest's.
  *
  * @returns {import('@grpc/proto-loader').PackageDefinition}
  */
@@ -11,12 +11,12 @@ export function loadContract() {
 }
 
 /**
- * The service's definition, as grpc-js takes it.
+ * Returns the service definition for grpc-js.
  *
  * @returns {import('./contract.mjs').BenchDefinition}
  */
 export function loadService() {
-  // proto-loader's type also stands for messages and enums, and knows no names; those are in bench.proto.
+  // proto-loader's type also covers messages and enums and has no names. The names are in bench.proto.
   return /** @type {import('./contract.mjs').BenchDefinition} */ (
     /** @type {unknown} */ (loadContract()['bench.Bench'])
   );

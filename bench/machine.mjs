@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import os from 'node:os';
 
 /**
- * Where, when and with what the numbers were taken.
+ * The machine, time, and versions of a measurement.
  *
  * @typedef {object} Machine
  * @property {string} date
@@ -10,7 +10,7 @@ import os from 'node:os';
  * @property {string} os
  * @property {string} cpu
  * @property {number} cores
- * @property {Readonly<Record<string, string>>} versions Of the contenders' packages.
+ * @property {Readonly<Record<string, string>>} versions Versions of the contenders' packages.
  */
 
 /**
@@ -33,7 +33,7 @@ export function describeMachine(entries) {
  * @returns {string}
  */
 function versionOf(name) {
-  // By path, since most packages do not export their package.json.
+  // Read by path, because most packages do not export their package.json.
   const file = new URL(`../node_modules/${name}/package.json`, import.meta.url);
   const { version } = /** @type {{ version: string }} */ (JSON.parse(readFileSync(file, 'utf8')));
   return version;

@@ -1,5 +1,5 @@
-// What does it cost to call by this library, and what is it worth? Ours next to grpc-js's own client and three others, and to
-// node:http2 as the floor. Each benchmark asks one question and says how it was answered; none judges.
+// Benchmarks of this library, compared with grpc-js's own client, three other clients, and node:http2 as the lower bound. Each benchmark
+// prints a question, the method of measurement, and the figures.
 import { USAGE, UsageError, parsePlan } from './arguments.mjs';
 import { measureBounds } from './memory/bounds.mjs';
 import { measureOpenStreams } from './memory/many-streams.mjs';

@@ -2,9 +2,9 @@ import { cellOf, machineLines, toJson } from './report.mjs';
 
 /** @typedef {import('./report.mjs').Section} Section */
 /** @typedef {import('./report.mjs').Row} Row */
-/** @typedef {{ readonly command: string, readonly minutes: number }} Ran What was typed, and how long it took. */
+/** @typedef {{ readonly command: string, readonly minutes: number }} Ran The command line and its duration. */
 
-/** Of a column, unless what stands in it is wider. */
+/** Maximum width of a column head, unless a part of the name is longer. */
 const NAME_WIDTH = 10;
 
 /**
@@ -16,7 +16,7 @@ const NAME_WIDTH = 10;
  */
 
 /**
- * All benchmarks for programs.
+ * Formats all benchmarks as JSON.
  *
  * @param {readonly Section[]} sections At least one.
  * @param {Ran} ran
@@ -32,7 +32,7 @@ export function overallJson(sections, { command, minutes }) {
 }
 
 /**
- * All benchmarks for people, in one table: a line for each figure, a column for each contender.
+ * Formats all benchmarks as one table, with a line per figure and a column per contender.
  *
  * @param {readonly Section[]} sections At least one.
  * @param {Ran} ran
@@ -70,7 +70,7 @@ export function overallTable(sections, { command, minutes }) {
 
 /**
  * @param {readonly Section[]} sections
- * @returns {string[]} How they were measured; what was measured alike stands together.
+ * @returns {string[]} How they were measured, with benchmarks of the same method on one line.
  */
 function hows(sections) {
   return [...new Set(sections.map(({ how }) => how))].map((how) => {
@@ -109,13 +109,13 @@ function figureLines({ varied, figures, rows }, contenders) {
 function machineOf(sections) {
   const machines = sections.map(({ machine }) => machine);
   const [first] = machines;
-  if (first === undefined) throw new Error('a report needs at least one benchmark');
+  if (first === undefined) throw new Error('expected at least one benchmark');
   return { ...first, versions: Object.assign({}, ...machines.map(({ versions }) => versions)) };
 }
 
 /**
  * @param {string} name With hyphens.
- * @returns {string[]} In lines, broken behind them.
+ * @returns {string[]} Lines, broken after hyphens.
  */
 function wrapped(name) {
   /** @type {string[]} */

@@ -1,24 +1,24 @@
 /** @typedef {import('./machine.mjs').Machine} Machine */
 
 /**
- * What a benchmark is to find, known before it has begun.
+ * The description of a benchmark, known before it runs.
  *
  * @typedef {object} Outline
  * @property {string} bench
- * @property {string} question That it answers.
- * @property {string} how The numbers are taken.
- * @property {Varied} [varied] What is not the same in all rows of a contender.
+ * @property {string} question The question that it answers.
+ * @property {string} how The method of measurement.
+ * @property {Varied} [varied] The parameter that differs among the rows of a contender.
  * @property {readonly Figure[]} figures
  */
 
 /**
- * What a benchmark found.
+ * The results of a benchmark.
  *
  * @typedef {Outline & { readonly machine: Machine, readonly rows: readonly Row[] }} Section
  */
 
 /**
- * A contender's figures at one value of what is varied, by name, as in the JSON.
+ * A contender's figures at one value of the varied parameter, by their names in the JSON output.
  *
  * @typedef {{ readonly contender: string } & Readonly<Record<string, Value>>} Row
  * @typedef {string | number | readonly number[] | undefined} Value
@@ -26,24 +26,24 @@
 
 /**
  * @typedef {object} Varied
- * @property {string} name In a row.
+ * @property {string} name Key in a row.
  * @property {string} title
- * @property {(value: Value) => string} label With its unit.
+ * @property {(value: Value) => string} label Formats a value with its unit.
  */
 
 /**
  * @typedef {object} Figure
- * @property {string} name In a row.
+ * @property {string} name Key in a row.
  * @property {string} title
- * @property {number} digits Behind the point, for people.
- * @property {boolean} [alone] Not in the table of all benchmarks.
+ * @property {number} digits Decimal places in tables.
+ * @property {boolean} [alone] True to omit it from the overall table.
  */
 
-/** Behind the point, for programs. */
+/** Decimal places in JSON. */
 const JSON_DIGITS = 3;
 
 /**
- * For programs.
+ * Formats a section as JSON.
  *
  * @param {Section} section
  * @returns {object}
@@ -54,7 +54,7 @@ export function toJson({ bench, question, how, machine, figures, rows }) {
 }
 
 /**
- * For people.
+ * Formats a section as a table.
  *
  * @param {Section} section
  * @returns {string}
@@ -72,7 +72,7 @@ export function toTable({ question, how, machine, varied, figures, rows }) {
 /**
  * @param {Row | undefined} row
  * @param {Figure} figure
- * @returns {string} A dash where there is no such figure.
+ * @returns {string} The value, or a dash if there is none.
  */
 export function cellOf(row, { name, digits }) {
   const value = row?.[name];
@@ -81,14 +81,14 @@ export function cellOf(row, { name, digits }) {
   return (
     [value]
       .flat()
-      // One that rounds to 0 has no sign: memory that was given back is below 0.
+      // Avoids '-0.0': freed memory is negative.
       .map((number) => (Math.abs(number) < 0.5 / 10 ** digits ? 0 : number).toFixed(digits))
       .join('–')
   );
 }
 
 /**
- * Where, when and with what the numbers were taken.
+ * Formats the machine, time, and versions.
  *
  * @param {Machine} machine
  * @returns {string[]}

@@ -7,10 +7,9 @@ import { median, quantile } from './statistics.mjs';
 
 /**
  * @typedef {object} Sample
- * @property {number} cpuUs CPU time of the process that is measured per call or message, in microseconds, all its threads
- *   together.
+ * @property {number} cpuUs CPU time per call or message of the measured process, all threads, in microseconds.
  * @property {number} perSecond Calls or messages.
- * @property {number} p50Ms How long a call took, half of them at most; NaN where messages are counted.
+ * @property {number} p50Ms Median duration of a call; NaN if messages are counted.
  * @property {number} p99Ms
  */
 
@@ -21,36 +20,38 @@ import { median, quantile } from './statistics.mjs';
  * @property {number} cpuUs Median over the rounds.
  * @property {number} perSecond Median over the rounds.
  * @property {number} cpuRatio Median of the rounds' ratios to the baseline of the same round.
- * @property {readonly [number, number]} cpuRatioQuartiles How far apart the rounds were.
+ * @property {readonly [number, number]} cpuRatioQuartiles Quartiles of these ratios.
  * @property {number} throughputRatio
- * @property {number} p50Ms Median of the rounds' percentiles; NaN where messages are counted.
+ * @property {number} p50Ms Median of the rounds' percentiles; NaN if messages are counted.
  * @property {number} p99Ms
- * @property {string} [peer] Who does the same work.
- * @property {number} [peerCpuRatio] As `cpuRatio`, to the peer.
+ * @property {string} [peer] A contender that does the same work.
+ * @property {number} [peerCpuRatio] Like `cpuRatio`, relative to the peer.
  */
 
 /**
  * @typedef {object} Size
  * @property {number} rounds
- * @property {number} seconds Of each contender at each workload in each round.
+ * @property {number} seconds Duration per contender, workload, and round.
  */
 
-/** @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken In one round, by contender. */
+/**
+ * @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken The samples of one round, by contender.
+ */
 
 /**
  * @typedef {object} Others
  * @property {string} baseline
- * @property {ReadonlyMap<string, string>} [peers] By contender: who does the same work.
+ * @property {ReadonlyMap<string, string>} [peers] The peer of each contender that has one.
  */
 
 /**
- * The round that warms up is as long as this many others: the first second of a client costs up to four times what it
- * does once its code is compiled, and no contender compiles anything for another.
+ * Duration of the warm-up round, in rounds. Until its code is compiled, a client costs up to four times as much in its first second, and
+ * contenders do not warm up each other's code.
  */
 const WARM_UP = 15;
 
 /**
- * How long {@link takeRounds} takes, in seconds.
+ * Returns the duration of {@link takeRounds} in seconds.
  *
  * @param {number} contenders
  * @param {number} workloads
@@ -70,8 +71,8 @@ export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
  * @returns {Promise<Sample>}
  */
 export async function takeTurn(contender, workload, seconds) {
-  // No garbage collection is forced here: a full one with nothing in flight frees the hidden classes of calls, and V8 drops
-  // all optimized code that relied on them. It made every contender dearer, by up to three times and not by the same factor.
+  // Does not force a garbage collection: with nothing in flight, a full collection frees the hidden classes of calls, and V8 then drops all
+  // optimized code that depends on them. That made contenders up to three times as expensive, by different factors.
   const cpuUsage = contender.cpuUsage ?? process.cpuUsage;
   const latency = createHistogram();
   const before = await cpuUsage();
@@ -86,7 +87,7 @@ export async function takeTurn(contender, workload, seconds) {
 }
 
 /**
- * Runs each contender once at each workload, for a profiler to look at, and says how it went.
+ * Runs each contender once with each workload for a profiler, and prints the results.
  *
  * @param {ReadonlyMap<string, Contender>} contenders
  * @param {readonly Workload[]} workloads
@@ -103,8 +104,7 @@ export async function profile(contenders, workloads, seconds) {
 }
 
 /**
- * Every contender takes its turn at every workload in each round, so that a machine that slows down or speeds up does so
- * for all of them.
+ * Runs every contender with every workload in each round, so that changes in the machine's speed affect all of them.
  *
  * @param {ReadonlyMap<string, Turn>} turns By contender.
  * @param {readonly Workload[]} workloads
@@ -130,8 +130,8 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
 }
 
 /**
- * Another one begins each round, and every second round goes backwards: rotation alone would let each follow the same one
- * for ever.
+ * Returns the order of a round. Each round starts with another contender, and every second round is reversed. With rotation alone, each
+ * contender would always follow the same one.
  *
  * @param {readonly string[]} names
  * @param {number} round
@@ -144,14 +144,14 @@ function orderOfRound(names, round) {
 }
 
 /**
- * @param {readonly Taken[]} taken With the baseline in each.
+ * @param {readonly Taken[]} taken Each must include the baseline.
  * @param {Others} others
  * @returns {readonly Result[]} By workload, then in the order of the contenders.
  */
 export function summarize(taken, { baseline, peers }) {
   return [...new Set(taken.map(({ workload }) => workload))].flatMap((workload) => {
     const rounds = taken.filter((each) => each.workload === workload).map(({ samples }) => samples);
-    // The first round went in their order.
+    // The first round ran in this order.
     return [...(rounds[0]?.keys() ?? [])].map((name) =>
       resultOf(name, { baseline, peer: peers?.get(name) }, workload, rounds),
     );

@@ -11,7 +11,7 @@ import { measureServers, outlineOfServers } from './servers/measure.mjs';
 
 /**
  * @param {SectionPlan} plan
- * @returns {Promise<import('./report.mjs').Section | undefined>} Nothing where there was no comparison.
+ * @returns {Promise<import('./report.mjs').Section | undefined>} `undefined` for a profile.
  */
 export async function measure(plan) {
   const rows = await rowsOf(plan);
@@ -22,7 +22,7 @@ export async function measure(plan) {
 
 /**
  * @param {SectionPlan} plan
- * @returns {import('./report.mjs').Outline} What its section says but for what is measured.
+ * @returns {import('./report.mjs').Outline} The section without its measurements.
  */
 export function outlineOf(plan) {
   switch (plan.bench) {

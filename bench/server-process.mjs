@@ -1,5 +1,5 @@
-// The server of the benchmark, run in a process of its own so that its CPU is not counted. It sends messages that were
-// encoded once, at the start, so that the client is what limits the run.
+// The server of the benchmarks, in a separate process so that its CPU is not counted. Its messages are encoded once at the start, so that
+// the client limits the throughput.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from './contract.mjs';
 import { loadContract, loadService } from './load-contract.mjs';
@@ -42,16 +42,16 @@ function chunkOf(size) {
 }
 
 /** @param {Buffer} encoded */
-const asItIs = (encoded) => encoded;
+const unchanged = (encoded) => encoded;
 
 const server = new Server();
 server.addService(
   {
-    Get: { ...service.Get, responseSerialize: asItIs },
-    Watch: { ...service.Watch, responseSerialize: asItIs },
-    // Messages are counted, not read: the client is what limits the run.
-    Upload: { ...service.Upload, requestDeserialize: asItIs },
-    Echo: { ...service.Echo, requestDeserialize: asItIs, responseSerialize: asItIs },
+    Get: { ...service.Get, responseSerialize: unchanged },
+    Watch: { ...service.Watch, responseSerialize: unchanged },
+    // Messages are counted but not decoded, so that the client limits the throughput.
+    Upload: { ...service.Upload, requestDeserialize: unchanged },
+    Echo: { ...service.Echo, requestDeserialize: unchanged, responseSerialize: unchanged },
   },
   {
     /** @type {import('@grpc/grpc-js').handleUnaryCall<{ id: string }, Buffer>} */
@@ -89,7 +89,7 @@ server.addService(
     },
     /** @param {import('@grpc/grpc-js').ServerDuplexStream<Buffer, Buffer>} call */
     Echo(call) {
-      // Not pipe(): a stream of objects that ends in an error would leave its other end open.
+      // Does not use pipe(), which would leave the other end open after an error.
       call.on('data', (chunk) => {
         if (call.write(chunk)) return;
         call.pause();
@@ -107,7 +107,7 @@ server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port
   process.send?.(port);
 });
 
-// However the benchmark ends, its server ends with it.
+// Exits if the benchmark exits.
 process.once('disconnect', () => process.exit());
-// A Ctrl-C in a terminal reaches the whole group; the client decides.
+// Ctrl-C reaches the whole process group; the client handles it.
 process.on('SIGINT', () => undefined);

@@ -3,21 +3,21 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 /**
- * Starts the server in its own process.
+ * Starts the server in a separate process.
  *
  * @returns {Promise<{ readonly address: string, stop(): void }>}
  */
 export async function startServer() {
   const child = fork(fileURLToPath(new URL('./server-process.mjs', import.meta.url)), {
-    // Flags such as --cpu-prof are meant for the client.
+    // Flags such as --cpu-prof apply to the client.
     execArgv: [],
-    // Whatever the server has to say, standard output belongs to the report.
+    // Keeps standard output for the report.
     stdio: ['ignore', 2, 2, 'ipc'],
   });
   const port = await Promise.race([
     once(child, 'message').then((message) => Number(message[0])),
     once(child, 'exit').then(([code]) => {
-      throw new Error(`The server of the benchmark ended with ${String(code)} before it listened`);
+      throw new Error(`The benchmark server exited with ${String(code)} before it listened`);
     }),
   ]);
   return {

@@ -1,5 +1,5 @@
 /**
- * The value below which `share` of the values lie, interpolated as R and NumPy do by default.
+ * Returns the quantile of `share`, interpolated as R and NumPy do by default.
  *
  * @param {readonly number[]} values At least one.
  * @param {number} share From 0 to 1.
@@ -22,8 +22,8 @@ export function median(values) {
 }
 
 /**
- * A value that was measured: the least that `share` of the values do not exceed. Between two of few values, none of which was seen
- * there, an interpolation would promise what the next one breaks.
+ * Returns the smallest measured value that `share` of the values do not exceed. With few values, an interpolated quantile would be a value
+ * that was never measured.
  *
  * @param {readonly number[]} values At least one.
  * @param {number} share Above 0, up to 1.

@@ -4,19 +4,19 @@ import { ORDER_ID } from './contract.mjs';
 /** @typedef {import('./contract.mjs').Chunk} Chunk */
 
 /**
- * Something that can be repeated for a while by each contender alike. `unit` says what `run` counts.
+ * A workload that each contender can repeat for some time. `unit` is what `run` counts.
  *
  * @typedef {object} Workload
  * @property {keyof typeof WORKLOADS} kind
- * @property {{ inFlight: number } | { size: number }} key How the report names it.
+ * @property {{ inFlight: number } | { size: number }} key Identifies the workload in the report.
  * @property {'call' | 'message'} unit
  * @property {(contender: Contender, milliseconds: number, latency: import('node:perf_hooks').RecordableHistogram) =>
- *   Promise<number>} run Resolves to how many were done, once nothing is in flight any more. Of calls, records how long each
- *   took, in microseconds.
+ *   Promise<number>} run Resolves to the number of calls or messages when nothing is in flight. Records the duration of
+ *   each call in microseconds.
  */
 
 /**
- * Unary calls with `inFlight` of them open at any time: each answer starts the next call.
+ * Unary calls, `inFlight` at a time. Each response starts the next call.
  *
  * @param {number} inFlight
  * @returns {Workload}
@@ -28,7 +28,7 @@ function unaryCalls(inFlight) {
     unit: 'call',
     run: (contender, milliseconds, latency) =>
       repeat(milliseconds, inFlight, (done) => {
-        // Less than a hundredth of a call, and the same for all.
+        // Costs less than 1 % of a call, the same for all.
         const begunAt = performance.now();
         contender.get(ORDER_ID, (error) => {
           latency.record(Math.max(1, Math.round((performance.now() - begunAt) * 1_000)));
@@ -45,7 +45,7 @@ function unaryCalls(inFlight) {
  * @returns {Workload}
  */
 function serverStreams(size) {
-  // Long enough that opening a stream does not count, short enough that a round ends when it should.
+  // Long enough that the cost of opening a stream is negligible, and short enough that a round ends on time.
   const count = size > 16_384 ? 200 : 2_000;
   return {
     kind: 'stream',
@@ -91,8 +91,8 @@ function clientStreams(size) {
 }
 
 /**
- * Bidirectional streams of messages of `size` bytes, one after another, on which each message comes back. Those that came back
- * are counted.
+ * Bidirectional streams of messages of `size` bytes, one after another, on which the server returns each message. Counts the returned
+ * messages.
  *
  * @param {number} size
  * @returns {Workload}
@@ -120,7 +120,7 @@ function bidirectionalStreams(size) {
   };
 }
 
-/** By the benchmark that asks for it: how it is made, for calls in flight, or for a size of messages in bytes. */
+/** Creates the workload of a benchmark, for a number of concurrent calls or a message size in bytes. */
 export const WORKLOADS = {
   unary: unaryCalls,
   stream: serverStreams,
@@ -129,18 +129,18 @@ export const WORKLOADS = {
 };
 
 /**
- * Longer than what may run ahead of the wire, or nothing but that would be measured.
+ * Longer than what may be buffered ahead of the wire, so that not only buffering is measured.
  *
  * @param {number} size
- * @returns {number} Messages that a stream of requests has.
+ * @returns {number} Number of messages of a request stream.
  */
 function sentMessages(size) {
   return Math.ceil((2 * 1_024 * 1_024) / size);
 }
 
 /**
- * One call of each kind, with a look at the answers: who does other work than the rest must not be compared with them.
- * Also opens the connection.
+ * Makes one call of each kind and verifies the responses, because contenders are comparable only if they do the same work. Also opens the
+ * connection.
  *
  * @param {Contender} contender
  * @returns {Promise<void>}
@@ -161,7 +161,10 @@ export async function rehearse(contender) {
   await new Promise((resolve, reject) => {
     contender.upload(copies({ data: Buffer.alloc(100) }, 3), (error, received) => {
       if (!error && received?.count === 3) resolve(undefined);
-      else reject(asError(error ?? new Error(`expected 3 messages to arrive, got ${JSON.stringify(received)}`)));
+      else
+        reject(
+          asError(error ?? new Error(`expected the server to receive 3 messages, got ${JSON.stringify(received)}`)),
+        );
     });
   });
 }
@@ -187,7 +190,7 @@ function threeMessages(begin) {
 }
 
 /**
- * Keeps `inFlight` repetitions of `one` going until the time is up, then lets them finish.
+ * Keeps `inFlight` repetitions of `one` running until the time is up, then lets them finish.
  *
  * @param {number} milliseconds
  * @param {number} inFlight
@@ -198,7 +201,7 @@ function repeat(milliseconds, inFlight, one) {
   return new Promise((resolve, reject) => {
     let total = 0;
     let running = inFlight;
-    // A flag costs each call less than a look at a clock.
+    // Reading a flag costs less per call than reading a clock.
     let over = false;
     const timer = setTimeout(() => {
       over = true;

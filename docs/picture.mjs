@@ -50,7 +50,7 @@ try {
   await fetch(`${url}/faults/kill`, { method: 'POST' });
   await Promise.all(
     dashboards.map(async ({ dashboard, path }) => {
-      await dashboard.getByText(/calls wait, and fail in 1\.\d s/).waitFor();
+      await dashboard.getByText(/calls wait and fail in 1\.\d s/).waitFor();
       await dashboard.screenshot({ path });
     }),
   );

@@ -1,4 +1,4 @@
-// The demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--server resilient|nest] [--json]
+// Runs the demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--server resilient|nest] [--json]
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
@@ -8,7 +8,7 @@ import type { Scenario } from './scenarios/scenario.js';
 import { isScenarioName, SCENARIOS } from './scenarios/scenarios.js';
 import { isServerKind, SERVER_KINDS } from './upstream/server-kind.js';
 
-/** 200 calls a second through each contender. */
+/** 200 calls per second for each contender. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 
 const USAGE = `Usage: npm run demo -- [--scenario ${Object.keys(SCENARIOS).join('|')}] [--seconds N] [--server ${SERVER_KINDS.join('|')}] [--json]`;
@@ -28,14 +28,14 @@ async function main(): Promise<void> {
     return;
   }
   const name = values.scenario;
-  if (!isScenarioName(name)) throw new UsageError(`There is no scenario '${name}'.`);
+  if (!isScenarioName(name)) throw new UsageError(`--scenario: expected one of the scenarios below, got '${name}'`);
   const { server } = values;
-  if (!isServerKind(server)) throw new UsageError(`There is no server '${server}'.`);
+  if (!isServerKind(server)) throw new UsageError(`--server: expected ${SERVER_KINDS.join(' or ')}, got '${server}'`);
   const scenario: Scenario = SCENARIOS[name];
   const seconds = Number(values.seconds ?? scenario.defaultSeconds);
   if (!(seconds >= scenario.leastSeconds)) {
     throw new UsageError(
-      `--seconds: '${name}' needs a number of ${scenario.leastSeconds} or more, got '${values.seconds ?? ''}'.`,
+      `--seconds: expected a number of ${scenario.leastSeconds} or more for '${name}', got '${values.seconds ?? ''}'`,
     );
   }
 
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   else console.log(['', table, '', ...lines].join('\n'));
 }
 
-/** Something the person at the keyboard can mend: told without a stack. */
+/** An invalid option, printed without a stack trace. */
 class UsageError extends Error {}
 
 try {

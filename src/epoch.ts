@@ -1,6 +1,6 @@
 /**
- * Milliseconds since 1970 with fractions, never going back within a process: the gateway and the upstream are two processes, and
- * what one of them says about an instant is compared with what the other saw.
+ * Returns the milliseconds since 1970, with fractions. Monotonic within a process. Based on the epoch, because timestamps of the gateway
+ * and the upstream, which are two processes, are compared.
  */
 export function epochMs(): number {
   return performance.timeOrigin + performance.now();

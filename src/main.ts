@@ -1,5 +1,5 @@
-// The demo as a page: node dist/main.js, then http://localhost:3000 (PORT and HOST choose others;
-// --server nest: the upstream is served by Nest's own server).
+// Serves the demo page: node dist/main.js, then http://localhost:3000 (set PORT and HOST for another address;
+// --server nest runs the upstream with Nest's own server).
 import 'reflect-metadata';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -14,18 +14,18 @@ import { CapturedLogger } from './report/captured-logger.js';
 import { isServerKind } from './upstream/server-kind.js';
 
 const PORT = Number(process.env['PORT'] ?? 3_000);
-// The page has a button that kills a process: nobody else's browser should find it.
+// Loopback by default, because the page has buttons that kill a process.
 const HOST = process.env['HOST'] ?? '127.0.0.1';
 
 const logger = new CapturedLogger(new ConsoleLogger({ logLevels: ['log', 'warn', 'error', 'fatal'] }));
 const { server } = parseArgs({ options: { server: { type: 'string', default: 'resilient' } } }).values;
-if (!isServerKind(server)) throw new Error(`--server: resilient or nest, got '${server}'`);
+if (!isServerKind(server)) throw new Error(`--server: expected resilient or nest, got '${server}'`);
 const upstream = await UpstreamProcess.start({ server });
 
 collectMetrics();
 const app = await NestFactory.create<NestExpressApplication>(GatewayModule.forUpstream({ upstream, logger }), {
   logger,
-  // A browser keeps its connections open: closing would wait for them.
+  // Browsers keep connections open, and close() would wait for them.
   forceCloseConnections: true,
 });
 app.enableShutdownHooks();
@@ -35,7 +35,7 @@ try {
   await app.listen(PORT, HOST);
   console.log(`\n  The demo: ${await app.getUrl()}\n`);
 } catch (error) {
-  console.error(`Port ${PORT} of ${HOST} cannot be used (${String(error)}). Choose another: PORT=3001 npm start`);
+  console.error(`Cannot listen on ${HOST}:${PORT} (${String(error)}). Use another port: PORT=3001 npm start`);
   await app.close();
   process.exitCode = 1;
 }

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { ROOT } from './paths.js';
 
-/** The contract of the upstream in Nest's own keys: the same for its server, Nest's client and ours. */
+/** The contract of the upstream, in Nest's options. Used by the server, by Nest's client, and by ours. */
 export const ORDERS_CONTRACT = {
   package: 'orders.v1',
   protoPath: join(ROOT, 'protos', 'orders.proto'),
-  // As the generated types say: 64-bit numbers are strings, and a field that is not on the wire has its default.
+  // Matches the generated types: 64-bit numbers are strings, and absent fields have their default values.
   loader: { longs: String, defaults: true },
 };

@@ -1,4 +1,4 @@
 import { join } from 'node:path';
 
-/** The folder that holds src/ and dist/: what is no TypeScript (protos, the page) is read from the sources. */
+/** The folder that contains src/ and dist/. Files other than TypeScript (protos, the page) are read from the sources. */
 export const ROOT = join(import.meta.dirname, '..');

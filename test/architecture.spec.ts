@@ -14,14 +14,14 @@ import { oneDoor } from '../eslint.config.mjs';
 const ROOT = dirname(import.meta.dirname);
 const LIBRARY = 'libs/resilient-grpc';
 
-/** What the files of `folders` import, and the rules that they break. */
+/** The imports of the files in `folders`, and the rules that they break. */
 async function importsOf(baseDir: string, folders: string[]): Promise<ICruiseResult> {
   const { options, forbidden } = rules;
   const { output } = await cruise(folders, { ...options, baseDir, validate: true, ruleSet: { forbidden } });
   return output as ICruiseResult;
 }
 
-/** Everything that `entry` loads at run time: imports of types alone are gone by then. */
+/** All modules that `entry` loads at run time. Type-only imports are not among them. */
 async function loadedBy(entry: string): Promise<readonly string[]> {
   const { output } = await cruise([entry], {
     baseDir: ROOT,
@@ -57,24 +57,24 @@ describe('imports', () => {
     imports = await importsOf(ROOT, [`${LIBRARY}/src`, 'src', 'test', 'bench']);
   }, 300_000);
 
-  it('go down only, name the packages their folder may name, and exist', () => {
+  it('point to lower levels, to allowed packages and to existing modules only', () => {
     expect(linesOf(imports)).toEqual([]);
   });
 
-  it('of the library are those of the picture in docs/architecture.md; `node docs/render.mjs` draws it', async () => {
+  it('match the folder picture in docs/architecture.md; `node docs/render.mjs` redraws it', async () => {
     const { text, rendered } = await folderPicture(imports.modules);
-    // Not toBe: a drawing that differs says nothing to who reads it.
+    // Not toBe: the diff of two drawings is unreadable.
     expect(text === rendered, 'the picture is up to date').toBe(true);
   });
 });
 
-describe('the entry of the operators', () => {
+describe('operators entry', () => {
   let loaded: readonly string[];
   beforeAll(async () => {
     loaded = await loadedBy(`${LIBRARY}/src/operators/index.ts`);
   }, 300_000);
 
-  it('loads RxJS and nothing else: no Nest, no grpc-js', () => {
+  it('loads no package except RxJS', () => {
     const packages = new Set(
       loaded.flatMap((file) => /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []),
     );
@@ -82,65 +82,75 @@ describe('the entry of the operators', () => {
     expect(loaded.filter((file) => file.startsWith('node:'))).toEqual([]);
   });
 
-  it('loads errors, policies, the seam of streams and the ports of time, and no other folder of the library', () => {
+  it('loads only the library folders that operators depend on', () => {
     const folders = new Set(loaded.flatMap((file) => /^libs\/resilient-grpc\/src\/([^/]+)\//.exec(file)?.[1] ?? []));
     expect([...folders].sort()).toEqual(['call', 'errors', 'operators', 'policy', 'status', 'time']);
   });
 });
 
-describe('the rules of imports', () => {
+describe('import rules', () => {
   const SRC = `${LIBRARY}/src`;
   const BROKEN: readonly (readonly [what: string, file: string, text: string, rule: string])[] = [
-    ['policy/ reaching up to channel/', `${SRC}/policy/up.ts`, `import '../channel/thing.js';`, 'policy-imports-down'],
+    ['an import of channel/ in policy/', `${SRC}/policy/up.ts`, `import '../channel/thing.js';`, 'policy-imports-down'],
     [
-      'call/ taking a mere type from client/',
+      'a type-only import of client/ in call/',
       `${SRC}/call/type.ts`,
       `import type { Thing } from '../client/thing.js';`,
       'call-imports-down',
     ],
-    ['siblings of one level', `${SRC}/operators/sibling.ts`, `import '../channel/thing.js';`, 'operators-imports-down'],
-    ['an index.ts as a short cut', `${SRC}/nest/index-import.ts`, `import '../index.js';`, 'nest-imports-down'],
     [
-      'grpc-js at run time above the channel',
+      'an import of a sibling folder on the same level',
+      `${SRC}/operators/sibling.ts`,
+      `import '../channel/thing.js';`,
+      'operators-imports-down',
+    ],
+    ['an import of the root index.ts', `${SRC}/nest/index-import.ts`, `import '../index.js';`, 'nest-imports-down'],
+    [
+      'a run-time import of grpc-js above channel/',
       `${SRC}/client/run-time.ts`,
       `import { Metadata } from '@grpc/grpc-js';`,
       'client-types-only',
     ],
     [
-      'any type of grpc-js in policy/',
+      'a type-only import of grpc-js in policy/',
       `${SRC}/policy/grpc-js.ts`,
       `import type { Metadata } from '@grpc/grpc-js';`,
       'policy-packages',
     ],
-    ['RxJS in policy/', `${SRC}/policy/rxjs.ts`, `import { of } from 'rxjs';`, 'policy-packages'],
-    ['Nest below nest/', `${SRC}/client/nest.ts`, `import { Logger } from '@nestjs/common';`, 'client-packages'],
+    ['an import of RxJS in policy/', `${SRC}/policy/rxjs.ts`, `import { of } from 'rxjs';`, 'policy-packages'],
     [
-      'microservices at the start of nest/',
+      'an import of Nest below nest/',
+      `${SRC}/client/nest.ts`,
+      `import { Logger } from '@nestjs/common';`,
+      'client-packages',
+    ],
+    [
+      'a static import of @nestjs/microservices in nest/',
       `${SRC}/nest/microservices.ts`,
       `import { RpcException } from '@nestjs/microservices';`,
       'loaded-when-needed',
     ],
     [
-      'Terminus outside health/',
+      'an import of Terminus outside health/',
       `${SRC}/nest/terminus.ts`,
       `import { TerminusModule } from '@nestjs/terminus';`,
       'nest-packages',
     ],
-    ['Node in operators/', `${SRC}/operators/node.ts`, `import { readFileSync } from 'node:fs';`, 'operators-no-node'],
-    ['a folder without a level', `${SRC}/nest/utils.ts`, `import '../utils/thing.js';`, 'known-folders'],
-    ['a package that is not there', `${SRC}/nest/package.ts`, `import 'left-pad';`, 'resolvable'],
     [
-      'a cycle',
+      'an import of Node in operators/',
+      `${SRC}/operators/node.ts`,
+      `import { readFileSync } from 'node:fs';`,
+      'operators-no-node',
+    ],
+    ['an import of a folder without a level', `${SRC}/nest/utils.ts`, `import '../utils/thing.js';`, 'known-folders'],
+    ['an import of a missing package', `${SRC}/nest/package.ts`, `import 'left-pad';`, 'resolvable'],
+    [
+      'an import cycle',
       `${SRC}/policy/cycle.ts`,
       `import type { Other } from './other-half.js';\nexport type One = Other;`,
       'no-cycles',
     ],
-    [
-      'the demo reaching into the sources of the library',
-      'src/reach.ts',
-      `import '../${SRC}/index.js';`,
-      'by-package-name',
-    ],
+    ['an import of library sources in the demo', 'src/reach.ts', `import '../${SRC}/index.js';`, 'by-package-name'],
   ];
   const ALLOWED = [
     `import '../policy/thing.js';`,
@@ -182,16 +192,16 @@ describe('the rules of imports', () => {
   }, 300_000);
   afterAll(() => rmSync(root, { recursive: true }));
 
-  it.each(BROKEN)('refuse %s', (_what, file, _text, rule) => {
+  it.each(BROKEN)('reject %s', (_what, file, _text, rule) => {
     expect(rulesBrokenIn.get(file)).toEqual([rule]);
   });
 
-  it('allow what the levels allow', () => {
+  it('accept imports of lower levels and allowed packages', () => {
     expect([...rulesBrokenIn.keys()].sort()).toEqual(BROKEN.map(([, file]) => file).sort());
   });
 });
 
-describe('time and chance', () => {
+describe('time and randomness', () => {
   const linter = new ESLint({
     cwd: ROOT,
     overrideConfigFile: true,
@@ -199,7 +209,7 @@ describe('time and chance', () => {
       { files: ['**/*.ts'], languageOptions: { parser: tseslint.parser } },
       { ...oneDoor, linterOptions: { reportUnusedDisableDirectives: 'off' } },
     ],
-    // Comments that switch a rule off belong to rules that are not loaded here; and this one has no exceptions.
+    // Disable comments refer to rules that are not loaded here, and this rule has no exceptions.
     allowInlineConfig: false,
   });
   const lines = (results: ESLint.LintResult[]): string[] =>
@@ -207,9 +217,9 @@ describe('time and chance', () => {
       messages.map(({ line, message }) => `${filePath.slice(ROOT.length + 1)}:${line} ${message}`),
     );
 
-  // `eslint .` runs the rules; here is that it has them, and that nobody switches them off.
+  // `eslint .` runs the rules. This test checks that they are configured and that no comment disables them.
   const eslint = new ESLint({ cwd: ROOT });
-  it.each(Object.keys(oneDoor.rules ?? {}))('enter by time/ alone: %s has no exception', async (rule) => {
+  it.each(Object.keys(oneDoor.rules ?? {}))('enforces %s everywhere except in time/', async (rule) => {
     const settingOf = async (file: string): Promise<unknown> => {
       const config = (await eslint.calculateConfigForFile(`${LIBRARY}/src/${file}`)) as { rules: Linter.RulesRecord };
       return config.rules[rule];
@@ -219,7 +229,7 @@ describe('time and chance', () => {
     expect(await settingOf('client/create-client.ts')).toEqual([2, ...options]);
     expect(await settingOf('time/clock.ts')).not.toEqual([2, ...options]);
 
-    // A comment that names the rule, or one that names none.
+    // A comment that names the rule, or one that names no rule.
     const off = new RegExp(`\\beslint(?:-disable\\S*)?\\s(?:.*\\b${rule}\\b|\\s*(?:--|\\*/|$))`, 'm');
     const switchedOff = filesOf(`${LIBRARY}/src`).filter((file) => file.endsWith('.ts') && off.test(read(file)));
     expect(switchedOff).toEqual([]);
@@ -235,7 +245,7 @@ describe('time and chance', () => {
     'globalThis.setTimeout(() => {}, 1)',
     'process.hrtime.bigint()',
     'AbortSignal.timeout(5)',
-  ])('do not enter by %s', async (code) => {
+  ])('rejects %s outside time/', async (code) => {
     const found = lines(
       await linter.lintText(`export const probe = ${code};`, { filePath: `${LIBRARY}/src/client/probe.ts` }),
     );
@@ -243,7 +253,7 @@ describe('time and chance', () => {
   });
 
   it.each(['new Date(clock.epoch())', 'setImmediate(run)', 'socket.setTimeout(5)', 'clock.now()'])(
-    'leave %s alone',
+    'accepts %s outside time/',
     async (code) => {
       const found = lines(
         await linter.lintText(`export const probe = ${code};`, { filePath: `${LIBRARY}/src/client/probe.ts` }),
@@ -254,7 +264,7 @@ describe('time and chance', () => {
 });
 
 describe('private names of grpc-js and Node', () => {
-  /** Words of the tables that are public names, too. */
+  /** Names in the tables that are public names too. */
   const COMMON = [
     'activeCalls',
     'call',
@@ -268,7 +278,7 @@ describe('private names of grpc-js and Node', () => {
     'session',
   ];
   const PUBLIC = new Set([...COMMON, 'stream', 'streams', 'transport', 'waitForReady']);
-  // What is below `experimental` is typed as perhaps missing where the library imports it from.
+  // Members of `experimental` are typed as optional where the library imports them.
   const paths = seams().flatMap(({ on, needs }) => needs.filter((path) => on !== 'experimental' || path.includes('.')));
   const names = new Set(
     paths.flatMap((path) =>
@@ -309,7 +319,7 @@ describe('private names of grpc-js and Node', () => {
     return found;
   }
 
-  it('are read in the quirks folders only', () => {
+  it('are read only in the quirks folders', () => {
     const outside = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts') && !/\/(quirks|testing)\//.test(file))
       .flatMap((file) => privateNamesIn(read(file)).map((name) => `${file}: ${name}`));
@@ -325,7 +335,7 @@ describe('private names of grpc-js and Node', () => {
     'subchannel.getRealSubchannel()',
     `import { experimental } from '@grpc/grpc-js';`,
     `import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js';`,
-  ])('are found in %s', (code) => {
+  ])('are detected in %s', (code) => {
     expect(privateNamesIn(code)).toHaveLength(1);
   });
 
@@ -334,13 +344,13 @@ describe('private names of grpc-js and Node', () => {
     `import type { experimental } from '@grpc/grpc-js';`,
     'this.session.close()',
     'client.activeCalls()',
-  ])('are not found in %s', (code) => {
+  ])('are not detected in %s', (code) => {
     expect(privateNamesIn(code)).toEqual([]);
   });
 });
 
 describe('files', () => {
-  it('are called index.ts where package.json opens a public entry, and nowhere else', () => {
+  it('are named index.ts only if they are a public entry in package.json', () => {
     const { exports } = JSON.parse(read(`${LIBRARY}/package.json`)) as {
       exports: Record<string, string | { default: string }>;
     };
@@ -351,14 +361,14 @@ describe('files', () => {
     expect(indexes.sort()).toEqual(entries.sort());
   });
 
-  it('have names in kebab-case', () => {
+  it('have kebab-case names', () => {
     const odd = filesOf(`${LIBRARY}/src`).filter(
       (file) => !/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(file.split('/').at(-1) ?? ''),
     );
     expect(odd).toEqual([]);
   });
 
-  it('of the library stay under 400 lines', () => {
+  it('have fewer than 400 lines', () => {
     const long = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
       .map((file) => ({ file, lines: read(file).split('\n').length }))
@@ -366,12 +376,12 @@ describe('files', () => {
     expect(long).toEqual([]);
   });
 
-  it('name no path of the machine they were written on', () => {
+  it('contain no absolute path of a development machine', () => {
     const folders = readdirSync(ROOT, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && !['.git', 'node_modules', 'dist', 'coverage'].includes(entry.name))
       .flatMap(({ name }) => filesOf(name));
     const top = readdirSync(ROOT, { withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [entry.name] : []));
-    // Put together, or this file would find itself.
+    // Assembled from parts so that this file does not match.
     const path = new RegExp(`(?<![\\w.])/(${['work', 'root', 'home', 'Users'].join('|')})/[\\w.-]+`);
     const named = [...folders, ...top]
       .filter((file) => /\.(ts|mts|mjs|cjs|js|json|md|proto|ya?ml|html|css)$/.test(file) || file.startsWith('.ci/'))

@@ -27,7 +27,7 @@ interface Overall {
   readonly benches: readonly Bench[];
 }
 
-/** What differs between the rows of a contender, at the smallest size below. */
+/** Columns that distinguish the rows of a contender, at the smallest size below. */
 const ROWS: Readonly<Record<string, readonly object[]>> = {
   unary: [{ inFlight: 1 }, { inFlight: 2 }],
   stream: [{ size: 65_536 }],
@@ -40,14 +40,14 @@ const ROWS: Readonly<Record<string, readonly object[]>> = {
   package: [{}],
 };
 
-/** The baseline alone, whose processes are the first to be there. */
+/** Arguments for the smallest run: the baseline only, with minimal sizes. */
 const SMALLEST =
   '--only grpc-js --rounds 1 --seconds 0.01 --in-flight 1,2 --size 65536 --streams 10 --messages 50 --restarts 1 --json';
 
 const run = promisify(execFile);
 const bench = (...args: string[]) => run(process.execPath, ['bench/main.mjs', ...args], { cwd: ROOT });
 
-// Each runs processes of many contenders.
+// Each test runs processes of many contenders.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 600_000 });
 
 let startedAt: number;
@@ -66,11 +66,11 @@ beforeAll(async () => {
 });
 
 describe('npm run bench', () => {
-  it('prints one JSON object on one line, and nothing else where npm is silent', () => {
+  it('prints exactly one JSON object on one line', () => {
     expect(printed).toMatch(/^\{[^\n]+\}\n$/);
   });
 
-  it('asks each of its questions, and says how and on which machine they were answered, and by which command', () => {
+  it('reports every question with its method, machine and command', () => {
     expect(overall.benches.map(({ bench }) => bench)).toEqual(Object.keys(ROWS));
     for (const { question, how } of overall.benches) {
       expect(question).toMatch(/^[A-Z].*\?$/);
@@ -84,7 +84,7 @@ describe('npm run bench', () => {
     expect(overall.command).toBe(`npm run bench -- ${SMALLEST}`);
   });
 
-  it.each(Object.keys(ROWS))('%s: has its contenders at every size, and numbers alone', (name) => {
+  it.each(Object.keys(ROWS))('reports numeric figures of every contender and size for %s', (name) => {
     const { results, figures } = overall.benches.find(({ bench }) => bench === name)!;
     const contenders = ['grpc-js', ...(name === 'unary' ? ['resilient-grpc-policies', 'grpc-js-deadline'] : [])];
     const found = results.map(({ contender, inFlight, size, direction, setup }) => ({
@@ -96,7 +96,7 @@ describe('npm run bench', () => {
     expect(found).toEqual(expect.arrayContaining(expected));
     for (const row of results) {
       for (const figure of Object.keys(figures)) {
-        // Whoever has no peer has no ratio to it.
+        // A contender without a peer has no peer ratio.
         if (/^peer/.test(figure)) expect(figure in row).toBe(row.contender === 'resilient-grpc-policies');
         else
           expect([row.contender, figure, [row[figure]].flat().every(Number.isFinite)]).toEqual([
@@ -108,7 +108,7 @@ describe('npm run bench', () => {
     }
   });
 
-  it('has every contender do each kind of call, and measures them against grpc-js', () => {
+  it('measures every contender relative to grpc-js', () => {
     expect(everyone.map(({ contender }) => contender)).toEqual([
       'resilient-grpc',
       'resilient-grpc-policies',
@@ -129,16 +129,16 @@ describe('npm run bench', () => {
   it.each([
     ['telemetry', ['no-module', 'module-no-sdk', 'events-subscriber', 'sdk-metrics']],
     ['server', ['resilient-grpc', 'nest', 'grpc-js']],
-  ])('%s: has its own contenders', async (name, contenders) => {
+  ])('runs the contenders specific to %s', async (name, contenders) => {
     const { stdout } = await bench(name, ...'--rounds 1 --seconds 0.01 --json'.split(' '));
     const { results } = JSON.parse(stdout) as Bench;
     expect(results.map(({ contender }) => contender)).toEqual(contenders);
     for (const { cpuRatio } of results) expect(cpuRatio).toEqual(expect.any(Number));
   });
 
-  it('refuses what it does not know, and says what it does', async () => {
-    const refused = await bench('unray').catch((error: unknown) => error);
-    expect(refused).toMatchObject({
+  it('rejects an unknown benchmark and lists the known ones', async () => {
+    const rejected = await bench('unray').catch((error: unknown) => error);
+    expect(rejected).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/got unray\nUsage: npm run bench .*unary/s),
     });
@@ -149,15 +149,15 @@ describe('npm run bench', () => {
     ['first-call', '--seconds 1', '--rounds'],
     ['unary', '--profile http2 --rounds 3', '--seconds'],
     ['', '--profile http2', '--rounds'],
-  ])('refuses an option that does not apply to it: %s %s', (name, options, applies) => {
+  ])('rejects an option that does not apply: %s %s', (name, options, applies) => {
     expect(() => parsePlan(`${name} ${options}`.trim().split(' '))).toThrow(
-      new RegExp(`^--\\S+ does not apply to .*; what does: .*${applies}\\b`),
+      new RegExp(`^--\\S+ does not apply to .*; supported options: .*${applies}\\b`),
     );
   });
 });
 
 describe('npm run simulate', () => {
-  it('prints one JSON object on one line', async () => {
+  it('prints its figures as one JSON object on one line', async () => {
     const small = 'outage --json --seconds 60 --clients 5 --rate 1'.split(' ');
     const { stdout } = await run(process.execPath, ['bench/simulation/main.mjs', ...small], { cwd: ROOT });
     expect(stdout).toMatch(/^\{[^\n]+\}\n$/);
@@ -165,10 +165,10 @@ describe('npm run simulate', () => {
   });
 });
 
-describe('the table of the README', () => {
+describe('README benchmark table', () => {
   const place = /^<!-- pasted: npm run bench -->\n\n```text\n(.*?)\n```\n\n<!-- end of pasted -->$/ms;
 
-  it('is what the command prints without arguments', () => {
+  it('has the form that the command prints without arguments', () => {
     const [, table = ''] = place.exec(pageText('README.md')) ?? [];
     expect(shapeOf(table)).toEqual(shapeOf(tableOf()));
   });
@@ -181,7 +181,7 @@ describe('the table of the README', () => {
     '--messages 50',
     '--only nest',
     '--size 100',
-  ])('cannot be one that was made with %s', (options) => {
+  ])('differs from the output with %s', (options) => {
     const { command, ...right } = shapeOf(tableOf());
     const { command: otherCommand, ...other } = shapeOf(tableOf(...options.split(' ')));
     expect([command, otherCommand]).toEqual([
@@ -193,7 +193,7 @@ describe('the table of the README', () => {
   });
 });
 
-/** What the command would print, if all that it measured were 1. */
+/** The output of the command if every figure were 1. */
 function tableOf(...argv: string[]): string {
   const overall = parsePlan(argv);
   if (overall.bench !== 'all') throw new Error('expected all benchmarks');
@@ -207,7 +207,7 @@ function tableOf(...argv: string[]): string {
   return overallTable(sections, { command: overall.command, minutes: 11 });
 }
 
-/** A table but for where and when it was made, and for its figures, which are numbers. */
+/** The form of a table without its date, machine and figures. */
 function shapeOf(table: string) {
   const lines = table.split('\n');
   expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z, Node v\d+\.\d+\.\d+, .+, \d+ cores$/);

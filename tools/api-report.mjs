@@ -1,20 +1,20 @@
-// npm run api: writes what each entry of the built library exports to libs/resilient-grpc/api/, where a change of it is seen in
-// review. With --check it writes nothing, and says what is not as it is kept.
+// npm run api: writes the exports of each entry of the built library to libs/resilient-grpc/api/, so that reviews show changes of the
+// public API. With --check it writes nothing and reports differences.
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CompilerState, Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 
-/** Where the reports are kept. */
+/** Folder of the reports. */
 const REPORTS = fileURLToPath(new URL('../libs/resilient-grpc/api', import.meta.url));
 
 /**
  * Reads the built declarations of the package in `folder`.
  *
  * @param {string} folder
- * @returns {{ reports: Record<string, string>, forgotten: string[] }} The text of each report by its file name, and what the
- *   entries speak of though none of them exports it: a user could not write its name.
+ * @returns {{ reports: Record<string, string>, forgotten: string[] }} The text of each report by its file name, and the
+ *   types that the public API uses but no entry exports.
  */
 function apiReports(folder) {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
@@ -23,11 +23,11 @@ function apiReports(folder) {
   try {
     const configs = entries.map(([entry, { types }]) => configOf(folder, join(folder, types), entry, temporary));
     const [first, ...others] = configs;
-    // One program for all entries: most of the time goes into reading what they import.
+    // One program for all entries, because reading their imports takes most of the time.
     const compilerState = CompilerState.create(first, {
       additionalEntryPoints: others.map((config) => config.mainEntryPointFilePath),
     });
-    const spokenOf = configs.flatMap((config) => forgottenBy(config, compilerState));
+    const unexported = configs.flatMap((config) => forgottenBy(config, compilerState));
     const reports = Object.fromEntries(
       entries.map(([entry], index) => {
         const text = readFileSync(configs[index].reportFilePath, 'utf8');
@@ -36,10 +36,10 @@ function apiReports(folder) {
     );
     const all = Object.values(reports).join('\n');
     const exported = new Set([...all.matchAll(EXPORTED)].map(([, name]) => name));
-    // What only the library calls may speak of what only the library knows.
+    // Internal members may use internal types.
     const forUsers = all.replaceAll(INTERNAL_MEMBER, '');
     const isForgotten = ({ name }) => !exported.has(name) && new RegExp(`\\b${name}\\b`).test(forUsers);
-    return { reports, forgotten: spokenOf.filter(isForgotten).map(({ said }) => said) };
+    return { reports, forgotten: unexported.filter(isForgotten).map(({ label }) => label) };
   } finally {
     rmSync(temporary, { recursive: true });
   }
@@ -104,7 +104,7 @@ function configOf(folder, types, entry, temporary) {
  * @param {CompilerState} compilerState
  */
 function forgottenBy(config, compilerState) {
-  /** @type {{ name: string, said: string }[]} */
+  /** @type {{ name: string, label: string }[]} */
   const forgotten = [];
   const problems = [];
   Extractor.invoke(config, {
@@ -114,7 +114,7 @@ function forgottenBy(config, compilerState) {
       message.handled = true;
       if (message.messageId === 'ae-forgotten-export') {
         const [, name = ''] = /"(\w+)"/.exec(message.text) ?? [];
-        forgotten.push({ name, said: `${name}, in ${message.sourceFilePath.slice(config.projectFolder.length + 1)}` });
+        forgotten.push({ name, label: `${name}, in ${message.sourceFilePath.slice(config.projectFolder.length + 1)}` });
       } else if (message.logLevel === 'error') problems.push(message.formatMessageWithLocation(config.projectFolder));
     },
   });
@@ -125,7 +125,7 @@ function forgottenBy(config, compilerState) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { reports, forgotten } = apiReports(join(REPORTS, '..'));
   const problems = forgotten.map(
-    (said) => `${said}: the public API speaks of it; export it, or mark who does @internal`,
+    (label) => `${label}: used by the public API but not exported; export it, or mark its users @internal`,
   );
   if (process.argv.includes('--check')) {
     const kept = Object.fromEntries(
@@ -133,7 +133,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     );
     const changed = Object.keys({ ...kept, ...reports }).filter((name) => kept[name] !== reports[name]);
     problems.push(
-      ...changed.map((name) => `${name}: the public API changed; look at what \`npm run api\` writes, and commit it`),
+      ...changed.map(
+        (name) => `${name}: the public API changed; run \`npm run api\`, review the result, and commit it`,
+      ),
     );
   } else {
     rmSync(REPORTS, { recursive: true, force: true });

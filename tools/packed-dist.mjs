@@ -1,5 +1,5 @@
-// node tools/packed-dist.mjs: what npm runs before packing. It leaves in dist/ what the package needs: modules without comments, and the
-// declarations that the entries lead to. The next `tsc -b` writes all of it again.
+// node tools/packed-dist.mjs: npm runs it before packing. It reduces dist/ to the files that the package needs: modules without comments,
+// and the declarations that the entries import. The next `tsc -b` restores dist/.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,5 +1,5 @@
-// node tools/packed-pages.mjs write|remove: what npm runs before and after packing. The pages for users go
-// into the package, with links that lead somewhere from there.
+// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. Adds the pages for users to the package, with links that
+// work from there.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
-/** Pages that say why the library is as it is. */
+/** Pages for maintainers, which are not packed. */
 const FOR_MAINTAINERS = /^docs\/(decisions\/|upstream\/|architecture\.md|fleet\.md)/;
 
-/** What packing puts beside the library. */
+/** Files and folders that packing adds to the library's folder. */
 const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
 
 /**
- * The pages of the package by their paths, which are those of the repository.
+ * Returns the pages of the package by their paths in the repository.
  *
  * @param {{ version: string, repository?: { url: string } }} manifest of the library
  * @returns {Record<string, string>}
@@ -33,7 +33,7 @@ export function packedPages({ version, repository }) {
         if (/^(https?:|#)/.test(target)) return written;
         const [file = ''] = target.split('#');
         const inRepository = join(dirname(path), target);
-        // A page on the web has no files beside it.
+        // On the web, relative links do not work.
         if (address !== undefined)
           return `${image}[${label}](${address}/${image ? 'raw' : 'blob'}/v${version}/${inRepository})`;
         return paths.includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;
@@ -47,7 +47,7 @@ const LINK = /(!?)\[([^\]]*)\]\(([^)\s]+)\)/g;
 
 /**
  * @param {string} page
- * @param {(prose: string) => string} change of all that is outside of fenced blocks
+ * @param {(prose: string) => string} change applied to all text outside of fenced blocks
  */
 function inProse(page, change) {
   return page

@@ -1,5 +1,5 @@
-// npm run release: all that comes before a version is published, and the publishing as a dry run. `npm run release -- --publish`, in
-// a CI that npm knows (provenance is signed there), uploads it.
+// npm run release: runs all checks before a release, and publishes as a dry run. `npm run release -- --publish` uploads the package; it
+// must run in a CI that npm supports for signing provenance.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 
@@ -23,43 +23,43 @@ if (problems.length > 0) {
 try {
   npm('run', 'pack:check');
   npm('run', 'test:fast');
-  // `dist` may hold what is left of sources that are gone.
+  // `dist` may contain output of deleted sources.
   rmSync(`${LIBRARY}/dist`, { recursive: true, force: true });
   npm('run', 'build');
   npm('publish', '--workspace', LIBRARY, '--access', 'public', isDryRun ? '--dry-run' : '--provenance');
 } catch {
-  // What failed has said why.
+  // The failed command has printed its error.
   console.error('\nNot released.');
   process.exit(1);
 }
 console.log(isDryRun ? '\nReady. `npm run release -- --publish` uploads it.' : '\nReleased.');
 
 /**
- * All that stands in the way, each with its remedy.
+ * Returns all problems that prevent a release, each with its remedy.
  *
  * @param {{ version: string, repository?: unknown }} manifest
  */
 function problemsOf({ version, repository }) {
   const problems = [];
   const changed = git('status', '--porcelain');
-  if (changed !== '') problems.push(`the tree is not clean; commit or take back:\n${changed}`);
+  if (changed !== '') problems.push(`the working tree is not clean; commit or revert:\n${changed}`);
   const [, newest] = /^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$/m.exec(readFileSync('CHANGELOG.md', 'utf8')) ?? [];
   if (newest !== version) {
     const heading = `## [${version}] - ${new Date().toISOString().slice(0, 10)}`;
     problems.push(
-      `CHANGELOG.md begins with ${newest ?? 'no version'}, package.json says ${version}; write "${heading}"`,
+      `CHANGELOG.md: expected version ${version} of package.json first, got ${newest ?? 'no version'}; write "${heading}"`,
     );
   }
   const tag = `v${version}`;
   const tagged = git('tag', '--list', tag) === '' ? undefined : git('rev-parse', `${tag}^{commit}`);
   if (tagged !== undefined && tagged !== git('rev-parse', 'HEAD'))
-    problems.push(`${tag} is the tag of another commit, ${tagged.slice(0, 7)}; take the next version`);
+    problems.push(`${tag} is the tag of another commit, ${tagged.slice(0, 7)}; use the next version`);
   if (isDryRun) return problems;
-  // The links of the packed pages lead to this tag of this repository.
-  if (tagged === undefined) problems.push(`there is no tag of this commit; git tag ${tag}, and push it`);
+  // The links in the packed pages point to this tag of the repository.
+  if (tagged === undefined) problems.push(`this commit has no tag; run git tag ${tag}, and push it`);
   if (repository === undefined)
     problems.push(
-      `${LIBRARY}/package.json has no "repository"; provenance is signed for one, { "url": "git+https://…" }`,
+      `${LIBRARY}/package.json has no "repository", which provenance requires; write { "url": "git+https://…" }`,
     );
   return problems;
 }

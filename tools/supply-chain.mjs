@@ -1,5 +1,5 @@
-// Checks what an application installs with the library and the demo: the license of each package against a list, and that no package
-// has an install script. Reads the SBOM of npm and the lock. `npm run check` runs it.
+// Checks the packages that an application installs with the library and the demo: that each license is on the list, and that no package has
+// an install script. Reads npm's SBOM and the lock file. `npm run check` runs it.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** Licenses that ask for no more than a notice. */
+/** Licenses that require no more than a notice. */
 const LICENSES = new Set([
   'MIT',
   'Apache-2.0',
@@ -20,13 +20,13 @@ const LICENSES = new Set([
   'CC0-1.0',
 ]);
 
-/** Packages whose manifest names no license in a form that npm reads; each has the text of this one in its LICENSE file. */
+/** Packages whose manifest has no license that npm can read, with the license of their LICENSE file. */
 const READ_BY_HAND = new Map([
   ['busboy', 'MIT'],
   ['streamsearch', 'MIT'],
 ]);
 
-/** Of @grpc/proto-loader, which every gRPC application of Nest has. It compares version ranges and prints a warning; nothing needs it. */
+/** Allowed install scripts. protobufjs is a dependency of @grpc/proto-loader; its script only compares versions and prints a warning. */
 const SCRIPTS = new Set(['protobufjs']);
 
 const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
@@ -35,8 +35,8 @@ const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(ROOT, 
 const lock = json('package-lock.json');
 
 /**
- * The packages of an application with the dependencies of the demo and of the library. npm leaves out what is shared by workspaces, so
- * the application is one without.
+ * Returns the packages of an application with the dependencies of the demo and the library. The application has no workspaces, because npm
+ * omits packages that workspaces share.
  *
  * @returns {readonly { name: string; licenses?: readonly { license?: { id?: string; name?: string }; expression?: string }[] }[]}
  */
@@ -71,7 +71,7 @@ function components() {
   }
 }
 
-/** '(MIT OR CC0-1.0)': one that is allowed is enough. @param {string} expression */
+/** Returns true if a license expression is allowed. Of '(MIT OR CC0-1.0)', one allowed license is enough. @param {string} expression */
 function isAllowed(expression) {
   return expression
     .replace(/[()]/g, '')

@@ -2,10 +2,10 @@ import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 
-/** Standard output belongs to the report; Nest's own logger writes there. */
+/** Logs to standard error, because Nest's own logger writes to standard output, which contains the report. */
 const toStandardError = {
   log() {
-    // The lines of a start say nothing about the benchmark.
+    // Omits startup messages.
   },
   /** @param {unknown} message */
   warn(message) {
@@ -18,7 +18,7 @@ const toStandardError = {
 };
 
 /**
- * A Nest application of these modules, for Nest's client and for ours: neither is used without one.
+ * Creates a Nest application with these modules, for Nest's client and for this library.
  *
  * @param {readonly import('@nestjs/common').DynamicModule[]} imports
  * @returns {Promise<import('@nestjs/common').INestApplicationContext>}

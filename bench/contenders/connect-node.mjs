@@ -6,7 +6,7 @@ import { overPromises } from './promise-client.mjs';
 import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Connect with its gRPC transport, and protobuf-es, which it is made for.
+ * Connect with its gRPC transport and protobuf-es.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -16,7 +16,7 @@ export function open(address) {
 }
 
 /**
- * Set up against restarts as well as it can be. It has no retries.
+ * Opens the client with the best options for restarts. It has no retries.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -24,7 +24,7 @@ export function open(address) {
 export function openTuned(address) {
   return connect(
     address,
-    // No pings of an idle connection: its 2.1.2 goes on with them on one that is destroyed, and the process ends of that.
+    // No pings on idle connections: version 2.1.2 continues to ping destroyed connections, which crashes the process.
     { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 },
     { defaultTimeoutMs: TUNED_TIMEOUT_MS },
   );
@@ -37,7 +37,7 @@ export function openTuned(address) {
  */
 function connect(address, sessionOptions = {}, transportOptions = {}) {
   const baseUrl = `http://${address}`;
-  // As grpc-js has it: Node's default of 10 MB is too little for thousands of streams.
+  // Like grpc-js: Node's default of 10 MB is too small for thousands of streams.
   const sessionManager = new Http2SessionManager(baseUrl, sessionOptions, {
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });

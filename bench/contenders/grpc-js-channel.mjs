@@ -3,7 +3,7 @@ import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 
 /**
- * `Channel.createCall` with nothing around it: no Observable, no interceptors, no bookkeeping. No client can cost less.
+ * `Channel.createCall` without Observable, interceptors, and bookkeeping: the lower bound for clients on this channel.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -102,7 +102,7 @@ export function open(address) {
 }
 
 /**
- * Each message when the one before is on its way.
+ * Sends each message when the previous one was written.
  *
  * @template T
  * @param {ReturnType<Channel['createCall']>} call
@@ -120,5 +120,5 @@ function sendAll(call, messages, serialize) {
 }
 
 function ignore() {
-  // Nobody asked for the headers.
+  // The headers are not used.
 }

@@ -18,7 +18,7 @@ import { RETRIES, TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
  */
 
 /**
- * grpc-js's own `Client`: what all others are compared with.
+ * grpc-js's own `Client`, the baseline.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -27,7 +27,7 @@ export function open(address) {
   return openWith(address);
 }
 
-/** With a deadline for each call, which those with policies have too. */
+/** With a deadline for each call, like the contender with policies. */
 export const withDeadline = {
   /** @param {string} address */
   open: (address) => openWith(address, {}, () => [new Metadata(), { deadline: Date.now() + 60_000 }]),
@@ -40,7 +40,7 @@ export const withRetries = {
 };
 
 /**
- * Set up against restarts as well as it can be.
+ * Opens the client with the best options for restarts.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -55,7 +55,7 @@ export function openTuned(address) {
 /**
  * @param {string} address
  * @param {object} [channelOptions]
- * @param {() => readonly [Metadata, object]} [callOptions] Of each unary call.
+ * @param {() => readonly [Metadata, object]} [callOptions] Options of each unary call.
  * @returns {import('../contenders.mjs').Contender}
  */
 function openWith(address, channelOptions = {}, callOptions = undefined) {

@@ -4,8 +4,8 @@ import { loadService } from '../load-contract.mjs';
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
- * The floor: `node:http2` with gRPC's frames written and read by hand, and the same codec. No deadlines, no metadata, no
- * status but OK, no backoff: the next call connects again. No client on Node's HTTP/2 can cost less.
+ * The lower bound for clients on Node's HTTP/2: `node:http2` with hand-written gRPC framing and the same codec. No deadlines, no metadata,
+ * no status except OK, and no backoff: the next call reconnects.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -17,9 +17,9 @@ export function open(address) {
 
   function connected() {
     if (session === undefined || session.closed || session.destroyed) {
-      // As grpc-js has it: Node's default of 10 MB is too little for thousands of streams.
+      // Like grpc-js: Node's default of 10 MB is too small for thousands of streams.
       session = connect(`http://${address}`, { maxSessionMemory: Number.MAX_SAFE_INTEGER });
-      // Its streams tell of it.
+      // The streams report the error.
       session.on('error', () => undefined);
     }
     return session;
@@ -118,7 +118,7 @@ export function open(address) {
 
 /**
  * @param {Buffer} message
- * @returns {Buffer} With the five bytes before it that say how long it is.
+ * @returns {Buffer} The message with its 5-byte length prefix.
  */
 function framed(message) {
   const bytes = Buffer.allocUnsafe(5 + message.length);
@@ -132,7 +132,7 @@ function framed(message) {
  * @template T
  * @param {(bytes: Buffer) => T} deserialize
  * @param {(message: T) => void} onMessage
- * @returns {(bytes: Buffer) => void} Takes what comes, in whatever pieces.
+ * @returns {(bytes: Buffer) => void} Accepts bytes in pieces of any size.
  */
 function messageReader(deserialize, onMessage) {
   /** @type {Buffer[]} */

@@ -8,7 +8,7 @@ import { OWN_CONNECTION } from './own-connection.mjs';
 import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Nest's `ClientGrpc` in a Nest application, as its docs have it.
+ * Nest's `ClientGrpc` in a Nest application, as in its docs.
  *
  * @param {string} address
  * @returns {Promise<import('../contenders.mjs').Contender>}
@@ -19,7 +19,7 @@ export async function open(address) {
 }
 
 /**
- * Set up against restarts as well as it can be.
+ * Opens the client with the best options for restarts.
  *
  * @param {string} address
  * @returns {Promise<import('../contenders.mjs').Contender>}
@@ -29,7 +29,7 @@ export async function openTuned(address) {
   return {
     ...overService(service, close, true),
     get(id, done) {
-      // It takes no deadline.
+      // Nest's client supports no deadline.
       takeOne(service.get({ id }, new Metadata({ waitForReady: true })).pipe(timeout(TUNED_TIMEOUT_MS)), done);
     },
   };

@@ -7,7 +7,7 @@ import { overPromises } from './promise-client.mjs';
 import { TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * nice-grpc with its retry middleware, over the same definition, and so the same codec, as grpc-js.
+ * nice-grpc with its retry middleware, with the same definition and codec as grpc-js.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -18,8 +18,8 @@ export function open(address) {
 }
 
 /**
- * Set up against restarts as well as it can be: its middleware retries until the call's time is up. It cannot wait for a
- * lost channel. The retries of the channel are left alone, since the two would multiply.
+ * Opens the client with the best options for restarts: its middleware retries until the deadline. It cannot wait for a lost channel. The
+ * channel's retries are not enabled, because both would multiply.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -44,7 +44,7 @@ export function openTuned(address) {
  */
 function connect(address, channelOptions, retries) {
   const channel = createChannel(address, credentials.createInsecure(), { ...OWN_CONNECTION, ...channelOptions });
-  // Its methods bear the keys of the definition, which in proto-loader's are the names in the proto.
+  // The methods are named by the keys of the definition, which proto-loader takes from the proto.
   const { Get, Watch, Upload, Echo } = loadService();
   const definition = { get: Get, watch: Watch, upload: Upload, echo: Echo };
   const client = createClientFactory().use(retryMiddleware).create(definition, channel, { '*': retries });

@@ -4,7 +4,7 @@ import { readAtPace } from './read-at-pace.mjs';
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
- * A service as Nest's clients and ours give it: methods that return Observables.
+ * A service of Nest's client or this library, with methods that return Observables.
  *
  * @typedef {object} BenchService
  * @property {(request: { id: string }, metadata?: any) => import('rxjs').Observable<{ id: string }>} get
@@ -14,11 +14,11 @@ import { readAtPace } from './read-at-pace.mjs';
  */
 
 /**
- * Nest's client and ours are used by the same code: that is what replacing one with the other means.
+ * Wraps a service of Nest's client or this library. Both are used by the same code, because one can replace the other.
  *
  * @param {BenchService} service
  * @param {() => unknown} close
- * @param {boolean} [pushed] It takes requests as an Observable only, and gives responses as no more than that.
+ * @param {boolean} [pushed] True if requests and responses can only be Observables.
  * @returns {import('../contenders.mjs').Contender}
  */
 export function overService(service, close, pushed = false) {
@@ -31,7 +31,7 @@ export function overService(service, close, pushed = false) {
     },
     read(request, pause) {
       const call = service.watch(request);
-      // True: ours is an Observable that can be iterated.
+      // Safe cast: this library returns an Observable that can be iterated.
       return pushed ? readPushed(call, pause) : readAtPace(/** @type {any} */ (call), pause);
     },
     upload(chunks, done) {

@@ -1,2 +1,2 @@
-/** grpc-js shares connections between clients of one target; in the benchmark each contender has its own. */
+/** Gives each contender a separate connection. By default, grpc-js shares connections between clients of one target. */
 export const OWN_CONNECTION = { 'grpc.use_local_subchannel_pool': 1 };

@@ -3,7 +3,7 @@ import { readAtPace } from './read-at-pace.mjs';
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
- * A client whose unary methods return promises and whose streams are iterated.
+ * A client whose unary methods return promises and whose streams are async iterables.
  *
  * @typedef {object} PromiseClient
  * @property {(request: { id: string }) => Promise<{ id: string }>} get

@@ -1,5 +1,5 @@
 /**
- * Takes a message when it is done with the one before.
+ * Takes the next message after the pause for the previous one.
  *
  * @param {AsyncIterable<unknown>} messages
  * @param {() => Promise<void>} pause

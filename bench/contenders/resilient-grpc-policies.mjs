@@ -2,7 +2,7 @@ import { open as openWith } from './resilient-grpc.mjs';
 import { RETRIES } from './tuned-options.mjs';
 
 /**
- * Ours with a deadline, retries and their budget, and a breaker.
+ * This library with a deadline, retries with a budget, and a circuit breaker.
  *
  * @param {string} address
  */

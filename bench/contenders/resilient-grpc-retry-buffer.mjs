@@ -1,7 +1,7 @@
 import { open as openWith } from './resilient-grpc.mjs';
 
 /**
- * Ours with a retry buffer of grpc-js of `bytes`.
+ * This library with a retry buffer of `bytes` in grpc-js.
  *
  * @param {number} bytes
  * @returns {{ open(address: string): Promise<import('../contenders.mjs').Contender> }}

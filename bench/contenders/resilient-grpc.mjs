@@ -5,7 +5,7 @@ import { overService } from './observable-service.mjs';
 import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Ours in a Nest application, with no option but the contract and the address, unless `settings` are given.
+ * This library in a Nest application, with the contract, the address, and `settings`.
  *
  * @param {string} address
  * @param {Partial<import('nestjs-resilient-grpc').GrpcClientSettings>} [settings]
@@ -17,7 +17,7 @@ export async function open(address, settings = {}) {
 }
 
 /**
- * Set up against restarts as well as it can be.
+ * Opens the client with the best options for restarts.
  *
  * @param {string} address
  * @returns {Promise<import('../contenders.mjs').Contender>}
@@ -27,11 +27,11 @@ export function openTuned(address) {
 }
 
 /**
- * The application around it; its client is called 'bench'.
+ * Creates an application with a client named 'bench'.
  *
  * @param {string} address
  * @param {Partial<import('nestjs-resilient-grpc').GrpcClientSettings>} [settings]
- * @param {readonly import('@nestjs/common').DynamicModule[]} [modules] Beside it.
+ * @param {readonly import('@nestjs/common').DynamicModule[]} [modules] Additional modules.
  * @returns {Promise<import('@nestjs/common').INestApplicationContext>}
  */
 export function openApp(address, settings = {}, modules = []) {

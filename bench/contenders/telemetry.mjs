@@ -7,7 +7,7 @@ import { openApp } from './resilient-grpc.mjs';
 
 /** @typedef {import('../contenders.mjs').Contender} Contender */
 
-/** Collects when asked, which nobody does: what is measured is what a call costs. */
+/** A reader that never collects, so that only the cost per call is measured. */
 class IdleReader extends MetricReader {
   onForceFlush() {
     return Promise.resolve();
@@ -29,19 +29,19 @@ async function openWith(address, modules, look) {
   return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
 }
 
-/** Nobody looks. */
-export const nobody = {
+/** Without telemetry. */
+export const withoutModule = {
   /** @param {string} address */
   open: (address) => openWith(address, []),
 };
 
-/** The module is there, and no SDK. */
+/** With the module, but without an SDK. */
 export const withoutSdk = {
   /** @param {string} address */
   open: (address) => openWith(address, [ResilientGrpcTelemetryModule.forRoot()]),
 };
 
-/** Somebody hears of every call. */
+/** With a subscriber of all events. */
 export const subscriber = {
   /** @param {string} address */
   open: (address) =>
@@ -50,7 +50,7 @@ export const subscriber = {
     }),
 };
 
-/** An SDK collects metrics, of all clients that are made after it: a process opens the contender that it measures first. */
+/** With an SDK that collects metrics of all clients created after it. A process opens the contender that it measures first. */
 export const withMetrics = {
   /** @param {string} address */
   async open(address) {

@@ -1,4 +1,4 @@
-/** A service config that lets every method be repeated, as all who read one understand it. */
+/** A service config that allows retries of all methods. */
 export const RETRIES = {
   methodConfig: [
     {
@@ -14,7 +14,7 @@ export const RETRIES = {
   ],
 };
 
-/** What options make of a channel of grpc-js that is lost: a reconnect backoff of 0.1 to 0.5 s instead of 1 to 120 s; keepalive. */
+/** Channel options of grpc-js for lost connections: a reconnect backoff of 0.1 to 0.5 s instead of 1 to 120 s, and keepalive. */
 export const TUNED_CONNECTION = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
@@ -23,7 +23,7 @@ export const TUNED_CONNECTION = {
   'grpc.keepalive_permit_without_calls': 1,
 };
 
-/** The same with its own retries, with every code under which it reports a lost connection. */
+/** The same with grpc-js's retries for every status code that a lost connection can have. */
 export const TUNED_CHANNEL = {
   ...TUNED_CONNECTION,
   'grpc.service_config': JSON.stringify({
@@ -34,5 +34,5 @@ export const TUNED_CHANNEL = {
   }),
 };
 
-/** How long a call may take whose contender is set up as well as it can be, in milliseconds. */
+/** Timeout of each call of the tuned contenders, in milliseconds. */
 export const TUNED_TIMEOUT_MS = 10_000;

@@ -1,12 +1,12 @@
-// Each stream goes twice through a client and a server, each in a process of its own: as fast as it can, then to a reader who is
-// ten times slower. Then requests go to a server that stops reading for good.
+// Measures the memory of streams between a client and a server in separate processes: first at full speed, then with a reader that is ten
+// times slower, then with a server that stops reading.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureSlowReader, measureStoppedReader } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
 
 /** @typedef {import('./pair.mjs').Stream} Stream */
 
-/** Which way messages go, and from what kind of source requests come. */
+/** Directions of messages, and kinds of request sources. */
 const FLOWS = /** @type {const} */ ([
   { kind: 'watch' },
   { kind: 'upload', source: 'iterable' },
@@ -15,9 +15,9 @@ const FLOWS = /** @type {const} */ ([
   { kind: 'talk', source: 'async-iterable' },
 ]);
 
-const QUESTION = 'Does memory stay bounded, however long a stream is and whoever reads it?';
+const QUESTION = 'Is memory bounded for streams of any length and readers of any speed?';
 
-/** Of messages from this size on there are fewer. */
+/** Messages of this size or larger are sent in smaller numbers. */
 const LARGE = 65_536;
 const LARGE_MESSAGES = 3_000;
 
@@ -25,7 +25,7 @@ const LARGE_MESSAGES = 3_000;
  * @typedef {object} BoundsPlan
  * @property {'memory'} bench
  * @property {readonly number[]} sizes Bytes of a message.
- * @property {number} messages Of a stream, where they are not large.
+ * @property {number} messages Messages per stream, if they are not large.
  * @property {boolean} json
  */
 
@@ -53,7 +53,7 @@ export async function measureBounds({ bench, sizes, messages, json }) {
     QUESTION,
     ...machineLines(machine),
     '',
-    'A reader who is ten times slower. Memory: the most over what was held before, in MiB.',
+    'A reader that is ten times slower. Memory: maximum growth in MiB.',
     ...tableLines(
       ['stream', 'bytes', 'messages', 'messages/s', 'slow/s', ...MEMORY_HEAD],
       slow.map((row) => [
@@ -63,7 +63,7 @@ export async function measureBounds({ bench, sizes, messages, json }) {
       ]),
     ),
     '',
-    'A server that reads one message, and then none for good.',
+    'A server that reads one message and then stops.',
     ...tableLines(
       ['stream', 'bytes', 'taken', 'KiB taken', ...MEMORY_HEAD],
       stopped.map((row) => [

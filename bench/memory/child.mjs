@@ -1,32 +1,32 @@
 import { fork } from 'node:child_process';
 
-/** A child that has not exited this long after its release is killed. A busy machine needs seconds for it. */
+/** Time to exit after `stop()`, then the child is killed. On a busy machine, an exit takes seconds. */
 const END_MS = 60_000;
 
 /**
- * A command's arguments and its result are JSON; who asks knows what the command takes and gives.
+ * A command. Its arguments and its result are JSON.
  *
  * @typedef {(given: any) => unknown} Command
  */
 
 /**
- * A process of its own that does what it is asked, started with --expose-gc.
+ * A child process that executes commands, started with --expose-gc.
  *
  * @typedef {object} Child
  * @property {(command: string, given?: object) => Promise<any>} ask
- * @property {() => Promise<void>} stop Lets go of it and waits for its end, which it must find by itself: a socket or a timer
- *   that is left would keep it. Rejects when it had to be killed.
- * @property {() => Promise<void>} kill Ends it at once, as a crash would.
+ * @property {() => Promise<void>} stop Disconnects the child and waits for its exit, which open sockets or timers would prevent.
+ *   Rejects if the child had to be killed.
+ * @property {() => Promise<void>} kill Kills it immediately, like a crash.
  */
 
 /**
  * @param {string} script
  * @param {readonly string[]} [given]
- * @param {readonly string[]} [flags] Of Node.
+ * @param {readonly string[]} [flags] Node flags.
  * @returns {Child}
  */
 export function startChild(script, given = [], flags = []) {
-  // Standard output belongs to the report. What the child writes matters only if it fails.
+  // Keeps standard output for the report. The output of the child is shown only if it fails.
   const child = fork(script, given, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -44,7 +44,7 @@ export function startChild(script, given = [], flags = []) {
   const ended = new Promise((resolve) => {
     child.once('exit', (code, signal) => {
       for (const { reject } of asked.values())
-        reject(new Error(`${script} ended with ${String(code ?? signal)}\n${output}`));
+        reject(new Error(`${script} exited with ${String(code ?? signal)}\n${output}`));
       resolve();
     });
   });
@@ -69,28 +69,28 @@ export function startChild(script, given = [], flags = []) {
       }, END_MS);
       await ended;
       clearTimeout(timer);
-      if (killed) throw new Error(`${script} did not end within ${String(END_MS)} ms: something is left open`);
+      if (killed) throw new Error(`${script} did not exit within ${String(END_MS)} ms; a handle is still open`);
     },
   };
 }
 
 /**
- * In a child: does what its parent asks.
+ * Executes the commands of the parent, in a child.
  *
  * @param {Readonly<Record<string, Command>>} commands
  */
 export function obey(commands) {
   /** @param {object} message */
-  const tell = (message) => {
+  const reply = (message) => {
     if (process.connected) process.send?.(message);
   };
   process.on('message', (/** @type {{ id: number, command: string, given: object }} */ { id, command, given }) => {
     answer(commands[command], given).then(
       (value) => {
-        tell({ id, value });
+        reply({ id, value });
       },
       (/** @type {unknown} */ error) => {
-        tell({ id, error: error instanceof Error ? String(error.stack) : String(error) });
+        reply({ id, error: error instanceof Error ? String(error.stack) : String(error) });
       },
     );
   });
@@ -101,6 +101,6 @@ export function obey(commands) {
  * @param {object} given
  */
 async function answer(command, given) {
-  if (command === undefined) throw new Error('no such command');
+  if (command === undefined) throw new Error('unknown command');
   return command(given);
 }

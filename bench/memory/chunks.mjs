@@ -1,7 +1,7 @@
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
- * Messages of `size` bytes, each in memory of its own: what is held of them can be seen.
+ * Generates messages of `size` bytes, each in a separate buffer, so that buffered messages show up in memory.
  *
  * @param {number} size
  * @param {number} count

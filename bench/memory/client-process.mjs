@@ -1,4 +1,4 @@
-// The client of the memory benchmarks: ours, in a Nest application, told what to call and how fast to read.
+// The client of the memory benchmarks: this library in a Nest application, which executes commands.
 //   node --expose-gc client-process.mjs ADDRESS [CHANNEL OPTIONS AS JSON]
 import { getGrpcClientToken, getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { openApp } from '../contenders/resilient-grpc.mjs';
@@ -15,11 +15,11 @@ import { pace } from './pace.mjs';
  *
  * @typedef {object} Run
  * @property {'watch' | 'upload' | 'talk'} kind
- * @property {'iterable' | 'async-iterable'} source Of the requests of an upload and a talk.
- * @property {number} size Bytes of a message.
+ * @property {'iterable' | 'async-iterable'} source Kind of request source of an upload and a talk.
+ * @property {number} size Message size in bytes.
  * @property {number} count Messages.
- * @property {number} [perSecond] How fast they are read: by this process in a watch, else by the server; undefined: as fast as
- *   can be; 0: the first, and then none for good.
+ * @property {number} [perSecond] Messages read per second, by this process in a watch, otherwise by the server. `undefined` for full
+ *   speed; 0 to read the first message and then stop.
  */
 
 const [address = '', channelOptions = '{}'] = process.argv.slice(2);
@@ -28,13 +28,13 @@ const app = await openApp(address, { channelOptions: JSON.parse(channelOptions) 
 const client = app.get(getGrpcClientToken('bench'));
 const bench = app.get(getGrpcServiceToken('bench', 'Bench'));
 
-/** Of the run that is on, or was last. */
+/** Progress of the current or last run. */
 let progress = { taken: 0, received: 0, sourceEnded: false };
 let leaving = new AbortController();
 
 /**
  * @param {Run} run
- * @returns {Promise<number>} Milliseconds it took.
+ * @returns {Promise<number>} Duration in milliseconds.
  */
 async function run({ kind, source, size, count, perSecond }) {
   progress = { taken: 0, received: 0, sourceEnded: false };
@@ -118,7 +118,7 @@ let subscriptions = [];
 
 /**
  * @param {{ count: number }} given
- * @returns {Promise<number>} Milliseconds until each had its first message.
+ * @returns {Promise<number>} Milliseconds until each stream has received its first message.
  */
 function openMany({ count }) {
   const beganAt = performance.now();
@@ -159,7 +159,7 @@ obey({
   close: () => client.close(),
   memory: readMemory,
   resident: () => ({ resident: process.memoryUsage.rss() }),
-  // Not the pipe to the parent, nor what is over with this turn.
+  // Excludes the pipe to the parent, and handles that end with this event-loop turn.
   resources: () => process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap' && name !== 'Immediate'),
 });
 process.once('disconnect', () => {

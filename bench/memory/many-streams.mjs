@@ -1,12 +1,12 @@
-// All streams on one connection, each with a message received, a client and a server each in a process of its own; then all are
-// ended, once in each of the ways there are.
+// Opens many streams on one connection, each with one received message, with client and server in separate processes. Then ends all of
+// them, in each of the possible ways.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureManyStreams } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
 
 /** @typedef {import('./measure.mjs').Ending} Ending */
 
-const QUESTION = 'What do streams cost that are open at once, and is anything left of them?';
+const QUESTION = 'What do concurrent streams cost, and what remains after their end?';
 
 const ENDINGS = /** @type {const} */ (['end', 'cancel', 'drain', 'close']);
 
@@ -33,7 +33,7 @@ export async function measureOpenStreams({ bench, streams, json }) {
     QUESTION,
     ...machineLines(machine),
     '',
-    `${String(streams)} streams. Memory: for all of them while they are open, over what was held before, in MiB.`,
+    `${String(streams)} streams. Memory: growth while all are open, in MiB.`,
     ...tableLines(
       ['ended by', 'open ms', 'end ms', 'KiB heap/stream', ...MEMORY_HEAD],
       results.map((row) => [

@@ -5,11 +5,11 @@ import { difference, withPair } from './pair.mjs';
 /** @typedef {import('./pair.mjs').Stream} Stream */
 /** @typedef {{ readonly open: number, readonly cancelled: number }} ServerCalls */
 
-/** How much slower the slow reader is. */
+/** Slowdown of the slow reader. */
 const SLOWER = 10;
-/** Unthrottled, a stream goes in so many parts, and the fastest counts: others may be busy on the machine. */
+/** An unthrottled stream runs in this many parts, of which the fastest counts, because the machine may be busy. */
 const PARTS = 5;
-/** A number that stays the same this often, looked at every 50 ms, stands still. */
+/** A number that is unchanged for this many polls of 50 ms is considered final. */
 const STILL = 15;
 const PATIENCE_MS = 60_000;
 const DRAIN_MS = 500;
@@ -19,13 +19,13 @@ let unthrottledRuns = Promise.resolve();
 
 /**
  * @typedef {object} SlowReader
- * @property {number} unthrottled Messages a second that come to a reader who takes them as they do.
- * @property {number} slow Messages a second, where he takes his time.
- * @property {Memories} growth The most that was seen while he did, over what was held before.
+ * @property {number} unthrottled Messages per second without throttling.
+ * @property {number} slow Messages per second with the slow reader.
+ * @property {Memories} growth Maximum memory growth with the slow reader.
  */
 
 /**
- * Whether memory stays bounded with a reader who is ten times slower than the other side could send.
+ * Measures memory with a reader that is ten times slower than the sender.
  *
  * @param {Stream} stream
  * @param {number} count Messages.
@@ -33,10 +33,10 @@ let unthrottledRuns = Promise.resolve();
  */
 export function measureSlowReader(stream, count) {
   return withPair({}, async (pair) => {
-    // What is compiled once is no growth.
+    // Warms up, so that compiled code does not count as growth.
     await pair.run(stream, Math.ceil(count / 50));
     const before = await pair.memories();
-    // Two of them at once would slow each other down.
+    // Runs sequentially, because concurrent runs would slow each other down.
     const unthrottledRun = unthrottledRuns.then(() => fastest(pair, stream, count));
     unthrottledRuns = unthrottledRun.catch(() => undefined);
     const unthrottled = await unthrottledRun;
@@ -48,19 +48,19 @@ export function measureSlowReader(stream, count) {
 
 /**
  * @typedef {object} StoppedReader
- * @property {number} taken Messages that were taken from their source, until it was left alone.
- * @property {Memories} growth Then.
- * @property {string} end What the caller was told when he had left.
- * @property {boolean} sourceEnded After that.
- * @property {number} active Calls that the client counts, after that.
- * @property {ServerCalls} server Its calls, after that.
+ * @property {number} taken Messages taken from the source until no more were requested.
+ * @property {Memories} growth Memory growth at that point.
+ * @property {string} end Error that the caller received after cancelling.
+ * @property {boolean} sourceEnded True if the source was closed after that.
+ * @property {number} active Open calls of the client after that.
+ * @property {ServerCalls} server Calls of the server after that.
  */
 
 /**
- * How far requests run ahead of a server that reads one and then none for good, and whether leaving it ends all.
+ * Measures how far requests run ahead of a server that reads one message and then stops, and whether cancelling releases everything.
  *
  * @param {Stream} stream
- * @param {object} [channelOptions] Of grpc-js.
+ * @param {object} [channelOptions] Channel options of grpc-js.
  * @returns {Promise<StoppedReader>}
  */
 export function measureStoppedReader(stream, channelOptions = {}) {
@@ -69,7 +69,7 @@ export function measureStoppedReader(stream, channelOptions = {}) {
     await pair.run(stream, 100);
     const before = await pair.memories();
     const ended = pair.run(stream, 1e9, 0).then(
-      () => 'in order',
+      () => 'completed',
       (/** @type {Error} */ error) => error.message.split('\n')[0] ?? '',
     );
     const taken = await standstill(async () => (await client.ask('progress')).taken);
@@ -83,27 +83,26 @@ export function measureStoppedReader(stream, channelOptions = {}) {
 }
 
 /**
- * Who ends the streams: the server; the caller, who leaves; the client, whose drain gives them {@link DRAIN_MS}, or which is
- * closed.
+ * How the streams end: by the server, by cancellation, by a drain of the client with {@link DRAIN_MS}, or by closing the client.
  *
  * @typedef {'end' | 'cancel' | 'drain' | 'close'} Ending
  */
 
 /**
  * @typedef {object} ManyStreams
- * @property {number} openMs Until each had its first message.
- * @property {number} active Calls that the client counts, when all are open.
- * @property {Memories} growth For all of them, when all are open.
- * @property {number} endMs Until neither side counts any.
- * @property {{ received: number, completed: number, failed: number, open: number }} left Messages and ends in all, and calls
- *   that the client still counts.
- * @property {ServerCalls} server Its calls, at the end.
- * @property {Memories} kept Of the growth, at the end.
- * @property {string[]} open What would keep the process alive when the client is closed, by Node's names.
+ * @property {number} openMs Time until each stream has received its first message.
+ * @property {number} active Open calls of the client when all are open.
+ * @property {Memories} growth Memory growth when all are open.
+ * @property {number} endMs Time until neither side has open calls.
+ * @property {{ received: number, completed: number, failed: number, open: number }} left Total messages and ends, and the open
+ *   calls of the client.
+ * @property {ServerCalls} server Calls of the server at the end.
+ * @property {Memories} kept Remaining memory growth at the end.
+ * @property {string[]} open Node's names of the handles that keep the process alive after the client was closed.
  */
 
 /**
- * What streams cost that are open at once, and whether anything is left of them.
+ * Measures the cost of concurrent streams, and what remains after their end.
  *
  * @param {number} count
  * @param {Ending} ending
@@ -143,12 +142,12 @@ async function fastest(pair, stream, count) {
 
 /**
  * @param {() => Promise<number>} read
- * @returns {Promise<number>} What it reads when it no longer changes.
+ * @returns {Promise<number>} The value when it no longer changes.
  */
 export async function standstill(read) {
   let last = 0;
   let same = 0;
-  return poll(50, 'a standstill', async () => {
+  return poll(50, 'a constant value', async () => {
     const now = await read();
     same = now === last && now > 0 ? same + 1 : 0;
     last = now;
@@ -159,7 +158,7 @@ export async function standstill(read) {
 /**
  * @template {{ open: number }} Calls
  * @param {() => Promise<Calls>} read
- * @returns {Promise<Calls>} What it reads when none is open.
+ * @returns {Promise<Calls>} The counts when no call is open.
  */
 function whenClosed(read) {
   return poll(10, 'the end of all calls', async () => {
@@ -171,9 +170,9 @@ function whenClosed(read) {
 /**
  * @template T
  * @param {number} everyMs
- * @param {string} what For the text of its failure.
+ * @param {string} what Description for the error message.
  * @param {() => Promise<T | undefined>} read
- * @returns {Promise<T>} What it reads when that is something.
+ * @returns {Promise<T>} The first defined value.
  */
 async function poll(everyMs, what, read) {
   const endsAt = performance.now() + PATIENCE_MS;

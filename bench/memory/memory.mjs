@@ -1,21 +1,21 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
 /**
- * What a process holds, in bytes.
+ * Memory of a process in bytes.
  *
  * @typedef {object} Memory
- * @property {number} heap V8's heap and what hangs on it outside, after a garbage collection.
- * @property {number} resident With the garbage: looked at before the collection.
+ * @property {number} heap V8's heap and external memory, after a garbage collection.
+ * @property {number} resident Resident memory before the collection, including garbage.
  */
 
 /**
- * Of this process, which was started with --expose-gc.
+ * Measures this process, which must run with --expose-gc.
  *
  * @returns {Promise<Memory>}
  */
 export async function readMemory() {
   const resident = process.memoryUsage.rss();
-  // The first lets go of buffers, whose memory is then given back in the background; the second waits for that.
+  // The first collection releases buffers, whose memory is freed in the background. The second waits for that.
   collect();
   await turn();
   collect();
@@ -24,6 +24,6 @@ export async function readMemory() {
 }
 
 function collect() {
-  if (globalThis.gc === undefined) throw new Error('memory can be measured under --expose-gc only');
+  if (globalThis.gc === undefined) throw new Error('cannot measure memory; run with --expose-gc');
   void globalThis.gc();
 }

@@ -1,14 +1,14 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Below this a timer says little. */
+/** Shorter timers are inaccurate. */
 const SLICE_MS = 5;
 
 /**
- * Takes its time over messages, so that no more than `perSecond` are read. It takes what is due in one go and then yields: a
- * timer for each message would be slower than any pace worth asking about. While it waits its process is free to receive.
+ * Limits the rate of reading to `perSecond` messages. Lets all due messages pass at once and then waits, because a timer per message would
+ * be too slow. During the wait, the process can receive data.
  *
- * @param {number} perSecond Infinity: does not wait.
- * @returns {() => Promise<void> | undefined} Called after each message; undefined: go on at once.
+ * @param {number} perSecond Infinity for no limit.
+ * @returns {() => Promise<void> | undefined} To be called after each message. Returns `undefined` if no wait is due.
  */
 export function pace(perSecond) {
   const beganAt = performance.now();

@@ -14,18 +14,18 @@ import { startChild } from './child.mjs';
  * @property {number} size Bytes of a message.
  */
 
-/** @typedef {{ readonly client: Memory, readonly server: Memory }} Memories In bytes, of both processes. */
+/** @typedef {{ readonly client: Memory, readonly server: Memory }} Memories Memory of both processes in bytes. */
 
 const CLIENT = fileURLToPath(new URL('./client-process.mjs', import.meta.url));
 const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 
-/** Resident memory is looked at this often. */
+/** Polling interval of resident memory. */
 const POLL_INTERVAL_MS = 100;
-/** And the heap once in so many looks: each costs a garbage collection, and the natural ones are to be seen too. */
+/** The heap is measured in every 20th poll only, because that forces a garbage collection, and natural ones should occur too. */
 const COLLECT_EVERY = 20;
 
 /**
- * A client and a server, each in a process of its own, which must end by itself afterwards.
+ * Runs `work` with a client and a server in separate processes, which must exit on their own afterwards.
  *
  * @template T
  * @param {object} channelOptions
@@ -52,7 +52,7 @@ export async function withPair(channelOptions, work) {
 }
 
 /**
- * The server of the memory benchmarks alone, for as long as `work` takes.
+ * Runs `work` with only the server of the memory benchmarks.
  *
  * @template T
  * @param {(served: { readonly address: string, readonly server: Child }) => Promise<T>} work
@@ -67,7 +67,7 @@ export async function withMemoryServer(work) {
   }
 }
 
-/** A client's and a server's process. */
+/** The processes of a client and a server. */
 export class Pair {
   /**
    * @param {Child} client
@@ -83,8 +83,8 @@ export class Pair {
    *
    * @param {Stream} stream
    * @param {number} count Messages.
-   * @param {number} [perSecond] How fast they are read; undefined: as fast as can be; 0: one, and then none for good.
-   * @returns {Promise<number>} Messages a second.
+   * @param {number} [perSecond] Messages read per second; `undefined` for full speed; 0 to read one message and then stop.
+   * @returns {Promise<number>} Messages per second.
    */
   async run(stream, count, perSecond) {
     return (count * 1_000) / (await this.client.ask('run', { ...stream, count, perSecond }));
@@ -97,7 +97,7 @@ export class Pair {
   }
 
   /**
-   * How much more than `before` both held at most, until `work` was done.
+   * Returns the maximum memory growth of both since `before` until `work` is done.
    *
    * @param {Memories} before
    * @param {Promise<unknown>} work
@@ -109,7 +109,7 @@ export class Pair {
     const watched = work.finally(() => {
       done = true;
     });
-    // Whoever asked for the work hears of its failure below.
+    // A failure of `work` is reported below.
     watched.catch(() => undefined);
     for (let looks = 1; !done; looks++) {
       await Promise.race([watched, wait(POLL_INTERVAL_MS)]);

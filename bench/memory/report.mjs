@@ -1,11 +1,11 @@
 import { CONTENDERS } from '../contenders.mjs';
 import { describeMachine } from '../machine.mjs';
 
-/** Heads of {@link memoryCells}. */
+/** Column heads of {@link memoryCells}. */
 export const MEMORY_HEAD = ['client heap', 'client RSS', 'server heap', 'server RSS'];
 
 /**
- * In MiB.
+ * Formats memory in MiB.
  *
  * @param {import('./pair.mjs').Memories} memories
  * @returns {string[]}
@@ -14,7 +14,7 @@ export function memoryCells({ client, server }) {
   return [client.heap, client.resident, server.heap, server.resident].map((bytes) => (bytes / 1_048_576).toFixed(1));
 }
 
-/** With the versions of ours and of grpc-js. */
+/** Describes the machine with the versions of this library and grpc-js. */
 export function ourMachine() {
   return describeMachine(CONTENDERS.slice(0, 2));
 }

@@ -1,5 +1,5 @@
-// The server of the memory benchmarks: grpc-js's, with handlers that heed flow control. They pull what they send from a
-// generator, one message for each that the stream takes, and read what they get at the pace its caller asks for.
+// The server of the memory benchmarks: grpc-js's server, with handlers that respect flow control. They pull messages to send from a
+// generator, and read messages at the pace that the caller requests.
 import { once } from 'node:events';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadService } from '../load-contract.mjs';
@@ -19,25 +19,25 @@ const open = new Set();
 /** @type {Set<WatchCall>} */
 const staying = new Set();
 let cancelled = 0;
-/** Messages, to all. */
+/** Total number of messages sent. */
 let sent = 0;
-let paceOfAll = Infinity;
+let defaultPace = Infinity;
 
 /**
  * @param {UploadCall | TalkCall | WatchCall} call
- * @returns {AbortSignal} Aborted when its caller has gone.
+ * @returns {AbortSignal} Aborted when the call is cancelled.
  */
 function opened(call) {
   open.add(call);
-  const gone = new AbortController();
+  const controller = new AbortController();
   call.once('cancelled', () => {
-    // grpc-js says so at the end of every call.
+    // grpc-js emits 'cancelled' at the end of every call.
     if (!open.delete(call)) return;
     staying.delete(/** @type {WatchCall} */ (call));
     cancelled++;
-    gone.abort();
+    controller.abort();
   });
-  return gone.signal;
+  return controller.signal;
 }
 
 /** @param {WatchCall | TalkCall} call */
@@ -48,34 +48,34 @@ function end(call) {
 
 /**
  * @param {WatchCall} call
- * @param {AbortSignal} gone
+ * @param {AbortSignal} signal
  */
-async function send(call, gone) {
+async function send(call, signal) {
   const { count, size, stay } = call.request;
   for (const chunk of chunks(size, count)) {
     sent++;
-    if (!call.write(chunk)) await once(call, 'drain', { signal: gone });
+    if (!call.write(chunk)) await once(call, 'drain', { signal });
   }
   if (stay) staying.add(call);
   else end(call);
 }
 
 /**
- * Reads at the pace that the metadata name, or at that of all; 0: one message, and then none for good.
+ * Reads at the pace in the metadata, or at the default pace. 0 reads one message and then stops.
  *
  * @param {UploadCall | TalkCall} call
  * @param {(count: number) => Promise<void>} [onChunk]
- * @returns {Promise<number>} How many came.
+ * @returns {Promise<number>} Number of messages.
  */
 async function read(call, onChunk) {
-  const perSecond = Number(call.metadata.get('pace')[0] ?? paceOfAll);
+  const perSecond = Number(call.metadata.get('pace')[0] ?? defaultPace);
   if (perSecond === 0) {
     call.once('data', () => call.pause());
     await new Promise(() => undefined);
   }
   const taken = pace(perSecond);
   let count = 0;
-  // An iterator of its own would destroy a session with its answers unsent.
+  // The default iterator would destroy a session before its responses are sent.
   for await (const chunk of call.iterator({ destroyOnReturn: false })) {
     count++;
     const { number } = /** @type {Chunk} */ (chunk);
@@ -88,12 +88,12 @@ async function read(call, onChunk) {
 
 /**
  * @param {UploadCall | TalkCall | WatchCall} call
- * @param {(gone: AbortSignal) => Promise<void>} serve Fails when its caller goes, and then nobody is there to be told.
+ * @param {(signal: AbortSignal) => Promise<void>} serve Rejects if the call is cancelled, which is not reported.
  */
 function serving(call, serve) {
-  const gone = opened(call);
-  serve(gone).catch((/** @type {Error} */ error) => {
-    if (!gone.aborted) call.emit('error', error);
+  const signal = opened(call);
+  serve(signal).catch((/** @type {Error} */ error) => {
+    if (!signal.aborted) call.emit('error', error);
   });
 }
 
@@ -104,7 +104,7 @@ server.addService(
   {
     /** @param {WatchCall} call */
     Watch(call) {
-      serving(call, (gone) => send(call, gone));
+      serving(call, (signal) => send(call, signal));
     },
     /** @param {UploadCall} call @param {import('@grpc/grpc-js').sendUnaryData<Received>} done */
     Upload(call, done) {
@@ -115,9 +115,9 @@ server.addService(
     },
     /** @param {TalkCall} call */
     Talk(call) {
-      serving(call, async (gone) => {
+      serving(call, async (signal) => {
         await read(call, async (count) => {
-          if (!call.write({ count })) await once(call, 'drain', { signal: gone });
+          if (!call.write({ count })) await once(call, 'drain', { signal });
         });
         if (open.has(call)) end(call);
       });
@@ -139,7 +139,7 @@ obey({
   resident: () => ({ resident: process.memoryUsage.rss() }),
   sent: () => sent,
   stopReading() {
-    paceOfAll = 0;
+    defaultPace = 0;
   },
   counts: () => ({ open: open.size, cancelled }),
   endAll() {

@@ -1,4 +1,4 @@
-// What does a contender bring into node_modules? Its own package, and all that is installed with it.
+// Measures the installed size of a contender: its own package, and all packages that are installed with it.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -27,8 +27,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export function outlineOfPackages({ bench }) {
   return {
     bench,
-    question: 'What does it bring into node_modules?',
-    how: 'unpacked; its own package, and that with all that is installed to call with it, peers that are not optional among them',
+    question: 'How much does it add to node_modules?',
+    how: 'unpacked size; its own package, and all packages installed with it, including required peer dependencies',
     figures: [
       { name: 'ownKib', title: 'KiB, alone', digits: 0 },
       { name: 'installedKib', title: 'KiB, installed', digits: 0 },
@@ -56,7 +56,7 @@ export function measurePackages({ entries }) {
 
 /**
  * @param {readonly string[]} packages
- * @returns {Set<string>} Their folders, and those of all that they need.
+ * @returns {Set<string>} Their folders and those of their dependencies.
  */
 function installedWith(packages) {
   /** @type {Set<string>} */
@@ -77,7 +77,7 @@ function installedWith(packages) {
 }
 
 /**
- * Where Node finds a package. Not by resolving it: most do not export their package.json.
+ * Finds the folder of a package like Node. Does not resolve it, because most packages do not export their package.json.
  *
  * @param {string} name
  * @param {string} from
@@ -94,8 +94,8 @@ function folderOf(name, from) {
 const sizes = new Map();
 
 /**
- * @param {string} folder Of a package.
- * @returns {number} Bytes of what is published.
+ * @param {string} folder Folder of a package.
+ * @returns {number} Published size in bytes.
  */
 function sizeOf(folder) {
   const known = sizes.get(folder);
@@ -106,13 +106,13 @@ function sizeOf(folder) {
 }
 
 /**
- * A package of this workspace stands beside its sources; npm knows which of its files it would publish.
+ * Returns the published size of a package of this workspace, whose folder also contains its sources.
  *
  * @param {string} folder
  * @returns {number}
  */
 function packedSize(folder) {
-  // Its scripts bring the README, and would write.
+  // Without scripts, which would write files. They would also add the README, whose size is added below.
   const pack = ['pack', '--dry-run', '--json', '--ignore-scripts', '--loglevel=error'];
   const [{ unpackedSize }] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));
   return unpackedSize + statSync(join(ROOT, 'README.md')).size;
@@ -120,7 +120,7 @@ function packedSize(folder) {
 
 /**
  * @param {string} folder
- * @returns {number} Without the packages that lie in it.
+ * @returns {number} Size in bytes without nested packages.
  */
 function sizeOfFiles(folder) {
   return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => {

@@ -1,4 +1,4 @@
-// A contender in a process of its own, which does what it is asked.
+// A contender in a separate process, which executes commands.
 //   node --expose-gc contender-process.mjs NAME ADDRESS
 import { contenderNamed } from '../contenders.mjs';
 import { ORDER_ID } from '../contract.mjs';
@@ -10,7 +10,7 @@ import { WORKLOADS, rehearse } from '../workloads.mjs';
 
 const [name = '', address = ''] = process.argv.slice(2);
 const entry = contenderNamed(name);
-if (entry === undefined) throw new Error(`no such contender: ${name}`);
+if (entry === undefined) throw new Error(`expected a contender, got ${name}`);
 
 const beganAt = performance.now();
 const { open } = await entry.load();
@@ -27,7 +27,7 @@ function firstCall() {
     contender.get(ORDER_ID, (error, order) => {
       const callMs = performance.now() - calledAt;
       if (order?.id !== ORDER_ID) reject(asError(error));
-      // The process began at 0; what its parent took to ask is not counted.
+      // The process started at 0. The time until its parent sent the command is not counted.
       else resolve({ importMs: importedAt - beganAt, callMs, startMs: openedAt + callMs });
     });
   });
@@ -35,7 +35,7 @@ function firstCall() {
 
 /**
  * @param {{ count: number }} given
- * @returns {Promise<void>} When each had its first message.
+ * @returns {Promise<void>} Resolves when each stream has received its first message.
  */
 function openStreams({ count }) {
   return new Promise((resolve, reject) => {
@@ -54,18 +54,18 @@ function openStreams({ count }) {
   });
 }
 
-/** Whoever holds the end of a pause keeps its stream: one that nobody can go on with would be collected. */
+/** Resolvers of pauses. Without a reference to them, the paused streams would be garbage-collected. */
 const paused = new Set();
 
 /**
  * @param {Messages} given
- * @returns {Promise<void>} When the first message came; nothing more is read.
+ * @returns {Promise<void>} Resolves with the first message. No further messages are read.
  */
 function stopReading({ count, size }) {
   return new Promise((resolve, reject) => {
     const pause = () => {
       resolve();
-      return /** @type {Promise<void>} */ (new Promise((goOn) => paused.add(goOn)));
+      return /** @type {Promise<void>} */ (new Promise((resume) => paused.add(resume)));
     };
     contender.read({ count, size }, pause).catch(reject);
   });
@@ -108,16 +108,17 @@ function turn({ kind, of, seconds }) {
 }
 
 /**
- * Loads and opens the others too: a garbage collection costs what a process holds, so each of them must hold the same.
+ * Verifies this contender, and loads and opens the others too, so that all processes hold the same memory and garbage collections cost the
+ * same.
  *
- * @param {{ names: readonly string[] }} given Of all that take part, in their order.
+ * @param {{ names: readonly string[] }} given Names of all contenders, in their order.
  */
 async function rehearseBeside({ names }) {
   for (const each of [name, ...names.filter((other) => other !== name)]) {
     const taking = each === name ? contender : await (await contenderNamed(each)?.load())?.open(address);
-    if (taking === undefined) throw new Error(`no such contender: ${each}`);
+    if (taking === undefined) throw new Error(`expected a contender, got ${each}`);
     await rehearse(taking).catch((/** @type {unknown} */ error) => {
-      throw new Error(`${each} does not do what it should`, { cause: error });
+      throw new Error(`${each} returned wrong responses`, { cause: error });
     });
   }
 }
@@ -131,12 +132,12 @@ obey({
   upload,
   /** @param {Messages} given */
   beginUpload(given) {
-    // It ends with this process.
+    // Ends with this process.
     upload(given).catch(() => undefined);
   },
   taken: () => taken,
   memory: readMemory,
 });
 
-// It leaves as a process does that is killed: what is open here is not looked at.
+// Exits immediately, without closing anything.
 process.once('disconnect', () => process.exit());

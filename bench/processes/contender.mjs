@@ -6,13 +6,13 @@ import { startChild } from '../memory/child.mjs';
 const SCRIPT = fileURLToPath(new URL('./contender-process.mjs', import.meta.url));
 
 /**
- * Contenders, each in a process of its own, for as long as `work` takes.
+ * Runs `work` with contenders in separate processes.
  *
  * @template T
  * @param {readonly { readonly name: string }[]} entries
  * @param {string} address
- * @param {(children: ReadonlyMap<string, Child>) => Promise<T>} work By name.
- * @param {readonly string[]} [flags] Of Node.
+ * @param {(children: ReadonlyMap<string, Child>) => Promise<T>} work Receives the processes by name.
+ * @param {readonly string[]} [flags] Node flags.
  * @returns {Promise<T>}
  */
 export async function withContenders(entries, address, work, flags) {

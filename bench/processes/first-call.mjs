@@ -1,15 +1,15 @@
-// How long after its start does a process have its first answer? Each contender in a new process, one at a time, in turns.
+// Measures the time from process start to the first response. Each contender runs in a new process, one at a time, in turns.
 import { startServer } from '../server.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
 
 /**
- * In milliseconds.
+ * Times in milliseconds.
  *
  * @typedef {object} FirstCall
- * @property {number} importMs Of the contender's packages, and of what reads the contract.
- * @property {number} callMs The connection and the call.
- * @property {number} startMs From the start of the process to the answer: Node's own start, the import, a client, the call.
+ * @property {number} importMs Import of the contender's packages and of the code that reads the contract.
+ * @property {number} callMs Connection and call.
+ * @property {number} startMs From process start to the response: startup of Node, import, client, and call.
  */
 
 /**
@@ -27,12 +27,12 @@ import { withContenders } from './contender.mjs';
 export function outlineOfFirstCalls({ bench, rounds }) {
   return {
     bench,
-    question: 'How long after its start does a process have its first answer?',
-    how: `medians of ${String(rounds)} new processes of each contender, Node's own start counted`,
+    question: 'How long does it take from process start to the first response?',
+    how: `medians of ${String(rounds)} new processes of each contender, including the startup of Node`,
     figures: [
       { name: 'importMs', title: 'import ms', digits: 0 },
       { name: 'callMs', title: 'connection and call ms', digits: 0 },
-      { name: 'startMs', title: 'start to answer ms', digits: 0 },
+      { name: 'startMs', title: 'start to response ms', digits: 0 },
     ],
   };
 }

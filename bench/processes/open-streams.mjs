@@ -1,10 +1,10 @@
-// What does an open stream hold? Each contender in a process of its own, with so many streams open on one connection, each with
-// a message received.
+// Measures the memory of open streams. Each contender runs in a separate process, with many streams on one connection, each with one
+// received message.
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
 
-/** Opened before, so that what is made once is not counted. */
+/** Number of streams opened first, so that one-time allocations are not counted. */
 const WARM_UP = 100;
 
 /**
@@ -23,7 +23,7 @@ const WARM_UP = 100;
 export function outlineOfOpenStreams({ bench, rounds, streams }) {
   return {
     bench,
-    question: 'What does an open stream hold in the memory of its client?',
+    question: 'How much memory does an open stream use in the client?',
     how: `medians of ${String(rounds)} rounds of ${String(streams)} server streams on one connection, after a garbage collection`,
     figures: [{ name: 'kibPerStream', title: 'KiB/stream', digits: 1 }],
   };
@@ -40,7 +40,7 @@ export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams 
   await withMemoryServer(async ({ address }) => {
     for (let round = 0; round < rounds; round++) {
       await withContenders(entries, address, (children) =>
-        // Memory is not time: they do not disturb each other.
+        // Runs in parallel, which does not affect memory.
         Promise.all(
           [...children].map(async ([name, child]) => taken.get(name)?.push(await bytesPerStream(child, streams))),
         ),

@@ -1,5 +1,5 @@
-// What piles up in a client when the reader of a long stream has enough for a while? Responses that its own reader does not take,
-// and requests that its server does not; each contender in a process of its own.
+// Measures what a client buffers if the reader of a long stream pauses: responses that the application does not read, and requests that the
+// server does not read. Each contender runs in a separate process.
 import { standstill } from '../memory/measure.mjs';
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';
@@ -8,9 +8,9 @@ import { withContenders } from './contender.mjs';
 /** @typedef {import('../memory/child.mjs').Child} Child */
 /** @typedef {{ readonly count: number, readonly size: number }} Messages */
 
-/** Bytes of a message. */
+/** Message size in bytes. */
 const SIZE = 16_384;
-/** Messages of a stream that is read to its end before, so that what is made once is not counted. */
+/** Number of messages of a warm-up stream, so that one-time allocations are not counted. */
 const WARM_UP = 50;
 
 /**
@@ -18,7 +18,7 @@ const WARM_UP = 50;
  * @property {'slow-readers'} bench
  * @property {readonly import('../contenders.mjs').Entry[]} entries
  * @property {number} rounds
- * @property {number} messages Of a stream.
+ * @property {number} messages Messages per stream.
  * @property {boolean} json
  */
 
@@ -29,9 +29,9 @@ const WARM_UP = 50;
 export function outlineOfSlowReaders({ bench, rounds, messages }) {
   return {
     bench,
-    question: 'What piles up in a client when nobody reads on, in a stream of responses or of requests?',
-    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which one message is read`,
-    varied: { name: 'direction', title: 'of', label: String },
+    question: 'How much does a client buffer if responses or requests of a stream are not read?',
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which only one message is read`,
+    varied: { name: 'direction', title: 'direction', label: String },
     figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
   };
 }
@@ -51,7 +51,7 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
       withContenders(entries, address, async (children) => {
         /** @param {string} direction @param {(child: Child) => Promise<number>} held */
         const measure = (direction, held) =>
-          // Memory is not time: they do not disturb each other.
+          // Runs in parallel, which does not affect memory.
           Promise.all(
             taken.map(async ({ name, bytes, direction: of }) => {
               const child = children.get(name);
@@ -76,8 +76,8 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
  * @param {Child} child
  * @param {'stopReading' | 'beginUpload'} command
  * @param {Messages} stream
- * @param {() => Promise<number>} progress Of whoever sends.
- * @returns {Promise<number>} Bytes, once nothing moves any more.
+ * @param {() => Promise<number>} progress Progress of the sender.
+ * @returns {Promise<number>} Buffered bytes when the sender makes no more progress.
  */
 async function heldOf(child, command, stream, progress) {
   const { heap: before } = await child.ask('memory');

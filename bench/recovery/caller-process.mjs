@@ -1,5 +1,5 @@
-// A contender in a process of its own, so that nobody else's work delays its answers. It calls a server at a pace, whatever becomes
-// of the calls before; a new client for each restart.
+// A contender in a separate process, so that the work of others does not delay its responses. It calls a server at a constant rate,
+// regardless of earlier calls, with a new client for each restart.
 //   node caller-process.mjs NAME plain|tuned
 import { Logger } from '@nestjs/common';
 import { contenderNamed } from '../contenders.mjs';
@@ -8,10 +8,10 @@ import { Caller } from './caller.mjs';
 
 const [name = '', setup = ''] = process.argv.slice(2);
 const entry = contenderNamed(name);
-if (entry === undefined) throw new Error(`no such contender: ${name}`);
+if (entry === undefined) throw new Error(`expected a contender, got ${name}`);
 const { open, openTuned } = await entry.load();
 const openClient = setup === 'tuned' ? openTuned : open;
-if (openClient === undefined) throw new Error(`${name} has no setup that is ${setup}`);
+if (openClient === undefined) throw new Error(`${name} has no setup '${setup}'`);
 
 /** @type {Caller | undefined} */
 let caller;
@@ -22,7 +22,7 @@ obey({
   /** @param {{ address: string }} given */
   async begin({ address }) {
     caller = new Caller(await openClient(address));
-    // What ours warns of is what is asked here. The start of each application has put a logger in place.
+    // Disables the logger that the application has installed: the warnings about lost connections are expected here.
     Logger.overrideLogger(false);
     await caller.begin();
   },
@@ -30,7 +30,7 @@ obey({
     answer = caller?.nextAnswer();
   },
   answered: () => answer,
-  /** @returns {Promise<import('./measure.mjs').Calls | undefined>} When all have ended. */
+  /** @returns {Promise<import('./measure.mjs').Calls | undefined>} Resolves when all calls have ended. */
   async end() {
     await caller?.end();
     await caller?.contender.close();

@@ -2,7 +2,7 @@ import { ORDER_ID } from '../contract.mjs';
 
 export const CALLS_PER_SECOND = 50;
 
-/** Calls a server at a pace, whatever becomes of the calls before. */
+/** Calls a server at a constant rate, regardless of earlier calls. */
 export class Caller {
   calls = 0;
   failed = 0;
@@ -18,7 +18,7 @@ export class Caller {
     this.contender = contender;
   }
 
-  /** @returns {Promise<unknown>} With the first answer. */
+  /** @returns {Promise<unknown>} Resolves with the first response. */
   begin() {
     this.#timer = setInterval(() => {
       this.#call();
@@ -26,14 +26,14 @@ export class Caller {
     return this.nextAnswer();
   }
 
-  /** @returns {Promise<number>} When it came, in milliseconds by the clock that all processes share. */
+  /** @returns {Promise<number>} The time of the response in milliseconds, by the clock that all processes share. */
   nextAnswer() {
     return new Promise((resolve) => {
       this.#answered = resolve;
     });
   }
 
-  /** @returns {Promise<void>} When the last call has ended. */
+  /** @returns {Promise<void>} Resolves when the last call has ended. */
   end() {
     clearInterval(this.#timer);
     return new Promise((resolve) => {

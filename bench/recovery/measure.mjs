@@ -1,5 +1,5 @@
-// How long after a restart does a client answer again? A server's process is killed and another listens in its place, many times;
-// all contenders call it side by side, each in two processes of its own: as it is without options, and as well set up as it can be.
+// Measures how long after a server restart calls succeed again. A server process is killed and another one listens in its place, many
+// times. All contenders call it concurrently, each in two separate processes: with default options, and with the best options for restarts.
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../memory/child.mjs';
@@ -14,14 +14,14 @@ import { CALLS_PER_SECOND } from './caller.mjs';
 const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 const CALLER = fileURLToPath(new URL('./caller-process.mjs', import.meta.url));
 
-/** The server is away for as long as this, from restart to restart spread evenly between them. */
+/** Minimum and maximum downtime of the server. The downtimes are evenly distributed between them. */
 const MIN_MS = 200;
 const MAX_MS = 800;
-/** Steps of the golden ratio: any number of them is spread evenly, and each run has the same. */
+/** Golden ratio, whose multiples are evenly distributed in any number, and are the same in each run. */
 const STEP = (Math.sqrt(5) - 1) / 2;
-/** All run in peace for so long before. */
+/** Time with a running server before each kill. */
 const CALM_MS = 100;
-/** Whoever has no answer by then is counted with this. */
+/** Maximum recovery time, which counts for a client without a response by then. */
 const PATIENCE_MS = 20_000;
 
 /**
@@ -39,14 +39,14 @@ const PATIENCE_MS = 20_000;
 export function outlineOfRecovery({ bench, restarts }) {
   return {
     bench,
-    question: 'How long after a restart of the server does a client answer again, and which calls failed?',
+    question: 'How long after a server restart do calls succeed again, and how many failed?',
     how: [
-      `${String(restarts)} restarts, the server killed and away for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
-      `new clients each time, all side by side, each in its own process, ${String(CALLS_PER_SECOND)} calls/s each;`,
-      'from listening to the first answer; p99 is by nearest rank, so of fewer than 100 restarts the longest;',
-      'plain: without options; tuned: with what each has of retries, waiting, deadlines, keepalive and a short backoff',
+      `${String(restarts)} restarts, the server killed and down for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
+      `new clients each time, all concurrently, each in a separate process, ${String(CALLS_PER_SECOND)} calls/s each;`,
+      'from listening to the first response; p99 is by nearest rank, so it is the maximum of fewer than 100 restarts;',
+      'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, as far as supported',
     ].join(' '),
-    varied: { name: 'setup', title: 'set up', label: String },
+    varied: { name: 'setup', title: 'setup', label: String },
     figures: [
       { name: 'medianMs', title: 'median ms', digits: 0 },
       { name: 'p99Ms', title: 'p99 ms', digits: 0 },
@@ -69,7 +69,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
     for (let restart = 0; restart < restarts; restart++) {
       const awayMs = MIN_MS + (MAX_MS - MIN_MS) * ((restart * STEP) % 1);
       await next.ask('ready');
-      // New clients: a server that restarts every second would be a crash loop, and clients may know one.
+      // New clients each time, because clients may treat a server that restarts every second as a crash loop.
       await askAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });
       await wait(CALM_MS);
       await server.kill();
@@ -82,7 +82,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
       /** @type {readonly Calls[]} */
       const ended = await askAll(callers, 'end');
       callers.forEach((caller, index) => {
-        // A client may have its answer before the server has told that it listens.
+        // A client may receive its response before the server has reported that it listens.
         caller.tookMs.push(Math.max(0, answeredAt[index] - atMs));
         caller.calls += ended[index]?.calls ?? NaN;
         caller.failed += ended[index]?.failed ?? NaN;
@@ -104,7 +104,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
 
 /**
  * @param {readonly Entry[]} entries
- * @returns {Promise<readonly Caller[]>} Two of each that can be set up.
+ * @returns {Promise<readonly Caller[]>} Two callers per contender that has a tuned setup, otherwise one.
  */
 async function startCallers(entries) {
   const modules = await Promise.all(entries.map(async ({ name, load }) => ({ name, ...(await load()) })));

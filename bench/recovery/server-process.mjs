@@ -1,4 +1,4 @@
-// A server that is killed, or the one that takes its place: started before, it listens when it is told to.
+// A server that is killed, or its successor, which is started in advance and listens on command.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from '../contract.mjs';
 import { loadService } from '../load-contract.mjs';
@@ -17,8 +17,8 @@ server.addService(
 );
 
 /**
- * @param {{ port: number }} given 0: any.
- * @returns {Promise<{ port: number, atMs: number }>} Since when, by the clock that all processes share.
+ * @param {{ port: number }} given 0 for any free port.
+ * @returns {Promise<{ port: number, atMs: number }>} The port, and the time since when it listens, by the clock that all processes share.
  */
 function listen({ port }) {
   return new Promise((resolve, reject) => {

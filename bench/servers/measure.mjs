@@ -1,5 +1,5 @@
-// CPU of the server's process per unary call: ours next to Nest's own, and next to grpc-js's with nothing around it, each in a
-// process of its own, in turns, asked by the leanest client there is.
+// Measures the CPU of the server process per unary call: this library's server, Nest's own, and grpc-js's, each in a separate process, in
+// turns, called by the leanest client.
 import { outlineOfRounds, rowsOf } from '../compare.mjs';
 import { lengthOfRun, profile, summarize, takeRounds, takeTurn } from '../rounds.mjs';
 import { openServer } from './open-server.mjs';
@@ -14,20 +14,20 @@ import { openServer } from './open-server.mjs';
  * @property {number} rounds
  * @property {number} seconds
  * @property {boolean} json
- * @property {boolean} profile The only entry alone, instead of rounds.
+ * @property {boolean} profile Runs the only entry alone, without rounds.
  */
 
 /**
  * @typedef {object} ServerEntry
- * @property {'resilient-grpc' | 'nest' | 'grpc-js'} name As in the report.
- * @property {readonly string[]} packages Whose versions the report names.
+ * @property {'resilient-grpc' | 'nest' | 'grpc-js'} name Name in the report.
+ * @property {readonly string[]} packages Packages whose versions are reported.
  */
 
-/** All ratios are to this server. */
+/** All ratios are relative to this server. */
 const BASELINE = 'nest';
 
 /**
- * In the order of the report.
+ * All servers, in the order of the report.
  *
  * @type {readonly ServerEntry[]}
  */
@@ -42,20 +42,20 @@ export const SERVERS = [
  * @returns {import('../report.mjs').Outline}
  */
 export function outlineOfServers({ bench, entries, workloads, rounds, seconds }) {
-  const question = 'What does a call cost the process of its server?';
-  const apart = 'in a process of its own';
+  const question = 'What does a call cost in the server process?';
+  const apart = 'in a separate process';
   return outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline: BASELINE, apart });
 }
 
 /**
  * @param {ServerPlan} plan
- * @returns {Promise<readonly import('../report.mjs').Row[] | undefined>} Nothing where a server was alone.
+ * @returns {Promise<readonly import('../report.mjs').Row[] | undefined>} `undefined` for a profile.
  */
 export async function measureServers({ bench, entries, workloads, rounds, seconds, profile: alone }) {
   /** @type {Map<string, Contender>} */
   const open = new Map();
   try {
-    // Flags such as --cpu-prof are meant for the server.
+    // Flags such as --cpu-prof apply to the server.
     for (const { name } of entries) open.set(name, await openServer(name, alone ? process.execArgv : []));
     if (alone) {
       await profile(open, workloads, seconds);

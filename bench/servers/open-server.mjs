@@ -5,16 +5,16 @@ import { open as openClient } from '../contenders/grpc-js-channel.mjs';
 import { ORDER_ID } from '../contract.mjs';
 
 /**
- * Starts a server in a process of its own, and a client of it that costs as little as one can.
+ * Starts a server in a separate process, and the cheapest possible client for it.
  *
  * @param {import('./measure.mjs').ServerEntry['name']} name
- * @param {readonly string[]} execArgv Flags of Node for the server.
+ * @param {readonly string[]} execArgv Node flags for the server.
  * @returns {Promise<import('../contenders.mjs').Contender>}
  */
 export async function openServer(name, execArgv) {
   const child = fork(fileURLToPath(new URL('./server-process.mjs', import.meta.url)), [name], {
     execArgv: [...execArgv],
-    // Whatever the server has to say, standard output belongs to the report.
+    // Keeps standard output for the report.
     stdio: ['ignore', 2, 2, 'ipc'],
   });
   const exited = once(child, 'exit');
@@ -22,12 +22,12 @@ export async function openServer(name, execArgv) {
     const [answer] = await Promise.race([
       once(child, 'message'),
       exited.then(([code]) => {
-        throw new Error(`The server ${name} ended with ${String(code)}`);
+        throw new Error(`The server ${name} exited with ${String(code)}`);
       }),
     ]);
     return answer;
   };
-  // True: the process says first where it listens, and then its CPU time each time it is asked.
+  // Safe cast: the process first sends its address, and then its CPU time on each request.
   const { address } = /** @type {{ address: string }} */ (await ask());
   const client = openClient(address);
   const contender = {
@@ -43,21 +43,21 @@ export async function openServer(name, execArgv) {
     },
   };
   try {
-    await answersRight(contender);
+    await verifyResponse(contender);
   } catch (error) {
     await contender.close();
-    throw new Error(`${name} does not do what it should`, { cause: error });
+    throw new Error(`${name} returned a wrong response`, { cause: error });
   }
   return contender;
 }
 
 /**
- * Who does other work than the rest must not be compared with them. Also opens the connection.
+ * Verifies the response, because servers are comparable only if they do the same work. Also opens the connection.
  *
  * @param {import('../contenders.mjs').Contender} contender
  * @returns {Promise<void>}
  */
-function answersRight(contender) {
+function verifyResponse(contender) {
   return new Promise((resolve, reject) => {
     contender.get(ORDER_ID, (error, order) => {
       if (order?.id === ORDER_ID) resolve();

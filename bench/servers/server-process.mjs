@@ -1,5 +1,5 @@
-// A server under test in a process of its own: node server-process.mjs resilient-grpc|nest|grpc-js
-// All give the same answer from as short a handler as can be written for them, with no option but the contract and the address.
+// A server under test in a separate process: node server-process.mjs resilient-grpc|nest|grpc-js
+// All return the same response from the shortest possible handler, with only the contract and the address as options.
 import 'reflect-metadata';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,7 +27,7 @@ Controller()(BenchController);
 const { prototype } = BenchController;
 GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 
-// Nest does not tell on which port it listens.
+// A socket file, because Nest does not report its port.
 const folder = mkdtempSync(join(tmpdir(), 'bench-'));
 const url = `unix:${join(folder, 'grpc.sock')}`;
 const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH };
@@ -84,10 +84,10 @@ await START[process.argv[2] ?? '']?.();
 process.on('message', () => process.send?.(process.cpuUsage()));
 process.send?.({ address: url });
 
-// However the benchmark ends, its servers end with it.
+// Exits if the benchmark exits.
 process.once('disconnect', () => {
   rmSync(folder, { recursive: true });
   process.exit();
 });
-// A Ctrl-C in a terminal reaches the whole group; the client decides.
+// Ctrl-C reaches the whole process group; the client handles it.
 process.on('SIGINT', () => undefined);

@@ -1,11 +1,11 @@
-/** Calls by the time at which they go on. */
+/** A heap of calls, ordered by the time at which they continue. */
 export class CallHeap {
   /** @type {number[]} */
   #at = [];
   /** @type {number[]} */
   #calls = [];
 
-  /** Time of the first; Infinity when there is none. */
+  /** Time of the first call; Infinity if empty. */
   get nextAt() {
     return this.#at[0] ?? Infinity;
   }
@@ -31,7 +31,7 @@ export class CallHeap {
     calls[place] = call;
   }
 
-  /** The first, which leaves. */
+  /** Removes and returns the first call. */
   pop() {
     const [at, calls] = [this.#at, this.#calls];
     const first = calls[0] ?? -1;

@@ -1,16 +1,16 @@
 import { CallHeap } from './call-heap.mjs';
 import { Ring } from './ring.mjs';
 
-/** What a call is doing. */
+/** Phases of a call. */
 export const PHASE = { ended: 0, waiting: 1, backoff: 2, running: 3 };
 
-/** The calls that are open, by number; the columns are reused when a call has ended. */
+/** The open calls, by number. The columns are reused after the end of a call. */
 export class Calls {
-  /** Of every call, in order. */
+  /** Deadlines of all calls, in order. */
   deadlines = new Ring();
-  /** Of attempts, where a policy bounds them: call and attempt. */
+  /** Attempt timeouts, if the policy has any: call and attempt. */
   timeouts = new Ring();
-  /** Those that wait to be tried again. */
+  /** Calls in backoff. */
   backoffs = new CallHeap();
   #mask;
   #next = 0;
@@ -22,9 +22,9 @@ export class Calls {
   #servers;
   #phases;
 
-  /** @param {number} usual How many are begun in the longest time that one may be open. */
+  /** @param {number} usual Usual number of calls started within one deadline. */
   constructor(usual) {
-    // Traffic may be several times the usual.
+    // Traffic may be several times as high as usual.
     const length = 2 ** Math.ceil(Math.log2(Math.max(16 * usual, 1_024)));
     this.#mask = length - 1;
     this.#numbers = new Int32Array(length).fill(-1);
@@ -133,7 +133,7 @@ export class Calls {
 
   /** @param {(call: number) => void} visit */
   forEachOpen(visit) {
-    // The first deadline that has not come yet is that of the oldest call that may be open.
+    // The first pending deadline belongs to the oldest call that may be open.
     const oldest = this.deadlines.size === 0 ? this.#next : this.deadlines.first;
     for (let call = oldest; call < this.#next; call++) if (this.isOpen(call)) visit(call);
   }

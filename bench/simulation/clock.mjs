@@ -2,22 +2,22 @@
  * @typedef {object} SimulatedTimer
  * @property {number} at
  * @property {number} order
- * @property {(() => void) | undefined} task Undefined once it was cleared.
+ * @property {(() => void) | undefined} task `undefined` after it was cleared.
  */
 
-// So that deadlines are numbers of the usual size.
+// Gives deadlines a realistic magnitude.
 const EPOCH = Date.UTC(2026, 0, 1);
 
 const MIN_STEP_MS = 0.001;
 
-/** The library's clock in virtual time, made for tens of thousands of timers: a heap, from which what was cleared drops out late. */
+/** The library's clock in virtual time, for tens of thousands of timers: a heap from which cleared timers are removed lazily. */
 export class SimulatedClock {
   /** @type {SimulatedTimer[]} */
   #heap = [];
   /** @type {(() => void)[]} */
   #soon = [];
   #order = 0;
-  /** Milliseconds since the beginning. */
+  /** Milliseconds since the start. */
   time = 0;
 
   now() {
@@ -34,7 +34,7 @@ export class SimulatedClock {
    * @returns {{ readonly id: SimulatedTimer }}
    */
   setTimer(task, ms) {
-    // Whoever asks again for what is left of a length must find that time has passed, however small a rounding left it.
+    // At least MIN_STEP_MS, so that code that sets a timer for a remaining time always makes progress despite rounding.
     const timer = { at: ms > 0 ? this.time + Math.max(ms, MIN_STEP_MS) : this.time, order: this.#order++, task };
     if (timer.at !== Infinity) this.#push(timer);
     return { id: timer };
@@ -42,7 +42,7 @@ export class SimulatedClock {
 
   /** @param {{ readonly id: unknown }} timer */
   clearTimer(timer) {
-    // True: every timer of this clock was made above.
+    // Safe cast: every timer of this clock was created above.
     /** @type {SimulatedTimer} */ (timer.id).task = undefined;
   }
 
@@ -51,7 +51,7 @@ export class SimulatedClock {
     this.#soon.push(task);
   }
 
-  /** When the next timer is due; Infinity when none is set. */
+  /** Time of the next timer; Infinity if none is set. */
   get nextAt() {
     const heap = this.#heap;
     for (let top = heap[0]; top !== undefined; top = heap[0]) {
@@ -61,13 +61,13 @@ export class SimulatedClock {
     return Infinity;
   }
 
-  /** Runs the timer that is due next; call it when `time` has come to `nextAt`. */
+  /** Runs the next timer. Must be called when `time` has reached `nextAt`. */
   runNext() {
     const timer = this.#pop();
     timer?.task?.();
   }
 
-  /** Runs what was put off to the next turn of the event loop, and what that puts off. */
+  /** Runs all deferred tasks, including those that they defer. */
   runDeferred() {
     if (this.#soon.length === 0) return;
     for (let i = 0; i < this.#soon.length; i++) this.#soon[i]?.();

@@ -5,26 +5,27 @@ import { SAMPLE_MS } from './meter.mjs';
 
 /**
  * @typedef {object} Figures
- * @property {number} amplification Attempts per call in the second half of the worst fault, when what there is of a budget is spent.
- * @property {number} peakLoadRatio The most attempts that arrive once a fault is over, to the usual load.
- * @property {number} goodput Share of all calls that are answered in time.
- * @property {number} newCallsFailed Share of failures among the calls that begin in the 10 s after the worst fault.
- * @property {number} newCallsFailedConnected The same among those of them whose client was connected.
- * @property {number | null} recoverySeconds From the end of the worst fault until 99 % of calls succeed and go on to; null: not before the next fault, or the end.
- * @property {number} lastHeldSeconds The longest time from READY until a held call is sent; 0 if none is held.
+ * @property {number} amplification Attempts per call in the second half of the worst fault, when any retry budget is spent.
+ * @property {number} peakLoadRatio Maximum rate of arriving attempts after a fault, relative to the usual load.
+ * @property {number} goodput Share of all calls that succeed in time.
+ * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
+ * @property {number} newCallsFailedConnected The same for calls whose client was connected.
+ * @property {number | null} recoverySeconds Time from the end of the worst fault until at least 99 % of calls succeed permanently; null if
+ * not before the next fault or the end.
+ * @property {number} lastHeldSeconds Longest time from READY until a held call is sent; 0 if none was held.
  */
 
-/** Samples of which the mean is taken: one second. */
+/** Number of samples per second. */
 const SECOND = 1_000 / SAMPLE_MS;
 const RECOVERED = 0.99;
-/** Connections are made, and budgets are full. */
+/** Excluded time at the start, in which connections are made and budgets fill up. */
 const WARM_UP = 2 * SECOND;
 /**
- * With fewer calls than that in a sample, several are taken together: chance alone would be a peak, or a fall. For a peak a second at
- * most, a longer one is none.
+ * Samples with fewer calls are combined, because their random variation would count as peaks or drops. For peaks, at most one second is
+ * combined.
  */
 const ENOUGH_CALLS = 500;
-/** What still runs when the next fault begins is lost to that one. No queue is longer. */
+/** Excluded time before the next fault, whose start affects calls in flight. No queue is longer. */
 const BEFORE_NEXT = SECOND;
 
 /**
@@ -74,7 +75,7 @@ function peak({ load, usual }, begin, end) {
 }
 
 /**
- * Seconds from `from` until the share of calls that succeed is that of a fleet which is well, and stays so until `until`.
+ * Returns the seconds from `from` until the share of successful calls is back to normal and stays so until `until`; null if never.
  *
  * @param {Meter} meter
  * @param {number} from

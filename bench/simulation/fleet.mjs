@@ -10,30 +10,30 @@ import { Server } from './server.mjs';
 /** @typedef {import('./policies.mjs').Client} Client */
 
 /**
- * What a simulation is of.
+ * The parameters of a simulation.
  *
  * @typedef {object} World
  * @property {number} clients
- * @property {number} callsPerSecond Of each client.
+ * @property {number} callsPerSecond Calls per second of each client.
  * @property {number} patienceMs The deadline of every call.
  * @property {number} servers
- * @property {number} capacity Of all servers together, as a share of the usual load.
+ * @property {number} capacity Total capacity of all servers, relative to the usual load.
  * @property {number} queueMs
  * @property {number} shedCost
  * @property {number} handshakeCost
- * @property {number} latencyMs Of an answer, beside the work and the queue.
+ * @property {number} latencyMs Latency of a response, in addition to work and queue.
  * @property {number} seed
  */
 
-/** One policy's fleet of clients and the servers it calls, event by event in virtual time. */
+/** Simulates a fleet of clients with one policy, and its servers, event by event in virtual time. */
 export class Fleet {
   clock = new SimulatedClock();
-  /** Of all clients, as a share of the usual. */
+  /** Traffic of all clients, relative to the usual load. */
   traffic = 1;
   #answers = new Ring();
   #arrivals;
   #callsPerMs;
-  /** @type {Map<number, () => void>} Questions to a server beside the calls, by a number below 0. */
+  /** @type {Map<number, () => void>} Probes of servers, by negative ids. */
   #probes = new Map();
   #lastProbe = 0;
   /** @type {Client[]} */
@@ -57,7 +57,7 @@ export class Fleet {
     this.#connectAll();
   }
 
-  /** The fleet has been there for long: its connections stand, and cost nobody anything. */
+  /** Connects all clients at no cost, because the simulated fleet has been running for a long time. */
   #connectAll() {
     this.network.isFree = true;
     for (const client of this.#clients) client.connect();
@@ -87,9 +87,9 @@ export class Fleet {
   }
 
   /**
-   * Plays until `endMs`. Traffic is a Poisson process, the same for each policy.
+   * Runs until `endMs`. Traffic is a Poisson process, the same for each policy.
    *
-   * @param {readonly { readonly at: number, readonly play: (fleet: Fleet) => void }[]} changes In order of time.
+   * @param {readonly { readonly at: number, readonly play: (fleet: Fleet) => void }[]} changes In chronological order.
    * @param {number} endMs
    */
   run(changes, endMs) {
@@ -179,14 +179,14 @@ export class Fleet {
 
   /** @param {number} index */
   #client(index) {
-    // True: calls are of clients that there are.
+    // Safe cast: calls belong to existing clients.
     return /** @type {Client} */ (this.#clients[index]);
   }
 
   // ── for clients ──
 
   /**
-   * @param {number} call It is tried again after `delayMs`.
+   * @param {number} call The call to retry after `delayMs`.
    * @param {number} delayMs
    */
   backOff(call, delayMs) {
@@ -194,13 +194,13 @@ export class Fleet {
     this.calls.backoffs.push(this.clock.time + delayMs, call);
   }
 
-  /** The deadline of a call, as the library has it. @param {number} call */
+  /** Returns the deadline of a call for the library. @param {number} call */
   deadlineOf(call) {
     return this.clock.epoch() - this.clock.time + this.calls.startedAt(call) + this.world.patienceMs;
   }
 
   /**
-   * An attempt begins, whether or not it gets to a server.
+   * Records the start of an attempt, even if it does not reach a server.
    *
    * @param {number} call
    */
@@ -210,7 +210,7 @@ export class Fleet {
   }
 
   /**
-   * It is sent.
+   * Sends the current attempt of a call.
    *
    * @param {number} call
    * @param {number} server
@@ -223,7 +223,7 @@ export class Fleet {
   }
 
   /**
-   * Asks a server whether it is there.
+   * Probes a server.
    *
    * @param {number} server
    * @param {() => void} answered
@@ -235,7 +235,7 @@ export class Fleet {
   }
 
   /**
-   * The call ends well.
+   * Records the success of a call.
    *
    * @param {number} call
    */
@@ -245,7 +245,7 @@ export class Fleet {
   }
 
   /**
-   * It fails.
+   * Records the failure of a call.
    *
    * @param {number} call
    */
@@ -256,10 +256,10 @@ export class Fleet {
 
   // ── for faults ──
 
-  /** @param {number} index Its process is gone, its connections are reset, and nobody listens. */
+  /** Kills a server: its connections are reset, and no process listens. @param {number} index */
   stop(index) {
     this.servers[index]?.stop();
-    this.network.gone(index);
+    this.network.serverStopped(index);
     for (const client of this.#clients) client.connectionLost(index);
     this.calls.forEachOpen((call) => {
       if (this.calls.phaseOf(call) !== PHASE.running || this.calls.serverOf(call) !== index) return;

@@ -1,5 +1,5 @@
-// What does a fleet of clients do to servers that are in trouble, and to themselves? The library's own policies under a virtual clock,
-// next to three others: `npm run simulate -- outage`. The same seed gives the same figures.
+// Simulates how a fleet of clients affects failing servers and itself: the library's own policies under a virtual clock, compared with
+// three others: `npm run simulate -- outage`. The same seed gives the same figures.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { POLICIES, VARIABLE, varied } from './policies.mjs';
@@ -8,15 +8,15 @@ import { SCENARIOS } from './scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from './simulate.mjs';
 
 const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [options]
-  --clients N      clients of the fleet (200)
-  --rate R         calls a second of each (10000 / clients)
-  --seconds S      simulated, 60 or more; the faults of ten minutes shrink with them (600)
-  --deadline MS    of every call (${String(DEFAULT_WORLD.patienceMs)})
-  --handshake C    work of a connection, in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
-  --seed N         of all chance (${String(DEFAULT_WORLD.seed)})
-  --vary C=A,B     this library alone, with each of these values of a constant: ${VARIABLE.join(', ')}
-  --svg FILE       where the curves go (simulation-SCENARIO.svg; not with --json unless it is named)
-  --json           one JSON object on one line and nothing else: npm run --silent simulate -- outage --json`;
+  --clients N      number of clients (200)
+  --rate R         calls per second of each client (10000 / clients)
+  --seconds S      simulated time, 60 or more; faults are scaled down from 600 (600)
+  --deadline MS    deadline of every call (${String(DEFAULT_WORLD.patienceMs)})
+  --handshake C    cost of a connection in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
+  --seed N         random seed (${String(DEFAULT_WORLD.seed)})
+  --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE.join(', ')}
+  --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)
+  --json           print only one JSON object on one line: npm run --silent simulate -- outage --json`;
 
 const plan = parse();
 if (plan === undefined) {
@@ -44,7 +44,7 @@ async function run({ name, scenario, clients, rate, seconds, deadline, handshake
     writeFileSync(svg, plot(results, faults, seconds, `${name}: ${scenario.title}`));
   }
   console.log(json ? toJson(name, clients, results) : toTable(name, scenario.title, world, seconds, results));
-  if (svg !== undefined && !json) console.log(`\nThe curves: ${svg}`);
+  if (svg !== undefined && !json) console.log(`\nCurves: ${svg}`);
 }
 
 function parse() {

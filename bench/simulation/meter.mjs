@@ -1,6 +1,6 @@
-/** Length of a sample. */
+/** Duration of a sample. */
 export const SAMPLE_MS = 100;
-/** So long after a fault calls count as new. */
+/** Calls that start within this time after a fault count as new. */
 const NEW_MS = 10_000;
 
 /**
@@ -9,22 +9,22 @@ const NEW_MS = 10_000;
  * @property {number} failed
  */
 
-/** Counts what happens, a tenth of a second at a time. */
+/** Counts calls and attempts per sample of 100 ms. */
 export class Meter {
-  /** Calls begun. */
+  /** Calls started. */
   calls;
-  /** Of those, the ones that succeed. */
+  /** Those of them that succeed. */
   successes;
-  /** Attempts begun. */
+  /** Attempts started. */
   attempts;
-  /** Attempts that got to a server. */
+  /** Attempts that reached a server. */
   load;
-  /** @type {{ all: Count, connected: Count }[]} New calls after each fault, and those of them that connected clients made. */
+  /** @type {{ all: Count, connected: Count }[]} New calls after each fault, and those of connected clients. */
   fresh = [];
-  /** Longest time from READY, or from when a call began to wait, until a held call is sent. */
+  /** Longest time from READY, or from the start of the wait if later, until a held call is sent. */
   longestHeldMs = 0;
   #freshAt = -Infinity;
-  /** @type {Map<number, boolean>} Whether the client was connected. */
+  /** @type {Map<number, boolean>} True if the client was connected. */
   #freshCalls = new Map();
 
   /**
@@ -40,14 +40,14 @@ export class Meter {
     this.load = new Float64Array(length);
   }
 
-  /** A fault is over. @param {number} now */
+  /** Records the end of a fault. @param {number} now */
   faultOver(now) {
     this.#freshAt = now;
     this.fresh.push({ all: { begun: 0, failed: 0 }, connected: { begun: 0, failed: 0 } });
     this.#freshCalls.clear();
   }
 
-  /** Another one begins: who fails now fails for it. */
+  /** Records the start of a fault. Calls that fail from now on no longer count as new. */
   faultBegins() {
     this.#freshAt = -Infinity;
     this.#freshCalls.clear();
@@ -56,7 +56,7 @@ export class Meter {
   /**
    * @param {number} now
    * @param {number} call
-   * @param {boolean} isConnected Its client has found the server.
+   * @param {boolean} isConnected True if the client is connected.
    */
   called(now, call, isConnected) {
     add(this.calls, now);
@@ -77,7 +77,7 @@ export class Meter {
     add(this.load, now);
   }
 
-  /** A held call is sent. @param {number} heldMs */
+  /** Records that a held call was sent. @param {number} heldMs */
   released(heldMs) {
     this.longestHeldMs = Math.max(this.longestHeldMs, heldMs);
   }

@@ -2,15 +2,14 @@
 /** @typedef {import('./server.mjs').Server} Server */
 /** @typedef {import('./subchannel.mjs').Subchannel} Subchannel */
 
-/** There and back. */
 const ROUND_TRIP_MS = 1;
 
-/** Connects clients to one of the servers that are up, by chance, as the address of a service does in Kubernetes. */
+/** Connects clients to a random running server, like a Service address in Kubernetes. */
 export class Network {
   /** @type {Map<number, { readonly subchannel: Subchannel, readonly server: number }>} */
   #connecting = new Map();
   #next = 0;
-  /** Connections take no time, and cost the server nothing. */
+  /** True if connections take no time and cost the server nothing. */
   isFree = false;
 
   /**
@@ -26,7 +25,7 @@ export class Network {
 
   /**
    * @param {Subchannel} subchannel
-   * @returns {number} What `abort` takes.
+   * @returns {number} The id for `abort`.
    */
   connect(subchannel) {
     const id = this.#next++;
@@ -68,8 +67,8 @@ export class Network {
     connecting?.subchannel.connected(connecting.server);
   }
 
-  /** @param {number} server Gone: who was connecting to it is refused. */
-  gone(server) {
+  /** Refuses all pending connections to a stopped server. @param {number} server */
+  serverStopped(server) {
     for (const [id, connecting] of [...this.#connecting]) if (connecting.server === server) this.#refuse(id);
   }
 

@@ -7,19 +7,19 @@ import { Subchannel } from './subchannel.mjs';
 
 /**
  * @typedef {object} PlainOptions
- * @property {{ readonly initialMs: number, readonly maxMs: number }} backoff Of its connection.
+ * @property {{ readonly initialMs: number, readonly maxMs: number }} backoff Reconnect backoff.
  * @property {boolean} retries
  * @property {number} [attemptTimeoutMs]
  */
 
 /**
- * A client on a channel of grpc-js with pick_first: calls wait while a connection is first made, and fail at once after it could not
- * be made. With retries it tries again whatever failed, as often as the default policy of this library does.
+ * A client on a grpc-js channel with pick_first: calls wait during the first connection attempt, and fail immediately after it has failed.
+ * With retries, it retries all failures, as many times as the default policy of this library.
  *
  * @implements {import('./policies.mjs').Client}
  */
 export class PlainClient {
-  /** Its channel has failed to connect, and keeps trying. */
+  /** True if the channel has failed to connect and keeps trying. */
   #failsFast = false;
   /** @type {number[]} */
   #queued = [];
@@ -87,7 +87,7 @@ export class PlainClient {
   }
 
   deadlinePassed() {
-    // It fails, and that is all.
+    // The fleet records the failure.
   }
 
   /** @param {number} server */

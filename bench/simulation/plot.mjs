@@ -7,13 +7,13 @@ import { SAMPLE_MS } from './meter.mjs';
 
 const COLOURS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'];
 const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
-/** Points of a curve. */
+/** Number of points of a curve. */
 const POINTS = 300;
 
 /** @type {readonly { readonly title: string, readonly curve: Curve }[]} */
 const PANELS = [
   {
-    title: 'load: attempts that arrive, to the usual',
+    title: 'load: arriving attempts relative to the usual load',
     curve: ({ load, usual }, from, to) => most(load, from, to) / usual,
   },
   {
@@ -21,13 +21,13 @@ const PANELS = [
     curve: ({ attempts, calls }, from, to) => ratio(sum(attempts, from, to), sum(calls, from, to)),
   },
   {
-    title: 'goodput: share of calls answered in time',
+    title: 'goodput: share of calls that succeed in time',
     curve: ({ successes, calls }, from, to) => ratio(sum(successes, from, to), sum(calls, from, to)),
   },
 ];
 
 /**
- * The curves of all policies, as an SVG; the faults are shaded.
+ * Draws the curves of all policies as SVG, with shaded faults.
  *
  * @param {readonly Result[]} results
  * @param {readonly Fault[]} faults
@@ -72,7 +72,7 @@ export function plot(results, faults, seconds, title) {
         type: 'line',
         showSymbol: false,
         lineStyle: { width: place === 0 ? 2 : 1.2 },
-        // Ours lies on top.
+        // This library is drawn on top.
         z: results.length - place,
         xAxisIndex: index,
         yAxisIndex: index,

@@ -13,13 +13,13 @@ import { ResilientClient } from './resilient-client.mjs';
  * @property {boolean} isConnected
  * @property {() => void} connect
  * @property {(call: number) => void} begin
- * @property {(call: number) => void} succeeded The attempt that runs was answered.
- * @property {(call: number) => void} refused It was answered UNAVAILABLE.
- * @property {(call: number) => void} backoffOver It is tried again.
+ * @property {(call: number) => void} succeeded The running attempt succeeded.
+ * @property {(call: number) => void} refused The server returned UNAVAILABLE.
+ * @property {(call: number) => void} backoffOver The backoff is over, and the call is retried.
  * @property {(call: number) => void} attemptTimedOut
- * @property {(call: number) => void} attemptLost It was lost with its connection, which was told before.
- * @property {(call: number) => void} deadlinePassed Its caller leaves.
- * @property {(server: number) => void} connectionLost All connections to that server are.
+ * @property {(call: number) => void} attemptLost The attempt was lost with its connection. `connectionLost` was called before.
+ * @property {(call: number) => void} deadlinePassed The deadline of the call was exceeded.
+ * @property {(server: number) => void} connectionLost All connections to that server were lost.
  */
 
 /**
@@ -31,7 +31,7 @@ import { ResilientClient } from './resilient-client.mjs';
 
 const { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier } = DEFAULT_RETRY_POLICY;
 
-/** What of this library can be another in a simulation. */
+/** Constants of this library that a simulation can vary. */
 const CONSTANTS = {
   budget: DEFAULT_BUDGET_POLICY,
   release: DEFAULT_RELEASE_POLICY,
@@ -40,7 +40,7 @@ const CONSTANTS = {
 
 /** @typedef {typeof CONSTANTS} Constants */
 
-/** As people set it, so that clients are back soon. */
+/** A common setting for fast reconnects. */
 const SHORT_BACKOFF = { initialMs: 100, maxMs: 1_000 };
 const GRPC_JS_BACKOFF = { initialMs: 1_000, maxMs: 120_000 };
 
@@ -48,23 +48,22 @@ const GRPC_JS_BACKOFF = { initialMs: 1_000, maxMs: 120_000 };
 export const POLICIES = [
   {
     name: 'resilient-grpc',
-    title: 'this library with default options; the method is safe to repeat',
+    title: 'this library with default options and a method that is safe to repeat',
     open: (fleet) => new ResilientClient(fleet, CONSTANTS),
   },
   {
     name: 'retry-without-budget',
-    title: 'as many attempts with the same backoff, 0.5 s for each, no budget; fails fast; reconnects after 0.1 to 1 s',
+    title: 'same attempts and backoff, 0.5 s per attempt, no budget; fails fast; reconnects after 0.1 to 1 s',
     open: (fleet) => new PlainClient(fleet, { backoff: SHORT_BACKOFF, retries: true, attemptTimeoutMs: 500 }),
   },
   {
     name: 'grpc-js',
-    title:
-      'grpc-js with default options: fails fast, sends again what the transport refused, reconnects after 1 to 120 s',
+    title: 'grpc-js with default options: fails fast, retries what the transport refused, reconnects after 1 to 120 s',
     open: (fleet) => new PlainClient(fleet, { backoff: GRPC_JS_BACKOFF, retries: false }),
   },
   {
     name: 'no-retry',
-    title: 'one attempt a call; fails fast; reconnects after 0.1 to 1 s',
+    title: 'one attempt per call; fails fast; reconnects after 0.1 to 1 s',
     open: (fleet) => new PlainClient(fleet, { backoff: SHORT_BACKOFF, retries: false }),
   },
 ];
@@ -75,7 +74,7 @@ export const VARIABLE = Object.entries(CONSTANTS).flatMap(([group, constants]) =
 );
 
 /**
- * This library with one constant changed, once for each value.
+ * Returns a policy of this library for each value of a constant.
  *
  * @param {string} path One of {@link VARIABLE}.
  * @param {readonly number[]} values

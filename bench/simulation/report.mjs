@@ -3,7 +3,7 @@ import { tableLines } from '../report.mjs';
 /** @typedef {import('./simulate.mjs').Result} Result */
 
 /**
- * For programs.
+ * Formats the results as JSON.
  *
  * @param {string} scenario
  * @param {number} clients
@@ -24,7 +24,7 @@ export function toJson(scenario, clients, results) {
 }
 
 /**
- * For people.
+ * Formats the results as a table.
  *
  * @param {string} name
  * @param {string} title
@@ -56,12 +56,12 @@ export function toTable(
     percent(figures.goodput),
     percent(figures.newCallsFailed),
     percent(figures.newCallsFailedConnected),
-    figures.recoverySeconds === null ? 'not in time' : `${figures.recoverySeconds.toFixed(1)} s`,
+    figures.recoverySeconds === null ? 'never' : `${figures.recoverySeconds.toFixed(1)} s`,
     `${figures.lastHeldSeconds.toFixed(1)} s`,
   ]);
   return [
     `${name}: ${title}`,
-    `${String(clients)} clients of ${String(callsPerSecond)} calls/s for ${String(seconds)} s; capacity ${String(capacity)}x, deadlines of ${String(patienceMs)} ms, a handshake costs ${String(handshakeCost)} calls`,
+    `${String(clients)} clients of ${String(callsPerSecond)} calls/s for ${String(seconds)} s; capacity ${String(capacity)}x, deadlines of ${String(patienceMs)} ms, ${String(handshakeCost)} calls per handshake`,
     '',
     ...tableLines(head, rows),
     '',

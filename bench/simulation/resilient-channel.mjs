@@ -11,10 +11,10 @@ import { Subchannel } from './subchannel.mjs';
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
 
 const TARGET = 'fleet:50051';
-/** As client/settings/resolve-channel-settings.ts gives them to grpc-js. */
+/** The values that client/settings/resolve-channel-settings.ts passes to grpc-js. */
 const BACKOFF = { initialMs: 1_000, maxMs: 5_000 };
 
-/** The library's channel, with everything it decides, over a model of grpc-js's. */
+/** The library's channel with all of its decisions, on top of a model of grpc-js's channel. */
 export class SimulatedChannel extends ManagedChannel {
   /**
    * @param {Fleet} fleet
@@ -47,7 +47,7 @@ export class SimulatedChannel extends ManagedChannel {
     return new SimulatedGeneration(this.settings.fleet, this, this.dependencies, timeoutMs);
   }
 
-  /** As `start`, without anything to send. */
+  /** Like `start`, without a request. */
   attemptBegins() {
     this.load.callStarted(this.dependencies.clock.now());
     this.current.attemptStarted();
@@ -65,7 +65,7 @@ export class SimulatedChannel extends ManagedChannel {
     this.current.timedOut(startedAt, waitedMs);
   }
 
-  /** The one it is connected to, or -1. */
+  /** The connected server, or -1. */
   get server() {
     return this.current.server;
   }
@@ -79,7 +79,7 @@ export class SimulatedChannel extends ManagedChannel {
   }
 }
 
-/** In the place of channel/wire-channel.ts: what grpc-js's channel with pick_first would do and tell. */
+/** Replaces channel/wire-channel.ts: behaves like grpc-js's channel with pick_first. */
 class SimulatedGeneration {
   /** @type {import('../../libs/resilient-grpc/dist/call/connectivity.js').ConnectivityState} */
   state = 'IDLE';
@@ -135,11 +135,11 @@ class SimulatedGeneration {
   }
 
   attemptStarted() {
-    // Nobody waits for the last one to close it.
+    // Not needed, because the channel is not closed after its last attempt.
   }
 
   attemptEnded() {
-    // As above.
+    // Not needed either.
   }
 
   answered() {
@@ -197,7 +197,7 @@ class SimulatedGeneration {
   }
 }
 
-/** As channel/connection/suspicion-watch.ts sees one. */
+/** A connection for channel/connection/suspicion-watch.ts. */
 class SimulatedConnection {
   address = TARGET;
   others = [];
@@ -222,6 +222,6 @@ class SimulatedConnection {
   }
 
   destroy() {
-    // Its channel is replaced, and closed.
+    // Not needed, because its channel is replaced and closed.
   }
 }

@@ -24,19 +24,19 @@ const NO_METADATA = { get: () => [] };
 const REGISTRY = { accepting: 'open' };
 
 /**
- * A client of this library: its channel, its budget, its decisions. Here stand only the steps of a unary call from one of them to
- * the next, as in client/call/call-execution.ts and client/call/admitted-call.ts.
+ * A client of this library with its channel, its budget, and its decisions. This class contains only the steps of a unary call between
+ * them, as in client/call/call-execution.ts and client/call/admitted-call.ts.
  *
  * @implements {import('./policies.mjs').Client}
  */
 export class ResilientClient {
   #budget;
   #context;
-  /** @type {Map<number, AttemptHistory>} Of calls that have failed once. */
+  /** @type {Map<number, AttemptHistory>} Histories of calls with a failed attempt. */
   #histories = new Map();
-  /** @type {Map<number, Waiter>} Of calls that wait, and of those that were let out and not answered yet. */
+  /** @type {Map<number, Waiter>} Waiters of waiting calls, and of released calls without a response. */
   #waiters = new Map();
-  /** @type {Set<number>} Of calls in backoff, those that were lost with a connection. */
+  /** @type {Set<number>} Calls in backoff that were lost with a connection. */
   #rateLimited = new Set();
   #lostKey = '';
 
@@ -55,7 +55,7 @@ export class ResilientClient {
       registry: REGISTRY,
       throttled: () => undefined,
     };
-    // What a decision is made from, and nothing else of a method.
+    // Contains only what retry decisions use.
     this.#context = { client, policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } } };
   }
 
@@ -118,7 +118,7 @@ export class ResilientClient {
     this.#attempt(call);
   }
 
-  /** @param {number} call It may not wait, or not any more. */
+  /** @param {number} call A call that may not wait, or no longer. */
   refusedToWait(call) {
     this.#waiters.delete(call);
     this.#fails(call);
@@ -149,7 +149,7 @@ export class ResilientClient {
   }
 
   attemptTimedOut() {
-    // Attempts have no bound of their own where none is named.
+    // This policy has no attempt timeout.
   }
 
   /** @param {number} call */
@@ -202,7 +202,7 @@ export class ResilientClient {
       this.#fails(call);
       return;
     }
-    // What was lost with a connection comes back at the pace of what waited.
+    // Calls lost with a connection are rate-limited like waiting calls.
     if (verdict.connectionLost) this.#rateLimited.add(call);
     fleet.backOff(call, decision.delayMs);
   }
@@ -226,7 +226,7 @@ export class ResilientClient {
   }
 }
 
-/** A place in the queue of a channel. */
+/** An entry in the queue of a channel. */
 class Waiter {
   waitForReady = undefined;
   bytes = 100;

@@ -1,4 +1,4 @@
-/** A queue of pairs of integers, each with a time; grows as needed and allocates nothing otherwise. */
+/** A queue of integer pairs, each with a time. Allocates memory only to grow. */
 export class Ring {
   #at = new Float64Array(1 << 10);
   #first = new Int32Array(1 << 10);
@@ -6,7 +6,7 @@ export class Ring {
   #mask = (1 << 10) - 1;
   #head = 0;
   #tail = 0;
-  /** Time of the first; Infinity when there is none. */
+  /** Time of the first pair; Infinity if empty. */
   nextAt = Infinity;
 
   get size() {
@@ -18,7 +18,7 @@ export class Ring {
     return this.#first[this.#head & this.#mask] ?? 0;
   }
 
-  /** The second one. */
+  /** The second integer of the first pair. */
   get second() {
     return this.#second[this.#head & this.#mask] ?? 0;
   }

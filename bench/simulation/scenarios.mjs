@@ -1,10 +1,10 @@
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
 
 /**
- * A time in which something is wrong.
+ * A fault and its time.
  *
  * @typedef {object} Fault
- * @property {number} from Milliseconds from the beginning.
+ * @property {number} from Start in milliseconds.
  * @property {number} to
  * @property {string} title
  * @property {(fleet: Fleet) => void} begin
@@ -14,23 +14,23 @@
 /**
  * @typedef {object} Scenario
  * @property {string} title
- * @property {Partial<import('./fleet.mjs').World>} [world] What its servers are, where they are not as usual.
- * @property {(seconds: number) => readonly Fault[]} faults In order; one is over before the next begins.
+ * @property {Partial<import('./fleet.mjs').World>} [world] Parameters that differ from the default.
+ * @property {(seconds: number) => readonly Fault[]} faults In order, without overlap.
  */
 
-/** Scenarios are written for ten minutes, and shrink with them, though no fault to less than three seconds. */
+/** Scenarios are defined for ten minutes and scaled down, but no fault to less than three seconds. */
 const WHOLE = 600;
 const MIN_WINDOWS = 3;
 
 /** @type {Readonly<Record<string, Scenario>>} */
 export const SCENARIOS = {
   outage: {
-    title: 'the server is gone for 3, 8 and 60 s, then for 60 s a proxy answers for it that nobody is there',
+    title: 'the server is down for 3, 8, and 60 s, then a proxy returns UNAVAILABLE for 60 s',
     faults: (seconds) => [
-      gone(seconds, 48, 3),
-      gone(seconds, 120, 8),
-      gone(seconds, 210, 60),
-      fault(seconds, 360, 60, 'every call is answered UNAVAILABLE', {
+      down(seconds, 48, 3),
+      down(seconds, 120, 8),
+      down(seconds, 210, 60),
+      fault(seconds, 360, 60, 'a proxy returns UNAVAILABLE', {
         begin: ({ servers }) => {
           for (const server of servers) server.isUnreachable = true;
         },
@@ -41,16 +41,16 @@ export const SCENARIOS = {
     ],
   },
   overload: {
-    title: 'twice the usual calls for 60 s, then four times as many for 10 s',
+    title: 'twice the usual load for 60 s, then four times the usual load for 10 s',
     faults: (seconds) => [traffic(seconds, 60, 60, 2), traffic(seconds, 330, 10, 4)],
   },
   brownout: {
-    title: 'half of the capacity is lost for 60 s, then nine tenths of it for 30 s',
+    title: '50 % of the capacity is lost for 60 s, then 90 % for 30 s',
     faults: (seconds) => [slow(seconds, 60, 60, 0.5), slow(seconds, 330, 30, 0.1)],
   },
   rolling: {
-    title: 'ten servers are restarted in turn, each gone for 5 s without a farewell',
-    // Connections are spread by chance: some servers have half as many again as others, and one is always missing.
+    title: 'ten servers are killed and restarted in turn, each down for 5 s',
+    // Connections are distributed randomly: some servers have 50 % more than others, and one is always down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {
@@ -64,11 +64,11 @@ export const SCENARIOS = {
             fleet.start(index);
           },
         };
-        return fault(seconds, 60 + 40 * index, 5, `server ${String(index + 1)} is gone`, restart);
+        return fault(seconds, 60 + 40 * index, 5, `server ${String(index + 1)} is down`, restart);
       }),
   },
   stall: {
-    title: 'the server does nothing for 5 s, then for 15 s; its connections stay',
+    title: 'the server stalls for 5 s, then for 15 s; its connections stay open',
     faults: (seconds) => [stalled(seconds, 60, 5), stalled(seconds, 330, 15)],
   },
 };
@@ -78,8 +78,8 @@ export const SCENARIOS = {
  * @param {number} at
  * @param {number} length
  */
-function gone(seconds, at, length) {
-  return fault(seconds, at, length, 'gone', {
+function down(seconds, at, length) {
+  return fault(seconds, at, length, 'down', {
     begin: (fleet) => {
       for (const index of fleet.servers.keys()) fleet.stop(index);
     },
@@ -96,7 +96,7 @@ function gone(seconds, at, length) {
  * @param {number} factor
  */
 function traffic(seconds, at, length, factor) {
-  return fault(seconds, at, length, `${String(factor)} times the calls`, {
+  return fault(seconds, at, length, `${String(factor)} times the usual load`, {
     begin: (fleet) => {
       fleet.traffic = factor;
     },
@@ -134,7 +134,7 @@ function stalled(seconds, at, length) {
       for (const server of servers) server.stall();
     },
     end: ({ servers }) => {
-      for (const server of servers) server.goOn();
+      for (const server of servers) server.resume();
     },
   });
 }

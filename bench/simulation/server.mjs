@@ -4,43 +4,43 @@ import { Ring } from './ring.mjs';
 
 /**
  * @typedef {object} ServerModel
- * @property {number} callsPerSecond Its capacity: calls it can answer in a second.
- * @property {number} queueMs Work it takes in before it sheds load: what would wait longer is answered UNAVAILABLE at once.
- * @property {number} shedCost Work of answering so, as a share of a call.
- * @property {number} handshakeCost Work of a connection that is made, in calls.
+ * @property {number} callsPerSecond Capacity in calls per second.
+ * @property {number} queueMs Maximum queued work. Calls that would wait longer are rejected with UNAVAILABLE immediately.
+ * @property {number} shedCost Cost of such a rejection, as a share of a call.
+ * @property {number} handshakeCost Cost of a new connection in calls.
  */
 
 /**
  * @typedef {object} ServerOwner
- * @property {(call: number, attempt: number, ok: boolean) => void} answer Its answer leaves.
- * @property {(connecting: number) => void} accepted A handshake is done.
+ * @property {(call: number, attempt: number, ok: boolean) => void} answer A response is sent.
+ * @property {(connecting: number) => void} accepted A handshake is complete.
  */
 
 /**
- * One server (or a cluster behind one address) that works on one thing at a time. It works off what it has taken in even when nobody
- * waits for the answer any more. Handshakes and calls get half of it each while there are both.
+ * One server (or a cluster with one address) that processes one item at a time. It processes queued calls even if their callers no longer
+ * wait. Handshakes and calls get half of its capacity each while both are queued.
  */
 export class Server {
   #calls = new Ring();
   #handshakes = new Ring();
-  /** What came while it was stalled: the kernel accepts it. */
+  /** Calls and handshakes that arrived during a stall, which the kernel accepts. */
   #unread = new Ring();
   #work = 0;
-  /** Of what it works on: a call and its attempt, or a handshake and -1. */
+  /** The current item: a call and its attempt, or a handshake and -1. */
   #first = 0;
   #second = 0;
-  /** Work owed for load that was shed. */
+  /** Cost of rejected calls, added to the next item. */
   #owedMs = 0;
-  /** Above 0 when handshakes had more than their half. */
+  /** Greater than 0 if handshakes got more than half of the capacity. */
   #balanceMs = 0;
   #pausedMs = 0;
-  /** When it is done with what it works on; Infinity: it does nothing. */
+  /** Time when the current item is done; Infinity if idle. */
   busyUntil = Infinity;
   isUp = true;
   isStalled = false;
-  /** What stands before it answers UNAVAILABLE to every call. */
+  /** True if a proxy in front of it returns UNAVAILABLE for every call. */
   isUnreachable = false;
-  /** Of its capacity, what is left. */
+  /** Remaining share of the capacity. */
   capacity = 1;
 
   /**
@@ -72,7 +72,7 @@ export class Server {
       this.owner.answer(call, attempt, false);
     } else {
       this.#calls.push(0, call, attempt);
-      this.#goOn();
+      this.#startNext();
     }
   }
 
@@ -83,18 +83,18 @@ export class Server {
       return;
     }
     this.#handshakes.push(0, connecting, -1);
-    this.#goOn();
+    this.#startNext();
   }
 
-  /** It is done with what it works on. */
+  /** Completes the current item. */
   done() {
     this.busyUntil = Infinity;
     if (this.#second < 0) this.owner.accepted(this.#first);
     else this.owner.answer(this.#first, this.#second, true);
-    this.#goOn();
+    this.#startNext();
   }
 
-  /** It is gone, with everything it had taken in. */
+  /** Stops the server and drops all queued work. */
   stop() {
     this.isUp = false;
     this.#calls.clear();
@@ -114,7 +114,7 @@ export class Server {
     this.busyUntil = Infinity;
   }
 
-  goOn() {
+  resume() {
     this.isStalled = false;
     this.busyUntil = this.clock.time + this.#pausedMs;
     for (let left = this.#unread.size; left > 0; left--) {
@@ -125,7 +125,7 @@ export class Server {
     }
   }
 
-  #goOn() {
+  #startNext() {
     if (this.busyUntil !== Infinity) return;
     const calls = this.#calls.size;
     const handshakes = this.#handshakes.size;

@@ -8,7 +8,7 @@ import { figuresOf } from './figures.mjs';
 /** @typedef {import('./scenarios.mjs').Fault} Fault */
 
 /**
- * What came of one policy.
+ * The result of one policy.
  *
  * @typedef {object} Result
  * @property {Policy} policy
@@ -16,10 +16,7 @@ import { figuresOf } from './figures.mjs';
  * @property {import('./figures.mjs').Figures} figures
  */
 
-/**
- * What the servers are like where nothing else is said: a fifth of capacity to spare, and a queue that is shorter than callers are
- * patient.
- */
+/** Default parameters: 20 % spare capacity, and a queue that is shorter than the deadlines. */
 export const DEFAULT_WORLD = {
   patienceMs: 2_000,
   servers: 1,
@@ -32,7 +29,7 @@ export const DEFAULT_WORLD = {
 };
 
 /**
- * Plays `faults` against the fleet of one policy.
+ * Simulates `faults` for a fleet with one policy.
  *
  * @param {World} world
  * @param {Policy} policy
@@ -60,7 +57,7 @@ export function simulate(world, policy, faults, seconds) {
     },
   ]);
   fleet.run(changes, lengthMs + world.patienceMs);
-  // Calls of the last moments ended after it; those that began after it do not count.
+  // Calls that started after the end do not count. The extra time lets the last calls finish.
   const samples = Math.floor(lengthMs / SAMPLE_MS);
   return { policy, meter: fleet.meter, figures: figuresOf(fleet.meter, faults, samples) };
 }

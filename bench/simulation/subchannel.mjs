@@ -1,24 +1,24 @@
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
 /** @typedef {import('./network.mjs').Network} Network */
 
-/** grpc-js's, see its backoff-timeout.js: the first backoff is not spread. */
+/** Constants of grpc-js, from its backoff-timeout.js. The first backoff has no jitter. */
 const GROWTH = 1.6;
 const JITTER = 0.2;
 
 /**
- * What happens to a subchannel.
+ * The callbacks of a subchannel.
  *
  * @typedef {object} SubchannelOwner
  * @property {() => void} onReady
- * @property {(cause: string) => void} onFailed An attempt to connect failed; the next one follows by itself, after the backoff.
- * @property {() => number} connectTimeoutMs How long an attempt may take; Infinity: as long as it likes.
+ * @property {(cause: string) => void} onFailed A connection attempt failed. The next one follows automatically after the backoff.
+ * @property {() => number} connectTimeoutMs Maximum duration of an attempt; Infinity for no limit.
  */
 
-/** A subchannel of grpc-js: one connection, and the backoff between attempts to make it, which counts from the beginning of each. */
+/** A subchannel of grpc-js: one connection, and the backoff between its attempts, measured from the start of each attempt. */
 export class Subchannel {
   /** @type {'idle' | 'connecting' | 'backoff' | 'ready'} */
   state = 'idle';
-  /** Server it is connected to. */
+  /** The connected server, or -1. */
   server = -1;
   #nextMs;
   #backoffUntil = 0;
@@ -42,7 +42,7 @@ export class Subchannel {
     this.#nextMs = backoff.initialMs;
   }
 
-  /** When its backoff ends; undefined while it is in none. */
+  /** End of the backoff; `undefined` if not in backoff. */
   get backoffUntil() {
     return this.state === 'backoff' ? this.#backoffUntil : undefined;
   }
@@ -55,7 +55,7 @@ export class Subchannel {
     this.#connecting = this.network.connect(this);
   }
 
-  /** The server has its handshake before it, and may take its time. */
+  /** The server has queued the handshake. Starts the connect timeout. */
   accepted() {
     const timeoutMs = this.owner.connectTimeoutMs();
     if (timeoutMs === Infinity) return;

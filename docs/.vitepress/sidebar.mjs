@@ -1,11 +1,11 @@
 import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 
 const DOCS = join(import.meta.dirname, '..');
 
-/** Pages in the order in which a reader wants them, without their ending. A folder stands for all of its own. */
+/** Pages without their extension, in reading order. The name of a folder includes all its pages. */
 const GROUPS = {
-  Start: ['index', 'swap'],
+  Start: ['index', 'differences'],
   'From your problem': ['problems'],
   Guides: [
     'policies',
@@ -23,37 +23,42 @@ const GROUPS = {
   ],
   Recipes: ['recipes'],
   Migration: ['migration'],
-  Reference: ['options', 'semantics', 'promises', 'security', 'compatibility', 'doctor'],
+  Reference: ['options', 'call-lifecycle', 'guarantees', 'security', 'compatibility', 'doctor'],
   Why: ['architecture', 'decisions', 'upstream', 'fleet'],
 };
 
-/** Groups that are not closed until one of their pages is read. */
+/** Groups that are open on every page. The others are collapsed until one of their pages is open. */
 const OPEN = ['Start', 'Guides'];
 
-/** The sidebar of the site: every page once, under its own heading. */
+/** Returns the sidebar of the site: every page once, with its heading as text. */
 export function sidebar() {
   const pages = readdirSync(DOCS, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => file.slice(0, -'.md'.length))
     .sort();
   return Object.entries(GROUPS).map(([text, names]) => {
-    const group = names.flatMap((name) =>
-      inOrder(pages.filter((page) => page === name || page.startsWith(`${name}/`))),
+    const items = names.flatMap((name) =>
+      itemsOf(inOrder(pages.filter((page) => page === name || page.startsWith(`${name}/`)))),
     );
-    const items = group.map(itemOf);
     const collapsed = !OPEN.includes(text);
-    // A group that is one folder is headed by its README.md.
+    // The README.md of a group with a single folder is the link of the group.
     return names.length === 1 ? { ...items[0], text, items: items.slice(1), collapsed } : { text, items, collapsed };
   });
 }
 
-/** The pages of a folder as its README.md links them, those it does not link last. */
+/** The pages of a folder in the order in which its overview links them; pages without such a link come last. */
 function inOrder(pages) {
-  const readme = pages.find((page) => page.endsWith('/README'));
-  if (readme === undefined) return pages;
-  const folder = readme.slice(0, -'README'.length);
-  const linked = [...textOf(readme).matchAll(/\]\(([\w-]+)\.md\)/g)].map((match) => folder + match[1]);
-  return [...new Set([readme, ...linked, ...pages])];
+  // The overview of a folder is its README.md, or the page with the folder's name.
+  const overview = pages.find((page) => page.endsWith('/README')) ?? pages[0];
+  const links = [...textOf(overview).matchAll(/\]\(([\w/-]+)\.md(?:#[\w-]+)?\)/g)];
+  const linked = links.map((match) => posix.join(dirname(overview), match[1])).filter((page) => pages.includes(page));
+  return [...new Set([overview, ...linked, ...pages])];
+}
+
+/** The pages of a folder are nested under its overview, except under a README.md. */
+function itemsOf([overview, ...pages]) {
+  if (overview.endsWith('README') || pages.length === 0) return [overview, ...pages].map(itemOf);
+  return [{ ...itemOf(overview), items: pages.map(itemOf), collapsed: true }];
 }
 
 function itemOf(page) {

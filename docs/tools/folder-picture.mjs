@@ -9,16 +9,16 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const PICTURE = 'docs/architecture.svg';
 const ENTRY = '#dbeafe';
 const INNER = '#f8fafc';
-// A plain label is centred by whoever shows it, so that it fits with whatever font is there; one in HTML is not.
+// Plain labels are centered by the viewer and fit with any font. HTML labels do not.
 const BOLD_NAMES = '<style>.node text:first-of-type { font-weight: bold }</style>';
 
-/** What the library's files import, by dependency-cruiser. */
+/** Returns the imports of the library's files, by dependency-cruiser. */
 export async function libraryModules() {
   const { output } = await cruise([LIBRARY], { ...rules.options, baseDir: ROOT });
   return output.modules;
 }
 
-/** The picture of the library's folders as it is, and as the imports of `modules` say it should be. */
+/** Returns the current picture of the library's folders, and the one rendered from the imports of `modules`. */
 export async function folderPicture(modules) {
   const path = join(ROOT, PICTURE);
   const viz = await instance();
@@ -33,7 +33,7 @@ export async function folderPicture(modules) {
   return { path, text, rendered };
 }
 
-/** What each folder imports of the others; specs may borrow from anywhere. */
+/** Returns the imports between folders, without those of specs, which may import anything. */
 function importsOfFolders(modules) {
   const imports = new Map(Object.keys(FOLDERS).map((folder) => [folder, new Set()]));
   for (const { source, dependencies } of modules) {
@@ -51,18 +51,18 @@ function folderOf(file) {
   return new RegExp(`^${LIBRARY}/(\\w+)/`).exec(file)?.[1];
 }
 
-/** Without the arrows to what is reached by way of others too: with all of them nothing can be seen. */
+/** Removes the arrows to folders that are also imported indirectly, to keep the picture readable. */
 function withoutDetours(imports) {
   const reached = (folder) => new Set([...imports.get(folder)].flatMap((next) => [next, ...reached(next)]));
   return [...imports].flatMap(([from, targets]) => {
-    const byWayOfOthers = new Set([...targets].flatMap((target) => [...reached(target)]));
+    const indirect = new Set([...targets].flatMap((target) => [...reached(target)]));
     return Object.keys(FOLDERS)
-      .filter((to) => targets.has(to) && !byWayOfOthers.has(to))
+      .filter((to) => targets.has(to) && !indirect.has(to))
       .map((to) => ({ tail: from, head: to }));
   });
 }
 
-/** Folders that are an entry of the package. */
+/** Returns the folders that are entries of the package. */
 function entries() {
   const { exports } = JSON.parse(readFileSync(join(ROOT, 'libs/resilient-grpc/package.json'), 'utf8'));
   return new Set(Object.keys(exports).map((entry) => entry.slice('./'.length)));
@@ -98,7 +98,7 @@ function graph(edges) {
   };
 }
 
-/** Lines that fit into a box. */
+/** Splits a text into lines that fit into a box. */
 function lines(text) {
   return text.match(/.{1,22}(?:\s|$)/g).map((line) => line.trim());
 }

@@ -1,6 +1,6 @@
 import { FOLDERS } from '../../.dependency-cruiser.mjs';
 
-/** Markdown of the table of the library's folders, the highest first. */
+/** Renders the table of the library's folders as Markdown, highest level first. */
 export function folderTable() {
   const rows = Object.entries(FOLDERS)
     .sort(([, a], [, b]) => b.level - a.level)

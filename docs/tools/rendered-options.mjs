@@ -1,6 +1,6 @@
 import { optionsOf } from './source-options.mjs';
 
-/** Options that the README shows, each with its group. */
+/** The options in the README, each with its group. */
 const SHORT = [
   ['GrpcClientDefaults', 'timeoutMs'],
   ['GrpcClientDefaults', 'outageGraceMs'],
@@ -17,7 +17,7 @@ const SHORT = [
   ['DrainOptions', 'timeoutMs', 'drain.timeoutMs'],
 ];
 
-/** Markdown of one group: a list entry for each option. */
+/** Renders one group as Markdown, with a list item per option. */
 export function optionList(group) {
   return optionsOf(group)
     .map(({ name, type, meaning, defaultValue }) => {
@@ -27,7 +27,7 @@ export function optionList(group) {
     .join('\n');
 }
 
-/** Markdown of the README's table: the first sentence of each option. */
+/** Renders the README's table as Markdown, with the first sentence of each option. */
 export function shortOptions() {
   const rows = SHORT.map(([group, name, label = name]) => {
     const option = optionsOf(group).find((one) => one.name === name);
@@ -37,12 +37,12 @@ export function shortOptions() {
   return ['| Option | Default | What it is |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
-// Words are words, values are code.
+// Formats values as code, but not words.
 function asCode(value) {
   return /^(\d+|'.*'|true|false|undefined)$/.test(value) ? `\`${value}\`` : value;
 }
 
-/** Quoted values as code, where they do not stand in code already. */
+/** Formats quoted values as code, unless they are in code already. */
 function withCode(text) {
   return text
     .split(/(`[^`]*`)/)

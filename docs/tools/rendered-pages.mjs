@@ -2,25 +2,25 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { folderTable } from './rendered-folders.mjs';
-import { numberTable } from './rendered-numbers.mjs';
+import { numberTables } from './rendered-numbers.mjs';
 import { optionList, shortOptions } from './rendered-options.mjs';
 import { seamTable } from './rendered-seams.mjs';
 import { ROOT } from './source-file.mjs';
 import { OPTION_GROUPS } from './source-options.mjs';
 
-/** Pages with parts that the source of the library decides. */
+/** Pages with parts that are rendered from the library's source. */
 export const RENDERED_PAGES = [
   'README.md',
   'docs/architecture.md',
   'docs/compatibility.md',
   'docs/options.md',
-  'docs/semantics.md',
+  'docs/call-lifecycle/numbers.md',
 ];
 
 // <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
 const PART = /(<!-- rendered: (\S+)(?: (\S+))? -->\n)[^]*?(<!-- end of rendered -->)/g;
 
-/** The text of a page as it is, and as the source of the library says it should be. */
+/** Returns the current text of a page, and the text rendered from the library's source. */
 export async function renderedPage(page) {
   const path = join(ROOT, page);
   const text = readFileSync(path, 'utf8');
@@ -44,10 +44,10 @@ function partOf(kind, what) {
     case 'short-options':
       return shortOptions();
     case 'numbers':
-      return numberTable();
+      return numberTables();
     case 'seams':
       return seamTable(what);
     default:
-      throw new Error(`Nothing renders '${kind}'`);
+      throw new Error(`unknown part '${kind}'`);
   }
 }

@@ -1,11 +1,11 @@
 import { seams } from './source-seams.mjs';
 
-/** Markdown of the table of the private names that one half of the library needs. */
+/** Renders the table of the private names that the client or the server needs as Markdown. */
 export function seamTable(half) {
   const rows = seams()
     .filter((seam) => seam.half === half)
     .map(
       ({ on, needs, lostWithout }) => `| ${on} | ${needs.map((name) => `\`${name}\``).join(', ')} | ${lostWithout} |`,
     );
-  return ['| Of | Private names | Off without them |', '| --- | --- | --- |', ...rows].join('\n');
+  return ['| Object | Private names | Disabled without them |', '| --- | --- | --- |', ...rows].join('\n');
 }

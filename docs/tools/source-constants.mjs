@@ -2,7 +2,7 @@ import ts from 'typescript';
 import { sourceFile } from './source-file.mjs';
 
 /**
- * The value of a constant as the source has it: a number, a text, or an object of them.
+ * Returns the value of a constant in the source: a number, a string, or an object of these.
  *
  * @param {string} path below the library's sources
  * @param {string} name 'GROWTH'
@@ -13,11 +13,11 @@ export function constant(path, name) {
     .flatMap(({ declarationList }) => declarationList.declarations);
   const initializer = declarations.find((one) => one.name.getText() === name)?.initializer;
   const found = initializer && valueOf(initializer);
-  if (found === undefined) throw new Error(`${path} has no constant ${name}; mend its place in docs/tools`);
+  if (found === undefined) throw new Error(`${path} has no constant ${name}; fix its entry in docs/tools`);
   return found;
 }
 
-/** What an expression of literals is worth; undefined where it is more than that. */
+/** Evaluates an expression of literals; `undefined` for other expressions. */
 function valueOf(node) {
   if (ts.isNumericLiteral(node)) return Number(node.text);
   if (ts.isStringLiteral(node)) return node.text;

@@ -8,7 +8,7 @@ export const ROOT = dirname(dirname(import.meta.dirname));
 const LIBRARY = 'libs/resilient-grpc/src';
 
 /**
- * A source of the library, parsed. Its text is enough: nothing has to be built before the docs.
+ * Parses a source file of the library. Does not require a build.
  *
  * @param {string} path below the library's sources
  */

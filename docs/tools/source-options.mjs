@@ -8,7 +8,7 @@ const HEALTH = 'health/grpc-channel.health-indicator.ts';
 const DASHBOARD_OPTIONS = 'dashboard/dashboard-options.ts';
 const SERVER_OPTIONS = 'server/server-options.ts';
 
-/** Where each group of options is declared, and the constant that holds its defaults. */
+/** The source file of each group of options, and the constant that contains its defaults. */
 const GROUPS = {
   ResilientGrpcModuleOptions: { file: MODULE_OPTIONS },
   DrainOptions: { file: MODULE_OPTIONS, defaults: 'DEFAULT_DRAIN' },
@@ -37,24 +37,24 @@ const GROUPS = {
 export const OPTION_GROUPS = Object.keys(GROUPS);
 
 /**
- * The options of a group, in the order of the source, each with what its docstring says.
+ * Returns the options of a group in source order, each with its doc comment.
  *
  * @param {string} group name of the interface
  * @returns {{ name: string, type: string, meaning: string, defaultValue: string | undefined }[]}
  */
 export function optionsOf(group) {
   const { file, defaults } = GROUPS[group] ?? {};
-  if (file === undefined) throw new Error(`There is no group of options ${group}`);
+  if (file === undefined) throw new Error(`unknown group of options ${group}`);
   const declaration = sourceFile(file).statements.find(
     (statement) =>
       (ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) && statement.name.text === group,
   );
-  if (declaration === undefined) throw new Error(`${file} declares no ${group}; mend its place in docs/tools`);
+  if (declaration === undefined) throw new Error(`${file} declares no ${group}; fix its entry in docs/tools`);
   const constants = defaults === undefined ? {} : constant(file, defaults);
   return propertiesOf(declaration).map((property) => optionOf(property, group, constants));
 }
 
-/** Properties at any depth of a type: those of a union's members too. A key that a member only forbids is none. */
+/** Returns the properties of a type at any depth, including those of union members. Excludes keys that a member forbids (`undefined`). */
 function propertiesOf(node) {
   const own = [];
   const visit = (child) => {
@@ -69,14 +69,14 @@ function optionOf(property, group, constants) {
   const name = property.name.getText();
   const docs = property.jsDoc?.at(-1);
   const meaning = flat(ts.getTextOfJSDocComment(docs?.comment) ?? '');
-  if (meaning === '') throw new Error(`${group}.${name} has no docstring that says what it means`);
+  if (meaning === '') throw new Error(`${group}.${name} has no doc comment`);
   const tag = docs.tags?.find(({ tagName }) => tagName.text === 'defaultValue');
-  const said = tag && flat(ts.getTextOfJSDocComment(tag.comment) ?? '');
-  const held = constants[name];
-  const literal = typeof held === 'string' ? `'${held}'` : held?.toString();
-  if (literal !== undefined && literal !== said)
-    throw new Error(`${group}.${name}: its docstring says @defaultValue ${said}, its constant is ${literal}`);
-  return { name, type: typeText(property.type), meaning, defaultValue: said };
+  const documented = tag && flat(ts.getTextOfJSDocComment(tag.comment) ?? '');
+  const value = constants[name];
+  const literal = typeof value === 'string' ? `'${value}'` : value?.toString();
+  if (literal !== undefined && literal !== documented)
+    throw new Error(`${group}.${name}: @defaultValue is ${documented}, but the constant is ${literal}`);
+  return { name, type: typeText(property.type), meaning, defaultValue: documented };
 }
 
 function typeText(type) {

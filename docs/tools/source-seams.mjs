@@ -1,14 +1,14 @@
 import ts from 'typescript';
 import { sourceFile } from './source-file.mjs';
 
-/** Where the tables of private names are: of the client, of the server. */
+/** The source files of the tables of private names, of the client and the server. */
 const TABLES = [
   ['client', 'channel/quirks/client-seams.ts', 'CLIENT_SEAMS'],
   ['server', 'server/quirks/server-seams.ts', 'SERVER_SEAMS'],
 ];
 
 /**
- * The private names of grpc-js and Node that the library needs, as its source has them.
+ * Returns the private names of grpc-js and Node that the library needs, from its source.
  *
  * @returns {{ half: 'client' | 'server', on: string, needs: string[], lostWithout: string }[]}
  */
@@ -24,7 +24,7 @@ export function seams() {
   });
 }
 
-/** Value of an expression of literals and of constants of the same file. */
+/** Evaluates an expression of literals and constants of the same file. */
 function valueOf(node, constants) {
   if (ts.isStringLiteral(node)) return node.text;
   if (ts.isIdentifier(node)) return valueOf(constants.get(node.text), constants);
@@ -33,5 +33,5 @@ function valueOf(node, constants) {
   if (ts.isObjectLiteralExpression(node)) {
     return Object.fromEntries(node.properties.map((one) => [one.name.getText(), valueOf(one.initializer, constants)]));
   }
-  throw new Error(`docs/tools/source-seams.mjs cannot read: ${node.getText()}`);
+  throw new Error(`docs/tools/source-seams.mjs: cannot evaluate ${node.getText()}`);
 }

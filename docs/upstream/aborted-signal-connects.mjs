@@ -7,7 +7,7 @@ await reproduce('node', async () => {
   await once(server, 'listening');
   const socket = net.connect({ port: server.address().port, host: '127.0.0.1', signal: AbortSignal.abort() });
   const [{ name }] = await once(socket, 'error');
-  // Those who were told that it failed do not look after it.
+  // After the error, an application no longer handles the socket.
   const later = net.connect(server.address().port, '127.0.0.1');
   await Promise.all([once(server, 'connection'), once(later, 'connect')]);
   return name === 'AbortError' && !socket.destroyed && socket.remotePort === server.address().port;

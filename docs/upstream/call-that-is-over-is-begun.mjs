@@ -4,15 +4,15 @@ import { startTextServer } from './tools/text-service.mjs';
 import { becomesTrue } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
-  let begun = 0;
-  const { target } = await startTextServer({ unary: () => (begun += 1) });
+  let handled = 0;
+  const { target } = await startTextServer({ unary: () => (handled += 1) });
   const session = await startHttp2Session(target);
   const stream = beginCall(session, 'Unary', { 'grpc-timeout': '50m' });
   let status;
   stream.on('response', (headers) => (status = headers['grpc-status']));
   stream.write(framed('request'));
-  // The request ends when its call has been answered DEADLINE_EXCEEDED.
+  // The request ends after the call has ended with DEADLINE_EXCEEDED.
   if (!(await becomesTrue(60_000, () => status === '4'))) throw new Error('the deadline was not kept');
   stream.end();
-  return becomesTrue(60_000, () => begun === 1);
+  return becomesTrue(60_000, () => handled === 1);
 });

@@ -3,10 +3,10 @@ import { connected, startTextServer, textClient } from './tools/text-service.mjs
 import { becomesTrue, pass } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
-  let begun = 0;
+  let handled = 0;
   let cancelled = 0;
   const feed = (call) => {
-    begun += 1;
+    handled += 1;
     call.on('cancelled', () => (cancelled += 1));
   };
   const { target } = await startTextServer({ feed });
@@ -15,7 +15,7 @@ await reproduce('@grpc/grpc-js', async () => {
   const call = client.feed('request');
   call.on('error', () => undefined);
   call.cancel();
-  if (!(await becomesTrue(60_000, () => begun === 1))) return false;
+  if (!(await becomesTrue(60_000, () => handled === 1))) return false;
   await pass(300);
   return cancelled === 0;
 });

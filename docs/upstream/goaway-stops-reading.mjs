@@ -9,7 +9,7 @@ const DELAY_MS = 200;
 
 await reproduce('node', async () => {
   const { server } = await startHttp2Server((stream) => stream.respond({ ':status': 200 }, { endStream: true }));
-  // A network on which an answer takes its time.
+  // A network that delays responses.
   const network = net.createServer((near) => {
     const far = net.connect(server.address().port, '127.0.0.1');
     near.pipe(far);
@@ -20,10 +20,10 @@ await reproduce('node', async () => {
   const session = http2.connect(`http://127.0.0.1:${network.address().port}`);
   const [serverSession] = await once(server, 'session');
   await once(session, 'remoteSettings');
-  // The first step of a graceful shutdown (RFC 9113, 6.8): it disowns no stream.
+  // The first step of a graceful shutdown (RFC 9113, 6.8): it rejects no stream.
   serverSession.goaway(http2.constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
   await pass(DELAY_MS / 3);
-  // The client has not heard of it yet.
+  // The client has not received it yet.
   const stream = session.request({ ':path': '/' });
   stream.on('error', () => undefined);
   const answered = once(stream, 'response').then(() => true);

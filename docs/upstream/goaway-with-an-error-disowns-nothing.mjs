@@ -4,13 +4,13 @@ import { startHttp2Server } from './tools/plain-http2.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 import { answerOf, textClient } from './tools/text-service.mjs';
 
-// By hand, since the `goaway()` of Node takes a last stream id of 0 for the newest one.
+// Built by hand, because Node's `goaway()` replaces a last stream id of 0 with the newest one.
 const [GOAWAY, LAST_STREAM_ID, CODE] = [7, 0, http2.constants.NGHTTP2_INTERNAL_ERROR];
-const DISOWNING = Buffer.from([0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, LAST_STREAM_ID, 0, 0, 0, CODE]);
+const REJECTING = Buffer.from([0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, LAST_STREAM_ID, 0, 0, 0, CODE]);
 
 await reproduce('@grpc/grpc-js', async () => {
   const sockets = [];
-  const { server, target } = await startHttp2Server(() => sockets.at(-1).write(DISOWNING));
+  const { server, target } = await startHttp2Server(() => sockets.at(-1).write(REJECTING));
   server.on('connection', (socket) => sockets.push(socket));
   const { code } = await answerOf(textClient(target));
   return code === grpc.status.INTERNAL && sockets.length === 1;

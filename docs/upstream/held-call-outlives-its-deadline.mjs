@@ -3,8 +3,8 @@ import { reproduce } from './tools/reproduce.mjs';
 import { answerOf, connected, startTextServer, textClient } from './tools/text-service.mjs';
 import { pass, within } from './tools/waiting.mjs';
 
-/** Begins a call when its deadline has passed, as one does that waits for a token. */
-const holdBack = (options, nextCall) =>
+/** Starts a call after its deadline, like an interceptor that waits for a token. */
+const delayStart = (options, nextCall) =>
   new grpc.InterceptingCall(nextCall(options), {
     start: (metadata, listener, next) => {
       void pass(400).then(() => next(metadata, listener));
@@ -15,7 +15,7 @@ await reproduce('@grpc/grpc-js', async () => {
   const { target } = await startTextServer({ unary: (call, callback) => callback(null, 'answer') });
   const client = textClient(target);
   await connected(client);
-  const answer = answerOf(client, { deadline: Date.now() + 100, interceptors: [holdBack] });
+  const answer = answerOf(client, { deadline: Date.now() + 100, interceptors: [delayStart] });
   return within(
     1_000,
     answer.then(() => false),

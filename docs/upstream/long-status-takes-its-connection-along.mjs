@@ -16,7 +16,7 @@ await reproduce('@grpc/grpc-js', async () => {
   const first = answerOf(client);
   if (!(await becomesTrue(60_000, () => calls === 1))) throw new Error('no handler was called');
   const second = await answerOf(client, { deadline: Date.now() + 1_000 });
-  // Node 20 sends nothing, for ever; from 22 on the client cannot read it, and gives up the connection.
+  // Node 20 never sends anything. From Node 22 on, the client cannot read the status and closes the connection.
   const answered = first.then(({ code }) => code === grpc.status.NOT_FOUND);
   return second !== 'answer' && !(await within(0, answered, false));
 });

@@ -4,17 +4,17 @@ import { startTextServer } from './tools/text-service.mjs';
 import { within } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
-  let begun;
-  const reading = new Promise((resolve) => (begun = resolve));
-  let tell;
-  const completed = new Promise((resolve) => (tell = resolve));
+  let onMessage;
+  const reading = new Promise((resolve) => (onMessage = resolve));
+  let onEnd;
+  const completed = new Promise((resolve) => (onEnd = resolve));
   const { target } = await startTextServer({
     upload: async (call) => {
       try {
-        for await (const message of call) begun(message);
-        tell(true);
+        for await (const message of call) onMessage(message);
+        onEnd(true);
       } catch {
-        tell(false);
+        onEnd(false);
       }
     },
   });

@@ -7,5 +7,5 @@ await reproduce('@grpc/grpc-js', async () => {
   } catch (error) {
     return error.message.includes('secret');
   }
-  throw new Error('the value was taken');
+  throw new Error('the value was accepted');
 });

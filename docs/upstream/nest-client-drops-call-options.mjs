@@ -4,9 +4,9 @@ import { reproduce } from './tools/reproduce.mjs';
 import { startTextServer, TEXT } from './tools/text-service.mjs';
 
 await reproduce('@nestjs/microservices', async () => {
-  let told;
-  const deadline = new Promise((resolve) => (told = resolve));
-  const { target } = await startTextServer({ upload: (call) => told(call.getDeadline()) });
+  let resolveDeadline;
+  const deadline = new Promise((resolve) => (resolveDeadline = resolve));
+  const { target } = await startTextServer({ upload: (call) => resolveDeadline(call.getDeadline()) });
   const options = { package: 'text', packageDefinition: { 'text.Text': TEXT }, url: target };
   const text = new ClientGrpcProxy(options).getService('Text');
   text.upload(EMPTY, undefined, { deadline: Date.now() + 5_000 }).subscribe({ error: () => undefined });

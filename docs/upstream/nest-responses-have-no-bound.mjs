@@ -25,7 +25,7 @@ await reproduce('@nestjs/microservices', async () => {
         };
       }),
   });
-  // A client that does not read: 20 MB are held for it.
+  // A client that does not read: 20 MB are buffered.
   textClient(target)
     .feed('request')
     .on('error', () => undefined)

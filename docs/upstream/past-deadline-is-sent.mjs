@@ -3,15 +3,15 @@ import { answerOf, connected, startTextServer, textClient } from './tools/text-s
 import { becomesTrue } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
-  let begun = 0;
+  let handled = 0;
   const { target } = await startTextServer({
     unary: (call, callback) => {
-      begun += 1;
+      handled += 1;
       callback(null, 'answer');
     },
   });
   const client = textClient(target);
   await connected(client);
   await answerOf(client, { deadline: Date.now() - 1_000 });
-  return becomesTrue(60_000, () => begun === 1);
+  return becomesTrue(60_000, () => handled === 1);
 });

@@ -8,15 +8,15 @@ await reproduce('@grpc/grpc-js', async () => {
   const { server, target } = await startHttp2Server(() => undefined);
   server.on('session', (session) => {
     connections += 1;
-    // It dies as soon as the connection is READY.
+    // The server crashes as soon as the connection is READY.
     session.once('remoteSettings', () => setImmediate(() => session.destroy()));
   });
   const client = textClient(target, {
     'grpc.initial_reconnect_backoff_ms': 30_000,
     'grpc.max_reconnect_backoff_ms': 30_000,
   });
-  // Somebody always asks for a connection.
+  // A connection is always requested.
   setInterval(() => client.getChannel().getConnectivityState(true), 5);
-  // By the backoff the third try is after 48 s.
+  // With the backoff, the third attempt would be after 48 s.
   return becomesTrue(60_000, () => connections >= 5);
 });

@@ -11,13 +11,13 @@ await reproduce('node', async () => {
     socket.once('error', ({ code }) => resolve(code));
     socket.once('close', () => resolve('closed'));
   });
-  // The end goes out in the next turn.
+  // The FIN is sent in the next turn.
   socket.end();
   socket.resetAndDestroy();
   const failure = await outcome;
   accepted.destroy();
   server.close();
   await once(server, 'close');
-  // It says that it is destroyed, and its handle is there.
+  // The socket reports that it is destroyed, but its handle is still open.
   return failure === 'EINVAL' && socket.destroyed && process.getActiveResourcesInfo().includes('TCPSocketWrap');
 });

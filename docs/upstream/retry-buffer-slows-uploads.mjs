@@ -16,13 +16,13 @@ await reproduce('@grpc/grpc-js', async () => {
   let received = 0;
   const { target } = await startHttp2Server((stream) => stream.on('data', ({ length }) => (received += length)));
 
-  /** Bytes that arrive, for so much work, of an upload as fast as grpc-js takes its messages. */
+  /** Returns the bytes that the server receives for `CPU_MS` of CPU time, from an upload as fast as grpc-js accepts messages. */
   async function uploadedBytes(options) {
     const client = textClient(target, options);
     await connected(client);
     const call = client.getChannel().createCall('/text.Text/Upload', Infinity, null, null, null);
-    const nobody = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
-    call.start(new grpc.Metadata(), nobody);
+    const ignoring = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
+    call.start(new grpc.Metadata(), ignoring);
     const before = received;
     const end = cpuMs() + CPU_MS;
     const send = () => {

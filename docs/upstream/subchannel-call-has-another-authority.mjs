@@ -5,14 +5,14 @@ import { reproduce } from './tools/reproduce.mjs';
 import { connected, textClient } from './tools/text-service.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
-  let told;
-  const authority = new Promise((resolve) => (told = resolve));
-  const { target } = await startHttp2Server((stream, headers) => told(headers[':authority']));
+  let resolveAuthority;
+  const authority = new Promise((resolve) => (resolveAuthority = resolve));
+  const { target } = await startHttp2Server((stream, headers) => resolveAuthority(headers[':authority']));
   const client = textClient(target, { 'grpc.service_config': OBSERVED, 'grpc.default_authority': 'orders.test' });
   await connected(client);
   const call = subchannels[0].getChannel().createCall('/text.Text/Unary', Infinity, null, null, null);
-  const nobody = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
-  call.start(new grpc.Metadata(), nobody);
+  const ignoring = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
+  call.start(new grpc.Metadata(), ignoring);
   call.halfClose();
   return (await authority) !== 'orders.test';
 });

@@ -5,23 +5,23 @@ import { connected, startTextServer, textClient } from './tools/text-service.mjs
 import { becomesTrue, pass } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
-  let begun = 0;
+  let handled = 0;
   let cancelled = 0;
   const feed = (call) => {
-    begun += 1;
+    handled += 1;
     call.on('cancelled', () => (cancelled += 1));
   };
   const { target } = await startTextServer({ feed });
   const client = textClient(target, { 'grpc.service_config': OBSERVED });
   await connected(client);
   const call = subchannels[0].getChannel().createCall('/text.Text/Feed', Infinity, null, null, null);
-  const nobody = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
-  call.start(new grpc.Metadata(), nobody);
+  const ignoring = { onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: () => {} };
+  call.start(new grpc.Metadata(), ignoring);
   call.sendMessageWithContext({}, Buffer.from('request'));
   call.startRead();
   call.halfClose();
   call.cancelWithStatus(grpc.status.CANCELLED, 'Cancelled');
-  if (!(await becomesTrue(60_000, () => begun === 1))) return false;
+  if (!(await becomesTrue(60_000, () => handled === 1))) return false;
   await pass(300);
   return cancelled === 0;
 });

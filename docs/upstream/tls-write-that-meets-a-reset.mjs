@@ -7,7 +7,7 @@ import { pass, within } from './tools/waiting.mjs';
 
 const pem = (name) => readFileSync(new URL(`../../test/fixtures/tls/${name}.pem`, import.meta.url));
 
-/** A frame of HTTP/2, of zeros. */
+/** Returns an HTTP/2 frame filled with zeros. */
 function frame(type, length) {
   const made = Buffer.alloc(9 + length);
   made.writeUIntBE(length, 0, 3);
@@ -20,8 +20,8 @@ const UNKNOWN = frame(0xfa, 16_384);
 
 const OPTIONS = { key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['h2'] };
 
-/** Whether a connection goes on as if nothing had been, though its peer has reset it. */
-async function overlooksAReset() {
+/** True if a session does not notice that its peer has reset the connection. */
+async function missesReset() {
   let tcp;
   const server = tls.createServer(OPTIONS).listen(0, '127.0.0.1');
   server.on('connection', (socket) => (tcp = socket));
@@ -36,15 +36,15 @@ async function overlooksAReset() {
   const [secured] = await once(server, 'secureConnection');
   await once(session, 'remoteSettings');
   session.request({ ':path': '/' }).on('error', () => undefined);
-  // Until the request has been written.
+  // Wait until the request has been written.
   await pass(50);
-  // Two records of TLS, each of which asks for an answer: the first answer meets the reset, the second one waits for the first.
+  // Two TLS records that each require a response: the first response meets the reset, the second one waits for the first.
   secured.write(Buffer.concat([PING, UNKNOWN, PING]));
   tcp.resetAndDestroy();
   return !(await within(800, ended, false));
 }
 
 await reproduce('node', async () => {
-  for (let reset = 0; reset < 5; reset += 1) if (await overlooksAReset()) return true;
+  for (let reset = 0; reset < 5; reset += 1) if (await missesReset()) return true;
   return false;
 });

@@ -8,25 +8,25 @@ import type { LogLine } from '../report/captured-logger.js';
 import { exited, noticed } from './child-process.js';
 
 const PROGRAM = join(ROOT, 'dist', 'shutdown', 'main.js');
-/** A second signal comes this long after the first, from an orchestrator or a person who is not sure. */
+/** Delay of the second SIGTERM, which an orchestrator or an operator may send. */
 const SECOND_SIGNAL_MS = 100;
 
-/** How a gateway ended. */
+/** The end of a gateway process. */
 export interface GatewayEnd extends GatewayReport {
-  /** From the first SIGTERM to the end of the process. */
+  /** Time from the first SIGTERM to the exit of the process, in milliseconds. */
   readonly exitMs: number;
-  /** It had to be killed. */
+  /** True if the process did not exit in time and was killed. */
   readonly killed: boolean;
 }
 
-/** A gateway in a process of its own, which is asked to end by SIGTERM as an orchestrator does. */
+/** A gateway in a separate process, which is terminated by SIGTERM, as by an orchestrator. */
 export class GatewayProcess {
   readonly lines: LogLine[] = [];
   private reported: GatewayReport | undefined;
 
   private constructor(
     private readonly child: ChildProcess,
-    /** Where it serves over HTTP. */
+    /** URL of its HTTP server. */
     readonly url: string,
   ) {
     child.on('message', (notice: GatewayNotice) => {
@@ -35,7 +35,7 @@ export class GatewayProcess {
     });
   }
 
-  /** Starts it, and resolves when it serves. */
+  /** Starts the gateway and resolves when it listens. */
   static async start({ contender, url, busy }: GatewayOptions): Promise<GatewayProcess> {
     const child = fork(PROGRAM, ['--contender', contender, '--url', url, ...(busy ? ['--busy'] : [])], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -44,15 +44,15 @@ export class GatewayProcess {
     return new GatewayProcess(child, ready.url);
   }
 
-  /** SIGTERM, and again a moment later; SIGKILL if it still runs after `limitMs`. Resolves when it has ended. */
+  /** Sends SIGTERM twice, and SIGKILL if the process still runs after `limitMs`. Resolves when it has exited. */
   async terminate(limitMs: number): Promise<GatewayEnd> {
-    const gone = exited(this.child).then(epochMs);
-    const askedAtMs = epochMs();
+    const exit = exited(this.child).then(epochMs);
+    const signalledAtMs = epochMs();
     this.child.kill('SIGTERM');
-    await Promise.race([gone, delay(SECOND_SIGNAL_MS)]);
+    await Promise.race([exit, delay(SECOND_SIGNAL_MS)]);
     if (this.runs) this.child.kill('SIGTERM');
     const overdue = new AbortController();
-    await Promise.race([gone, delay(limitMs - SECOND_SIGNAL_MS, undefined, { signal: overdue.signal })]);
+    await Promise.race([exit, delay(limitMs - SECOND_SIGNAL_MS, undefined, { signal: overdue.signal })]);
     overdue.abort();
     const killed = this.runs;
     if (killed) {
@@ -61,13 +61,13 @@ export class GatewayProcess {
       this.reported = await reported;
       this.child.kill('SIGKILL');
     }
-    const exitMs = (await gone) - askedAtMs;
-    if (!this.reported) throw new Error('the gateway ended without a word');
+    const exitMs = (await exit) - signalledAtMs;
+    if (!this.reported) throw new Error('the gateway exited without a report');
     const { feed, openHandles, clientsClosedMs } = this.reported;
     return { feed, openHandles, clientsClosedMs, exitMs, killed };
   }
 
-  /** Leaves nothing behind. */
+  /** Kills the process and resolves when it has exited. */
   async stop(): Promise<void> {
     this.child.kill('SIGKILL');
     await exited(this.child);

@@ -6,9 +6,9 @@ import { EMPTY, merge, type Observable } from 'rxjs';
 import type { LogLine } from '../report/captured-logger.js';
 import { type UpstreamEvent, type UpstreamOptions, UpstreamProcess } from './upstream-process.js';
 
-/** Two upstreams over one log, as replicas over a database, that can be restarted in turn. */
+/** Two upstreams that share a log, like replicas that share a database. They can be restarted one after the other. */
 export class UpstreamPair implements OnApplicationShutdown {
-  /** There always is one of them. */
+  /** Empty, because one of the two upstreams is always reachable. */
   readonly events$: Observable<UpstreamEvent> = EMPTY;
 
   private constructor(
@@ -16,13 +16,13 @@ export class UpstreamPair implements OnApplicationShutdown {
     readonly upstreams: readonly UpstreamProcess[],
   ) {}
 
-  /** Starts both, and resolves when they listen. */
+  /** Starts both and resolves when they listen. */
   static async start(options: Omit<UpstreamOptions, 'logPath'> = {}): Promise<UpstreamPair> {
     const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-pair-'));
     const upstreams: UpstreamProcess[] = [];
     const pair = new UpstreamPair(folder, upstreams);
     try {
-      // One after the other: the first one writes the orders that are there from the beginning.
+      // Sequentially, because the first one writes the initial orders.
       while (upstreams.length < 2)
         upstreams.push(await UpstreamProcess.start({ ...options, logPath: join(folder, 'orders.log') }));
     } catch (error) {
@@ -40,12 +40,12 @@ export class UpstreamPair implements OnApplicationShutdown {
     return this.upstreams.flatMap(({ countsPaths }) => countsPaths);
   }
 
-  /** A target of gRPC with both addresses. */
+  /** A gRPC target with both addresses. */
   get url(): string {
     return `ipv4:${this.upstreams.map(({ url }) => url).join()}`;
   }
 
-  /** What our servers log. */
+  /** Log lines of our servers. */
   get lines$(): Observable<LogLine> {
     return merge(...this.upstreams.map(({ lines$ }) => lines$));
   }
@@ -54,7 +54,7 @@ export class UpstreamPair implements OnApplicationShutdown {
     await this.stop();
   }
 
-  /** Ends both, and removes the log. */
+  /** Kills both and removes the log. */
   async stop(): Promise<void> {
     await Promise.all(this.upstreams.map((upstream) => upstream.stop()));
     await rm(this.folder, { recursive: true, force: true });

@@ -16,9 +16,9 @@ import { exited, noticed } from './child-process.js';
 import { freePort } from './free-port.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
-/** A graceful restart is away for this long, besides the time its calls need to finish. */
+/** Downtime of a graceful restart, after the old process has exited. */
 const GRACEFUL_GAP_MS = 300;
-/** A process that was asked to end is killed after so long, as an orchestrator does. */
+/** A process that received SIGTERM is killed after this time, as by an orchestrator. */
 const GRACE_MS = 3_500 * PATIENCE;
 const SLOW_FACTOR = 20;
 const SLOW_WORK: Work = {
@@ -27,36 +27,38 @@ const SLOW_WORK: Work = {
   writeMs: NORMAL_WORK.writeMs * SLOW_FACTOR,
 };
 
-/** `away`: no process listens. `draining`: a graceful restart is under way. */
+/** `away` means that no process listens; `draining` means that a graceful restart is in progress. */
 export type UpstreamState = 'away' | 'listening' | 'slow' | 'frozen' | 'draining';
 
-/** How an upstream is, from its start to its end. */
+/** Options of an upstream. */
 export interface UpstreamOptions {
-  /** Connections older than this, give or take a tenth, are told to go, and ended soon after. @defaultValue they live on */
+  /**
+   * Maximum connection age in milliseconds, ±10 %. Older connections receive GOAWAY and are closed shortly after. @defaultValue unlimited
+   */
   readonly connectionAgeMs?: number | undefined;
-  /** What serves. @defaultValue 'resilient' */
+  /** Server implementation. @defaultValue 'resilient' */
   readonly server?: ServerKind | undefined;
-  /** A log that it shares with others, who remove it. @defaultValue one of its own */
+  /** Path of a shared log, which the caller removes. @defaultValue a private log */
   readonly logPath?: string | undefined;
 }
 
-/** Something that happened to the upstream, and when, by {@link epochMs}. */
+/** An event of the upstream, with its time by {@link epochMs}. */
 export interface UpstreamEvent {
-  /** `connections-lost`: every connection broke. `listening`: new connections are accepted again. */
+  /** `connections-lost`: all connections were lost. `listening`: new connections are accepted again. */
   readonly type: 'connections-lost' | 'listening';
   readonly atMs: number;
 }
 
 /**
- * The upstream as a process that can be killed, frozen and restarted, always on the same port and over the same log. A command
- * that makes no sense in the present state does nothing.
+ * The upstream as a process that can be killed, frozen, and restarted, always with the same port and log. A command that does not apply to
+ * the current state is ignored.
  */
 export class UpstreamProcess implements OnApplicationShutdown {
   private readonly currentState = new BehaviorSubject<UpstreamState>('away');
   private readonly events = new Subject<UpstreamEvent>();
   private readonly lines = new Subject<LogLine>();
   private serving: ChildProcess | undefined;
-  // The next process, started while the present one still is away or draining, so that it listens when told to.
+  // The next process, started in advance so that it can listen immediately.
   private standby: Promise<ChildProcess> | undefined;
   private serverProcess: ServerKind;
   private produced = 0;
@@ -70,7 +72,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.serverProcess = options.server ?? 'resilient';
   }
 
-  /** Starts the upstream on a port of the system's choice, over an empty log, and resolves when it listens. */
+  /** Starts the upstream on a free port with an empty log, and resolves when it listens. */
   static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-'));
     const upstream = new UpstreamProcess(folder, await freePort(), options);
@@ -78,17 +80,17 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return upstream;
   }
 
-  /** The log of orders, which every process of this upstream goes on with. */
+  /** Path of the log of orders, which all processes of this upstream continue. */
   get logPath(): string {
     return this.options.logPath ?? join(this.folder, 'orders.log');
   }
 
-  /** Where its requests and connections are counted, each with an ending of its own. */
+  /** Path prefixes of the files that count its requests and connections. */
   get countsPaths(): readonly string[] {
     return [join(this.folder, 'orders')];
   }
 
-  /** What serves. */
+  /** The server implementation. */
   get server(): ServerKind {
     return this.serverProcess;
   }
@@ -101,7 +103,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.currentState.value;
   }
 
-  /** The present state, then each change. */
+  /** The current state, then each change. */
   get state$(): Observable<UpstreamState> {
     return this.currentState;
   }
@@ -110,25 +112,25 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return this.events;
   }
 
-  /** What our server logs. */
+  /** Log lines of our server. */
   get lines$(): Observable<LogLine> {
     return this.lines;
   }
 
-  /** Listens again after it was killed; thaws it and ends slowness. */
+  /** Returns to normal operation: restarts a killed process, resumes a frozen one, and ends slowness. */
   async listen(): Promise<void> {
     if (this.state === 'frozen') this.thaw();
     else if (this.state === 'slow') this.work(NORMAL_WORK, 'listening');
     else if (this.state === 'away') await this.replace();
   }
 
-  /** Starts the process that comes next, so that one that is killed is away for as long as it is meant to be, and not for a start. */
+  /** Starts the next process in advance, so that the startup time does not add to the downtime after a kill. */
   async prepareNext(): Promise<void> {
     this.standby ??= this.spawn();
     await this.standby;
   }
 
-  /** SIGKILL: no goodbye, every connection breaks. Resolves when the process has gone. */
+  /** Sends SIGKILL, which breaks all connections. Resolves when the process has exited. */
   async kill(): Promise<void> {
     const child = this.serving;
     if (!child || this.state === 'draining') return;
@@ -140,21 +142,21 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await exited(child);
   }
 
-  /** SIGSTOP: connections stay, and nothing answers. */
+  /** Sends SIGSTOP: connections stay open, but nothing responds. */
   freeze(): void {
     if (this.state !== 'listening' && this.state !== 'slow') return;
     this.serving?.kill('SIGSTOP');
     this.currentState.next('frozen');
   }
 
-  /** Every request takes many times as long. */
+  /** Makes every request take 20 times as long. */
   slowDown(): void {
     if (this.state === 'listening') this.work(SLOW_WORK, 'slow');
   }
 
   /**
-   * What differs from an upstream that is well, until it is told otherwise or replaced; nothing: it is well again. Resolves when the
-   * next request is worked on so: what is told and what is requested come by different ways, and either may come first.
+   * Overrides the normal work until the next call of this method or until the process is replaced; `{}` restores normal work. Resolves when
+   * the override is in effect, because commands and requests arrive on different paths, in any order.
    */
   async workAs(work: Partial<Work>): Promise<void> {
     const child = this.serving;
@@ -164,13 +166,13 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await working;
   }
 
-  /** Appends so many orders a second to the log by itself, whenever there is a process that can. */
+  /** Makes the process append this many orders per second to the log. Also applies to later processes. */
   produce(perSecond: number): void {
     this.produced = perSecond;
     this.send({ type: 'produce', perSecond });
   }
 
-  /** Resets every connection; the process goes on. */
+  /** Resets all connections. The process keeps running. */
   cut(): void {
     if (this.state !== 'listening' && this.state !== 'slow') return;
     this.connectionsLost();
@@ -179,9 +181,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * What a rolling deploy does: SIGTERM, so that the old process finishes its calls; when it has ended, or was killed at the end of its
-   * grace, the new one takes its place after `gapMs`. Gives how long the old one took to end, in milliseconds; undefined in a state
-   * in which that makes no sense.
+   * Restarts like a rolling deploy: sends SIGTERM, so that the old process finishes its calls. When it has exited, or was killed after its
+   * grace period, the new one listens after `gapMs`. Resolves to the time until the old process exited, in milliseconds, or to `undefined`
+   * if a restart does not apply to the current state.
    */
   async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
     const child = this.serving;
@@ -195,7 +197,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     return exitMs;
   }
 
-  /** Has the next process served by something else, and restarts for it. */
+  /** Switches to another server implementation by a graceful restart. */
   async serveBy(server: ServerKind): Promise<void> {
     if (server === this.serverProcess || (this.state !== 'listening' && this.state !== 'slow')) return;
     this.serverProcess = server;
@@ -206,7 +208,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await this.stop();
   }
 
-  /** Ends every process it started, and removes the log. */
+  /** Kills all processes and removes the log. */
   async stop(): Promise<void> {
     this.stopped = true;
     const children = [this.serving, await this.standby?.catch(() => undefined)].filter((child) => child !== undefined);
@@ -221,7 +223,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   private async terminate(child: ChildProcess): Promise<number> {
-    const askedAtMs = epochMs();
+    const signalledAtMs = epochMs();
     child.kill('SIGTERM');
     const overdue = setTimeout(() => {
       this.connectionsLost();
@@ -229,7 +231,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     }, GRACE_MS);
     await exited(child);
     clearTimeout(overdue);
-    return epochMs() - askedAtMs;
+    return epochMs() - signalledAtMs;
   }
 
   private async replace(): Promise<void> {
@@ -241,7 +243,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.send({ type: 'listen' });
     const { atMs } = await listening;
     this.produce(this.produced);
-    // It may have been killed while it was starting.
+    // The process may have been killed in the meantime.
     if (this.serving !== child) return;
     this.currentState.next('listening');
     this.events.next({ type: 'listening', atMs });
@@ -259,7 +261,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
       if (notice.type === 'line') this.lines.next(notice.line);
     });
     child.once('exit', () => {
-      // Nobody asked for it: a crash, or somebody else's kill.
+      // An unexpected exit: a crash, or a kill from outside.
       if (this.serving !== child) return;
       this.serving = undefined;
       this.connectionsLost();

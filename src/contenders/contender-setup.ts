@@ -2,19 +2,19 @@ import type { GrpcOptions } from '@nestjs/microservices';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { TUNED_OPTIONS, tunedOptions } from './tuned-options.js';
 
-/** What the contenders are given besides address and contract. */
+/** Options of the contenders, in addition to address and contract. */
 export interface ContenderSetup {
-  /** What the tuned client has, in the words of the table and the page. */
+  /** Title of the tuned client in the table. */
   readonly tunedTitle: string;
-  /** @defaultValue nothing */
+  /** @defaultValue none */
   readonly plain?: Pick<GrpcOptions['options'], 'channelOptions'>;
   readonly tuned: Pick<GrpcOptions['options'], 'channelOptions' | 'keepalive'>;
   readonly resilient: Pick<GrpcClientSettings, 'serviceConfig' | 'loadBalancing'>;
-  /** Deadline of each call, for the plain one too. @defaultValue none */
+  /** Deadline of each call, for all contenders. @defaultValue none */
   readonly callTimeoutMs?: number | undefined;
 }
 
-/** Against lost connections: ours needs no options for them. */
+/** Setup for lost connections. Our client needs no options for them. */
 export const OUTAGE_SETUP: ContenderSetup = {
   tunedTitle: '+ retryPolicy, keepalive',
   tuned: TUNED_OPTIONS,
@@ -23,7 +23,7 @@ export const OUTAGE_SETUP: ContenderSetup = {
 
 const ROUND_ROBIN = { loadBalancingConfig: [{ round_robin: {} }] };
 
-/** The same for several servers, which all ask in turn. */
+/** The same for several servers, with round robin. */
 export const ROUND_ROBIN_SETUP: ContenderSetup = {
   tunedTitle: OUTAGE_SETUP.tunedTitle,
   plain: { channelOptions: { 'grpc.service_config': JSON.stringify(ROUND_ROBIN) } },

@@ -18,25 +18,25 @@ const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 
 const IPV4 = 'ipv4:';
-/** Our client's default. */
+/** The default of our client. */
 const OUTAGE_GRACE_MS = 5_000;
 
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */
 export const CONTENDERS = Symbol('contenders');
 
-/** Token of those who keep streams open, in the same order. */
+/** Token of the stream contenders, in the same order. */
 export const STREAM_CONTENDERS = Symbol('stream contenders');
 
-/** What the contenders call. */
+/** The upstream that the contenders call. */
 export type CalledUpstream = UpstreamProcess | UpstreamPair;
 
-/** How the contenders are set up, if not with {@link OUTAGE_SETUP} and straight to the upstream. */
+/** Overrides the defaults: {@link OUTAGE_SETUP} and a direct connection to the upstream. */
 export interface ContendersOptions {
   readonly url?: string | undefined;
   readonly setup?: ContenderSetup | undefined;
 }
 
-/** The contenders, all against the same upstream. */
+/** Provides all contenders for the same upstream. */
 @Module({})
 export class ContendersModule {
   static forUpstream(
@@ -51,8 +51,8 @@ export class ContendersModule {
           {
             name: TUNED_CLIENT,
             transport: Transport.GRPC,
-            // grpc-js keeps one retry throttle for each way a target is written, and a client that configures none takes away
-            // the one that another had: written like this, nobody takes it away from this one.
+            // grpc-js keeps one retry throttle per target string, and a client without a throttle deletes that of other clients with
+            // the same string. A different string for the same address prevents this.
             options: { ...ORDERS_CONTRACT, url: url.startsWith(IPV4) ? url : IPV4 + url, ...setup.tuned },
           },
         ]),
@@ -70,7 +70,7 @@ export class ContendersModule {
       providers: [
         ResilientContender,
         ResilientStreams,
-        // As a provider it ends with the application.
+        // As a provider, it is stopped when the application shuts down.
         { provide: upstream.constructor, useValue: upstream },
         {
           provide: CONTENDERS,

@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 
-// One cause, several texts: what grpc-js says to a call whose connection went away under it, by what took it away (a dropped
-// or reset connection, a forced shutdown of the server, a GOAWAY with an error).
+// Statuses of grpc-js for a call whose connection was lost. They depend on the cause: a dropped or reset connection, a forced shutdown of
+// the server, or a GOAWAY with an error.
 const LOST_AFTER_SENDING: readonly { readonly code: status; readonly details: RegExp }[] = [
   { code: status.UNAVAILABLE, details: /^(Connection dropped|(read|write) E[A-Z]+)/ },
   { code: status.CANCELLED, details: /^Call cancelled/ },
@@ -9,7 +9,7 @@ const LOST_AFTER_SENDING: readonly { readonly code: status; readonly details: Re
   { code: status.RESOURCE_EXHAUSTED, details: /^Bandwidth exhausted/ },
 ];
 
-/** Whether an error of grpc-js says that a request was under way when its connection was lost. */
+/** True if an error of grpc-js means that the connection was lost while a request was in flight. */
 export function isLostConnection(error: unknown): boolean {
   if (typeof error !== 'object' || error === null || !('code' in error && 'details' in error)) return false;
   const details = String(error.details);

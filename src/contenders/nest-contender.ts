@@ -5,18 +5,18 @@ import { type CreateOrderRequest, type GetOrderRequest, type Order, ORDERS_SERVI
 import { type Contender, contenderMetadata, type ContenderName } from './contender.js';
 import { isLostConnection } from './lost-connection.js';
 
-/** Nest hands the options of unary calls on to grpc-js, which the interface made from the proto does not show. */
+/** Nest passes the options of unary calls to grpc-js. The interface generated from the proto does not declare them. */
 interface UnaryOrders {
   get(request: GetOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;
   create(request: CreateOrderRequest, metadata: Metadata, options: CallOptions): Observable<Order>;
 }
 
-/** Nest's own client, with the options it was given. */
+/** Nest's own client with the given options. */
 export class NestContender implements Contender {
   readonly lostInFlight = isLostConnection;
   private readonly orders: UnaryOrders;
 
-  /** `callTimeoutMs`: deadline of each call. */
+  /** @param callTimeoutMs deadline of each call */
   constructor(
     readonly name: ContenderName,
     client: ClientGrpc,
@@ -33,7 +33,7 @@ export class NestContender implements Contender {
     return this.orders.create(request, contenderMetadata(this.name), this.options());
   }
 
-  // grpc-js knows instants alone: a call is subscribed to as soon as it is made here.
+  // grpc-js takes deadlines as points in time. Calls are subscribed immediately after they are created here.
   private options(): CallOptions {
     return this.callTimeoutMs === undefined ? {} : { deadline: Date.now() + this.callTimeoutMs };
   }

@@ -5,13 +5,13 @@ import type { SessionOrders } from '../load/session-orders.js';
 import { contenderMetadata } from './contender.js';
 import type { StreamContender } from './stream-contender.js';
 
-/** Between the end of a stream and the next try. */
+/** Delay between the end of a stream and the next attempt. */
 const AGAIN_MS = 1_000;
 
 /**
- * What is written most, around Nest's client as it is: `retry({ delay: 1_000 })`, and `repeat` for servers that end streams in order.
- * Each subscription makes the call anew with the request it was given once, so the feed begins again where it began the first
- * time. What the session was given to send while there was none is gone.
+ * The most common code with Nest's client: `retry({ delay: 1_000 })`, and `repeat` for servers that end streams cleanly. Each subscription
+ * repeats the call with its original request, so the feed restarts at its original cursor. Messages of the session that are sent
+ * while no call is open are lost.
  */
 export class PlainStreams implements StreamContender {
   readonly name = 'plain';
@@ -32,12 +32,12 @@ export class PlainStreams implements StreamContender {
   }
 }
 
-/** Subscribes again a second after a stream has ended, however it ended. */
+/** Resubscribes a second after a stream has ended or failed. */
 export function again<T>(): (stream: Observable<T>) => Observable<T> {
   return (stream) => stream.pipe(retry({ delay: AGAIN_MS }), repeat({ delay: AGAIN_MS }));
 }
 
-/** Runs `work` until `signal` aborts. */
+/** Runs `work` until `signal` is aborted. */
 export async function untilAborted(work: Observable<unknown>, signal: AbortSignal): Promise<void> {
   await lastValueFrom(work.pipe(takeUntil(fromEvent(signal, 'abort'))), { defaultValue: undefined });
 }

@@ -10,10 +10,10 @@ import { type Observable, pairwise } from 'rxjs';
 import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import { type Contender, contenderMetadata } from './contender.js';
 
-/** Name of our client: its log lines begin with it. */
+/** Name of our client, which is part of its log lines. */
 export const RESILIENT_CLIENT = 'orders';
 
-/** Our client with the options it was given. */
+/** Our client with the given options. */
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';
@@ -23,7 +23,7 @@ export class ResilientContender implements Contender {
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
     @InjectGrpcClient(RESILIENT_CLIENT) private readonly client: ResilientGrpcClient,
   ) {
-    // It completes when the client closes.
+    // Completes when the client closes.
     client.connectivity$.pipe(pairwise()).subscribe(([before, now]) => {
       if (before.state === 'READY' && now.state !== 'READY') this.outageCount += 1;
     });

@@ -3,8 +3,8 @@ import { resumable } from 'nestjs-resilient-grpc/operators';
 import type { OrderEvent, OrdersClient } from '../gen/orders.pb.js';
 
 /**
- * The log after a cursor, for as long as somebody reads it: every event once and in order, whatever becomes of the calls. A server
- * that ends a call in order is one that goes, so the next call follows then too.
+ * Follows the log after a cursor until unsubscribed. Delivers every event once and in order, across any number of calls. A clean end of a
+ * call means that the server is shutting down, so it is resumed too.
  */
 export function resilientFeed(
   orders: Resilient<OrdersClient>,
@@ -12,7 +12,7 @@ export function resilientFeed(
   options: GrpcCallOptions,
 ): GrpcObservable<OrderEvent> {
   return resumable((cursor: bigint) => orders.watch({ from: String(cursor) }, options), {
-    // A cursor of 64 bits arrives as a string: compared as such, '9' comes after '10'.
+    // 64-bit cursors arrive as strings, and '9' > '10' as strings.
     cursor: ({ sequence }) => BigInt(sequence),
     seed: BigInt(from),
     onComplete: 'resume',

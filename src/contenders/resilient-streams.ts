@@ -9,9 +9,9 @@ import { RESILIENT_CLIENT } from './resilient-contender.js';
 import { resilientFeed } from './resilient-feed.js';
 import type { StreamContender } from './stream-contender.js';
 
-/** More silence than this is a connection that leads nowhere: something happens in this log all the time. */
+/** Maximum idle time. This log receives events continuously, so a longer silence means a dead connection. */
 const IDLE_MS = 2_000;
-/** A second and more of what is made: while more waits, no more is made ready. */
+/** Somewhat more than the orders of one second. No further messages are read from the source while this many are unacknowledged. */
 const MAX_UNACKNOWLEDGED = 64;
 
 /** Our client: `resumable` for the feed, `replayUnacknowledged` for the session. */

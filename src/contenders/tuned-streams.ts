@@ -7,9 +7,9 @@ import { again, untilAborted } from './plain-streams.js';
 import type { StreamContender } from './stream-contender.js';
 
 /**
- * Nest's client with the loops that a careful developer writes by hand: the feed goes on from the last cursor it saw, and what the
- * session is given to send while there is none waits for the next. What was sent and not answered is not sent again: that takes
- * a ledger of what is unacknowledged. Nest's client pushes, so what a reader has not handled yet is held in memory, without a bound.
+ * Nest's client with hand-written loops of a careful developer: the feed resumes from its last cursor, and messages of the session that are
+ * sent while no call is open wait for the next call. Messages that were sent but not acknowledged are not resent, because that requires
+ * tracking them. Nest's client pushes messages, so unhandled events accumulate in memory without limit.
  */
 export class TunedStreams implements StreamContender {
   readonly name = 'tuned';

@@ -1,4 +1,4 @@
-/** What a visitor can do to the upstream. */
+/** The faults that a visitor can cause. */
 export const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
 export type Fault = (typeof FAULTS)[number];
 

@@ -9,13 +9,13 @@ import { OrdersController } from './orders.controller.js';
 import { PageController } from './page.controller.js';
 import { Show } from './show.js';
 
-/** What the gateway is given when it starts. */
+/** Dependencies of the gateway. */
 export interface GatewaySetup {
   readonly upstream: UpstreamProcess;
   readonly logger: CapturedLogger;
 }
 
-/** The HTTP gateway in front of the upstream: the page, its live figures, its faults, the dashboard and the metrics. */
+/** The HTTP gateway in front of the upstream: the page, its live figures and faults, the dashboard, and the metrics. */
 @Module({ imports: [HealthModule, MetricsModule], controllers: [PageController, OrdersController] })
 export class GatewayModule {
   static forUpstream({ upstream, logger }: GatewaySetup): DynamicModule {

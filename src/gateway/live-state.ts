@@ -3,16 +3,18 @@ import type { Standing } from '../load/comparison.js';
 import type { LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 
-/** A line of our client or our server, as the page shows it. */
+/** A log line of our client or our server, as shown on the page. */
 export type ShownLogLine = LogLine;
 
-/** What is sent to the page. */
+/** The state sent to the page. */
 export interface LiveState {
   readonly atMs: number;
   readonly upstream: UpstreamState;
-  /** What the upstream is served by. */
+  /** Server implementation of the upstream. */
   readonly server: ServerKind;
-  /** `opening`: the kill comes in `phaseEndsInMs`. `killed`: the server is back in `phaseEndsInMs`. `free`: faults are the visitor's. */
+  /**
+   * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
+   */
   readonly phase: 'idle' | 'opening' | 'killed' | 'free';
   readonly phaseEndsInMs: number | undefined;
   readonly standings: readonly Standing[];

@@ -4,7 +4,7 @@ import { catchError, type Observable, throwError } from 'rxjs';
 import { RESILIENT_CLIENT } from '../contenders/resilient-contender.js';
 import { type CreateOrderRequest, type Order, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 
-/** Orders over HTTP, through our client: what an application looks like. */
+/** Orders over HTTP through our client, as in an application. */
 @Controller('orders')
 export class OrdersController {
   constructor(
@@ -27,7 +27,7 @@ export class OrdersController {
     return this.orders.create({ requestId, item, quantity }, { timeoutMs: 2_000 });
   }
 
-  /** The log after a cursor, then what happens: one JSON line each, as fast as the browser reads. */
+  /** Streams the log after a cursor, then new orders, as JSON lines, at the pace of the browser. */
   @Get()
   async *watch(@Query('from') from = '0'): AsyncGenerator<Order> {
     for await (const { order } of this.orders.watch({ from })) if (order) yield order;

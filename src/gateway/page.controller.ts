@@ -4,7 +4,7 @@ import { isServerKind } from '../upstream/server-kind.js';
 import { isFault } from './fault.js';
 import { Show } from './show.js';
 
-/** What the page listens to and what its buttons do. The page itself is static. */
+/** Serves the live figures and the button actions of the page. The page itself is static. */
 @Controller()
 export class PageController {
   constructor(private readonly show: Show) {}

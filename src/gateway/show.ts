@@ -19,27 +19,27 @@ import type { ServerKind } from '../upstream/server-kind.js';
 import type { Fault } from './fault.js';
 import type { LiveState, ShownLogLine } from './live-state.js';
 
-/** 200 calls a second through each contender. */
+/** 200 calls per second for each contender. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;
 const LIVE_EVERY_MS = 250;
-/** Load goes on for this long when nobody watches any more: a reload of the page is no reason to stop. */
+/** Load continues for this long after the last page was closed, so that reloading a page does not stop it. */
 const LINGER_MS = 5_000;
 const SHOWN_LOG_LINES = 12;
-/** At shutdown calls that run are given this long. */
+/** Maximum time for open calls to finish at shutdown. */
 const SETTLE_MS = 2_000;
 
-/** `opening`: nobody has come yet, or the kill is `msLeft` away. */
+/** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no visitor has come yet. */
 type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' };
 
 /**
- * What the page shows: the contest, live. It opens when the first visitor comes: load at once, the server killed after 5 s and
- * back after 3 s; then faults are the visitor's. With nobody watching there is no load.
+ * Runs the live comparison for the page. It starts with the first visitor: load starts immediately, the server is killed after 5 s and
+ * listens again after 3 s. After that, the visitor causes the faults. No load runs with no page open.
  */
 @Injectable()
 export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
-  /** The state of everything, now and four times a second. */
+  /** Emits the state on subscription and then four times per second. */
   readonly live$: Observable<LiveState>;
   private readonly closing = new Subject<void>();
   private readonly log: ShownLogLine[] = [];
@@ -74,7 +74,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Does what a button of the page asks for. */
+  /** Performs the action of a button of the page. */
   async cause(fault: Fault): Promise<void> {
     switch (fault) {
       case 'kill':
@@ -103,12 +103,12 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     }
   }
 
-  /** Has the upstream served by something else. */
+  /** Switches the server implementation of the upstream. */
   async serveBy(server: ServerKind): Promise<void> {
     await this.upstream.serveBy(server);
   }
 
-  /** All figures from zero, and the opening again. */
+  /** Resets all figures and restarts the opening. */
   async startOver(): Promise<void> {
     clearTimeout(this.nextPhase);
     this.contest.load.stop();
@@ -117,7 +117,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.open();
   }
 
-  /** Readiness is down, servers still run: the pages are let go, or closing would wait for them. */
+  /** Ends the event streams of open pages. Otherwise, closing the HTTP server would wait for them. */
   async beforeApplicationShutdown(): Promise<void> {
     clearTimeout(this.nextPhase);
     clearTimeout(this.lingering);
@@ -150,19 +150,19 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     });
   }
 
-  /** It comes back by itself: for longer than that a deploy takes it away, not a crash. */
+  /** Kills the server and restarts it after DOWN_MS. */
   private async kill(): Promise<void> {
     this.settle();
     const { name } = this.phase;
     this.enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
-      // Nobody has seen the opening where a visitor without a page did it.
+      // In phase 'idle', the request came without a page, and no visitor has seen the opening yet.
       this.phase = { name: name === 'idle' ? name : 'free' };
       await this.upstream.listen();
     });
     await this.upstream.kill();
   }
 
-  /** What comes next is up to the visitor. */
+  /** Ends the scripted phase. The visitor causes further faults. */
   private settle(): void {
     clearTimeout(this.nextPhase);
     if (this.phase.name !== 'idle') this.phase = { name: 'free' };

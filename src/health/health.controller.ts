@@ -3,8 +3,8 @@ import { HealthCheck, type HealthCheckResult, HealthCheckService } from '@nestjs
 import { GrpcChannelHealthIndicator, GrpcReadinessHealthIndicator } from 'nestjs-resilient-grpc/health';
 
 /**
- * Three questions, three routes. An upstream that is away is in the third alone: restarting or taking this process out of
- * rotation because of it would mend nothing, and take every replica out at once.
+ * Separate routes for liveness, readiness, and dependencies. Only the third reports an unreachable upstream: restarting this process or
+ * removing it from rotation would fix nothing, and would affect all replicas at once.
  */
 @Controller('health')
 export class HealthController {
@@ -14,21 +14,21 @@ export class HealthController {
     private readonly channels: GrpcChannelHealthIndicator,
   ) {}
 
-  /** For the liveness probe: the process answers. */
+  /** For the liveness probe: succeeds if the process responds. */
   @Get('live')
   @HealthCheck()
   live(): Promise<HealthCheckResult> {
     return this.health.check([]);
   }
 
-  /** For the readiness probe: the process takes requests. */
+  /** For the readiness probe: succeeds if the process accepts requests. */
   @Get('ready')
   @HealthCheck()
   ready(): Promise<HealthCheckResult> {
     return this.health.check([() => this.readiness.check()]);
   }
 
-  /** For people and alerts: the channels this process depends on. */
+  /** For operators and alerts: the channels to the upstreams. */
   @Get('dependencies')
   @HealthCheck()
   dependencies(): Promise<HealthCheckResult> {

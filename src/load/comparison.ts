@@ -8,36 +8,36 @@ import { type Entrant, Load } from './load.js';
 import { Measurement, type MeasurementSnapshot } from './measurement.js';
 import { WriteLedger } from './write-ledger.js';
 
-/** What one contender has done, by its own account, by the log's and by the upstream's. */
+/** The figures of one contender, from its calls, the log, and the counts of the upstream. */
 export interface Standing extends MeasurementSnapshot {
   readonly name: ContenderName;
   readonly duplicatedWrites: number;
   readonly lostWrites: number;
   /** Requests that reached the upstream. */
   readonly attempts: number;
-  /** Connections over which they came, besides the first. */
+  /** Number of connections of these requests, except the first. */
   readonly connectionsReplaced: number;
-  /** Calls held back until there is a connection, where the contender knows. */
+  /** Number of calls waiting for a connection, if the contender provides it. */
   readonly waiting: number | undefined;
-  /** How often there was a connection and then none, where the contender knows. */
+  /** Number of times the connection was lost, if the contender provides it. */
   readonly timesAway: number | undefined;
 }
 
-/** What a contest is about: one upstream, or some that share a log. */
+/** The upstream of a comparison, or several upstreams that share a log. */
 export interface Contested {
   readonly logPath: string;
   readonly countsPaths: readonly string[];
   readonly events$: Observable<UpstreamEvent>;
 }
 
-/** The contenders under the same load and the same faults, with what is counted for each. */
+/** Runs all contenders under the same load and the same faults, and measures each. */
 export class Contest {
   readonly load: Load;
   private readonly entrants: readonly Entrant[];
   private readonly log: LogFollower;
   private readonly requests: CountsSince;
   private readonly connections: CountsSince;
-  /** What the contenders knew before, in their order. */
+  /** The contenders' counts before the comparison, in their order. */
   private readonly timesAwayBefore: readonly number[];
 
   constructor(contenders: readonly Contender[], upstream: Contested) {
@@ -57,24 +57,24 @@ export class Contest {
     });
   }
 
-  /** All connections of all contenders broke. */
+  /** Records that all connections of all contenders were lost. */
   connectionsLost(atMs: number): void {
     for (const { measurement } of this.entrants) measurement.connectionsLost(atMs);
   }
 
-  /** From now on calls can succeed again. */
+  /** Records that calls can succeed again. */
   serverReachable(atMs: number): void {
     for (const { measurement } of this.entrants) measurement.serverReachable(atMs);
   }
 
-  /** Waits for the calls that are open, and counts those that take longer than `timeoutMs` as failed. */
+  /** Waits up to `timeoutMs` for open calls. Counts those still open as failed. */
   async finish(timeoutMs: number): Promise<void> {
     this.load.stop();
     await this.load.settled(timeoutMs);
     for (const { measurement } of this.entrants) measurement.abandonOpenCalls(epochMs());
   }
 
-  /** Where everybody stands. */
+  /** Returns the current figures of all contenders. */
   standings(): readonly Standing[] {
     const ledgers = new Map<string, WriteLedger>(
       this.entrants.map(({ contender, ledger }) => [contender.name, ledger]),

@@ -1,6 +1,6 @@
 import { readDurableCounts } from '../upstream/durable-counts.js';
 
-/** What the upstreams have counted since this was made, all together. */
+/** The sums of all upstreams' counts since the creation of this object. */
 export class CountsSince {
   private readonly paths: readonly string[];
   private readonly before: (name: string) => number;
@@ -10,7 +10,7 @@ export class CountsSince {
     this.before = sumOf(paths);
   }
 
-  /** The counts so far, by name. */
+  /** Returns the counts so far, by name. */
   read(): (name: string) => number {
     const now = sumOf(this.paths);
     return (name) => now(name) - this.before(name);

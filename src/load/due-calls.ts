@@ -1,12 +1,12 @@
-/** Calls a second that one contender gets. */
+/** Calls per second of each contender. */
 export interface CallRate {
   readonly reads: number;
   readonly writes: number;
 }
 
 /**
- * How many calls should have begun by `elapsedMs`, at `perSecond`. An open loop: it asks nothing of the calls before, so a
- * slow answer never lowers the load, as users do not stop coming because others wait.
+ * Returns how many calls should have started by `elapsedMs` at a rate of `perSecond`. The load is an open loop: like the arrival of users,
+ * it does not depend on earlier calls, so slow responses do not lower it.
  */
 export function callsDue(perSecond: number, elapsedMs: number): number {
   return Math.floor((perSecond * elapsedMs) / 1_000);

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { FeedLedger, type LoggedOrder } from './feed-ledger.js';
 
-/** A log whose orders were appended at these instants, from sequence 1 on. */
+/** Creates a log whose orders were appended at these times, starting with sequence 1. */
 const log = (...appendedAtMs: readonly number[]): LoggedOrder[] =>
   appendedAtMs.map((atMs, index) => ({ sequence: String(index + 1), atMs }));
 
 describe('FeedLedger', () => {
-  it('finds nothing wrong with a feed that was handed over whole and in order', () => {
+  it('reports no loss, repeat, or disorder for a feed that was delivered completely and in order', () => {
     const ledger = new FeedLedger('1', 0);
     for (const sequence of ['2', '3', '4']) expect(ledger.handedOver(sequence, 50)).toBe(true);
     expect(ledger.highest).toBe(4n);
@@ -19,7 +19,7 @@ describe('FeedLedger', () => {
     });
   });
 
-  it('misses events between those handed over and after the last, and none before the cursor', () => {
+  it('counts missing events between and after the delivered ones as lost, but none before the cursor', () => {
     const ledger = new FeedLedger('2', 0);
     ledger.handedOver('4', 10);
     expect(ledger.figures(log(0, 0, 0, 0, 0), 10).lostEvents).toBe(2);
@@ -32,7 +32,7 @@ describe('FeedLedger', () => {
     expect(ledger.figures(log(0, 0), 0)).toMatchObject({ events: 2, repeatedEvents: 3, outOfOrder: 0, lostEvents: 0 });
   });
 
-  it('counts an event that comes after a later one as out of order, by number and not by text', () => {
+  it('counts an event after a later one as out of order, comparing sequences as numbers', () => {
     const ledger = new FeedLedger('8', 0);
     for (const sequence of ['9', '11', '10', '12']) ledger.handedOver(sequence, 0);
     const places = Array.from({ length: 12 }, () => 0);
@@ -45,14 +45,14 @@ describe('FeedLedger', () => {
   });
 
   describe('the longest gap', () => {
-    it('counts from when there was an event to be had, not from when the reader began to want one', () => {
+    it('starts when an event is available, not when the reader starts to wait', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.handedOver('1', 1_000);
       ledger.handedOver('2', 1_030);
       expect(ledger.figures(log(990, 1_000), 1_040).longestGapMs).toBe(30);
     });
 
-    it('does not count the time in which the reader was busy', () => {
+    it('excludes the time in which the reader was busy', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.handedOver('1', 10);
       ledger.wantsNext(500);
@@ -60,7 +60,7 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 20), 505).longestGapMs).toBe(5);
     });
 
-    it('is not ended by an event that was handed over before', () => {
+    it('does not end with an event that was delivered before', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.handedOver('1', 10);
       ledger.handedOver('1', 200);
@@ -68,14 +68,14 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 20), 400).longestGapMs).toBe(380);
     });
 
-    it('begins at the first event that is missing, where a later one was handed over', () => {
+    it('starts at the first missing event if a later one was delivered', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.handedOver('1', 10);
       ledger.handedOver('3', 100);
       expect(ledger.figures(log(10, 40, 99), 100).longestGapMs).toBe(60);
     });
 
-    it('goes on to the end where the feed has stopped before it', () => {
+    it('lasts to the end if the feed stopped before the end of the log', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.handedOver('1', 10);
       expect(ledger.figures(log(10, 100), 700).longestGapMs).toBe(600);

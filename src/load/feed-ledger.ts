@@ -1,35 +1,32 @@
-/** An order that was appended. */
+/** An order in the log. */
 export interface LoggedOrder {
   readonly sequence: string;
-  /** By the clock of the reader. */
+  /** Time when it was appended, by the clock of the reader. */
   readonly atMs: number;
 }
 
-/** What became of the events of a feed. */
+/** The figures of a feed. */
 export interface FeedFigures {
-  /** Events handed over for the first time. */
+  /** Number of events delivered for the first time. */
   readonly events: number;
-  /** Events in the log that were never handed over. */
+  /** Number of events in the log that were never delivered. */
   readonly lostEvents: number;
-  /** How often an event was handed over that had been before. */
+  /** Number of repeated deliveries. */
   readonly repeatedEvents: number;
-  /** Events handed over for the first time after a later one. */
+  /** Number of events delivered for the first time after a later one. */
   readonly outOfOrder: number;
-  /**
-   * Longest time in which the reader waited for an event that was in the log, in milliseconds: from the moment it wanted one and
-   * there was one, until it had one that it had not had before.
-   */
+  /** Longest time that the reader waited for a new event while one was in the log, in milliseconds. */
   readonly longestGapMs: number;
 }
 
-/** A wait of the reader for what comes after the event `after`. */
+/** A wait of the reader for the event that follows `after`. */
 interface Wait {
   readonly after: bigint;
   readonly sinceMs: number;
   readonly untilMs: number;
 }
 
-/** Compares what a reader of the log was handed with what is in it. All instants are given, by one clock. */
+/** Compares the events delivered to a reader with the log. All times are passed in and come from one clock. */
 export class FeedLedger {
   private readonly from: bigint;
   private readonly handedOverCount = new Set<string>();
@@ -39,19 +36,19 @@ export class FeedLedger {
   private repeated = 0;
   private outOfOrder = 0;
 
-  /** A reader of what comes after the cursor `from`, who wants the first event at `atMs`. */
+  /** Creates a ledger for a reader that starts after the cursor `from` and waits for the first event from `atMs`. */
   constructor(from: string, atMs: number) {
     this.from = BigInt(from);
     this.highestNumber = this.from;
     this.waitingSinceMs = atMs;
   }
 
-  /** The last sequence that was handed over, in the order of the log. */
+  /** The highest sequence delivered. */
   get highest(): bigint {
     return this.highestNumber;
   }
 
-  /** The reader is handed the event of this sequence. False: it has had it before. */
+  /** Records the delivery of an event. Returns false if it was delivered before. */
   handedOver(sequence: string, atMs: number): boolean {
     if (this.handedOverCount.has(sequence)) {
       this.repeated += 1;
@@ -69,12 +66,12 @@ export class FeedLedger {
     return true;
   }
 
-  /** The reader, who was busy with a new event, wants the next one. */
+  /** Records that the reader has handled a new event and waits for the next one. */
   wantsNext(atMs: number): void {
     this.waitingSinceMs = atMs;
   }
 
-  /** Compared with `log`, which holds at least all that came after the cursor, until `atMs`. */
+  /** Returns the figures until `atMs`. `log` must contain at least all orders after the cursor. */
   figures(log: readonly LoggedOrder[], atMs: number): FeedFigures {
     const appendedAtMs = new Map(log.map((order) => [order.sequence, order.atMs]));
     let lostEvents = 0;

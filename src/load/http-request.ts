@@ -1,25 +1,25 @@
 import { get } from 'node:http';
 
-/** How an HTTP request ended. */
+/** The end of an HTTP request. */
 export interface HttpEnd {
-  /** undefined: the connection broke off before the answer had ended. */
+  /** `undefined` if the connection was lost before the end of the response. */
   readonly status: number | undefined;
-  /** What came of the answer. */
+  /** The received part of the response. */
   readonly body: string;
 }
 
-/** A GET on a connection of its own: one that is kept alive would hold Nest's server open after its answer, for each contender alike. */
+/** Sends a GET on a separate connection, because a keep-alive connection would delay the shutdown of Nest's server. */
 export function httpGet(url: string): Promise<HttpEnd> {
   return new Promise((resolve) => {
     let body = '';
-    const brokeOff = (): void => resolve({ status: undefined, body });
+    const lost = (): void => resolve({ status: undefined, body });
     get(url, { agent: false }, (response) => {
       response.setEncoding('utf8');
       response.on('data', (text: string) => (body += text));
       response.once('end', () => resolve({ status: response.statusCode, body }));
-      // Also after 'end', when it says nothing new.
-      response.once('close', brokeOff);
-      response.on('error', brokeOff);
-    }).on('error', brokeOff);
+      // Also emitted after 'end', where it has no effect.
+      response.once('close', lost);
+      response.on('error', lost);
+    }).on('error', lost);
   });
 }

@@ -1,4 +1,4 @@
-/** Neighbouring bounds are this far apart, which is how exact a percentile is. */
+/** Ratio of adjacent bin bounds, which limits the error of a percentile to 1 %. */
 const STEP = 1.01;
 const MIN_MS = 0.01;
 const LOG_STEP = Math.log(STEP);
@@ -10,9 +10,9 @@ export interface LatencyPercentiles {
   readonly p99: number;
 }
 
-/** Counts times by their size, to a hundredth: the page goes on for hours, and its memory does not. */
+/** A histogram of durations with bins of 1 %. Its memory is bounded, because the page may run for hours. */
 export class LatencyHistogram {
-  // By the power of STEP that is the upper bound.
+  // Indexed by the power of STEP of the upper bound.
   private readonly counts: number[] = [];
   private total = 0;
 
@@ -23,12 +23,12 @@ export class LatencyHistogram {
     this.total += 1;
   }
 
-  /** All of them; 0 when nothing was counted. */
+  /** Returns the percentiles; 0 if nothing was counted. */
   percentiles(): LatencyPercentiles {
     return { p50: this.at(0.5), p90: this.at(0.9), p99: this.at(0.99) };
   }
 
-  /** The least time that `share` of what was counted did not exceed. */
+  /** Returns the smallest time that `share` of the calls did not exceed. */
   private at(share: number): number {
     if (this.total === 0) return 0;
     let left = Math.ceil(share * this.total);

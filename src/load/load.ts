@@ -6,23 +6,23 @@ import { type CallRate, callsDue } from './due-calls.js';
 import type { CallKind, Measurement } from './measurement.js';
 import type { WriteLedger } from './write-ledger.js';
 
-/** Orders the upstream has from the beginning. */
+/** Number of orders that the upstream has from the start. */
 const READABLE_ORDERS = 100;
 const TICK_MS = 5;
 
-/** A contender with what is counted for it. */
+/** A contender and its measurements. */
 export interface Entrant {
   readonly contender: Contender;
   readonly measurement: Measurement;
   readonly ledger: WriteLedger;
 }
 
-/** Calls all entrants alike. */
+/** Generates the same load for all entrants. */
 export class Load {
   private readonly entrants: readonly Entrant[];
   private readonly issued: Record<CallKind, number> = { read: 0, write: 0 };
   private readonly open = new Set<object>();
-  // No two loads over one log give the same id to their requests.
+  // Makes request ids unique among several loads with one log.
   private readonly id = randomUUID();
   private ticking: NodeJS.Timeout | undefined;
 
@@ -34,7 +34,7 @@ export class Load {
     return this.ticking !== undefined;
   }
 
-  /** Calls each entrant at this rate until {@link stop}. */
+  /** Starts calls through each entrant at this rate, until {@link stop}. */
   start(rate: CallRate): void {
     if (this.running) return;
     const startedAtMs = epochMs();
@@ -47,19 +47,19 @@ export class Load {
     }, TICK_MS);
   }
 
-  /** Begins no more calls; those that run go on. */
+  /** Starts no more calls. Open calls continue. */
   stop(): void {
     clearInterval(this.ticking);
     this.ticking = undefined;
   }
 
-  /** Begins one call through each entrant. */
+  /** Starts one call through each entrant. */
   callEach(kind: CallKind): void {
     const number = ++this.issued[kind];
     for (const entrant of this.entrants) this.call(entrant, kind, number);
   }
 
-  /** Resolves when no call is open any more, or after `timeoutMs`. */
+  /** Resolves when no call is open, or after `timeoutMs`. */
   async settled(timeoutMs: number): Promise<void> {
     const giveUpAtMs = epochMs() + timeoutMs;
     while (this.open.size > 0 && epochMs() < giveUpAtMs) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
@@ -78,7 +78,7 @@ export class Load {
       next: () => (answered = true),
       complete: () => {
         this.open.delete(call);
-        // A call that ends well without an answer has failed all the same.
+        // A successful call without a response counts as failed.
         if (!answered) return measurement.fail(call, epochMs(), { codeName: 'NO_ANSWER', lostInFlight: false });
         if (kind === 'write') ledger.acknowledge(requestId);
         measurement.succeed(call, epochMs());
@@ -91,7 +91,7 @@ export class Load {
   }
 }
 
-/** Name of the gRPC status of an error, or of the error's class when it has none. */
+/** Returns the name of an error's gRPC status, or the name of its class if it has none. */
 function codeName(error: unknown): string {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   if (typeof code === 'number') return status[code] ?? String(code);

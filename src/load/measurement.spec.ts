@@ -27,46 +27,46 @@ describe('Measurement', () => {
     });
   });
 
-  describe('a write whose connection was lost under it', () => {
-    it('is counted apart: nobody can know whether it was applied', () => {
+  describe('a write in flight on a lost connection', () => {
+    it('is counted separately, because it may have been applied', () => {
       const call = measurement.begin('write', 90);
       measurement.connectionsLost(100);
       measurement.fail(call, 101, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, failedByCode: {}, unsafeInFlightFailed: 1 });
     });
 
-    it('may have begun just after the loss, before the client could see it', () => {
+    it('is counted separately if it started just after the loss, before the client detected it', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 120), 130, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, unsafeInFlightFailed: 1 });
     });
 
-    it('is an ordinary failure when it began long after the loss, whatever its error says', () => {
+    it('is an ordinary failure if it started long after the loss', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 700), 710, LOST);
       expect(measurement.snapshot(800)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('is an ordinary failure when no connection was lost', () => {
+    it('is an ordinary failure if no connection was lost', () => {
       measurement.fail(measurement.begin('write', 300), 310, LOST);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('is an ordinary failure when it ended before the loss', () => {
+    it('is an ordinary failure if it ended before the loss', () => {
       measurement.fail(measurement.begin('write', 10), 20, LOST);
       measurement.connectionsLost(100);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
   });
 
-  it('counts a read as failed even when it was in flight: it could have been sent again', () => {
+  it('counts a read in flight on a lost connection as failed, because it could have been retried', () => {
     const call = measurement.begin('read', 90);
     measurement.connectionsLost(100);
     measurement.fail(call, 101, LOST);
     expect(measurement.snapshot(200)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
   });
 
-  it('takes the longest wait from calls that ended either way, and from those still open', () => {
+  it('measures the longest wait over succeeded, failed, and open calls', () => {
     measurement.succeed(measurement.begin('read', 0), 10);
     measurement.fail(measurement.begin('read', 0), 30, REFUSED);
     measurement.begin('read', 5);
@@ -74,7 +74,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(105).longestWaitMs).toBe(100);
   });
 
-  it('takes percentiles from calls that ended either way', () => {
+  it('calculates percentiles over succeeded and failed calls', () => {
     for (let call = 0; call < 90; call++) measurement.succeed(measurement.begin('read', 0), 10);
     for (let call = 0; call < 10; call++) measurement.fail(measurement.begin('read', 0), 100, REFUSED);
     measurement.begin('read', 0);
@@ -84,7 +84,7 @@ describe('Measurement', () => {
     expect(Math.round(p99)).toBe(100);
   });
 
-  it('measures recovery from the moment the server can be reached to the first success, and keeps the longest', () => {
+  it('measures recovery from when the server is reachable to the first success, and keeps the longest', () => {
     const early = measurement.begin('read', 0);
     measurement.serverReachable(100);
     measurement.succeed(early, 99);
@@ -96,12 +96,12 @@ describe('Measurement', () => {
     expect(measurement.snapshot(400).recoveryMs).toBe(40);
   });
 
-  it('does not take a contender that has not come back for one that came back at once', () => {
+  it('measures recovery until now if no call has succeeded yet', () => {
     measurement.serverReachable(100);
     expect(measurement.snapshot(700).recoveryMs).toBe(600);
   });
 
-  it('begins recovery afresh when the connections are lost again', () => {
+  it('restarts the recovery measurement when connections are lost again', () => {
     measurement.serverReachable(100);
     measurement.connectionsLost(150);
     expect(measurement.snapshot(700).recoveryMs).toBe(0);
@@ -110,7 +110,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(900).recoveryMs).toBe(20);
   });
 
-  it('takes for well what comes after the last failure since the server can be reached, and keeps the longest', () => {
+  it('measures the time from when the server is reachable to the last failure, and keeps the longest', () => {
     const failAt = (atMs: number) => measurement.fail(measurement.begin('read', 0), atMs, REFUSED);
     failAt(50);
     expect(measurement.snapshot(60).allWellMs).toBe(0);

@@ -1,52 +1,51 @@
 import { LatencyHistogram, type LatencyPercentiles } from './latency-histogram.js';
 
-/** What a call does: reads are safe to repeat, writes are not. */
+/** Kind of a call. Reads are safe to repeat, writes are not. */
 export type CallKind = 'read' | 'write';
 
-/** A call that has begun. */
+/** A call that has started. */
 export interface OpenCall {
   readonly kind: CallKind;
   readonly startedAtMs: number;
 }
 
-/** How a call failed. */
+/** The failure of a call. */
 export interface CallFailure {
   /** Name of the gRPC status. */
   readonly codeName: string;
-  /** The contender says that the connection was lost after the request had been sent. */
+  /** True if the contender reports that the connection was lost after the request was sent. */
   readonly lostInFlight: boolean;
 }
 
-/** What was counted for one contender so far. */
+/** The figures of one contender so far. */
 export interface MeasurementSnapshot {
   readonly calls: number;
   readonly succeeded: number;
-  /** All failures but `unsafeInFlightFailed`. */
+  /** All failures except `unsafeInFlightFailed`. */
   readonly failed: number;
   readonly failedReads: number;
   readonly failedWrites: number;
   readonly failedByCode: Readonly<Record<string, number>>;
-  /** Writes in flight when the connection was lost: nobody can know whether they were applied. */
+  /** Failed writes that were in flight when the connection was lost. It is unknown whether they were applied. */
   readonly unsafeInFlightFailed: number;
   readonly inFlight: number;
-  /** Longest time from a call's beginning to its end, also of those that have not ended yet. */
+  /** Longest duration of a call, including calls that are still open. */
   readonly longestWaitMs: number;
-  /** From a call's beginning to its end, however it ended. */
+  /** Durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;
-  /** Longest time from the moment the server could be reached again to the first success after it, or until now. */
+  /** Longest time from when the server was reachable again to the first success, or until now. */
   readonly recoveryMs: number;
-  /** Longest time from the moment the server could be reached again to the last failure after it; 0: nothing failed after it. */
+  /** Longest time from when the server was reachable again to the last failure; 0 if no call failed after it. */
   readonly allWellMs: number;
 }
 
-// A client sees the loss of its connection a moment after it happened. A write begun later than this after the loss was not in
-// flight, whatever its error says.
-const SEEN_WITHIN_MS = 500;
+// A client detects a lost connection with a delay. A write that started later than this after the loss was not in flight.
+const DETECTION_DELAY_MS = 500;
 
-/** Code of calls that had not ended when the measurement did. */
+/** Code of calls that were still open at the end of the measurement. */
 const NEVER_ENDED = 'NEVER_ENDED';
 
-/** Counts the calls of one contender. All instants are given, by one clock. */
+/** Measures the calls of one contender. All times are passed in and come from one clock. */
 export class Measurement {
   private readonly open = new Set<OpenCall>();
   private readonly failed: Record<CallKind, number> = { read: 0, write: 0 };
@@ -59,9 +58,9 @@ export class Measurement {
   private longestWaitMs = 0;
   private recoveryMs = 0;
   private allWellMs = 0;
-  /** While the first success after it is still to come. */
+  /** Set until the first success after it. */
   private reachableSinceMs: number | undefined;
-  /** Until connections are lost again. */
+  /** Set until connections are lost again. */
   private lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {
@@ -91,20 +90,20 @@ export class Measurement {
     this.failedByCode[failure.codeName] = (this.failedByCode[failure.codeName] ?? 0) + 1;
   }
 
-  /** The upstream, or what stands before it, broke all connections. */
+  /** Records that the upstream or a proxy broke all connections. */
   connectionsLost(atMs: number): void {
     this.connectionsLostAtMs.push(atMs);
     this.reachableSinceMs = undefined;
     this.lastReachableMs = undefined;
   }
 
-  /** From now on a call can succeed again: the time until one does is the recovery. */
+  /** Records that calls can succeed again. The recovery time is measured from now. */
   serverReachable(atMs: number): void {
     this.reachableSinceMs = atMs;
     this.lastReachableMs = atMs;
   }
 
-  /** Ends the measurement: calls that have not ended have failed. */
+  /** Ends the measurement and counts open calls as failed. */
   abandonOpenCalls(atMs: number): void {
     for (const call of [...this.open]) this.fail(call, atMs, { codeName: NEVER_ENDED, lostInFlight: false });
   }
@@ -112,7 +111,7 @@ export class Measurement {
   snapshot(atMs: number): MeasurementSnapshot {
     let longestWaitMs = this.longestWaitMs;
     for (const call of this.open) longestWaitMs = Math.max(longestWaitMs, atMs - call.startedAtMs);
-    // Who has not come back yet has taken at least this long.
+    // A recovery that is still in progress has taken at least this long.
     const recoveringMs = this.reachableSinceMs === undefined ? 0 : atMs - this.reachableSinceMs;
     return {
       calls: this.calls,
@@ -139,7 +138,7 @@ export class Measurement {
 
   private wasInFlightAtALoss(call: OpenCall, endedAtMs: number): boolean {
     return this.connectionsLostAtMs.some(
-      (lostAtMs) => call.startedAtMs <= lostAtMs + SEEN_WITHIN_MS && endedAtMs >= lostAtMs,
+      (lostAtMs) => call.startedAtMs <= lostAtMs + DETECTION_DELAY_MS && endedAtMs >= lostAtMs,
     );
   }
 }

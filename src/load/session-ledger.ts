@@ -1,24 +1,24 @@
-/** What became of the messages of a session. */
+/** The figures of a session. */
 export interface SessionFigures {
   readonly sessionMessages: number;
-  /** Messages that were never applied. */
+  /** Number of messages that were never applied. */
   readonly sessionLost: number;
-  /** Messages that were applied more than once. */
+  /** Number of messages that were applied more than once. */
   readonly sessionRepeated: number;
 }
 
-/** Compares the messages that were made for a session with those that are in the log. */
+/** Compares the messages created for a session with the log. */
 export class SessionLedger {
   private readonly appliedCount = new Set<number>();
   private readonly repeated = new Set<number>();
 
-  /** The log has an order made by this message. */
+  /** Records that the log contains an order from this message. */
   applied(message: number): void {
     if (this.appliedCount.has(message)) this.repeated.add(message);
     this.appliedCount.add(message);
   }
 
-  /** Of the first `made` messages. */
+  /** Returns the figures of the first `made` messages. */
   figures(made: number): SessionFigures {
     return { sessionMessages: made, sessionLost: made - this.appliedCount.size, sessionRepeated: this.repeated.size };
   }

@@ -10,7 +10,7 @@ describe('SessionOrders', () => {
     return read;
   };
 
-  it('are made at their rate, whether or not anybody listens, and pushed to whoever does', () => {
+  it('creates orders at the given rate with or without a subscriber, and pushes them to the current subscriber', () => {
     const orders = new SessionOrders('plain');
     orders.start(100);
     vi.advanceTimersByTime(100);
@@ -23,7 +23,7 @@ describe('SessionOrders', () => {
     expect(pushed).toEqual(['11', '12', 'end']);
   });
 
-  it('are pulled from the first one on, at the pace of the reader, to the last one', async () => {
+  it('returns all orders from first to last at the pace of the reader if pulled', async () => {
     const orders = new SessionOrders('plain');
     orders.start(100);
     vi.advanceTimersByTime(20);
@@ -37,7 +37,7 @@ describe('SessionOrders', () => {
     expect(await ids(orders)).toHaveLength(5);
   });
 
-  it('are known by their requests, which no others share', async () => {
+  it('identifies its own orders by their request ids', async () => {
     const [orders, others] = [new SessionOrders('plain'), new SessionOrders('plain')];
     orders.start(100);
     vi.advanceTimersByTime(20);

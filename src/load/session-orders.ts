@@ -7,7 +7,7 @@ import { callsDue } from './due-calls.js';
 
 const TICK_MS = 10;
 
-/** Orders for a session, made at a steady rate whether or not there is anybody to send them, and numbered from 1. */
+/** Orders for a session, created at a steady rate and numbered from 1. The rate does not depend on whether a session is open. */
 export class SessionOrders {
   private readonly requestIds: string;
   private readonly made = new Subject<SessionRequest>();
@@ -19,17 +19,17 @@ export class SessionOrders {
     this.requestIds = `${contender}/${randomUUID()}`;
   }
 
-  /** How many were made. */
+  /** Number of orders created so far. */
   get count(): number {
     return this.orderCount;
   }
 
-  /** Each as it is made, for whoever listens then; completes with the last one. */
+  /** Emits each order when it is created, only to current subscribers. Completes after the last one. */
   get pushed$(): Observable<SessionRequest> {
     return this.made;
   }
 
-  /** All from the first one on, at the reader's pace; ends with the last one. */
+  /** Returns all orders from the first, at the reader's pace. Ends after the last one. */
   async *pulled(): AsyncGenerator<SessionRequest> {
     for (let number = 1; ; number++) {
       while (number > this.orderCount) {
@@ -40,14 +40,14 @@ export class SessionOrders {
     }
   }
 
-  /** The number of the message behind a request that is in the log, if it is one of these. */
+  /** Returns the message number of a request in the log; `undefined` if it is not from this session. */
   numberOf(requestId: string): number | undefined {
     return requestId.startsWith(`${this.requestIds}/`)
       ? Number(requestId.slice(this.requestIds.length + 1))
       : undefined;
   }
 
-  /** Makes so many a second until {@link stop}. */
+  /** Creates this many orders per second, until {@link stop}. */
   start(perSecond: number): void {
     const startedAtMs = epochMs();
     this.ticking = setInterval(() => {
@@ -58,7 +58,7 @@ export class SessionOrders {
     }, TICK_MS);
   }
 
-  /** That was the last one. */
+  /** Creates no more orders. */
   stop(): void {
     clearInterval(this.ticking);
     this.stopped = true;

@@ -4,28 +4,28 @@ import type { Order } from '../gen/orders.pb.js';
 import { httpGet, type HttpEnd } from './http-request.js';
 
 const READ_EVERY_MS = 20;
-/** Orders the upstream has from the beginning. */
+/** Number of orders that the upstream has from the start. */
 const READABLE_ORDERS = 100;
 
-/** What became of the requests that a gateway was serving when it was asked to end. */
+/** The outcome of the requests that a gateway was serving at SIGTERM. */
 export interface ShutdownFigures {
   readonly name: ContenderName;
-  /** Reads that were being served. */
+  /** Number of reads in flight. */
   readonly unaryInFlight: number;
-  /** Those of them that had no answer, or a wrong one. */
+  /** Number of these reads that got no response or an error. */
   readonly unaryFailed: number;
-  /** Exports that ended with their last order. */
+  /** Number of exports that ended with their last order. */
   readonly exportsWhole: number;
-  /** Exports that broke off, so that their reader knows. */
+  /** Number of exports that failed in a way that the reader can detect. */
   readonly exportsFailed: number;
-  /** Exports that ended as if they were whole, and were not. */
+  /** Number of exports that ended like complete ones but were incomplete. */
   readonly exportsTruncated: number;
 }
 
-/** Where a contender stands that was shut down. */
+/** The figures of a contender that was shut down. */
 export type ShutdownStanding = ShutdownFigures &
   Pick<GatewayEnd, 'exitMs' | 'killed' | 'feed' | 'openHandles' | 'clientsClosedMs'> & {
-    /** From SIGTERM to the end of a gateway that had nothing to do. */
+    /** Time from SIGTERM to the exit of an idle gateway. */
     readonly idleExitMs: number;
   };
 
@@ -34,7 +34,7 @@ interface Export {
   readonly ended: Promise<HttpEnd>;
 }
 
-/** One gateway with requests of every kind. */
+/** Sends requests of all kinds to one gateway. */
 export class ShutdownTrial {
   private readonly reads = new Set<Promise<HttpEnd>>();
   private readonly exports: Export[] = [];
@@ -46,17 +46,17 @@ export class ShutdownTrial {
     private readonly gateway: GatewayProcess,
   ) {}
 
-  /** Requests that were made. */
+  /** Number of requests sent. */
   get requested(): number {
     return this.requestedCount;
   }
 
-  /** A read whose answer will not come. */
+  /** Sends a read that gets no response. */
   hang(): void {
     this.hung = this.get('orders/order-1');
   }
 
-  /** An export of the log that ends with the order of the sequence `until`. */
+  /** Starts an export of the log that ends with the order with sequence `until`. */
   export(until: number): void {
     this.exports.push({
       until: String(until),
@@ -64,7 +64,7 @@ export class ShutdownTrial {
     });
   }
 
-  /** Reads at a steady rate for `lengthMs`; those that run then go on. */
+  /** Sends reads at a steady rate for `lengthMs`. Reads still in flight then continue. */
   async read(lengthMs: number): Promise<void> {
     for (let leftMs = lengthMs, count = 0; leftMs > 0; leftMs -= READ_EVERY_MS, count++) {
       const read = this.get(`orders/order-${(count % READABLE_ORDERS) + 1}`);
@@ -74,7 +74,7 @@ export class ShutdownTrial {
     }
   }
 
-  /** Asks the gateway to end, and says what became of what it was serving. */
+  /** Terminates the gateway and returns the outcome of its requests. */
   async terminate(limitMs: number): Promise<ShutdownFigures & GatewayEnd> {
     const inFlight = [...this.reads];
     const end = await this.gateway.terminate(limitMs);
@@ -102,6 +102,6 @@ export class ShutdownTrial {
 function outcomeOf({ status, body }: HttpEnd, until: string): 'whole' | 'failed' | 'truncated' {
   if (status !== 200) return 'failed';
   const last = body.trimEnd().split('\n').at(-1) ?? '';
-  // True: the gateway writes one order a line.
+  // Safe cast: the gateway writes one order per line.
   return last !== '' && (JSON.parse(last) as Order).sequence === until ? 'whole' : 'truncated';
 }

@@ -12,23 +12,23 @@ import { type SessionFigures, SessionLedger } from './session-ledger.js';
 import { SessionOrders } from './session-orders.js';
 
 const POLL_MS = 20;
-/** When nothing was applied for so long, whoever has lost messages will not send them any more. */
+/** If nothing was applied for this long, missing messages are considered lost. */
 const QUIET_MS = 2_000 * PATIENCE;
 
-/** What one contender's streams have done, compared with the log. */
+/** The figures of one contender's streams, compared with the log. */
 export interface StreamStanding extends FeedFigures, SessionFigures {
   readonly name: ContenderName;
-  /** Feeds that were given up, or that have not come to the end of the log. */
+  /** Number of feeds that ended early or did not reach the end of the log. */
   readonly streamsLost: number;
 }
 
-/** How a contest of streams is held. */
+/** Options of a comparison of streams. */
 export interface StreamContestTerms {
-  /** Readers are busy now and then. */
+  /** True if readers pause occasionally. */
   readonly pausing: boolean;
-  /** Feeds of each contender. @defaultValue 1 */
+  /** Number of feeds per contender. @defaultValue 1 */
   readonly feeds?: number | undefined;
-  /** Is told of a contender that gives up. */
+  /** Receives a message when a stream ends early. */
   readonly say: (text: string) => void;
 }
 
@@ -39,7 +39,7 @@ interface Entrant {
   readonly ledger: SessionLedger;
 }
 
-/** The contenders with feeds of the same log, and a session if there is something to send, under the same faults. */
+/** Runs feeds of the same log, and optionally a session, for each contender under the same faults. */
 export class StreamContest {
   private readonly entrants: readonly Entrant[] = [];
   private readonly log: LogFollower;
@@ -47,7 +47,7 @@ export class StreamContest {
   private readonly ending = new AbortController();
   private readonly streams: Promise<void>[] = [];
   private readonly givenUp = new Set<FeedReader>();
-  /** From now on streams may end. */
+  /** True if the end of a stream is expected. */
   private finishing = false;
 
   constructor(
@@ -55,10 +55,10 @@ export class StreamContest {
     upstream: Pick<Contested, 'logPath'>,
     private readonly terms: StreamContestTerms,
   ) {
-    // As many as there are streams.
+    // Each stream adds a listener.
     setMaxListeners(0, this.ending.signal);
     this.log = LogFollower.fromStart(upstream.logPath);
-    // What is there already was before the contest.
+    // Skips orders from before the comparison.
     this.readLog();
     const from = this.logged.at(-1)?.sequence ?? '0';
     this.entrants = contenders.map((contender) => ({
@@ -74,7 +74,7 @@ export class StreamContest {
       }
   }
 
-  /** Each contender opens a session too, and gets so many orders a second to send over it. */
+  /** Opens a session per contender and creates this many orders per second to send over it. */
   startSessions(perSecond: number): void {
     for (const { contender, orders } of this.entrants) {
       this.keep('session', contender, contender.converse(orders, this.ending.signal));
@@ -82,7 +82,7 @@ export class StreamContest {
     }
   }
 
-  /** Makes no more orders for sessions, and waits until everybody has what they will get, but no longer than `timeoutMs`. */
+  /** Stops creating orders for sessions and waits up to `timeoutMs` until all streams have caught up. */
   async finish(timeoutMs: number): Promise<void> {
     this.finishing = true;
     for (const { orders } of this.entrants) orders.stop();
@@ -90,7 +90,7 @@ export class StreamContest {
     while (!this.isSettled() && epochMs() < giveUpAtMs) await delay(POLL_MS);
   }
 
-  /** Where everybody stands. */
+  /** Returns the current figures of all contenders. */
   standings(): readonly StreamStanding[] {
     this.readLog();
     const nowMs = epochMs();
@@ -145,18 +145,18 @@ export class StreamContest {
     const ended = (how: string): void => {
       if (this.finishing) return;
       onGivenUp();
-      this.terms.say(`the ${what} of '${name}' ended: ${how}`);
+      this.terms.say(`${what} of '${name}' ended early: ${how}`);
     };
     this.streams.push(
       stream.then(
-        () => ended('nothing more comes'),
+        () => ended('stream completed'),
         (error: unknown) => ended(String(error)),
       ),
     );
   }
 }
 
-/** The feeds of one contender as one: the longest gap of any, and of all else the sum. */
+/** Combines the feeds of one contender: the longest gap of all, and the sums of the other figures. */
 function together(feeds: readonly FeedFigures[]): FeedFigures {
   const sum = (count: (figures: FeedFigures) => number): number => feeds.reduce((total, one) => total + count(one), 0);
   return {

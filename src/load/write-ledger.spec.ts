@@ -7,7 +7,7 @@ describe('WriteLedger', () => {
     ledger = new WriteLedger();
   });
 
-  it('is even when each write was acknowledged and applied once, in either order', () => {
+  it('counts nothing if each write was acknowledged and applied once, in either order', () => {
     ledger.acknowledge('a');
     ledger.applied('a');
     ledger.applied('b');
@@ -15,7 +15,7 @@ describe('WriteLedger', () => {
     expect(ledger).toMatchObject({ duplicated: 0, lost: 0 });
   });
 
-  it('does not mind a write that was applied though its caller saw it fail', () => {
+  it('counts nothing if a write was applied but not acknowledged', () => {
     ledger.applied('a');
     expect(ledger).toMatchObject({ duplicated: 0, lost: 0 });
   });
@@ -25,7 +25,7 @@ describe('WriteLedger', () => {
     expect(ledger).toMatchObject({ duplicated: 1, lost: 0 });
   });
 
-  it('counts a write that was acknowledged and is not there as lost, until it turns up', () => {
+  it('counts an acknowledged write as lost until it appears in the log', () => {
     ledger.acknowledge('a');
     expect(ledger.lost).toBe(1);
     ledger.applied('a');

@@ -1,25 +1,25 @@
-/** Compares what one caller was told about its writes with what is in the log. */
+/** Compares the acknowledged writes of one contender with the log. */
 export class WriteLedger {
   private readonly appliedCount = new Set<string>();
   private readonly duplicatedCount = new Set<string>();
   private readonly acknowledgedOnly = new Set<string>();
 
-  /** Requests that were applied more than once. */
+  /** Number of requests that were applied more than once. */
   get duplicated(): number {
     return this.duplicatedCount.size;
   }
 
-  /** Requests that were acknowledged and are not in the log, as far as it was read. */
+  /** Number of acknowledged requests that are not in the log, as far as it was read. */
   get lost(): number {
     return this.acknowledgedOnly.size;
   }
 
-  /** The caller was told that this request succeeded. */
+  /** Records that this request succeeded. */
   acknowledge(requestId: string): void {
     if (!this.appliedCount.has(requestId)) this.acknowledgedOnly.add(requestId);
   }
 
-  /** The log has an entry for this request. */
+  /** Records that the log contains an entry for this request. */
   applied(requestId: string): void {
     if (this.appliedCount.has(requestId)) this.duplicatedCount.add(requestId);
     this.appliedCount.add(requestId);

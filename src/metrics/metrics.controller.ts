@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Controller, Get, Req, Res } from '@nestjs/common';
 import { prometheus } from './prometheus.js';
 
-/** What Prometheus scrapes. */
+/** The endpoint that Prometheus scrapes. */
 @Controller('metrics')
 export class MetricsController {
   @Get()

@@ -2,10 +2,10 @@ import { metrics } from '@opentelemetry/api';
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 
-/** Collects when it is asked to, by a route of the application: it opens no port of its own. */
+/** Exports metrics through a route of the application instead of a separate port. */
 export const prometheus = new PrometheusExporter({ preventServerStart: true });
 
-/** Registers the SDK. Before the application is made: clients look for it when they are. */
+/** Registers the SDK. Must be called before the application is created, because clients look it up on creation. */
 export function collectMetrics(): void {
   metrics.setGlobalMeterProvider(new MeterProvider({ readers: [prometheus] }));
 }

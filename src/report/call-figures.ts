@@ -2,12 +2,12 @@ import type { Standing } from '../load/comparison.js';
 import type { StreamStanding } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
-/** Where a contender's calls stand, and its feeds where it has some. */
+/** The figures of a contender's calls, and of its feeds if it has any. */
 export interface CallStanding extends Standing {
   readonly feed?: StreamStanding | undefined;
 }
 
-/** All that a table of calls may show. */
+/** All rows that a table of calls can show. */
 const FIGURES = {
   failedReads: { label: 'reads   failed', cell: ({ failedReads }) => String(failedReads) },
   failedWrites: {
@@ -24,13 +24,13 @@ const FIGURES = {
   p90: { label: '90 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
   p99: { label: '99 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },
   recovery: { label: 'back after the server', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
-  allWell: { label: 'last failure after it', cell: ({ allWellMs }) => milliseconds(allWellMs) },
+  allWell: { label: 'last failure after server', cell: ({ allWellMs }) => milliseconds(allWellMs) },
   longestWait: { label: 'longest wait of a call', cell: ({ longestWaitMs }) => milliseconds(longestWaitMs) },
   connectionsReplaced: {
     label: 'connections replaced',
     cell: ({ connectionsReplaced }) => String(connectionsReplaced),
     remark: ({ connectionsReplaced, timesAway }) =>
-      connectionsReplaced > 0 && timesAway === 0 ? 'by one that was ready before' : '',
+      connectionsReplaced > 0 && timesAway === 0 ? 'by a connection that was ready before' : '',
   },
   lostStreams: { label: 'feeds   lost', cell: ({ feed }) => (feed ? String(feed.streamsLost) : '-') },
   lostEvents: { label: 'events  lost', cell: ({ feed }) => (feed ? String(feed.lostEvents) : '-') },
@@ -39,7 +39,7 @@ const FIGURES = {
 } as const satisfies Readonly<Record<string, Figure<CallStanding>>>;
 export type CallFigureName = keyof typeof FIGURES;
 
-/** What lost connections are measured by. */
+/** The rows for scenarios with lost connections. */
 export const OUTAGE_FIGURES: readonly CallFigureName[] = [
   'failedReads',
   'failedWrites',
@@ -48,19 +48,19 @@ export const OUTAGE_FIGURES: readonly CallFigureName[] = [
   'longestWait',
 ];
 
-// The log keeps what was acknowledged, so this is no row anybody should see.
+// Acknowledged writes are in the log, so this row appears only on a defect.
 const LOST_WRITES: Figure<CallStanding> = {
   label: 'writes  lost',
   cell: ({ lostWrites }) => String(lostWrites),
   onlyIf: ({ lostWrites }) => lostWrites > 0,
 };
 
-/** The rows of these names. */
+/** Returns the rows with these names. */
 export function callFigures(names: readonly CallFigureName[]): readonly Figure<CallStanding>[] {
   return [...names.map((name) => FIGURES[name]), LOST_WRITES];
 }
 
-/** Says of failed writes how many could not be helped. */
+/** Returns the remark on failed writes that were in flight when the server was killed. */
 function inFlightAtTheKill({ failedWrites, unsafeInFlightFailed }: Standing): string {
   if (unsafeInFlightFailed === 0) return '';
   const count = failedWrites === 0 ? '' : `${unsafeInFlightFailed} `;

@@ -3,33 +3,33 @@ import type { LatencyPercentiles } from '../load/latency-histogram.js';
 import type { CallStanding } from './call-figures.js';
 import { feedReport } from './stream-report.js';
 
-/** The figures of one contender's calls, as `--json` prints them. */
+/** The figures of one contender's calls in the output of `--json`. */
 interface CallReport extends Partial<FeedFigures> {
   readonly calls: number;
   readonly succeeded: number;
-  /** All failures but `unsafeInFlightFailed`. */
+  /** All failures except `unsafeInFlightFailed`. */
   readonly failed: number;
   readonly failedByCode: Readonly<Record<string, number>>;
-  /** Writes in flight when the connection was lost. */
+  /** Failed writes that were in flight when the connection was lost. */
   readonly unsafeInFlightFailed: number;
   readonly duplicatedWrites: number;
   readonly lostWrites: number;
-  /** Requests the upstream counted. */
+  /** Number of requests that reached the upstream. */
   readonly attempts: number;
-  /** Connections the upstream counted, besides the first. */
+  /** Number of connections to the upstream, except the first. */
   readonly connectionsReplaced: number;
-  /** How often there was a connection and then none, where the client knows. */
+  /** Number of times the connection was lost; null if the client does not provide it. */
   readonly timesAway: number | null;
   readonly longestWaitMs: number;
-  /** From the moment the server could be reached again to the first success; the longest of several. */
+  /** Time from when the server was reachable again to the first success; the longest of several. */
   readonly recoveryMs: number;
-  /** From that moment to the last failure: from then on all was well. The longest of several. */
+  /** Time from when the server was reachable again to the last failure; the longest of several. */
   readonly allWellMs: number;
-  /** From a call's beginning to its end, however it ended. */
+  /** Durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;
 }
 
-/** The report of one contender's calls. */
+/** Returns the report of one contender's calls. */
 export function callReport(standing: CallStanding): CallReport {
   const { p50, p90, p99 } = standing.latencyMs;
   return {
@@ -51,7 +51,7 @@ export function callReport(standing: CallStanding): CallReport {
   };
 }
 
-// Whole milliseconds would say nothing of a refusal.
+// Refusals take less than a millisecond.
 function tenths(value: number): number {
   return Math.round(value * 10) / 10;
 }

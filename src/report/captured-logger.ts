@@ -12,14 +12,14 @@ export interface LogLine {
 /** Contexts of the library's lines: `ResilientGrpc:orders`, `ResilientGrpcServer`. */
 const OF_THE_LIBRARY = /^ResilientGrpc(Server)?\b/;
 
-/** Nest's logger, which also hands on the lines of the library. */
+/** A logger for Nest that also emits the lines of the library. */
 export class CapturedLogger implements LoggerService {
   private readonly lines = new Subject<LogLine>();
 
-  /** `shown`: where all lines are written as well. */
+  /** @param shown also receives all lines */
   constructor(private readonly shown?: ConsoleLogger) {}
 
-  /** Lines of the library, as they are written. */
+  /** Emits the lines of the library when they are logged. */
   get lines$(): Observable<LogLine> {
     return this.lines;
   }
@@ -45,14 +45,14 @@ export class CapturedLogger implements LoggerService {
   }
 
   private capture(level: LogLevel, message: unknown, rest: readonly unknown[]): void {
-    // Nest puts the context last, behind a stack if there is one.
+    // Nest passes the context as the last argument, after a stack if there is one.
     const context = rest.at(-1);
     if (typeof context !== 'string' || !OF_THE_LIBRARY.test(context)) return;
     this.lines.next({ level, context, message: String(message), atMs: Date.now() });
   }
 }
 
-/** A line for the terminal: `WARN [ResilientGrpc:orders] …`. */
+/** Formats a line for the terminal: `WARN [ResilientGrpc:orders] …`. */
 export function formatLogLine({ level, context, message }: LogLine): string {
   return `${level.toUpperCase().padEnd(4)} [${context}] ${message}`;
 }

@@ -1,44 +1,44 @@
 import type { ShutdownStanding } from '../load/shutdown-run.js';
 import { type Figure, milliseconds } from './table.js';
 
-/** What a shutdown is measured by. */
+/** The rows for shutdowns. */
 export const SHUTDOWN_FIGURES: readonly Figure<ShutdownStanding>[] = [
-  { label: 'process ended', cell: ({ exitMs, killed }) => (killed ? 'had to be killed' : milliseconds(exitMs)) },
-  { label: '  with nothing to do', cell: ({ idleExitMs }) => milliseconds(idleExitMs) },
+  { label: 'process ended', cell: ({ exitMs, killed }) => (killed ? 'killed' : milliseconds(exitMs)) },
+  { label: '  when idle', cell: ({ idleExitMs }) => milliseconds(idleExitMs) },
   { label: 'reads   in flight', cell: ({ unaryInFlight }) => String(unaryInFlight) },
   { label: 'reads   failed', cell: ({ unaryFailed }) => String(unaryFailed) },
-  { label: 'exports whole', cell: ({ exportsWhole }) => String(exportsWhole) },
-  { label: 'exports broken off', cell: ({ exportsFailed }) => String(exportsFailed) },
-  { label: 'exports cut short unseen', cell: ({ exportsTruncated }) => String(exportsTruncated) },
+  { label: 'exports complete', cell: ({ exportsWhole }) => String(exportsWhole) },
+  { label: 'exports failed', cell: ({ exportsFailed }) => String(exportsFailed) },
+  { label: 'exports truncated', cell: ({ exportsTruncated }) => String(exportsTruncated) },
   { label: 'feed', cell: ({ feed }) => feed },
-  { label: 'sockets, timers left', cell: ({ openHandles }) => String(openHandles.length) },
+  { label: 'sockets, timers open', cell: ({ openHandles }) => String(openHandles.length) },
 ];
 
-/** The figures of one contender's shutdown, as `--json` prints them. */
+/** The figures of one contender's shutdown in the output of `--json`. */
 interface ShutdownReport {
-  /** From SIGTERM to the end of the process. */
+  /** Time from SIGTERM to the exit of the process. */
   readonly exitMs: number;
-  /** It had not ended by itself within `seconds`. */
+  /** True if the process did not exit within `seconds` and was killed. */
   readonly killed: boolean;
-  /** The same of a gateway that had nothing to do. */
+  /** Time from SIGTERM to the exit of an idle gateway. */
   readonly idleExitMs: number;
-  /** From SIGTERM to the end of the last gRPC client, where the client says so. */
+  /** Time from SIGTERM until the last gRPC client was closed; null if the client does not report it. */
   readonly clientsClosedMs: number | null;
-  /** Reads in flight at SIGTERM. */
+  /** Number of reads in flight at SIGTERM. */
   readonly unaryInFlight: number;
-  /** Those of them that failed. */
+  /** Number of these reads that failed. */
   readonly unaryFailed: number;
-  /** Streams that ended in order: the feed that is told that this is the end, exports with their last order. */
+  /** Number of streams that ended cleanly: the feed, and exports with their last order. */
   readonly streamsCompleted: number;
   readonly exportsFailed: number;
-  /** Exports that ended as a success before their end. */
+  /** Number of exports that ended successfully but incomplete. */
   readonly exportsTruncated: number;
   readonly feed: ShutdownStanding['feed'];
-  /** Open when Nest had done all it does, or when the process had to be killed. */
+  /** Number of handles still open after Nest's shutdown, or when the process was killed. */
   readonly openHandles: number;
 }
 
-/** The report of one contender's shutdown. */
+/** Returns the report of one contender's shutdown. */
 export function shutdownReport(standing: ShutdownStanding): ShutdownReport {
   const { exitMs, killed, idleExitMs, clientsClosedMs, feed, openHandles } = standing;
   return {

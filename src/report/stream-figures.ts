@@ -1,16 +1,16 @@
 import type { StreamStanding } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
-/** What feeds are measured by. */
+/** The rows for feeds. */
 export const FEED_FIGURES: readonly Figure<StreamStanding>[] = [
-  { label: 'events  handed over', cell: ({ events }) => String(events) },
+  { label: 'events  delivered', cell: ({ events }) => String(events) },
   { label: 'events  lost', cell: ({ lostEvents }) => String(lostEvents) },
   { label: 'events  repeated', cell: ({ repeatedEvents }) => String(repeatedEvents) },
   { label: 'events  out of order', cell: ({ outOfOrder }) => String(outOfOrder) },
   { label: 'longest gap in the feed', cell: ({ longestGapMs }) => milliseconds(longestGapMs) },
 ];
 
-/** What sessions are measured by. */
+/** The rows for sessions. */
 export const SESSION_FIGURES: readonly Figure<StreamStanding>[] = [
   { label: 'session sent', cell: ({ sessionMessages }) => String(sessionMessages) },
   { label: 'session lost', cell: ({ sessionLost }) => String(sessionLost) },

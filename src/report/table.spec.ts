@@ -29,7 +29,7 @@ const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Stan
 const OUTAGE = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: '+ retryPolicy, keepalive' };
 
 describe('table', () => {
-  it('puts the contenders side by side', () => {
+  it('prints the contenders side by side', () => {
     const text = table(
       [
         standing('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),
@@ -48,12 +48,12 @@ describe('table', () => {
     ]);
   });
 
-  it('says when the writes that failed were in flight at the kill', () => {
+  it('notes that the failed writes were in flight at the kill', () => {
     const text = table([standing('plain'), standing('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 2 {2}in flight at the kill$/m);
   });
 
-  it('says how many of them were, if not all', () => {
+  it('notes how many failed writes were in flight at the kill if not all were', () => {
     const text = table(
       [standing('plain'), standing('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })],
       OUTAGE,
@@ -61,12 +61,12 @@ describe('table', () => {
     expect(text).toMatch(/^writes {2}failed .* 5 {2}2 in flight at the kill$/m);
   });
 
-  it('shows lost writes only where there are any', () => {
+  it('prints lost writes only if there are any', () => {
     expect(table([standing('plain')], OUTAGE)).not.toContain('lost');
     expect(table([standing('plain', { lostWrites: 1 })], OUTAGE)).toMatch(/^writes {2}lost +1$/m);
   });
 
-  it('shows what a scenario is about, and calls the tuned client by what it has there', () => {
+  it('prints the figures of the scenario and its title for the tuned client', () => {
     const text = table([standing('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
       figures: callFigures(['attemptsPerCall', 'p50', 'p99']),
       tunedTitle: '+ hedgingPolicy',
@@ -79,7 +79,7 @@ describe('table', () => {
     ]);
   });
 
-  it('has no attempts per call before the first call', () => {
+  it('prints a dash for attempts per call before the first call', () => {
     const text = table([standing('plain', { calls: 0, attempts: 0 })], {
       ...OUTAGE,
       figures: callFigures(['attemptsPerCall']),

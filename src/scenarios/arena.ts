@@ -7,26 +7,26 @@ import { CONTENDERS, ContendersModule, type CalledUpstream } from '../contenders
 import { warmUp } from '../load/warm-up.js';
 import type { ScenarioRun } from './scenario.js';
 
-/** What an arena is built of. */
+/** Options of an arena. */
 export interface ArenaTerms<U extends CalledUpstream> {
   readonly setup: ContenderSetup;
   /** Starts the upstream. */
   readonly start: () => Promise<U>;
-  /** The contenders reach the upstream through a proxy, which makes the faults. */
+  /** True if the contenders reach the upstream through a proxy that injects faults. */
   readonly proxied?: boolean | undefined;
 }
 
-/** An upstream of its own and the contenders in front of it, connected and warm. */
+/** An upstream and its contenders, connected and warmed up. */
 export interface Arena<U extends CalledUpstream> {
   readonly upstream: U;
-  /** Where the arena has one. */
+  /** `undefined` if the arena has no proxy. */
   readonly proxy: FaultProxy | undefined;
   readonly app: INestApplicationContext;
-  /** What is to be done at the end, before the arena is taken down. */
+  /** Adds a cleanup step, which runs before the arena is closed. */
   readonly onEnd: (step: () => void | Promise<void>) => void;
 }
 
-/** Builds an arena for `work`, and leaves nothing of it behind. */
+/** Builds an arena, runs `work` in it, and closes it. */
 export async function inArena<U extends CalledUpstream, T>(
   { setup, start, proxied = false }: ArenaTerms<U>,
   { logger }: Pick<ScenarioRun, 'logger'>,

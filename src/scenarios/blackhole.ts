@@ -4,16 +4,16 @@ import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
 const WELL_MS = 1_000;
-/** Answers that had come before still count as such. */
+/** Responses that were already received are still processed in this time. */
 const UNDER_WAY_MS = 100;
 
 /**
- * The connections that are there lead nowhere from one moment on, as behind a firewall that has forgotten them: no byte passes, and
- * neither side hears of an end. New connections would work at once, so from that moment on the server can be reached.
+ * All open connections become black holes, as behind a firewall that has dropped their state: no byte passes, and neither side receives a
+ * FIN or RST. New connections work, so the server counts as reachable from that moment.
  */
 export const blackhole = callScenario({
   proxied: true,
-  // Silence of 5 to 10 s is suspect; then that connection is asked, and another one made, before it is given up.
+  // Our client suspects a connection after 5 to 10 s of silence. It then probes it and opens another one before it closes it.
   leastSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
@@ -23,7 +23,7 @@ export const blackhole = callScenario({
     await delay(WELL_MS);
     proxy.holdBytes();
     const heldAtMs = epochMs();
-    say('connections lead nowhere; new ones would work');
+    say('open connections are black holes; new connections work');
     await delay(UNDER_WAY_MS);
     contest.serverReachable(heldAtMs);
     await delay(seconds * 1_000 - WELL_MS - UNDER_WAY_MS);

@@ -14,21 +14,21 @@ import { inArena } from './arena.js';
 import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scenario.js';
 
 const DEFAULT_SECONDS = 10;
-/** Calls that have not ended this long after the load did are counted as failed. */
+/** Calls that are still open this long after the end of the load count as failed. */
 const SETTLE_MS = 10_000 * PATIENCE;
 
-/** What a scenario of calls acts on. */
+/** The objects that a call scenario acts on. */
 export interface Stage {
   readonly contest: Contest;
   readonly upstream: UpstreamProcess;
   readonly seconds: number;
   /** Load of each contender. */
   readonly rate: CallRate;
-  /** Tells who watches what happens. */
+  /** Prints a progress message. */
   readonly say: (text: string) => void;
 }
 
-/** A stage with a proxy between the contenders and the upstream. */
+/** A stage with a proxy between contenders and upstream. */
 export interface ProxiedStage extends Stage {
   readonly proxy: FaultProxy;
 }
@@ -37,18 +37,18 @@ interface CommonTerms {
   readonly leastSeconds: number;
   readonly defaultSeconds?: number;
   readonly setup: ContenderSetup;
-  /** Each contender follows the log meanwhile. */
+  /** True if each contender also follows the log. */
   readonly followed?: boolean;
-  /** The figures it is about, which the table shows. */
+  /** The rows of the table. */
   readonly figures: readonly CallFigureName[];
 }
 
-/** What happens to the upstream, and when. `proxied`: the contenders reach it through a proxy, which makes the faults. */
+/** Options of a call scenario. With `proxied`, the contenders reach the upstream through a proxy that injects faults. */
 export type CallTerms =
   | (CommonTerms & { readonly proxied: false; perform(stage: Stage): Promise<void> })
   | (CommonTerms & { readonly proxied: true; perform(stage: ProxiedStage): Promise<void> });
 
-/** A scenario in which all contenders get the same calls. */
+/** Creates a scenario in which all contenders get the same calls. */
 export function callScenario(terms: CallTerms): Scenario {
   const { leastSeconds, defaultSeconds = DEFAULT_SECONDS } = terms;
   return { leastSeconds, defaultSeconds, play: (run) => play(terms, run) };

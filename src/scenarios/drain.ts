@@ -3,10 +3,10 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
-// Three outages within a minute are a server that flaps: another story, with another end.
+// Three outages within a minute would count as a flapping server, for which our client behaves differently.
 const EVERY_SECONDS = 30;
 
-/** A rolling deploy: the server finishes its calls and goes (`tryShutdown`), a new one listens within the second. */
+/** A rolling deploy: the server finishes its calls and exits (`tryShutdown`), and a new one listens within a second. */
 export const drain = callScenario({
   proxied: false,
   leastSeconds: 3,
@@ -19,7 +19,7 @@ export const drain = callScenario({
     for (let count = 0; count < restarts; count++) {
       const next = delay(everyMs);
       await delay(everyMs / 2);
-      say('server asked to stop');
+      say('server receives SIGTERM');
       await upstream.restartGracefully();
       say('new server listens');
       await next;

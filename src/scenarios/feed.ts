@@ -11,21 +11,21 @@ import { feedReport, sessionReport } from '../report/stream-report.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Scenario } from './scenario.js';
 
-/** Of the log, by nobody in particular. */
+/** Orders that the upstream itself appends to the log. */
 const ORDERS_PER_SECOND = 300;
-/** Over the session of each contender. */
+/** Orders sent over the session of each contender. */
 const SESSION_ORDERS_PER_SECOND = 50;
 const CONNECTION_AGE_MS = 2_000;
 const EVERY_MS = 3_000;
 const DOWN_MS = 400;
 const FROZEN_MS = 700;
-/** After the last fault everybody may catch up. */
+/** Time to catch up after the last fault. */
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * Each contender follows the log, by a reader who pauses now and then, and sends orders over a session, while all that ends streams
- * goes on: connections reach their age, the server is killed every 3 s, and in between it is drained or frozen, in turn. In the end
- * the log, which is on disk, says what everybody should have been handed and what was applied.
+ * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session, while streams end for all kinds
+ * of reasons: connections reach their maximum age, the server is killed every 3 s, and in between it is drained or frozen, in turn. At the
+ * end, the figures are compared with the log on disk.
  */
 export const feed: Scenario = {
   leastSeconds: 7,
@@ -48,7 +48,7 @@ export const feed: Scenario = {
         await contest.finish(SETTLE_MS);
         return outcomeOf(contest.standings(), {
           figures: [...FEED_FIGURES, ...SESSION_FIGURES],
-          tunedTitle: '+ cursor kept, keepalive',
+          tunedTitle: '+ cursor, keepalive',
           report: (standing) => ({ ...feedReport(standing), ...sessionReport(standing) }),
         });
       },
@@ -65,10 +65,10 @@ async function causeFaults(
   for (let count = 0; killAtMs <= seconds * 1_000 - EVERY_MS; count++, killAtMs += EVERY_MS) {
     await elapsed(killAtMs - EVERY_MS / 2);
     if (count % 2 === 0) {
-      say('server asked to stop; another takes its place');
+      say('server receives SIGTERM; a new one replaces it');
       await upstream.restartGracefully();
     } else {
-      say('server frozen for a moment');
+      say(`server frozen for ${FROZEN_MS} ms`);
       upstream.freeze();
       await delay(FROZEN_MS);
       await upstream.listen();

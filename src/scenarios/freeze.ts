@@ -5,13 +5,13 @@ import { callScenario } from './call-scenario.js';
 
 const WELL_MS = 1_000;
 const FROZEN_MS = 5_000;
-// Each call that reaches its deadline is a reset stream, and a server of Node ends a connection itself on which more than about 1000
-// of them come at once (nghttp2's guard against rapid resets). 200 calls a second would come close to that.
+// Each call that exceeds its deadline resets its stream, and Node closes a server connection that receives more than about 1000 resets at
+// once (nghttp2's protection against rapid resets). 200 calls per second would come close to that.
 const RATE_SHARE = 0.5;
 
 /**
- * The server stops in the middle of its work and goes on after 5 s, as a machine does that swaps or is moved: connections stay, and a
- * client that replaced them would make it worse for a server that comes back to a crowd.
+ * The server freezes and continues after 5 s, like a machine that swaps or migrates. Connections stay open. Clients that replaced them
+ * would add load to the recovering server.
  */
 export const freeze = callScenario({
   proxied: false,
@@ -36,7 +36,7 @@ export const freeze = callScenario({
     await delay(FROZEN_MS);
     await upstream.listen();
     contest.serverReachable(epochMs());
-    say('server goes on');
+    say('server continues');
     await delay(seconds * 1_000 - FROZEN_MS - WELL_MS);
   },
 });

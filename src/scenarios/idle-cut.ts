@@ -6,16 +6,16 @@ import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
 const IDLE_MS = 300;
-const SILENCE_MS = 1_000;
-/** Longest wait for the calls before the silence. */
+const IDLE_PERIOD_MS = 1_000;
+/** Maximum wait for the calls before an idle period. */
 const SETTLE_MS = 10_000 * PATIENCE;
-/** Calls after each silence. */
+/** Calls after each idle period. */
 const READS = 4;
 const WRITES = 1;
 
 /**
- * Quiet clients behind a proxy that closes connections after a moment without traffic, by FIN and by RST in turn, long before the
- * next call: no call is in flight when its connection goes.
+ * Clients with little traffic behind a proxy that closes idle connections, by FIN and by RST in turn, long before the next call. No call is
+ * in flight when its connection is closed.
  */
 export const idleCut = callScenario({
   proxied: true,
@@ -23,16 +23,16 @@ export const idleCut = callScenario({
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ contest, proxy, seconds, say }) {
-    for (let count = 0; count < Math.floor(seconds / (SILENCE_MS / 1_000)); count++) {
+    for (let count = 0; count < Math.floor(seconds / (IDLE_PERIOD_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';
       contest.serverReachable(epochMs());
       for (let read = 0; read < READS; read++) contest.load.callEach('read');
       for (let write = 0; write < WRITES; write++) contest.load.callEach('write');
-      say(`a few calls; then silence, and the proxy closes by ${how.toUpperCase()}`);
+      say(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
       // The proxy closes idle connections only while no call is in flight: on a busy machine, an answer can take longer than IDLE_MS.
       await contest.load.settled(SETTLE_MS);
       proxy.cutIdleAfter(IDLE_MS, how);
-      await delay(SILENCE_MS);
+      await delay(IDLE_PERIOD_MS);
       proxy.cutIdleAfter(undefined);
     }
   },

@@ -3,7 +3,7 @@ import type { MethodConfig } from 'nestjs-resilient-grpc';
 import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
-// The same words for both: reads may be sent again, whatever an overloaded server says.
+// The same service config for both: reads are retried for every status of an overloaded server.
 const METHOD_CONFIG: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],
@@ -16,13 +16,13 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
     },
   },
 ];
-// Without it grpc-js sends every failed read four times; with fewer tokens, such as the 10 of the sample in gRFC A6, none a second
-// time, as at this rate half of them are gone before the first backoff is over.
+// Without throttling, grpc-js sends every failed read four times. With fewer tokens, such as the 10 in the sample of gRFC A6, it retries
+// none, because at this rate half of the tokens are used up before the first backoff ends.
 const RETRY_THROTTLING = { maxTokens: 100, tokenRatio: 0.1 };
 
 /**
- * The server refuses everything for most of the time, then is well again: nothing can succeed meanwhile, and every retry makes it
- * worse. Ours names no throttle: it has a budget without one.
+ * The server rejects all calls for most of the time, then recovers. No call can succeed in the meantime, and every retry adds load. Our
+ * client configures no throttling, because it always has a retry budget.
  */
 export const overload = callScenario({
   proxied: false,
@@ -42,11 +42,11 @@ export const overload = callScenario({
     contest.load.start(rate);
     await delay(wellMs);
     await upstream.workAs({ overloaded: true });
-    say('server refuses everything');
+    say('server rejects all calls');
     await delay(seconds * 1_000 - 2 * wellMs);
     await upstream.workAs({});
     contest.serverReachable(epochMs());
-    say('server is well again');
+    say('server has recovered');
     await delay(wellMs);
   },
 });

@@ -6,7 +6,7 @@ import { callScenario } from './call-scenario.js';
 
 const EVERY_MS = 1_000;
 
-/** The server stays; every second all connections are reset under load, as by a firewall or a proxy that was reloaded. */
+/** All connections are reset every second under load, as by a firewall or a proxy that is reloaded. The server keeps running. */
 export const reset = callScenario({
   proxied: true,
   leastSeconds: 3,

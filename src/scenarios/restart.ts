@@ -4,10 +4,10 @@ import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
 const DOWN_MS = 3_000;
-// Three outages within a minute are a server that flaps: another story, with another end.
+// Three outages within a minute would count as a flapping server, for which our client behaves differently.
 const EVERY_SECONDS = 30;
 
-/** The only server is killed under load and is back after 3 s; again about every half minute. */
+/** The only server is killed under load and listens again after 3 s, about every 30 s. */
 export const restart = callScenario({
   proxied: false,
   leastSeconds: 6,

@@ -13,19 +13,19 @@ import { inArena } from './arena.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
 const ROUNDS = 2;
-/** Feeds of each contender. */
+/** Number of feeds per contender. */
 const FEEDS = 50;
-/** Of each contender, a second: each write is an event for all feeds of all of them. The rest of the calls is reads. */
+/** Writes per second of each contender. Each write is an event for all feeds of all contenders. All other calls are reads. */
 const WRITES = 4;
-/** So long that there always are calls in flight. */
+/** Long enough that calls are always in flight. */
 const WORK = { readMs: 50, writeMs: 200 };
-/** Who has to connect again is given so long before the other server goes, however long the restart took. */
+/** Minimum time for clients to reconnect before the other server is restarted. */
 const PAUSE_MS = 1_500;
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * A rolling deploy of two servers, twice: each in turn gets SIGTERM, and the next process listens on its port when it has ended. All
- * contenders ask both in turn and follow what both have; none is told before.
+ * A rolling deploy of two servers, twice: each in turn receives SIGTERM, and after its exit the next process listens on its port. All
+ * contenders call both by round robin and follow the shared log. None is notified in advance.
  */
 export const rolling: Scenario = {
   leastSeconds: 6,
@@ -73,7 +73,7 @@ export const rolling: Scenario = {
   },
 };
 
-/** Gives how long each process took to end, in milliseconds. */
+/** Returns the time that each process took to exit, in milliseconds. */
 async function restartInTurn(pair: UpstreamPair, seconds: number, say: ScenarioRun['say']): Promise<readonly number[]> {
   const { upstreams } = pair;
   const exitMs: number[] = [];
@@ -82,11 +82,11 @@ async function restartInTurn(pair: UpstreamPair, seconds: number, say: ScenarioR
   for (let round = 0; round < ROUNDS; round++) {
     for (const [index, upstream] of upstreams.entries()) {
       const next = delay(everyMs);
-      say(`server ${index + 1} asked to stop`);
+      say(`server ${index + 1} receives SIGTERM`);
       const tookMs = Math.round((await upstream.restartGracefully(0)) ?? NaN);
       await upstream.workAs(WORK);
       exitMs.push(tookMs);
-      say(`it ended after ${tookMs} ms; the next one listens`);
+      say(`server ${index + 1} exited after ${tookMs} ms; a new one listens`);
       await Promise.all([next, delay(PAUSE_MS)]);
     }
   }

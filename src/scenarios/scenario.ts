@@ -4,43 +4,43 @@ import type { CallRate } from '../load/due-calls.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 import { type Named, table, type TableTerms } from '../report/table.js';
 
-/** What a scenario is played with. */
+/** Options of a scenario run. */
 export interface ScenarioRun {
   readonly seconds: number;
   /** Load of each contender. */
   readonly rate: CallRate;
-  /** What the upstream is served by. */
+  /** Server implementation of the upstream. */
   readonly server: ServerKind;
   readonly logger: LoggerService;
-  /** Tells who watches what happens. */
+  /** Prints a progress message. */
   readonly say: (text: string) => void;
 }
 
-/** How a scenario ended. */
+/** The result of a scenario. */
 export interface Outcome {
-  /** The figures of each contender, for programs. */
+  /** The figures of each contender, for `--json`. */
   readonly reports: Readonly<Partial<Record<ContenderName, object>>>;
-  /** What is told once, for programs. */
+  /** Figures that do not belong to a contender, for `--json`. */
   readonly facts?: object;
-  /** Those it is about, for people. */
+  /** The table for the terminal. */
   readonly table: string;
 }
 
-/** What `--scenario` takes: something that happens to all contenders alike, and what came of it. */
+/** A scenario: faults that affect all contenders equally, and their figures. */
 export interface Scenario {
   readonly leastSeconds: number;
-  /** Where `--seconds` does not say otherwise. */
+  /** Duration if `--seconds` is not given. */
   readonly defaultSeconds: number;
-  /** Leaves nothing behind. */
+  /** Runs the scenario and cleans up. */
   play(run: ScenarioRun): Promise<Outcome>;
 }
 
-/** What is told of where the contenders stand. */
+/** How an outcome is reported. */
 export interface OutcomeTerms<S extends Named> extends TableTerms<S> {
   readonly report: (standing: S) => object;
 }
 
-/** The outcome of a scenario in which the contenders stand so. */
+/** Creates the outcome of a scenario from the figures of the contenders. */
 export function outcomeOf<S extends Named>(standings: readonly S[], terms: OutcomeTerms<S>): Outcome {
   return {
     reports: Object.fromEntries(standings.map((standing) => [standing.name, terms.report(standing)])),

@@ -11,7 +11,7 @@ import type { Scenario } from './scenario.js';
 import { shutdown } from './shutdown.js';
 import { slow } from './slow.js';
 
-/** What `--scenario` takes. */
+/** The values of `--scenario`. */
 export const SCENARIOS = {
   restart,
   drain,

@@ -10,18 +10,18 @@ import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js'
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
 const ORDERS_PER_SECOND = 200;
-// Half the drain time: reads are still in flight at the signal, and answered within the drain time.
+// Half the drain time, so that reads are in flight at the signal and finish within the drain time.
 const READ_MS = 1_500 * PATIENCE;
 const NEVER_MS = 3_600_000;
 const READING_MS = 1_000;
-/** The short export has its last order this long after it began, inside the drain time; the long one does not. */
+/** Time until the last order of the short export, which is within the drain time. */
 const SHORT_EXPORT_MS = 2_000;
 const LONG_EXPORT_MS = 60_000;
 const POLL_MS = 5;
 
 /**
- * A gateway gets SIGTERM, twice, with reads in flight, one of which hangs, a feed in the background, a call in backoff, an export that
- * will soon be done and one that will not. `--seconds`: what it is given before it is killed. Then the same with nothing to do.
+ * A gateway receives SIGTERM twice, with reads in flight, one of which hangs, a feed in the background, a call in backoff, a short export,
+ * and a long export. It is killed after `--seconds`. Then the same with an idle gateway.
  */
 export const shutdown: Scenario = {
   leastSeconds: 4,
@@ -41,9 +41,9 @@ export const shutdown: Scenario = {
       upstream.produce(ORDERS_PER_SECOND);
       const busy = await start(true);
       await occupy(busy, upstream);
-      run.say('SIGTERM, and once more');
+      run.say('busy gateways receive SIGTERM twice');
       const ends = await terminate(busy, run);
-      run.say('SIGTERM with nothing to do');
+      run.say('idle gateways receive SIGTERM twice');
       const idleEnds = await terminate(await start(false), run);
       for (const { level, context, message } of gateways.flatMap(({ lines }) => lines))
         run.logger[level === 'warn' ? 'warn' : 'log'](message, context);
@@ -63,7 +63,7 @@ export const shutdown: Scenario = {
   },
 };
 
-/** Until each gateway has something of everything to do, and all of it has reached the upstream. */
+/** Sends requests of all kinds to each gateway. Resolves when all have reached the upstream. */
 async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProcess): Promise<void> {
   const requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
   const arrived = async (): Promise<void> => {

@@ -6,7 +6,7 @@ const MEDIAN_MS = 50;
 const SLOW_SHARE = 0.015;
 const SLOW_FACTOR = 20;
 
-// The same words for both: a read that has no answer after 1.5 times the median is sent a second time.
+// The same service config for both: a read without a response after 1.5 times the median is sent a second time.
 const METHOD_CONFIG: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],
@@ -18,7 +18,7 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
   },
 ];
 
-/** Reads of a server with a tail: three in two hundred answers take twenty times as long as the others. */
+/** Reads of a server with tail latency: 1.5 % of the responses take 20 times as long as the others. */
 export const slow = callScenario({
   proxied: false,
   leastSeconds: 3,

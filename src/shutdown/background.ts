@@ -2,18 +2,18 @@ import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common'
 import { GATEWAY_ORDERS, type GatewayOrders } from './gateway-orders.js';
 import type { GatewayReport } from './messages.js';
 
-/** Token of whether the gateway has background work. */
+/** Token of the boolean that enables background work. */
 export const BUSY = Symbol('busy');
 
-/** What the gateway does besides answering requests. */
+/** The background work of the gateway. */
 @Injectable()
 export class Background implements OnApplicationBootstrap {
   feed: GatewayReport['feed'] = 'none';
-  /** Resolves when the upstream has answered. */
+  /** Resolves when the upstream has responded. */
   readonly started: Promise<void>;
   private onStarted: () => void = () => undefined;
 
-  /** `busy`: there is something to do. */
+  /** @param busy false to only connect, without background work */
   constructor(
     @Inject(GATEWAY_ORDERS) private readonly orders: GatewayOrders,
     @Inject(BUSY) private readonly busy: boolean,
@@ -23,7 +23,7 @@ export class Background implements OnApplicationBootstrap {
 
   onApplicationBootstrap(): void {
     if (!this.busy) {
-      // Nothing to do, but connected.
+      // Only connects.
       this.orders.get('order-1').subscribe(() => this.onStarted());
       return;
     }
@@ -33,6 +33,6 @@ export class Background implements OnApplicationBootstrap {
       error: () => (this.feed = 'failed'),
       complete: () => (this.feed = 'completed'),
     });
-    this.orders.getWhenThere('not there').subscribe({ error: () => undefined });
+    this.orders.getWhenThere('no-such-order').subscribe({ error: () => undefined });
   }
 }

@@ -5,23 +5,23 @@ import type { Order, OrderEvent } from '../gen/orders.pb.js';
 /** Token of {@link GatewayOrders}. */
 export const GATEWAY_ORDERS = Symbol('orders of the gateway');
 
-/** What the gateway does with the upstream, through the client of one contender. */
+/** The calls of the gateway through the client of one contender. */
 export interface GatewayOrders {
   get(id: string): Observable<Order>;
-  /** The order of this id, as soon as there is one: looked for again every half minute. */
+  /** Emits the order with this id when it exists. Checks every 30 s. */
   getWhenThere(id: string): Observable<Order>;
-  /** The log after a cursor, then what happens. */
+  /** The log after a cursor, then new orders. */
   watch(from: string): Observable<OrderEvent>;
-  /** The same for as long as the application runs, whatever becomes of its connections. */
+  /** Like {@link watch}, but resumed after lost connections, until the application shuts down. */
   feed(from: string): Observable<OrderEvent>;
-  /** Resolves when the client has closed, where it says so. */
+  /** Resolves when the client has closed; `undefined` if the client does not report it. */
   readonly closed?: Promise<void>;
 }
 
-/** Between two looks for an order that is not there. */
+/** Interval between two checks for an order that does not exist yet. */
 export const LOOK_AGAIN_MS = 30_000;
 
-/** An order that is not there yet is looked for again, in the words of a service config. */
+/** The method config that checks again for an order that does not exist yet. */
 export const LOOK_AGAIN: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],

@@ -1,7 +1,7 @@
-// A gateway of its own, that is there to be shut down:
+// A separate gateway process for the shutdown scenario:
 //   node dist/shutdown/main.js --contender plain|tuned|resilient --url 127.0.0.1:50051 [--busy]
-// Started by the scenario `shutdown`, which talks to it over HTTP and ends it by SIGTERM, as an orchestrator does. What it has to
-// say of itself it tells over the channel between parent and child; and it ends with its parent, however that ends.
+// The scenario `shutdown` starts it, sends HTTP requests, and terminates it by SIGTERM, like an orchestrator. The process reports to its
+// parent over the IPC channel, and exits if the parent exits.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { NestFactory } from '@nestjs/core';
@@ -22,14 +22,15 @@ const { values } = parseArgs({
   },
 });
 const contender = CONTENDER_NAMES.find((name) => name === values.contender);
-if (contender === undefined) throw new Error(`--contender: ${CONTENDER_NAMES.join(', ')}, got '${values.contender}'`);
+if (contender === undefined)
+  throw new Error(`--contender: expected one of ${CONTENDER_NAMES.join(', ')}, got '${values.contender}'`);
 
 let signalledAtMs: number | undefined;
 let clientsClosedAtMs: number | undefined;
 process.on('SIGTERM', onSigterm);
 process.once('disconnect', () => process.exit(0));
 process.on('message', (_command: GatewayCommand) => report());
-// What every process of this kind has.
+// The handles that every process of this kind has open.
 const usual = process.getActiveResourcesInfo();
 
 const logger = new CapturedLogger();
@@ -37,7 +38,7 @@ logger.lines$.subscribe((line) => notify({ type: 'line', line }));
 const module = ShutdownGatewayModule.forContender({ contender, url: values.url, busy: values.busy });
 const app = await NestFactory.create<NestExpressApplication>(module, {
   logger,
-  // What people write whose shutdown hangs on open connections.
+  // The usual fix for a shutdown that hangs on open connections.
   forceCloseConnections: contender === 'tuned',
 });
 app.enableShutdownHooks();
@@ -50,7 +51,7 @@ app.get<GatewayOrders>(GATEWAY_ORDERS).closed?.then(
 );
 notify({ type: 'ready', url: await app.getUrl() });
 
-/** Comes with the first signal, with each one after it, and once more when Nest has done all it does and raises it again to end. */
+/** Called for every SIGTERM, including the one that Nest raises at the end of its shutdown to terminate the process. */
 function onSigterm(): void {
   signalledAtMs ??= epochMs();
   if (process.listenerCount('SIGTERM') > 1) return;
@@ -61,7 +62,7 @@ function onSigterm(): void {
 }
 
 function report(onSent: () => void = () => undefined): void {
-  // An Immediate is over with this turn.
+  // Immediates end with this event-loop turn.
   const openHandles = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate');
   for (const kind of usual) {
     const index = openHandles.indexOf(kind);

@@ -1,35 +1,35 @@
 import type { ContenderName } from '../contenders/contender.js';
 import type { LogLine } from '../report/captured-logger.js';
 
-/** What a gateway that is to be shut down is started with. */
+/** Options of a gateway process. */
 export interface GatewayOptions {
   readonly contender: ContenderName;
-  /** Of the upstream. */
+  /** URL of the upstream. */
   readonly url: string;
-  /** It has a feed and other work besides requests. */
+  /** True if the gateway has a feed and other background work. */
   readonly busy: boolean;
 }
 
-/** What the scenario tells a gateway that is to be shut down. */
+/** A command from the scenario to a gateway process. */
 export type GatewayCommand = {
-  /** Say where you stand, now. */
+  /** Requests an immediate report. */
   readonly type: 'report';
 };
 
-/** What such a gateway tells the scenario. */
+/** A message from a gateway process to the scenario. */
 export type GatewayNotice =
-  /** It serves over HTTP, and its feed, if it has one, is up. */
+  /** The gateway listens, and its feed has started if it has one. */
   | { readonly type: 'ready'; readonly url: string }
-  /** A line of our client. */
+  /** A log line of our client. */
   | { readonly type: 'line'; readonly line: LogLine }
   | ({ readonly type: 'report' } & GatewayReport);
 
-/** Where a gateway stands: when it is asked, and when Nest has done all it does and the process is about to end. */
+/** The state of a gateway, sent on request and when Nest's shutdown is complete. */
 export interface GatewayReport {
-  /** `none`: it has no feed. `running`: nobody has ended it. */
+  /** `none`: the gateway has no feed. `running`: the feed has not ended. */
   readonly feed: 'none' | 'running' | 'completed' | 'failed';
-  /** What is open besides what every process has: sockets, timers, servers. By name, as Node calls them. */
+  /** Node's names of the open handles (sockets, timers, servers), except those that every process has. */
   readonly openHandles: readonly string[];
-  /** From the signal to the end of the last gRPC client, in milliseconds, where the client says so. */
+  /** Time from the signal until the last gRPC client was closed, in milliseconds; `undefined` if the client does not report it. */
   readonly clientsClosedMs: number | undefined;
 }

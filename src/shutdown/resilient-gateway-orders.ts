@@ -5,7 +5,7 @@ import { resilientFeed } from '../contenders/resilient-feed.js';
 import { type Order, type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import type { GatewayOrders } from './gateway-orders.js';
 
-/** Our client. Nothing here knows of a shutdown. */
+/** Our client. It needs no code for shutdown. */
 export class ResilientGatewayOrders implements GatewayOrders {
   readonly closed: Promise<void>;
   private readonly orders: Resilient<OrdersClient>;

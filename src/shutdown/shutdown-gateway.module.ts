@@ -13,7 +13,7 @@ import { OrdersGatewayController } from './orders-gateway.controller.js';
 import { ResilientGatewayOrders } from './resilient-gateway-orders.js';
 
 const NEST_CLIENT = Symbol('Nest ClientGrpc');
-/** Whole shutdown of our client. */
+/** Maximum duration of our client's shutdown. */
 const DRAIN_MS = 3_000 * PATIENCE;
 
 /** A gateway with the client of one contender. */

@@ -3,15 +3,15 @@ import { type CallHandler, type ExecutionContext, Injectable, type NestIntercept
 import type { Observable } from 'rxjs';
 import type { DurableCounts } from './durable-counts.js';
 
-/** The key by which callers say who they are, so that requests are counted for each. */
+/** Metadata key of the contender's name, by which requests are counted. */
 export const CONTENDER_KEY = 'x-contender';
 
-/** Who sent a request. */
+/** Returns the name of the contender that sent a request. */
 export function senderOf(metadata: Metadata): string {
   return String(metadata.get(CONTENDER_KEY)[0] ?? 'unnamed');
 }
 
-/** Counts requests by who sent them, and connections by whose requests came over them, before they are handled. */
+/** Counts requests and connections per contender, before the requests are handled. */
 @Injectable()
 export class ArrivalsInterceptor implements NestInterceptor {
   private readonly seen = new Set<string>();
@@ -22,7 +22,7 @@ export class ArrivalsInterceptor implements NestInterceptor {
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    // What every handler of a gRPC method is called with.
+    // The arguments of every gRPC handler.
     const [, metadata, call] = context.getArgs<[unknown, Metadata, { getPeer(): string }]>();
     const sender = senderOf(metadata);
     this.requests.add(sender);

@@ -14,7 +14,7 @@ describe('DurableCounts', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  it('can be read while it counts', () => {
+  it('writes counts that can be read while the file is open', () => {
     const counts = new DurableCounts(path);
     counts.add('plain');
     counts.add('tuned');
@@ -23,7 +23,7 @@ describe('DurableCounts', () => {
     counts.close();
   });
 
-  it('goes on counting after a restart', () => {
+  it('continues counting after a restart', () => {
     for (const senders of [
       ['plain', 'tuned'],
       ['tuned', 'resilient'],

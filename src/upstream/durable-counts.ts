@@ -1,12 +1,12 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 
-// Lines of one width, each overwritten in place: the file stays small however long the demo runs, and a count is with the
-// operating system before what was counted is handled, so a SIGKILL takes none away.
+// Lines of fixed width are overwritten in place, so that the file stays small. A count is written before the request is handled, so that
+// a SIGKILL loses none.
 const NAME_WIDTH = 32;
 const COUNT_WIDTH = 16;
 const LINE_WIDTH = NAME_WIDTH + COUNT_WIDTH + 1;
 
-/** Counts by name, such as requests by who sent them, in a file that outlives the process. */
+/** Counts by name, such as requests per contender, in a file that outlives the process. */
 export class DurableCounts {
   private readonly file: number;
   private readonly counts: Map<string, number>;
@@ -19,7 +19,7 @@ export class DurableCounts {
     this.file = openSync(path, 'r+');
   }
 
-  /** One more of `counted`. */
+  /** Adds 1 to the count of `counted`. */
   add(counted: string): void {
     const name = counted.slice(0, NAME_WIDTH);
     const count = (this.counts.get(name) ?? 0) + 1;
@@ -34,7 +34,7 @@ export class DurableCounts {
   }
 }
 
-/** The counts in the file at `path`, as any process can read them at any time. */
+/** Reads the counts from the file at `path`. Any process can call this at any time. */
 export function readDurableCounts(path: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const line of readFileSync(path, 'utf8').split('\n')) {

@@ -4,15 +4,15 @@ import type { CreateOrderRequest } from '../gen/orders.pb.js';
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** A line of the log. What it has no need to say is its place: that is the order's sequence. */
+/** A line of the log. Its line number is the order's sequence. */
 export interface LogLine extends CreateOrderRequest {
-  /** When it was appended, by `epochMs`. */
+  /** Time when it was appended, by `epochMs`. */
   readonly atMs: number;
-  /** Known to who appended it. */
+  /** Unique key, by which the writer recognizes its line. */
   readonly key: string;
 }
 
-/** Reads the upstream's log, and what is appended to it; it needs no upstream to be alive for that. */
+/** Reads the upstream's log and the lines appended to it. The upstream need not be running. */
 export class LogFollower {
   private readonly file: number;
   private readonly chunk = Buffer.alloc(CHUNK_BYTES);
@@ -25,17 +25,17 @@ export class LogFollower {
     this.position = from === 'start' ? 0 : fstatSync(this.file).size;
   }
 
-  /** Reads all that there is, and what comes. */
+  /** Reads all existing lines, then appended ones. */
   static fromStart(path: string): LogFollower {
     return new LogFollower(path, 'start');
   }
 
-  /** Reads what is appended from now on. */
+  /** Reads only lines that are appended from now on. */
   static fromNow(path: string): LogFollower {
     return new LogFollower(path, 'end');
   }
 
-  /** The lines that were not read yet. */
+  /** Returns the lines that were not read yet. */
   *read(): Generator<LogLine> {
     for (;;) {
       const bytes = readSync(this.file, this.chunk, 0, CHUNK_BYTES, this.position);
@@ -55,10 +55,10 @@ export class LogFollower {
   }
 }
 
-/** Undefined: a kill has torn it, so that nobody was told of it. A part of an object is no JSON, wherever it was torn. */
+/** Parses a line. Returns `undefined` for a line torn by a kill, which was not acknowledged: a part of an object is never valid JSON. */
 function parseLine(line: string): LogLine | undefined {
   try {
-    // True: `OrderLog` wrote it.
+    // Safe cast: `OrderLog` wrote the line.
     return JSON.parse(line) as LogLine;
   } catch {
     return undefined;

@@ -1,7 +1,7 @@
-// The upstream of the demo, a process of its own:
+// The upstream of the demo, a separate process:
 //   node dist/upstream/main.js --port 50051 --log orders.log [--counts orders] [--server resilient|nest] [--connection-age MS] [--standby]
-// Started by the gateway it waits in --standby for the word to listen, so that the time it is away is the time asked for and not
-// the time Node takes to start; and it ends with the gateway, however that ends.
+// With --standby it listens only when its parent, the gateway, sends a command, so that the startup time of Node does not add to the
+// downtime. It exits if the parent exits.
 import 'reflect-metadata';
 import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
@@ -29,7 +29,7 @@ const { values } = parseArgs({
   },
 });
 const { server } = values;
-if (!isServerKind(server)) throw new Error(`--server: resilient or nest, got '${server}'`);
+if (!isServerKind(server)) throw new Error(`--server: expected resilient or nest, got '${server}'`);
 const age = values['connection-age'];
 const setup: UpstreamSetup = {
   server,
@@ -41,7 +41,7 @@ const setup: UpstreamSetup = {
 
 let app: INestMicroservice | undefined;
 const sockets = new Set<Socket>();
-// On its own it is a program with a log; else its parent has that.
+// Logs to the console only without a parent. Otherwise, the parent receives the lines.
 const logger = new CapturedLogger(process.send ? undefined : new ConsoleLogger());
 logger.lines$.subscribe((line) => notify({ type: 'line', line }));
 
@@ -49,13 +49,13 @@ function notify(notice: UpstreamNotice): void {
   process.send?.(notice);
 }
 
-/** Not before it is told to: until then another process may be listening. */
+/** Listens on the port. In standby, another process may be listening until the command arrives. */
 async function listen(): Promise<void> {
   app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
     UpstreamModule.serve(setup),
     { ...(setup.server === 'resilient' ? OURS : nests()), logger },
   );
-  // Ctrl-C reaches every process of the terminal; the gateway still needs its upstream while it finishes what runs.
+  // Ctrl-C sends SIGINT to every process of the terminal, but the gateway needs its upstream while it drains.
   app.enableShutdownHooks(process.send ? ['SIGTERM'] : []);
   await app.listen();
   notify({ type: 'listening', atMs: epochMs() });
@@ -66,13 +66,13 @@ const OURS: AsyncMicroserviceOptions = {
   useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
 };
 
-/** As it is used by people who do not want calls to be cut off. */
+/** Nest's own server, configured to let calls finish at shutdown. */
 function nests(): MicroserviceOptions {
   return { transport: Transport.GRPC, options: { ...serverOptions(setup), gracefulShutdown: true } };
 }
 
 subscribe('net.server.socket', (message) => {
-  // True: Node publishes { socket } on this channel.
+  // Safe cast: Node publishes { socket } on this channel.
   const { socket } = message as { socket: Socket };
   sockets.add(socket);
   socket.once('close', () => sockets.delete(socket));

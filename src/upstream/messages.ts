@@ -1,21 +1,21 @@
 import type { LogLine } from '../report/captured-logger.js';
 import type { Work } from './work.js';
 
-/** What the gateway tells its upstream over the channel between parent and child. */
+/** A command from the gateway to its upstream over the IPC channel. */
 export type UpstreamCommand =
   | { readonly type: 'listen' }
-  /** From the next request on. */
+  /** Applies from the next request. */
   | { readonly type: 'work'; readonly work: Work }
-  /** Appends so many orders a second by itself. */
+  /** Appends this many orders per second to the log. */
   | { readonly type: 'produce'; readonly perSecond: number }
-  /** Reset all connections, and go on listening. */
+  /** Resets all connections and keeps listening. */
   | { readonly type: 'cut' };
 
-/** What the upstream tells the gateway. */
+/** A message from the upstream to the gateway. */
 export type UpstreamNotice =
   | { readonly type: 'standby' }
   | { readonly type: 'listening'; readonly atMs: number }
-  /** The next request is worked on as it was told to. */
+  /** The last `work` command is in effect. */
   | { readonly type: 'working' }
-  /** A line of our server. */
+  /** A log line of our server. */
   | { readonly type: 'line'; readonly line: LogLine };

@@ -26,7 +26,7 @@ describe('OrderLog', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('gives an appended order its place and finds it by its id', () => {
+  it('assigns a sequence to an appended order and finds the order by its id', () => {
     const log = open();
     expect(log.append(request)).toEqual({ ...request, id: 'order-1', sequence: '1' });
     expect(log.get('order-1')?.requestId).toBe('a');
@@ -34,21 +34,21 @@ describe('OrderLog', () => {
     expect(log.get('anything')).toBeUndefined();
   });
 
-  it('has on disk what it has acknowledged, and when that was, before anything is closed', () => {
+  it('writes an order and its time to disk before append() returns', () => {
     open().append(request);
     const { atMs, ...line } = JSON.parse(readFileSync(path, 'utf8')) as LogLine;
     expect(line).toMatchObject(request);
     expect(Math.abs(epochMs() - atMs)).toBeLessThan(5_000);
   });
 
-  it('goes on where it was after a restart, and applies a request it has seen again', () => {
+  it('continues after a restart and applies a repeated request again', () => {
     open().append(request);
     const after = open();
     expect(after.append(request).sequence).toBe('2');
     expect(after.get('order-1')).toEqual({ ...request, id: 'order-1', sequence: '1' });
   });
 
-  it('gives each order one place for all who have it open', () => {
+  it('assigns the same sequences in all processes that have the log open', () => {
     const [one, other] = [open(), open()];
     expect(one.append({ ...request, requestId: 'one' }).sequence).toBe('1');
     expect(other.append({ ...request, requestId: 'other' }).sequence).toBe('2');
@@ -58,7 +58,7 @@ describe('OrderLog', () => {
   });
 
   it.each(['{"requestId":"torn","item":"', '{"requestId":"torn","item":"}'])(
-    'skips a line that was torn by a kill: %s',
+    'skips a line torn by a kill: %s',
     (torn) => {
       open().append(request);
       appendFileSync(path, torn);
@@ -69,7 +69,7 @@ describe('OrderLog', () => {
     },
   );
 
-  it('is followed from a cursor on, at the pace of who follows, until that is told to end', async () => {
+  it('follow() returns orders after a cursor at the pace of the reader, until its signal is aborted', async () => {
     const [log, other] = [open(), open()];
     for (let count = 0; count < 3; count++) log.append(request);
     const ending = new AbortController();

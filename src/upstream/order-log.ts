@@ -4,14 +4,14 @@ import { epochMs } from '../epoch.js';
 import type { CreateOrderRequest, Order } from '../gen/orders.pb.js';
 import { LogFollower, type LogLine } from './log-follower.js';
 
-/** What others have appended is seen by followers after so long. */
+/** Polling interval for lines that other processes have appended. */
 const POLL_MS = 10;
 
 /**
- * Durable, append-only log of orders in a file, which processes may share as replicas share a database: one JSON line each, and the
- * place of the line is the order's sequence, for whoever reads it. The system appends whole lines one after the other, whoever
- * writes; who has written one reads on until it meets it, and so knows its place. A line is handed to the system before the caller
- * is answered, so it outlives a SIGKILL of the process, and what was applied twice or acknowledged and lost can be counted.
+ * A durable, append-only log of orders in a file. Processes can share it, like replicas that share a database. Each order is a JSON line,
+ * and the line number is its sequence. The operating system appends whole lines atomically; a writer finds the sequence of its line by
+ * reading up to it. A line is written before the call is answered, so it survives a SIGKILL of the process. Duplicated and lost writes can
+ * therefore be counted.
  */
 export class OrderLog {
   private readonly file: number;
@@ -21,7 +21,7 @@ export class OrderLog {
   private readonly polling: NodeJS.Timeout;
   private written = 0;
 
-  /** Opens the log, or makes it. A line that was torn by a kill is ended, and skipped by all who read. */
+  /** Opens or creates the log. Terminates a line that was torn by a kill; readers skip it. */
   constructor(path: string) {
     this.file = openSync(path, 'a+');
     if (!endsWithLine(this.file)) writeSync(this.file, '\n');
@@ -30,28 +30,28 @@ export class OrderLog {
     this.polling = setInterval(() => this.readOn(), POLL_MS).unref();
   }
 
-  /** How many orders there are, as far as they were read; also the sequence of the last one. */
+  /** Number of orders read so far, which is also the sequence of the last one. */
   get length(): number {
     return this.orders.length;
   }
 
-  /** Appends an order, whether or not its request was seen before. */
+  /** Appends an order, even if its request id was used before. */
   append({ requestId, item, quantity }: CreateOrderRequest): Order {
     const key = `${process.pid}-${++this.written}`;
     const line: LogLine = { requestId, item, quantity, atMs: epochMs(), key };
     writeSync(this.file, `${JSON.stringify(line)}\n`);
     const order = this.readOn(key);
-    if (order === undefined) throw new Error('the log has not taken an order: is its disk full?');
+    if (order === undefined) throw new Error('cannot append to the order log; check if the disk is full');
     return order;
   }
 
-  /** The order of this id, if there is one. */
+  /** Returns the order with this id; `undefined` if absent. */
   get(id: string): Order | undefined {
     const sequence = /^order-(\d+)$/.exec(id)?.[1];
     return sequence === undefined ? undefined : this.orders[Number(sequence) - 1];
   }
 
-  /** The orders after the cursor `from`, then each that is appended, until `signal` aborts: as fast as they are taken, and no faster. */
+  /** Returns the orders after the cursor `from`, then appended ones, at the pace of the reader, until `signal` is aborted. */
   async *follow(from: bigint, signal: AbortSignal): AsyncGenerator<Order, void, undefined> {
     for (let place = Number(from); !signal.aborted;) {
       const order = this.orders[place];
@@ -70,7 +70,7 @@ export class OrderLog {
     closeSync(this.file);
   }
 
-  /** Takes in what was appended by anybody. Gives the order of the line with this key. */
+  /** Reads the lines appended by any process. Returns the order of the line with this key. */
   private readOn(key?: string): Order | undefined {
     let found: Order | undefined;
     const before = this.orders.length;

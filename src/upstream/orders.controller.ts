@@ -19,7 +19,7 @@ import { OrderLog } from './order-log.js';
 import { nextRefusal } from './refusal.js';
 import { Workload } from './work.js';
 
-/** `orders.v1.Orders` over a log. It knows nothing of clients that try again. */
+/** Implements `orders.v1.Orders` with a log. Does not detect repeated requests. */
 @Controller()
 export class OrdersController {
   constructor(
@@ -27,7 +27,7 @@ export class OrdersController {
     private readonly workload: Workload,
   ) {}
 
-  /** An Observable: nothing is read for a caller who has gone meanwhile. */
+  /** Returns an Observable, so that a cancelled call does not read the order. */
   @GrpcMethod('Orders')
   get({ id }: GetOrderRequest, metadata: Metadata): Observable<Order> {
     if (this.workload.now.overloaded) throw nextRefusal(Math.random);
@@ -41,8 +41,8 @@ export class OrdersController {
   }
 
   /**
-   * Applied in the middle of its time, as in a database that commits and then replicates: a connection lost during it leaves the
-   * caller not knowing, and that is the truth of every write.
+   * Applies the order halfway through the call, like a database that commits and then replicates. If the connection is lost meanwhile, the
+   * caller cannot know whether the order was applied.
    */
   @GrpcMethod('Orders')
   async create(request: CreateOrderRequest): Promise<Order> {
@@ -54,7 +54,7 @@ export class OrdersController {
     return order;
   }
 
-  /** A generator: what its reader leaves lying stays in the log, and not in the memory of this process. */
+  /** A generator, so that unread orders stay in the log instead of the memory of this process. */
   @GrpcMethod('Orders')
   async *watch(@Payload() { from }: WatchRequest, @CallSignal() signal: AbortSignal): AsyncGenerator<OrderEvent> {
     for await (const order of this.log.follow(BigInt(from), signal)) yield { sequence: order.sequence, order };

@@ -4,17 +4,17 @@ import { callsDue } from '../load/due-calls.js';
 import { OrderLog } from './order-log.js';
 
 const TICK_MS = 10;
-/** So that a reader who pauses leaves more lying than the buffers on the way hold. */
+/** Large enough that a paused reader fills the buffers on the path. */
 const ITEM = 'a chest of tea, '.repeat(25);
 
-/** Appends orders that nobody on the other side asked for, at a steady rate: what a feed is there for. */
+/** Appends orders to the log at a steady rate, as events for feeds. */
 @Injectable()
 export class Production implements OnModuleDestroy {
   private ticking: NodeJS.Timeout | undefined;
 
   constructor(private readonly log: OrderLog) {}
 
-  /** So many a second from now on; 0: none. */
+  /** Appends this many orders per second from now on; 0 stops. */
   run(perSecond: number): void {
     clearInterval(this.ticking);
     if (perSecond === 0) return;

@@ -1,12 +1,12 @@
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 
-/** Asks for this long a pause, where the refusal names one. */
+/** Value of the pushback, if the refusal contains one. */
 const PAUSE_MS = 300;
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /**
- * One of the answers that overloaded servers and the proxies before them give: UNAVAILABLE as often as RESOURCE_EXHAUSTED, one in
- * eight with the word not to come back, one in eight with a time to come back after. `random`: from 0 up to 1.
+ * Returns a random status of an overloaded server or proxy: UNAVAILABLE and RESOURCE_EXHAUSTED with equal probability, 1 in 8 with a
+ * pushback that forbids retries, and 1 in 8 with a pushback delay. `random` returns values from 0 to below 1.
  */
 export function nextRefusal(random: () => number): GrpcException {
   const draw = random();

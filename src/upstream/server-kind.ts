@@ -1,4 +1,4 @@
-/** What the upstream is served by: our strategy, or Nest's own `Transport.GRPC`. */
+/** Server implementations of the upstream: our strategy, or Nest's own `Transport.GRPC`. */
 export const SERVER_KINDS = ['resilient', 'nest'] as const;
 export type ServerKind = (typeof SERVER_KINDS)[number];
 

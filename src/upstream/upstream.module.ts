@@ -12,25 +12,25 @@ import { Production } from './production.js';
 import type { ServerKind } from './server-kind.js';
 import { Workload } from './work.js';
 
-/** Orders that are there from the beginning, so that reads find something. */
+/** Number of initial orders, which the reads request. */
 const SEED_ORDERS = 100;
-/** What runs on a connection that has reached its age is given this long. */
+/** Time for calls to finish on a connection that has reached its maximum age. */
 const AGE_GRACE_MS = 300;
-/** The whole shutdown of our server. */
+/** Maximum duration of our server's shutdown. */
 const DRAIN_MS = 3_000 * PATIENCE;
 
-/** What an upstream is, from its start to its end. */
+/** Options of an upstream process. */
 export interface UpstreamSetup {
   readonly server: ServerKind;
   readonly port: number;
-  /** Which others may share. */
+  /** Path of the log, which other processes may share. */
   readonly logPath: string;
-  /** Of its own: where requests and connections are counted. */
+  /** Path prefix of the files that count requests and connections, which are not shared. */
   readonly countsPath: string;
   readonly connectionAgeMs: number | undefined;
 }
 
-/** Options of either server: Nest's own keys. */
+/** Returns the options for either server, in Nest's keys. */
 export function serverOptions({ port, connectionAgeMs }: UpstreamSetup): ResilientGrpcServerOptions {
   const age = { 'grpc.max_connection_age_ms': connectionAgeMs, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   return {
@@ -40,7 +40,7 @@ export function serverOptions({ port, connectionAgeMs }: UpstreamSetup): Resilie
   };
 }
 
-/** The upstream: one controller over a log, the same for either server. */
+/** The upstream: a controller and a log, the same for either server. */
 @Module({ controllers: [OrdersController], providers: [Production, Workload] })
 export class UpstreamModule {
   static serve(setup: UpstreamSetup): DynamicModule {

@@ -1,19 +1,19 @@
-/** How the upstream works on requests. */
+/** Timing and failures of the upstream's handlers. */
 export interface Work {
-  /** Time of a read, give or take a tenth. */
+  /** Duration of a read, ±10 %. */
   readonly readMs: number;
   readonly writeMs: number;
-  /** Share of reads that take `slowFactor` times as long, 0 to 1: a tail. */
+  /** Share of reads, 0 to 1, that take `slowFactor` times as long. */
   readonly slowShare: number;
   readonly slowFactor: number;
-  /** Refuses every unary call at once, as a server does that has more to do than it can. */
+  /** True to reject every unary call immediately, like an overloaded server. */
   readonly overloaded: boolean;
 }
 
-/** An upstream that is well. */
+/** Normal operation. */
 export const NORMAL_WORK: Work = { readMs: 5, writeMs: 20, slowShare: 0, slowFactor: 1, overloaded: false };
 
-/** How long the next read takes. `tail` and `spread`: from 0 up to 1. */
+/** Returns the duration of the next read. `tail` and `spread` are random values from 0 to below 1. */
 export function nextReadMs({ readMs, slowShare, slowFactor }: Work, tail: number, spread: number): number {
   if (tail < slowShare) return readMs * slowFactor;
   return readMs * (0.9 + 0.2 * spread);
@@ -22,20 +22,20 @@ export function nextReadMs({ readMs, slowShare, slowFactor }: Work, tail: number
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 /**
- * Numbers from 0 up to 1 that are spread evenly however few they are. Dice would give one contender a tail of 1 % where another has
- * 2 %, and then its 99th percentile says nothing.
+ * Returns a generator of numbers from 0 to below 1 that are evenly distributed even in small samples. With random numbers, one contender
+ * might get 1 % of slow reads and another 2 %, and their 99th percentiles could not be compared.
  */
 export function evenDraws(): () => number {
   let drawn = 0;
   return () => (++drawn * GOLDEN_RATIO) % 1;
 }
 
-/** How the upstream works now, until it is told otherwise. */
+/** The current work settings of the upstream. */
 export class Workload {
   now = NORMAL_WORK;
   private readonly tails = new Map<string, () => number>();
 
-  /** How long the next read of this sender takes. */
+  /** Returns the duration of the next read of this contender. */
   nextReadMs(sender: string): number {
     const tail = this.tails.get(sender) ?? evenDraws();
     this.tails.set(sender, tail);

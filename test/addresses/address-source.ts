@@ -8,15 +8,15 @@ type Endpoints = Extract<Report[0], { readonly ok: true }>['value'];
 const SCHEME = 'addresses';
 const sources = new Map<string, AddressSource>();
 
-/** A resolver of grpc-js that whose reports a test chooses, at any rate. */
+/** A grpc-js resolver that reports the addresses a test chooses, at any rate. */
 export class AddressSource {
-  /** Times that grpc-js asked for addresses. */
+  /** Number of times grpc-js requested addresses. */
   asked = 0;
   readonly target: string;
   private readonly listeners = new Set<ResolverListener>();
   private report: Report | undefined;
 
-  /** @param answers is called each time that grpc-js asks; by default each channel receives the latest report once */
+  /** @param answers is called for each request of grpc-js; by default each channel receives the latest report once */
   constructor(private readonly answers?: (source: AddressSource) => void) {
     if (sources.size === 0) experimental.registerResolver(SCHEME, SourceResolver);
     const name = `source-${String(sources.size + 1)}`;
@@ -24,7 +24,7 @@ export class AddressSource {
     this.target = `${SCHEME}:///${name}`;
   }
 
-  /** Reports `addresses`, each 'host:port', to all channels of the target. Returns whether each of them accepted. */
+  /** Reports `addresses`, each 'host:port', to all channels of the target. Returns for each channel whether it accepted them. */
   resolve(
     addresses: readonly string[],
     { attributes = {}, serviceConfig }: { attributes?: Report[1]; serviceConfig?: object } = {},
@@ -35,7 +35,7 @@ export class AddressSource {
     });
     const config = serviceConfig === undefined ? null : experimental.statusOrFromValue(serviceConfig as never);
     this.report = [experimental.statusOrFromValue(endpoints), attributes, config, ''];
-    return [...this.listeners].map((listener) => this.tell(listener));
+    return [...this.listeners].map((listener) => this.notify(listener));
   }
 
   join(listener: ResolverListener): void {
@@ -43,14 +43,14 @@ export class AddressSource {
     const isNew = !this.listeners.has(listener);
     this.listeners.add(listener);
     if (this.answers !== undefined) this.answers(this);
-    else if (isNew && this.report !== undefined) setImmediate(() => this.tell(listener));
+    else if (isNew && this.report !== undefined) setImmediate(() => this.notify(listener));
   }
 
   leave(listener: ResolverListener): void {
     this.listeners.delete(listener);
   }
 
-  private tell(listener: ResolverListener): boolean {
+  private notify(listener: ResolverListener): boolean {
     return this.report !== undefined && this.listeners.has(listener) && listener(...this.report);
   }
 }

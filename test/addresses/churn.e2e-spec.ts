@@ -28,7 +28,7 @@ const POLICIES: Readonly<Record<string, object>> = {
   },
 };
 
-/** Until its backoff has passed, a timer holds a subchannel. */
+/** A timer keeps a subchannel alive until its backoff has passed. */
 const BACKOFF: ChannelOptions = {
   'grpc.initial_reconnect_backoff_ms': 400,
   'grpc.max_reconnect_backoff_ms': 400,
@@ -37,14 +37,14 @@ const BACKOFF: ChannelOptions = {
 const SETTLED_MS = 600;
 
 setFlagsFromString('--expose-gc');
-// True: the flag above gives each new context a `gc`.
+// The cast is safe: the flag above gives each new context a `gc`.
 const collect = runInNewContext('gc') as () => void;
 
-/** What is not collected. */
+/** Objects that were not garbage-collected. */
 interface Living {
   readonly subchannels: number;
   readonly transports: number;
-  /** At the server. */
+  /** Open sockets of the server. */
   readonly sockets: number;
   readonly heapBytes: number;
 }
@@ -52,7 +52,7 @@ interface Living {
 interface Churned extends Living {
   /** Bytes that the heap grew by between the first and the last change. */
   readonly grownBytes: number;
-  /** Subchannels in all. */
+  /** Number of subchannels ever created. */
   readonly seen: number;
 }
 
@@ -76,7 +76,7 @@ interface Pool {
 }
 
 function poolOf(channel: object): Pool {
-  // True of the grpc-js that is installed.
+  // The cast matches the installed grpc-js.
   return (channel as { readonly internalChannel: { readonly subchannelPool: Pool } }).internalChannel.subchannelPool;
 }
 
@@ -147,27 +147,27 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   const subchannels: WeakRef<object>[] = [];
   const transports: WeakRef<object>[] = [];
   const seen = new WeakSet<object>();
-  const see = (refs: WeakRef<object>[], one: object | null | undefined): void => {
+  const record = (refs: WeakRef<object>[], one: object | null | undefined): void => {
     if (one === null || one === undefined || seen.has(one)) return;
     seen.add(one);
     refs.push(new WeakRef(one));
   };
-  const look = (): void => {
+  const recordAll = (): void => {
     for (const entries of Object.values(pool.pool)) {
       for (const { subchannel } of entries) {
-        see(subchannels, subchannel);
-        see(transports, subchannel.transport);
+        record(subchannels, subchannel);
+        record(transports, subchannel.transport);
       }
     }
   };
   const feeds: { cancel(): void }[] = [];
   const calls = async (): Promise<void> => {
-    look();
+    recordAll();
     for (let i = 0; i < 10; i++) {
       await caller.call();
-      look();
+      recordAll();
     }
-    // What grpc-js does each 10 s.
+    // grpc-js does this every 10 s.
     pool.unrefUnusedSubchannels();
   };
   await calls();
@@ -177,7 +177,7 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   const count = async (): Promise<Living> => {
     let living = -1;
     for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
-      // A WeakRef holds what it gave until the next turn.
+      // A WeakRef keeps an object that it returned alive until the next turn.
       await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
       collect();
       const now = alive(subchannels);
@@ -194,7 +194,7 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   const before = await count();
   for (let i = 1; i < CHANGES; i++) {
     const port = await move();
-    // An update within 100 ms of the one before waits in our client.
+    // Our client delays an update that comes within 100 ms of the previous one.
     await waitFor(() =>
       Object.values(pool.pool).some((list) => list.some((one) => one.subchannelAddress.port === port)),
     );
@@ -207,11 +207,11 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   return { ...after, grownBytes: after.heapBytes - before.heapBytes, seen: subchannels.length };
 }
 
-/** At most a tenth more than `plain`. */
+/** `plain` plus ten percent. */
 const tenth = (plain: number): number => Math.ceil(plain * 1.1);
 
 it.each(Object.entries(POLICIES))(
-  'keeps what a plain client keeps after many changes of 200 addresses under %s',
+  'retains no more than a plain client after many changes of 200 addresses with %s',
   { timeout: 300_000 },
   async (_name, policy) => {
     const plain = await churn(plainCaller, policy);

@@ -5,12 +5,12 @@ import { onTestFinished } from 'vitest';
 /** An empty message. */
 const MESSAGE = Buffer.alloc(5);
 
-/** A gRPC server that many TCP ports of 127.0.0.1 lead to, and that moves to other ports. Closed at the end of the test. */
+/** A gRPC server on many TCP ports of 127.0.0.1 that can move to other ports. Closed at the end of the test. */
 export class ManyListeners {
   readonly sockets = new Set<Socket>();
-  /** Connections so far. */
+  /** Number of connections accepted so far. */
   accepted = 0;
-  /** Calls to methods that stream and are open. */
+  /** Number of open server-streaming calls. */
   feeds = 0;
   private readonly http2 = createHttp2Server();
   private listeners: readonly Server[] = [];
@@ -25,12 +25,12 @@ export class ManyListeners {
     onTestFinished(() => this.close());
   }
 
-  /** Listens on `count` other ports. The former ones take no more connections; the connections made there stay. */
+  /** Listens on `count` other ports. The former ports accept no more connections; their open connections stay open. */
   async move(count: number): Promise<readonly string[]> {
     const listeners = await Promise.all(Array.from({ length: count }, () => this.listen()));
     for (const listener of this.listeners) listener.close();
     this.listeners = listeners;
-    // True: they listen on TCP.
+    // The cast is safe: they listen on TCP.
     return listeners.map((listener) => `127.0.0.1:${String((listener.address() as AddressInfo).port)}`);
   }
 

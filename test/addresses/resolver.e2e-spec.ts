@@ -20,21 +20,21 @@ async function clientOf(source: AddressSource, settings: ClientSettings = {}): P
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe('a resolver', () => {
-  it('may report 100 addresses: their connections are kept past the connect timeout', async () => {
+describe('resolver', () => {
+  it('keeps the connections to 100 resolved addresses open past the connect timeout', async () => {
     const server = new ManyListeners();
     const source = new AddressSource();
     source.resolve(await server.move(100));
     await clientOf(source, { loadBalancing: 'round_robin', connection: 'warm', connectTimeoutMs: 1_000 });
     await waitFor(() => server.sockets.size === 100, { timeoutMs: 20_000 });
     const sockets = [...server.sockets];
-    // Twice the timeout, and more for a process that stands still.
+    // Twice the timeout, plus a margin for a stalled process.
     await pause(3_000);
     expect(sockets.filter(({ destroyed }) => destroyed)).toEqual([]);
     expect(server.sockets.size).toBe(100);
   });
 
-  it('may report an address twice', async () => {
+  it('opens one connection to an address that the resolver reports several times', async () => {
     const server = new ManyListeners();
     const [address = ''] = await server.move(1);
     const source = new AddressSource();
@@ -47,7 +47,7 @@ describe('a resolver', () => {
     expect(server.sockets.size).toBe(2);
   });
 
-  it('may change attributes with each report: connections are counted once', async () => {
+  it('counts each connection once if the resolver changes attributes with each report', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(2);
     const source = new AddressSource();
@@ -64,16 +64,16 @@ describe('a resolver', () => {
     expect(channel.openConnections).toBe(2);
   });
 
-  it('is asked at a bounded pace if it answers each time without an address', async () => {
+  it('limits how often it asks a resolver that always reports no address', async () => {
     const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
     await clientOf(source, { connection: 'warm' });
     await pause(1_500);
-    // One each 100 ms at most, whatever the machine does; unbounded, there are thousands.
+    // At most one per 100 ms, even on a busy machine. Without the limit there are thousands.
     expect(source.asked).toBeGreaterThan(1);
     expect(source.asked).toBeLessThan(30);
   });
 
-  it('gets its last addresses in use if it reports faster than they can be used', async () => {
+  it('uses the latest addresses if the resolver reports faster than they can be applied', async () => {
     const old = new ManyListeners();
     const next = new ManyListeners();
     const [former, latter] = [await old.move(3), await next.move(3)];
@@ -84,14 +84,14 @@ describe('a resolver', () => {
     for (let i = 0; i < 1_000; i++) source.resolve(i % 2 === 0 ? former : latter);
     await waitFor(() => next.sockets.size === 3, { timeoutMs: 20_000 });
     await call();
-    // Two updates made connections: the first of all and the last.
+    // Only the first and the last update opened connections.
     expect(old.accepted).toBe(3);
     expect(next.accepted).toBe(3);
   });
 });
 
-describe('a service config of a resolver', () => {
-  it('that names another policy while calls run fails none of them', async () => {
+describe('service config of a resolver', () => {
+  it('fails no call if a resolved service config changes the load-balancing policy', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(2);
     const source = new AddressSource();
@@ -106,7 +106,7 @@ describe('a service config of a resolver', () => {
     await call();
   });
 
-  it('that names the internal policy fails the calls of its client with a clear error, and no other', async () => {
+  it('fails only the calls of the client whose resolved service config names the internal policy', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(1);
     const [good, bad] = [new AddressSource(), new AddressSource()];
@@ -117,7 +117,7 @@ describe('a service config of a resolver', () => {
     bad.resolve(addresses, { serviceConfig: { loadBalancingConfig: [policy], methodConfig: [] } });
     const hostile = await clientOf(bad, { outageGraceMs: 100 });
     const failure = await failureOf(hostile.call());
-    // At the end of the grace, and not of the deadline.
+    // The calls fail at the end of the grace period, not at the deadline.
     expect(failure.code).toBe(status.UNAVAILABLE);
     expect(failure.message).toContain('nestjs_resilient_grpc is internal to nestjs-resilient-grpc');
     await hostile.client.close();
@@ -125,7 +125,7 @@ describe('a service config of a resolver', () => {
     await victim.call();
   });
 
-  it('that names the internal policy in the options of a client is a configuration error', async () => {
+  it('rejects client options whose service config names the internal policy', async () => {
     const server = new ManyListeners();
     const [url = ''] = await server.move(1);
     await (await clientOf(new AddressSource(), { url, loadBalancing: 'round_robin' })).call();

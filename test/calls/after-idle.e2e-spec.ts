@@ -4,28 +4,28 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, scene, toList, type ClientSettings } from './support.js';
 
-/** A client that is connected, and has nothing to do. */
-async function quietScene(settings: ClientSettings = {}, options: Parameters<typeof scene>[1] = {}) {
+/** A connected client without calls. */
+async function idleScene(settings: ClientSettings = {}, options: Parameters<typeof scene>[1] = {}) {
   const parts = await scene(settings, options);
   await parts.client.waitForReady();
   return parts;
 }
 
-describe('the first calls after a pause', () => {
-  it.each(EACH_METHOD)('answer %s', async (method) => {
-    const { echo, server } = await quietScene();
+describe('first calls after an idle period', () => {
+  it.each(EACH_METHOD)('completes a first %s call after an idle period', async (method) => {
+    const { echo, server } = await idleScene();
     await toList(callOnce(echo, method));
     expect(server.calls().map(({ outcome }) => outcome)).toEqual(['answered']);
   });
 
-  it('arrive in the order in which they were made, turn by turn', async () => {
-    const { echo, server } = await quietScene();
+  it('sends the first calls after an idle period in the order in which they were made', async () => {
+    const { echo, server } = await idleScene();
     const calls: Promise<unknown>[] = [];
     const call = (text: string) => void calls.push(firstValueFrom(echo.unsafeUnary({ text })));
     call('a');
     setImmediate(() => {
       call('b');
-      // Behind that with which the first one begins.
+      // Runs after the immediate that starts the first call.
       setImmediate(() => {
         call('c');
       });
@@ -39,8 +39,8 @@ describe('the first calls after a pause', () => {
     ]);
   });
 
-  it('are not sent where their time was over before they could be', async () => {
-    const { echo, server } = await quietScene();
+  it('does not send a call whose timeout expires before it can be sent', async () => {
+    const { echo, server } = await idleScene();
     const failure = failureOf(callOnce(echo, 'unsafeUnary', { timeoutMs: 50 }));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 80);
     expect(await failure).toMatchObject({ code: 4, reachedServer: 'no' });
@@ -48,22 +48,22 @@ describe('the first calls after a pause', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('are made though a test fakes the turns of the event loop', async () => {
-    const { echo } = await quietScene();
+  it('sends the first call even if a test fakes setImmediate', async () => {
+    const { echo } = await idleScene();
     onTestFinished(() => void vi.useRealTimers());
     vi.useFakeTimers({ toFake: ['setImmediate'] });
     expect(await firstValueFrom(echo.unary({ text: 'x' }))).toMatchObject({ text: 'x' });
   });
 });
 
-describe('what a caller uses for several calls', () => {
+describe('metadata reused for several calls', () => {
   const tags = (server: Awaited<ReturnType<typeof scene>>['server']) =>
     server.calls().map(({ metadata }) => metadata.get('x-tag').join());
 
   it.each([
-    ['that wait for a connection', scene],
-    ['after a pause', quietScene],
-  ])('is to calls %s what it was when each of them was made', async (_when, begin) => {
+    ['while they wait for a connection', scene],
+    ['after an idle period', idleScene],
+  ])('sends each call with its metadata at the time of the call %s', async (_when, begin) => {
     const { echo, server } = await begin({ connection: 'on-demand' }, {});
     const metadata = new Metadata();
     const calls = ['a', 'b', 'c'].map((tag) => {
@@ -74,7 +74,7 @@ describe('what a caller uses for several calls', () => {
     expect(tags(server).sort()).toEqual(['a', 'b', 'c']);
   });
 
-  it('is to a retry what it was to the call', async () => {
+  it('sends a retry with the metadata of the original call', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
     const metadata = new Metadata();

@@ -34,7 +34,7 @@ async function plain(url: string): Promise<Callbacks> {
   onTestFinished(() => {
     client.close();
   });
-  // True: the generated members.
+  // The cast is safe: the constructor generates these members.
   return client as unknown as Callbacks;
 }
 
@@ -53,7 +53,7 @@ function send<T extends Requests>(call: T): T {
   return call;
 }
 
-/** A call of each kind, with the numbers of its answer. */
+/** One call of each kind, which resolves to the numbers in its response. */
 const KINDS: Readonly<Record<string, (client: Callbacks) => Promise<unknown>>> = {
   unary: async (client) => (await answer((done) => client.unsafeUnary({ number: 7 }, done)))?.number,
   'client-streaming': async (client) => (await answer((done) => send(client.clientStream(done))))?.number,
@@ -67,8 +67,8 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   bidi: [1, 2, 3],
 };
 
-describe('a call of getClientByServiceName()', () => {
-  it("is made by grpc-js's client on the same channel", async () => {
+describe('callback client of getClientByServiceName()', () => {
+  it("calls through grpc-js's client on the shared channel", async () => {
     const { echo, client, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const callbacks = client.getClientByServiceName<Callbacks>('Echo');
@@ -79,7 +79,7 @@ describe('a call of getClientByServiceName()', () => {
     expect(server.connections.accepted).toBe(1);
   });
 
-  it('leaves the shared channel open when its client is closed', async () => {
+  it('keeps the shared channel open when the callback client is closed', async () => {
     const { echo, client } = await scene();
     client.getClientByServiceName<Callbacks>('testing.v1.Echo').close();
     expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
@@ -93,10 +93,10 @@ describe('a call of getClientByServiceName()', () => {
   };
 
   describe.each([
-    ["of this library's channel", ours],
-    ['of plain grpc-js', plain],
-  ] as const)('%s, if a GOAWAY rejects it,', (_, connect) => {
-    it.each(Object.entries(KINDS))('is resent once: %s', async (kind, call) => {
+    ["on this library's channel", ours],
+    ['on a plain grpc-js channel', plain],
+  ] as const)('%s', (_, connect) => {
+    it.each(Object.entries(KINDS))('resends a %s call once if a GOAWAY rejects it', async (kind, call) => {
       const { server, proxy } = await behindProxy();
       const client = await connect(proxy.url);
       await answer((done) => client.unary({}, done));
@@ -106,7 +106,7 @@ describe('a call of getClientByServiceName()', () => {
       expect(server.counts().calls).toBe(2);
     });
 
-    it.each(Object.entries(KINDS))('fails if a second GOAWAY rejects it: %s', async (_kind, call) => {
+    it.each(Object.entries(KINDS))('fails a %s call if a second GOAWAY rejects it', async (_kind, call) => {
       const { proxy } = await behindProxy();
       const client = await connect(proxy.url);
       await answer((done) => client.unary({}, done));
@@ -117,7 +117,7 @@ describe('a call of getClientByServiceName()', () => {
   });
 
   it.each(['INTERNAL_ERROR', 'ENHANCE_YOUR_CALM'] as const)(
-    'is resent if a GOAWAY with %s rejects it',
+    'resends a call if a GOAWAY with %s rejects it',
     async (code) => {
       const { server, proxy } = await behindProxy();
       const client = await ours(proxy.url);
@@ -129,8 +129,8 @@ describe('a call of getClientByServiceName()', () => {
   );
 
   it.each([
-    ['is not resent if the server resets it with REFUSED_STREAM, because a proxy may have executed it', false],
-    ['is resent once if the server resets it with REFUSED_STREAM and such resets are trusted', true],
+    ['does not resend a call that the server resets with REFUSED_STREAM, because a proxy may have executed it', false],
+    ['resends a call once that the server resets with REFUSED_STREAM if such resets are trusted', true],
   ])('%s', async (_, trustRefusedStreams) => {
     const server = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_REFUSED_STREAM');
@@ -142,7 +142,7 @@ describe('a call of getClientByServiceName()', () => {
     expect(server.streams).toHaveLength(trustRefusedStreams ? 2 : 1);
   });
 
-  it('ends with its cancellation, also if a GOAWAY rejects it', async () => {
+  it('ends a cancelled call with CANCELLED even if a GOAWAY rejects it', async () => {
     const { server, proxy } = await behindProxy();
     server.script('UnsafeUnary', { never: true });
     const client = await ours(proxy.url);
@@ -154,18 +154,18 @@ describe('a call of getClientByServiceName()', () => {
         call.cancel();
       });
     });
-    // The client may read the GOAWAY first: then the call is cancelled on its second connection.
+    // If the client reads the GOAWAY first, the call is cancelled on its second connection.
     expect(await failure).toMatchObject({ code: status.CANCELLED });
     await waitFor(() => server.counts().open === 0);
     await answer((done) => client.unary({}, done));
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('releases the requests it kept, and is not resent if its request is larger than the limit of a call', async () => {
+  it('releases kept requests, and does not resend a call whose request exceeds the per-call limit', async () => {
     const { server, proxy } = await behindProxy();
     const client = await ours(proxy.url);
     const payload = Buffer.alloc(1_000_000);
-    // More than the 16 MiB that all calls of a client may keep together.
+    // In total more than the 16 MiB that all calls of a client may keep.
     for (let call = 0; call < 20; call += 1) await answer((done) => client.unary({ payload }, done));
     proxy.failCalls({ kind: 'goaway' });
     expect(await answer((done) => client.unary({ payload, number: 8 }, done))).toMatchObject({ number: 8 });

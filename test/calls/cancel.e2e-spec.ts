@@ -22,21 +22,21 @@ const NEVER_ENDING = {
   Bidi: { messages: [{ number: 1 }], never: true },
 } as const;
 
-/** A client that is connected, and a server that never ends a call by itself. */
+/** A connected client and a server that never ends a call. */
 async function connectedScene() {
   const parts = await scene({}, { scripts: NEVER_ENDING });
   await parts.client.waitForReady();
   return parts;
 }
 
-/** Whatever was sent has arrived: calls on one connection arrive in order, and this one was made last. */
+/** Waits until all sent calls have arrived: calls on one connection arrive in order, and this one is made last. */
 async function allArrived({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
   await turns();
   server.script('Unary', {});
   await firstValueFrom(echo.unary({ text: 'last' }));
 }
 
-async function expectNoneLeft(parts: {
+async function expectNoOpenCalls(parts: {
   readonly server: ScriptedGrpcServer;
   readonly echo: EchoStub;
   readonly client: ResilientGrpcClient;
@@ -48,58 +48,61 @@ async function expectNoneLeft(parts: {
   });
 }
 
-const WHEN: Readonly<Record<string, (leave: () => void) => void>> = {
-  'the same tick': (leave) => leave(),
-  'a microtask': (leave) => queueMicrotask(leave),
-  'process.nextTick': (leave) => process.nextTick(leave),
-  'the next turn': (leave) => setImmediate(leave),
+const WHEN: Readonly<Record<string, (unsubscribe: () => void) => void>> = {
+  'the same tick': (unsubscribe) => unsubscribe(),
+  'a microtask': (unsubscribe) => queueMicrotask(unsubscribe),
+  'process.nextTick': (unsubscribe) => process.nextTick(unsubscribe),
+  'the next turn': (unsubscribe) => setImmediate(unsubscribe),
 };
 
-describe.each(Object.entries(WHEN))('subscriptions cancelled in %s', (_when, soon) => {
-  it.each(EACH_METHOD)('1000 of %s leave no stream open', async (method) => {
+describe.each(Object.entries(WHEN))('cancellation in %s', (when, soon) => {
+  it.each(EACH_METHOD)(`leaves no stream open after 1000 %s calls cancelled in ${when}`, async (method) => {
     const parts = await connectedScene();
     await new Promise<void>((resolve) => {
-      let left = 1_000;
+      let remaining = 1_000;
       for (let i = 0; i < 1_000; i++) {
         const subscription = callOnce(parts.echo, method).subscribe();
         soon(() => {
           subscription.unsubscribe();
-          left -= 1;
-          if (left === 0) resolve();
+          remaining -= 1;
+          if (remaining === 0) resolve();
         });
       }
     });
-    await expectNoneLeft(parts);
+    await expectNoOpenCalls(parts);
     expect(parts.client.snapshot().counters).toMatchObject({ started: 1_001, cancelled: 1_000 });
   });
 });
 
-describe('operators that unsubscribe at once', () => {
-  it.each(EACH_METHOD)('switchMap over three synchronous values keeps one %s', async (method) => {
-    const parts = await connectedScene();
-    const subscription: Subscription = of(1, 2, 3)
-      .pipe(switchMap(() => callOnce(parts.echo, method)))
-      .subscribe();
-    await allArrived(parts);
-    await waitFor(() => parts.server.counts().open === 1, { describe: () => `one of ${parts.server.counts().open}` });
-    expect(parts.client.activeCalls()).toHaveLength(1);
-    subscription.unsubscribe();
-    await expectNoneLeft(parts);
-  });
+describe('operators that unsubscribe synchronously', () => {
+  it.each(EACH_METHOD)(
+    'keeps only the last %s call open under switchMap over three synchronous values',
+    async (method) => {
+      const parts = await connectedScene();
+      const subscription: Subscription = of(1, 2, 3)
+        .pipe(switchMap(() => callOnce(parts.echo, method)))
+        .subscribe();
+      await allArrived(parts);
+      await waitFor(() => parts.server.counts().open === 1, { describe: () => `one of ${parts.server.counts().open}` });
+      expect(parts.client.activeCalls()).toHaveLength(1);
+      subscription.unsubscribe();
+      await expectNoOpenCalls(parts);
+    },
+  );
 
-  it.each(EACH_METHOD)('firstValueFrom(merge(%s, of(cached))) leaves none', async (method) => {
+  it.each(EACH_METHOD)('leaves no %s call open after merge() with a cached value', async (method) => {
     const parts = await connectedScene();
     expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
-    await expectNoneLeft(parts);
+    await expectNoOpenCalls(parts);
   });
 
-  it.each(['serverStream', 'bidi'] as const)('take(1) of %s leaves none', async (method) => {
+  it.each(['serverStream', 'bidi'] as const)('leaves no %s call open after take(1)', async (method) => {
     const parts = await connectedScene();
     expect(await firstValueFrom(callOnce(parts.echo, method).pipe(take(1)))).toMatchObject({ number: 1 });
-    await expectNoneLeft(parts);
+    await expectNoOpenCalls(parts);
   });
 
-  it('an unsubscription inside next() ends the stream there', async () => {
+  it('delivers no further message if the reader unsubscribes inside next()', async () => {
     const parts = await connectedScene();
     parts.server.script('ServerStream', { messages: [{ number: 1 }, { number: 2 }, { number: 3 }] });
     const seen: number[] = [];
@@ -108,22 +111,22 @@ describe('operators that unsubscribe at once', () => {
       subscription.unsubscribe();
     });
     await waitFor(() => seen.length > 0);
-    await expectNoneLeft(parts);
+    await expectNoOpenCalls(parts);
     expect(seen).toEqual([1]);
   });
 });
 
-describe('calls that wait for the channel', () => {
-  it.each(EACH_METHOD)('of %s are never sent when cancelled meanwhile', async (method) => {
+describe('cancellation of waiting calls', () => {
+  it.each(EACH_METHOD)('never sends %s calls that are cancelled while they wait for the channel', async (method) => {
     const parts = await scene({}, { scripts: NEVER_ENDING });
     const subscriptions = Array.from({ length: 100 }, () => callOnce(parts.echo, method).subscribe());
     for (const subscription of subscriptions) subscription.unsubscribe();
-    await expectNoneLeft(parts);
+    await expectNoOpenCalls(parts);
     expect(parts.server.counts().calls).toBe(1);
   });
 });
 
-describe('an abort signal', () => {
+describe('abort signal', () => {
   const run = async (method: MethodName, options: GrpcCallOptions, act: () => void) => {
     const parts = await connectedScene();
     const failure = failureOf(callOnce(parts.echo, method, options));
@@ -132,9 +135,9 @@ describe('an abort signal', () => {
     return { parts, error: await failure };
   };
 
-  it.each(EACH_METHOD)('cancels %s, and its reason is the cause', async (method) => {
+  it.each(EACH_METHOD)('cancels %s with the abort reason as the cause', async (method) => {
     const controller = new AbortController();
-    const reason = new Error('the user has left');
+    const reason = new Error('the user disconnected');
     const { parts, error } = await run(method, { signal: controller.signal }, () => controller.abort(reason));
     expect(error).toMatchObject({ code: 1, reason: 'cancelled', notRetriedBecause: 'cancelled' });
     expect(error.cause).toBe(reason);
@@ -143,7 +146,7 @@ describe('an abort signal', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
 
-  it('that was aborted before sends nothing', async () => {
+  it('sends nothing if the signal is already aborted', async () => {
     const { echo, server } = await connectedScene();
     const error = await failureOf(echo.unary({}, { signal: AbortSignal.abort('why') }));
     expect(error).toMatchObject({ code: 1, reason: 'cancelled', reachedServer: 'no', cause: 'why' });
@@ -151,7 +154,7 @@ describe('an abort signal', () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it('is let go of by a call that succeeded', async () => {
+  it('has no listeners after a successful call', async () => {
     const { echo, server } = await connectedScene();
     server.script('Unary', {});
     const { signal } = new AbortController();
@@ -159,7 +162,7 @@ describe('an abort signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('ends a call that waits', async () => {
+  it('ends a call that waits for a connection', async () => {
     const { server, echo } = await scene();
     await server.stop('kill-connections');
     const controller = new AbortController();
@@ -171,7 +174,7 @@ describe('an abort signal', () => {
 });
 
 describe('activeCalls()', () => {
-  it.each(EACH_METHOD)('lists %s while it runs, and can cancel it', async (method) => {
+  it.each(EACH_METHOD)('lists a running %s call, which it can cancel', async (method) => {
     const { echo, server, client } = await connectedScene();
     const failure = failureOf(callOnce(echo, method));
     await waitFor(() => server.counts().open === 1);

@@ -3,13 +3,13 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { describe, expect, it } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, scene, turns, type EchoService } from './support.js';
 
-const SILENT = Object.fromEntries(
+const NEVER_ENDING = Object.fromEntries(
   ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'].map((method) => [method, { never: true }]),
 );
 
 describe('close()', () => {
-  it('ends every call at once, of each kind, on both sides', async () => {
-    const { echo, server, client } = await scene({}, { scripts: SILENT });
+  it('immediately ends running calls of every kind on both sides', async () => {
+    const { echo, server, client } = await scene({}, { scripts: NEVER_ENDING });
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
     await waitFor(() => server.counts().open === EACH_METHOD.length);
     await client.close();
@@ -22,8 +22,8 @@ describe('close()', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('ends calls that began in the same tick', async () => {
-    const { echo, server, client } = await scene({}, { scripts: SILENT });
+  it('ends calls that started in the same tick', async () => {
+    const { echo, server, client } = await scene({}, { scripts: NEVER_ENDING });
     await client.waitForReady();
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
     await client.close();
@@ -58,7 +58,7 @@ describe('close()', () => {
     });
   });
 
-  it('may be called twice, and completes what can be subscribed to', async () => {
+  it('is idempotent and completes the observables of the client', async () => {
     const { client } = await scene();
     const ended: string[] = [];
     client.events$.subscribe({ complete: () => ended.push('events') });
@@ -70,8 +70,8 @@ describe('close()', () => {
   });
 });
 
-describe('a closed client', () => {
-  it.each(EACH_METHOD)('refuses %s with a typed error, subscribed or iterated', async (method) => {
+describe('closed client', () => {
+  it.each(EACH_METHOD)('rejects %s with a GrpcCallError, subscribed or iterated', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     await client.close();
@@ -92,7 +92,7 @@ describe('a closed client', () => {
     expect(client.connectivity.state).toBe('SHUTDOWN');
   });
 
-  it('stays closed, whatever is asked of it', async () => {
+  it('does not reconnect for later calls or for getConnectivityState(true)', async () => {
     const { server, client } = await scene();
     const callbacks = client.getClientByServiceName<{
       getChannel(): { getConnectivityState(connect: boolean): unknown };

@@ -15,11 +15,11 @@ import {
   turns,
 } from './support.js';
 
-/** What rounding may make of a millisecond, on the wire and in timers. */
+/** Tolerance for rounding to milliseconds, on the wire and in timers. */
 const ROUNDING_MS = 3;
 
 interface Seen {
-  /** Milliseconds since 1970, as the server understood it. */
+  /** Milliseconds since 1970, as the server received it. */
   readonly deadline: number;
   /** Milliseconds since 1970 when its script ran. */
   readonly at: number;
@@ -27,14 +27,14 @@ interface Seen {
 
 const seenNow = ({ deadline }: { readonly deadline: number }): Seen => ({ deadline, at: Date.now() });
 
-/** A call that began after `beganAt` had a deadline `ms` after its begin: however busy this machine is, it lies between these. */
-function expectLength(seen: Seen | undefined, ms: number, beganAt: number): void {
+/** Expects a deadline `ms` after the start of a call that started after `beganAt`. The bounds hold on a busy machine too. */
+function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): void {
   expect(seen?.deadline).toBeGreaterThanOrEqual(beganAt + ms - ROUNDING_MS);
   expect(seen?.deadline).toBeLessThanOrEqual(seen!.at + ms + ROUNDING_MS);
 }
 
 describe('timeoutMs', () => {
-  it('counts from the subscription, so that each retry() has all of it', async () => {
+  it('starts timeoutMs at each subscription, so that each retry() has the full duration', async () => {
     const { echo, server } = await scene();
     const seen: Seen[] = [];
     server.script('UnsafeUnary', (call) => {
@@ -42,16 +42,16 @@ describe('timeoutMs', () => {
       return call.number < 3 ? { never: true } : { message: { number: call.number } };
     });
     const beganAt = Date.now();
-    // A busy machine may use up the time of a call before the call is sent: more retries than the server has to receive.
+    // A busy machine may use up the timeout before a call is sent, so there are more retries than the server must receive.
     const call = echo.unsafeUnary({}, { timeoutMs: 300 }).pipe(retry({ count: 30, delay: () => timer(100) }));
     const answer = await firstValueFrom(call);
     expect(answer.number).toBeGreaterThanOrEqual(3);
     expect(seen).toHaveLength(answer.number);
-    // Each begins when the one before has used up its time and the delay is over.
-    for (const [index, one] of seen.entries()) expectLength(one, 300, beganAt + index * 400);
+    // Each call starts after the timeout of the previous one and the delay.
+    for (const [index, one] of seen.entries()) expectTimeout(one, 300, beganAt + index * 400);
   });
 
-  it('of the method holds where the call has none, and the lesser of both where it has', async () => {
+  it('applies the smaller of the timeouts of the method and the call', async () => {
     const { echo, server } = await scene({ timeoutMs: 60_000, methods: { UnsafeUnary: { timeoutMs: 40_000 } } });
     const seen: Record<string, Seen> = {};
     for (const method of EACH_METHOD) {
@@ -62,26 +62,26 @@ describe('timeoutMs', () => {
     }
     let beganAt = Date.now();
     for (const method of EACH_METHOD) await toList(callOnce(echo, method));
-    expectLength(seen.unary, 60_000, beganAt);
-    expectLength(seen.clientStream, 60_000, beganAt);
-    expectLength(seen.unsafeUnary, 40_000, beganAt);
-    // A length for calls that answer once is none for streams.
+    expectTimeout(seen.unary, 60_000, beganAt);
+    expectTimeout(seen.clientStream, 60_000, beganAt);
+    expectTimeout(seen.unsafeUnary, 40_000, beganAt);
+    // `timeoutMs` in the settings does not apply to streams.
     expect(seen).toMatchObject({ serverStream: { deadline: Infinity }, bidi: { deadline: Infinity } });
     beganAt = Date.now();
     await firstValueFrom(echo.unsafeUnary({}, { timeoutMs: 20_000 }));
-    expectLength(seen.unsafeUnary, 20_000, beganAt);
+    expectTimeout(seen.unsafeUnary, 20_000, beganAt);
     beganAt = Date.now();
     await firstValueFrom(echo.unsafeUnary({}, { timeoutMs: 90_000, deadline: Date.now() + 80_000 }));
-    expectLength(seen.unsafeUnary, 40_000, beganAt);
+    expectTimeout(seen.unsafeUnary, 40_000, beganAt);
   });
 });
 
-describe.each(EACH_METHOD)('a deadline of %s', (method) => {
+describe.each(EACH_METHOD)('deadline of %s', (method) => {
   it.each([
     ['timeoutMs', () => ({ timeoutMs: 27_000 })],
     ['a Date', () => ({ deadline: new Date(Date.now() + 27_000) })],
     ['a number', () => ({ deadline: Date.now() + 27_000 })],
-  ])('as %s reaches the server', async (_as, options) => {
+  ])('sends the deadline to the server if given as %s', async (_as, options) => {
     const { echo, server } = await scene();
     let seen: Seen | undefined;
     server.script(protoName(method), (call) => {
@@ -90,22 +90,22 @@ describe.each(EACH_METHOD)('a deadline of %s', (method) => {
     });
     const beganAt = Date.now();
     await toList(callOnce(echo, method, options()));
-    expectLength(seen, 27_000, beganAt);
+    expectTimeout(seen, 27_000, beganAt);
   });
 
-  it('ends it on both sides', async () => {
+  it('ends the call on both sides at the deadline', async () => {
     const { echo, server } = await scene({}, { scripts: { [protoName(method)]: { never: true } } });
     const beganAt = performance.now();
     const { error, calls } = await failureOnceSeen(server, () => callOnce(echo, method, { timeoutMs: 150 }));
     expect(performance.now() - beganAt).toBeGreaterThanOrEqual(150 - ROUNDING_MS);
     expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'maybe', notRetriedBecause: 'deadline' });
-    // The server keeps the deadline too, and now and then its word is here first.
+    // The server enforces the deadline too, and its status sometimes arrives first.
     expect(error.message).toMatch(/^4 DEADLINE_EXCEEDED: Deadline exceeded( after 0\.\d+s|$)/);
     await waitFor(() => server.counts().cancelled === server.counts().calls);
     expect(server.counts().calls).toBeLessThanOrEqual(calls);
   });
 
-  it('that has passed sends nothing', async () => {
+  it('sends nothing if the deadline has passed', async () => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     for (const deadline of [Date.now() - 1, new Date(Date.now() - 60_000)]) {
@@ -117,16 +117,16 @@ describe.each(EACH_METHOD)('a deadline of %s', (method) => {
   });
 
   it.each([
-    ['NaN', { deadline: NaN }, 'deadline'],
-    ['an invalid Date', { deadline: new Date(NaN) }, 'deadline'],
-    ['a length', { deadline: 500 }, 'deadline'],
-    ['a text', { deadline: 'x' }, 'deadline'],
-    ['null', { deadline: null }, 'deadline'],
-    ['timeoutMs of NaN', { timeoutMs: NaN }, 'timeoutMs'],
-    ['timeoutMs of 0', { timeoutMs: 0 }, 'timeoutMs'],
+    ['deadline: NaN', { deadline: NaN }, 'deadline'],
+    ['an invalid Date as the deadline', { deadline: new Date(NaN) }, 'deadline'],
+    ['a duration as the deadline', { deadline: 500 }, 'deadline'],
+    ['a string as the deadline', { deadline: 'x' }, 'deadline'],
+    ['deadline: null', { deadline: null }, 'deadline'],
+    ['timeoutMs: NaN', { timeoutMs: NaN }, 'timeoutMs'],
+    ['timeoutMs: 0', { timeoutMs: 0 }, 'timeoutMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
-    ['timeoutMs as a text', { timeoutMs: '500' }, 'timeoutMs'],
-  ])('that is %s is an error which says what to write', async (_what, options, key) => {
+    ['a string as timeoutMs', { timeoutMs: '500' }, 'timeoutMs'],
+  ])('rejects %s with an error that says what to write', async (_what, options, key) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     const error = await rejection(callOnce(echo, method, options as never));
@@ -141,21 +141,21 @@ describe.each(EACH_METHOD)('a deadline of %s', (method) => {
   });
 });
 
-describe('a deadline that is far away', () => {
+describe('distant deadline', () => {
   it.each([
     ['Infinity', Infinity],
     ['40 days', Date.now() + 40 * 86_400_000],
-    // Told to grpc-js, these end the process.
-    ['the last day of Date', new Date(8.64e15)],
-    ['microseconds', Date.now() * 1_000],
-    ['the greatest number', Number.MAX_VALUE],
-  ])('(%s) lets the call be', async (_what, deadline) => {
+    // grpc-js ends the process if it receives one of these.
+    ['the last possible Date', new Date(8.64e15)],
+    ['a time in microseconds', Date.now() * 1_000],
+    ['Number.MAX_VALUE', Number.MAX_VALUE],
+  ])('completes a call with a deadline of %s', async (_what, deadline) => {
     const { echo, client } = await scene();
     await client.waitForReady();
     expect(await firstValueFrom(echo.unary({ text: 'tea' }, { deadline }))).toMatchObject({ text: 'tea' });
   });
 
-  it('as timeoutMs lets the call be, of the call and of the settings', async () => {
+  it('completes a call with a very long timeoutMs in the call or the settings', async () => {
     const { echo, client } = await scene({ timeoutMs: Number.MAX_SAFE_INTEGER });
     await client.waitForReady();
     expect(await firstValueFrom(echo.unary({ text: 'tea' }))).toMatchObject({ text: 'tea' });
@@ -163,34 +163,40 @@ describe('a deadline that is far away', () => {
   });
 });
 
-describe('a call that waits for the channel', () => {
-  it.each(EACH_METHOD)('ends at its deadline (%s), and says what it waited for', async (method) => {
-    const { echo, server, client } = await scene();
-    await server.stop('kill-connections');
-    // Its wait is what makes the client connect, and fail at that, before the deadline of the call below.
-    const other = echo.unary({}).subscribe();
-    await waitFor(() => client.connectivity.outage !== undefined);
-    const error = await failureOf(callOnce(echo, method, { timeoutMs: 50 }));
-    other.unsubscribe();
-    expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no', attempts: [] });
-    expect(error.details).toMatch(/waiting: 127\.0\.0\.1:\d+ is \w+ \(connect ECONNREFUSED/);
-  });
+describe('deadline of a waiting call', () => {
+  it.each(EACH_METHOD)(
+    'ends a waiting %s call at its deadline with an error that says what it waited for',
+    async (method) => {
+      const { echo, server, client } = await scene();
+      await server.stop('kill-connections');
+      // This call makes the client try to connect, and fail, before the deadline of the call below.
+      const other = echo.unary({}).subscribe();
+      await waitFor(() => client.connectivity.outage !== undefined);
+      const error = await failureOf(callOnce(echo, method, { timeoutMs: 50 }));
+      other.unsubscribe();
+      expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no', attempts: [] });
+      expect(error.details).toMatch(/waiting: 127\.0\.0\.1:\d+ is \w+ \(connect ECONNREFUSED/);
+    },
+  );
 });
 
-describe('a call that is cut off while its attempt runs', () => {
-  it.each(EACH_METHOD)('lists that attempt (%s), whoever kept its deadline', async (method) => {
-    const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
-    const { echo, server, client } = await scene();
-    for (const name of EACH_METHOD) server.script(protoName(name), { never: true });
-    await client.waitForReady();
-    for (const interceptors of [[], [passing]]) {
-      const call = () => callOnce(echo, method, { timeoutMs: 100, interceptors });
-      const { attempts } = (await failureOnceSeen(server, call)).error;
-      expect(attempts).toMatchObject([{ number: 1, code: 4, details: expect.stringMatching(/^Deadline exceeded/) }]);
-    }
-  });
+describe('attempts of a call that is ended early', () => {
+  it.each(EACH_METHOD)(
+    'lists the running attempt of %s that ends at its deadline, with and without interceptors',
+    async (method) => {
+      const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
+      const { echo, server, client } = await scene();
+      for (const name of EACH_METHOD) server.script(protoName(name), { never: true });
+      await client.waitForReady();
+      for (const interceptors of [[], [passing]]) {
+        const call = () => callOnce(echo, method, { timeoutMs: 100, interceptors });
+        const { attempts } = (await failureOnceSeen(server, call)).error;
+        expect(attempts).toMatchObject([{ number: 1, code: 4, details: expect.stringMatching(/^Deadline exceeded/) }]);
+      }
+    },
+  );
 
-  it.each(EACH_METHOD)('lists that attempt (%s) when its caller aborts it', async (method) => {
+  it.each(EACH_METHOD)('lists the running attempt of %s that the caller aborts', async (method) => {
     const { echo, server } = await scene();
     server.script(protoName(method), { never: true });
     const abort = new AbortController();
@@ -203,8 +209,8 @@ describe('a call that is cut off while its attempt runs', () => {
   });
 });
 
-describe('a call under an interceptor that delays it', () => {
-  /** Holds calls back until they are let go. */
+describe('call delayed by an interceptor', () => {
+  /** Holds calls until `open()`. */
   function gate() {
     const starts: (() => void)[] = [];
     const interceptor: Interceptor = (options, next) =>
@@ -216,19 +222,22 @@ describe('a call under an interceptor that delays it', () => {
     return { interceptor, open: () => starts.splice(0).forEach((start) => start()) };
   }
 
-  it.each(EACH_METHOD)('past its deadline ends at it and is never sent (%s)', async (method) => {
-    const { echo, server, client } = await scene();
-    await client.waitForReady();
-    const { interceptor, open } = gate();
-    const error = await failureOf(callOnce(echo, method, { timeoutMs: 100, interceptors: [interceptor] }));
-    expect(error).toMatchObject({ code: 4, reason: 'deadline' });
-    open();
-    await turns();
-    await firstValueFrom(echo.unary({ text: 'last' }));
-    expect(server.counts().calls).toBe(1);
-  });
+  it.each(EACH_METHOD)(
+    'ends %s at its deadline, and never sends it, if an interceptor delays it longer',
+    async (method) => {
+      const { echo, server, client } = await scene();
+      await client.waitForReady();
+      const { interceptor, open } = gate();
+      const error = await failureOf(callOnce(echo, method, { timeoutMs: 100, interceptors: [interceptor] }));
+      expect(error).toMatchObject({ code: 4, reason: 'deadline' });
+      open();
+      await turns();
+      await firstValueFrom(echo.unary({ text: 'last' }));
+      expect(server.counts().calls).toBe(1);
+    },
+  );
 
-  it.each(EACH_METHOD)('not so long goes on as if nothing were (%s)', async (method) => {
+  it.each(EACH_METHOD)('completes %s that an interceptor delays for less than its deadline', async (method) => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const { interceptor, open } = gate();
@@ -238,7 +247,7 @@ describe('a call under an interceptor that delays it', () => {
     expect(await answers).toHaveLength(method === 'serverStream' ? 0 : 1);
   });
 
-  it.each(EACH_METHOD)('and never starts it ends by close() (%s)', async (method) => {
+  it.each(EACH_METHOD)('ends %s on close() if an interceptor never starts it', async (method) => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const never: Interceptor = (options, next) => new InterceptingCall(next(options), { start: () => undefined });

@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { EACH_METHOD, callOnce, protoName, scene, settled, turns, upTo } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Far above what buffers on both sides hold of messages of this size, far below what a test gives. */
+/** Far more messages of this size than the buffers on both sides hold. */
 const MANY = 200;
 
-/** Messages of 64 KiB without end, counted as they are taken. */
+/** An infinite source of 64 KiB messages that counts the messages taken. */
 function endless() {
   const source = {
     taken: 0,
@@ -23,16 +23,16 @@ function endless() {
   return source;
 }
 
-/** Hands everything on. */
+/** Forwards everything unchanged. */
 const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
 const INTERCEPTED = [
   ['', {}],
-  [" under grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }],
-  [' under an async interceptor of ours', { interceptors: [{ onAttempt: () => Promise.resolve() }] }],
+  [" with grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }],
+  [' with an async interceptor of this library', { interceptors: [{ onAttempt: () => Promise.resolve() }] }],
 ] as const;
 
-describe('a slow reader', () => {
-  it.each(INTERCEPTED)('stops the server%s, and lets it go on by reading', async (_under, settings) => {
+describe('slow reader', () => {
+  it.each(INTERCEPTED)('stops the server until the reader continues%s', async (_under, settings) => {
     const { echo, server } = await scene(settings);
     const source = endless();
     server.script('ServerStream', { messages: source });
@@ -48,7 +48,7 @@ describe('a slow reader', () => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('stops a session both ways, up to the source of its own requests', async () => {
+  it('stops a bidi call in both directions, including its request source', async () => {
     const { echo } = await scene();
     const source = endless();
     const reader = echo.bidi(source)[Symbol.asyncIterator]();
@@ -62,11 +62,11 @@ describe('a slow reader', () => {
   });
 });
 
-describe('a server that does not read', () => {
+describe('server that does not read', () => {
   const cases = INTERCEPTED.flatMap(([under, settings]) =>
     (['clientStream', 'bidi'] as const).map((method) => [method, under, settings] as const),
   );
-  it.each(cases)('stops the source of requests of %s%s', async (method, _under, settings) => {
+  it.each(cases)('stops the request source of %s%s', async (method, _under, settings) => {
     const { echo, server } = await scene(settings);
     server.script(protoName(method), { requests: 'leave', never: true });
     const source = endless();
@@ -79,7 +79,7 @@ describe('a server that does not read', () => {
 });
 
 describe('prefetch', () => {
-  /** Messages that the client has read for a reader who took one. */
+  /** Number of messages that the client has buffered for a reader that took one. */
   async function readAhead(options: { methods?: Record<string, { prefetch: number }> }, prefetch?: number) {
     const { echo, server, client } = await scene(options);
     server.script('ServerStream', { messages: upTo(200), never: true });
@@ -89,15 +89,15 @@ describe('prefetch', () => {
   }
 
   it.each([
-    ['16 where nothing is said', {}, undefined, 16],
-    ["the method's", { methods: { ServerStream: { prefetch: 3 } } }, undefined, 3],
-    ["the call's, in place of the method's", { methods: { ServerStream: { prefetch: 3 } } }, 40, 40],
-    ['one, at least', {}, 1, 1],
-  ])('is how far a stream is read ahead of its reader: %s', async (_what, options, prefetch, ahead) => {
+    ['16 messages by default', {}, undefined, 16],
+    ['as many messages as the method sets', { methods: { ServerStream: { prefetch: 3 } } }, undefined, 3],
+    ['as many messages as the call sets instead of the method', { methods: { ServerStream: { prefetch: 3 } } }, 40, 40],
+    ['one message with a prefetch of 1', {}, 1, 1],
+  ])('reads ahead %s', async (_what, options, prefetch, ahead) => {
     expect(await readAhead(options, prefetch)).toBe(ahead);
   });
 
-  it.each([0, 1.5, NaN, 'many' as never])('of %j is refused by its path', async (prefetch) => {
+  it.each([0, 1.5, NaN, 'many' as never])('rejects a prefetch of %j with its path', async (prefetch) => {
     const { echo } = await scene();
     const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
     await expect(reader.next()).rejects.toThrow(
@@ -106,8 +106,8 @@ describe('prefetch', () => {
   });
 });
 
-describe('an iterator', () => {
-  it.each(EACH_METHOD)('of %s that is made and returned starts nothing', async (method) => {
+describe('iterator', () => {
+  it.each(EACH_METHOD)('starts no %s call if it is created and returned without next()', async (method) => {
     const { echo, server, client } = await scene();
     const reader = callOnce(echo, method)[Symbol.asyncIterator]();
     await turns();
@@ -120,23 +120,20 @@ describe('an iterator', () => {
     expect(client.connectivity.state).toBe('IDLE');
   });
 
-  it.each(['serverStream', 'bidi'] as const)(
-    'of %s that is left by break cancels the call on the wire',
-    async (method) => {
-      const { echo, server, client } = await scene();
-      server.script(protoName(method), {
-        messages: [{ number: 1 }, { number: 2 }],
-        never: true,
-      });
-      for await (const { number } of callOnce(echo, method)) {
-        if (number === 2) break;
-      }
-      expect(client.activeCalls()).toEqual([]);
-      await waitFor(() => server.counts().cancelled === 1);
-    },
-  );
+  it.each(['serverStream', 'bidi'] as const)('cancels %s on the wire if the loop breaks', async (method) => {
+    const { echo, server, client } = await scene();
+    server.script(protoName(method), {
+      messages: [{ number: 1 }, { number: 2 }],
+      never: true,
+    });
+    for await (const { number } of callOnce(echo, method)) {
+      if (number === 2) break;
+    }
+    expect(client.activeCalls()).toEqual([]);
+    await waitFor(() => server.counts().cancelled === 1);
+  });
 
-  it('that is left by an error of its reader cancels the call too', async () => {
+  it('cancels the call if the loop body throws', async () => {
     const { echo, server } = await scene();
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const read = async () => {
@@ -146,7 +143,7 @@ describe('an iterator', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('answers several next() at once in order, and ends those left over', async () => {
+  it('settles concurrent next() calls in order and ends the surplus ones', async () => {
     const { echo } = await scene();
     const reader = echo.serverStream({ number: 3 })[Symbol.asyncIterator]();
     const results = await Promise.all(Array.from({ length: 5 }, () => reader.next()));
@@ -159,7 +156,7 @@ describe('an iterator', () => {
     ]);
   });
 
-  it('tells a failure once, then is at its end', async () => {
+  it('throws a failure once, then ends', async () => {
     const { echo, server } = await scene();
     server.script('ServerStream', { status: 'ABORTED' });
     const reader = echo.serverStream({})[Symbol.asyncIterator]();

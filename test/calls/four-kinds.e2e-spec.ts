@@ -5,10 +5,10 @@ import { EMPTY, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, protoName, scene, toList, upTo } from './support.js';
 
-const ANSWER_ONCE = ['unary', 'unsafeUnary', 'clientStream'] as const;
+const SINGLE_RESPONSE = ['unary', 'unsafeUnary', 'clientStream'] as const;
 
-describe('values', () => {
-  it('of each kind arrive when subscribed to', async () => {
+describe('response messages', () => {
+  it('delivers the messages of each kind to a subscriber', async () => {
     const { echo } = await scene();
     expect(await firstValueFrom(echo.unary({ text: 'tea', number: 7 }))).toMatchObject({ text: 'tea', number: 7 });
     expect(await firstValueFrom(echo.clientStream(upTo(5)))).toMatchObject({ number: 5 });
@@ -16,7 +16,7 @@ describe('values', () => {
     expect(await lastValueFrom(echo.bidi(upTo(50)).pipe(toArray()))).toMatchObject(upTo(50));
   });
 
-  it('of each kind arrive when iterated', async () => {
+  it('delivers the messages of each kind to a loop', async () => {
     const { echo } = await scene();
     expect(await toList(echo.unary({ text: 'tea' }))).toMatchObject([{ text: 'tea' }]);
     expect(await toList(echo.clientStream(upTo(5)))).toMatchObject([{ number: 5 }]);
@@ -24,7 +24,7 @@ describe('values', () => {
     expect(await toList(echo.bidi(upTo(50)))).toMatchObject(upTo(50));
   });
 
-  it('may be none in a stream, either way', async () => {
+  it('supports empty streams, subscribed or iterated', async () => {
     const { echo } = await scene();
     expect(await toList(echo.serverStream({ number: 0 }))).toEqual([]);
     expect(await lastValueFrom(echo.serverStream({}).pipe(toArray()))).toEqual([]);
@@ -33,7 +33,7 @@ describe('values', () => {
     expect(await toList(echo.clientStream([]))).toHaveLength(1);
   });
 
-  it('come from one call for each subscription and each iteration', async () => {
+  it('makes one call per subscription and per iteration', async () => {
     const { echo, server } = await scene();
     const call = echo.unary({ text: 'tea' });
     expect(server.counts().calls).toBe(0);
@@ -43,7 +43,7 @@ describe('values', () => {
     expect(server.counts('Unary').calls).toBe(3);
   });
 
-  it('have the names of the proto and those of Nest', async () => {
+  it('offers each method by its proto name and its camelCase name', async () => {
     const { client } = await scene();
     const service = client.getService<Record<string, never>>('testing.v1.Echo');
     expect(Object.keys(service)).toEqual(
@@ -52,8 +52,8 @@ describe('values', () => {
   });
 });
 
-describe('headers and the end', () => {
-  it.each(EACH_METHOD)('of %s are told', async (method) => {
+describe('onHeaders and onEnd', () => {
+  it.each(EACH_METHOD)('receive the headers and the end of %s', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { headers: { 'x-served-by': 'a' }, messages: [{ number: 1 }], trailers: { 'x-cost': '3' } });
@@ -72,7 +72,7 @@ describe('headers and the end', () => {
     expect(ends[0]?.durationMs).toBeGreaterThan(0);
   });
 
-  it('may be listened to by code that throws, without harm to the call', async () => {
+  it('does not fail the call if onEnd throws', async () => {
     const thrown: unknown[] = [];
     const uncaught = (error: unknown) => void thrown.push(error);
     const before = process.listeners('uncaughtException');
@@ -93,11 +93,11 @@ describe('headers and the end', () => {
   });
 });
 
-describe('a status of the server', () => {
+describe('server status', () => {
   const details = Buffer.from([8, 5, 18, 3, 97, 98, 99]);
   const trailers = { 'x-why': ['sold', 'gone'], 'grpc-status-details-bin': details };
 
-  it.each(EACH_METHOD)('of %s reaches the caller unchanged, with its trailers', async (method) => {
+  it.each(EACH_METHOD)('reaches the caller of %s unchanged, with its trailers', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { status: 'NOT_FOUND', details: 'no such order: ☕', trailers });
@@ -117,7 +117,7 @@ describe('a status of the server', () => {
     expect(ends[0]?.trailers.get('grpc-status-details-bin')).toEqual([details]);
   });
 
-  it.each(['serverStream', 'bidi'] as const)('of %s after messages comes behind them', async (method) => {
+  it.each(['serverStream', 'bidi'] as const)('arrives after the messages of %s', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: upTo(3), status: 'DATA_LOSS', details: 'torn', trailers });
@@ -138,15 +138,15 @@ describe('a status of the server', () => {
     }
   });
 
-  it('that is none of gRPC becomes UNKNOWN and says what came', async () => {
+  it('becomes UNKNOWN with the received number if gRPC does not define it', async () => {
     const { echo, server } = await scene();
     server.script('UnsafeUnary', { status: 99, details: 'odd' });
     expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code: 2, details: expect.stringContaining('99') });
   });
 });
 
-describe('the answer of a method that answers once', () => {
-  it.each(ANSWER_ONCE)('of %s is held until its status is OK', async (method) => {
+describe('single response', () => {
+  it.each(SINGLE_RESPONSE)('is held back until the status of %s is OK', async (method) => {
     const { echo, server, client } = await scene();
     const name = protoName(method);
     server.script(name, { message: { number: 1 }, hold: 'status' });
@@ -161,7 +161,7 @@ describe('the answer of a method that answers once', () => {
     expect(values).toMatchObject([{ number: 1 }]);
   });
 
-  it.each(ANSWER_ONCE)('of %s is dropped when a failure follows it', async (method) => {
+  it.each(SINGLE_RESPONSE)('is dropped if %s fails after it', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: [{ number: 1 }], status: 'ABORTED', details: 'after all' });
@@ -173,7 +173,7 @@ describe('the answer of a method that answers once', () => {
     expect(error).toMatchObject({ code: 10, details: 'after all', reachedServer: 'yes' });
   });
 
-  it.each(ANSWER_ONCE)('of %s may not be two, nor without end', async (method) => {
+  it.each(SINGLE_RESPONSE)('fails %s with UNIMPLEMENTED if the server sends more than one message', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, {
@@ -190,7 +190,7 @@ describe('the answer of a method that answers once', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it.each(ANSWER_ONCE)('of %s may not be missing', async (method) => {
+  it.each(SINGLE_RESPONSE)('fails %s with UNIMPLEMENTED if the server sends no message', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: [] });

@@ -39,7 +39,7 @@ const tagging =
       },
     });
 
-/** Raises the number of what goes out by 10 and of what comes in by 100. */
+/** Adds 10 to the number of each request and 100 to the number of each response. */
 const raising: Interceptor = (options, next) =>
   new InterceptingCall(next(options), {
     start: (metadata, listener, start) => {
@@ -55,7 +55,7 @@ const raising: Interceptor = (options, next) =>
 const tags = (metadata: Metadata | undefined) => metadata?.get('x-tag').join('').replaceAll(', ', '');
 
 describe("grpc-js's interceptors", () => {
-  it.each(EACH_METHOD)('of channelOptions see %s, and those of a call stand in their place', async (method) => {
+  it.each(EACH_METHOD)('run for %s if set in channelOptions, unless the call has its own', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a'), tagging('b')] } });
     await toList(callOnce(echo, method));
     await toList(callOnce(echo, method, { interceptors: [tagging('c')] }));
@@ -63,7 +63,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.calls(protoName(method)).map(({ metadata }) => tags(metadata))).toEqual(['ab', 'c', 'd']);
   });
 
-  it('may change messages, of each kind', async () => {
+  it('can change the messages of each kind', async () => {
     const { echo } = await scene({ channelOptions: { interceptors: [raising] } });
     expect(await firstValueFrom(echo.unary({ number: 1 }))).toMatchObject({ number: 111 });
     expect(await firstValueFrom(echo.clientStream(upTo(3)))).toMatchObject({ number: 103 });
@@ -73,7 +73,7 @@ describe("grpc-js's interceptors", () => {
     expect(await toList(echo.bidi(upTo(3)))).toMatchObject([{ number: 111 }, { number: 112 }, { number: 113 }]);
   });
 
-  it.each(EACH_METHOD)('let a failure of %s through as it is', async (method) => {
+  it.each(EACH_METHOD)('pass a failure of %s unchanged', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [raising] } });
     server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'gone' } });
     const error = await failureOf(callOnce(echo, method));
@@ -81,7 +81,7 @@ describe("grpc-js's interceptors", () => {
     expect(error.metadata.get('x-why')).toEqual(['gone']);
   });
 
-  it.each(EACH_METHOD)('do not keep a cancel of %s from the wire', async (method) => {
+  it.each(EACH_METHOD)('do not keep a cancellation of %s from the server', async (method) => {
     const { echo, server, client } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
     server.script(protoName(method), { never: true });
     await client.waitForReady();
@@ -92,7 +92,7 @@ describe("grpc-js's interceptors", () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  /** Answers by itself, as a cache does, before the call that starts it has returned. */
+  /** Responds synchronously without calling the server, as a cache does. */
   const answering =
     (code: number): Interceptor =>
     (options, next) =>
@@ -106,7 +106,7 @@ describe("grpc-js's interceptors", () => {
         halfClose: () => undefined,
       });
 
-  it.each(EACH_METHOD)('may answer %s without the server', async (method) => {
+  it.each(EACH_METHOD)('can answer %s without the server', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     for (let i = 0; i < 3; i++) {
@@ -121,7 +121,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it.each(EACH_METHOD)('may refuse %s without the server', async (method) => {
+  it.each(EACH_METHOD)('can fail %s without the server', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     const error = await failureOf(callOnce(echo, method, { interceptors: [answering(7)] }));
@@ -130,7 +130,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it('see each attempt of a call', async () => {
+  it('run for each attempt of a call', async () => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
     await firstValueFrom(echo.unary({}));
@@ -144,7 +144,7 @@ describe('metadata', () => {
       ['x-client', 'x-argument', 'x-option', 'x-many', 'x-raw-bin'].map((key) => [key, metadata?.get(key)]),
     );
 
-  it.each(EACH_METHOD)('of the client, the argument and the option are joined for %s', async (method) => {
+  it.each(EACH_METHOD)('merges the metadata of the client, the argument and the option for %s', async (method) => {
     const { echo, server } = await scene({ metadata: { 'x-client': 'client', 'x-many': ['1', '2'] } });
     const argument = new Metadata();
     argument.set('x-argument', 'argument');
@@ -165,7 +165,7 @@ describe('metadata', () => {
     });
   });
 
-  it('may be given as Nest does, or left out', async () => {
+  it('is accepted as an argument, as Nest passes it, as an option, or not at all', async () => {
     const { echo, server } = await scene();
     const metadata = new Metadata();
     metadata.set('x-argument', 'argument');
@@ -186,13 +186,13 @@ describe('metadata', () => {
 });
 
 describe('call credentials', () => {
-  it.each(EACH_METHOD)('are asked once for each call of %s', async (method) => {
+  it.each(EACH_METHOD)('are requested once per %s call', async (method) => {
     const { echo, server } = await scene();
-    let asked = 0;
+    let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {
-      asked += 1;
+      requests += 1;
       const metadata = new Metadata();
-      metadata.set('authorization', `Bearer ${asked}`);
+      metadata.set('authorization', `Bearer ${requests}`);
       setImmediate(() => callback(null, metadata));
     });
     await toList(callOnce(echo, method, { credentials: token }));
@@ -200,35 +200,35 @@ describe('call credentials', () => {
     expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
   });
 
-  it('are asked anew for each attempt', async () => {
+  it('are requested again for each attempt', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
-    let asked = 0;
+    let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {
-      asked += 1;
+      requests += 1;
       const metadata = new Metadata();
-      metadata.set('authorization', `Bearer ${asked}`);
+      metadata.set('authorization', `Bearer ${requests}`);
       callback(null, metadata);
     });
     await firstValueFrom(echo.unary({}, { credentials: token }));
     expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
   });
 
-  it('that fail once, with a code the policy lists, are asked again', async () => {
+  it('are requested again if they fail with a retryable code', async () => {
     const { echo } = await scene();
-    let asked = 0;
+    let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {
-      asked += 1;
-      if (asked === 1) callback(Object.assign(new Error('not yet'), { code: 14 }));
+      requests += 1;
+      if (requests === 1) callback(Object.assign(new Error('not yet'), { code: 14 }));
       else callback(null, new Metadata());
     });
     expect(await firstValueFrom(echo.unary({ text: 'tea' }, { credentials: token }))).toMatchObject({ text: 'tea' });
-    expect(asked).toBe(2);
+    expect(requests).toBe(2);
   });
 });
 
 describe('compression', () => {
-  it('by channelOptions makes what is sent smaller, and is read again', async () => {
+  it('compresses requests and decompresses responses if set in channelOptions', async () => {
     const { server } = await scene();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -247,7 +247,7 @@ describe('compression', () => {
   });
 });
 
-/** A server of grpc-js itself, for what a scripted one does not show. */
+/** A plain grpc-js server, for details that a scripted server does not expose. */
 async function rawServer(
   unary: (call: ServerUnaryCall<EchoRequest, EchoRequest>, callback: sendUnaryData<EchoRequest>) => void,
 ): Promise<string> {
@@ -263,8 +263,8 @@ async function rawServer(
   return `127.0.0.1:${port}`;
 }
 
-describe('host', () => {
-  it('is the authority of the call', async () => {
+describe('host option', () => {
+  it('sets the authority of the call', async () => {
     const hosts: string[] = [];
     const url = await rawServer((call, callback) => {
       hosts.push(call.getHost());
@@ -278,8 +278,8 @@ describe('host', () => {
   });
 });
 
-describe('parent', () => {
-  /** A gateway between a raw client and the scripted server, whose handler calls on with `parent`. */
+describe('parent option', () => {
+  /** A gateway between a raw client and the scripted server. Its handler calls upstream with `parent`. */
   async function chain(options: GrpcCallOptions = {}) {
     const upstream = await scene();
     upstream.server.script('UnsafeUnary', { never: true });
@@ -298,7 +298,7 @@ describe('parent', () => {
     return { ...upstream, caller, failures };
   }
 
-  it('hands the deadline of the inbound call on', async () => {
+  it('propagates the deadline of the inbound call', async () => {
     const { server, caller, failures } = await chain();
     const seen: { deadline: number; at: number }[] = [];
     server.script('UnsafeUnary', (call) => {
@@ -314,13 +314,13 @@ describe('parent', () => {
       return seen.length > 0;
     });
     await waitFor(() => failures.length > 0);
-    // A server adds the time left to the time of arrival, which a busy machine delays. Two hops round it by 6 ms at most.
+    // A server adds the remaining time to the arrival time, which a busy machine delays. Two hops round by at most 6 ms.
     expect(seen[0]!.deadline).toBeGreaterThanOrEqual(deadline - 3);
     expect(seen[0]!.deadline).toBeLessThanOrEqual(seen[0]!.at + 300 + 6);
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('hands the cancellation of the inbound call on', async () => {
+  it('propagates the cancellation of the inbound call', async () => {
     const { server, caller, client, failures } = await chain();
     const call = caller.client.makeUnaryRequest(
       '/testing.v1.Echo/Unary',
@@ -337,7 +337,7 @@ describe('parent', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('hands on what its flags say', async () => {
+  it('does not propagate the deadline if propagate_flags is 0', async () => {
     const { server, caller, failures } = await chain({ propagate_flags: 0 });
     server.script('UnsafeUnary', { hold: 'everything' });
     await repeatUntil('the call passes the gateway before its deadline', async () => {

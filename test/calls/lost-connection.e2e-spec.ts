@@ -28,14 +28,14 @@ import {
   type EchoStub,
 } from './support.js';
 
-/** All but the one that is declared safe to repeat. */
+/** All methods except the one that is declared safe to repeat. */
 const UNSAFE = EACH_METHOD.filter((method) => method !== 'unary');
 
 async function echoOf(settings: ClientSettings & { readonly url: string }): Promise<EchoStub> {
   return (await startClient(settings)).getService<EchoService>('Echo');
 }
 
-/** A connection on which the server has answered: one that ends younger, without an answer, would be a failed attempt. */
+/** Waits for a first response: a new connection that ends before any response counts as a failed connection attempt. */
 async function answeredOnce(echo: EchoStub, method: 'unary' | 'unsafeUnary'): Promise<void> {
   await firstValueFrom(echo[method]({}));
 }
@@ -52,17 +52,17 @@ function expectLost(error: GrpcCallError): void {
   expect(error.cause).toMatchObject({ code: expect.any(Number), details: expect.any(String) });
 }
 
-/** How a connection goes away under a call that the server has and has not answered. */
+/** Ways to lose a connection with a call that the server has received and not answered. */
 const LOSSES: Readonly<Record<string, (server: ScriptedGrpcServer, proxy: FaultProxy) => unknown>> = {
-  'RST of the connection': (_, proxy) => proxy.resetAll(),
-  'FIN of the connection': (_, proxy) => proxy.closeAll(),
-  'a killed server': (server) => server.stop('kill-connections'),
+  'a TCP reset': (_, proxy) => proxy.resetAll(),
+  'a TCP FIN': (_, proxy) => proxy.closeAll(),
+  'a server kill': (server) => server.stop('kill-connections'),
   "grpc-js's forced stop (CANCELLED)": (server) => server.stop('force'),
-  'a drain at the end of its grace': (server) => server.drainConnections(20),
+  'the end of the drain grace period': (server) => server.drainConnections(20),
 };
 
-describe.each(Object.entries(LOSSES))('a connection lost by %s', (_how, lose) => {
-  it.each(UNSAFE)('ends %s as UNAVAILABLE, connection-lost, and nothing is repeated', async (method) => {
+describe.each(Object.entries(LOSSES))('connection lost by %s', (how, lose) => {
+  it.each(UNSAFE)(`fails %s as connection-lost and does not repeat it after ${how}`, async (method) => {
     const server = await startServer({ scripts: { ...ECHOES, [protoName(method)]: { never: true } } });
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -73,12 +73,12 @@ describe.each(Object.entries(LOSSES))('a connection lost by %s', (_how, lose) =>
     await lose(server, proxy);
     expectLost(await failure);
     await server.restart();
-    // The next call finds a connection: whatever would have been repeated has come before it.
+    // A repeated call would arrive before this one.
     await answeredOnce(echo, 'unary');
     expect(server.counts(protoName(method)).calls).toBe(1);
   });
 
-  it('repeats a call that is declared safe', async () => {
+  it(`repeats a call that is declared safe after ${how}`, async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -93,7 +93,7 @@ describe.each(Object.entries(LOSSES))('a connection lost by %s', (_how, lose) =>
     expect(server.calls('Unary').map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it.each(['serverStream', 'bidi'] as const)('after messages of %s never repeats it', async (method) => {
+  it.each(['serverStream', 'bidi'] as const)(`never repeats %s after its first message and ${how}`, async (method) => {
     const server = await startServer({
       scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } },
     });
@@ -120,27 +120,30 @@ describe.each(Object.entries(LOSSES))('a connection lost by %s', (_how, lose) =>
   });
 });
 
-/** Hands everything on. */
+/** Forwards everything unchanged. */
 const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
 
-describe('a stream that is reset', () => {
+describe('stream reset', () => {
   it.each([
     ['NGHTTP2_NO_ERROR', 13],
     ['NGHTTP2_INTERNAL_ERROR', 13],
     ['NGHTTP2_CANCEL', 1],
-  ] as const)('with %s is a lost connection, whatever grpc-js makes of it', async (code, disguise) => {
-    const server = await startHttp2Server((stream) => reset(stream, code));
-    const echo = await echoOf({ url: server.url });
-    for (const method of UNSAFE) {
-      const error = await failureOf(callOnce(echo, method));
-      expectLost(error);
-      expect(error.cause).toMatchObject({ code: disguise });
-    }
-    expect(server.streams).toHaveLength(UNSAFE.length);
-  });
+  ] as const)(
+    'reports a reset with %s as a lost connection, although grpc-js reports status %d',
+    async (code, grpcJsCode) => {
+      const server = await startHttp2Server((stream) => reset(stream, code));
+      const echo = await echoOf({ url: server.url });
+      for (const method of UNSAFE) {
+        const error = await failureOf(callOnce(echo, method));
+        expectLost(error);
+        expect(error.cause).toMatchObject({ code: grpcJsCode });
+      }
+      expect(server.streams).toHaveLength(UNSAFE.length);
+    },
+  );
 
   it.each(['NGHTTP2_PROTOCOL_ERROR', 'NGHTTP2_FLOW_CONTROL_ERROR', 'NGHTTP2_COMPRESSION_ERROR'] as const)(
-    'with %s is a failure of its own, and final also for safe methods',
+    'does not retry a reset with %s, even for safe methods',
     async (code) => {
       const server = await startHttp2Server((stream) => reset(stream, code));
       const echo = await echoOf({ url: server.url });
@@ -155,7 +158,7 @@ describe('a stream that is reset', () => {
       else succeed(stream);
     });
 
-  it('with ENHANCE_YOUR_CALM asks for less load: a safe call is sent again a second later', async () => {
+  it('resends a safe call one second after a reset with ENHANCE_YOUR_CALM', async () => {
     const server = await startHttp2Server((stream, number) => {
       if (number === 1) reset(stream, 'NGHTTP2_ENHANCE_YOUR_CALM');
       else succeed(stream);
@@ -167,7 +170,7 @@ describe('a stream that is reset', () => {
     expect(server.streams).toHaveLength(2);
   });
 
-  it('with ENHANCE_YOUR_CALM may have run', async () => {
+  it('reports reachedServer `maybe` after a reset with ENHANCE_YOUR_CALM', async () => {
     const server = await startHttp2Server((stream) => reset(stream, 'NGHTTP2_ENHANCE_YOUR_CALM'));
     const error = await failureOf((await echoOf({ url: server.url })).unsafeUnary({}));
     expect(error).toMatchObject({ code: 14, reachedServer: 'maybe', notRetriedBecause: 'not-safe-to-repeat' });
@@ -175,8 +178,8 @@ describe('a stream that is reset', () => {
     expect(server.streams).toHaveLength(1);
   });
 
-  // A proxy sends REFUSED_STREAM for requests that were processed, too.
-  it.each(UNSAFE)('with REFUSED_STREAM may have run, and is not sent again: %s', async (method) => {
+  // A proxy may send REFUSED_STREAM for requests that were processed.
+  it.each(UNSAFE)('does not resend %s after REFUSED_STREAM, because it may have run', async (method) => {
     const server = await refusing(1);
     const error = await failureOf(callOnce(await echoOf({ url: server.url }), method));
     expect(error).toMatchObject({
@@ -189,14 +192,14 @@ describe('a stream that is reset', () => {
     expect(server.streams).toHaveLength(1);
   });
 
-  it('with REFUSED_STREAM is sent again by its policy if it is safe to repeat', async () => {
+  it('retries a safe call by its policy after REFUSED_STREAM', async () => {
     const server = await refusing(3);
     const echo = await echoOf({ url: server.url });
     expect(await toList(echo.unary({}))).toHaveLength(1);
     expect(server.streams).toHaveLength(4);
   });
 
-  it('with REFUSED_STREAM is final with `retry: false`', async () => {
+  it('does not retry after REFUSED_STREAM with `retry: false`', async () => {
     const server = await refusing(1);
     const echo = await echoOf({ url: server.url });
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
@@ -206,10 +209,10 @@ describe('a stream that is reset', () => {
     expect(server.streams).toHaveLength(1);
   });
 
-  describe('with REFUSED_STREAM, where such resets are trusted,', () => {
+  describe('with trustRefusedStreams', () => {
     const trusting = { trustRefusedStreams: true };
 
-    it.each(EACH_METHOD)('is sent again once: %s', async (method) => {
+    it.each(EACH_METHOD)('resends %s once after a trusted REFUSED_STREAM', async (method) => {
       const server = await refusing(1);
       const echo = await echoOf({ url: server.url, ...trusting });
       expect(await toList(callOnce(echo, method))).toHaveLength(1);
@@ -218,9 +221,9 @@ describe('a stream that is reset', () => {
 
     it.each([
       ['', {}, {}],
-      [' and `retry: false`', {}, { retry: false as const }],
-      [" under grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }, {}],
-    ])('is sent again however large it is%s: many at once, at no cost', async (_, settings, options) => {
+      [' with `retry: false`', {}, { retry: false as const }],
+      [" with grpc-js's interceptors", { channelOptions: { interceptors: [passing] } }, {}],
+    ])('resends many large calls after a trusted REFUSED_STREAM%s', async (_, settings, options) => {
       const large = { payload: Buffer.alloc(100 * 1024) };
       const refused = new Set<string>();
       const server = await startHttp2Server((stream, _number, { 'x-call': call }) => {
@@ -240,7 +243,7 @@ describe('a stream that is reset', () => {
       expect(server.streams).toHaveLength(80);
     });
 
-    it('follows the policy of its method the second time', async () => {
+    it('applies the retry policy after a second trusted REFUSED_STREAM', async () => {
       const server = await refusing(Infinity);
       const unsafe = await failureOf((await echoOf({ url: server.url, ...trusting })).unsafeUnary({}));
       expect(unsafe).toMatchObject({ reachedServer: 'maybe', notRetriedBecause: 'not-safe-to-repeat' });
@@ -253,8 +256,8 @@ describe('a stream that is reset', () => {
   });
 });
 
-describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
-  /** How the first connection ends while it carries one call and two more are queued on it. */
+describe('call queued by MAX_CONCURRENT_STREAMS', () => {
+  /** Ways to end the first connection while it carries one call and two more are queued on it. */
   const ENDINGS: Readonly<Record<string, (session: ServerHttp2Session) => void>> = {
     'the connection closes': (session) => session.destroy(),
     'the socket is reset': (session) => session.socket.resetAndDestroy(),
@@ -262,7 +265,7 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
     'a GOAWAY with an error follows': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
 
-  /** Takes one call at a time on a connection, answers none of the first, and records the calls in the order of their arrival. */
+  /** Accepts one call at a time per connection, never answers the first call, and records the calls in order of arrival. */
   async function startOneAtATime() {
     const arrived: string[] = [];
     const server = await startHttp2Server(
@@ -275,7 +278,7 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
     return { server, arrived };
   }
 
-  it.each(Object.keys(ENDINGS))('is sent on the next connection, whatever its method, if %s', async (ending) => {
+  it.each(Object.keys(ENDINGS))('sends a queued call on the next connection if %s', async (ending) => {
     const { server, arrived } = await startOneAtATime();
     const client = await startClient({ url: server.url });
     const echo = client.getService<EchoService>('Echo');
@@ -293,7 +296,7 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
     expect(arrived.toSorted()).toEqual(['first', 'second', 'third']);
   });
 
-  it('is sent on the next connection if the peer answers no keepalive ping', async () => {
+  it('sends a queued call on the next connection if the peer answers no keepalive ping', async () => {
     const { server, arrived } = await startOneAtATime();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -314,8 +317,8 @@ describe('a call that is queued behind MAX_CONCURRENT_STREAMS', () => {
   });
 });
 
-describe('a GOAWAY', () => {
-  it('that disowns a call has it sent again, for any method', async () => {
+describe('GOAWAY', () => {
+  it('resends a call of any method that a GOAWAY left unprocessed', async () => {
     for (const method of EACH_METHOD) {
       const server = await startHttp2Server((stream, number) => {
         if (number > 1) {
@@ -327,7 +330,7 @@ describe('a GOAWAY', () => {
       });
       const echo = await echoOf({ url: server.url });
       const result = await toList(callOnce(echo, method)).catch((error: unknown) => error);
-      // With the connection gone at once, what was disowned cannot always be told from what was lost.
+      // If the connection closes immediately, an unprocessed call cannot always be distinguished from a lost one.
       if (Array.isArray(result)) expect(result).toHaveLength(1);
       else expect(result).toMatchObject({ code: 14, reason: 'connection-lost', reachedServer: 'maybe' });
     }
@@ -342,23 +345,27 @@ describe('a GOAWAY', () => {
       return proxy;
     };
 
-    it('has a call that it rejects sent again at once', { tags: ['timed'] }, async ({ task }) => {
-      const proxy = await rejecting(1);
-      const echo = await echoOf({ url: proxy.url });
-      const startedAt = performance.now();
-      expect(await toList(echo.unsafeUnary({}))).toHaveLength(1);
-      recordTiming(
-        task,
-        'call that was rejected on a young connection answered after, ms',
-        performance.now() - startedAt,
-        {
-          atMost: 50,
-        },
-      );
-      expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 1 });
-    });
+    it(
+      'immediately resends a call that a GOAWAY on a young connection rejects',
+      { tags: ['timed'] },
+      async ({ task }) => {
+        const proxy = await rejecting(1);
+        const echo = await echoOf({ url: proxy.url });
+        const startedAt = performance.now();
+        expect(await toList(echo.unsafeUnary({}))).toHaveLength(1);
+        recordTiming(
+          task,
+          'call that was rejected on a young connection answered after, ms',
+          performance.now() - startedAt,
+          {
+            atMost: 50,
+          },
+        );
+        expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 1 });
+      },
+    );
 
-    it('is followed by at most two more connections in 3 s if the server rejects each call', async () => {
+    it('opens at most two more connections in 3 s if the server rejects each call by GOAWAY', async () => {
       const proxy = await rejecting(Infinity);
       const echo = await echoOf({ url: proxy.url });
       const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 3_000, waitForReady: true }));
@@ -367,7 +374,7 @@ describe('a GOAWAY', () => {
     });
   });
 
-  // INTERNAL_ERROR is what gRPC's C core says to a connection that was idle for too long.
+  // gRPC's C core sends INTERNAL_ERROR to a connection that was idle for too long.
   describe.each(['NO_ERROR', 'INTERNAL_ERROR', 'ENHANCE_YOUR_CALM', 'PROTOCOL_ERROR'] as const)('with %s', (code) => {
     const behindProxy = async (server: ScriptedGrpcServer) => {
       const proxy = await Http2FaultProxy.start(server.url);
@@ -377,7 +384,7 @@ describe('a GOAWAY', () => {
       return { proxy, echo };
     };
 
-    it.each(EACH_METHOD)('has a call above its last stream id sent again: %s', async (method) => {
+    it.each(EACH_METHOD)(`resends %s above the last stream id of a GOAWAY with ${code}`, async (method) => {
       const server = await startServer();
       const { proxy, echo } = await behindProxy(server);
       proxy.failCalls({ kind: 'goaway', code });
@@ -387,7 +394,7 @@ describe('a GOAWAY', () => {
       expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1 });
     });
 
-    it('has many of them sent again at once, however large they are; what it had before is answered, or lost', async () => {
+    it(`resends many large calls after a GOAWAY with ${code} and completes or loses the earlier call`, async () => {
       const server = await startServer({
         scripts: {
           ...ECHOES,
@@ -411,7 +418,7 @@ describe('a GOAWAY', () => {
     });
   });
 
-  it('by connection age under load fails no call', async () => {
+  it('fails no call when connections reach their maximum age under load', async () => {
     const { echo, server } = await scene(
       {},
       {
@@ -429,9 +436,9 @@ describe('a GOAWAY', () => {
     expect(server.counts().calls).toBe(last);
   });
 
-  it('by connection age cuts what outlives its grace: a lost connection', async () => {
+  it('reports calls that outlive the grace period of the maximum connection age as connection-lost', async () => {
     const server = await startServer({
-      // Long enough that the call below is sent before it on a busy machine, too.
+      // Long enough for a busy machine to send the call below first.
       serverOptions: { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': 50 },
       scripts: { ...ECHOES, ...Object.fromEntries(UNSAFE.map((method) => [protoName(method), { never: true }])) },
     });
@@ -445,7 +452,7 @@ describe('a GOAWAY', () => {
   });
 });
 
-describe('an answer in HTTP that is not gRPC', () => {
+describe('HTTP response that is not gRPC', () => {
   const answering = (status: number, body?: string) => (stream: ServerHttp2Stream) => {
     stream.resume();
     stream.respond({ ':status': status, 'content-type': 'text/html' }, { endStream: body === undefined });
@@ -461,7 +468,7 @@ describe('an answer in HTTP that is not gRPC', () => {
     [503, 14, 4],
     [504, 14, 4],
     [418, 2, 1],
-  ])('of status %d has code %d, and is tried %d times where that is safe', async (status, code, attempts) => {
+  ])('maps HTTP status %d to code %d (attempts of a safe call: %d)', async (status, code, attempts) => {
     const expectAnswer = async (body: string | undefined) => {
       const server = await startHttp2Server(answering(status, body));
       const echo = await echoOf({ url: server.url });

@@ -7,51 +7,54 @@ import { describe, expect, it } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { EACH_METHOD, callOnce, failureOf, protoName, rejection, scene, turns } from './support.js';
 
-/** Credentials that never come to be, and how often they were asked for. */
-function failingCredentials(how: 'at once' | 'later', code?: number) {
-  const asked = { times: 0 };
+/** Credentials that always fail, and the number of times they were requested. */
+function failingCredentials(how: 'synchronously' | 'asynchronously', code?: number) {
+  const requested = { times: 0 };
   const failure = Object.assign(new Error('no token to be had'), code === undefined ? {} : { code });
   const plugin: CallCredentials = credentials.createFromMetadataGenerator((_, callback) => {
-    asked.times += 1;
-    if (how === 'at once') callback(failure);
+    requested.times += 1;
+    if (how === 'synchronously') callback(failure);
     else setImmediate(() => callback(failure));
   });
-  return { asked, plugin };
+  return { requested, plugin };
 }
 
 describe('credentials that always fail', () => {
-  describe.each(['at once', 'later'] as const)('%s', (how) => {
-    it.each(EACH_METHOD)('with code 14: one error of %s, and no more attempts than its policy has', async (method) => {
-      const { echo, server, client } = await scene();
-      await client.waitForReady();
-      const { asked, plugin } = failingCredentials(how, 14);
-      const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
-      expect(error).toMatchObject({ code: 14, reason: 'not-sent', reachedServer: 'no' });
-      expect(error.details).toContain('no token to be had');
-      // Unary is declared safe to repeat, and its policy lists UNAVAILABLE.
-      const attempts = method === 'unary' ? 4 : 1;
-      expect(asked.times).toBe(attempts);
-      expect(error.attempts).toHaveLength(attempts);
-      expect(error.notRetriedBecause).toBe(method === 'unary' ? 'attempts-exhausted' : 'local');
-      expect(server.counts().calls).toBe(0);
-    });
+  describe.each(['synchronously', 'asynchronously'] as const)('%s', (how) => {
+    it.each(EACH_METHOD)(
+      `fails %s after the attempts of its policy if credentials fail ${how} with code 14`,
+      async (method) => {
+        const { echo, server, client } = await scene();
+        await client.waitForReady();
+        const { requested, plugin } = failingCredentials(how, 14);
+        const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
+        expect(error).toMatchObject({ code: 14, reason: 'not-sent', reachedServer: 'no' });
+        expect(error.details).toContain('no token to be had');
+        // Unary is declared safe to repeat, and its policy lists UNAVAILABLE.
+        const attempts = method === 'unary' ? 4 : 1;
+        expect(requested.times).toBe(attempts);
+        expect(error.attempts).toHaveLength(attempts);
+        expect(error.notRetriedBecause).toBe(method === 'unary' ? 'attempts-exhausted' : 'local');
+        expect(server.counts().calls).toBe(0);
+      },
+    );
 
-    it.each(EACH_METHOD)('without a code: one error of %s, asked for once', async (method) => {
+    it.each(EACH_METHOD)(`fails %s after one attempt if credentials fail ${how} without a code`, async (method) => {
       const { echo, server } = await scene();
-      const { asked, plugin } = failingCredentials(how);
+      const { requested, plugin } = failingCredentials(how);
       const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
       expect(error).toMatchObject({ code: 2, reason: 'not-sent', reachedServer: 'no', notRetriedBecause: 'local' });
       expect(error.details).toContain('no token to be had');
-      expect(asked.times).toBe(1);
+      expect(requested.times).toBe(1);
       expect(server.counts().calls).toBe(0);
     });
   });
 });
 
-describe('a message too large', () => {
+describe('message size limit', () => {
   const payload = Buffer.alloc(1_000);
 
-  it.each(EACH_METHOD)('to be sent fails %s before anything is sent', async (method) => {
+  it.each(EACH_METHOD)('fails %s locally if its request is too large', async (method) => {
     const { echo, server, client } = await scene({ maxSendMessageLength: 100 });
     await client.waitForReady();
     const requests = [{ payload }];
@@ -65,16 +68,19 @@ describe('a message too large', () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it.each(['clientStream', 'bidi'] as const)('behind others ends %s, which the server hears of', async (method) => {
-    const { echo, server } = await scene({ maxSendMessageLength: 100 });
-    server.script(protoName(method), { never: true });
-    const error = await failureOf(echo[method]([{ number: 1 }, { payload }, { number: 3 }]));
-    expect(error).toMatchObject({ code: 8, reason: 'not-sent', reachedServer: 'maybe' });
-    await waitFor(() => server.counts().cancelled === 1);
-    expect(server.calls()[0]?.requests.length).toBeLessThanOrEqual(1);
-  });
+  it.each(['clientStream', 'bidi'] as const)(
+    'cancels %s on the server if a later request is too large',
+    async (method) => {
+      const { echo, server } = await scene({ maxSendMessageLength: 100 });
+      server.script(protoName(method), { never: true });
+      const error = await failureOf(echo[method]([{ number: 1 }, { payload }, { number: 3 }]));
+      expect(error).toMatchObject({ code: 8, reason: 'not-sent', reachedServer: 'maybe' });
+      await waitFor(() => server.counts().cancelled === 1);
+      expect(server.calls()[0]?.requests.length).toBeLessThanOrEqual(1);
+    },
+  );
 
-  it('is bounded by the service config too', async () => {
+  it('applies maxRequestMessageBytes of the service config', async () => {
     const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxRequestMessageBytes: 100 }];
     const { echo } = await scene({ serviceConfig: { methodConfig } });
     expect(await failureOf(echo.unary({ payload }))).toMatchObject({
@@ -84,7 +90,7 @@ describe('a message too large', () => {
     });
   });
 
-  it.each(EACH_METHOD)('to be received is bounded by the service config too: %s', async (method) => {
+  it.each(EACH_METHOD)('applies maxResponseMessageBytes of the service config to %s', async (method) => {
     const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxResponseMessageBytes: 100 }];
     const { echo, server } = await scene({ serviceConfig: { methodConfig } });
     server.script(protoName(method), { messages: [{ payload }] });
@@ -94,7 +100,7 @@ describe('a message too large', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it.each(EACH_METHOD)('to be received fails %s once: the server has done its work', async (method) => {
+  it.each(EACH_METHOD)('fails %s without a retry if its response is too large', async (method) => {
     const { echo, server } = await scene({ maxReceiveMessageLength: 100 });
     server.script(protoName(method), { messages: [{ payload }] });
     const error = await failureOf(callOnce(echo, method));
@@ -104,7 +110,7 @@ describe('a message too large', () => {
   });
 });
 
-/** The contract with one function of each method replaced. */
+/** The contract with functions of each method replaced. */
 function contractWith(replaced: Readonly<Record<string, () => never>>): {
   readonly protoPath: undefined;
   readonly packageDefinition: PackageDefinition;
@@ -122,9 +128,9 @@ const passThrough: Interceptor = (options, next) => new InterceptingCall(next(op
 
 describe.each([
   ['without interceptors', []],
-  ['under an interceptor', [passThrough]],
-])('codecs %s', (_how, interceptors) => {
-  it.each(EACH_METHOD)('that cannot write the request fail %s with one clear error', async (method) => {
+  ['with an interceptor', [passThrough]],
+])('codecs %s', (how, interceptors) => {
+  it.each(EACH_METHOD)(`fails %s as not-sent if the request cannot be serialized, ${how}`, async (method) => {
     const { echo, server, client } = await scene(
       contractWith({
         requestSerialize: () => {
@@ -140,24 +146,32 @@ describe.each([
     expect(server.counts().answered).toBe(0);
   });
 
-  it.each(EACH_METHOD)('that cannot read the response fail %s with one clear error', async (method) => {
-    const { echo, server } = await scene(
-      contractWith({
-        responseDeserialize: () => {
-          throw new RangeError('index out of range');
-        },
-      }),
-    );
-    server.script(protoName(method), { messages: [{ number: 1 }] });
-    const error = await failureOf(callOnce(echo, method, { interceptors }));
-    expect(error).toMatchObject({ code: 13, reason: 'protocol', reachedServer: 'yes', notRetriedBecause: 'protocol' });
-    expect(error.details).toBe('Response message parsing error: index out of range');
-    expect(server.counts().calls).toBe(1);
-  });
+  it.each(EACH_METHOD)(
+    `fails %s as a protocol error if the response cannot be deserialized, ${how}`,
+    async (method) => {
+      const { echo, server } = await scene(
+        contractWith({
+          responseDeserialize: () => {
+            throw new RangeError('index out of range');
+          },
+        }),
+      );
+      server.script(protoName(method), { messages: [{ number: 1 }] });
+      const error = await failureOf(callOnce(echo, method, { interceptors }));
+      expect(error).toMatchObject({
+        code: 13,
+        reason: 'protocol',
+        reachedServer: 'yes',
+        notRetriedBecause: 'protocol',
+      });
+      expect(error.details).toBe('Response message parsing error: index out of range');
+      expect(server.counts().calls).toBe(1);
+    },
+  );
 });
 
-describe('what cannot be started', () => {
-  it('is one clear error when an interceptor throws', async () => {
+describe('call that cannot start', () => {
+  it('fails with INTERNAL if an interceptor throws', async () => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const broken: Interceptor = () => {
@@ -170,20 +184,21 @@ describe('what cannot be started', () => {
   });
 
   it.each([
-    ['a key', { 'not a key': 'x' }, 'options.metadata["not a key"]: expected a key of letters'],
-    ['a value', { 'x-token': 'geheim☕' }, 'options.metadata.x-token: expected printable ASCII'],
-    ['a binary value', { 'x-token-bin': 'geheim' }, 'options.metadata.x-token-bin: expected a Buffer'],
-    ['something else', null, 'options.metadata: expected an object of texts'],
-  ])(
-    'is one clear error when %s of the metadata cannot be sent, without telling the value',
-    async (_what, metadata, text) => {
-      const { echo, server } = await scene();
-      const error = await rejection(echo.unary({}, { metadata: metadata as never }));
-      expect(error).toBeInstanceOf(GrpcConfigurationError);
-      expect(String(error)).toContain(`echo/testing.v1.Echo/Unary: ${text}`);
-      expect(String(error)).not.toContain('geheim');
-      await turns();
-      expect(server.counts().calls).toBe(0);
-    },
-  );
+    ['an invalid key', { 'not a key': 'x' }, 'options.metadata["not a key"]: expected a key of letters'],
+    ['an invalid value', { 'x-token': 'geheim☕' }, 'options.metadata.x-token: expected printable ASCII'],
+    ['an invalid binary value', { 'x-token-bin': 'geheim' }, 'options.metadata.x-token-bin: expected a Buffer'],
+    [
+      'a wrong type',
+      null,
+      "options.metadata: expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
+    ],
+  ])('rejects metadata with %s without revealing the value', async (_what, metadata, text) => {
+    const { echo, server } = await scene();
+    const error = await rejection(echo.unary({}, { metadata: metadata as never }));
+    expect(error).toBeInstanceOf(GrpcConfigurationError);
+    expect(String(error)).toContain(`echo/testing.v1.Echo/Unary: ${text}`);
+    expect(String(error)).not.toContain('geheim');
+    await turns();
+    expect(server.counts().calls).toBe(0);
+  });
 });

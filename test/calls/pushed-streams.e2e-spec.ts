@@ -7,8 +7,8 @@ import { FrameServer, keyed } from '../support/frame-server.js';
 import { goaway } from '../support/frames.js';
 import { callOnce, EACH_METHOD, failureOf, startClient, turns } from './support.js';
 
-describe('a stream that the server pushes', () => {
-  it.each(EACH_METHOD)('is refused, and the call that it was pushed on succeeds: %s', async (method) => {
+describe('pushed stream', () => {
+  it.each(EACH_METHOD)('refuses a pushed stream and completes the %s call that it was pushed on', async (method) => {
     const server = await FrameServer.start((request) => request.connection.write(request.push(2), request.success()));
     const client = await startClient({ url: server.url });
     await lastValueFrom(callOnce(client.getService('Echo'), method, { metadata: keyed('x') }));
@@ -18,7 +18,7 @@ describe('a stream that the server pushes', () => {
     expect(server.connections).toHaveLength(1);
   });
 
-  it('is refused if the resolver names another load-balancing policy, which sees no connections', async () => {
+  it('refuses pushed streams if the resolver selects a load-balancing policy of grpc-js', async () => {
     let pushed = 0;
     const server = await FrameServer.start((request) => {
       pushed += 2;
@@ -38,7 +38,7 @@ describe('a stream that the server pushes', () => {
     ]);
   });
 
-  it('does not end the process when its connection ends with an error', async () => {
+  it('does not end the process when a connection with a pushed stream ends with an error', async () => {
     const server = await FrameServer.start((request) => {
       const { connection, streamId, key } = request;
       if (key === 'next') connection.write(request.success());
@@ -48,7 +48,7 @@ describe('a stream that the server pushes', () => {
     const echo = client.getService<Parameters<typeof callOnce>[0]>('Echo');
     await failureOf(callOnce(echo, 'unsafeUnary', { metadata: keyed('x') }));
     await turns();
-    // Vitest fails the run at an uncaught exception.
+    // Vitest fails the run on an uncaught exception.
     await lastValueFrom(callOnce(echo, 'unsafeUnary', { metadata: keyed('next') }));
     expect(server.requests('next')).toHaveLength(1);
   });

@@ -9,10 +9,10 @@ import {
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** A server that speaks HTTP/2 and no gRPC, so that a test writes each frame; closed at the end of the test. */
+/** An HTTP/2 server without gRPC, so that a test controls each stream. Closed at the end of the test. */
 export interface RawHttp2Server {
   readonly url: string;
-  /** Paths of the streams that came, in order. */
+  /** Paths of the received streams, in order. */
   readonly streams: readonly string[];
   readonly sessions: ReadonlySet<ServerHttp2Session>;
 }
@@ -41,7 +41,7 @@ export async function startHttp2Server(
     for (const session of sessions) session.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
-  // True: it listens on TCP.
+  // The cast is safe: it listens on TCP.
   const { port } = server.address() as AddressInfo;
   return { url: `127.0.0.1:${port}`, streams, sessions };
 }
@@ -53,7 +53,7 @@ export function succeed(stream: ServerHttp2Stream): void {
   stream.end(Buffer.alloc(5));
 }
 
-/** RST_STREAM with `code`, when the request has come. */
+/** Sends RST_STREAM with `code` once the request has arrived. */
 export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & `NGHTTP2_${string}`): void {
   stream.resume();
   stream.close(constants[code]);
@@ -67,8 +67,8 @@ export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): voi
   stream.respond(status, { endStream: true });
 }
 
-/** The time that a call has left when its client sends it, in milliseconds; NaN if the call has no deadline. */
+/** Remaining time of a call when the client sends it, in milliseconds; NaN if the call has no deadline. */
 export function timeoutOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
-  // grpc-js writes milliseconds as long as they fit.
+  // grpc-js writes milliseconds as long as the number fits.
   return Number(/^(\d+)m$/.exec(String(timeout))?.[1] ?? NaN);
 }

@@ -4,8 +4,8 @@ import type { GrpcClientInterceptor } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { failureOf, scene, turns } from './support.js';
 
-describe('a call that its own hook ends', () => {
-  it.each(['onCall', 'onAttempt'] as const)('in %s is not sent', async (hook) => {
+describe('reentrant cancellation', () => {
+  it.each(['onCall', 'onAttempt'] as const)('does not send a call that its %s hook cancels', async (hook) => {
     const abort = new AbortController();
     const interceptor: GrpcClientInterceptor = {
       [hook]: () => {
@@ -21,7 +21,7 @@ describe('a call that its own hook ends', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('between two attempts is not sent again', async () => {
+  it('does not retry a call that an event subscriber cancels between two attempts', async () => {
     const abort = new AbortController();
     const { echo, server, client } = await scene();
     server.script('Unary', { status: 'UNAVAILABLE' });
@@ -34,8 +34,8 @@ describe('a call that its own hook ends', () => {
   });
 });
 
-describe('the process', () => {
-  it('is not kept alive by a client whose calls have waited', async () => {
+describe('process', () => {
+  it('is not kept alive by timers of a client whose calls have waited', async () => {
     const timers = () => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length;
     const { echo } = await scene();
     const before = timers();
@@ -45,8 +45,8 @@ describe('the process', () => {
   });
 });
 
-describe('a callback client of grpc-js', () => {
-  it('is not cut off when the channel is replaced', async () => {
+describe('grpc-js callback client', () => {
+  it('completes its call although the channel is replaced', async () => {
     const { server, client } = await scene({
       maxConnectionAgeMs: 1_000,
       keepalive: { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 1_000, keepalivePermitWithoutCalls: 1 },

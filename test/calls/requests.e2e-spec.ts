@@ -22,7 +22,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EchoRequest } from '../testing/echo-client.js';
 import { failureOf, protoName, rejection, scene, toList, turns, upTo } from './support.js';
 
-/** Changes nothing. */
+/** Forwards everything unchanged. */
 const unchanged: Interceptor = (options, next) => new InterceptingCall(next(options));
 const STREAMS = ['clientStream', 'bidi'] as const;
 
@@ -34,16 +34,16 @@ async function* generate(count: number): AsyncGenerator<EchoRequest> {
 }
 
 const SOURCES: readonly (readonly [string, () => RequestStream<EchoRequest>])[] = [
-  ['an Observable that is done at once', () => from(upTo(20))],
-  ['an Observable that takes its time', () => scheduled(upTo(20), asyncScheduler)],
+  ['a synchronous Observable', () => from(upTo(20))],
+  ['an asynchronous Observable', () => scheduled(upTo(20), asyncScheduler)],
   ['an array', () => upTo(20)],
   ['a Set', () => new Set(upTo(20))],
   ['a generator', () => upTo(20).values()],
   ['an async generator', () => generate(20)],
 ];
 
-describe.each(SOURCES)('requests from %s', (_what, make) => {
-  it('all arrive, in order', async () => {
+describe.each(SOURCES)('requests from %s', (what, make) => {
+  it(`delivers all requests from ${what} in order`, async () => {
     const { echo, server } = await scene();
     expect(await lastValueFrom(echo.bidi(make()).pipe(toArray()))).toMatchObject(upTo(20));
     expect(await firstValueFrom(echo.clientStream(make()))).toMatchObject({ number: 20 });
@@ -52,7 +52,7 @@ describe.each(SOURCES)('requests from %s', (_what, make) => {
 });
 
 describe('requests', () => {
-  it('from a Subject are not lost before the channel is READY', async () => {
+  it('loses no request that a Subject emits before the channel is READY', async () => {
     const { echo } = await scene();
     const requests = new Subject<EchoRequest>();
     const answers = lastValueFrom(echo.bidi(requests).pipe(toArray()));
@@ -64,7 +64,7 @@ describe('requests', () => {
     expect(requests.observed).toBe(false);
   });
 
-  it('from a Subject that is done before the channel is READY arrive all the same', async () => {
+  it('sends the requests of a Subject that completes before the channel is READY', async () => {
     const { echo } = await scene();
     const requests = new Subject<EchoRequest>();
     const answer = firstValueFrom(echo.clientStream(requests));
@@ -73,13 +73,13 @@ describe('requests', () => {
     expect(await answer).toMatchObject({ number: 3 });
   });
 
-  it('from another call are handed through, as fast as they are taken', async () => {
+  it('forwards the responses of another call as requests', async () => {
     const { echo } = await scene();
     const answers = await toList(echo.bidi(echo.serverStream({ number: 200 })));
     expect(answers).toMatchObject(upTo(200));
   });
 
-  it('are asked for once for each call, when it begins', async () => {
+  it('subscribes to the request source once per call, when the call starts', async () => {
     const { echo } = await scene();
     let subscriptions = 0;
     const requests = new Observable<EchoRequest>((subscriber) => {
@@ -94,13 +94,13 @@ describe('requests', () => {
     expect(subscriptions).toBe(2);
   });
 
-  it('go out by the thousand, one behind the other', async () => {
+  it('sends thousands of requests in order', async () => {
     const { echo, server } = await scene();
     expect(await firstValueFrom(echo.clientStream(from(upTo(5_000))))).toMatchObject({ number: 5_000 });
     expect(server.calls()[0]?.requests).toMatchObject(upTo(5_000));
   });
 
-  it.each(STREAMS)('of %s that are none are a clear error', async (method) => {
+  it.each(STREAMS)('rejects an invalid request source for %s with a TypeError', async (method) => {
     const { echo, client } = await scene();
     for (const wrong of [undefined, null, 5, 'text', {}, Promise.resolve([])]) {
       const error = await rejection(echo[method](wrong as never));
@@ -113,14 +113,14 @@ describe('requests', () => {
 
 it.each([
   ['', {}],
-  [' under interceptors', { interceptors: [unchanged] }],
-])('a stream of requests%s that is answered before it is at its end has succeeded', async (_, options) => {
+  [' with interceptors', { interceptors: [unchanged] }],
+])('completes a client-streaming call%s that the server answers before the requests end', async (_, options) => {
   const { echo, server } = await scene();
   server.script('ClientStream', { requests: 'read', message: { number: 7 } });
   expect(await toList(echo.clientStream(upTo(200), options))).toMatchObject([{ number: 7 }]);
 });
 
-describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
+describe.each(STREAMS)('failing request source of %s', (method) => {
   const broken = new Error('the source is broken');
   const uncaught: unknown[] = [];
   const note = (error: unknown) => void uncaught.push(error);
@@ -133,9 +133,9 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
   });
 
   const failing: readonly (readonly [string, () => RequestStream<EchoRequest>])[] = [
-    ['an Observable at once', () => throwError(() => broken)],
+    ['an Observable that fails immediately', () => throwError(() => broken)],
     [
-      'an Observable at once, after messages',
+      'a synchronous Observable that fails after messages',
       () =>
         concat(
           from(upTo(3)),
@@ -143,7 +143,7 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
         ),
     ],
     [
-      'an Observable later',
+      'an Observable that fails later',
       () =>
         concat(
           of({ number: 1 }),
@@ -159,14 +159,14 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
         }),
     ],
     [
-      'a generator at once',
+      'a generator that fails immediately',
       () =>
         (function* (): Generator<EchoRequest> {
           throw broken;
         })(),
     ],
     [
-      'a generator after messages',
+      'a generator that fails after messages',
       () =>
         (function* (): Generator<EchoRequest> {
           yield* upTo(3);
@@ -174,7 +174,7 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
         })(),
     ],
     [
-      'an async generator after messages',
+      'an async generator that fails after messages',
       () =>
         (async function* (): AsyncGenerator<EchoRequest> {
           yield* generate(3);
@@ -182,7 +182,7 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
         })(),
     ],
     [
-      'an async iterable by hand, which throws',
+      'an async iterable whose next() throws',
       () => ({
         [Symbol.asyncIterator](): AsyncIterator<EchoRequest> {
           return {
@@ -194,7 +194,7 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
       }),
     ],
     [
-      'an iterable that cannot be iterated',
+      'an iterable whose iterator cannot be created',
       () => ({
         [Symbol.iterator](): Iterator<EchoRequest> {
           throw broken;
@@ -206,8 +206,8 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
   describe.each([
     ['on a channel that is READY', true],
     ['on a channel that is idle', false],
-  ])('%s', (_when, connected) => {
-    it.each(failing)('(%s) gives its error to the caller as it is, and ends the call', async (_what, make) => {
+  ])('%s', (when, connected) => {
+    it.each(failing)(`ends ${method} with the error of %s ${when}`, async (_what, make) => {
       const { echo, server, client } = await scene();
       server.script(protoName(method), { never: true });
       if (connected) await client.waitForReady();
@@ -221,8 +221,8 @@ describe.each(STREAMS)('a source of requests of %s that fails', (method) => {
   });
 });
 
-describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
-  /** Sources that never end by themselves, and whether they were let go of. */
+describe.each(STREAMS)('release of the request source of %s', (method) => {
+  /** Sources that never end, and whether each was released. */
   const sources = () => {
     const ended = { observable: false, iterable: false, asyncIterable: false };
     const observable = new Observable<EchoRequest>((subscriber) => {
@@ -253,7 +253,7 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
   };
   const ALL_ENDED = { observable: true, iterable: true, asyncIterable: true };
 
-  it('when the server ends the call first', async () => {
+  it('releases the source when the server ends the call', async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { status: 'ABORTED', requests: 'leave' });
     const { ended, all } = sources();
@@ -261,7 +261,7 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
     expect(ended).toEqual(ALL_ENDED);
   });
 
-  it('when the server answers before it has read all', async () => {
+  it('releases the source when the server answers before reading all requests', async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { messages: [{ number: 1 }], requests: 'leave' });
     const { ended, all } = sources();
@@ -269,22 +269,22 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
     expect(ended).toEqual(ALL_ENDED);
   });
 
-  it('when the caller leaves, its deadline passes, or the client is closed', async () => {
+  it('releases the source on cancellation, at the deadline and on close()', async () => {
     const { echo, server, client } = await scene(
       {},
       { scripts: { [protoName(method)]: { never: true, requests: 'leave' } } },
     );
-    const left = sources();
-    const subscriptions = left.all.map((source) => echo[method](source).subscribe());
+    const cancelled = sources();
+    const subscriptions = cancelled.all.map((source) => echo[method](source).subscribe());
     await waitFor(() => server.counts().open === 3);
     for (const subscription of subscriptions) subscription.unsubscribe();
-    expect(left.ended).toEqual(ALL_ENDED);
+    expect(cancelled.ended).toEqual(ALL_ENDED);
 
-    const late = sources();
-    for (const source of late.all) {
+    const expired = sources();
+    for (const source of expired.all) {
       expect(await failureOf(echo[method](source, { timeoutMs: 50 }))).toMatchObject({ code: 4 });
     }
-    expect(late.ended).toEqual(ALL_ENDED);
+    expect(expired.ended).toEqual(ALL_ENDED);
 
     const closed = sources();
     const failures = closed.all.map((source) => failureOf(echo[method](source)));
@@ -293,22 +293,22 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
     expect(closed.ended).toEqual(ALL_ENDED);
   });
 
-  it('when it ends its call itself while it is subscribed to', async () => {
+  it('releases a source that aborts its call during the subscription', async () => {
     const { echo, client } = await scene();
     const abort = new AbortController();
-    const letGoOf = { teardown: false };
+    const released = { teardown: false };
     const source = new Observable<EchoRequest>(() => {
       abort.abort();
       return () => {
-        letGoOf.teardown = true;
+        released.teardown = true;
       };
     });
     expect(await failureOf(echo[method](source, { signal: abort.signal }))).toMatchObject({ reason: 'cancelled' });
-    expect(letGoOf.teardown).toBe(true);
+    expect(released.teardown).toBe(true);
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('also when it fails in its own clean-up, which harms nobody', async () => {
+  it('ignores errors that a source throws in its cleanup', async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { status: 'ABORTED', requests: 'leave' });
     const broken = (async function* (): AsyncGenerator<EchoRequest> {
@@ -334,7 +334,7 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
     expect(await failureOf(echo[method](observable))).toMatchObject({ code: 10 });
   });
 
-  it('and what it gives afterwards goes nowhere', async () => {
+  it('ignores what a source emits after its release', async () => {
     const { echo, server, client } = await scene();
     server.script(protoName(method), { never: true });
     const requests = new Subject<EchoRequest>();
@@ -343,12 +343,12 @@ describe.each(STREAMS)('a source of requests of %s is let go of', (method) => {
     await waitFor(() => server.counts().open === 1);
     subscription.unsubscribe();
     requests.next({ number: 2 });
-    requests.error(new Error('nobody listens'));
+    requests.error(new Error('no subscriber'));
     await waitFor(() => server.counts().open === 0);
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('while the answer goes on when the source is at its end', async () => {
+  it('completes the call if the source is empty', async () => {
     const { echo } = await scene();
     expect(await toList(echo[method](EMPTY))).toHaveLength(method === 'bidi' ? 0 : 1);
     const subscription = echo[method](NEVER).subscribe();

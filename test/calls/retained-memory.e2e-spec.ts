@@ -6,16 +6,16 @@ import { scene } from './support.js';
 
 const CALLS = 200;
 const KiB = 1_024;
-/** What the functions of each caller have in their hands while his call runs. */
+/** Bytes that the closures of each caller retain while the call runs. */
 const HELD = 64 * KiB;
 
 function oldSpace(): number {
   return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')!.space_used_size;
 }
 
-it('what the functions of a caller hold while his call runs does not wait for a major garbage collection', async () => {
+it('releases memory that the closures of a caller retain without a major garbage collection', async () => {
   setFlagsFromString('--expose-gc');
-  // True: the flag above gives each new context a `gc`.
+  // The cast is safe: the flag above gives each new context a `gc`.
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
   const { echo } = await scene();
   const call = async () => {
@@ -26,7 +26,7 @@ it('what the functions of a caller hold while his call runs does not wait for a 
   collect();
   const before = oldSpace();
   for (let i = 0; i < CALLS; i++) await call();
-  // What survives two of them is taken for old.
+  // V8 promotes an object that survives two minor collections.
   for (let i = 0; i < 3; i++) collect({ type: 'minor' });
   expect(oldSpace() - before).toBeLessThan((CALLS * HELD) / 2);
 });

@@ -19,8 +19,8 @@ import {
 
 const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
 
-describe('a call that is safe to repeat', () => {
-  it('is sent again, and the server is told how often before', async () => {
+describe('call that is safe to repeat', () => {
+  it('is retried, and sends the number of previous attempts to the server', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [UNAVAILABLE, UNAVAILABLE, { message: { number: 3 } }]);
     const ends: CallEnd[] = [];
@@ -39,7 +39,7 @@ describe('a call that is safe to repeat', () => {
     ]);
   });
 
-  it('gives the last failure unchanged when its attempts are used up', async () => {
+  it('fails with the unchanged last failure when its attempts are exhausted', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, { ...UNAVAILABLE, trailers: { 'x-last': 'yes' } }]);
     const error = await failureOf(echo.unary({}));
@@ -50,7 +50,7 @@ describe('a call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('is made once with `retry: false`', async () => {
+  it('makes one attempt with `retry: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
@@ -60,7 +60,7 @@ describe('a call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('is made once with `idempotent: false`', async () => {
+  it('makes one attempt with `idempotent: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { idempotent: false }))).toMatchObject({
@@ -69,7 +69,7 @@ describe('a call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('is not repeated for a code that its policy does not list, nor after headers', async () => {
+  it('is not retried for a code outside its policy or after headers', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'INTERNAL' }, { ...UNAVAILABLE, headers: true }]);
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 13, notRetriedBecause: 'fatal-status' });
@@ -77,11 +77,11 @@ describe('a call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(2);
   });
 
-  it('is not begun again when its deadline would pass meanwhile', { tags: ['timed'] }, async ({ task }) => {
+  it('is not retried if its deadline would pass during the backoff', { tags: ['timed'] }, async ({ task }) => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
-    // Longer than this test may run: the failure comes at once, or too late.
+    // Longer than this test may run: the call must fail immediately.
     const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
     recordTiming(task, 'call that cannot be retried before its deadline fails after, ms', performance.now() - beganAt, {
       atMost: 2_000,
@@ -90,7 +90,7 @@ describe('a call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('keeps one deadline over its attempts', async () => {
+  it('shares one deadline across its attempts', async () => {
     const leftMs: number[] = [];
     const server = await startHttp2Server((stream, number, headers) => {
       leftMs.push(timeoutOf(headers));
@@ -100,13 +100,13 @@ describe('a call that is safe to repeat', () => {
     const client = await startClient({ url: server.url });
     await firstValueFrom(client.getService<EchoService>('Echo').unary({}, { timeoutMs: 20_000 }));
     expect(leftMs).toHaveLength(3);
-    // Each attempt begins 100 ms or more after the one before, and has that much less time left.
+    // Each attempt starts at least 100 ms after the previous one and has that much less time left.
     expect(leftMs[0]).toBeLessThanOrEqual(20_000);
     expect(leftMs[1]).toBeLessThanOrEqual(leftMs[0]! - 98);
     expect(leftMs[2]).toBeLessThanOrEqual(leftMs[1]! - 98);
   });
 
-  it('ends when its caller leaves between two attempts', async () => {
+  it('ends if the caller unsubscribes between two attempts', async () => {
     const { echo, server, client } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 60_000 });
     const subscription = echo.unary({}).subscribe();
@@ -116,7 +116,7 @@ describe('a call that is safe to repeat', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('tells of each attempt, and why there was another', async () => {
+  it('emits an event for each attempt with the reason for the next', async () => {
     const { echo, server, client } = await scene();
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -130,8 +130,8 @@ describe('a call that is safe to repeat', () => {
   });
 });
 
-describe('a call that is not declared safe', () => {
-  it('is made once', async () => {
+describe('call that is not declared safe', () => {
+  it('makes one attempt if it is not declared safe', async () => {
     const { echo, server } = await scene();
     for (const method of ['UnsafeUnary', 'ServerStream', 'ClientStream', 'Bidi']) server.script(method, UNAVAILABLE);
     for (const call of [echo.unsafeUnary({}), echo.serverStream({}), echo.clientStream([]), echo.bidi([])]) {
@@ -140,7 +140,7 @@ describe('a call that is not declared safe', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('is repeated where the call says `idempotent`, the method does, or the service config has a policy', async () => {
+  it('is retried if the call or the method sets `idempotent`, or the service config has a policy', async () => {
     const retryPolicy = {
       maxAttempts: 3,
       initialBackoff: '0.01s',
@@ -163,7 +163,7 @@ describe('a call that is not declared safe', () => {
     expect(server.counts('ClientStream').calls).toBe(3);
   });
 
-  it.each(['clientStream', 'bidi'] as const)('is repeated from the first request on: %s', async (method) => {
+  it.each(['clientStream', 'bidi'] as const)('resends all requests of %s on a retry', async (method) => {
     const { echo, server } = await scene();
     let attempts = 0;
     const seen: unknown[][] = [];
@@ -178,24 +178,21 @@ describe('a call that is not declared safe', () => {
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it.each(['clientStream', 'bidi'] as const)(
-    'cannot be repeated when more was sent than is kept: %s',
-    async (method) => {
-      const { echo, server } = await scene();
-      server.script(protoName(method), async ({ requests }) => {
-        await toList(requests);
-        return UNAVAILABLE;
-      });
-      const requests = Array.from({ length: 40 }, () => ({ payload: Buffer.alloc(64 * 1024) }));
-      const error = await failureOf(echo[method](requests, { idempotent: true }));
-      expect(error).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
-      expect(server.counts().calls).toBe(1);
-    },
-  );
+  it.each(['clientStream', 'bidi'] as const)('does not retry %s if more was sent than is kept', async (method) => {
+    const { echo, server } = await scene();
+    server.script(protoName(method), async ({ requests }) => {
+      await toList(requests);
+      return UNAVAILABLE;
+    });
+    const requests = Array.from({ length: 40 }, () => ({ payload: Buffer.alloc(64 * 1024) }));
+    const error = await failureOf(echo[method](requests, { idempotent: true }));
+    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
+    expect(server.counts().calls).toBe(1);
+  });
 });
 
 describe('pushback', () => {
-  /** Milliseconds from one attempt to the next, of a method whose own backoff is longer than a test may run. */
+  /** Milliseconds between two attempts of a method whose own backoff is longer than a test may run. */
   async function gapAfter(pushback: Reply['pushback']) {
     const retryPolicy = {
       maxAttempts: 2,
@@ -220,23 +217,26 @@ describe('pushback', () => {
     recordTiming(task, 'retry after a pushback of 400 ms begins after, ms', some, { atMost: 4_000 });
   });
 
-  it.each([-1, 'soon', '10ms', '1.5', ['10', '20'] as const])('of %j stops retrying', async (pushback) => {
-    const { echo, server } = await scene();
-    server.script('Unary', { ...UNAVAILABLE, pushback });
-    const error = await failureOf(echo.unary({}));
-    expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'pushback' });
-    expect(server.counts().calls).toBe(1);
-  });
+  it.each([[-1], ['soon'], ['10ms'], ['1.5'], [['10', '20'] as const]])(
+    'stops retries if the pushback is %j',
+    async (pushback) => {
+      const { echo, server } = await scene();
+      server.script('Unary', { ...UNAVAILABLE, pushback });
+      const error = await failureOf(echo.unary({}));
+      expect(error).toMatchObject({ code: 14, details: 'busy', notRetriedBecause: 'pushback' });
+      expect(server.counts().calls).toBe(1);
+    },
+  );
 
-  it('is told to the caller of a call that may not be repeated', async () => {
+  it('reaches the caller of a call that is not retried as retryAfterMs', async () => {
     const { echo, server } = await scene();
     server.script('UnsafeUnary', { ...UNAVAILABLE, pushback: 700 });
     expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ retryAfterMs: 700 });
   });
 });
 
-describe('the budget', () => {
-  it('bounds retries when everything fails', async () => {
+describe('retry budget', () => {
+  it('limits retries if all calls fail', async () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
     const errors = await Promise.all(Array.from({ length: 100 }, () => failureOf(echo.unary({}))));
@@ -244,12 +244,12 @@ describe('the budget', () => {
     expect(server.counts().calls).toBeLessThanOrEqual(111);
   });
 
-  it('allows no retries just after deadlines of concurrent calls to a server that answers nothing', async () => {
+  it('allows no retries right after concurrent calls to a silent server reach their deadlines', async () => {
     const { calls } = await repeatUntil('20 calls fail before the tokens return', async () => {
       const { echo, server } = await scene();
       server.script('Unary', { never: true });
       await Promise.all(Array.from({ length: 5 }, () => failureOf(echo.unary({}, { timeoutMs: 50 }))));
-      // A request that arrives late would count among the others.
+      // A late request would be counted with the calls below.
       if (server.counts().calls < 5) return false;
       const beganAt = performance.now();
       server.reset();
@@ -260,7 +260,7 @@ describe('the budget', () => {
     expect(calls).toBe(20);
   });
 
-  it('allows retries after deadlines of calls that ran one after another', async () => {
+  it('allows retries after sequential calls reach their deadlines', async () => {
     const { echo, server } = await scene();
     server.script('Unary', { never: true });
     for (let i = 0; i < 5; i++) await failureOnceSeen(server, () => echo.unary({}, { timeoutMs: 50 }));
@@ -269,7 +269,7 @@ describe('the budget', () => {
     expect(await firstValueFrom(echo.unary({}))).toMatchObject({ text: 'retried' });
   });
 
-  it('is named in the message of an error with the option that replaces it', async () => {
+  it('is named in the error message together with the option that changes it', async () => {
     const { echo, server } = await scene({ serviceConfig: { retryThrottling: { maxTokens: 1, tokenRatio: 0.1 } } });
     server.script('Unary', UNAVAILABLE);
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({}));
@@ -279,7 +279,7 @@ describe('the budget', () => {
     );
   });
 
-  it('is left whole by a deadline of one slow call beside others that are answered', async () => {
+  it('is not reduced by one slow call that reaches its deadline while others succeed', async () => {
     const { echo, server } = await repeatUntil('a call is answered before the deadline of the slow call', async () => {
       const fresh = await scene();
       fresh.server.script('Unary', [{ never: true }, {}]);

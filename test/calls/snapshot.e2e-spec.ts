@@ -27,8 +27,8 @@ const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig 
   },
 });
 
-describe('the snapshot of a client', () => {
-  it('is one JSON value, from the first moment to after the end', async () => {
+describe('client snapshot', () => {
+  it('is valid JSON before the first call, during calls and after close()', async () => {
     const { client, echo } = await scene();
     const isJson = () => {
       const snapshot = client.snapshot();
@@ -54,7 +54,7 @@ describe('the snapshot of a client', () => {
     expect(isJson()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
   });
 
-  it.each(EACH_METHOD)('counts calls and their attempts, and how long their answers took (%s)', async (name) => {
+  it.each(EACH_METHOD)('counts calls, attempts and latencies of %s', async (name) => {
     const { server, client, echo } = await scene();
     const beganAt = performance.now();
     for (let i = 0; i < 3; i++) await toList(callOnce(echo, name));
@@ -69,7 +69,7 @@ describe('the snapshot of a client', () => {
     expect(maxMs).toBeLessThan(performance.now() - beganAt);
   });
 
-  it('tells percentiles within a sixteenth of what calls took', async () => {
+  it('reports latency percentiles within a sixteenth of the actual durations', async () => {
     const { client, echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     server.script('UnsafeUnary', { delayMs: 200 });
@@ -81,7 +81,7 @@ describe('the snapshot of a client', () => {
     expect(p50Ms).toBeLessThan(tookMs * 1.07);
   });
 
-  it('counts retries, what was not retried and why, and the last failures', async () => {
+  it('counts retries, reasons for not retrying, and recent errors', async () => {
     const { server, client, echo } = await scene(retrying(3));
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
     await firstValueFrom(echo.unary({}));
@@ -110,19 +110,19 @@ describe('the snapshot of a client', () => {
     expect(first?.details).toHaveLength(201);
     expect(second).toMatchObject({ path: UNSAFE, code: 'NOT_FOUND', details: 'no such thing', count: 2 });
     expect(snapshot.retryBudget.maxTokens).toBe(10);
-    // Three retries, less what two seconds and one success give back.
+    // Three retries spend tokens; two seconds and one success return some.
     expect(snapshot.retryBudget.tokens).toBeGreaterThan(6.5);
     expect(snapshot.retryBudget.tokens).toBeLessThan(8);
   });
 
-  it('counts calls that their callers end as cancelled, and those that may not begin among the failures alone', async () => {
+  it('counts cancelled calls as cancelled, and calls that could not start only as failures', async () => {
     const { server, client, echo } = await scene();
     server.script('Unary', { never: true });
-    const leaving = echo.unary({}).subscribe();
+    const abandoned = echo.unary({}).subscribe();
     const controller = new AbortController();
     const aborted = failureOf(echo.unary({}, { signal: controller.signal }));
     await waitFor(() => server.counts().open === 2);
-    leaving.unsubscribe();
+    abandoned.unsubscribe();
     controller.abort();
     expect((await aborted).reason).toBe('cancelled');
     const broken = new Error('no more requests');
@@ -139,7 +139,7 @@ describe('the snapshot of a client', () => {
     expect(client.snapshot()).toMatchObject({ counters: { started: 3, failed: 1 }, failures: { closed: 1 } });
   });
 
-  it('counts hedges, apart from retries', async () => {
+  it('counts hedges separately from retries', async () => {
     const { server, client, echo } = await scene({
       serviceConfig: {
         methodConfig: [
@@ -158,7 +158,7 @@ describe('the snapshot of a client', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('tells who waits in an outage, since when, how waits ended, and the outage when it is over', async () => {
+  it('reports waiting calls during an outage, how their waits ended, and the past outage', async () => {
     const { server, client, echo } = await scene();
     const events: GrpcClientEvent[] = [];
     const listening = client.events$.subscribe((event) => events.push(event));
@@ -168,7 +168,7 @@ describe('the snapshot of a client', () => {
     await server.stop('kill-connections');
     await waitFor(() => client.snapshot().connectivity.state !== 'READY');
     const waiting = firstValueFrom(echo.unary({}));
-    const leaving = echo.unary({}).subscribe();
+    const abandoned = echo.unary({}).subscribe();
     const refused = failureOf(echo.unary({}, { waitForReady: false }));
     await waitFor(() => client.snapshot().connectivity.outage !== undefined);
     expect(await refused).toMatchObject({ reason: 'outage' });
@@ -176,7 +176,7 @@ describe('the snapshot of a client', () => {
     const outageMs = () => Date.now() - (client.connectivity.outage?.since.getTime() ?? Infinity);
     await waitFor(() => client.snapshot().oldestWaitMs > 100 && outageMs() > 110);
     expect(client.snapshot()).toMatchObject({ waiting: 2, active: 2, outages: { total: 1, latest: [] } });
-    leaving.unsubscribe();
+    abandoned.unsubscribe();
     expect(client.snapshot()).toMatchObject({ waiting: 1, active: 1 });
     await server.restart();
     await waiting;
@@ -198,7 +198,7 @@ describe('the snapshot of a client', () => {
     expect(changes.at(-1)).toBe('connected');
   });
 
-  it('tells of connections that this side closes, once they are closed', async () => {
+  it('reports connections that the client closes', async () => {
     const { client, echo, server } = await scene({ connectionIdleTimeoutMs: 1_000 });
     const changes: string[] = [];
     client.events$.subscribe((event) => {
@@ -216,7 +216,7 @@ describe('the snapshot of a client', () => {
     expect(changes).toEqual(['connected', 'closed', 'connected', 'closed']);
   });
 
-  it('shows streams, oldest first, limits, circuits, and the drain', async () => {
+  it('lists streams oldest first, limits, circuits and the drain', async () => {
     const { client, echo, server } = await scene({
       maxConcurrentCalls: 2,
       methods: {

@@ -24,7 +24,7 @@ import { onTestFinished } from 'vitest';
 import { repeatUntil } from '../support/repeat-until.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 
-/** As ts-proto would write it. */
+/** The interface that ts-proto generates. */
 export interface EchoService {
   unary(request: EchoRequest): Observable<Echo>;
   unsafeUnary(request: EchoRequest): Observable<Echo>;
@@ -34,7 +34,7 @@ export interface EchoService {
 }
 export type EchoStub = Resilient<EchoService> & EchoService;
 
-/** The five methods, each called with one request, for tests that hold for all kinds. */
+/** The five methods, each called with one request, for tests that apply to all kinds. */
 export const EACH_METHOD = ['unary', 'unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const;
 export type MethodName = (typeof EACH_METHOD)[number];
 
@@ -45,7 +45,7 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
     : echo[method](request, options);
 }
 
-/** What each method of the server does unless a test says otherwise: it gives back what it got. */
+/** Default scripts of the server: each method returns what it received. */
 export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Unary: ({ request }) => ({ message: request }),
   UnsafeUnary: ({ request }) => ({ message: request }),
@@ -57,7 +57,7 @@ export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
 export type ServerSettings = Partial<ScriptedGrpcServerOptions>;
 export type ClientSettings = Partial<GrpcClientSettings & GrpcContract>;
 
-/** A server that echoes and a client of it. At the end of the test both are closed, and nothing may be left. */
+/** An echo server and its client. Both are closed at the end of the test, which fails if resources leak. */
 export async function scene(
   settings: ClientSettings | ((server: ScriptedGrpcServer) => ClientSettings) = {},
   options: ServerSettings = {},
@@ -70,7 +70,7 @@ export async function scene(
   return { server, client, echo: client.getService<EchoService>('Echo') };
 }
 
-/** A server that echoes, closed at the end of the test, when none of its calls may be open. */
+/** An echo server. It is closed at the end of the test, which fails if a call is still open. */
 export async function startServer(options: ServerSettings = {}): Promise<ScriptedGrpcServer> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -82,9 +82,9 @@ export async function startServer(options: ServerSettings = {}): Promise<Scripte
   return server;
 }
 
-/** The client 'echo' of an application of its own, closed at the end of the test. */
+/** The client 'echo' of a separate application, which is closed at the end of the test. */
 export async function startClient(settings: ClientSettings & { readonly url: string }): Promise<ResilientGrpcClient> {
-  // True: without `packageDefinition` it is the contract by `protoPath`.
+  // The cast is safe: without `packageDefinition` the contract has a `protoPath`.
   const options = { name: 'echo', protoPath: ECHO_PROTO, ...settings } as GrpcContract &
     GrpcClientSettings & { name: string };
   class AppModule {}
@@ -102,14 +102,14 @@ export async function startClient(settings: ClientSettings & { readonly url: str
   return app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
 }
 
-/** What `call` fails with. */
+/** The error that `call` fails with. */
 export async function failureOf(call: Observable<unknown> | Promise<unknown>): Promise<GrpcCallError> {
   const error = await rejection(call);
   if (!(error instanceof GrpcCallError)) throw new Error(`not a GrpcCallError: ${String(error)}`, { cause: error });
   return error;
 }
 
-/** What `call` is rejected with, whatever that is. */
+/** The value that `call` is rejected with, of any type. */
 export async function rejection(call: Observable<unknown> | Promise<unknown>): Promise<unknown> {
   try {
     const value = await ('subscribe' in call ? lastValueFrom(call.pipe(toArray())) : call);
@@ -130,7 +130,7 @@ export function upTo(count: number): Pick<Echo, 'number'>[] {
   return Array.from({ length: count }, (_, index) => ({ number: index + 1 }));
 }
 
-/** Round trips over which a value must stay unchanged to be taken for settled. */
+/** Number of round trips over which a value must stay unchanged to count as settled. */
 const SETTLED_ROUND_TRIPS = 40;
 
 /**
@@ -141,7 +141,7 @@ const SETTLED_ROUND_TRIPS = 40;
 export async function settled(read: () => number): Promise<number> {
   const echo = createServer((socket) => socket.pipe(socket));
   await once(echo.listen(0, '127.0.0.1'), 'listening');
-  // True: it listens on TCP.
+  // The cast is safe: it listens on TCP.
   const socket = connect((echo.address() as AddressInfo).port, '127.0.0.1');
   let last = read();
   for (let unchanged = 0; unchanged < SETTLED_ROUND_TRIPS; unchanged++) {
@@ -157,7 +157,7 @@ export async function settled(read: () => number): Promise<number> {
   return last;
 }
 
-/** A failure, and how many calls it took. */
+/** A failure and the number of calls made to observe it. */
 export interface SeenFailure {
   readonly error: GrpcCallError;
   readonly calls: number;
@@ -178,17 +178,20 @@ export async function failureOnceSeen(
   return { error, calls };
 }
 
-/** Waits longer than anything takes that must not happen, such as a backoff of 50 ms. */
+/** Waits longer than any event that must not happen would take, such as a backoff of 50 ms. */
 export async function quietTime(ms = 150): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** 'Unary' of 'unary', as the server's scripts name it. */
+/** The name in the server's scripts: 'Unary' for 'unary'. */
 export function protoName(method: MethodName): string {
   return method.charAt(0).toUpperCase() + method.slice(1);
 }
 
-/** Turns of the event loop after which whatever was begun in this one has been handed to the socket: six where a peer is heard out. */
+/**
+ * Waits until everything started in this event-loop turn has been written to the socket. That takes up to six turns if the
+ * client reads pending data of an idle connection first.
+ */
 export async function turns(): Promise<void> {
   for (let i = 0; i < 8; i++) await new Promise((resolve) => setImmediate(resolve));
 }

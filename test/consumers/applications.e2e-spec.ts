@@ -11,7 +11,7 @@ import { install, type Nest } from './installed-application.js';
 import { OTHER_NODES, downloadNodes, type OtherNodes } from './other-nodes.js';
 import { packAgain, packLibrary, ROOT, RUN_LIMIT_MS, type PackedLibrary } from './packed-library.js';
 
-/** What the applications name in their package.json. */
+/** Dependencies in the package.json of the applications. */
 const PACKAGES = [
   '@grpc/grpc-js',
   '@grpc/proto-loader',
@@ -35,13 +35,13 @@ const PACKAGES = [
 
 const TYPESCRIPT_6 = 'node_modules/typescript/bin/tsc';
 const TYPESCRIPT_5 = 'test/nest-11/node_modules/typescript/bin/tsc';
-/** Either kind of module, with either Nest; every resolution that TypeScript has; the last compilers of 5 and of 6. */
+/** Both module systems, each with both versions of Nest, all module resolutions, and the last TypeScript 5 and 6 compilers. */
 const BUILDS = [
   { modules: 'ESM', folder: 'esm', type: 'module', compiler: TYPESCRIPT_6 },
   { modules: 'CommonJS', folder: 'cjs', type: 'commonjs', compiler: TYPESCRIPT_5 },
 ] as const;
 
-// A test is stopped after its process is.
+// Longer than the limit of a process, so that the process is stopped first.
 vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
@@ -72,11 +72,11 @@ async function node(program: string, folder: string, ...args: string[]): Promise
   return stdout;
 }
 
-describe.each<Nest>([12, 11])('an application of Nest %i that npm has installed the package in', (nest) => {
+describe.each<Nest>([12, 11])('application on Nest %i with the package installed by npm', (nest) => {
   let folder: string;
   beforeAll(() => {
     folder = applicationFolder();
-    // As CommonJS: the `useDate` of ts-proto imports from protobufjs what ES modules cannot have of it.
+    // As CommonJS: with `useDate`, ts-proto generates an import from protobufjs that fails in ES modules.
     if (nest === 11) writeInterfaces(folder, 'cjs/test/consumers/apps');
     install(packed, folder, { nest, packages: PACKAGES, own: { '@example/orders-client': 'orders-client' } });
     return () => {
@@ -87,13 +87,13 @@ describe.each<Nest>([12, 11])('an application of Nest %i that npm has installed 
   const run = async (program: string, build: string, name: Name): Promise<unknown> =>
     JSON.parse(await node(program, folder, `${build}/dist/test/consumers/apps/${name}.js`));
 
-  it('has a second copy, of the package of the company', async () => {
+  it('gets a second copy of the library through a company package', async () => {
     const own = join(folder, 'orders-client/node_modules/nestjs-resilient-grpc/package.json');
     expect(JSON.parse(readFileSync(own, 'utf8'))).toMatchObject({ version: '0.0.1' });
     await node(process.execPath, folder, join(ROOT, TYPESCRIPT_6), '-p', 'orders-client');
   });
 
-  // Those of Nest 12 are those of docs/testing.md.
+  // For Nest 12 the tests in docs/testing.md cover this.
   if (nest === 11) {
     const apps = 'esm/test/consumers/apps';
     const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--config', `${apps}/jest.config.json`];
@@ -101,29 +101,29 @@ describe.each<Nest>([12, 11])('an application of Nest %i that npm has installed 
     it.concurrent.each([
       ['Jest', [...jest, '--json']],
       ['Vitest', [...vitest, '--reporter=json']],
-    ])('passes its tests under %s', async (_runner, args) => {
+    ])('passes its tests with %s', async (_runner, args) => {
       const report = await node(process.execPath, folder, ...args);
       expect(JSON.parse(report.slice(report.indexOf('{')))).toMatchObject({ numPassedTests: 1, numFailedTests: 0 });
     });
   }
 
   describe.each(BUILDS)('as $modules', ({ folder: build, compiler }) => {
-    it('compiles, with every declaration of every package', async () => {
+    it('compiles with skipLibCheck: false', async () => {
       const project = `${build}/test/consumers/apps/tsconfig.nest-${nest}-${build}.json`;
       await node(process.execPath, folder, join(ROOT, compiler), '-p', project);
     });
 
-    // Processes of their own, which mostly start.
-    describe.concurrent('and does what it is written for', () => {
-      it.each(namesFor(nest, build))('%s', async (name) => {
+    // Separate processes that spend most of their time starting.
+    describe.concurrent('output', () => {
+      it.each(namesFor(nest, build))('prints the expected output of %s', async (name) => {
         expect(await run(process.execPath, build, name)).toEqual(APPLICATIONS[name]);
       });
 
-      it.each(OTHER_NODES)('on Node %s', async (version) => {
+      it.each(OTHER_NODES)('prints the expected output on Node %s', async (version) => {
         const { programs, missing } = await nodes;
         const program = programs.get(version);
         if (program === undefined) {
-          console.log(`Node ${version} cannot be had here, so nothing was tried on it: ${missing.get(version)}`);
+          console.log(`Skipped Node ${version}, which could not be downloaded: ${missing.get(version)}`);
           return;
         }
         const name = build === 'esm' ? 'hybrid' : 'internal-library';
@@ -133,7 +133,7 @@ describe.each<Nest>([12, 11])('an application of Nest %i that npm has installed 
   });
 });
 
-/** Makes a folder with the sources of the applications, once for each build; nothing is installed in it. */
+/** Creates a folder with the sources of the applications, one copy per build, without dependencies. */
 function applicationFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'application-'));
   const copy = (from: string, to: string) => {

@@ -11,7 +11,7 @@ const GATEWAY = {
 };
 const ITEM = { itemId: '7', itemKind: 1, stockLeft: 7, listedAt: { seconds: 1_700_000_000, nanos: 0 } };
 const CONNECTED_AGAIN = { connections: [{ state: 'READY', ended: 1 }], outages: 1 };
-/** What each application prints. */
+/** The expected output of each application. */
 export const APPLICATIONS = {
   standalone: {
     order: ORDER,
@@ -56,13 +56,13 @@ export const APPLICATIONS = {
 
 export type Name = keyof typeof APPLICATIONS;
 
-/** What runs where users are few. */
+/** Applications that run on the less common combinations too. */
 const ANYWHERE: readonly Name[] = ['standalone', 'fastify', 'internal-library'];
 
-/** What runs as their templates are: Nest 12 as ESM, Nest 11 as CommonJS. */
+/** All applications on the default module system of the Nest version (ESM for 12, CommonJS for 11), otherwise a few. */
 export function namesFor(nest: Nest, build: 'esm' | 'cjs'): readonly Name[] {
   if ((nest === 12) !== (build === 'esm')) return ANYWHERE;
-  // True: what was just written has no other keys.
+  // The cast is safe: the object literal above has no other keys.
   const all = Object.keys(APPLICATIONS) as Name[];
   return nest === 11 ? all : all.filter((name) => name !== 'ts-proto');
 }

@@ -2,7 +2,7 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, run } from './packed-library.js';
 
-/** Options of ts-proto that change what a caller sees, beside those that all have. */
+/** Options of ts-proto that change the generated interface, in addition to the options that all modes share. */
 const MODES = {
   plain: [],
   metadata: ['addGrpcMetadata=true', 'addNestjsRestParameter=true'],
@@ -14,7 +14,7 @@ const MODES = {
 };
 const FOLDER = 'test/consumers/ts-proto';
 
-/** Puts the program of `ts-proto/` into `apps`, a folder of an application, beside what ts-proto writes for it in each mode. */
+/** Copies the program of `ts-proto/` to `apps`, a folder of `application`, and generates its interfaces there in each mode. */
 export function writeInterfaces(application: string, apps: string): void {
   cpSync(join(ROOT, FOLDER, 'catalog.proto'), join(application, 'protos/catalog.proto'));
   cpSync(join(ROOT, FOLDER, 'main.ts'), join(application, apps, 'ts-proto.ts'));

@@ -4,7 +4,7 @@ import { ROOT, run, type PackedLibrary } from './packed-library.js';
 
 export type Nest = 11 | 12;
 
-/** What an application depends on beside the library. */
+/** Dependencies of an application besides the library. */
 export interface Dependencies {
   readonly nest: Nest;
   /** Packages of the workspace. */
@@ -14,9 +14,9 @@ export interface Dependencies {
 }
 
 /**
- * Lets npm install `packed` in the application in `folder` as a user's npm would: the tarball unpacked, peers checked. All else that
- * the application names, and what the library itself depends on, is the workspace's, by link, so nothing is downloaded; what
- * nobody names is not there.
+ * Installs `packed` with npm in the application in `folder` as a user would: npm unpacks the tarball and checks the peers. All other
+ * dependencies, including those of the library, are links to the workspace, so that nothing is downloaded. Undeclared packages are
+ * not available.
  */
 export function install(packed: PackedLibrary, folder: string, { nest, packages, own = {} }: Dependencies): void {
   const library = JSON.parse(readFileSync(join(packed.folder, 'package.json'), 'utf8')) as {
@@ -24,7 +24,7 @@ export function install(packed: PackedLibrary, folder: string, { nest, packages,
   };
   const linked = [...packages, ...Object.keys(library.dependencies)];
   const paths = [
-    ...linked.map((name) => [name, placeOf(name, nest)] as const),
+    ...linked.map((name) => [name, pathOf(name, nest)] as const),
     ...Object.entries(own),
     ['nestjs-resilient-grpc', packed.tarball] as const,
   ];
@@ -33,8 +33,8 @@ export function install(packed: PackedLibrary, folder: string, { nest, packages,
   run('npm', ['install', '--offline', '--no-audit', '--no-fund', '--ignore-scripts', '--strict-peer-deps'], folder);
 }
 
-/** Where the workspace has a package, for an application of this Nest. */
-function placeOf(name: string, nest: Nest): string {
+/** Path of a package in the workspace for an application on this version of Nest. */
+function pathOf(name: string, nest: Nest): string {
   const beside11 = join(ROOT, 'test/nest-11/node_modules', name);
   return nest === 11 && existsSync(beside11) ? beside11 : join(ROOT, 'node_modules', name);
 }

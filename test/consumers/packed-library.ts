@@ -17,7 +17,7 @@ import { promisify } from 'node:util';
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
 
-/** A program that is run to its end is killed after this long: only one that hangs takes it. */
+/** Time after which a program is killed. Only a hanging program reaches it. */
 export const RUN_LIMIT_MS = 300_000;
 
 /** The library as npm would publish it. */
@@ -31,8 +31,7 @@ export interface PackedLibrary {
 }
 
 /**
- * Builds and packs the library in a temporary folder, without the network. Only what the workspace's own build does not already
- * have is built there.
+ * Builds and packs the library in a temporary folder, without network access. It builds only what the workspace's own build lacks.
  */
 export function packLibrary(): PackedLibrary {
   const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
@@ -49,16 +48,16 @@ export function packLibrary(): PackedLibrary {
     if (existsSync(join(ROOT, path)))
       cpSync(join(ROOT, path), join(temporary, 'workspace', path), {
         recursive: true,
-        // They tell which outputs are newer.
+        // The compiler compares them to find outdated outputs.
         preserveTimestamps: true,
         filter: (source) => !/\/(dist|node_modules)$/.test(source),
       });
-  takeBuild(library);
+  copyBuild(library);
   symlinkSync(join(ROOT, 'node_modules'), join(temporary, 'workspace/node_modules'));
-  // What is written is the same unchecked, in half the time; the build of the workspace checks.
+  // The output is the same without type checks, in half the time. The build of the workspace checks the types.
   run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', '--noCheck'], library);
   const printed = run('npm', ['pack', '--json', '--offline', '--pack-destination', temporary], library);
-  // Scripts of the package may print lines of their own before npm does.
+  // Scripts of the package may print lines before npm does.
   const [packed] = JSON.parse(printed.slice(printed.indexOf('[\n'))) as [
     { filename: string; files: { path: string }[] },
   ];
@@ -74,23 +73,23 @@ export function packLibrary(): PackedLibrary {
 }
 
 /**
- * Copies what the workspace has built into `library`, from which the compiler goes on: to write everything takes it ten seconds.
- * Nothing is taken if a file is missing, or left of a source that is gone.
+ * Copies the workspace's build to `library` for an incremental compilation, because a full one takes ten seconds. Copies nothing if
+ * an output is missing or belongs to a deleted source.
  */
-function takeBuild(library: string): void {
+function copyBuild(library: string): void {
   const dist = join(ROOT, 'libs/resilient-grpc/dist');
   const record = '.tsbuildinfo';
   if (!existsSync(join(dist, record))) return;
   const copy = join(library, 'dist');
   const filter = (source: string) => source !== join(dist, record);
-  // The record first: what others build meanwhile is newer than it says, and is compiled again.
+  // The build info goes first: files that a concurrent build writes later are newer than it records and are compiled again.
   cpSync(join(dist, record), join(copy, record), { preserveTimestamps: true });
   cpSync(dist, copy, { recursive: true, filter });
   const wanted = filesIn(join(library, 'src'))
     .filter((file) => /(?<!\.spec)\.ts$/.test(file))
     .flatMap((file) => ['.js', '.d.ts'].map((ending) => file.replace(/\.ts$/, ending)));
-  const isWhole = [...wanted, record].sort().join() === filesIn(copy).sort().join();
-  if (!isWhole) rmSync(copy, { recursive: true });
+  const isComplete = [...wanted, record].sort().join() === filesIn(copy).sort().join();
+  if (!isComplete) rmSync(copy, { recursive: true });
 }
 
 /** Paths of all files inside `folder`. */
@@ -100,7 +99,7 @@ function filesIn(folder: string): string[] {
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
-/** The same under another version, as the second copy in one application is; gives its tarball. */
+/** Packs the library again under another version, for a second copy in one application. Returns its tarball. */
 export function packAgain(packed: PackedLibrary, version: string): string {
   const folder = join(dirname(packed.folder), version);
   cpSync(packed.folder, folder, { recursive: true });
@@ -110,28 +109,28 @@ export function packAgain(packed: PackedLibrary, version: string): string {
   return join(folder, name);
 }
 
-/** An application of its own that has installed the packed library. */
+/** A separate application that has installed the packed library. */
 export interface Consumer {
   readonly folder: string;
-  /** Compiles `tsConfig` (a path inside the application); throws with what the compiler printed. */
+  /** Compiles `tsConfig` (a path inside the application); throws with the output of the compiler. */
   compile(tsConfig: string): void;
-  /** Runs `node` with these arguments in the application's folder; gives what it printed. */
+  /** Runs `node` with these arguments in the application's folder and returns its output. */
   node(...args: string[]): string;
-  /** The same, beside others. */
+  /** Like `node`, but asynchronously, so that several can run at once. */
   nodeBeside(...args: string[]): Promise<string>;
   remove(): void;
 }
 
-/** What an application has installed beside the library. */
+/** Packages that an application has installed besides the library. */
 export interface Installation {
-  /** Files and folders of the workspace that it is made of. */
+  /** Files and folders of the workspace to copy into it. */
   readonly copied: readonly string[];
-  /** Packages that are missing, as an optional peer would be. */
+  /** Packages to leave out, like an optional peer. */
   readonly without?: readonly string[];
   readonly nest?: 11 | 12;
 }
 
-/** Makes an application around `packed`. All other packages are the workspace's own, by link: nothing is downloaded. */
+/** Creates an application with `packed`. All other packages are links to the workspace, so that nothing is downloaded. */
 export function consumerOf(packed: PackedLibrary, { copied, without = [], nest = 12 }: Installation): Consumer {
   const folder = mkdtempSync(join(tmpdir(), 'consumer-'));
   const modules = join(folder, 'node_modules');
@@ -155,7 +154,7 @@ export function consumerOf(packed: PackedLibrary, { copied, without = [], nest =
         const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: RUN_LIMIT_MS });
         return stdout;
       } catch (error) {
-        // True: what execFile fails with.
+        // The cast is safe: execFile rejects with these properties.
         const { killed, stdout, stderr } = error as { killed: boolean; stdout: string; stderr: string };
         throw new Error(
           `node ${args[0]} ${killed ? `did not end in ${RUN_LIMIT_MS / 1_000} s` : 'failed'}\n${stdout}${stderr}`,
@@ -174,7 +173,7 @@ function packagesIn(modules: string): string[] {
     );
 }
 
-/** Runs a program to its end; throws with all it printed. */
+/** Runs a program and returns its output. Throws with the output if the program fails. */
 export function run(command: string, args: readonly string[], cwd: string): string {
   try {
     return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe', timeout: RUN_LIMIT_MS });

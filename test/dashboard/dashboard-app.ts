@@ -19,7 +19,7 @@ import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
-/** What guards of these tests ask; it comes from a module of its own. */
+/** Dependency of the guards in these tests, provided by a separate module. */
 @Injectable()
 class Keys {
   readonly right = 'sesame';
@@ -28,7 +28,7 @@ class Keys {
 @Module({ providers: [Keys], exports: [Keys] })
 export class KeysModule {}
 
-/** Lets those pass who have the key. */
+/** Admits requests with the key. */
 @Injectable()
 export class KeyGuard implements CanActivate {
   constructor(private readonly keys: Keys) {}
@@ -43,14 +43,14 @@ export interface DashboardAppOptions {
   readonly clients?: readonly (GrpcClientSettings & { readonly name: string | symbol })[];
   readonly dashboard?: ResilientGrpcDashboardOptions;
   readonly adapter?: () => AbstractHttpAdapter;
-  /** As the application has it: a global prefix, versions in the path, an interceptor that wraps every answer. */
+  /** Settings of the application: a global prefix, versions in the path, an interceptor that wraps every response. */
   readonly prefix?: string;
   readonly versioned?: boolean;
   readonly wrapped?: boolean;
   readonly interceptors?: readonly NestInterceptor[];
   readonly port?: number;
   readonly readinessDelayMs?: number;
-  /** Runs in the shutdown, before the HTTP server closes, which waits for it. */
+  /** Runs during the shutdown. The HTTP server closes only after it has resolved. */
   readonly beforeClosed?: () => Promise<void>;
 }
 
@@ -64,7 +64,7 @@ export interface DashboardApp {
   close(): Promise<void>;
 }
 
-/** A module whose hook runs last: Nest calls the hooks of the root module first, and of what it imports the deepest last. */
+/** A module whose hook runs last: Nest calls the hooks of the root module first and those of the deepest import last. */
 function lastToClose(hook: () => Promise<void>): DynamicModule {
   class Deep {}
   const provider = { provide: 'last to close', useValue: { beforeApplicationShutdown: hook } };
@@ -95,7 +95,7 @@ export async function startDashboardApp({
     ],
   })
   class AppModule {}
-  // Connections are not cut at its end: the dashboard lets go of its own.
+  // The application does not force connections closed: the dashboard must close its own.
   const options = { logger: false, forceCloseConnections: false } as const;
   const app = await (adapter === undefined
     ? NestFactory.create(AppModule, options)
@@ -118,7 +118,7 @@ export async function startDashboardApp({
   };
 }
 
-/** Server-sent events as they came, on a connection of their own. */
+/** Server-sent events received on a separate connection. */
 export class Events {
   readonly received: { readonly event: string; readonly data: any; readonly atMs: number }[] = [];
   ended = false;
@@ -148,7 +148,7 @@ export class Events {
     return this.received.findLast((one) => one.event === event)?.data;
   }
 
-  /** What is known of a client after everything that came. */
+  /** The state of a client after all received events. */
   client(key: string): any {
     const known: Record<string, unknown> = {};
     for (const { data } of this.received)

@@ -6,7 +6,7 @@ import { startDashboardApp } from './dashboard-app.js';
 const page = readFileSync(join(import.meta.dirname, '../../docs/dashboard.md'), 'utf8');
 
 describe('docs/dashboard.md', () => {
-  it('names every property of a snapshot, and no other', async () => {
+  it('lists exactly the properties of a snapshot', async () => {
     const { clients, close } = await startDashboardApp({ clients: [{ name: 'orders', url: '127.0.0.1:1' }] });
     const properties = Object.keys(clients.get('orders').snapshot());
     await close();
@@ -15,7 +15,7 @@ describe('docs/dashboard.md', () => {
     expect(documented.sort()).toEqual(properties.sort());
   });
 
-  it('names every word that a client is called', () => {
+  it('lists every state word of a client', () => {
     const source = readFileSync(
       join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashboard/client-state.js'),
       'utf8',

@@ -1,4 +1,4 @@
 import { describe } from 'vitest';
 import { itServesTheDashboard } from './routes.js';
 
-describe('the dashboard on Express', () => itServesTheDashboard());
+describe('dashboard on Express', () => itServesTheDashboard());

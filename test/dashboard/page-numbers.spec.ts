@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashboard');
-/** A module of the page, which knows no types. */
+/** An untyped module of the page. */
 const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
 const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
 const { age, duration, moment, percent, rate, shortPath } = await moduleOf('format.js');
@@ -27,7 +27,7 @@ function snapshot(more: Record<string, unknown> = {}) {
   };
 }
 
-/** A client that begins `perSecond` calls, of which the share `failing` fails, for `seconds`. */
+/** A client that starts `perSecond` calls for `seconds`, of which the ratio `failing` fails. */
 function clientOf(perSecond: number, seconds: number, failing = 0) {
   const client = new ClientState('orders', FIELDS);
   for (let second = 0; second <= seconds; second++) {
@@ -38,8 +38,8 @@ function clientOf(perSecond: number, seconds: number, failing = 0) {
   return client;
 }
 
-describe('rates of a client', () => {
-  it('are counts in a second, whatever lies between two samples', () => {
+describe('client rates', () => {
+  it('are per second for any interval between samples', () => {
     const client = clientOf(30, 10, 0.1);
     expect(client.rateNow('started')).toBe(30);
     const [moments, started, failed] = client.rates(['started', 'failed']);
@@ -49,28 +49,28 @@ describe('rates of a client', () => {
     client.take({ counters: { started: 400, succeeded: 400, failed: 0 } }, T + 12_000);
     // From 300 in 10 s to 400 in 12 s.
     expect(client.rates(['started'])[1].at(-1)).toBe(50);
-    // Of the last five seconds.
+    // Over the last five seconds.
     expect(client.rateNow('started')).toBe(38);
   });
 
-  it('are not known before there are two samples', () => {
+  it('are undefined with fewer than two samples', () => {
     expect(clientOf(30, 0).rateNow('started')).toBeUndefined();
   });
 
-  it('begin anew with a client that was made anew', () => {
+  it('start over if the client was recreated', () => {
     const client = clientOf(30, 10);
     client.take(snapshot({ createdAt: '2026-01-01T00:00:11.000Z' }), T + 11_000);
     expect(client.column('started')).toEqual([0]);
   });
 
-  it('have one sample a second at most, the last of which is what is', () => {
+  it('keep at most one sample per second plus the latest', () => {
     const client = clientOf(10, 3);
     for (const ms of [250, 500, 750]) client.take({ counters: { started: 30 + ms } }, T + 3_000 + ms);
     expect(client.column('at').map((at: number) => at - T)).toEqual([0, 1_000, 2_000, 3_000, 3_750]);
     expect(client.column('started').at(-1)).toBe(780);
   });
 
-  it('go back to what the server has kept, which does not push out what is known better', () => {
+  it('add older samples from the server without replacing newer ones', () => {
     const client = new ClientState('orders', FIELDS);
     client.takeWhole(snapshot());
     client.takeSamples([
@@ -80,20 +80,20 @@ describe('rates of a client', () => {
     expect(client.rates(['started'])).toEqual([[T / 1_000 + 2], [20]]);
     client.takeSamples([[T + 1_000, 20, 20, 0, 0]]);
     expect(client.column('at')).toEqual([T, T + 2_000]);
-    // Older ones come before those that are here.
+    // Older samples are inserted before the existing ones.
     client.takeSamples([[T - 2_000, 0, 0, 0, 0]]);
     expect(client.column('at')).toEqual([T - 2_000, T, T + 2_000]);
     expect(client.oldest).toBe(T - 2_000);
   });
 
-  it('are forgotten after ten minutes', () => {
+  it('drop samples older than ten minutes', () => {
     const client = clientOf(1, 700);
     expect(client.column('at')[0]).toBe(T + 100_000);
     expect([shownMs(T, T + 59_000), shownMs(T, T + 61_000), shownMs(T, T + 9e6)]).toEqual([60_000, 120_000, 600_000]);
   });
 });
 
-describe('how a client is', () => {
+describe('client assessment', () => {
   const recentOf = (codes: Record<string, number>, ended: number) => ({
     windowMs: 45_300,
     ended,
@@ -105,39 +105,42 @@ describe('how a client is', () => {
     return `${tone} ${word}: ${sentence}`;
   };
   const outage = { since: MADE_AT, graceEndsAt: new Date(T + 90_000).toISOString(), attempts: 3, flapping: false };
-  const away = { state: 'TRANSIENT_FAILURE', since: MADE_AT, lastError: 'ECONNREFUSED' };
+  const unreachable = { state: 'TRANSIENT_FAILURE', since: MADE_AT, lastError: 'ECONNREFUSED' };
 
   it.each<[string, Record<string, unknown>]>([
-    ['ok Well: Connected.', {}],
+    ['ok Healthy: Connected.', {}],
     ['ok Idle: No connection, because no call needs one.', { connectivity: { state: 'IDLE' } }],
-    // What is about the request is shown, and is no trouble, however much of it there is.
-    ['ok Well: Connected; 1 call failed in 45 s.', { recent: recentOf({ NOT_FOUND: 1 }, 20) }],
-    ['ok Well: Connected; 20 calls failed in 45 s.', { recent: recentOf({ NOT_FOUND: 19, INVALID_ARGUMENT: 1 }, 20) }],
+    // Errors caused by the request are shown, but never count as trouble.
+    ['ok Healthy: Connected; 1 call failed in the last 45 s.', { recent: recentOf({ NOT_FOUND: 1 }, 20) }],
     [
-      'bad Failing: Connected, and 10 % of its calls failed in the last 45 s: UNAVAILABLE, INTERNAL',
+      'ok Healthy: Connected; 20 calls failed in the last 45 s.',
+      { recent: recentOf({ NOT_FOUND: 19, INVALID_ARGUMENT: 1 }, 20) },
+    ],
+    [
+      'bad Failing: Connected, but 10 % of calls failed in the last 45 s: UNAVAILABLE, INTERNAL',
       { recent: recentOf({ UNAVAILABLE: 1, NOT_FOUND: 9, INTERNAL: 1 }, 20) },
     ],
-    ['ok Well: Connected; 4 calls failed in 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 100) }],
-    ['ok Well: Connected; 4 calls failed in 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 4) }],
+    ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 100) }],
+    ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 4) }],
     [
-      'warn Outage: No connection for 1 min; 7 calls wait, and fail in 30 s: ECONNREFUSED',
-      { connectivity: { ...away, outage }, waiting: 7 },
+      'warn Outage: No connection for 1 min; 7 calls wait and fail in 30 s: ECONNREFUSED',
+      { connectivity: { ...unreachable, outage }, waiting: 7 },
     ],
     [
       'bad Down: No connection for 1 min; calls fail: ECONNREFUSED',
-      { connectivity: { ...away, outage: { ...outage, graceEndsAt: MADE_AT } } },
+      { connectivity: { ...unreachable, outage: { ...outage, graceEndsAt: MADE_AT } } },
     ],
-    ['bad Unreachable: The last attempt to connect failed: ECONNREFUSED', { connectivity: away }],
-    ['bad Circuit open: Calls of /a are refused here.', { circuits: [{ path: '/a', state: 'open' }] }],
-    ['warn Catching up: Connected; a call that waited is sent at a pace.', { waiting: 1 }],
-    ['warn Draining: It begins no calls and lets those that run finish.', { drain: { state: 'draining' } }],
-    ['off Closed: It takes no calls any more.', { drain: { state: 'closed' } }],
-  ])('%s', (told, more) => expect(wordOf(more)).toBe(told));
+    ['bad Unreachable: The last connection attempt failed: ECONNREFUSED', { connectivity: unreachable }],
+    ['bad Circuit open: Calls to /a are rejected by the client.', { circuits: [{ path: '/a', state: 'open' }] }],
+    ['warn Catching up: Connected; 1 waiting call is being sent at a limited rate.', { waiting: 1 }],
+    ['warn Draining: No new calls are accepted; open calls may finish.', { drain: { state: 'draining' } }],
+    ['off Closed: The client accepts no calls.', { drain: { state: 'closed' } }],
+  ])('reads "%s" for %j', (expected, more) => expect(wordOf(more)).toBe(expected));
 
-  it('has recovered where faults are over and calls succeed, until they are forgotten', () => {
+  it('reads "Recovered" while calls succeed after recent faults', () => {
     const recent = recentOf({ UNAVAILABLE: 10 }, 20);
     expect(wordOf({ recent }, true)).toBe(
-      'warn Recovered: Calls succeed again; 50 % of its calls failed in the last 45 s: UNAVAILABLE',
+      'warn Recovered: Calls succeed again; 50 % of calls failed in the last 45 s: UNAVAILABLE',
     );
     const clean = clientOf(10, 10);
     clean.take({ recent }, T + 11_000);
@@ -145,21 +148,21 @@ describe('how a client is', () => {
     const failing = clientOf(10, 10, 0.1);
     failing.take({ recent }, T + 11_000);
     expect(failing.assess(T + 11_000).word).toBe('Failing');
-    // Nothing is known of one that nobody calls.
+    // Without calls there is no evidence of a recovery.
     const silent = clientOf(0, 10);
     silent.take({ recent }, T + 11_000);
     expect(silent.assess(T + 11_000).word).toBe('Failing');
   });
 
-  it('is worse with a fault than with a request that was wrong', () => {
+  it('counts only faults, not errors caused by the request', () => {
     expect(faultsOf({ UNAVAILABLE: 2, DEADLINE_EXCEEDED: 1, NOT_FOUND: 9, UNAUTHENTICATED: 1, ABORTED: 1 })).toBe(3);
   });
 });
 
-describe('stretches of a state', () => {
+describe('state stretches', () => {
   const change = (from: string, to: string, atMs: number) => ({ from, to, at: new Date(T + atMs).toISOString() });
 
-  it('follow each other without a gap, from what is shown first until now', () => {
+  it('cover the shown period without gaps', () => {
     const history = [change('IDLE', 'READY', 10_000), change('READY', 'CONNECTING', 40_000)];
     const all = stretches(snapshot({ history }), T + 5_000, T + 60_000);
     expect(all.map(({ state, from, to }: any) => [state, from - T, to - T])).toEqual([
@@ -200,5 +203,5 @@ describe('numbers', () => {
       moment(T, T + 86_400_000 * 3).replace(/, .*/, ''),
       new Date(T).toLocaleDateString('en', { month: 'short', day: 'numeric' }),
     ],
-  ])('%s', (written, expected) => expect(written).toBe(expected));
+  ])('are formatted as %s (case %#)', (written, expected) => expect(written).toBe(expected));
 });

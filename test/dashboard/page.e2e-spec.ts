@@ -10,19 +10,19 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 import { ORDERS_PROTO, startDashboardApp, type DashboardApp, type DashboardAppOptions } from './dashboard-app.js';
 
-/** A condition of the page or of a client holds by then, if it ever does. */
+/** Generous limit for a condition of the page or of a client. */
 const IN_TIME = { timeoutMs: 60_000 };
 
-const NOBODY = '127.0.0.1:1';
+const UNREACHABLE = '127.0.0.1:1';
 const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
-// Looked at in a real browser, which is found where a distribution puts it.
-describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout: 120_000 }, () => {
+// Runs in a real browser, found where a Linux distribution installs it.
+describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }, () => {
   let leaks: ReturnType<typeof captureLeaks>;
   let browser: Browser;
   beforeAll(async () => {
     browser = await startBrowser();
-    // The pipes of the browser are its own: its processes take their time to let go of them.
+    // Captured after the browser has started: its processes release their pipes late.
     leaks = captureLeaks();
   }, 90_000);
   afterAll(async () => {
@@ -30,7 +30,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     await browser.close();
   }, 90_000);
 
-  // Most of the time of a test is waiting, so some of them run side by side, and each ends what it has started.
+  // Tests mostly wait, so some run concurrently. Each test closes what it started.
   const start = async ({ onTestFinished }: TestContext, options: DashboardAppOptions): Promise<DashboardApp> => {
     const app = await startDashboardApp(options);
     onTestFinished(app.close);
@@ -45,7 +45,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     onTestFinished(watched.close);
     return watched;
   };
-  /** Waits until `page` has (or no longer has) `locator`, and records how long that takes: a visitor sees a change within `atMost` ms. */
+  /** Waits until `locator` is visible (or detached) and records the time, because a visitor must see a change within `atMost` ms. */
   const changed = async (
     { task }: TestContext,
     change: string,
@@ -56,10 +56,10 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     await locator.waitFor({ state });
     recordTiming(task, `${change} after, ms`, performance.now() - from, { atMost });
   };
-  const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: NOBODY }));
+  const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
   it(
-    'shows a kill within a second, who waits, and in the end what the server counted',
+    'shows a server kill within a second, the waiting calls, and finally the calls counted by the server',
     { tags: ['timed'] },
     async (test) => {
       const server = await OrdersProcess.start();
@@ -70,37 +70,37 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
       const client = orders('orders');
       for (let i = 0; i < 20; i++) await firstValueFrom(client.get({ id: String(i) }));
       const { page, problems } = await open(test, `${url}/grpc`);
-      await page.getByRole('heading', { name: 'Well orders' }).waitFor();
+      await page.getByRole('heading', { name: 'Healthy orders' }).waitFor();
 
       await server.kill();
-      // Nobody needs a connection, so none is looked for.
+      // No call needs a connection, so the client does not reconnect.
       await changed(test, 'the loss of the connection shown', page.getByRole('heading', { name: 'Idle orders' }));
       const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
       await changed(test, 'the outage shown', page.getByRole('heading', { name: 'Outage orders' }));
-      await changed(test, 'the waiting calls shown', page.getByText(/7 calls wait, and fail in .*ECONNREFUSED/));
-      expect(await fact(page, 'This outage', 'attempts to connect')).toMatch(/^\d+ ha(s|ve) failed$/);
+      await changed(test, 'the waiting calls shown', page.getByText(/7 calls wait and fail in .*ECONNREFUSED/));
+      expect(await fact(page, 'This outage', 'connection attempts')).toMatch(/^\d+ failed$/);
       const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');
       await waitFor(async () => /^[1-9]\d*(\.\d)? s$/.test((await oldest.textContent()) ?? ''), IN_TIME);
-      // As wide as they were long.
+      // The widths are proportional to the durations.
       const widths = await page.evaluate<number[]>(
         `[...document.querySelectorAll('.details .stretch')].map(({ style }) => Number(style.flexGrow))`,
       );
       expect(widths.reduce((sum, width) => sum + width, 0)).toBeCloseTo(100, 0);
       expect(await page.locator('.stretch').last().getAttribute('data-state')).toBe('TRANSIENT_FAILURE');
-      expect(await page.title()).toBe('1 of 1 in trouble · gRPC clients');
+      expect(await page.title()).toBe('1 of 1 unhealthy · gRPC clients');
 
       await server.restartAfter(0);
       await Promise.all(held);
-      await changed(test, 'the end of the outage shown', page.getByRole('heading', { name: 'Well orders' }), {
+      await changed(test, 'the end of the outage shown', page.getByRole('heading', { name: 'Healthy orders' }), {
         atMost: 3_000,
       });
       const past = page.getByRole('region', { name: 'Past outages' });
       await changed(test, 'the past outage shown', past.getByRole('cell', { name: /ECONNREFUSED/ }));
       const arrived = server.arrived().length;
       expect(arrived).toBe(27);
-      await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === String(arrived), IN_TIME);
-      expect(await fact(page, 'Since it was made', 'attempts')).toBe(String(arrived));
-      expect(await fact(page, 'Since it was made', 'failed')).toBe('0');
+      await waitFor(async () => (await fact(page, 'Since creation', 'succeeded')) === String(arrived), IN_TIME);
+      expect(await fact(page, 'Since creation', 'attempts')).toBe(String(arrived));
+      expect(await fact(page, 'Since creation', 'failed')).toBe('0');
       const [row] = await rows(page, 'Methods');
       expect(row!.slice(0, 4)).toEqual(['/orders.v1.Orders/Get', 'unary', String(arrived), '0']);
       expect(row![7]).toMatch(/^[\d.<]+ (ms|s)$/);
@@ -108,7 +108,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     },
   );
 
-  it('shows the details of errors and methods on a telephone without scrolling sideways', async (test) => {
+  it('shows error and method details on a phone without horizontal scrolling', async (test) => {
     const details = 'a text of an upstream that is as long as such texts are, and has its meaning in its last word';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
@@ -123,13 +123,13 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
       `[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)`,
     );
     expect(sideways).toEqual([]);
-    // With a row of its own, below what it belongs to.
+    // The details have a separate row below their error.
     const cell = page.getByRole('region', { name: 'Last errors' }).locator('td.wide');
     expect((await cell.boundingBox())!.width).toBeGreaterThan(300);
     await page.getByRole('button', { name: 'calls' }).click();
   });
 
-  it('shows what comes from outside as text, and nothing it says is done', async (test) => {
+  it('shows external strings as text and never executes them', async (test) => {
     const evil = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
@@ -143,7 +143,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     await page.getByRole('heading', { name: evil }).waitFor();
     await page.getByRole('cell', { name: `server: ${evil} (${server.url})` }).waitFor();
     expect(await page.locator('main img, main script').count()).toBe(0);
-    // And if something of it got in all the same, the policy would not run it.
+    // If a script got into the page anyway, the content security policy would block it.
     const refused = page.evaluate(
       `new Promise((resolve) => {
         addEventListener('securitypolicyviolation', ({ effectiveDirective }) => resolve(effectiveDirective));
@@ -154,79 +154,75 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     expect(problems.filter((problem) => !problem.includes('Content Security Policy'))).toEqual([]);
   });
 
-  it(
-    'tells what is in trouble from requests that were wrong, and sorts by what one likes',
-    { tags: ['timed'] },
-    async (test) => {
-      const server = await ScriptedGrpcServer.start({
-        protoPath: ORDERS_PROTO,
-        scripts: {
-          Get: Array.from({ length: 20 }, (_none, i) => (i < 2 ? { status: 'NOT_FOUND' } : { message: {} })),
-          Create: { status: 'INTERNAL' },
-        },
-      });
-      test.onTestFinished(() => server.close());
-      const clients = ['reader', 'writer'].map((name) => ({ name, url: server.url }));
-      const { url, orders, clients: all } = await start(test, { clients });
-      for (let i = 0; i < 20; i++) await firstValueFrom(orders('reader').get({ id: '1' })).catch(() => undefined);
-      for (let i = 0; i < 5; i++) await firstValueFrom(orders('writer').create(ORDER)).catch(() => undefined);
-      const { page, problems } = await open(test, `${url}/grpc`);
-      await page.getByText('1 of 2 clients is in trouble.').waitFor();
-      const cellsOf = (name: string) =>
-        page
-          .getByRole('row')
-          .filter({ has: page.getByRole('link', { name }) })
-          .locator('td.number');
-      expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10 %)');
-      expect(await cellsOf('reader').nth(1).getAttribute('data-tone')).toBe('');
-      expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100 %)');
-      expect(await cellsOf('writer').nth(1).getAttribute('data-tone')).toBe('bad');
+  it('distinguishes client trouble from request errors, and sorts by any column', { tags: ['timed'] }, async (test) => {
+    const server = await ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: {
+        Get: Array.from({ length: 20 }, (_none, i) => (i < 2 ? { status: 'NOT_FOUND' } : { message: {} })),
+        Create: { status: 'INTERNAL' },
+      },
+    });
+    test.onTestFinished(() => server.close());
+    const clients = ['reader', 'writer'].map((name) => ({ name, url: server.url }));
+    const { url, orders, clients: all } = await start(test, { clients });
+    for (let i = 0; i < 20; i++) await firstValueFrom(orders('reader').get({ id: '1' })).catch(() => undefined);
+    for (let i = 0; i < 5; i++) await firstValueFrom(orders('writer').create(ORDER)).catch(() => undefined);
+    const { page, problems } = await open(test, `${url}/grpc`);
+    await page.getByText('1 of 2 clients is unhealthy.').waitFor();
+    const cellsOf = (name: string) =>
+      page
+        .getByRole('row')
+        .filter({ has: page.getByRole('link', { name }) })
+        .locator('td.number');
+    expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10 %)');
+    expect(await cellsOf('reader').nth(1).getAttribute('data-tone')).toBe('');
+    expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100 %)');
+    expect(await cellsOf('writer').nth(1).getAttribute('data-tone')).toBe('bad');
 
-      // Who comes and goes does so here, too.
-      all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: NOBODY });
-      const tenant = page.getByRole('link', { name: 'tenant' });
-      await changed(test, 'a new client shown', tenant, { atMost: 1_500 });
-      await all.get('tenant').close();
-      await changed(test, 'a closed client removed', tenant, { atMost: 1_500, state: 'detached' });
+    // The page adds and removes clients at run time.
+    all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: UNREACHABLE });
+    const tenant = page.getByRole('link', { name: 'tenant' });
+    await changed(test, 'a new client shown', tenant, { atMost: 1_500 });
+    await all.get('tenant').close();
+    await changed(test, 'a closed client removed', tenant, { atMost: 1_500, state: 'detached' });
 
-      await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
-      await page.getByRole('link', { name: 'reader' }).click();
-      await waitFor(async () => (await rows(page, 'Methods')).length === 2, IN_TIME);
-      const order = async () => (await rows(page, 'Methods')).map(([path]) => path!.slice(path!.lastIndexOf('/') + 1));
-      const table = page.getByRole('table', { name: 'Methods' });
-      expect(await order()).toEqual(['Get', 'Create']);
-      await table.getByRole('button', { name: 'calls' }).click();
-      expect(await order()).toEqual(['Create', 'Get']);
-      expect(await table.locator('[aria-sort=ascending]').textContent()).toBe('calls');
-      await table.getByRole('button', { name: 'method' }).click();
-      expect(await order()).toEqual(['Create', 'Get']);
-      await table.getByRole('button', { name: 'method' }).click();
-      expect(await order()).toEqual(['Get', 'Create']);
-      // A method no call of which succeeded has no latency: it is below all others.
-      await table.getByRole('button', { name: 'method' }).click();
-      await table.getByRole('button', { name: 'p50' }).click();
-      expect(await order()).toEqual(['Get', 'Create']);
-      await table.getByRole('button', { name: 'p50' }).click();
-      expect(await order()).toEqual(['Create', 'Get']);
-      expect(
-        await page
-          .getByRole('region', { name: 'Last errors' })
-          .getByText('NOT_FOUND', { exact: true })
-          .getAttribute('data-tone'),
-      ).toBe('');
+    await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
+    await page.getByRole('link', { name: 'reader' }).click();
+    await waitFor(async () => (await rows(page, 'Methods')).length === 2, IN_TIME);
+    const order = async () => (await rows(page, 'Methods')).map(([path]) => path!.slice(path!.lastIndexOf('/') + 1));
+    const table = page.getByRole('table', { name: 'Methods' });
+    expect(await order()).toEqual(['Get', 'Create']);
+    await table.getByRole('button', { name: 'calls' }).click();
+    expect(await order()).toEqual(['Create', 'Get']);
+    expect(await table.locator('[aria-sort=ascending]').textContent()).toBe('calls');
+    await table.getByRole('button', { name: 'method' }).click();
+    expect(await order()).toEqual(['Create', 'Get']);
+    await table.getByRole('button', { name: 'method' }).click();
+    expect(await order()).toEqual(['Get', 'Create']);
+    // A method without a successful call has no latency and is sorted last.
+    await table.getByRole('button', { name: 'method' }).click();
+    await table.getByRole('button', { name: 'p50' }).click();
+    expect(await order()).toEqual(['Get', 'Create']);
+    await table.getByRole('button', { name: 'p50' }).click();
+    expect(await order()).toEqual(['Create', 'Get']);
+    expect(
+      await page
+        .getByRole('region', { name: 'Last errors' })
+        .getByText('NOT_FOUND', { exact: true })
+        .getAttribute('data-tone'),
+    ).toBe('');
 
-      // Whoever writes an address by hand writes it as it comes.
-      await page.evaluate(`location.hash = '#client=100%'`);
-      await changed(test, 'an unknown client reported', page.getByText('There is no client ‘100%’ (any more).'));
-      expect(problems).toEqual([]);
-    },
-  );
+    // A hash typed by hand may be malformed.
+    await page.evaluate(`location.hash = '#client=100%'`);
+    await changed(test, 'an unknown client reported', page.getByText('There is no client ‘100%’.'));
+    expect(problems).toEqual([]);
+  });
 
-  it('says which process answers, and loads itself anew, once, when that is of another release', async (test) => {
+  it('shows the responding process, and reloads once if its release differs', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
-    // Each time another release, as behind a balancer in the middle of a deploy.
+    // Each response has another release, as behind a load balancer during a deployment.
     await page.route('**/grpc/events', async (route) => {
       const clients = JSON.stringify({
         at: Date.now(),
@@ -247,7 +243,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     await page.reload();
     await page.getByText('here, process 7').waitFor();
     await waitFor(() => loads > 10, IN_TIME);
-    // Once for each release that it met.
+    // One reload per release.
     expect(navigations).toBeLessThanOrEqual(3);
     expect(navigations).toBeGreaterThan(1);
     await page.unroute('**/grpc/events');
@@ -255,52 +251,48 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     expect(problems).toEqual([]);
   });
 
-  it(
-    'shows fifty clients, the worst first, and can be used with the keyboard alone',
-    { tags: ['timed'] },
-    async (test) => {
-      const names = Array.from({ length: 49 }, (_, i) => `tenant-${String(i + 1).padStart(2, '0')}`);
-      const { url, orders } = await start(test, {
-        clients: [...clientsOf(...names), { name: 'zebra', url: NOBODY, outageGraceMs: 300 }],
-      });
-      firstValueFrom(orders('zebra').get({ id: '1' })).catch(() => undefined);
-      const { page, problems } = await open(test, `${url}/grpc`);
-      await page.getByText('1 of 50 clients is in trouble.').waitFor();
-      const links = page.locator('.clients a');
-      expect(await links.count()).toBe(50);
-      expect(await links.first().textContent()).toBe('zebra');
-      expect(await links.nth(1).textContent()).toBe('tenant-01');
+  it('lists fifty clients, the worst first, and supports keyboard navigation', { tags: ['timed'] }, async (test) => {
+    const names = Array.from({ length: 49 }, (_, i) => `tenant-${String(i + 1).padStart(2, '0')}`);
+    const { url, orders } = await start(test, {
+      clients: [...clientsOf(...names), { name: 'zebra', url: UNREACHABLE, outageGraceMs: 300 }],
+    });
+    firstValueFrom(orders('zebra').get({ id: '1' })).catch(() => undefined);
+    const { page, problems } = await open(test, `${url}/grpc`);
+    await page.getByText('1 of 50 clients is unhealthy.').waitFor();
+    const links = page.locator('.clients a');
+    expect(await links.count()).toBe(50);
+    expect(await links.first().textContent()).toBe('zebra');
+    expect(await links.nth(1).textContent()).toBe('tenant-01');
 
-      await page.keyboard.press('/');
-      await page.keyboard.type('tenant-4');
-      await changed(test, 'the filtered list shown', page.getByText('10 of 50 clients'));
+    await page.keyboard.press('/');
+    await page.keyboard.type('tenant-4');
+    await changed(test, 'the filtered list shown', page.getByText('10 of 50 clients'));
+    await page.keyboard.press('Tab');
+    expect(await focused(page)).toBe('tenant-40');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowUp');
+    expect(await focused(page)).toBe('tenant-41');
+    // The focus is visible.
+    expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
+    await page.keyboard.press('Enter');
+    await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
+    expect(await focused(page)).toContain('tenant-41');
+    // Tab passes every element and leaves the page at the end: no keyboard trap.
+    const seen = new Set<string>();
+    for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
       await page.keyboard.press('Tab');
-      expect(await focused(page)).toBe('tenant-40');
-      await page.keyboard.press('ArrowDown');
-      await page.keyboard.press('ArrowDown');
-      await page.keyboard.press('ArrowUp');
-      expect(await focused(page)).toBe('tenant-41');
-      // It is to be seen where one is.
-      expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
-      await page.keyboard.press('Enter');
-      await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
-      expect(await focused(page)).toContain('tenant-41');
-      // Through everything there is, and out again at its end: no trap.
-      const seen = new Set<string>();
-      for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
-        await page.keyboard.press('Tab');
-        seen.add(await focused(page));
-      }
-      expect(seen).toContain('');
-      await page.keyboard.press('Escape');
-      await changed(test, 'the list shown again', page.getByRole('searchbox'));
-      expect(await page.getByRole('searchbox').inputValue()).toBe('tenant-4');
-      expect(problems).toEqual([]);
-    },
-  );
+      seen.add(await focused(page));
+    }
+    expect(seen).toContain('');
+    await page.keyboard.press('Escape');
+    await changed(test, 'the list shown again', page.getByRole('searchbox'));
+    expect(await page.getByRole('searchbox').inputValue()).toBe('tenant-4');
+    expect(problems).toEqual([]);
+  });
 
   it.concurrent(
-    'says that it is shutting down, then that nobody answers, and goes on by itself when there is somebody again',
+    'shows the shutdown, then the missing answer, and resumes automatically with a new application',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
@@ -312,14 +304,14 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
         ignored: /net::ERR_|Failed to load resource/,
         sightings: {
           'the shutdown': { selector: '.link', text: 'Shutting down' },
-          'the end': { selector: '.link', text: 'No answer' },
+          'the end': { selector: '.link', text: 'No response' },
         },
       });
       await page.getByText('Live', { exact: true }).waitFor();
-      await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '1', IN_TIME);
+      await waitFor(async () => (await fact(page, 'Since creation', 'succeeded')) === '1', IN_TIME);
 
       await before.close();
-      // The page shows the shutdown for no longer than the application answers.
+      // The page shows the shutdown only while the application responds.
       const closedAt = await page.evaluate<number>('performance.now()');
       const [shutdown, end] = [await sighted('the shutdown'), await sighted('the end')];
       expect(shutdown).toBeLessThan(end);
@@ -327,24 +319,24 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
         atMost: 1_000,
       });
       recordTiming(test.task, 'the end shown after the shutdown, ms', end - closedAt, { atMost: 4_000 });
-      await page.getByText('No answer', { exact: true }).waitFor();
-      const asItWas = page.getByText(/^as it was at .*, \d+ s ago$/);
+      await page.getByText('No response', { exact: true }).waitFor();
+      const asItWas = page.getByText(/^as of .*, \d+ s ago$/);
       await asItWas.waitFor();
       expect(await page.locator('.dashboard.stale').count()).toBe(1);
-      const [age, stood] = [await asItWas.textContent(), await page.locator('.details').textContent()];
+      const [age, detailsBefore] = [await asItWas.textContent(), await page.locator('.details').textContent()];
       await waitFor(async () => (await asItWas.textContent()) !== age, IN_TIME);
-      // What is old does not age as if somebody knew.
-      expect(await page.locator('.details').textContent()).toBe(stood);
+      // Stale details do not change.
+      expect(await page.locator('.details').textContent()).toBe(detailsBefore);
 
       await start(test, { clients, port: before.port });
       await changed(test, 'the new application shown', page.getByText('Live', { exact: true }), { atMost: 5_000 });
-      await waitFor(async () => (await fact(page, 'Since it was made', 'succeeded')) === '0', IN_TIME);
+      await waitFor(async () => (await fact(page, 'Since creation', 'succeeded')) === '0', IN_TIME);
       expect(await page.locator('.dashboard.stale').count()).toBe(0);
       expect(problems).toEqual([]);
     },
   );
 
-  it.concurrent('shows a drain while it lasts, and what came of it', { tags: ['timed'] }, async (test) => {
+  it.concurrent('shows a drain and its result', { tags: ['timed'] }, async (test) => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { hold: 'everything' } },
@@ -356,7 +348,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
       firstValueFrom(orders('orders').get({ id: '2' })),
     ];
     const { page, problems } = await open(test, `${url}/grpc`);
-    await page.getByRole('heading', { name: 'Well orders' }).waitFor();
+    await page.getByRole('heading', { name: 'Healthy orders' }).waitFor();
     const drained = clients.get('orders').drain({ timeoutMs: 600_000 });
     await changed(test, 'the drain shown', page.getByRole('heading', { name: 'Draining orders' }), { atMost: 1_200 });
     expect(await fact(page, 'Drain', 'still running')).toBe('2');
@@ -370,37 +362,37 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
   });
 
   it.concurrent(
-    'says what it is when there is nothing to show: no clients, no calls, no permission, silence',
+    'shows a reason if there is nothing to show: no clients, no calls, no permission, silence',
     { tags: ['timed'] },
     async (test) => {
-      let open$ = true;
+      let isAdmitting = true;
       @Injectable()
-      class Door implements CanActivate {
-        canActivate = () => open$;
+      class SwitchGuard implements CanActivate {
+        canActivate = () => isAdmitting;
       }
-      const { url, clients } = await start(test, { dashboard: { guards: [Door] } });
+      const { url, clients } = await start(test, { dashboard: { guards: [SwitchGuard] } });
       const proxy = await FaultProxy.start(new URL(url).host);
       test.onTestFinished(() => proxy.close());
       const { page } = await open(test, `http://${proxy.url}/grpc`, { ignored: /403/ });
       await page.getByText('No clients yet.').waitFor();
-      clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: NOBODY });
+      clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: UNREACHABLE });
       await changed(test, 'the first client shown', page.getByRole('heading', { name: 'Idle late' }), {
         atMost: 1_500,
       });
-      for (const text of ['No call yet.', 'No outage so far.', 'No stream is open.', 'No call has failed.'])
+      for (const text of ['No calls yet.', 'No outages yet.', 'No open streams.', 'No failed calls.'])
         await page.getByText(text).first().waitFor();
 
       proxy.holdBytes('both');
-      await changed(test, 'silence reported', page.getByText('Silent', { exact: true }), { atMost: 5_000 });
-      open$ = false;
+      await changed(test, 'silence reported', page.getByText('No updates', { exact: true }), { atMost: 5_000 });
+      isAdmitting = false;
       proxy.releaseBytes('both');
       proxy.resetAll();
       await changed(test, 'the refusal shown', page.getByText('Forbidden', { exact: true }), { atMost: 5_000 });
-      await page.getByText(/may not see this page .* 403/).waitFor();
+      await page.getByText(/Access to this page was denied; .* 403/).waitFor();
     },
   );
 
-  it.for(['light', 'dark'] as const)('can be read in the %s', async (colorScheme, test) => {
+  it.for(['light', 'dark'] as const)('is readable in %s mode', async (colorScheme, test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const watched = await open(test, `${url}/grpc`, {
       colorScheme,
@@ -417,7 +409,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
     // WCAG AA.
     for (const ink of inks) expect(contrast(ink, ground!), `${ink} on ${ground!}`).toBeGreaterThanOrEqual(4.5);
     expect(await page.evaluate(`getComputedStyle(document.querySelector('.view')).transitionDuration`)).toBe('0s');
-    // Nothing sticks out on a telephone, neither of the page nor of a part of it.
+    // Nothing overflows on a phone, neither in the list nor in the details.
     for (const link of ['orders', undefined]) {
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
       if (link) await page.getByRole('link', { name: link }).click();
@@ -427,7 +419,7 @@ describe.skipIf(!isInstalled('Chromium'))('the page of the dashboard', { timeout
   });
 });
 
-/** Value of a named fact in a part of the page. */
+/** Value of a named fact in a region of the page. */
 async function fact(page: Page, part: string, name: string): Promise<string | null> {
   const facts = page.getByRole('region', { name: part }).locator('dl > div');
   return facts
@@ -441,7 +433,7 @@ async function rows(page: Page, table: string): Promise<string[][]> {
   return Promise.all(all.map((row) => row.locator('td').allTextContents()));
 }
 
-/** Text of what has the focus; nothing where the page itself has it. */
+/** Text of the focused element; empty if the page itself has the focus. */
 async function focused(page: Page): Promise<string> {
   return page.evaluate<string>(
     `document.activeElement === document.body ? '' : document.activeElement.textContent || document.activeElement.tagName`,

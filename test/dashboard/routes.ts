@@ -19,7 +19,7 @@ import {
 
 const KEY = { 'x-key': 'sesame' };
 
-/** What the dashboard does over HTTP, on a platform. */
+/** Defines the tests of the dashboard over HTTP on one platform. */
 export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void {
   const leaks = captureLeaks();
   let server: ScriptedGrpcServer;
@@ -48,7 +48,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     return dashboard;
   };
 
-  it('serves a page with all it needs, under a policy that lets nothing else in', async () => {
+  it('serves the page and its assets under a strict content security policy', async () => {
     const { url } = await start();
     const page = await fetch(`${url}/grpc`);
     expect(page.status).toBe(200);
@@ -71,19 +71,19 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect((await fetch(`${url}/grpc/..%2f..%2fpackage.json`)).status).toBe(404);
   });
 
-  it('is found at its path with a slash behind it, below a prefix, beside versions, and by relative links alone', async () => {
+  it('serves its path with a trailing slash, a global prefix and versioning, and uses relative links only', async () => {
     const { url } = await start({ prefix: 'api', versioned: true, dashboard: { path: '/ops/grpc', public: true } });
     for (const at of [`${url}/api/ops/grpc`, `${url}/api/ops/grpc/`, `${url}/api/ops/grpc?from=mail`]) {
       const text = await (await fetch(at)).text();
       expect(text, at).toMatch(/<title>gRPC clients/);
-      // As a proxy sees it that puts something before the path: nothing names it.
+      // A proxy may prepend to the path, so no link may be absolute.
       expect(linksOf(text).filter((link) => !link.startsWith('./'))).toEqual([]);
       for (const { response } of await filesOf(at)) expect(response.status, response.url).toBe(200);
     }
     expect((await fetch(`${url}/ops/grpc`)).status).toBe(404);
   });
 
-  it('gives all that is known as one JSON value, whatever the application does to its own answers', async () => {
+  it('serves the snapshot as plain JSON, even if the application wraps its responses', async () => {
     const { url, orders, clients } = await start({ wrapped: true });
     await firstValueFrom(orders('orders').get({ id: '1' }));
     const answer = await fetch(`${url}/grpc/snapshot`);
@@ -97,14 +97,14 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect(snapshot.clients[0].counters).toMatchObject({ started: 1, succeeded: 1, failed: 0, attempts: 1 });
   });
 
-  it('can be read and nothing else', async () => {
+  it('rejects every method except reads', async () => {
     const { url } = await start();
     for (const path of ['', '/snapshot', '/events', '/page.js'])
       for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'])
         expect((await fetch(`${url}/grpc${path}`, { method })).status, `${method} ${path}`).toBe(404);
   });
 
-  it('is refused as a whole by its guards, which take what they need from its imports', async () => {
+  it('protects every route by its guards, which inject from its imports', async () => {
     const { url } = await start({ dashboard: { guards: [KeyGuard], imports: [KeysModule] } });
     const paths = ['', '/', '/snapshot', '/events', '/page.js', '/uplot.js', '/no-such-file'];
     for (const path of paths) expect((await fetch(`${url}/grpc${path}`)).status, path).toBe(403);
@@ -115,13 +115,13 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('tells everything first, then what has changed', { tags: ['timed'] }, async ({ task }) => {
+  it('sends the whole state first, then changes', { tags: ['timed'] }, async ({ task }) => {
     const { url, orders, clients } = await start();
     await firstValueFrom(orders('orders').get({ id: '1' }));
     const events = await Events.open(`${url}/grpc/events?client=orders`);
     const whole = await waitFor(() => events.last('whole'));
     expect(whole.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit']);
-    // Details of the one that is looked at, an overview of the other.
+    // Details of the selected client, an overview of the other.
     expect(whole.clients[0]).toMatchObject({
       connectivity: { state: 'READY' },
       methods: [{ path: '/orders.v1.Orders/Get' }],
@@ -139,7 +139,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
       recordTiming(task, figure, performance.now() - beganAt, { atMost });
     };
     await waitFor(() => events.received.length >= 3);
-    // Who has nothing new is not told of.
+    // Unchanged clients are not sent.
     expect(events.last('change').clients.map(({ key }: any) => key)).not.toContain('audit');
 
     const stoppedAt = performance.now();
@@ -152,31 +152,31 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waiting;
     await waitFor(() => events.client('orders').counters.succeeded === 2);
 
-    // Those who come and go at run time.
+    // Clients that are created and closed at run time.
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
     await within('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
     await clients.get('tenant-7').close();
     const isGone = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
     await within('closed client removed after, ms', 1_500, isGone);
-    // What it puts together piece by piece is what it would have said at once.
+    // The accumulated changes equal the whole state.
     const fresh = await Events.open(`${url}/grpc/events?client=orders`);
-    const [told] = (await waitFor(() => fresh.last('whole'))).clients;
+    const [expected] = (await waitFor(() => fresh.last('whole'))).clients;
     await waitFor(() => {
-      expect(steady(events.client('orders'))).toEqual(steady(told));
+      expect(steady(events.client('orders'))).toEqual(steady(expected));
       return true;
     });
     fresh.close();
     events.close();
   });
 
-  it('forgets those who leave while a guard is still looking', async () => {
+  it('releases pages that disconnect while a guard is pending', async () => {
     const opened = new Subject<void>();
-    let asked = 0;
+    let started = 0;
     let passed = 0;
     @Injectable()
     class SlowGuard implements CanActivate {
       async canActivate(): Promise<boolean> {
-        asked += 1;
+        started += 1;
         await firstValueFrom(opened, { defaultValue: undefined });
         passed += 1;
         return true;
@@ -186,9 +186,9 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const listeners = listenersOf(clients.get('orders'));
     const requests = Array.from({ length: 100 }, () => httpRequest(`${url}/grpc/events`, { agent: false }));
     for (const request of requests) request.on('error', () => undefined).end();
-    await waitFor(() => asked === 100);
+    await waitFor(() => started === 100);
     for (const request of requests) request.destroy();
-    // True: both platforms serve by Node's own.
+    // The cast is safe: both platforms use Node's HTTP server.
     const server = app.getHttpServer() as Server;
     const connections = promisify(server.getConnections.bind(server));
     await waitFor(async () => (await connections()) === 0);
@@ -201,7 +201,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => listeners() === 0);
   });
 
-  it('takes a hundred visitors at once, and another one when one has gone', async () => {
+  it('admits a hundred pages at once, and another when one disconnects', async () => {
     const { url, clients } = await start();
     const listeners = listenersOf(clients.get('orders'));
     const at = `${url}/grpc/events`;
@@ -209,7 +209,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => visitors.every((visitor) => visitor.last('whole')));
     expect(listeners()).toBe(1);
     const refused = await fetch(at);
-    expect([refused.status, await refused.json()]).toEqual([503, { message: 'too many pages look at it' }]);
+    expect([refused.status, await refused.json()]).toEqual([503, { message: 'too many dashboard pages are open' }]);
     visitors[0]!.close();
     const another = await waitFor(async () => {
       const events = await Events.open(at);
@@ -218,11 +218,11 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
       return undefined;
     });
     for (const visitor of [...visitors, another]) visitor.close();
-    // With nobody looking nothing is listened to.
+    // With no page open, the dashboard has no subscription.
     await waitFor(() => listeners() === 0);
   });
 
-  it('sends events that nothing on the way compresses or holds back, and a head without any', async () => {
+  it('sends headers that prevent compression and buffering of events, and answers HEAD without events', async () => {
     const { url, clients } = await start();
     const listeners = listenersOf(clients.get('orders'));
     const head = await fetch(`${url}/grpc/events`, { method: 'HEAD' });
@@ -233,13 +233,13 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store, no-transform',
         'x-accel-buffering': 'no',
-        // Or the shutdown would wait for the connection.
+        // Otherwise the shutdown would wait for the connection.
         connection: 'close',
       });
     events.close();
   });
 
-  it('goes on whatever interceptors of the application do when a handler is done', async () => {
+  it('keeps sending events despite interceptors that act when a handler completes', async () => {
     const late: NestInterceptor = {
       intercept: (context: ExecutionContext, next) => {
         const response = context.switchToHttp().getResponse<{ header(name: string, value: string): unknown }>();
@@ -257,10 +257,10 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('refuses visitors from the beginning of the shutdown on, and says how things are as long as it is there', async () => {
-    let goOn = (): void => undefined;
-    const untilTold = new Promise<void>((resolve) => (goOn = resolve));
-    const { url, app } = await start({ beforeClosed: () => untilTold });
+  it('rejects pages and still serves snapshots during the shutdown', async () => {
+    let finish = (): void => undefined;
+    const finished = new Promise<void>((resolve) => (finish = resolve));
+    const { url, app } = await start({ beforeClosed: () => finished });
     const events = await Events.open(`${url}/grpc/events`);
     await waitFor(() => events.last('whole'));
     const closed = app.close();
@@ -269,18 +269,18 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect([refused.status, await refused.json()]).toEqual([503, { message: 'the application is shutting down' }]);
     const snapshot = await fetch(`${url}/grpc/snapshot`);
     expect(await snapshot.json()).toMatchObject({ accepting: false });
-    // The connection is not kept, for which the shutdown would wait.
+    // The connections are closed, because the shutdown would wait for them.
     for (const { headers } of [refused, snapshot]) expect(headers.get('connection')).toBe('close');
-    goOn();
+    finish();
     await closed;
   });
 
-  it('lets its visitors go at the beginning of the shutdown', { tags: ['timed'] }, async ({ task }) => {
+  it('disconnects its pages at the start of the shutdown', { tags: ['timed'] }, async ({ task }) => {
     const { url, app, clients } = await start();
     const events = await Events.open(`${url}/grpc/events`);
     await waitFor(() => events.last('whole'));
     const askedAt = performance.now();
-    // Connections are not cut at the end of this application: if it waited for its visitors, this would never resolve.
+    // This application does not force connections closed: if it waited for open pages, this would never resolve.
     await app.close();
     recordTiming(task, 'application with an open page closed after, ms', performance.now() - askedAt, {
       atMost: 2_000,
@@ -288,12 +288,12 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect(clients.accepting).toBe(false);
     await waitFor(() => events.ended);
     expect(events.received.at(-1)).toMatchObject({ event: 'end' });
-    // The last thing they are told is why.
+    // The last change says why.
     expect(events.last('change')).toMatchObject({ accepting: false });
   });
 }
 
-/** Has it counted who listens to the states of `client`. */
+/** Counts the subscribers to the connectivity of `client` from now on. */
 function listenersOf(client: ResilientGrpcClient): () => number {
   let listeners = 0;
   const states = client.connectivity$;
@@ -307,7 +307,7 @@ function listenersOf(client: ResilientGrpcClient): () => number {
   return () => listeners;
 }
 
-/** What time alone changes; the begin of a connection is told to the millisecond, give or take one. */
+/** Properties that change with time. The start of a connection may differ by a millisecond. */
 const VOLATILE = ['at', 'connectivity', 'connections', 'recent', 'methods', 'retryBudget'];
 
 function steady(snapshot: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -319,7 +319,7 @@ function linksOf(page: string): string[] {
   return [...page.matchAll(/(?:href|src|data-trouble)="([^"]+)"/g)].map((match) => match[1]!);
 }
 
-/** Everything a page loads, and what that imports. */
+/** Every file that a page loads, including imports. */
 async function filesOf(page: string): Promise<{ name: string; response: Response }[]> {
   const found = new Map<string, Response>();
   const wanted = linksOf(await (await fetch(page)).text()).map((link) => new URL(link, page).href);

@@ -12,12 +12,12 @@ import {
 import { recordTiming } from '../support/timing.js';
 
 const OURS = /^(LOG|WARN|ERROR) +\[ResilientGrpc(:orders)?\]/;
-/** A line without what is different each time. */
+/** A log line with its numbers masked. */
 const form = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
 
-// Two that mostly wait, at once.
-describe('the demo in a terminal, for longer', DEMO_LIMIT, () => {
-  it.concurrent('hands over each event of a feed once and in order through all that ends streams', async () => {
+// Two concurrent tests, because they mostly wait.
+describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
+  it.concurrent('delivers each event of a feed once and in order through all faults that end streams', async () => {
     const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
     expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
     for (const figures of [plain, tuned, resilient]) {
@@ -28,25 +28,25 @@ describe('the demo in a terminal, for longer', DEMO_LIMIT, () => {
         sessionRepeated: expect.any(Number),
       });
       expect(figures.events + figures.lostEvents).toBe(resilient.events);
-      // 50 a second: what the server does takes none away.
+      // 50 per second: the faults of the server suppress none.
       expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
     }
     expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
-    // The faults were there: who begins again from the beginning is handed the same again, who sends without a ledger loses some.
+    // Proof of the faults: a client that restarts its stream receives duplicates; one that sends without a ledger loses messages.
     expect(plain.repeatedEvents).toBeGreaterThan(0);
     expect(plain.sessionLost).toBeGreaterThan(0);
   });
 
   it.concurrent(
-    'replaces a connection that leads nowhere, by one that was ready before',
+    'replaces a blackholed connection with one that is READY before the switch',
     { tags: ['timed'] },
     async ({ task }) => {
-      // On a busy machine the connection is suspected later: the process's own delay does not count.
+      // On a busy machine suspicion takes longer, because delays of the process itself do not count.
       const { plain, resilient } = await play('blackhole', 45);
       expect(plain.connectionsReplaced).toBe(0);
       expect(plain.recoveryMs).toBeGreaterThan(20_000);
       expect(resilient).toMatchObject({ connectionsReplaced: 1, timesAway: 0 });
-      // The plain client does not recover: its figure is the time until the end.
+      // The plain client does not recover: its figure is the time until the end of the run.
       expect(resilient.recoveryMs).toBeLessThan(plain.recoveryMs);
       recordTiming(task, 'first success after the connection went silent, ms', resilient.recoveryMs, {
         atMost: 20_000,
@@ -54,18 +54,18 @@ describe('the demo in a terminal, for longer', DEMO_LIMIT, () => {
     },
   );
 
-  // By itself: a third demo beside the two would be one too many for two cores.
-  it('logs a server that was killed in no more than six lines, as docs/logs.md shows them', async () => {
+  // Not concurrent: three demos are too many for two cores.
+  it('logs a killed server in at most six lines, as docs/logs.md shows', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
     const lines = stdout.split('\n').filter((line) => OURS.test(line));
     expect(lines.length).toBeLessThanOrEqual(6);
     const shown = codeBlocks('docs/logs.md')[0]!
       .text.split('\n')
       .filter((line) => OURS.test(line));
-    // A write may have been in flight, or not.
-    const inFlight = (line: string) => line.includes('it may have reached the server');
-    const told = lines.filter((line) => !inFlight(line)).map(form);
-    expect(told).toEqual(shown.filter((line) => !inFlight(line)).map(form));
+    // A write may or may not be in flight.
+    const inFlight = (line: string) => line.includes('the call may have reached the server');
+    const logged = lines.filter((line) => !inFlight(line)).map(form);
+    expect(logged).toEqual(shown.filter((line) => !inFlight(line)).map(form));
     expect(shown.filter(inFlight)).toHaveLength(1);
     for (const line of lines.filter(inFlight))
       expect(line).toMatch(/^WARN \[ResilientGrpc:orders\] \/orders\.v1\.Orders\/Create at /);

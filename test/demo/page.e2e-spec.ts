@@ -9,16 +9,16 @@ import { recordTiming } from '../support/timing.js';
 
 const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
 
-/** What the page shows while the server is down, some of it for 3 s. */
+/** Texts that the page shows while the server is down, some of them for 3 s. */
 const SIGHTINGS: Sightings = {
-  away: { selector: '#server-word', text: 'Gone' },
+  down: { selector: '#server-word', text: 'Down' },
   outage: { selector: '#dashboard .details h2', text: 'Outage orders' },
-  waiting: { selector: '#dashboard .details', text: 'calls wait, and fail in' },
+  waiting: { selector: '#dashboard .details', text: 'calls wait and fail in' },
   countdown: { selector: '#countdown:not([hidden])', text: 'killed; back in' },
 };
 
-// The program itself, as `npm start` runs it: `npm test` builds it first.
-describe('the demo page', { timeout: 120_000 }, () => {
+// Runs the program that `npm start` runs; `npm test` builds it first.
+describe('demo page', { timeout: 120_000 }, () => {
   let gateway: ChildProcess;
   let url: string;
 
@@ -39,21 +39,21 @@ describe('the demo page', { timeout: 120_000 }, () => {
   });
   afterEach(async () => {
     if (gateway.exitCode !== null || gateway.signalCode !== null) return;
-    // In order: it removes the log of its upstream.
+    // A clean shutdown removes the log of its upstream.
     gateway.kill('SIGTERM');
     await once(gateway, 'exit');
   });
 
   const json = async (path: string) => (await fetch(url + path)).json() as Promise<any>;
 
-  it('is served with all it needs', async () => {
+  it('serves the page and its assets', async () => {
     const page = await (await fetch(url)).text();
     const parts = [...page.matchAll(/(?:href|src)="(\/[^"]+\.(?:css|js))"/g)].map((match) => match[1]!);
     expect(parts.length).toBeGreaterThanOrEqual(3);
     for (const part of [...parts, '/grpc/rate-chart.js']) expect((await fetch(url + part)).status).toBe(200);
   });
 
-  it('answers over HTTP through our client, and says how it is', async () => {
+  it('serves orders through our client, and its health and metrics', async () => {
     expect(await json('/orders/order-7')).toMatchObject({ id: 'order-7', sequence: '7' });
     expect((await fetch(`${url}/orders/no-such`)).status).toBe(404);
     expect(await json('/health/live')).toMatchObject({ status: 'ok' });
@@ -65,7 +65,7 @@ describe('the demo page', { timeout: 120_000 }, () => {
   });
 
   it(
-    'opens with load on all contenders and a countdown when somebody comes, and ends though they stay',
+    'starts load on all contenders and a countdown for a visitor, and shuts down although the page stays open',
     { tags: ['timed'] },
     async ({ task }) => {
       const answer = await fetch(`${url}/live`);
@@ -92,41 +92,41 @@ describe('the demo page', { timeout: 120_000 }, () => {
       gateway.kill('SIGTERM');
       await once(gateway, 'exit');
       recordTiming(task, 'process gone after SIGTERM, ms', performance.now() - askedAt, { atMost: 5_000 });
-      // By its end, or with its connection, which is not left open either.
+      // The stream ends or its connection closes; it must not stay open.
       while (!(await reader.read().catch(() => ({ done: true }))).done);
     },
   );
 
-  it('lets a visitor kill the server and start it again', async () => {
+  it('kills and restarts the server on request', async () => {
     const state = async () => (await json('/health/dependencies')).details.orders.state as string;
     expect(await state()).toBe('READY');
     expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
-    // A call waits for as long as its deadline of 2 s lets it; on a slow machine a process takes longer to start.
+    // A call waits at most for its deadline of 2 s. On a slow machine a process takes longer to start.
     const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
     await answered;
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
 
-  // What is drawn is drawn by a browser, where there is one.
+  // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))(
-    'shows our client, and no other, below the contest, a kill in both, and then does what a visitor likes',
+    'shows only our client in the dashboard, a kill in both parts, and then obeys its buttons',
     { tags: ['timed'] },
     async ({ task }) => {
       const browser = await startBrowser();
       try {
         const { page, problems, sighted, forget } = await openPage(browser, url, { sightings: SIGHTINGS });
         const dashboard = page.locator('#dashboard');
-        await dashboard.getByRole('heading', { name: 'Well orders' }).waitFor();
+        await dashboard.getByRole('heading', { name: 'Healthy orders' }).waitFor();
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        // The first kill: the third outage in a minute shares the grace of the others, and no call may wait in it.
-        const [away, outage, waiting] = [await sighted('away'), await sighted('outage'), await sighted('waiting')];
-        recordTiming(task, 'outage shown after the kill, ms', outage - away, { atMost: 1_000 });
+        // The first kill. The third outage in a minute would share the grace period of the others, so that calls might not wait.
+        const [down, outage, waiting] = [await sighted('down'), await sighted('outage'), await sighted('waiting')];
+        recordTiming(task, 'outage shown after the kill, ms', outage - down, { atMost: 1_000 });
         recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });
 
-        // Then it is the visitor's: a kill that ends by itself, and one that does not. A process takes its time to start.
+        // Then the visitor has control: a kill with an automatic restart, and one without. A process takes time to start.
         const button = (name: string) => page.getByRole('button', { name, exact: true });
         const server = (state: string) => page.locator(`#server[data-state=${state}]`).waitFor();
         await server('listening');
@@ -147,11 +147,11 @@ describe('the demo page', { timeout: 120_000 }, () => {
         await page.locator('#countdown').waitFor({ state: 'hidden' });
         await button('Start').click();
         await server('listening');
-        // What failed is what failed, whatever may have become of it.
+        // Failed calls stay counted as failed.
         const figures = page.locator('.column[data-name=plain] [data-figure=failed]');
         expect(Number((await figures.textContent())!.replace(',', ''))).toBeGreaterThan(0);
-        // Load goes on where the page stays open.
-        expect(await page.getByRole('link', { name: 'the dashboard alone' }).getAttribute('target')).toBe('_blank');
+        // The load continues only while the page stays open, so the link opens a new tab.
+        expect(await page.getByRole('link', { name: 'Dashboard only' }).getAttribute('target')).toBe('_blank');
         expect(problems).toEqual([]);
       } finally {
         await browser.close();
@@ -159,7 +159,7 @@ describe('the demo page', { timeout: 120_000 }, () => {
     },
   );
 
-  it("lets a visitor have it served by Nest's own server", async () => {
+  it("switches to Nest's own server on request", async () => {
     expect((await fetch(`${url}/server/nest`, { method: 'POST' })).status).toBe(204);
     const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';

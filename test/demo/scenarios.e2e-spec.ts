@@ -17,22 +17,22 @@ import {
 } from '../support/demo-run.js';
 import { recordTiming } from '../support/timing.js';
 
-// Of the program itself, as `npm run demo` runs it: `npm run pack:check` builds it first. Two at a time: they mostly wait.
+// Runs the program that `npm run demo` runs; `npm run pack:check` builds it first. Two at a time, because they mostly wait.
 vi.setConfig({ maxConcurrency: 2 });
 
-describe.concurrent('the demo in a terminal', DEMO_LIMIT, () => {
+describe.concurrent('terminal demo', DEMO_LIMIT, () => {
   it.each([
     ['restart', 6],
     ['drain', 5],
     ['reset', 4],
     ['idle-cut', 4],
-  ])('prints one object for %s, in which our client lost nothing and did nothing twice', async (scenario, seconds) => {
+  ])('reports no failed, lost or duplicated calls of our client for %s', async (scenario, seconds) => {
     const report = await play(scenario, seconds);
     expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });
     if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
   });
 
-  it('says what overload costs, and that our client hardly adds to it', async () => {
+  it('reports the cost of overload, to which our client adds little', async () => {
     const { plain, resilient } = await play('overload', 5);
     expect(Object.keys(resilient.failedByCode).sort()).toEqual(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
     expect(resilient.failed).toBeGreaterThan(resilient.calls / 2);
@@ -42,21 +42,21 @@ describe.concurrent('the demo in a terminal', DEMO_LIMIT, () => {
     expect(plain.attempts).toBe(plain.calls);
   });
 
-  it("plays with Nest's own server too", async () => {
+  it("runs with Nest's own server", async () => {
     const { plain, resilient } = await figuresOf<Figures>('drain', 3, '--server', 'nest');
     expect(plain.succeeded).toBeGreaterThan(0);
     expect(resilient).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
   });
 
-  it('puts the figures side by side for people, with what our client logged', async () => {
+  it('prints the figures side by side with the log lines of our client', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^reads {3}failed +[1-9]\d* +\d+ +0$/m);
     expect(stdout).toMatch(/^WARN \[ResilientGrpc:orders\] outage: /m);
-    expect(stdout).toMatch(/^LOG {2}\[ResilientGrpc:orders\] back after /m);
+    expect(stdout).toMatch(/^LOG {2}\[ResilientGrpc:orders\] reconnected after /m);
   });
 
-  it('shows of each scenario what it is about, and what the rival has there', async () => {
+  it('prints the figures relevant to the scenario and the settings of the compared client', async () => {
     const { stdout } = await demo('--scenario', 'overload', '--seconds', '4');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, retryThrottling   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^attempts per call +1\.000 +1\.\d{3} +1\.\d{3}$/m);
@@ -64,7 +64,7 @@ describe.concurrent('the demo in a terminal', DEMO_LIMIT, () => {
     expect(stdout).not.toContain('done twice');
   });
 
-  it('says what it takes when it is asked for something else', async () => {
+  it('lists the accepted values if an argument is invalid', async () => {
     await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining(
@@ -82,24 +82,20 @@ describe.concurrent('the demo in a terminal', DEMO_LIMIT, () => {
   });
 });
 
-// One at a time: what they measure is what people are promised.
-describe('the demo in a terminal, measured', DEMO_LIMIT, () => {
-  it(
-    'says how slow a tail is, and that hedging cuts it for few attempts more',
-    { tags: ['timed'] },
-    async ({ task }) => {
-      const { plain, resilient } = await play('slow', 8);
-      expect(resilient.failed).toBe(0);
-      expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
-      // One call in twenty, and five.
-      expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
-      const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
-      recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
-    },
-  );
+// Sequential, because their measurements back the documented bounds.
+describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
+  it('reduces tail latency by hedging with few additional attempts', { tags: ['timed'] }, async ({ task }) => {
+    const { plain, resilient } = await play('slow', 8);
+    expect(resilient.failed).toBe(0);
+    expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
+    // One extra attempt per twenty calls, plus five.
+    expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
+    const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
+    recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
+  });
 
   it(
-    'keeps its connection through a server that stands still, and is well when that goes on',
+    'keeps its connection to a frozen server and recovers when the server resumes',
     { tags: ['timed'] },
     async ({ task }) => {
       const { plain, resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
@@ -120,8 +116,11 @@ describe('the demo in a terminal, measured', DEMO_LIMIT, () => {
     'fails no call and loses no stream while two servers are restarted in turn',
     { tags: ['timed'] },
     async ({ task }) => {
-      type Told = Report<RollingFigures & Figures> & { readonly server: string; readonly exitMs: readonly number[] };
-      const report = await told<Told>('rolling', 6);
+      type RollingReport = Report<RollingFigures & Figures> & {
+        readonly server: string;
+        readonly exitMs: readonly number[];
+      };
+      const report = await told<RollingReport>('rolling', 6);
       expect(Object.keys(report)).toEqual(['scenario', 'seconds', 'server', 'exitMs', ...CONTENDERS]);
       expect(report.server).toBe('resilient');
       expect(report.exitMs).toHaveLength(4);
@@ -135,9 +134,9 @@ describe('the demo in a terminal, measured', DEMO_LIMIT, () => {
       });
       expect(resilient).toMatchObject({ streamsLost: 0, lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
       expect(resilient.calls).toBeGreaterThan(6 * 0.95 * CALLS_PER_SECOND);
-      // 50 feeds with each write of all three.
+      // Each write of the three clients reaches 50 feeds.
       expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
-      // The streams were ended: who begins again from the beginning is handed the same again.
+      // Proof that the streams were ended: a client that restarts its stream receives duplicates.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
       // A server needs less than its drain time of 3 s.
       recordTiming(task, 'slowest end of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
@@ -145,7 +144,7 @@ describe('the demo in a terminal, measured', DEMO_LIMIT, () => {
   );
 
   it(
-    'ends a process whatever hangs in it, and ends nothing as a success that is none',
+    'ends a process despite hanging calls, and never reports a truncated export as a success',
     { tags: ['timed'] },
     async ({ task }) => {
       const { plain, resilient } = await figuresOf<ShutdownFigures>('shutdown', 4);
@@ -167,7 +166,7 @@ describe('the demo in a terminal, measured', DEMO_LIMIT, () => {
       }
       expect(plain).toMatchObject({ killed: true, feed: 'running' });
       expect(plain.openHandles).toBeGreaterThan(0);
-      // The feed, and the export that was done in time; the other one broke off.
+      // The feed and the export that finished in time completed; the other export failed.
       expect(resilient).toMatchObject({ killed: false, unaryFailed: 0, streamsCompleted: 2, exportsFailed: 1 });
       expect(resilient).toMatchObject({ feed: 'completed', openHandles: 0 });
       const { clientsClosedMs, exitMs, idleExitMs } = resilient;

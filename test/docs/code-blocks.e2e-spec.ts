@@ -17,17 +17,17 @@ import { codeBlocks } from './markdown.js';
 import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
 
 const DRIVER = 'test/docs/drive-readme.mjs';
-/** Tests that leave something open, or do not, for runners to run beside those of docs/testing.md. */
+/** Tests with and without leaks that the runners run together with the tests of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
-// A core each. A test is stopped after its process is.
+// One test per core. The limit exceeds that of a process, so that the process is stopped first.
 vi.setConfig({ maxConcurrency: 2, testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
 let application: Consumer;
 let blocks: readonly string[];
 
-// One compilation of all: an error names the page in its path.
+// Everything is compiled at once: the path in an error names the page.
 beforeAll(() => {
   packed = packLibrary();
   application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER, RUNNER] });
@@ -40,25 +40,25 @@ beforeAll(() => {
   };
 });
 
-describe('the code in the README and the docs', () => {
-  it('is compiled against the packed package, all of it', () => {
+describe('code in the README and the docs', () => {
+  it('compiles against the packed package', () => {
     expect(blocks.length).toBeGreaterThan(10);
   });
 
-  describe.concurrent('each program', () => {
+  describe.concurrent('programs', () => {
     it.each(PROGRAMS.map((paths) => [paths.map(compiled)]))(
-      'runs, holds what it asserts, and leaves nothing open: %s',
+      'run with passing assertions and no open resources: %s',
       async (programs) => {
         await application.nodeBeside(RUNNER, ...programs);
       },
     );
   });
 
-  it('does what the README says, as an application against a real server', () => {
-    const told = JSON.parse(application.node(DRIVER, 'dist/readme')) as unknown;
-    expect(told).toEqual({
+  it('behaves as the README says with a real server', () => {
+    const output = JSON.parse(application.node(DRIVER, 'dist/readme')) as unknown;
+    expect(output).toEqual({
       order: { status: 200, body: expect.objectContaining({ id: '7', item: 'tea' }) },
-      well: {
+      health: {
         live: { status: 200, body: expect.objectContaining({ status: 'ok' }) },
         dependencies: {
           status: 200,
@@ -87,56 +87,52 @@ describe('the code in the README and the docs', () => {
     });
   });
 
-  it('does what docs/index.md says, killed services and all, and writes what that shows', async () => {
+  it('behaves and logs as docs/index.md says, including killed services', async () => {
     const blocks = codeBlocks('docs/index.md');
     const answers = blocks.filter(({ language }) => language === 'json').map(({ text }) => JSON.parse(text) as unknown);
-    const { order, whileRestarted, whileAway, log } = await followStart(application.folder);
-    expect([order, whileAway]).toEqual(answers);
+    const { order, whileRestarted, whileDown, log } = await followStart(application.folder);
+    expect([order, whileDown]).toEqual(answers);
     expect(whileRestarted).toEqual(order);
     const shown = blocks.find(({ language }) => language === 'text')!.text;
-    const told = log
+    const logged = log
       .split('\n')
-      .filter((line) => /\] outage: |back after/.test(line))
+      .filter((line) => /\] outage: |reconnected after/.test(line))
       .slice(0, 2)
       .map((line) => line.replace(/^.*? (?=LOG|WARN)/, ''));
     const anyNumbers = (text: string) => text.replace(/outage: .*?;/, 'outage;').replace(/\d+(\.\d+)?/g, '0');
-    expect(told.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
+    expect(logged.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
   });
 
-  // As their users start them: they compile the sources by the configuration that the page shows.
-  describe.concurrent('the tests of docs/testing.md', () => {
+  // Started as users start them: the runners compile the sources with the configuration that the page shows.
+  describe.concurrent('tests of docs/testing.md', () => {
     it.each([
       [
         'Vitest',
         ['vitest/vitest.mjs', 'run', '--globals', '--reporter=json', '--root', 'blocks/docs/testing', 'shop.spec'],
       ],
       ['Jest', ['jest/bin/jest.js', '--json', '--config', 'blocks/docs/testing/jest.config.js', 'shop.test']],
-    ])(
-      'pass under %s, which fails those that leave something open, and no other',
-      async (_runner, [script, ...args]) => {
-        const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
-        // Some of them fail, and so does the runner.
-        const { stdout } = await promisify(execFile)(
-          process.execPath,
-          [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],
-          {
-            cwd: application.folder,
-            env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },
-            timeout: RUN_LIMIT_MS,
-          },
-        ).catch((error: unknown) => error as { readonly stdout: string });
-        // True: the report of Jest, which Vitest follows.
-        const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
-          readonly testResults: readonly { readonly assertionResults: readonly { title: string; status: string }[] }[];
-        };
-        const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
-        const titlesOf = (wanted: string) =>
-          results.filter(({ status }) => status === wanted).map(({ title }) => title);
-        const leaks = ['leaks a timer', 'leaks another', 'leaks a server'];
-        expect(titlesOf('failed')).toEqual([...leaks, ...leaks, 'leaks what its hooks open']);
-        expect(titlesOf('passed')).toHaveLength(1 + 6);
-      },
-    );
+    ])('pass with %s, which fails only the tests that leak', async (_runner, [script, ...args]) => {
+      const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
+      // Some tests fail, so the runner fails too.
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],
+        {
+          cwd: application.folder,
+          env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },
+          timeout: RUN_LIMIT_MS,
+        },
+      ).catch((error: unknown) => error as { readonly stdout: string });
+      // The cast is safe: both runners write Jest's report format.
+      const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
+        readonly testResults: readonly { readonly assertionResults: readonly { title: string; status: string }[] }[];
+      };
+      const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+      const titlesOf = (wanted: string) => results.filter(({ status }) => status === wanted).map(({ title }) => title);
+      const leaks = ['leaks a timer', 'leaks another', 'leaks a server'];
+      expect(titlesOf('failed')).toEqual([...leaks, ...leaks, 'leaks what its hooks open']);
+      expect(titlesOf('passed')).toHaveLength(1 + 6);
+    });
   });
 
   it.each([
@@ -146,7 +142,7 @@ describe('the code in the README and the docs', () => {
       /\[ResilientGrpc\] drained 1 client in \d+ ms/,
     ],
     ['orders-service', '[NestMicroservice]', /\[ResilientGrpcServer\] drained in \d+ ms: 0 calls finished/],
-  ])('ends as the README says when it is asked to: %s', async (program, started, drained) => {
+  ])('shuts down on SIGTERM as the README says: %s', async (program, started, drained) => {
     const main = spawn(process.execPath, [compiled(`blocks/readme/${program}`)], {
       cwd: application.folder,
       env: { ...process.env, PORT: '0', GRPC_URL: '127.0.0.1:0', NODE_ENV: 'production', NO_COLOR: '1' },
@@ -164,8 +160,8 @@ describe('the code in the README and the docs', () => {
   });
 });
 
-describe('the package', () => {
-  it('has the README of the repository, so that npm shows it', () => {
+describe('package', () => {
+  it('contains the README of the repository for npm', () => {
     expect(packed.files).toContain('README.md');
   });
 });

@@ -2,19 +2,19 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { PAGES, codeBlocks, type CodeBlock } from './markdown.js';
 
-/** Copied beside the blocks of every page, as ./name-server.mjs. */
+/** Copied next to the blocks of every page as ./name-server.mjs. */
 export const HELPER = 'test/docs/name-server.mjs';
 
-/** Runs programs, one after the other; copied too. */
+/** Runs programs sequentially; copied to the application too. */
 export const RUNNER = 'test/docs/run-programs.mjs';
 
-/** What the next program of the process would feel. A page with it, be it in a module, has a process for each of its programs. */
+/** Side effects on later programs of the process. Each program of a page that contains one, even in a module, gets its own process. */
 const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
 
-/** For all other programs: most of what one costs is loading Nest and grpc-js, and a failure ends all that are behind it. */
+/** Processes for all other programs: loading Nest and grpc-js costs most, and a failure skips the remaining programs. */
 const PROCESSES = 6;
 
-/** Programs of all pages, by the process that runs them: paths below the application's folder, without an ending. */
+/** Programs of all pages, grouped by process: paths below the application's folder, without an extension. */
 export const PROGRAMS: readonly (readonly string[])[] = byProcess();
 
 function byProcess(): readonly (readonly string[])[] {
@@ -25,7 +25,7 @@ function byProcess(): readonly (readonly string[])[] {
   });
   const alone = pages.filter(({ unshared }) => unshared).flatMap(({ programs }) => programs);
   const shared = pages.filter(({ unshared }) => !unshared).flatMap(({ programs }) => programs);
-  // The long ones stand side by side, and so come into different processes.
+  // Long programs are neighbors, so they go to different processes.
   const together = Array.from({ length: PROCESSES }, (_, process) =>
     shared.filter((_path, index) => index % PROCESSES === process),
   );
@@ -33,8 +33,8 @@ function byProcess(): readonly (readonly string[])[] {
 }
 
 /**
- * What a part of a program takes for granted: a block without an import of its own is one. The types are real, so that it
- * compiles only if it is right.
+ * Declarations for a block without imports, which is a part of a program. The types are real, so that the block compiles only if it
+ * is correct.
  */
 const AROUND_A_PART = `
 import { ResilientGrpcModule, isGrpcCallError, type Resilient, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
@@ -68,9 +68,9 @@ const COMPILER_OPTIONS = {
 };
 
 /**
- * Writes every block of TypeScript of the pages into `application`, one folder a page, with the generated types and the proto
- * that they name, protos of their own and configuration files in JavaScript beside them, and a tsconfig.json that compiles them
- * to dist/. Gives their paths, as in `PROGRAMS`.
+ * Writes every TypeScript block of the pages to `application`, one folder per page, together with the generated types, the proto
+ * files, JavaScript configuration files, and a tsconfig.json that compiles to dist/. Returns the paths of the blocks, as in
+ * `PROGRAMS`.
  */
 export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
@@ -87,8 +87,8 @@ export function writeCodeBlocks(application: string): readonly string[] {
     }
     return blocks.map((block) => {
       const path = pathOf(block);
-      const isWhole = /^import /m.test(block.text);
-      writeFileSync(join(application, `${path}.ts`), isWhole ? block.text : AROUND_A_PART + block.text);
+      const isComplete = /^import /m.test(block.text);
+      writeFileSync(join(application, `${path}.ts`), isComplete ? block.text : AROUND_A_PART + block.text);
       return path;
     });
   });
@@ -104,13 +104,13 @@ function folderOf(page: string): string {
   return join('blocks', page.replace(/\.md$/, '').toLowerCase());
 }
 
-/** A block that other blocks import, or that is run, names its file in its first line. */
+/** Path of a block. A block that is imported or run names its file in its first line. */
 function pathOf({ page, text, line }: CodeBlock): string {
   const name = /^\/\/ (?:src\/)?([\w.-]+)\.ts$/.exec(text.split('\n')[0]!)?.[1] ?? `line-${line}`;
   return join(folderOf(page), name);
 }
 
-/** Where a block was compiled to. */
+/** Path of the compiled block. */
 export function compiled(path: string): string {
   return join('dist', dirname(path).replace(/^blocks\/?/, ''), `${path.slice(dirname(path).length + 1)}.js`);
 }

@@ -1,5 +1,5 @@
-// node drive-readme.mjs FOLDER: runs the modules that the README shows, compiled in FOLDER, against a real server, and prints
-// what came of it as JSON. Copied into an application of its own.
+// node drive-readme.mjs FOLDER: runs the modules of the README, compiled in FOLDER, against a real server and prints the results
+// as JSON. It is copied to a separate application.
 import 'reflect-metadata';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -15,12 +15,12 @@ const { OrderDesk } = await block('order-desk');
 const { OrderFeed } = await block('order-feed');
 
 const protoPath = 'orders.proto';
-/** Limit for what hangs. */
+/** Generous limit that only a hanging condition reaches. */
 const IN_TIME = { timeoutMs: 60_000 };
 const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { message: { id: '7', item: 'tea' } } } });
 const proxy = await FaultProxy.start(server.url);
 
-// The same client as OrdersModule's, defined alike and so shared.
+// The definition equals the one in OrdersModule, so that both share one client.
 const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'orders:50051', protoPath }]);
 const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk, OrderFeed] };
 const builder = Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] }).setLogger(false);
@@ -35,9 +35,9 @@ const get = async (path) => {
 const place = (requestId) => app.get(OrderDesk, { strict: false }).place({ requestId, item: 'tea', quantity: 1 });
 
 const order = await get('/orders/7');
-const well = { live: await get('/health/live'), dependencies: await get('/health/dependencies') };
+const health = { live: await get('/health/live'), dependencies: await get('/health/dependencies') };
 
-// Two events a call, and then silence until its connection is lost.
+// Two events per call, then silence until the connection is lost.
 server.script('Watch', ({ request }) => ({
   messages: [1n, 2n].map((n) => ({ sequence: String(BigInt(request.from) + n) })),
   never: true,
@@ -79,5 +79,5 @@ const notPlaced = await unsent;
 await app.close();
 await proxy.close();
 await server.close();
-// Nothing is ended by force: a timer or socket left behind would keep this process alive.
-process.stdout.write(`${JSON.stringify({ order, well, events, placed, refused, cutOff, outage, notPlaced })}\n`);
+// No process.exit(): a leaked timer or socket would keep this process alive.
+process.stdout.write(`${JSON.stringify({ order, health, events, placed, refused, cutOff, outage, notPlaced })}\n`);

@@ -6,19 +6,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** A program has started, or logged a line, by then if it ever does. */
+/** Generous limit for the start of a program or a log line. */
 const IN_TIME = { timeoutMs: 60_000 };
 
-/** What somebody sees who does what docs/index.md says. */
+/** Results of the steps in docs/index.md. */
 export interface Seen {
   readonly order: unknown;
   readonly whileRestarted: unknown;
-  readonly whileAway: unknown;
-  /** What the application wrote. */
+  readonly whileDown: unknown;
+  /** Output of the application. */
   readonly log: string;
 }
 
-/** Runs the programs that docs/index.md shows, compiled in `application`, with sockets in a temporary folder for its ports. */
+/** Runs the programs of docs/index.md, compiled in `application`, with Unix sockets in place of their ports. */
 export async function followStart(application: string): Promise<Seen> {
   const folder = mkdtempSync(join(tmpdir(), 'start-'));
   const [http, orders, others] = ['http', 'orders', 'others'].map((name) => join(folder, name)) as [
@@ -39,7 +39,7 @@ export async function followStart(application: string): Promise<Seen> {
     return program;
   };
   const curl = async () => {
-    // Nest tells that it has started before it listens.
+    // Nest logs its start before it listens.
     await waitFor(() => existsSync(http), IN_TIME);
     const [response] = (await once(request({ socketPath: http, path: '/orders/7' }).end(), 'response')) as [
       IncomingMessage,
@@ -47,7 +47,7 @@ export async function followStart(application: string): Promise<Seen> {
     return JSON.parse((await response.setEncoding('utf8').toArray()).join('')) as unknown;
   };
   try {
-    // The second one takes the place of the first when it is wanted: a slow machine would not start it within the 5 s.
+    // The second service runs already and later replaces the first: a slow machine would not start it within the 5 s.
     const [service, next, gateway] = [
       await start('orders-service', orders),
       await start('orders-service', others),
@@ -60,19 +60,19 @@ export async function followStart(application: string): Promise<Seen> {
     await waitFor(() => gateway.output.includes('outage: '), IN_TIME);
     renameSync(others, orders);
     const whileRestarted = await held;
-    await waitFor(() => gateway.output.includes('back after'), IN_TIME);
+    await waitFor(() => gateway.output.includes('reconnected after'), IN_TIME);
 
     await next.end('SIGKILL');
-    const whileAway = await curl();
+    const whileDown = await curl();
     await gateway.end('SIGTERM');
-    return { order, whileRestarted, whileAway, log: gateway.output };
+    return { order, whileRestarted, whileDown, log: gateway.output };
   } finally {
     for (const program of running) await program.end('SIGKILL');
     rmSync(folder, { recursive: true });
   }
 }
 
-/** A process, and what it wrote. */
+/** A process and its output. */
 class Program {
   output = '';
   private readonly ended: Promise<unknown>;

@@ -1,15 +1,15 @@
-// Run by Vitest and by Jest, each with its globals; which of them fail is looked at from outside: those whose names begin with "leaks".
+// Runs under Vitest and Jest with their globals. The calling test checks that exactly the tests whose names start with "leaks" fail.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { failOnLeaks } from 'nestjs-resilient-grpc/testing';
 
-const left = [];
+const leaked = [];
 afterAll(() => {
-  for (const close of left) close();
+  for (const close of leaked) close();
 });
-const leaveTimer = () => {
+const leakTimer = () => {
   const timer = setInterval(() => {}, 60_000);
-  left.push(() => clearInterval(timer));
+  leaked.push(() => clearInterval(timer));
 };
 const listen = async () => {
   const server = createServer().listen(0, '127.0.0.1');
@@ -22,11 +22,11 @@ for (const trace of [false, true]) {
     failOnLeaks(beforeEach, afterEach, { trace, timeoutMs: 200 });
 
     test('clean', () => new Promise((resolve) => setTimeout(resolve, 5)));
-    test('leaks a timer', leaveTimer);
-    test('leaks another', leaveTimer);
+    test('leaks a timer', leakTimer);
+    test('leaks another', leakTimer);
     test('is clean again', async () => (await listen()).close());
 
-    describe('with hooks of its own', () => {
+    describe('with its own hooks', () => {
       let own;
       beforeEach(async () => (own = await listen()));
       afterEach(() => own.close());
@@ -34,14 +34,14 @@ for (const trace of [false, true]) {
       test('is clean too', () => {});
       test('leaks a server', async () => {
         const server = await listen();
-        left.push(() => server.close());
+        leaked.push(() => server.close());
       });
     });
   });
 }
 
-// Hooks that open before the watch begins, and close before it ends.
-describe('the other way round', () => {
+// Hooks that open resources before the leak check starts and close them before it ends.
+describe('hooks outside the leak check', () => {
   let own;
   beforeEach(async () => (own = await listen()));
   if (globalThis.jest !== undefined) afterEach(() => own.close());
@@ -50,6 +50,6 @@ describe('the other way round', () => {
 
   test('leaks what its hooks open', async () => {
     const server = await listen();
-    left.push(() => server.close());
+    leaked.push(() => server.close());
   });
 });

@@ -21,12 +21,12 @@ export interface CodeBlock {
   readonly page: string;
   readonly line: number;
   readonly language: string;
-  /** Further words behind the language: 'program'. */
+  /** Words after the language: 'program'. */
   readonly marks: readonly string[];
   readonly text: string;
 }
 
-/** A link or an image, as it is written. */
+/** A link or an image as written on the page. */
 export interface PageLink {
   readonly line: number;
   readonly target: string;
@@ -53,7 +53,7 @@ export function codeBlocks(page: string): readonly CodeBlock[] {
   return blocks;
 }
 
-/** How many programs stand under each heading of the second level. */
+/** Number of programs under each second-level heading. */
 export function programsBySection(page: string): ReadonlyMap<string, number> {
   const lines = pageText(page).split('\n');
   const programs = codeBlocks(page).filter(({ marks }) => marks.includes('program'));
@@ -66,7 +66,7 @@ export function programsBySection(page: string): ReadonlyMap<string, number> {
   );
 }
 
-/** Lines of a page outside its fenced blocks, with their numbers. */
+/** Lines of a page outside its fenced blocks, with their line numbers. */
 function prose(page: string): readonly (readonly [line: number, text: string])[] {
   let fenced = false;
   return pageText(page)
@@ -84,7 +84,7 @@ export function linksOf(page: string): readonly PageLink[] {
   );
 }
 
-/** Links of a page that lead nowhere in the files around it, as `path:line: target`. */
+/** Links of a page whose target file or anchor does not exist, as `path:line: target`. */
 export function brokenLinks(page: string): readonly string[] {
   const isBroken = ({ target }: PageLink): boolean => {
     if (target.startsWith('https://')) return false;
@@ -98,7 +98,7 @@ export function brokenLinks(page: string): readonly string[] {
     .map(({ line, target }) => `${page}:${line}: ${target}`);
 }
 
-/** What `#…` may lead to on a page: its headings, as GitHub names them. */
+/** Valid `#…` targets of a page: its headings in GitHub's anchor form. */
 function anchorsOf(page: string): ReadonlySet<string> {
   const headings = prose(page).flatMap(([, text]) => /^#{1,6} (.+)$/.exec(text)?.[1] ?? []);
   return new Set(headings.map((heading) => anchorOf(heading)));

@@ -1,9 +1,9 @@
-// Copied beside the programs of the docs that look something up in DNS.
+// Copied next to the programs of the docs, some of which query DNS.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
 /**
- * A name server on loopback that has one TXT record, whatever name it is asked for.
+ * A name server on loopback that answers every query with one TXT record.
  *
  * @param {string} record
  */
@@ -15,7 +15,7 @@ export async function nameServer(record) {
   return { address: `127.0.0.1:${socket.address().port}`, close: () => socket.close() };
 }
 
-/** The query with its own question, and the record as its one answer (RFC 1035, 4.1). */
+/** Response with the question of `query` and `record` as the only answer (RFC 1035, 4.1). */
 function answer(query, record) {
   const question = query.subarray(12, query.indexOf(0, 12) + 5);
   const header = Buffer.concat([query.subarray(0, 2), Buffer.from([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0])]);

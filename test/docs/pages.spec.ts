@@ -4,24 +4,24 @@ import * as operators from 'nestjs-resilient-grpc/operators';
 import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
 import { PAGES, brokenLinks, linksOf, programsBySection } from './markdown.js';
 
-/** Last section of pages whose programs have something in common. */
-const SHARED = 'What the programs share';
+/** Heading of the last section on pages whose programs share code. */
+const SHARED = 'Shared setup';
 
 describe.each(PAGES)('%s', (page) => {
-  it('has links that lead somewhere', () => {
+  it('has no broken links', () => {
     expect(brokenLinks(page)).toEqual([]);
   });
 });
 
 describe.each(RENDERED_PAGES)('%s', (page) => {
-  it('shows the options and numbers of the source; `node docs/render.mjs` writes them', async () => {
+  it('matches the options and numbers in the source; `node docs/render.mjs` updates it', async () => {
     const { text, rendered } = await renderedPage(page);
     expect(text).toBe(rendered);
   });
 });
 
-describe('the docs', () => {
-  it('can be found from the README', () => {
+describe('docs', () => {
+  it('are all reachable from the README', () => {
     const seen = new Set<string>();
     const visit = (page: string): void => {
       if (seen.has(page)) return;
@@ -50,7 +50,7 @@ describe.each([
 describe('docs/operators.md', () => {
   it('has a program for every operator', () => {
     const sections = programsBySection('docs/operators.md');
-    // Classes begin with a large letter, guards with `is`; all else that can be called is an operator.
+    // Classes start with a capital letter and type guards with `is`. Every other function is an operator.
     const names = Object.keys(operators).filter((name) => /^(?!is[A-Z])[a-z]/.test(name));
     expect(names).toContain('retryBackoff');
     expect(names.filter((name) => !sections.get(`\`${name}\``))).toEqual([]);

@@ -15,30 +15,30 @@ import type { OrdersClient } from '../../src/gen/orders.pb.js';
 const CONTRACT = { protoPath: 'protos/orders.proto', package: 'orders.v1' };
 const ORDER = { requestId: 'r-1', item: 'tea', quantity: 1 };
 
-/** What a call of Nest's own client and one of ours fail with in the same situation. */
+/** Error messages of Nest's own client and of ours in the same situation. */
 export interface Failures {
   readonly plain: string;
   readonly ours: string;
 }
 
-/** What is between a client and its server, and what goes wrong there while a call is under way. */
+/** The server of a call and the proxies in front of it. */
 interface Scene {
   readonly server: ScriptedGrpcServer;
   readonly proxy: FaultProxy;
   readonly http2: Http2FaultProxy;
 }
 
-/** Deadline that ends a call. On a busy machine too, the call is at the server before it. */
+/** Deadline that ends a call. Long enough for the call to reach the server first, even on a busy machine. */
 const DEADLINE_MS = 3_000;
 
-/** By situation: how it comes about, before the call is made or while it is at the server. */
+/** The fault of each situation, injected before the call or while the server handles it. */
 const SITUATIONS = {
-  'nobody listens': { through: 'proxy', before: ({ proxy }) => proxy.refuse() },
+  'no server listens': { through: 'proxy', before: ({ proxy }) => proxy.refuse() },
   'the connection is closed': { through: 'proxy', during: ({ proxy }) => proxy.closeAll() },
   'the connection is reset': { through: 'proxy', during: ({ proxy }) => proxy.resetAll() },
   'a server is stopped by force': { through: 'proxy', during: ({ server }) => server.stop('force') },
   'the server does not answer': { through: 'proxy', timeoutMs: DEADLINE_MS },
-  'the server never says HTTP/2': {
+  'the server never starts HTTP/2': {
     through: 'proxy',
     before: ({ proxy }) => proxy.staySilent(),
     timeoutMs: DEADLINE_MS,
@@ -48,7 +48,7 @@ const SITUATIONS = {
   'RST_STREAM 2': reset('INTERNAL_ERROR'),
   'RST_STREAM 7': reset('REFUSED_STREAM'),
   'RST_STREAM 11': reset('ENHANCE_YOUR_CALM'),
-  'too many pings': {
+  'the server sends too_many_pings': {
     through: 'http2',
     during: ({ http2 }) => http2.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' }),
   },
@@ -58,7 +58,7 @@ export type SituationName = keyof typeof SITUATIONS;
 
 interface Situation {
   readonly through: 'proxy' | 'http2';
-  /** Deadline of the call; without one it is never what ends it. */
+  /** Deadline of the call. By default it is too long to end the call. */
   readonly timeoutMs?: number;
   readonly before?: (scene: Scene) => unknown;
   readonly during?: (scene: Scene) => unknown;
@@ -69,10 +69,10 @@ function reset(code: Http2ErrorCode): Situation {
   return { through: 'http2', before: ({ http2 }) => http2.failCalls(fault, { times: Infinity }) };
 }
 
-/** Plays a situation for a call that may not be repeated, of Nest's client and of ours. */
+/** Plays a situation for a call that is not safe to repeat, with Nest's client and with ours. */
 export async function failuresOf(name: SituationName): Promise<Failures> {
   const [plain, ours] = await Promise.all([plainOrders, ourOrders].map((connect) => play(SITUATIONS[name], connect)));
-  // True: one for each client.
+  // Both exist: there is one result per client.
   return { plain: plain!, ours: ours! };
 }
 

@@ -2,31 +2,31 @@ import { describe, expect, it } from 'vitest';
 import { codeBlocks } from './markdown.js';
 import { failuresOf, type SituationName } from './problem-scenes.js';
 
-/** Where which failure is shown, of Nest's own client and of ours. */
+/** The page that shows the failures of both clients in each situation. */
 const SHOWN: readonly (readonly [SituationName, page: string])[] = [
-  ['nobody listens', 'no-connection-established'],
+  ['no server listens', 'no-connection-established'],
   ['the connection is closed', 'connection-dropped'],
   ['the connection is reset', 'econnreset'],
   ['a server is stopped by force', 'call-cancelled'],
   ['the server does not answer', 'deadline-exceeded'],
-  ['the server never says HTTP/2', 'deadline-exceeded'],
+  ['the server never starts HTTP/2', 'deadline-exceeded'],
   ['RST_STREAM 0', 'rst-stream'],
   ['RST_STREAM 2', 'rst-stream'],
   ['RST_STREAM 11', 'bandwidth-exhausted'],
-  ['too many pings', 'too-many-pings'],
+  ['the server sends too_many_pings', 'too-many-pings'],
 ];
 
-/** What differs from one run to the next: times, addresses, which stage of a call took a millisecond. */
+/** Removes what differs between runs: times, addresses, and the stages of a call that took a millisecond. */
 function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
     .replace(/\d+(\.\d+)+(:\d+)?/g, '0')
-    .replace(/\d+ tr(y|ies)\); (trying now|next try in .*)/, '0 tries)')
+    .replace(/\d+ connection attempts?\); (connecting now|next attempt in .*)/, '0 connection attempts)')
     .trim();
 }
 
-describe.concurrent('what the pages by problem show is what clients say', { timeout: 120_000 }, () => {
-  it.each(SHOWN)('when %s: docs/problems/%s.md', async (situation, page) => {
+describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, () => {
+  it.each(SHOWN)('match both clients: %s, docs/problems/%s.md', async (situation, page) => {
     const lines = codeBlocks(`docs/problems/${page}.md`)
       .filter(({ language }) => language === 'text')
       .flatMap(({ text }) => text.split('\n').map(withoutNumbers));
@@ -35,7 +35,7 @@ describe.concurrent('what the pages by problem show is what clients say', { time
     if (plain !== ours) expect(lines).toContain(withoutNumbers(ours));
   });
 
-  it('leaves what is no lost connection as it is, and says so', async () => {
+  it('are unchanged by our client for resets that are not lost connections', async () => {
     const [protocol, refused] = [await failuresOf('RST_STREAM 1'), await failuresOf('RST_STREAM 7')];
     expect(protocol).toEqual({ plain: '13 INTERNAL: Received RST_STREAM with code 1', ours: protocol.plain });
     expect(refused).toEqual({ plain: '14 UNAVAILABLE: Stream refused by server', ours: refused.plain });

@@ -14,19 +14,19 @@ const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const [printed] = codeBlocks('README.md').filter(({ language }) => language === 'text');
 const lines = printed!.text.split('\n');
 
-/** The three figures of a row of the README's table. */
+/** The three figures in a row of the README's table. */
 function figures(label: string): number[] {
   const row = lines.find((line) => line.startsWith(label))!;
   return [...row.slice(label.length).matchAll(/\d+/g)].slice(0, 3).map(Number);
 }
 
-describe('the commands of the README', () => {
+describe('README commands', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const commands = [...pageText('README.md').matchAll(/\bnpm (?:run )?(start|test|demo|bench)\b/g)].map(
     (match) => match[1]!,
   );
 
-  it('are scripts of package.json, and need no step before them', () => {
+  it('are scripts of package.json that need no prior step', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);
@@ -34,14 +34,14 @@ describe('the commands of the README', () => {
     }
   });
 
-  it('are what a change must pass', () => {
+  it('are part of CI', () => {
     expect(read('.ci/run')).toMatch(/^npm ci$/m);
     expect(read('.ci/run')).toMatch(/\bnpm test\b/);
   });
 });
 
-describe('the table of the README', () => {
-  it('stands as the demo prints it', () => {
+describe('README demo table', () => {
+  it('matches the output format of the demo', () => {
     const rows = lines.slice(1, 7);
     const cells = {
       reads: figures('reads   failed'),
@@ -78,38 +78,40 @@ describe('the table of the README', () => {
     expect(rows).toEqual(table(standings, terms).split('\n'));
   });
 
-  it('shows the log as the client writes it', () => {
+  it('matches the log format of the client', () => {
     const [warning, end] = lines.slice(8);
     expect(warning).toMatch(
       /^WARN \[ResilientGrpc:orders\] outage: connect ECONNREFUSED \S+; calls wait up to \d+(\.\d)? s \(\d+ waiting\)$/,
     );
-    expect(end).toMatch(/^LOG {2}\[ResilientGrpc:orders\] back after 3\.\d s, \d+ tries; \d+ calls held, 0 failed$/);
+    expect(end).toMatch(
+      /^LOG {2}\[ResilientGrpc:orders\] reconnected after 3\.\d s, \d+ failed attempts; \d+ calls waited, 0 failed$/,
+    );
   });
 
-  // test/demo/scenarios.e2e-spec.ts holds the demo to them.
-  it('has the zeros of our client', () => {
+  // test/demo/scenarios.e2e-spec.ts asserts the same of the demo.
+  it('shows zero failed reads and duplicated writes of our client', () => {
     expect([figures('reads   failed')[2], figures('writes  done twice')[2]]).toEqual([0, 0]);
     expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();
   });
 });
 
-describe('the proto of the README', () => {
-  it('loads, and says what the one says that its programs are tested with', () => {
+describe('README proto', () => {
+  it('is a subset of the proto that the README programs are tested with', () => {
     const folder = mkdtempSync(join(tmpdir(), 'readme-proto-'));
     const [shown] = codeBlocks('README.md').filter(({ language }) => language === 'proto');
     writeFileSync(join(folder, 'orders.proto'), shown!.text);
-    const own = contract(join(folder, 'orders.proto'));
+    const excerpt = contract(join(folder, 'orders.proto'));
     rmSync(folder, { recursive: true });
-    const whole = contract(join(ROOT, 'protos/orders.proto'));
-    expect(whole.get).toEqual(own.get);
-    expect(whole.fields).toEqual(expect.arrayContaining(own.fields));
-    expect(own.fields).toHaveLength(3);
+    const full = contract(join(ROOT, 'protos/orders.proto'));
+    expect(full.get).toEqual(excerpt.get);
+    expect(full.fields).toEqual(expect.arrayContaining(excerpt.fields));
+    expect(excerpt.fields).toHaveLength(3);
   });
 });
 
 /** The method Get of a proto, and the fields of its messages. */
 function contract(path: string) {
-  // True: so proto-loader gives them for services and messages.
+  // The cast is safe: proto-loader returns services and messages in this form.
   const all = loadSync(path) as unknown as {
     readonly 'orders.v1.Orders': { readonly Get: { readonly path: string; readonly options: object } };
   } & Readonly<
@@ -125,8 +127,8 @@ function contract(path: string) {
   return { get: { name, options }, fields };
 }
 
-describe('the picture in the README', () => {
-  it('is 1200 × 750 and light enough for a page', () => {
+describe('README picture', () => {
+  it('is 1200 × 750 pixels and smaller than 200 KiB', () => {
     const png = readFileSync(join(ROOT, 'docs/demo.png'));
     expect(png.subarray(1, 4).toString()).toBe('PNG');
     expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1_200, 750]);

@@ -1,6 +1,6 @@
-// node run-programs.mjs PROGRAM...: runs programs of the docs in one process, one after the other, and writes their names. Each begins
-// when the one before has ended as a process does: it has nothing to do and nothing open. So one that leaves something open is the
-// last that is named. Copied into an application of its own.
+// node run-programs.mjs PROGRAM...: runs programs of the docs sequentially in one process and prints their names. Each program starts
+// when the event loop of the process is empty, so a program that leaks a resource is the last one named. Copied to a separate
+// application.
 import { cpSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,8 +10,8 @@ let running;
 
 process.on('beforeExit', () => {
   if (running !== undefined) {
-    console.error(`${running} waits for what never comes`);
-    process.exit(13); // as Node ends a program that does so
+    console.error(`${running} waits for a promise that never settles`);
+    process.exit(13); // the code of Node for an unsettled top-level await
   }
   const next = programs.shift();
   if (next !== undefined) void run(next);
@@ -27,7 +27,7 @@ process.on('exit', (code) => {
 async function run(program) {
   running = program;
   console.log(program);
-  // Modules that it shares with others, which open servers, are its own in a folder of its own.
+  // Run in a copy of the folder, because shared modules open servers when they are loaded.
   const folder = `${dirname(program)}-${basename(program, '.js')}`;
   cpSync(dirname(program), folder, { recursive: true });
   await import(pathToFileURL(join(folder, basename(program))).href);

@@ -15,9 +15,9 @@ import { ROOT, PAGES } from './markdown.js';
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
-/** The site as `npm run docs` builds it, in a folder of its own. */
+/** Folder of the site as `npm run docs` builds it. */
 let site: string;
-// A link between pages that leads nowhere fails the build.
+// A broken link between pages fails the build.
 beforeAll(async () => {
   site = mkdtempSync(join(tmpdir(), 'site-'));
   const vitepress = join(ROOT, 'node_modules/vitepress/bin/vitepress.js');
@@ -32,8 +32,8 @@ function pathOf(page: string): string {
     .replace(/(index|README)\.md$|\.md$/, (_all, index?: string) => (index ? '' : '.html'));
 }
 
-describe('the site of the docs', () => {
-  it('has a page for each of them, and none besides', () => {
+describe('docs site', () => {
+  it('has exactly one page per document', () => {
     const built = readdirSync(site, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.html') && file !== '404.html')
       .map((file) => `/${file.replace(/index\.html$/, '')}`);
@@ -41,7 +41,7 @@ describe('the site of the docs', () => {
     expect(built.sort()).toEqual(docs.sort());
   });
 
-  it('leads to each of them from its sidebar, once', () => {
+  it('links each page exactly once in its sidebar', () => {
     const links = linksOf(sidebar()).map((link) => (link.endsWith('/') ? link : `${link}.html`));
     expect(links.sort()).toEqual(
       PAGES.filter((page) => page.startsWith('docs/'))
@@ -50,7 +50,7 @@ describe('the site of the docs', () => {
     );
   });
 
-  it('loads nothing from another host', () => {
+  it('loads nothing from other hosts', () => {
     const pages = readdirSync(site, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(html|css)$/.test(file));
     const foreign = pages.flatMap((file) => [
       ...readFileSync(join(site, file), 'utf8').matchAll(
@@ -70,7 +70,7 @@ function linksOf(items: readonly Item[]): string[] {
   return items.flatMap(({ link, items: inner = [] }) => [...(link === undefined ? [] : [link]), ...linksOf(inner)]);
 }
 
-describe.skipIf(!isInstalled('Chromium'))('who reads it', { timeout: 120_000 }, () => {
+describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 120_000 }, () => {
   const server = createServer(({ url = '/' }, response) => {
     const path = join(site, url.endsWith('/') ? `${url}index.html` : url);
     try {
@@ -93,11 +93,11 @@ describe.skipIf(!isInstalled('Chromium'))('who reads it', { timeout: 120_000 }, 
     await promisify(server.close.bind(server))();
   });
 
-  /** Whether a reader must scroll sideways. */
+  /** True if the page scrolls horizontally. */
   const isTooWide = async ({ page }: WatchedPage) =>
     (await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth')) === true;
 
-  it('begins with five minutes, and goes on from there to a problem', async () => {
+  it('leads from the start page to a problem page', async () => {
     const watched = await openPage(browser, `${url}/`);
     const { page, problems } = watched;
     expect(await page.locator('h1').innerText()).toContain('Start in five minutes');
@@ -112,7 +112,7 @@ describe.skipIf(!isInstalled('Chromium'))('who reads it', { timeout: 120_000 }, 
   it.each([
     ['Received RST_STREAM with code 0', 'rst-stream'],
     ['connect ECONNREFUSED 10.244.1.7:50051', 'no-connection-established'],
-  ])('finds what to do about %s', async (text, problem) => {
+  ])('finds the problem page for "%s" by search', async (text, problem) => {
     const { page, problems, close } = await openPage(browser, `${url}/`);
     await page.getByRole('button', { name: 'Search' }).first().click();
     await page.locator('.VPLocalSearchBox input').fill(text);
@@ -123,7 +123,7 @@ describe.skipIf(!isInstalled('Chromium'))('who reads it', { timeout: 120_000 }, 
     await close();
   });
 
-  it.each([390, 1_200])('reads it in the dark on a screen %d wide, and scrolls down alone', async (width) => {
+  it.each([390, 1_200])('renders in dark mode at a width of %d without horizontal scrolling', async (width) => {
     const watched = await openPage(browser, `${url}/problems/no-connection-established.html`, {
       colorScheme: 'dark',
       viewport: { width, height: 800 },

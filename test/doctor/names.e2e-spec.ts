@@ -18,13 +18,13 @@ beforeEach(async ({ onTestFinished }) => {
   port = server.port;
 });
 
-/** The doctor of a target whose name is asked of the name server above. */
+/** Runs the doctor for a target whose name the name server above resolves. */
 function doctorOfName(use = 'true') {
   return doctor([`dns://${names.url}/orders.example:${port}`], { env: { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: use } });
 }
 
-describe('a name', () => {
-  it('is resolved by the name server in the target, as the client does it', async () => {
+describe('target name', () => {
+  it('is resolved by the name server in the target, as the client resolves it', async () => {
     const { code, of } = await doctorOfName();
     expect(code).toBe(0);
     expect(of('target')).toMatchObject({
@@ -34,40 +34,40 @@ describe('a name', () => {
     expect(of('dns-config')).toMatchObject({ status: 'skipped', facts: { name: '_grpc_config.orders.example' } });
   });
 
-  it('that does not exist is told as that', async () => {
+  it('fails the check if it does not exist', async () => {
     const { code, of } = await doctor(['orders.invalid:50051']);
     expect(code).toBe(1);
     expect(of('target').status).toBe('failed');
-    // A machine without DNS says that nobody answers.
+    // A machine without DNS reports an unreachable name server.
     expect(of('target').facts['code']).toMatch(/^(ENOTFOUND|EAI_AGAIN|ETIMEDOUT)$/);
   });
 
-  it('is taken for what no client would take', async () => {
+  it('fails with a remedy if it has an http scheme', async () => {
     const { code, of } = await doctor(['http://orders:50051']);
     expect(code).toBe(1);
-    expect(of('target').remedy).toBe("write 'orders:50051': gRPC has no such scheme");
+    expect(of('target').remedy).toBe("write 'orders:50051'");
   });
 
-  it('of a scheme that an application must register is told as that', async () => {
+  it('fails if its scheme must be registered by an application', async () => {
     const { code, of } = await doctor(['xds:///orders']);
     expect(code).toBe(1);
-    expect(of('target').says).toBe("grpc-js knows no 'xds:' by itself");
+    expect(of('target').says).toBe("grpc-js has no built-in resolver for 'xds:'");
   });
 
-  it('behind a proxy of the environment is told, with the proxy', async () => {
-    // grpc-js itself tells of it on stderr, too.
+  it('yields a warning if the environment sets a proxy', async () => {
+    // grpc-js itself logs the proxy to stderr too.
     const { stdout } = await command(['doctor', 'orders.example:50051', '--connect-timeout', '0.5s'], {
       env: { grpc_proxy: `http://127.0.0.1:${port}` },
     });
     expect(stdout).toMatch(
-      new RegExp(`^warn +proxy +connections go through 127.0.0.1:${port}, the proxy of grpc_proxy$`, 'm'),
+      new RegExp(`^warn +proxy +connections go through the proxy 127.0.0.1:${port}, set by grpc_proxy$`, 'm'),
     );
     expect(stdout).toMatch(/^FAIL +client +not READY within 500 ms/m);
   });
 });
 
-describe('a service config in DNS', () => {
-  it('that is valid is told', async () => {
+describe('service config in DNS', () => {
+  it('is reported if it is valid', async () => {
     names.text = 'grpc_config=[{"serviceConfig":{"loadBalancingConfig":[{"round_robin":{}}]}}]';
     const { code, of } = await doctorOfName();
     expect(code).toBe(0);
@@ -81,7 +81,7 @@ describe('a service config in DNS', () => {
     ],
     ['{"serviceConfig":{}}', '_grpc_config.orders.example'],
     ['[{"servicConfig":{}}]', '_grpc_config.orders.example[0].servicConfig'],
-  ])('that is wrong is told with the place: %s', async (text, path) => {
+  ])('fails with the path of the error: %s', async (text, path) => {
     names.text = `grpc_config=${text}`;
     const { code, of } = await doctorOfName();
     expect(code).toBe(1);
@@ -93,8 +93,8 @@ describe('a service config in DNS', () => {
     ).toContain(path);
   });
 
-  it('of other clients is told as such', async () => {
+  it('is reported if it applies only to other clients', async () => {
     names.text = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}}]';
-    expect((await doctorOfName()).of('dns-config').says).toContain('has nothing for this client');
+    expect((await doctorOfName()).of('dns-config').says).toContain('has no service config for this client');
   });
 });

@@ -22,8 +22,8 @@ const blocks = codeBlocks('docs/doctor.md')
     return { line, output: output.join('\n') };
   });
 
-/** Without what is different each time: ports, lengths of time, days. */
-function lasting(text: string): string {
+/** Masks what differs between runs: ports, durations, days. */
+function masked(text: string): string {
   return text
     .replace(/:\d{4,5}\b/g, ':PORT')
     .replace(/\b(TCP|TLS|READY|in|SERVING) (\(?)[\d.]+ m?s\b/g, '$1 $2N ms')
@@ -32,7 +32,7 @@ function lasting(text: string): string {
 }
 
 describe('docs/doctor.md', () => {
-  it('shows what the command writes', async () => {
+  it('shows the actual output of the command', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });
@@ -50,7 +50,7 @@ describe('docs/doctor.md', () => {
     for (const { line, output } of blocks) {
       const args = line.replaceAll(':50051', `:${server.port}`).replaceAll(':50052', `:${free}`).split(' ');
       const { stdout } = await command(args, { cwd: folder });
-      expect(lasting(output)).toBe(lasting(stdout));
+      expect(masked(output)).toBe(masked(stdout));
     }
   });
 });

@@ -5,22 +5,22 @@ import { ORDERS_PROTO, certificate } from '../nest/places.js';
 import { NestServer } from '../server/support/nest-server.js';
 import { doctor, fileOf } from './support.js';
 
-let ownHalf: NestServer;
-let ownHalfWithTls: NestServer;
+let ourServer: NestServer;
+let ourServerWithTls: NestServer;
 beforeAll(async () => {
   const start = (...flags: '--tls'[]) => NestServer.start({ reflection: true }, flags);
-  [ownHalf, ownHalfWithTls] = await Promise.all([start(), start('--tls')]);
+  [ourServer, ourServerWithTls] = await Promise.all([start(), start('--tls')]);
 });
-afterAll(() => Promise.all([ownHalf.close(), ownHalfWithTls.close()]));
+afterAll(() => Promise.all([ourServer.close(), ourServerWithTls.close()]));
 
 beforeEach(({ onTestFinished }) => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
 });
 
-describe("a server of the library's other half", () => {
-  it('says that it is well, and what it serves', async () => {
-    const { port } = ownHalfWithTls;
+describe('server of this library', () => {
+  it('passes the health and reflection checks', async () => {
+    const { port } = ourServerWithTls;
     const { code, of } = await doctor([
       `localhost:${port}`,
       '--ca',
@@ -37,15 +37,18 @@ describe("a server of the library's other half", () => {
     expect(of('reflection').facts['services']).toContain('grpc.health.v1.Health');
   });
 
-  it('does not know a service that it has not', async () => {
-    const { url } = ownHalf;
+  it('fails the health check of an unknown service', async () => {
+    const { url } = ourServer;
     const { code, of } = await doctor([url, '--service', 'orders.v1.Order']);
     expect(code).toBe(1);
-    expect(of('health')).toMatchObject({ status: 'failed', says: "the server knows no 'orders.v1.Order'" });
+    expect(of('health')).toMatchObject({
+      status: 'failed',
+      says: "the health service has no status for 'orders.v1.Order'",
+    });
   });
 
-  it('is what the names of a service config are compared with', async () => {
-    const { url } = ownHalf;
+  it('is used to check the names in a service config', async () => {
+    const { url } = ourServer;
     const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
     const file = fileOf('config.json', {
       methodConfig: [{ name: [name('orders.v1.Order'), name('orders.v1.Orders', 'Gett')], timeout: '1s' }],
@@ -55,21 +58,21 @@ describe("a server of the library's other half", () => {
     expect(of('service-config')).toMatchObject({ status: 'warning', facts: { comparedWith: 'reflection' } });
     expect(of('service-config').problems?.map(({ message }) => message)).toEqual([
       'serviceConfig names orders.v1.Order, which reflection does not have; did you mean orders.v1.Orders?',
-      'serviceConfig names orders.v1.Orders/Gett, which the definition does not have',
+      'serviceConfig names orders.v1.Orders/Gett, which the contract does not define',
     ]);
   });
 
-  it('bears pings', async () => {
-    const { url } = ownHalf;
+  it('passes the keepalive check', async () => {
+    const { url } = ourServer;
     const { code, of } = await doctor([url, '--keepalive', '0.05s']);
     expect(code).toBe(0);
     expect(of('keepalive').facts).toMatchObject({ sent: 5, acknowledged: 5, withCall: true });
   });
 });
 
-describe('a server that answers otherwise', () => {
-  it('ends a connection for its pings', async () => {
-    const { url } = ownHalf;
+describe('other servers', () => {
+  it('fails the keepalive check if the server closes the connection with too_many_pings', async () => {
+    const { url } = ourServer;
     const proxy = await Http2FaultProxy.start(url);
     onTestFinished(() => proxy.close());
     proxy.tooManyPingsAfter(3);
@@ -77,16 +80,16 @@ describe('a server that answers otherwise', () => {
     expect(code).toBe(1);
     expect(of('keepalive')).toMatchObject({
       status: 'failed',
-      // A busy machine may send one more before it reads the GOAWAY.
+      // A busy machine may send one more ping before it reads the GOAWAY.
       says: expect.stringMatching(
-        /^the server ends the connection after [45] pings, one each 50 ms: GOAWAY too_many_pings$/,
+        /^the server closed the connection after [45] pings, one every 50 ms: GOAWAY too_many_pings$/,
       ),
     });
     expect(of('keepalive').remedy).toContain('keepaliveTimeMs');
   });
 
-  it('ends a connection in order while it is pinged: that is none of the pings', async () => {
-    const { url } = ownHalf;
+  it('warns if the server cleanly ends the connection during the keepalive check', async () => {
+    const { url } = ourServer;
     const proxy = await Http2FaultProxy.start(url);
     onTestFinished(() => proxy.close());
     const run = doctor([proxy.url, '--keepalive', '0.5s']);
@@ -95,35 +98,35 @@ describe('a server that answers otherwise', () => {
     const { code, of } = await run;
     expect(code).toBe(0);
     expect(of('keepalive').status).toBe('warning');
-    expect(of('keepalive').says).toMatch(/^the server ended the connection in order after .*: GOAWAY max_age$/);
+    expect(of('keepalive').says).toMatch(/^the server closed the connection cleanly after .*: GOAWAY max_age$/);
   });
 
-  it('has no health service, and is asked without a call open', async () => {
+  it('checks keepalive without a call if the server has no health service', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
     onTestFinished(() => server.close());
     const { code, of } = await doctor([server.url, '--keepalive', '0.05s']);
     expect(code).toBe(0);
     expect(of('keepalive').facts).toMatchObject({ withCall: false });
-    const asked = await doctor([server.url, '--service', 'orders.v1.Orders']);
-    expect(asked.code).toBe(1);
-    expect(asked.of('health').status).toBe('failed');
+    const withService = await doctor([server.url, '--service', 'orders.v1.Orders']);
+    expect(withService.code).toBe(1);
+    expect(withService.of('health').status).toBe('failed');
   });
 
-  it('is HTTP/2, and none of gRPC', async () => {
+  it('reports an HTTP/2 server that does not serve gRPC', async () => {
     const { url } = await startHttp2Server((stream) => {
       stream.respond({ ':status': 404, 'content-type': 'text/html' });
       stream.end('<h1>not here</h1>');
     });
     const { code, of } = await doctor([url]);
     expect(code).toBe(1);
-    expect(of('health').says).toContain('an HTTP/2 server answers that is none of gRPC');
+    expect(of('health').says).toContain('an HTTP/2 server responded that is not a gRPC server');
     expect(of('reflection').says).toContain('HTTP status code 404');
   });
 
-  it('is READY and answers nothing', async () => {
+  it('fails if the server accepts connections but answers no call', async () => {
     const { url } = await startHttp2Server(() => undefined);
     const { code, of } = await doctor([url, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);
-    expect(of('health').says).toMatch(/^no answer to a call within 1.5 s$/);
+    expect(of('health').says).toMatch(/^no response to a call within 1.5 s$/);
   });
 });

@@ -8,15 +8,15 @@ import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 
 const COMMAND = fileURLToPath(new URL('../../libs/resilient-grpc/bin/nestjs-resilient-grpc.js', import.meta.url));
 
-/** A run of the command. */
+/** The result of a run of the command. */
 export interface DoctorRun {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** One check, as `--json` has it. */
-export interface ToldCheck {
+/** One check in the `--json` output. */
+export interface CheckResult {
   readonly check: string;
   readonly status: string;
   readonly says: string;
@@ -25,21 +25,21 @@ export interface ToldCheck {
   readonly facts: Readonly<Record<string, any>>;
 }
 
-/** How it is run. */
-export interface DoctorPlace {
+/** Working directory and environment of a run. */
+export interface DoctorEnvironment {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs `nestjs-resilient-grpc` to its end, as it was built. */
-export function command(args: readonly string[], { cwd, env }: DoctorPlace = {}): Promise<DoctorRun> {
+/** Runs the built `nestjs-resilient-grpc` command until it exits. */
+export function command(args: readonly string[], { cwd, env }: DoctorEnvironment = {}): Promise<DoctorRun> {
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
       [COMMAND, ...args],
       { encoding: 'utf8', cwd, env: { ...process.env, ...env }, timeout: 60_000 },
       (error, stdout, stderr) => {
-        // It has ended by itself, with this code; or by the time above.
+        // A numeric code means that the command exited; otherwise the timeout above killed it.
         if (error !== null && typeof error.code !== 'number') reject(new Error('It did not end', { cause: error }));
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
       },
@@ -47,24 +47,24 @@ export function command(args: readonly string[], { cwd, env }: DoctorPlace = {})
   });
 }
 
-/** Runs it in this process, which is what its command does and not where it starts; in one of its own where it has a place. */
-async function run(args: readonly string[], place?: DoctorPlace): Promise<DoctorRun> {
-  if (place !== undefined) return command(args, place);
+/** Runs the doctor in this process, or in a child process if `environment` is given. */
+async function run(args: readonly string[], environment?: DoctorEnvironment): Promise<DoctorRun> {
+  if (environment !== undefined) return command(args, environment);
   const written = { stdout: '', stderr: '' };
   const into = (stream: keyof typeof written) => ({ write: (text: string) => (written[stream] += text) });
   const code = await runDoctor(args, { env: process.env, stdout: into('stdout'), stderr: into('stderr') });
   return { code, ...written };
 }
 
-/** What the doctor says of a target, as programs get it. */
+/** Runs the doctor and parses its `--json` output. */
 export async function doctor(
   args: readonly string[],
-  place?: DoctorPlace,
-): Promise<{ readonly code: number; readonly checks: readonly ToldCheck[]; of(check: string): ToldCheck }> {
-  const { code, stdout, stderr } = await run(['doctor', ...args, '--json'], place);
+  environment?: DoctorEnvironment,
+): Promise<{ readonly code: number; readonly checks: readonly CheckResult[]; of(check: string): CheckResult }> {
+  const { code, stdout, stderr } = await run(['doctor', ...args, '--json'], environment);
   if (stderr !== '') throw new Error(stderr);
-  const { checks } = JSON.parse(stdout) as { readonly checks: readonly ToldCheck[] };
-  const of = (check: string): ToldCheck => {
+  const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckResult[] };
+  const of = (check: string): CheckResult => {
     const found = checks.find((one) => one.check === check);
     if (found === undefined) throw new Error(`There is no check '${check}' in ${stdout}`);
     return found;
@@ -72,7 +72,7 @@ export async function doctor(
   return { code, checks, of };
 }
 
-/** A file in a folder of its own, which is removed after the test. */
+/** Creates a file in a temporary folder, which is removed after the test. */
 export function fileOf(name: string, content: unknown): string {
   const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
   onTestFinished(() => {

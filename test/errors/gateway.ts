@@ -29,8 +29,8 @@ import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 
-/** Length of an answer that takes several turns to be sent. */
-export const WHOLE = 8 * 1_024 * 1_024;
+/** Length of a response body that takes several event-loop turns to send. */
+export const BODY_LENGTH = 8 * 1_024 * 1_024;
 
 @Controller()
 class GatewayController {
@@ -81,7 +81,7 @@ class GatewayController {
     }
   }
 
-  /** The status is out before the call fails. */
+  /** Sends the status before the call fails. */
   @Get('begun/:id')
   async begun(
     @Param('id') id: string,
@@ -94,17 +94,17 @@ class GatewayController {
     node.end('and the rest');
   }
 
-  /** The answer is given before the call fails. */
+  /** Sends the whole response before the call fails. */
   @Get('given/:id')
   async given(
     @Param('id') id: string,
     @Res() response: ServerResponse & { readonly raw?: ServerResponse },
   ): Promise<void> {
-    (response.raw ?? response).end('x'.repeat(WHOLE));
+    (response.raw ?? response).end('x'.repeat(BODY_LENGTH));
     await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
   }
 
-  /** What its stream fails with no filter sees under Express. */
+  /** On Express, filters do not receive an error of the stream. */
   @Get('download')
   download(): StreamableFile {
     const file = new StreamableFile(Readable.from(this.lines()));
@@ -120,7 +120,7 @@ class GatewayController {
     });
   }
 
-  /** What comes after its headers no filter sees, and they do not wait for the first event. */
+  /** Filters do not receive errors after the headers, which are sent before the first event. */
   @Sse('events/:sent')
   events(@Param('sent') sent: string): Observable<object> {
     const before = Array.from({ length: Number(sent) }, () => ({ sequence: '0' }));
@@ -135,22 +135,22 @@ class GatewayController {
   }
 }
 
-/** An application that answers HTTP with what an upstream says. */
+/** An HTTP application that serves responses of an upstream. */
 export interface Gateway {
   readonly app: INestApplication;
   readonly log: CapturedLog;
   readonly url: string;
-  /** Status, body and headers of what it answers. */
-  ask(path: string): Promise<{ readonly status: number; readonly body: unknown; readonly headers: Headers }>;
+  /** Status, body and headers of the response. */
+  get(path: string): Promise<{ readonly status: number; readonly body: unknown; readonly headers: Headers }>;
   close(): Promise<void>;
 }
 
-/** What a gateway is made of. */
+/** Options of a gateway. */
 export interface GatewayParts {
   readonly upstream: string;
   readonly adapter?: () => AbstractHttpAdapter;
   readonly settings?: Partial<GrpcClientSettings>;
-  /** By default the filter under test. */
+  /** @defaultValue the filter under test */
   readonly providers?: readonly Provider[];
   readonly prepare?: (app: INestApplication) => void;
 }
@@ -179,7 +179,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     app,
     log,
     url,
-    async ask(path) {
+    async get(path) {
       const answer = await fetch(`${url}/${path}`);
       return { status: answer.status, body: await answer.json(), headers: answer.headers };
     },

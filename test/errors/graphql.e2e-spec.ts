@@ -39,8 +39,8 @@ afterAll(() => leaks.settled());
 describe.each([
   ['GrpcToHttpExceptionFilter', GrpcToHttpExceptionFilter],
   ['GrpcToRpcExceptionFilter', GrpcToRpcExceptionFilter],
-])('a call that fails under GraphQL, with %s', (_name, filter) => {
-  it('reaches GraphQL’s own handling unchanged', async () => {
+])('failed call under GraphQL with %s', (name, filter) => {
+  it(`reaches GraphQL’s error handling unchanged with ${name}`, async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
     server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
     const seen: unknown[] = [];
@@ -63,7 +63,7 @@ describe.each([
 
     const app = await NestFactory.create(AppModule, new FastifyAdapter(), { logger: false, abortOnError: false });
     await app.listen(0, '127.0.0.1');
-    const ask = async (query: string) => {
+    const post = async (query: string) => {
       const answer = await fetch(`${await app.getUrl()}/graphql`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -71,12 +71,12 @@ describe.each([
       });
       return answer.status;
     };
-    expect(await ask('{ order(id: "7") { id } }')).toBe(418);
-    expect(await ask('{ awaited(id: "7") { id } }')).toBe(418);
+    expect(await post('{ order(id: "7") { id } }')).toBe(418);
+    expect(await post('{ awaited(id: "7") { id } }')).toBe(418);
     expect(seen).toHaveLength(2);
     for (const error of seen) expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(true);
     server.script('Create', { message: { id: '7' } });
-    expect(await ask('{ awaited(id: "7") { id } }')).toBe(200);
+    expect(await post('{ awaited(id: "7") { id } }')).toBe(200);
     await app.close();
     await server.close();
   });

@@ -12,7 +12,7 @@ import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing'
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { startGateway, WHOLE, type Gateway } from './gateway.js';
+import { startGateway, BODY_LENGTH, type Gateway } from './gateway.js';
 
 const SECRET = 'table customers_eu of db-7.internal, key hush';
 
@@ -22,8 +22,8 @@ export const detailed = (...[code, message, options]: ConstructorParameters<type
   return Object.fromEntries(Object.entries(metadata.getMap()));
 };
 
-/** A filter of one's own, under either HTTP server. */
-class Own implements ExceptionFilter {
+/** An application's own filter, for either HTTP server. */
+class OwnFilter implements ExceptionFilter {
   catch(_exception: unknown, host: ArgumentsHost): void {
     const response = host.switchToHttp().getResponse<{ status(code: number): { send(body: object): void } }>();
     response.status(418).send({});
@@ -31,14 +31,14 @@ class Own implements ExceptionFilter {
 }
 
 @Catch()
-class OfAll extends Own {}
+class CatchAllFilter extends OwnFilter {}
 
 @Catch(HttpException)
-class OfHttp extends Own {}
+class HttpFilter extends OwnFilter {}
 
-/** What a gateway answers when calls fail, under the HTTP server of `adapter`. */
+/** Defines the tests of HTTP responses to failed calls, with the HTTP server of `adapter`. */
 export function describeGateway(name: string, adapter?: () => AbstractHttpAdapter): void {
-  describe(`a call that fails, to HTTP under ${name}`, () => {
+  describe(`failed call over HTTP on ${name}`, () => {
     const leaks = captureLeaks();
     let server: ScriptedGrpcServer;
     let gateway: Gateway;
@@ -58,7 +58,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     const lines = () => gateway.log.lines.filter(({ level }) => level !== 'debug');
 
     it.each<[code: string, status: number, message: string]>([
-      // The server's word: nobody here has gone.
+      // Sent by the server: no client disconnected here.
       ['CANCELLED', 500, 'Internal server error'],
       ['UNKNOWN', 500, 'Internal server error'],
       ['DEADLINE_EXCEEDED', 504, 'Gateway Timeout'],
@@ -70,16 +70,16 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['INTERNAL', 500, 'Internal server error'],
       ['UNAVAILABLE', 503, 'Service Unavailable'],
       ['DATA_LOSS', 500, 'Internal server error'],
-    ])('%s is %i, in the usual words: the upstream’s are not for whoever asked', async (code, status, message) => {
+    ])('maps %s to %i with the standard message instead of the upstream’s', async (code, status, message) => {
       server.script('Create', { status: code as 'INTERNAL', details: SECRET, trailers: { 'x-secret': 'hush' } });
-      const { body, ...answer } = await gateway.ask('observable/7');
+      const { body, ...answer } = await gateway.get('observable/7');
       expect(answer.status).toBe(status);
       expect(body).toEqual({ statusCode: status, message, code });
       expect(JSON.stringify([body, [...answer.headers]])).not.toMatch(/hush|customers/);
-      // What was not told is in the log.
-      const told = lines().filter(({ text }) => text.includes(`${code}: table customers_eu`));
-      expect(told.map(({ level, text }) => [level, text.slice(0, 13)])).toEqual([
-        [status === 500 ? 'error' : 'warn', `answered ${status},`],
+      // The hidden details are logged.
+      const logged = lines().filter(({ text }) => text.includes(`${code}: table customers_eu`));
+      expect(logged.map(({ level, text }) => [level, text.slice(-25)])).toEqual([
+        [status === 500 ? 'error' : 'warn', `; the caller received ${status}`],
       ]);
     });
 
@@ -89,17 +89,17 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['ALREADY_EXISTS', 409, 'Conflict'],
       ['FAILED_PRECONDITION', 400, 'Bad Request'],
       ['OUT_OF_RANGE', 400, 'Bad Request'],
-    ])('%s is %i, in the upstream’s words, which are about the request', async (code, status, error) => {
+    ])('maps %s to %i with the upstream’s message, which describes the request', async (code, status, error) => {
       server.script('Create', { status: code as 'INTERNAL', details: 'no order №7' });
       for (const path of ['observable/7', 'promise/7']) {
-        const { body, ...answer } = await gateway.ask(path);
+        const { body, ...answer } = await gateway.get(path);
         expect(answer.status).toBe(status);
         expect(body).toEqual({ statusCode: status, message: 'no order №7', error, code });
       }
       expect(lines()).toEqual([]);
     });
 
-    it('names the fields that are wrong, and nothing else of the details', async () => {
+    it('includes field violations, but no other status details', async () => {
       const violation = { field: 'items[0].quantity', description: 'too few' };
       const trailers = detailed('INVALID_ARGUMENT', 'wrong', {
         details: [
@@ -108,7 +108,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
         ],
       });
       server.script('Create', { status: 'INVALID_ARGUMENT', details: 'wrong', trailers });
-      const { body } = await gateway.ask('promise/7');
+      const { body } = await gateway.get('promise/7');
       expect(body).toMatchObject({ statusCode: 400, message: 'wrong', fieldViolations: [violation] });
       expect(JSON.stringify(body)).not.toContain('hush');
     });
@@ -120,79 +120,79 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['NOT_FOUND', 404, 5_000, null],
       ['INTERNAL', 500, 5_000, null],
     ] as const)(
-      '%s says when to come again, in whole seconds, where HTTP knows that: %i',
+      'sends Retry-After in whole seconds if the status allows it: %s, HTTP %i, %i ms → %s',
       async (code, status, retryAfterMs, header) => {
         server.script('Create', { status: code, details: 'x', trailers: detailed(code, 'x', { retryAfterMs }) });
-        const answer = await gateway.ask('promise/7');
+        const answer = await gateway.get('promise/7');
         expect(answer.status).toBe(status);
         expect(answer.headers.get('retry-after')).toBe(header);
       },
     );
 
-    it('is mapped out of streams too, iterated, subscribed to or resumed', async () => {
+    it('maps failures of streams that are iterated or resumed', async () => {
       server.script('Watch', [{ messages: [{ sequence: '1' }], status: 'NOT_FOUND', details: 'no such feed' }]);
       for (const path of ['iterated', 'resumed']) {
-        const { status, body } = await gateway.ask(path);
+        const { status, body } = await gateway.get(path);
         expect([path, status]).toEqual([path, 404]);
         expect(body).toMatchObject({ message: 'no such feed', code: 'NOT_FOUND' });
       }
     });
 
-    it('is that of the last call where a stream is given up', async () => {
+    it('maps the error of the last call if a stream stops resuming', async () => {
       server.script('Watch', { status: 'NOT_FOUND', details: 'no such feed' });
-      const { status, body } = await gateway.ask('given-up');
+      const { status, body } = await gateway.get('given-up');
       expect([status, body]).toEqual([404, expect.objectContaining({ message: 'no such feed', code: 'NOT_FOUND' })]);
       expect(server.counts('Watch').calls).toBe(5);
     });
 
-    it('inside an error of one’s own is what Nest makes of that', async () => {
+    it('leaves an application error that wraps the failure to Nest', async () => {
       server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
-      const { status, body } = await gateway.ask('wrapped/7');
+      const { status, body } = await gateway.get('wrapped/7');
       expect(status).toBe(500);
       expect(body).toEqual({ statusCode: 500, message: 'Internal server error' });
     });
 
-    it('after the status is out breaks the body off, so that it does not pass for a whole one', async () => {
+    it('aborts the body if the call fails after the status was sent', async () => {
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       const answer = await fetch(`${gateway.url}/begun/7`);
       expect(answer.status).toBe(200);
       await expect(answer.text()).rejects.toThrow();
-      // And it lives on.
-      expect((await gateway.ask('promise/7')).status).toBe(500);
+      // The gateway still responds.
+      expect((await gateway.get('promise/7')).status).toBe(500);
     });
 
-    it('after the answer is given takes nothing of it away', async () => {
+    it('completes a response that was sent before the failure', async () => {
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       const answer = await fetch(`${gateway.url}/given/7`);
-      expect(await answer.text()).toHaveLength(WHOLE);
+      expect(await answer.text()).toHaveLength(BODY_LENGTH);
     });
 
     it.each([
       ['INTERNAL', 500, SECRET, 'Internal server error'],
       ['NOT_FOUND', 404, 'no such feed', 'no such feed'],
     ] as const)(
-      'before the first byte of a download is answered, where that has a handler: %s is %i',
+      'responds to %s before the first byte of a download with %i if the download has an error handler',
       async (code, status, details, message) => {
         server.script('Watch', { status: code, details });
         const answer = await fetch(`${gateway.url}/download`);
         expect(answer.status).toBe(status);
-        // Express has the handler's text, Fastify the filter's body.
+        // Express sends the handler's text, Fastify the filter's body.
         const text = await answer.text();
         expect(text).toContain(message);
         expect(text).not.toContain('hush');
       },
     );
 
-    it('amid a download breaks it off', async () => {
+    it('aborts a download that fails midway', async () => {
       server.script('Watch', { messages: [{ sequence: '1' }], status: 'INTERNAL', details: SECRET });
       await expect(fetch(`${gateway.url}/download`).then((answer) => answer.text())).rejects.toThrow();
     });
 
     it.each([0, 1])(
-      'within server-sent events, after %i of them, is what toHttpException makes of it',
+      'sends the error of toHttpException as a server-sent event (events before it: %i)',
       async (sent) => {
         server.script('Watch', { hold: 'everything', status: 'INTERNAL', details: SECRET });
-        // The headers are out, with the first event or without.
+        // The headers are sent with or without a first event.
         const answer = await fetch(`${gateway.url}/events/${sent}`);
         expect(answer.status).toBe(200);
         await expect.poll(() => server.release(), { timeout: 20_000 }).toBe(1);
@@ -202,63 +202,65 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       },
     );
 
-    it('leaves one line a minute for each method and code that were the fault of a server', async () => {
+    it('logs server faults at most once a minute per method and code', async () => {
       server.script('Create', { status: 'INTERNAL', details: 'no table\nFAKE' });
-      await Promise.all(Array.from({ length: 20 }, () => gateway.ask('promise/7')));
-      // Of the tests before there was one, too.
+      await Promise.all(Array.from({ length: 20 }, () => gateway.get('promise/7')));
+      // An earlier test may have logged this line.
       expect(lines().length).toBeLessThanOrEqual(1);
       server.script('Watch', { status: 'DATA_LOSS', details: 'no table\nFAKE' });
-      await Promise.all(Array.from({ length: 20 }, () => gateway.ask('iterated')));
-      const told = lines().filter(({ text }) => text.includes('/Watch'));
-      expect(told.map(({ level, context }) => [level, context])).toEqual([['error', 'ResilientGrpc']]);
-      expect(told[0]!.text).toMatch(
-        /^answered 500, as orders \/orders\.v1\.Orders\/Watch at 127\.0\.0\.1:\d+ failed: DATA_LOSS: no table\\u000aFAKE \(server, reached the server: yes\)$/,
+      await Promise.all(Array.from({ length: 20 }, () => gateway.get('iterated')));
+      const logged = lines().filter(({ text }) => text.includes('/Watch'));
+      expect(logged.map(({ level, context }) => [level, context])).toEqual([['error', 'ResilientGrpc']]);
+      expect(logged[0]!.text).toMatch(
+        /^orders \/orders\.v1\.Orders\/Watch at 127\.0\.0\.1:\d+ failed: DATA_LOSS: no table\\u000aFAKE \(server, reached the server: yes\); the caller received 500$/,
       );
     });
 
-    it('is told with its count at the end, where it came again within the minute', async () => {
+    it('logs the count of suppressed lines on shutdown', async () => {
       const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }) });
       server.script('Create', { status: 'INTERNAL', details: SECRET });
-      for (let i = 0; i < 3; i++) await other.ask('promise/7');
+      for (let i = 0; i < 3; i++) await other.get('promise/7');
       await other.close();
-      const told = other.log.lines.map(({ text }) => text).filter((text) => text.startsWith('answered 500'));
-      expect(told).toEqual([told[0], `${told[0]!} (2 more in the last minute)`]);
+      const logged = other.log.lines
+        .map(({ text }) => text)
+        .filter((text) => text.includes('; the caller received 500'));
+      expect(logged).toEqual([logged[0], `${logged[0]!} (2 more in the last minute)`]);
     });
 
-    describe('where other filters are bound too', () => {
+    describe('with other filters', () => {
       const answerOf = async (providers: readonly Provider[], prepare?: (app: INestApplication) => void) => {
         const parts = { upstream: server.url, providers, ...(adapter && { adapter }), ...(prepare && { prepare }) };
         const other = await startGateway(parts);
         server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
-        const { status } = await other.ask('promise/7');
+        const { status } = await other.get('promise/7');
         await other.close();
         return status;
       };
       const ours = { provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter };
 
-      it('is answered by the one that was bound last', async () => {
-        const ofAll = { provide: APP_FILTER, useClass: OfAll };
-        expect(await answerOf([ofAll, ours])).toBe(404);
-        expect(await answerOf([ours, ofAll])).toBe(418);
-        expect(await answerOf([ours], (app) => app.useGlobalFilters(new OfAll()))).toBe(418);
+      it('uses the filter that was bound last', async () => {
+        const catchAll = { provide: APP_FILTER, useClass: CatchAllFilter };
+        expect(await answerOf([catchAll, ours])).toBe(404);
+        expect(await answerOf([ours, catchAll])).toBe(418);
+        expect(await answerOf([ours], (app) => app.useGlobalFilters(new CatchAllFilter()))).toBe(418);
       });
 
-      it('does not pass one for HttpException', async () => {
-        expect(await answerOf([ours, { provide: APP_FILTER, useClass: OfHttp }])).toBe(404);
+      it('bypasses a filter for HttpException', async () => {
+        expect(await answerOf([ours, { provide: APP_FILTER, useClass: HttpFilter }])).toBe(404);
       });
     });
 
-    it('of an outage is 503 without an address, and with the time of the next try', async () => {
+    it('responds to an outage with 503 and Retry-After, without an address', async () => {
       const settings = { methods: { '*': { waitForReady: false } } };
-      const away = await startGateway({ upstream: '127.0.0.1:1', settings, ...(adapter && { adapter }) });
-      const answers = await Promise.all(Array.from({ length: 5 }, () => away.ask('promise/7')));
-      await away.close();
+      const unreachable = await startGateway({ upstream: '127.0.0.1:1', settings, ...(adapter && { adapter }) });
+      const answers = await Promise.all(Array.from({ length: 5 }, () => unreachable.get('promise/7')));
+      await unreachable.close();
       for (const { status, body, headers } of answers) {
         expect(status).toBe(503);
         expect(body).toEqual({ statusCode: 503, message: 'Service Unavailable', code: 'UNAVAILABLE' });
         expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
       }
-      expect(away.log.lines.filter(({ text }) => text.startsWith('answered'))).toEqual([]);
+      expect(unreachable.log.lines.filter(({ text }) => text.includes('; the caller received '))).toEqual([]);
     });
   });
 }

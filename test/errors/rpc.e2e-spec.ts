@@ -30,7 +30,7 @@ import { detailed } from './http-cases.js';
 const contract = { package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } };
 const SECRET = 'table customers_eu of db-7.internal, key hush';
 
-/** Serves orders that it has from an upstream. */
+/** Serves orders from an upstream. */
 @Controller()
 class OrdersController {
   constructor(@InjectGrpcService('upstream', 'Orders') private readonly upstream: Resilient<OrdersClient>) {}
@@ -113,7 +113,7 @@ async function serve(kind: Kind, providers: readonly Provider[]): Promise<Served
   await app.startAllMicroservices();
   const client = await startOrdersApp({ url });
   closing.push(() => client.close());
-  // Nest has one logger a process, and the client's application brought another.
+  // Nest has one logger per process, which the client's application replaced.
   Logger.overrideLogger(log);
   return { orders: client.orders, app, log };
 }
@@ -138,7 +138,7 @@ const HIDDEN = [
   'PERMISSION_DENIED',
   'FAILED_PRECONDITION',
 ];
-const HIDDEN_TOO = [
+const MORE_HIDDEN = [
   'ABORTED',
   'OUT_OF_RANGE',
   'UNIMPLEMENTED',
@@ -147,27 +147,27 @@ const HIDDEN_TOO = [
   'UNAUTHENTICATED',
   'CANCELLED',
 ];
-const SAME = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'];
+const EXPOSED = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'];
 
 describe.each<[name: string, kind: Kind]>([
   ["Nest's own server", 'nest'],
   ['our server', 'resilient'],
-])('what the caller of %s is told of a failed upstream', (_name, kind) => {
-  it('is nothing of it where nothing is relayed', async () => {
+])('failed upstream call on %s', (name, kind) => {
+  it(`hides the upstream status without relay on ${name}`, async () => {
     const { orders } = await serve(kind, [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]);
     const trailers = { ...detailed('NOT_FOUND', SECRET, { retryAfterMs: 9_000 }), 'x-secret': 'hush' };
-    for (const code of [...HIDDEN, ...HIDDEN_TOO, ...SAME]) {
+    for (const code of [...HIDDEN, ...MORE_HIDDEN, ...EXPOSED]) {
       upstream.script('Create', { status: code as 'INTERNAL', details: SECRET, trailers });
       const failure = await failureOf(orders.create(order));
-      const told = SAME.includes(code) ? code : 'INTERNAL';
-      expect(failure.message).toMatch(new RegExp(`^\\d+ ${told}: A call to another server failed: ${told}$`));
+      const sent = EXPOSED.includes(code) ? code : 'INTERNAL';
+      expect(failure.message).toMatch(new RegExp(`^\\d+ ${sent}: A call to another server failed: ${sent}$`));
       expect(failure.reason).toBe('server');
-      expect(failure.retryAfterMs).toBe(SAME.includes(code) ? 9_000 : undefined);
+      expect(failure.retryAfterMs).toBe(EXPOSED.includes(code) ? 9_000 : undefined);
       expect(JSON.stringify([failure.metadata.getMap(), failure.statusDetails])).not.toContain('hush');
     }
   });
 
-  it('is what it said where its code is relayed, without stacks and trailers of its own', async () => {
+  it(`relays listed codes without debug info and other trailers on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND', 'INVALID_ARGUMENT', 'INTERNAL'] })]);
     const info = {
       typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
@@ -191,7 +191,7 @@ describe.each<[name: string, kind: Kind]>([
       expect(failure.metadata.get('grpc-retry-pushback-ms')).toEqual(['700']);
       expect(JSON.stringify([failure.metadata.getMap(), failure.statusDetails])).not.toContain('hush');
     }
-    // Its code, but never its text.
+    // The code of INTERNAL is relayed, but never its text.
     upstream.script('Create', { status: 'INTERNAL', details: SECRET });
     expect((await failureOf(orders.create(order))).message).toBe(
       '13 INTERNAL: A call to another server failed: INTERNAL',
@@ -200,7 +200,7 @@ describe.each<[name: string, kind: Kind]>([
     expect((await failureOf(orders.create(order))).codeName).toBe('INTERNAL');
   });
 
-  it('is no address and no text that was made here, though the code is relayed', async () => {
+  it(`hides addresses and locally created texts of a relayed code on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['UNAVAILABLE'] })]);
     upstream.script('Create', { never: true });
     const failing = failureOf(orders.create(order));
@@ -210,7 +210,7 @@ describe.each<[name: string, kind: Kind]>([
     upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   });
 
-  it('fits what can be sent, however much an upstream says', async () => {
+  it(`truncates a relayed status to what can be sent on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
     const details = [
       { typeUrl: 'google.rpc.DebugInfo', value: {} },
@@ -230,7 +230,7 @@ describe.each<[name: string, kind: Kind]>([
     expect(failure.statusDetails).toHaveLength(1);
   });
 
-  it('leaves a line in the log of what it was not told', async () => {
+  it(`logs the hidden status on ${name}`, async () => {
     const { orders, log } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
     for (const [code, details] of [
       ['PERMISSION_DENIED', 'not for you'],
@@ -239,19 +239,19 @@ describe.each<[name: string, kind: Kind]>([
       upstream.script('Create', { status: code, details });
       for (let i = 0; i < 5; i++) await failureOf(orders.create(order));
     }
-    const told = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
-    expect(told.map(({ level, text }) => `${level} ${text.replace(/at \S+/, 'at …')}`)).toEqual([
-      'error answered INTERNAL, as upstream /orders.v1.Orders/Create at … refused this process as its caller: ' +
-        'PERMISSION_DENIED: not for you (server, reached the server: yes)',
+    const logged = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
+    expect(logged.map(({ level, text }) => `${level} ${text.replace(/at \S+/, 'at …')}`)).toEqual([
+      'error upstream /orders.v1.Orders/Create at … rejected this process as its caller: ' +
+        'PERMISSION_DENIED: not for you (server, reached the server: yes); the caller received INTERNAL',
     ]);
     for (const close of closing.splice(0).reverse()) await close();
-    // What was counted is told at the end.
-    expect(log.lines.map(({ text }) => text)).toContain(`${told[0]!.text} (4 more in the last minute)`);
+    // The count of suppressed lines is logged on shutdown.
+    expect(log.lines.map(({ text }) => text)).toContain(`${logged[0]!.text} (4 more in the last minute)`);
   });
 });
 
-describe('a failed upstream, elsewhere', () => {
-  it('is an object with its code under a transport that has no codes', async () => {
+describe('failed upstream call on other transports', () => {
+  it('is sent as an object with its code over TCP', async () => {
     @Module({
       imports: [ResilientGrpcModule.forFeature([{ ...contract, name: 'upstream', url: upstream.url }])],
       controllers: [OrdersController],
@@ -268,26 +268,26 @@ describe('a failed upstream, elsewhere', () => {
     });
     await app.listen();
     const client = ClientProxyFactory.create({ transport: Transport.TCP, options });
-    const ask = () => firstValueFrom(client.send<unknown>('order', '7')).catch((error: unknown) => error);
+    const send = () => firstValueFrom(client.send<unknown>('order', '7')).catch((error: unknown) => error);
     upstream.script('Create', { status: 'NOT_FOUND', details: 'no order' });
-    expect(await ask()).toEqual({ status: 'error', code: 'NOT_FOUND', message: 'no order' });
+    expect(await send()).toEqual({ status: 'error', code: 'NOT_FOUND', message: 'no order' });
     upstream.script('Create', {
       status: 'UNAVAILABLE',
       details: SECRET,
       trailers: detailed('UNAVAILABLE', 'x', { retryAfterMs: 1_500 }),
     });
     const text = 'A call to another server failed: UNAVAILABLE';
-    expect(await ask()).toEqual({ status: 'error', code: 'UNAVAILABLE', message: text, retryAfterMs: 1_500 });
+    expect(await send()).toEqual({ status: 'error', code: 'UNAVAILABLE', message: text, retryAfterMs: 1_500 });
     upstream.script('Create', { status: 'PERMISSION_DENIED', details: SECRET });
-    expect(await ask()).toMatchObject({ code: 'INTERNAL', message: 'A call to another server failed: INTERNAL' });
+    expect(await send()).toMatchObject({ code: 'INTERNAL', message: 'A call to another server failed: INTERNAL' });
     await client.close();
     await app.close();
   });
 
   it.each<[what: string, providers: Provider[]]>([
-    ['by class', [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]],
-    ['without it', []],
-  ])('is what Nest makes of it under HTTP: %s', async (_what, providers) => {
+    ['with the RPC filter', [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]],
+    ['without a filter', []],
+  ])('is left to Nest over HTTP %s', async (_what, providers) => {
     const { app, log } = await serve('nest', providers);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });
@@ -298,7 +298,7 @@ describe('a failed upstream, elsewhere', () => {
     ]);
   });
 
-  it('shows nothing under HTTP where the filter was made by hand', async () => {
+  it('reveals nothing over HTTP with a filter that was created manually', async () => {
     const { app } = await serve('nest', [filter()]);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'INTERNAL', details: SECRET });
@@ -307,7 +307,7 @@ describe('a failed upstream, elsewhere', () => {
     expect(await answer.text()).not.toContain('hush');
   });
 
-  it('is answered under both in a hybrid application: one filter for all, and the other one at its controller', async () => {
+  it('is mapped for HTTP and gRPC in a hybrid application with one filter per transport', async () => {
     @Controller()
     @UseFilters(new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }))
     class RpcController {
@@ -344,34 +344,37 @@ describe('a failed upstream, elsewhere', () => {
     expect((await fetch(`${await app.getUrl()}/order`)).status).toBe(404);
   });
 
-  it('has the HTTP filter leave microservices to Nest', async () => {
+  it('is left to Nest in microservices by the HTTP filter', async () => {
     const without = await serve('nest', []);
-    const with_ = await serve('nest', [{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }]);
+    const withFilter = await serve('nest', [{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }]);
     upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });
-    const [one, other] = [await failureOf(without.orders.create(order)), await failureOf(with_.orders.create(order))];
+    const [one, other] = [
+      await failureOf(without.orders.create(order)),
+      await failureOf(withFilter.orders.create(order)),
+    ];
     expect(other.message).toBe(one.message);
     expect(other.message).toBe('2 UNKNOWN: Internal server error');
   });
 });
 
-describe('options of the filter that cannot be used', () => {
+describe('invalid filter options', () => {
   it.each<[options: unknown, path: string, message: RegExp]>([
     [
       { relay: ['NOT-FOUND'] },
       'GrpcToRpcExceptionFilter.relay[0]',
-      /^expected the name of a status of an error .*got "NOT-FOUND"/,
+      /^expected the name of an error status .*got "NOT-FOUND"/,
     ],
     [{ relay: ['OK'] }, 'GrpcToRpcExceptionFilter.relay[0]', /got "OK"/],
     [
       { relay: 'NOT_FOUND' },
       'GrpcToRpcExceptionFilter.relay',
-      /^expected an array, as \['NOT_FOUND'\], got "NOT_FOUND"/,
+      /^expected an array such as \['NOT_FOUND'\], got "NOT_FOUND"/,
     ],
     [{ relays: [] }, 'GrpcToRpcExceptionFilter.relays', /did you mean 'relay'\?/],
-    ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /as \{ relay: \['NOT_FOUND'\] \}/],
-  ])('fail the start, with path, value and what to write: %j', (options, path, message) => {
-    const made = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
-    expect(made).toThrow(
+    ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /such as \{ relay: \['NOT_FOUND'\] \}/],
+  ])('throw a configuration error with path, value and remedy: %j', (options, path, message) => {
+    const create = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
+    expect(create).toThrow(
       expect.toSatisfy(
         (error: unknown) =>
           isGrpcConfigurationError(error) &&

@@ -24,7 +24,7 @@ interface Socket extends EventEmitter {
   send(text: string): void;
   close(): void;
 }
-// Node 20 has no client of its own; this one comes with Nest's adapter.
+// Node 20 has no WebSocket client. This one comes with Nest's adapter.
 const { WebSocket } = createRequire(import.meta.resolve('@nestjs/platform-ws'))('ws') as {
   readonly WebSocket: new (url: string) => Socket;
 };
@@ -39,7 +39,7 @@ class OwnFilter extends BaseWsExceptionFilter {
 
 type Filter = typeof GrpcToHttpExceptionFilter | typeof GrpcToRpcExceptionFilter;
 
-/** A gateway with `filters`: to gateways Nest binds none that is bound to the application. */
+/** A gateway with `filters`. Nest does not apply filters of the application to gateways. */
 function gatewayWith(filters: readonly Filter[]) {
   @UseFilters(...filters)
   @WebSocketGateway()
@@ -76,7 +76,7 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** What is answered to each of three messages, and the log meanwhile. */
+/** Sends three messages and returns the responses and the logged errors. */
 async function answers(filters: readonly Filter[]) {
   @Module({
     imports: [ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }])],
@@ -90,16 +90,16 @@ async function answers(filters: readonly Filter[]) {
   await app.listen(0, '127.0.0.1');
   const socket = new WebSocket((await app.getUrl()).replace('http', 'ws'));
   await once(socket, 'open');
-  const ask = async (event: string) => {
+  const send = async (event: string) => {
     const answered = once(socket, 'message');
     socket.send(JSON.stringify({ event, data: '7' }));
     const [data] = (await answered) as [Buffer];
     return JSON.parse(String(data)) as unknown;
   };
   server.script('Create', { status: 'NOT_FOUND', details: 'no order of hush' });
-  const failed = [await ask('promise'), await ask('observable'), await ask('own')];
+  const failed = [await send('promise'), await send('observable'), await send('own')];
   server.script('Create', { message: { id: '7' } });
-  const after = await ask('promise');
+  const after = await send('promise');
   socket.close();
   await once(socket, 'close');
   await app.close();
@@ -107,11 +107,11 @@ async function answers(filters: readonly Filter[]) {
   return { failed, after, errors };
 }
 
-describe('a call that fails under WebSockets', () => {
+describe('failed call under WebSockets', () => {
   it.each([
     ['GrpcToHttpExceptionFilter', GrpcToHttpExceptionFilter],
     ['GrpcToRpcExceptionFilter', GrpcToRpcExceptionFilter],
-  ])('is to %s what it is without: Nest’s own handling, or that of a filter of one’s own', async (_name, filter) => {
+  ])('is handled the same with %s as without: by Nest or by the application’s filter', async (_name, filter) => {
     const without = await answers([]);
     expect(without.failed[0]).toMatchObject({ event: 'exception', data: { message: 'Internal server error' } });
     expect(without.failed[2]).toEqual({ event: 'own', data: 'NOT_FOUND' });

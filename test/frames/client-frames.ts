@@ -4,10 +4,10 @@ import { hostileStep, message, mutated, type FieldList, type Step } from './host
 
 /** The frames of a hostile client on one connection. */
 export interface ClientSequence {
-  /** Ids of the streams it is about. */
+  /** Ids of the streams that the sequence uses. */
   readonly streams: readonly number[];
   readonly steps: readonly Step[];
-  /** The client ends the connection after the steps, at once or after a while. */
+  /** How the client ends the connection after the steps: immediately by FIN or RST, or after a pause. */
   readonly ending: 'fin' | 'rst' | 'linger';
 }
 
@@ -65,7 +65,7 @@ function request(dice: Dice, stream: number): readonly Step[] {
     what: `HEADERS ${stream} ${fields[3]?.[1].slice(0, 60)}`,
     bytes: () => headers(stream, fields, isLast ? FLAG.endStream : 0),
   };
-  // Echo { number }: so many messages of a stream.
+  // Echo { number }: the number of messages in a response stream.
   const bytes = dice.pick([
     Buffer.from([0x10, 3]),
     Buffer.from([0x10, 0xe8, 0x07]),
@@ -87,19 +87,19 @@ function request(dice: Dice, stream: number): readonly Step[] {
   ]);
 }
 
-/** Floods that a program of its own would play: many streams begun, and reset or kept. */
+/** Floods of an attacker: many streams that are opened, and reset or kept open. */
 function attack(dice: Dice): readonly Step[] {
   if (!dice.chance(0.15)) return [];
-  const [count, isReset, isWhole] = [dice.pick([10, 100, 1_200]), dice.chance(0.6), dice.chance(0.5)];
+  const [count, isReset, hasMessage] = [dice.pick([10, 100, 1_200]), dice.chance(0.6), dice.chance(0.5)];
   const fields = requestFields(dice);
   return [
     {
-      what: `${count} streams${isWhole ? ' with a message' : ''}${isReset ? ', each reset' : ''}`,
+      what: `${count} streams${hasMessage ? ' with a message' : ''}${isReset ? ', each reset' : ''}`,
       bytes: () =>
         Buffer.concat(
           Array.from({ length: count }, (_, index) => {
             const stream = 101 + 2 * index;
-            const data = isWhole ? [frame(FRAME.data, FLAG.endStream, stream, message(Buffer.from([0x10, 3])))] : [];
+            const data = hasMessage ? [frame(FRAME.data, FLAG.endStream, stream, message(Buffer.from([0x10, 3])))] : [];
             return [headers(stream, fields), ...data, ...(isReset ? [reset(stream, 8)] : [])];
           }).flat(),
         ),

@@ -13,11 +13,11 @@ import type { FuzzTarget } from './fuzz-run.js';
 import { HostileServer, turns } from './hostile-server.js';
 import { serverSequence, type ServerSequence } from './server-frames.js';
 
-/** Deadline of the calls that a sequence is played to. */
+/** Deadline of the calls during a sequence. */
 const CALL_TIMEOUT_MS = 250;
-/** Deadline of the call after it: far away. */
+/** Long deadline of the call after the sequence. */
 const PROBE_TIMEOUT_MS = 60_000;
-/** Turns of the event loop in which a call settles whose deadline timer has run. */
+/** Event-loop turns within which a call settles after its deadline timer has run. */
 const TURNS_TO_SETTLE = 20;
 const LARGE = Buffer.alloc(100_000);
 
@@ -36,7 +36,7 @@ interface Lane {
   readonly echo: EchoStub;
 }
 
-/** Clients, each with a hostile server of its own. */
+/** Clients, each connected to a separate hostile server. */
 export class ClientTarget implements FuzzTarget {
   private constructor(
     private readonly app: INestApplicationContext,
@@ -50,9 +50,9 @@ export class ClientTarget implements FuzzTarget {
       name: `lane${index}`,
       url,
       protoPath: ECHO_PROTO,
-      // No call may fail because the server has had no turn for a while.
+      // No call may fail because the server was not scheduled for a while.
       outageGraceMs: PROBE_TIMEOUT_MS,
-      // Each failure is repeated, as long as its policy says.
+      // The retry budget never prevents a retry.
       serviceConfig: { methodConfig: [], retryThrottling: { maxTokens: 1_000, tokenRatio: 1 } },
     }));
     const imports = [ResilientGrpcModule.forRoot(), ResilientGrpcModule.forFeature(clients)];
@@ -106,16 +106,16 @@ export class ClientTarget implements FuzzTarget {
   }
 }
 
-/** Resolves when calls that begin now have had their deadline and some turns of the event loop to settle. */
+/** Resolves some event-loop turns after the deadline of calls that start now, so that they can settle. */
 async function afterDeadline(): Promise<void> {
-  // Timers run in the order of their time, however late they all are.
+  // Timers run in the order of their due times, however late they are.
   await new Promise((resolve) => setTimeout(resolve, CALL_TIMEOUT_MS + 50));
   await turns(TURNS_TO_SETTLE);
 }
 
 interface ObservedCall {
   readonly settled: Promise<void>;
-  /** Guarantees of a call that it broke. */
+  /** Guarantees that the call broke. */
   broken(): readonly string[];
 }
 

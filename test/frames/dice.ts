@@ -1,6 +1,6 @@
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
 
-/** Chance for sequences of frames: the same draws for the same seed. */
+/** Seeded random source for sequences of frames: the same draws for the same seed. */
 export class Dice {
   private readonly random: () => number;
 
@@ -13,9 +13,9 @@ export class Dice {
     return Math.trunc(this.random() * below);
   }
 
-  /** True in a share of `share` of all draws. */
-  chance(share: number): boolean {
-    return this.random() < share;
+  /** True with the given probability. */
+  chance(probability: number): boolean {
+    return this.random() < probability;
   }
 
   pick<T>(from: readonly T[]): T {

@@ -1,8 +1,8 @@
-// Plays sequences of hostile frames in a process of its own:
+// Plays sequences of hostile frames in a separate process:
 //   node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side client|server
 //     --from SEED --count N      plays N sequences
-//     --seeds 1,2 --lanes 1      plays these, one after the other
-//     --shrink SEED              prints which steps are needed to break what it breaks
+//     --seeds 1,2 --lanes 1      plays these sequentially
+//     --shrink SEED              prints the steps needed to break the same invariant
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { ClientTarget } from './client-target.js';
@@ -19,11 +19,11 @@ const { values } = parseArgs({
     shrink: { type: 'string' },
   },
 });
-// The process that judges the findings is gone.
+// The process that evaluates the findings has exited.
 const abandoned = () => process.exit();
 process.once('disconnect', abandoned);
 const log = new CountedLog();
-// grpc-js logs header fields as they are.
+// grpc-js logs header fields unescaped, so its log is counted separately.
 const logOfGrpcJs = new CountedLog();
 console.error = logOfGrpcJs.error;
 const lanes = values.shrink === undefined ? Number(values.lanes) : 1;
@@ -41,5 +41,5 @@ if (values.shrink === undefined) {
   await target.close();
 }
 process.off('disconnect', abandoned);
-// Whatever still holds the process keeps it from ending.
+// The process now exits only if nothing keeps it alive.
 if (process.connected) process.disconnect();

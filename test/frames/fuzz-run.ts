@@ -2,19 +2,19 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { LoggerService } from '@nestjs/common';
 import { readMemory } from '../../bench/memory/memory.mjs';
 
-/** The half of the library that sequences are played to. */
+/** The client or the server side of the library, which receives the sequences. */
 export interface FuzzTarget {
   /** Plays the sequence of `seed` without some of its steps; resolves to the invariant that it broke, if any. */
   play(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
-  /** The sequence of `seed`: a heading, a line for each step, the end. */
+  /** The sequence of `seed` as text: a heading, one line per step, the ending. */
   describe(seed: number): readonly string[];
-  /** Closes it; resolves to a description of what stayed open, if anything. */
+  /** Closes the target; resolves to a description of resources that stayed open, if any. */
   close(): Promise<string | undefined>;
 }
 
 /** An invariant that a sequence broke. */
 export interface Finding {
-  /** Seeds that were played when it broke; one, or those of all lanes. */
+  /** The seed that broke it, or the seeds of all lanes if it is unknown which one did. */
   readonly seeds: readonly number[];
   readonly what: string;
 }
@@ -22,11 +22,11 @@ export interface Finding {
 /** The figures of a run. */
 export interface FuzzReport {
   readonly played: number;
-  /** Growth of the heap, in bytes, from a fifth of the run to its end. */
+  /** Heap growth in bytes from a fifth of the run to its end. */
   readonly heapGrowth: number;
-  /** Sockets, timers and others of Node, at a fifth of the run and at its end. */
+  /** Number of active Node resources (sockets, timers and others) at a fifth of the run and at its end. */
   readonly handles: readonly [number, number];
-  /** Of the library and of grpc-js. */
+  /** Lines of the library and of grpc-js. */
   readonly logLines: number;
   /** Characters of the library's longest line. */
   readonly longestLogLine: number;
@@ -35,7 +35,7 @@ export interface FuzzReport {
   readonly seconds: number;
 }
 
-/** Something to report while a run lasts: a process that Node aborts has no end to report at. */
+/** An event during a run. Reporting at the end is not enough, because Node may abort the process. */
 export type FuzzEvent =
   | { readonly type: 'begun' | 'ended'; readonly seed: number }
   | { readonly type: 'finding'; readonly finding: Finding }
@@ -63,7 +63,7 @@ export class CountedLog implements LoggerService {
 
 const WARM_UP = 0.2;
 const HANGS = 'the sequence does not end';
-/** Far above the deadline of every call. */
+/** Far longer than the deadline of every call. */
 const HANG_MS = 90_000;
 
 async function hanging(): Promise<string> {
@@ -71,7 +71,7 @@ async function hanging(): Promise<string> {
   return HANGS;
 }
 
-async function played(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
+async function playSafely(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
   try {
     return await target.play(lane, seed, new Set());
   } catch (error) {
@@ -99,19 +99,19 @@ export async function fuzz(
   process.on('unhandledRejection', onUnhandled);
   const startedAt = performance.now();
   const playAll = async (part: readonly number[]): Promise<void> => {
-    const left = part.values();
+    const remaining = part.values();
     await Promise.all(
       Array.from({ length: lanes }, async (_, lane) => {
-        for (const seed of left) {
+        for (const seed of remaining) {
           playing.add(seed);
           emit({ type: 'begun', seed });
-          const what = await Promise.race([played(target, lane, seed), hanging()]);
+          const what = await Promise.race([playSafely(target, lane, seed), hanging()]);
           playing.delete(seed);
-          // What goes wrong in a garbage collection goes wrong with its sequence, where there is one lane.
+          // With one lane, a failure during garbage collection is attributed to its sequence.
           if (lanes === 1) await readMemory();
           if (what !== undefined) find([seed], what);
           emit({ type: 'ended', seed });
-          // Its next sequence would begin within this one.
+          // The next sequence would overlap with this one.
           if (what === HANGS) return;
         }
       }),
@@ -119,9 +119,9 @@ export async function fuzz(
   };
   const warmUp = Math.ceil(seeds.length * WARM_UP);
   await playAll(seeds.slice(0, warmUp));
-  const before = await held();
+  const before = await usedResources();
   await playAll(seeds.slice(warmUp));
-  const after = await held();
+  const after = await usedResources();
   const seconds = (performance.now() - startedAt) / 1_000;
   const open = await target.close();
   if (open !== undefined) find([], open);
@@ -139,7 +139,7 @@ export async function fuzz(
   emit({ type: 'report', report });
 }
 
-/** Drops steps of the sequence of `seed` that are not needed to break what it breaks; resolves to the rest. */
+/** Removes steps of the sequence of `seed` that are not needed to break an invariant; resolves to the remaining lines. */
 export async function shrink(target: FuzzTarget, seed: number): Promise<readonly string[]> {
   const [heading = '', ...lines] = target.describe(seed);
   const ending = lines.pop() ?? '';
@@ -158,16 +158,16 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
   };
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
-  // What breaks in one of three plays is found, too.
-  for (let left = 3; left > 0 && !isBroken; left--) isBroken ||= (await target.play(0, seed, without)) !== undefined;
+  // Three plays, because an invariant may break only sometimes.
+  for (let plays = 0; plays < 3 && !isBroken; plays++) isBroken ||= (await target.play(0, seed, without)) !== undefined;
   await wait(5);
   process.off('uncaughtException', onUnhandled);
   process.off('unhandledRejection', onUnhandled);
   return isBroken;
 }
 
-async function held(): Promise<{ readonly heap: number; readonly handles: number }> {
-  // Connections that the last sequences have ended are closed.
+async function usedResources(): Promise<{ readonly heap: number; readonly handles: number }> {
+  // Wait until the connections of the last sequences are closed.
   await wait(300);
   const { heap } = await readMemory();
   return { heap, handles: process.getActiveResourcesInfo().length };

@@ -16,15 +16,15 @@ import {
 } from '../support/frames.js';
 import type { Dice } from './dice.js';
 
-/** One step of a sequence: bytes for the peer, or something else that happens to the connection. */
+/** One step of a sequence: bytes for the peer, or an action on the connection. */
 export interface Step {
   /** For reports: 'RST_STREAM 8 ×200'. */
   readonly what: string;
   /** Bytes to send, given the ids of the sequence's streams. */
   readonly bytes?: (streams: readonly number[]) => Buffer;
-  /** 'turn': the peer can read what was sent before; 'stall': this side stops reading. */
+  /** 'turn': lets the peer read what was sent so far; 'stall': this side stops reading. */
   readonly act?: 'turn' | 'fin' | 'rst' | 'stall';
-  /** True if the peer cannot tell later frames apart, so that the connection has to end. */
+  /** True if the peer cannot parse later frames, so that the connection must end. */
   readonly breaksFraming?: boolean;
 }
 
@@ -36,9 +36,9 @@ const KiB = 1_024;
 const MAX = 2 ** 31 - 1;
 const EMPTY: Buffer = Buffer.alloc(0);
 const MAX_FRAME = 16 * KiB;
-/** Values at the edges of what HTTP/2 and 32 bits hold. */
+/** Boundary values of HTTP/2 fields and 32-bit integers. */
 const EDGES = [0, 1, 2, 100, 16_383, 16_384, 65_535, 65_536, 2 ** 24 - 1, 2 ** 24, MAX, 2 ** 31, 2 ** 32 - 1];
-/** Lengths of floods, below and above what nghttp2 bears. */
+/** Lengths of floods, below and above the limits of nghttp2. */
 const FLOODS = [3, 20, 200, 1_500];
 /** A compressed message of 30 MiB, in 30 KiB. */
 const BOMB = message(gzipSync(Buffer.alloc(30 * KiB * KiB)), 1);
@@ -49,12 +49,12 @@ const write = (what: string, bytes: (streams: readonly number[]) => Buffer, brea
   breaksFraming,
 });
 
-/** A message of gRPC: flag, length, bytes. */
+/** A gRPC message: flag, length, bytes. */
 export function message(bytes: Buffer, flag = 0, length = bytes.length): Buffer {
   return Buffer.concat([Buffer.from([flag]), numbers(length), bytes]);
 }
 
-/** A stream of the sequence, or sometimes one that is closed, idle, of the other side, or the connection. */
+/** A stream of the sequence, or sometimes a closed or idle stream, a stream of the other side, or stream 0. */
 function anyStream(dice: Dice): StreamOf {
   const [isOurs, index, other] = [dice.chance(0.8), dice.below(64), dice.below(8)];
   return (streams) => {
@@ -64,7 +64,7 @@ function anyStream(dice: Dice): StreamOf {
   };
 }
 
-/** A field block in a HEADERS frame and as many CONTINUATION frames as it takes. */
+/** A field block in a HEADERS frame and the required number of CONTINUATION frames. */
 function inFrames(stream: number, list: FieldList, flags = 0): Buffer {
   const block = fieldBlock(list);
   const frames: Buffer[] = [];
@@ -78,7 +78,7 @@ function inFrames(stream: number, list: FieldList, flags = 0): Buffer {
   return Buffer.concat(frames);
 }
 
-/** Text that programs trip over: long, escapes, terminal codes, not UTF-8. */
+/** Text that often breaks programs: long text, escapes, terminal codes, invalid UTF-8. */
 export function nastyText(dice: Dice): string {
   return dice.pick([
     ...['', '%', '%E0%A4%A', '%0A%0D%1B[31mred%00', '\u001b[31mred', '\u00e9\u00ff', '\t tab ', '${x}', '__proto__'],
@@ -86,7 +86,7 @@ export function nastyText(dice: Dice): string {
   ]);
 }
 
-/** Fields that HTTP/2 forbids, or that programs trip over. */
+/** Fields that HTTP/2 forbids or that often break programs. */
 function nastyFields(dice: Dice): FieldList {
   const repeated = (count: number, name: (index: number) => string, value: string): FieldList =>
     Array.from({ length: count }, (_, index) => [name(index), value]);
@@ -119,12 +119,12 @@ function nastyFields(dice: Dice): FieldList {
     repeated(150, (index) => `x-many-${index}`, 'v'),
     repeated(100, () => 'x-same', 'v'),
     repeated(100, () => 'set-cookie', 'a=b'),
-    // 60, 72 and 240 KiB: below and above the 64 KiB that Node takes.
+    // 60, 72 and 240 KiB: below and above the 64 KiB that Node accepts.
     repeated(dice.pick([5, 6, 20]), (index) => `x-long-${index}`, 'v'.repeat(12 * KiB)),
   ]);
 }
 
-/** HEADERS on any stream, mostly malformed; `list` is what well-formed ones have. */
+/** HEADERS on any stream, mostly malformed; `list` has the fields of well-formed headers. */
 function hostileHeaders(dice: Dice, list: FieldList): Step {
   const of = anyStream(dice);
   const flags = dice.chance(0.3) ? FLAG.endStream : 0;
@@ -184,7 +184,7 @@ function hostileHeaders(dice: Dice, list: FieldList): Step {
   }
 }
 
-/** Payloads of DATA that no program of gRPC sends. */
+/** DATA with payloads that no correct gRPC peer sends. */
 function hostileData(dice: Dice): Step {
   const of = anyStream(dice);
   const flags = dice.chance(0.2) ? FLAG.endStream : 0;
@@ -266,7 +266,7 @@ function pushes(dice: Dice, list: FieldList): Step {
 function settingsFrames(dice: Dice): Step {
   switch (dice.below(6)) {
     case 0:
-      return write('SETTINGS that nobody asked to acknowledge', settingsAck);
+      return write('SETTINGS ACK without SETTINGS', settingsAck);
     case 1:
       return write('SETTINGS of 5 bytes', () => frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
     case 2: {
@@ -289,7 +289,7 @@ function pings(dice: Dice): Step {
   const count = dice.pick(FLOODS);
   const kind = dice.below(3);
   if (kind === 0) return write('PING of 7 bytes', () => ping(Buffer.alloc(7)));
-  if (kind === 1) return write('PING that answers none', () => ping(dice.bytes(8), FLAG.ack));
+  if (kind === 1) return write('PING ACK without PING', () => ping(dice.bytes(8), FLAG.ack));
   return write(`PING ×${count}`, () => Buffer.concat(Array.from({ length: count }, () => ping(Buffer.alloc(8)))));
 }
 
@@ -339,7 +339,7 @@ function extensions(dice: Dice): Step {
     }
     case 2: {
       const type = dice.pick([FRAME.altsvc, FRAME.origin]);
-      return write('ALTSVC or ORIGIN that is cut', (streams) =>
+      return write('truncated ALTSVC or ORIGIN', (streams) =>
         frame(type, 0, onStream ? of(streams) : 0, Buffer.from([0xff])),
       );
     }
@@ -392,7 +392,7 @@ function malformed(dice: Dice): Step {
   }
 }
 
-/** A hostile step of any kind; `list` is what well-formed headers of this side have. */
+/** A hostile step of any kind; `list` has the fields of well-formed headers of this side. */
 export function hostileStep(dice: Dice, list: FieldList): Step {
   const kind = dice.below(20);
   if (kind < 4) return hostileHeaders(dice, list);
@@ -416,13 +416,13 @@ export function hostileStep(dice: Dice, list: FieldList): Step {
 const TURN: Step = { what: 'turn', act: 'turn' };
 
 /**
- * `valid` with hostile steps among it, and with some of it left out, sent twice, moved, or cut; the peer gets a turn after some of
- * the steps.
+ * Mixes hostile steps into `valid`, and drops, repeats, moves, or damages some of its steps. The peer gets a turn after some of the
+ * steps.
  */
 export function mutated(dice: Dice, valid: readonly Step[], list: FieldList): readonly Step[] {
   const steps = valid.filter(() => dice.chance(0.9));
   const place = () => dice.below(steps.length + 1);
-  for (let left = 1 + dice.below(5); left > 0; left--) steps.splice(place(), 0, hostileStep(dice, list));
+  for (let count = 1 + dice.below(5); count > 0; count--) steps.splice(place(), 0, hostileStep(dice, list));
   if (dice.chance(0.2)) steps.splice(place(), 0, dice.pick(steps));
   if (dice.chance(0.2)) steps.splice(place(), 0, ...steps.splice(dice.below(steps.length), 1));
   if (dice.chance(0.15)) steps[dice.below(steps.length)] = damaged(dice, dice.pick(steps));
@@ -430,7 +430,7 @@ export function mutated(dice: Dice, valid: readonly Step[], list: FieldList): re
   return steps.flatMap((step) => (dice.chance(share) ? [step, TURN] : [step]));
 }
 
-/** `step` with its end cut off, or with one byte changed. */
+/** `step` truncated, or with one byte changed. */
 function damaged(dice: Dice, { what, bytes }: Step): Step {
   const [isCut, share, bits] = [dice.chance(0.5), dice.below(1_000) / 1_000, 1 + dice.below(255)];
   return write(

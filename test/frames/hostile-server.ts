@@ -25,12 +25,12 @@ const SETTINGS = settings(
   [SETTING.maxFrameSize, 16_384],
 );
 
-/** Turns in which a peer in the same process has read and handled what was sent to it. */
+/** Waits until a peer in the same process has read and handled what was sent to it. */
 export async function turns(count = 4): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
 }
 
-/** Plays `steps` on `socket`, those without a turn between them in one write. True: frames sent from now on cannot be told apart. */
+/** Plays `steps` on `socket`, with one write for steps without a turn between them. Returns true if the framing is broken. */
 export async function play(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
   let isBroken = false;
   let pending: Buffer[] = [];
@@ -55,7 +55,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
 /** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after what was written. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
-  // No `once` of node:events, which rejects at 'error': the peer may reset what is still being written.
+  // Not `once` of node:events, which rejects on 'error': the peer may reset the connection during a write.
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.resume();
   if (byReset) reset(socket);
@@ -63,7 +63,7 @@ export async function end(socket: Socket, byReset: boolean): Promise<void> {
   await closed;
 }
 
-/** Resets a connection. Between `end()` and the FIN of the kernel a reset fails with EINVAL, and Node loses the socket. */
+/** Resets a connection. Between `end()` and the FIN, a reset fails with EINVAL and Node leaks the socket, so it waits for the FIN. */
 function reset(socket: Socket): void {
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
@@ -72,12 +72,12 @@ function reset(socket: Socket): void {
 
 interface Connection {
   readonly socket: Socket;
-  /** Streams that were not answered. */
+  /** Unanswered streams. */
   readonly open: number[];
   isBroken: boolean;
 }
 
-/** A server of HTTP/2 frames that serves every call properly, except while a sequence holds them. */
+/** A server of HTTP/2 frames that serves every call correctly, except while a sequence holds calls. */
 export class HostileServer {
   private readonly connections = new Set<Connection>();
   private held: { connection: Connection; streams: number[]; wanted: number; resolve: () => void } | undefined;
@@ -96,11 +96,11 @@ export class HostileServer {
   }
 
   get url(): string {
-    // True: it listens on TCP.
+    // The cast is safe: it listens on TCP.
     return `127.0.0.1:${(this.listener.address() as AddressInfo).port}`;
   }
 
-  /** Leaves calls unanswered from now on; resolves when `count` of them have begun on one connection. */
+  /** Leaves calls unanswered from now on; resolves when `count` calls have started on one connection. */
   hold(count: number): Promise<void> {
     this.isHolding = true;
     return new Promise((resolve) => {
@@ -108,13 +108,13 @@ export class HostileServer {
     });
   }
 
-  /** Ends every connection, and begins the next one with `steps` in place of SETTINGS. */
+  /** Ends every connection and starts the next one with `steps` instead of SETTINGS. */
   async greetWith(steps: readonly Step[]): Promise<void> {
     this.greeting = steps;
     await this.endAll(false);
   }
 
-  /** Plays `steps` on the connection of the calls that are held. */
+  /** Plays `steps` on the connection of the held calls. */
   async play(steps: readonly Step[]): Promise<void> {
     const { connection, streams } = this.held ?? { connection: NO_CONNECTION, streams: [] };
     if (connection === NO_CONNECTION) return;
@@ -122,7 +122,7 @@ export class HostileServer {
     connection.isBroken ||= isBroken;
   }
 
-  /** Behaves from now on: `ending` is done to the present connections, or to those alone whose framing is broken. */
+  /** Serves calls correctly from now on. Applies `ending` to the present connections; those with broken framing are always ended. */
   async behave(ending: 'answer' | 'leave' | 'fin' | 'rst'): Promise<void> {
     this.isHolding = false;
     this.held = undefined;
@@ -192,7 +192,7 @@ export class HostileServer {
   }
 }
 
-// True: it is never used, only compared with.
+// The cast is safe: the object is only compared by identity.
 const NO_CONNECTION = {} as Connection;
 
 function answer(stream: number): Buffer {

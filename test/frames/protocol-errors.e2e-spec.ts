@@ -10,12 +10,12 @@ import { recordTiming } from '../support/timing.js';
 const ERRORS = [
   ['SETTINGS of 5 bytes', frame(FRAME.settings, 0, 0, Buffer.alloc(5))],
   ['PING of 7 bytes', frame(FRAME.ping, 0, 0, Buffer.alloc(7))],
-  ['a frame above 16 KiB', frame(FRAME.data, 0, 1, Buffer.alloc(16_385))],
+  ['a frame larger than 16 KiB', frame(FRAME.data, 0, 1, Buffer.alloc(16_385))],
   [
-    'HEADERS without an end',
+    'HEADERS without END_HEADERS',
     Buffer.concat([frame(FRAME.headers, 0, 1, Buffer.alloc(0)), frame(FRAME.data, 0, 1, Buffer.alloc(0))]),
   ],
-  ['text of HTTP/1.1', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n<html>')],
+  ['an HTTP/1.1 response', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n<html>')],
 ] as const;
 
 async function echoOf(server: FrameServer): Promise<EchoStub> {
@@ -23,7 +23,7 @@ async function echoOf(server: FrameServer): Promise<EchoStub> {
   return client.getService('Echo');
 }
 
-/** Resolves when the client has read what the server wrote, if it reads at all. */
+/** Resolves when the client has read what the server wrote, unless it stopped reading. */
 const read = turns;
 
 it.each(ERRORS)('sends the next call on a new connection after %s', async (_what, bytes) => {
@@ -37,10 +37,10 @@ it.each(ERRORS)('sends the next call on a new connection after %s', async (_what
   expect(server.connections).toHaveLength(2);
 });
 
-describe('after a protocol error that Node does not report', () => {
+describe('protocol error that Node does not report', () => {
   const [[, error]] = ERRORS;
 
-  it('fails a stream without a deadline as lost with its connection', { tags: ['timed'] }, async ({ task }) => {
+  it('fails a stream without a deadline as connection-lost', { tags: ['timed'] }, async ({ task }) => {
     const server = await FrameServer.start((request) => {
       request.connection.write(request.headers(), request.message());
     });
@@ -53,7 +53,7 @@ describe('after a protocol error that Node does not report', () => {
     recordTiming(task, 'stream failed after a protocol error, ms', performance.now() - writtenAt, { atMost: 500 });
   });
 
-  it('fails a stream on a connection that received GOAWAY before', async () => {
+  it('fails a stream on a connection that has already received GOAWAY', async () => {
     const server = await FrameServer.start((request) => {
       request.connection.write(request.headers(), request.message());
     });
@@ -67,7 +67,7 @@ describe('after a protocol error that Node does not report', () => {
     expect(await failed).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
   });
 
-  it('fails a call that was sent and not answered as one that may have been processed', async () => {
+  it('fails a sent, unanswered call with reachedServer `maybe`', async () => {
     const server = await FrameServer.start((request) => {
       if (request.key === 'next') request.connection.write(request.success());
     });
@@ -80,7 +80,7 @@ describe('after a protocol error that Node does not report', () => {
     expect(server.requests('sent')).toHaveLength(1);
   });
 
-  it('resends a call that began after it, which was never written to the socket', async () => {
+  it('resends a call that started after the error and was never written to the socket', async () => {
     const server = await FrameServer.start((request) => {
       if (request.key !== 'hangs') request.connection.write(request.success());
     });

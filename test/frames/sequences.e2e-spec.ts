@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { recordTiming } from '../support/timing.js';
 import { playSequences, type Side } from './sequences.js';
 
-/** `npm run promises` plays 10,000 with seeds of its own. */
+/** `npm run promises` plays 10,000 sequences with other seeds. */
 const COUNT = Number(process.env['FRAME_SEQUENCES'] ?? 300);
 const FIRST_SEED = Number(process.env['FRAME_SEED'] ?? 1);
 const MiB = 1_024 * 1_024;
@@ -12,7 +12,7 @@ it.for<{ side: Side; share: number }>([
   { side: 'client', share: 0.7 },
   { side: 'server', share: 0.3 },
 ])(
-  'keeps the process, settles every call, and serves the next one, whatever frames the peer of a $side sends',
+  'survives hostile frames on the $side side: settles every call and serves the next one',
   { tags: ['timed'], timeout: 900_000 },
   async ({ side, share }, { task }) => {
     const count = Math.round(COUNT * share);
@@ -22,7 +22,7 @@ it.for<{ side: Side; share: number }>([
     expect(unjudged.length).toBeLessThanOrEqual(count / 100);
     for (const { heapGrowth, handles, longestLogLine, forgedLogLines } of reports) {
       expect(heapGrowth).toBeLessThan(16 * MiB);
-      // A connection of each lane and its server, and timers.
+      // Connections of each lane and its server, and timers.
       expect(handles[1]).toBeLessThan(handles[0] + 4 * LANES);
       expect(longestLogLine).toBeLessThan(4_096);
       expect(forgedLogLines).toBe(0);

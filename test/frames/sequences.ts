@@ -4,20 +4,20 @@ import { fileURLToPath } from 'node:url';
 import { bundled } from '../support/bundled.js';
 import type { FuzzEvent, FuzzReport } from './fuzz-run.js';
 
-/** Which half of the library the sequences are played to. */
+/** The side of the library that receives the sequences. */
 export type Side = 'client' | 'server';
 
-/** Sequences that were played in processes of their own. */
+/** Results of sequences that were played in separate processes. */
 export interface SequencesRun {
-  /** Broken invariants; each line ends with the command that plays it again. */
+  /** Broken invariants; each line ends with the command that reproduces it. */
   readonly findings: string[];
-  /** Of each process that came to its end. */
+  /** One report per process that completed. */
   readonly reports: FuzzReport[];
-  /** Sequences that came to their end. */
+  /** Number of completed sequences. */
   ended: number;
-  /** Seeds that were in flight at two aborts, and are not played a third time. */
+  /** Seeds that were in flight at two aborts and are not played again. */
   readonly unjudged: number[];
-  /** Processes that an assertion of Node ended; another one played the rest. */
+  /** Number of processes that an assertion of Node aborted; another process played the rest. */
   nodeAborts: number;
 }
 
@@ -26,18 +26,18 @@ const SCRIPT = bundled(new URL('./fuzz-process.mjs', import.meta.url));
 const LOADER = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
 
 /**
- * Assertions of Node and its nghttp2 that end the process: the first in a garbage collection of Node 20 and 24, that of a server of
- * plain `node:http2` too. The library can't prevent them.
+ * Assertions of Node and its nghttp2 that abort the process. The first fails in a garbage collection of Node 20 and 24, also with a
+ * plain `node:http2` server. The library can't prevent them.
  */
 const NODE_ABORTS = [
   'Assertion failed: (current_nghttp2_memory_) == (0)',
   "nghttp2_session_mem_recv2: Assertion `iframe->state == NGHTTP2_IB_IGN_ALL' failed",
 ];
 
-/** Longer than a sequence that hangs, which is a finding of its own. */
+/** Longer than the limit for a hanging sequence, which is reported as a separate finding. */
 const STUCK_MS = 200_000;
 
-/** Plays `count` sequences from seed `from` on, and waits until each process ends without help. */
+/** Plays `count` sequences from seed `from` on, and waits until each process exits. */
 export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
   const run: SequencesRun = { findings: [], reports: [], ended: 0, unjudged: [], nodeAborts: 0 };
   const inFlightBefore = new Set<number>();
@@ -51,14 +51,14 @@ export async function playSequences(side: Side, from: number, count: number): Pr
   return run;
 }
 
-/** Plays the sequences of `seeds` in one process; resolves to those that it did not end if an assertion of Node ended it. */
+/** Plays the sequences of `seeds` in one process. If an assertion of Node aborts it, resolves to the sequences not completed. */
 async function playInProcess(
   run: SequencesRun,
   side: Side,
   seeds: readonly number[],
 ): Promise<{ readonly inFlight: readonly number[]; readonly notBegun: readonly number[] }> {
   const child = fork(SCRIPT, ['--side', side, '--seeds', seeds.join()], {
-    // A bundle is JavaScript.
+    // A bundle is JavaScript and needs no loader.
     execArgv: ['--expose-gc', ...(SCRIPT === SOURCE ? ['--import', LOADER] : [])],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
@@ -68,7 +68,7 @@ async function playInProcess(
     `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${of.join()}`;
   const notBegun = new Set(seeds);
   const inFlight = new Set<number>();
-  // Ends a process that plays no more, or does not end.
+  // Kills a process that makes no progress or does not exit.
   const watchdog = setTimeout(() => child.kill('SIGKILL'), STUCK_MS);
   child.on('message', (event: FuzzEvent) => {
     watchdog.refresh();
@@ -88,7 +88,7 @@ async function playInProcess(
         run.reports.push(event.report);
     }
   });
-  // True: 'close' comes with the code or the signal.
+  // The cast is safe: 'close' has the code or the signal.
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   clearTimeout(watchdog);
   const text = output.join('');

@@ -8,7 +8,7 @@ export type CallKind = (typeof CALL_KINDS)[number];
 /** The frames of a hostile server on one connection while calls are in flight. */
 export interface ServerSequence {
   readonly calls: readonly { readonly kind: CallKind; readonly requests: 'few' | 'large' | 'endless' }[];
-  /** True if the server ends the present connection first, and plays the steps in place of its SETTINGS. */
+  /** True if the server first ends the present connection and plays the steps instead of its SETTINGS. */
   readonly isGreeting: boolean;
   readonly steps: readonly Step[];
   /** After the steps the server answers the calls, leaves them unanswered, or ends the connection. */
@@ -19,7 +19,7 @@ const OK: FieldList = [
   [':status', '200'],
   ['content-type', 'application/grpc'],
 ];
-/** A message of Echo. */
+/** An Echo message. */
 const REPLY = message(Buffer.from([0x0a, 2, 0x68, 0x69]));
 
 /** The sequence of a seed. */
@@ -102,11 +102,11 @@ function trailers(dice: Dice): FieldList {
   ];
 }
 
-/** The lists with their own order kept, in a drawn one among each other. */
+/** Merges the lists in random order; steps of one list keep their order. */
 function interleaved(dice: Dice, lists: readonly (readonly Step[])[]): Step[] {
-  const left = lists.map((list) => [...list]);
+  const copies = lists.map((list) => [...list]);
   const all: Step[] = [];
-  for (let rest = left; rest.length > 0; rest = rest.filter((list) => list.length > 0)) {
+  for (let rest = copies; rest.length > 0; rest = rest.filter((list) => list.length > 0)) {
     const step = dice.pick(rest).shift();
     if (step !== undefined) all.push(step);
   }

@@ -14,7 +14,7 @@ import type { FuzzTarget } from './fuzz-run.js';
 import { end, play, turns } from './hostile-server.js';
 
 const LINGER_MS = 50;
-const GONE_MS = 3_000;
+const STREAM_CLEANUP_MS = 3_000;
 const PROBE_TIMEOUT_MS = 60_000;
 const PAYLOAD = Buffer.alloc(1_024);
 
@@ -50,7 +50,7 @@ class EchoController {
   }
 }
 
-/** A server of the strategy, its hostile clients, and a client that behaves. */
+/** A ResilientGrpcServer with hostile clients and correct ones. */
 export class ServerTarget implements FuzzTarget {
   private constructor(
     private readonly app: INestMicroservice,
@@ -100,14 +100,15 @@ export class ServerTarget implements FuzzTarget {
     );
     await turns();
     const peer = `127.0.0.1:${socket.localPort}`;
-    const left = (): readonly string[] =>
+    const openPaths = (): readonly string[] =>
       this.server.activeStreams().flatMap((stream) => (stream.peer === peer ? [stream.path] : []));
     if (ending === 'linger') await wait(LINGER_MS);
     await end(socket, ending === 'rst');
-    // Long before a keepalive ping would find that the client has gone.
-    for (const until = performance.now() + GONE_MS; left().length > 0 && performance.now() < until;) await wait(5);
-    if (left().length > 0) return `streams of a closed connection are left open: ${left().join()}`;
-    // The call after it.
+    // Long before a keepalive ping would detect the disconnected client.
+    for (const until = performance.now() + STREAM_CLEANUP_MS; openPaths().length > 0 && performance.now() < until;)
+      await wait(5);
+    if (openPaths().length > 0) return `streams of a closed connection are left open: ${openPaths().join()}`;
+    // The next call must succeed.
     const deadline = Date.now() + PROBE_TIMEOUT_MS;
     const answer = await this.probes[lane]?.unary({ number: 7 }, { deadline });
     return answer?.value?.number === 7 ? undefined : `the next call fails: ${String(answer?.error)}`;
@@ -121,13 +122,13 @@ export class ServerTarget implements FuzzTarget {
   async close(): Promise<string | undefined> {
     for (const probe of this.probes) probe.close();
     const open = (): string => JSON.stringify(this.server.activeStreams().map(({ path }) => path));
-    let left: string | undefined;
+    let leak: string | undefined;
     try {
       await waitFor(() => this.server.activeStreams().length === 0, { timeoutMs: 10_000 });
     } catch {
-      left = `streams are left open: ${open()}`;
+      leak = `streams are left open: ${open()}`;
     }
     await this.app.close();
-    return left;
+    return leak;
   }
 }

@@ -9,7 +9,7 @@ const blocks = codeBlocks('docs/guides/service-meshes.md')
   .map(({ text }) => parse(text) as unknown);
 const { Service, Deployment } = manifest('orders');
 
-it('the virtual service on the page is of the service in the manifests, and retries nothing', () => {
+it('shows a virtual service that matches the manifests and disables retries', () => {
   const { name, namespace } = Service.metadata!;
   const host = `${name}.${namespace}.svc.cluster.local`;
   expect(blocks[0]).toMatchObject({
@@ -18,7 +18,7 @@ it('the virtual service on the page is of the service in the manifests, and retr
   });
 });
 
-it('the sidecar on the page lasts as long as the drain, and less than the pod', () => {
+it('shows a sidecar drain as long as the application’s and shorter than the grace period', () => {
   const { annotations } = (blocks[1] as typeof Deployment).spec!.template.metadata!;
   const { terminationDrainDuration } = parse(annotations!['proxy.istio.io/config']!) as Record<string, string>;
   const { terminationGracePeriodSeconds } = Deployment.spec!.template.spec!;

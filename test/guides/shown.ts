@@ -1,18 +1,18 @@
 import { codeBlocks } from '../docs/markdown.js';
 
-/** What stands in place of what a page shows. */
+/** Replacements by the text on a page. */
 export type Changes = Readonly<Record<string, string>>;
 
 /**
- * The first block of a guide that begins with `// file` or is in `language`, with `changes`.
+ * Returns the first block of a guide that starts with `// file` or is in `language`, with `changes` applied.
  *
- * @throws where the page is without one of them, so that nothing is changed in vain
+ * @throws if the page lacks the block or a replaced text
  */
 export function shown(guide: string, fileOrLanguage: string, changes: Changes = {}): string {
   const page = `docs/guides/${guide}.md`;
-  const isIt = ({ language, text }: { readonly language: string; readonly text: string }) =>
+  const matches = ({ language, text }: { readonly language: string; readonly text: string }) =>
     language === fileOrLanguage || text.startsWith(`// ${fileOrLanguage}\n`);
-  const block = codeBlocks(page).find(isIt);
+  const block = codeBlocks(page).find(matches);
   if (block === undefined) throw new Error(`${page} shows no ${fileOrLanguage}`);
   return Object.entries(changes).reduce((text, [from, to]) => {
     if (!text.includes(from)) throw new Error(`${page} shows no "${from}" in ${fileOrLanguage}`);

@@ -79,8 +79,8 @@ async function ask(route: string): Promise<{ readonly code: number; readonly rep
   return { code: response.status, report: (await response.json()) as Report };
 }
 
-describe('health of channels', () => {
-  it('is up while a channel is idle, and asking wakes nothing', async () => {
+describe('GrpcChannelHealthIndicator', () => {
+  it('reports up for an idle channel and does not connect it', async () => {
     for (let round = 0; round < 3; round++) {
       const { code, report } = await ask('all');
       expect([code, report.details['orders']?.['status'], report.details['audit']?.['status']]).toEqual([
@@ -93,12 +93,12 @@ describe('health of channels', () => {
     expect(server.connections.accepted).toBe(0);
   });
 
-  it('chooses clients', async () => {
+  it('checks only the selected clients', async () => {
     expect(Object.keys((await ask('but-audit')).report.details)).toEqual(['orders']);
     expect(Object.keys((await ask('only-audit')).report.details)).toEqual(['audit']);
   });
 
-  it('is degraded in an outage while calls wait, down when they fail, and up when the server is back', async () => {
+  it('reports degraded while calls wait in an outage, down when they fail, and up when the server is back', async () => {
     await Promise.all([orders, audit].map((client) => firstValueFrom(client.get({ id: '1' }))));
     await server.stop('kill-connections');
     const waiting = firstValueFrom(orders.get({ id: '1' }));
@@ -108,9 +108,9 @@ describe('health of channels', () => {
       return answer.report.details['orders']?.['outage'] !== undefined && answer;
     });
     expect(inside.code).toBe(200);
-    const told = inside.report.details['orders'];
-    // Terminus 11 has no word for it.
-    expect(told?.['status'] === 'degraded' || told?.['degraded'] === true).toBe(true);
+    const reported = inside.report.details['orders'];
+    // Terminus 11 has no status 'degraded'.
+    expect(reported?.['status'] === 'degraded' || reported?.['degraded'] === true).toBe(true);
 
     expect((await ask('only-audit')).code).toBe(503);
     const optional = await ask('optional');
@@ -126,12 +126,12 @@ describe('health of channels', () => {
     });
   });
 
-  it('answers a name that is not there with the one that was meant', async () => {
+  it('suggests the closest name for an unknown client', async () => {
     const indicator = app.get(GrpcChannelHealthIndicator);
     await expect(indicator.check('order')).rejects.toThrow("No gRPC client 'order'; did you mean 'orders'?");
   });
 
-  it('is down from the beginning of the shutdown on', async () => {
+  it('reports down as soon as the shutdown begins', async () => {
     const indicator = app.get(GrpcChannelHealthIndicator);
     await app.close();
     expect((await indicator.check('orders'))['orders']).toMatchObject({ status: 'down' });

@@ -1,6 +1,6 @@
-// A bare grpc-js server of orders.v1.Orders with the health service of grpc-health-check, in a process of its own:
+// A plain grpc-js server of orders.v1.Orders with the health service of grpc-health-check, in its own process:
 //   node health-server.mjs --port 0
-// SIGTERM ends it in order: it waits for every stream.
+// SIGTERM ends it cleanly, after every stream has ended.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Server, ServerCredentials } from '@grpc/grpc-js';

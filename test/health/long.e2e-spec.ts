@@ -3,7 +3,7 @@ import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { holdTimers } from '../server/support/held-timers.js';
 import { repeatUntil } from '../support/repeat-until.js';
-import { channelOf, meet, startApp, startScripted, wordOf, type Met } from './support.js';
+import { channelOf, outcomeOf, startApp, startScripted, statusOf, type CallOutcome } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
   const leaks = captureLeaks();
@@ -11,7 +11,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 describe('health', () => {
-  it('of a black hole goes down as soon as keepalive has found it', async ({ onTestFinished }) => {
+  it('is down once keepalive has detected a black hole and the grace period is over', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -22,22 +22,22 @@ describe('health', () => {
     await firstValueFrom(get());
     proxy.holdBytes();
     proxy.refuse();
-    let hung: Met | undefined;
-    void meet(app.orders.get({ id: '1' }, { retry: false })).then((met) => (hung = met));
+    let hung: CallOutcome | undefined;
+    void outcomeOf(app.orders.get({ id: '1' }, { retry: false })).then((outcome) => (hung = outcome));
     await advance(9_000);
-    // Not found yet, and a call finds out no sooner.
+    // Neither keepalive nor the call has detected it yet.
     expect((await channelOf(app)).status).toBe('up');
     expect(hung).toBeUndefined();
     await advance(1_200);
     await until(() => hung !== undefined);
     expect(hung?.error).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
-    // Idle, until a call is made.
+    // Stays idle until the next call.
     expect(app.client.connectivity.state).not.toBe('READY');
-    let waited: Met | undefined;
-    void meet(get()).then((met) => (waited = met));
+    let waited: CallOutcome | undefined;
+    void outcomeOf(get()).then((outcome) => (waited = outcome));
     await until(() => app.client.connectivity.outage !== undefined);
-    expect(wordOf(await channelOf(app))).toBe('degraded');
-    // The grace is a tenth longer or shorter, so that clients do not give up together.
+    expect(statusOf(await channelOf(app))).toBe('degraded');
+    // The grace period varies by ±10 %, so that clients do not give up at the same time.
     const leftMs = app.client.connectivity.outage!.graceEndsAt.getTime() - Date.now();
     await advance(leftMs - 10);
     expect(waited).toBeUndefined();
@@ -45,15 +45,15 @@ describe('health', () => {
     await until(() => waited !== undefined);
     expect(waited?.error?.reason).toBe('outage');
     expect((await channelOf(app)).status).toBe('down');
-    const refused = await meet(get());
-    expect([refused.error?.reason, refused.atOnce]).toEqual(['outage', true]);
-    // The path is free again.
+    const refused = await outcomeOf(get());
+    expect([refused.error?.reason, refused.isImmediate]).toEqual(['outage', true]);
+    // The network path works again.
     await proxy.forward();
     await repeatUntil('the client connects once the path is free', async () => {
       await advance(1_000);
       await until(() => app.client.connectivity.state !== 'CONNECTING');
       return (await channelOf(app)).status === 'up';
     });
-    expect((await meet(get())).error).toBeUndefined();
+    expect((await outcomeOf(get())).error).toBeUndefined();
   });
 });

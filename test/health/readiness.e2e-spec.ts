@@ -21,7 +21,7 @@ import { ORDERS_PROTO } from '../nest/places.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl } from '../server/served-orders.js';
 import { holdTimers, releaseTimers } from '../server/support/held-timers.js';
 import { recordTiming } from '../support/timing.js';
-import { meet, startScripted } from './support.js';
+import { outcomeOf, startScripted } from './support.js';
 
 beforeEach(({ onTestFinished }) => {
   const leaks = captureLeaks();
@@ -47,7 +47,7 @@ class HealthController {
   }
 }
 
-/** What the process said of itself while its modules were made. */
+/** The readiness of the process while its modules were initialized. */
 const early: unknown[] = [];
 @Injectable()
 class Early implements OnModuleInit {
@@ -58,7 +58,7 @@ class Early implements OnModuleInit {
   }
 }
 
-/** As after SIGTERM: Terminus waits for no other. Its type has no argument. */
+/** Closes as after SIGTERM, because Terminus delays no other close. The type of `close` declares no argument. */
 const closeBySignal = (app: INestApplication) => (app as { close(signal?: string): Promise<void> }).close('SIGTERM');
 
 type Imports = NonNullable<NonNullable<Parameters<typeof Module>[0]>['imports']>;
@@ -90,8 +90,8 @@ async function clientOf(drain: DrainOptions) {
   return { server, imports: [ResilientGrpcModule.forRoot({ drain }), ResilientGrpcModule.forFeature([client])] };
 }
 
-describe('readiness of the process', () => {
-  it('is down while it starts, and up then, whatever its upstream is', async () => {
+describe('GrpcReadinessHealthIndicator', () => {
+  it('reports down during the start and then up, even if the upstream is down', async () => {
     early.length = 0;
     const { server, imports } = await clientOf({});
     await server.stop('kill-connections');
@@ -105,20 +105,20 @@ describe('readiness of the process', () => {
     expect((await ask('live')).code).toBe(200);
   });
 
-  it('needs no client', async () => {
+  it('reports up without any client', async () => {
     const ask = await listening(await start([]));
     expect((await ask('ready')).code).toBe(200);
     expect((await ask('dependencies')).code).toBe(200);
   });
 
-  it('is down before anything is refused, and calls go on for the delay', async () => {
+  it('reports down when the readiness delay begins, while calls are still accepted', async () => {
     const { imports } = await clientOf({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
     const app = await start(imports);
     const ask = await listening(app);
     const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
     const readiness = app.get(GrpcReadinessHealthIndicator);
     const channels = app.get(GrpcChannelHealthIndicator);
-    expect((await meet(orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(orders.get({ id: '1' }))).error).toBeUndefined();
 
     const { advance, until } = holdTimers();
     let closed = false;
@@ -131,17 +131,17 @@ describe('readiness of the process', () => {
     expect((await channels.check('orders')).orders).toMatchObject({ status: 'down', message: 'draining' });
     for (let served = 0; served < 5; served += 1) {
       await advance(served === 4 ? 999 : 1_000);
-      expect((await meet(orders.get({ id: '1' }))).error).toBeUndefined();
+      expect((await outcomeOf(orders.get({ id: '1' }))).error).toBeUndefined();
     }
     expect(closed).toBe(false);
     await advance(1);
     await until(() => closed);
     await closing;
-    expect((await meet(orders.get({ id: '1' }))).error?.codeName).toBe('UNAVAILABLE');
+    expect((await outcomeOf(orders.get({ id: '1' }))).error?.codeName).toBe('UNAVAILABLE');
     expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
   });
 
-  it('is down when a server of the process drains, though nothing else does', async () => {
+  it('reports down when only a server of the process drains', async () => {
     const url = ownUrl();
     const drain = { readinessDelayMs: 5_000, timeoutMs: 60_000 };
     const app = await start([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);
@@ -156,7 +156,7 @@ describe('readiness of the process', () => {
     let closed = false;
     const closing = microservice.close().then(() => (closed = true));
     const down = await ask('ready');
-    // The server refuses nothing yet.
+    // The server still accepts calls.
     expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
     expect(closed).toBe(false);
     expect(down).toMatchObject({ code: 503, report: { details: { process: { status: 'down', state: 'draining' } } } });
@@ -168,7 +168,7 @@ describe('readiness of the process', () => {
   });
 });
 
-/** An application of `imports` that has started, and its servers with it. */
+/** Starts an application with `imports`, and its server if `listens` is true. */
 async function started(imports: Imports, listens: boolean): Promise<INestApplication> {
   @Module({ imports })
   class AppModule {}
@@ -183,13 +183,13 @@ async function started(imports: Imports, listens: boolean): Promise<INestApplica
   return app;
 }
 
-/** An application that is closed while the timers of this process are held. */
+/** Starts an application and then closes it on fake timers. */
 async function closing(imports: Imports, listens = false) {
   const app = await started(imports, listens);
   const timers = holdTimers();
   let over = false;
   void closeBySignal(app).then(() => (over = true));
-  // What closes before the first delay has closed by then.
+  // By then, everything that closes before the first delay has closed.
   await new Promise((resolve) => setImmediate(resolve));
   return { ...timers, isOver: () => over };
 }
@@ -198,8 +198,8 @@ const DELAY_MS = 5_000;
 const clientDelay = { readinessDelayMs: DELAY_MS, timeoutMs: 60_000 };
 const serverOf = (drain: DrainOptions) => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), { drain }));
 
-describe('the readiness delay of clients', () => {
-  it('passes side by side with that of a server', async () => {
+describe('readinessDelayMs of clients', () => {
+  it('runs concurrently with the readiness delay of a server', async () => {
     const { imports } = await clientOf(clientDelay);
     for (const all of [
       [serverOf(clientDelay), ...imports],
@@ -215,10 +215,10 @@ describe('the readiness delay of clients', () => {
   });
 });
 
-describe("Terminus' own delay", () => {
+describe('gracefulShutdownTimeoutMs of Terminus', () => {
   const terminus = (ms: number) => TerminusModule.forRoot({ logger: false, gracefulShutdownTimeoutMs: ms });
 
-  it('runs side by side with that of the clients, wherever it is imported', async () => {
+  it('runs concurrently with the readiness delay of clients, regardless of the import order', async () => {
     const { imports } = await clientOf(clientDelay);
     for (const all of [
       [terminus(DELAY_MS), ...imports],
@@ -233,13 +233,13 @@ describe("Terminus' own delay", () => {
     }
   });
 
-  it("runs side by side with a server's where that is imported before it", async () => {
+  it('runs concurrently with the readiness delay of a server that is imported before Terminus', async () => {
     const { advance, until, isOver } = await closing([serverOf(clientDelay), terminus(DELAY_MS)], true);
     await advance(DELAY_MS);
     await until(isOver);
   });
 
-  it("comes on top of a server's where that is imported behind it", async () => {
+  it('adds to the readiness delay of a server that is imported after Terminus', async () => {
     const { advance, until, isOver } = await closing([terminus(DELAY_MS), serverOf(clientDelay)], true);
     await advance(DELAY_MS);
     await new Promise((resolve) => setImmediate(resolve));
@@ -249,7 +249,7 @@ describe("Terminus' own delay", () => {
     await until(isOver);
   });
 
-  it('adds up to no more than one delay, as clocks measure it', { tags: ['timed'] }, async ({ task }) => {
+  it('takes no longer than one delay in real time', { tags: ['timed'] }, async ({ task }) => {
     const [delayMs, time] = [300, { timeoutMs: 5_000 }];
     const { imports } = await clientOf({ readinessDelayMs: delayMs, ...time });
     const server = () => serverOf({ readinessDelayMs: delayMs, ...time });
@@ -267,7 +267,7 @@ describe("Terminus' own delay", () => {
     }
   });
 
-  it('is a part of our time: where it is longer, clients close while requests are still served', async () => {
+  it('counts towards the drain timeout of clients, which close before it ends if it is longer', async () => {
     const { imports } = await clientOf({ timeoutMs: 2_000 });
     @Module({ imports: [...imports, terminus(DELAY_MS)] })
     class AppModule {}
@@ -278,11 +278,14 @@ describe("Terminus' own delay", () => {
     let over = false;
     const closed = closeBySignal(app).then(() => (over = true));
     await advance(1_999);
-    expect((await meet(orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(orders.get({ id: '1' }))).error).toBeUndefined();
     await advance(1);
     const client = app.get(GrpcClients, { strict: false }).get('orders');
     await until(() => client.connectivity.state === 'SHUTDOWN');
-    expect((await meet(orders.get({ id: '1' }))).error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'closed' });
+    expect((await outcomeOf(orders.get({ id: '1' }))).error).toMatchObject({
+      codeName: 'UNAVAILABLE',
+      reason: 'closed',
+    });
     expect(over).toBe(false);
     await advance(DELAY_MS);
     await until(() => over);

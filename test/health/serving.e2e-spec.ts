@@ -9,22 +9,22 @@ import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, started } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
-import { NOT_IN_THIS_TEST_MS, channelOf, meet, servingOf, startApp, startScripted, wordOf } from './support.js';
+import { NOT_IN_THIS_TEST_MS, channelOf, outcomeOf, servingOf, startApp, startScripted, statusOf } from './support.js';
 
 const ORDERS = 'orders.v1.Orders';
 const MODES = ['check', 'watch'] as const;
 const SERVING = { message: { status: 'SERVING' } };
-/** Watch of a server that serves and never ends it. */
+/** A Watch that reports SERVING and never ends. */
 const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
 
-// Some side by side, since most of what they do is to wait: one leak check for all.
+// Some tests mostly wait and run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled());
 
-/** grpc-js's own server with its own health service. */
+/** A grpc-js server with the health service of grpc-health-check. */
 async function standardServer() {
   const server = new Server();
   const orders = loadSync(ORDERS_PROTO)['orders.v1.Orders'];
@@ -42,20 +42,20 @@ async function standardServer() {
   return { url: `127.0.0.1:${port}`, set, server };
 }
 
-async function ourServer() {
+async function resilientServer() {
   const { url, server } = await started(await serveOrders());
   const set = (serves: boolean) => (serves ? server.health.setServing(ORDERS) : server.health.setNotServing(ORDERS));
   return { url, set };
 }
 
-describe.each(MODES)('a server, asked by %s', (mode) => {
+describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
   it.each([
-    ['ours', ourServer],
-    ["grpc-js's, with grpc-health-check", standardServer],
-  ])('%s: serves, does not, and does again; each service by itself', async (_whose, start) => {
+    ['ResilientGrpcServer', resilientServer],
+    ['a grpc-js server with grpc-health-check', standardServer],
+  ])('follows the status of each service of %s separately', async (_whose, start) => {
     const { url, set } = await start();
     const app = await startApp(onTestFinished, { url });
-    // Idle, and nobody is asked by a watch: it is begun with the connection that a call makes.
+    // Connects the channel, because a Watch starts only on an open connection.
     await firstValueFrom(app.orders.get({ id: '1' }));
     const ask = () => servingOf(app, { mode, service: ORDERS });
     expect(await ask()).toMatchObject({ status: 'up', state: 'READY', service: ORDERS, serving: 'SERVING' });
@@ -64,33 +64,33 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
       const entry = await ask();
       return entry.status === 'down' && entry;
     });
-    expect(down).toMatchObject({ serving: 'NOT_SERVING', message: 'the server takes no calls' });
+    expect(down).toMatchObject({ serving: 'NOT_SERVING', message: 'the server is not serving' });
     expect(await servingOf(app, { mode })).toMatchObject({ status: 'up', service: '', serving: 'SERVING' });
     expect(await servingOf(app, { mode, service: 'orders' })).toMatchObject({
       status: 'down',
       serving: 'SERVICE_UNKNOWN',
-      message: "the server knows no 'orders'; write a full name, as 'orders.v1.Orders'",
+      message: "the server does not know service 'orders'; write a full name such as 'orders.v1.Orders'",
     });
     set(true);
     await waitFor(async () => (await ask()).status === 'up');
-    expect((await meet(app.orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
-  it('is taken for serving where it has no such service, which is told once', async () => {
+  it('reports up and logs one warning if the server has no health service', async () => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
     for (let round = 0; round < 5; round++) {
       const entry = await servingOf(app, { mode });
-      expect(entry).toMatchObject({ status: 'up', message: 'the server has no grpc.health.v1.Health' });
+      expect(entry).toMatchObject({ status: 'up', message: 'the server does not implement grpc.health.v1.Health' });
     }
     const warnings = aboveDebug(app).filter((line) => line.startsWith('warn'));
     expect(warnings).toEqual([
-      expect.stringMatching(/^warn: \S+ has no grpc\.health\.v1\.Health, and is taken for serving; /),
+      expect.stringMatching(/^warn: \S+ does not implement grpc\.health\.v1\.Health and counts as serving; /),
     ]);
   });
 
-  it('is not serving where something else answers in its place', async () => {
+  it('reports down if a proxy answers in place of the server', async () => {
     const server = await startHttp2Server((stream, _number, { ':path': path }) => {
       if (path === '/orders.v1.Orders/Get') succeed(stream);
       else stream.respond({ ':status': 404 }, { endStream: true });
@@ -104,7 +104,7 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
     });
   });
 
-  it('is asked over TLS, with the metadata and the authority of the calls', async () => {
+  it('sends health calls over TLS with the metadata of other calls', async () => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
     const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED }, { tls: pair });
     const app = await startApp(onTestFinished, {
@@ -114,15 +114,15 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
     });
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect((await servingOf(app, { mode })).status).toBe('up');
-    const [asked] = server.calls(mode === 'check' ? 'Check' : 'Health/Watch');
-    expect(asked!.metadata.get('authorization')).toEqual(['Bearer t']);
+    const [healthCall] = server.calls(mode === 'check' ? 'Check' : 'Health/Watch');
+    expect(healthCall!.metadata.get('authorization')).toEqual(['Bearer t']);
     expect(server.connections.accepted).toBe(1);
   });
 
-  it('is asked under the authority that the channel has', async () => {
-    const asked: (string | undefined)[] = [];
+  it('sends health calls with the authority of the channel', async () => {
+    const authorities: (string | undefined)[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
-      asked.push(headers[':authority']);
+      authorities.push(headers[':authority']);
       succeed(stream);
     });
     const app = await startApp(onTestFinished, {
@@ -131,58 +131,62 @@ describe.each(MODES)('a server, asked by %s', (mode) => {
     });
     await firstValueFrom(app.orders.get({ id: '1' }));
     await servingOf(app, { mode });
-    expect(asked).toEqual(['orders.example', 'orders.example']);
+    expect(authorities).toEqual(['orders.example', 'orders.example']);
   });
 });
 
-describe.concurrent.each(MODES)('an outage, asked by %s', (mode) => {
-  it('makes no call: the channel says all there is to say', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
-    const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
-    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 300 });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    await server.stop('kill-connections');
-    app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
-    await waitFor(() => app.client.connectivity.outage);
-    const { graceEndsAt } = app.client.connectivity.outage!;
-    const inside = await servingOf(app, { mode });
-    if (Date.now() < graceEndsAt.getTime()) {
-      expect([wordOf(inside), inside.message]).toEqual(['degraded', 'outage; calls wait']);
-    }
-    await waitFor(async () => (await channelOf(app)).status === 'down');
-    expect(Date.now()).toBeGreaterThan(graceEndsAt.getTime() - 5);
-    const beganAt = performance.now();
-    expect(await servingOf(app, { mode })).toMatchObject({ status: 'down', message: 'outage; calls fail' });
-    recordTiming(task, `${mode} of a channel in an outage answered after, ms`, performance.now() - beganAt, {
-      atMost: 100,
-    });
-    expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
-  });
+describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
+  it(
+    'makes no health call during an outage, because the channel state suffices',
+    { tags: ['timed'] },
+    async ({ onTestFinished, task }) => {
+      const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
+      const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: 300 });
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      await server.stop('kill-connections');
+      app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
+      await waitFor(() => app.client.connectivity.outage);
+      const { graceEndsAt } = app.client.connectivity.outage!;
+      const inside = await servingOf(app, { mode });
+      if (Date.now() < graceEndsAt.getTime()) {
+        expect([statusOf(inside), inside.message]).toEqual(['degraded', 'outage; calls wait']);
+      }
+      await waitFor(async () => (await channelOf(app)).status === 'down');
+      expect(Date.now()).toBeGreaterThan(graceEndsAt.getTime() - 5);
+      const beganAt = performance.now();
+      expect(await servingOf(app, { mode })).toMatchObject({ status: 'down', message: 'outage; calls fail' });
+      recordTiming(task, `${mode} of a channel in an outage answered after, ms`, performance.now() - beganAt, {
+        atMost: 100,
+      });
+      expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
+    },
+  );
 
-  it('of a server that is restarted is degraded, as calls wait and succeed', async ({ onTestFinished }) => {
+  it('reports degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect((await servingOf(app, { mode, service: ORDERS })).status).toBe('up');
     const seen = new Set<string>();
-    const calls: ReturnType<typeof meet>[] = [];
-    const look = async () => {
-      const word = wordOf(await servingOf(app, { mode, service: ORDERS }));
-      seen.add(word);
-      calls.push(meet(app.orders.get({ id: '1' })));
-      return word;
+    const calls: ReturnType<typeof outcomeOf>[] = [];
+    const takeSample = async () => {
+      const status = statusOf(await servingOf(app, { mode, service: ORDERS }));
+      seen.add(status);
+      calls.push(outcomeOf(app.orders.get({ id: '1' })));
+      return status;
     };
-    // It waits for every stream: with a Watch that stays open it would not end.
+    // A graceful stop waits for every stream, so an open Watch would block it.
     await server.stop('graceful');
-    await waitFor(async () => (await look()) === 'degraded');
+    await waitFor(async () => (await takeSample()) === 'degraded');
     await server.restart();
-    await waitFor(async () => (await look()) === 'up');
+    await waitFor(async () => (await takeSample()) === 'up');
     expect([...seen].sort()).toEqual(['degraded', 'up']);
     expect((await Promise.all(calls)).filter(({ error }) => error !== undefined)).toEqual([]);
   });
 });
 
-describe('a Check', () => {
-  it('is one call, with its deadline on the wire, that is never repeated', async () => {
+describe('Check', () => {
+  it('sends one call with a deadline and never retries it', async () => {
     const timeouts: unknown[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(headers['grpc-timeout']);
@@ -202,7 +206,7 @@ describe('a Check', () => {
     expect(Number.parseInt(String(timeouts[0]))).toBeLessThanOrEqual(20_000);
   });
 
-  it('of a server that refuses every call is down, though the channel is READY', async () => {
+  it('reports down if the server refuses every call while the channel is READY', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
       reset(stream, 'NGHTTP2_REFUSED_STREAM');
@@ -212,11 +216,11 @@ describe('a Check', () => {
     expect(await servingOf(app)).toMatchObject({
       status: 'down',
       state: 'READY',
-      message: 'the server refuses calls (REFUSED_STREAM)',
+      message: 'the server rejects calls (REFUSED_STREAM)',
     });
   });
 
-  it('needs no permit of the client, is shared by all who ask at once, and is in no figure of its calls', async () => {
+  it('needs no concurrency permit, shares one call between concurrent checks and is not counted as a call', async () => {
     const server = await startScripted(onTestFinished, { Check: SERVING, Get: { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
     const running = app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
@@ -241,7 +245,7 @@ describe('a Check', () => {
   });
 
   it(
-    'of a connection that leads nowhere is down in its time, and leaves no call behind',
+    'reports down after the timeout if the connection is a black hole, and ends its call',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });
@@ -250,7 +254,7 @@ describe('a Check', () => {
       const app = await startApp(onTestFinished, { url: proxy.url });
       await firstValueFrom(app.orders.get({ id: '1' }));
       proxy.holdBytes();
-      // Node's timers count from the start of the turn that sets them, on a busy machine long before `performance.now()`.
+      // Node's timers count from the start of the turn that sets them, which on a busy machine is long before `performance.now()`.
       let haveAlmost200MsPassed = false;
       const timer = setTimeout(() => (haveAlmost200MsPassed = true), 190);
       onTestFinished(() => clearTimeout(timer));
@@ -261,7 +265,7 @@ describe('a Check', () => {
       });
       const answers = await Promise.all(checks);
       for (const { entry, isEarly } of answers) {
-        expect(entry).toMatchObject({ status: 'down', message: 'no answer within 200 ms' });
+        expect(entry).toMatchObject({ status: 'down', message: 'no response within 200 ms' });
         expect(isEarly).toBe(false);
       }
       const slowestMs = Math.max(...answers.map(({ afterMs }) => afterMs));
@@ -273,7 +277,7 @@ describe('a Check', () => {
     },
   );
 
-  it('of a frozen server is down while calls hang, and up when it goes on', async () => {
+  it('reports down for a frozen server while calls hang, and up once it is thawed', async () => {
     const server = await ChildServer.start({
       script: new URL('./health-server.mjs', import.meta.url),
       readyTimeoutMs: 25_000,
@@ -283,16 +287,18 @@ describe('a Check', () => {
     await firstValueFrom(app.orders.get({ id: '1' }));
     server.freeze();
     expect((await servingOf(app, { timeoutMs: 150 })).status).toBe('down');
-    expect((await meet(app.orders.get({ id: '1' }, { timeoutMs: 150 }))).error?.codeName).toBe('DEADLINE_EXCEEDED');
-    // The state of the channel cannot know it yet.
+    expect((await outcomeOf(app.orders.get({ id: '1' }, { timeoutMs: 150 }))).error?.codeName).toBe(
+      'DEADLINE_EXCEEDED',
+    );
+    // The channel state does not show it yet.
     expect((await channelOf(app)).status).toBe('up');
     server.thaw();
     expect((await servingOf(app)).status).toBe('up');
-    expect((await meet(app.orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
   it(
-    'wakes an idle channel; where nobody listens it is degraded, as calls wait',
+    'connects an idle channel and reports degraded if no server listens, because calls wait',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });
@@ -302,36 +308,39 @@ describe('a Check', () => {
       await server.stop('kill-connections');
       await waitFor(() => app.client.connectivity.state === 'IDLE');
       const beganAt = performance.now();
-      expect(wordOf(await servingOf(app))).toBe('degraded');
+      expect(statusOf(await servingOf(app))).toBe('degraded');
       recordTiming(task, 'Check without a server degraded after, ms', performance.now() - beganAt, { atMost: 1_000 });
     },
   );
 });
 
-describe('wrong options of a check', () => {
+describe('invalid options of health indicators', () => {
   it.each([
     [{ timeoutMs: '1s' }, 'timeoutMs: expected a number of milliseconds above 0, got "1s"; write 1000'],
     [{ timeoutMs: 0 }, 'timeoutMs: expected a number of milliseconds above 0, got 0'],
     [{ mode: 'poll' }, "mode: expected 'check' or 'watch', got \"poll\""],
-    [{ service: 7 }, "service: expected a full name, as 'orders.v1.Orders', or '' for the whole server, got 7"],
+    [
+      { service: 7 },
+      "service: expected a full service name such as 'orders.v1.Orders', or '' for the whole server, got 7",
+    ],
     [{ timeout: 5 }, "timeout: unknown key; did you mean 'timeoutMs'?"],
-  ])('%j', async (options, problem) => {
+  ])('rejects %j', async (options, problem) => {
     const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
     await expect(app.serving.check(app.client.name, options as never)).rejects.toThrow(
       `GrpcServingHealthIndicator.check.${problem}`,
     );
   });
 
-  it('of the other indicators', async () => {
+  it('rejects invalid options of the channel and readiness indicators', async () => {
     const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
     await expect(app.health.check(app.client.name, { requird: false } as never)).rejects.toThrow(
       "GrpcChannelHealthIndicator.check.requird: unknown key; did you mean 'required'?",
     );
     await expect(app.health.checkAll({ only: 'orders' } as never)).rejects.toThrow(
-      'GrpcChannelHealthIndicator.checkAll.only: expected an array of names',
+      'GrpcChannelHealthIndicator.checkAll.only: expected an array of client names',
     );
     expect(() => app.readiness.check('')).toThrow(
-      "GrpcReadinessHealthIndicator.check.key: expected a name, as 'process'",
+      "GrpcReadinessHealthIndicator.check.key: expected a non-empty name such as 'process'",
     );
   });
 });

@@ -6,13 +6,13 @@ import { firstValueFrom, type Observable } from 'rxjs';
 import type { TestContext } from 'vitest';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
-/** The proto of grpc.health.v1, as its package has it. */
+/** The .proto file of grpc.health.v1 in the package grpc-health-check. */
 const HEALTH_PROTO = join(
   dirname(createRequire(import.meta.url).resolve('grpc-health-check')),
   '../../proto/health/v1/health.proto',
 );
 
-/** Of the test, as tests run side by side. */
+/** `onTestFinished` of the test context, because tests run concurrently. */
 export type Cleanup = TestContext['onTestFinished'];
 
 /** An application with a client; closed after the test. */
@@ -22,7 +22,7 @@ export async function startApp(onTestFinished: Cleanup, settings: GrpcClientSett
   return app;
 }
 
-/** A server of orders, with the health service unless its scripts are left out; closed after the test. */
+/** An orders server, with the health service if its scripts are given; closed after the test. */
 export async function startScripted(
   onTestFinished: Cleanup,
   health: NonNullable<Parameters<typeof ScriptedGrpcServer.start>[0]['scripts']> | undefined,
@@ -38,7 +38,7 @@ export async function startScripted(
   return server;
 }
 
-/** Longer than a test may take. */
+/** Longer than the timeout of a test. */
 export const NOT_IN_THIS_TEST_MS = 60_000;
 
 /** One entry of a report. */
@@ -49,9 +49,9 @@ export interface Entry {
   readonly [detail: string]: unknown;
 }
 
-/** What health says, with `degraded` as Terminus 12 says it: 11 has no word for it. */
-export function wordOf({ status, degraded }: Entry): 'up' | 'degraded' | 'down' {
-  // True: Terminus has no other.
+/** The status of an entry. Terminus 12 reports 'degraded' as a status; Terminus 11 has no such status. */
+export function statusOf({ status, degraded }: Entry): 'up' | 'degraded' | 'down' {
+  // Safe cast: Terminus has no other status.
   return degraded === true ? 'degraded' : (status as 'up' | 'degraded' | 'down');
 }
 
@@ -61,14 +61,14 @@ export function entryOf(result: object): Entry {
   return entry!;
 }
 
-/** What the channel of the application's first client says. */
+/** The health of the channel of the application's first client. */
 export async function channelOf({ health, client }: OrdersApp): Promise<Entry> {
   return entryOf(await health.check(client.name));
 }
 
 /**
- * Asks whether the server of the application's first client serves. An answer may take the time that a busy machine needs; a check
- * that waits for its timeout fails the test.
+ * Checks if the server of the application's first client is serving. The default timeout is longer than that of a test, so that a
+ * slow response does not fail on a busy machine, and a check that waits for its timeout fails the test.
  */
 export async function servingOf(
   { serving, client }: OrdersApp,
@@ -77,22 +77,22 @@ export async function servingOf(
   return entryOf(await serving.check(client.name, { timeoutMs: NOT_IN_THIS_TEST_MS, ...options }));
 }
 
-/** How a call ended, and when. */
-export interface Met {
+/** How and when a call ended. */
+export interface CallOutcome {
   readonly error: GrpcCallError | undefined;
-  /** It ended within 100 ms, by a timer of this process: where that stands still, so does the call. */
-  readonly atOnce: boolean;
+  /** True if the call ended within 100 ms by a timer of this process, which stops while the process is suspended. */
+  readonly isImmediate: boolean;
   readonly afterMs: number;
   /** Milliseconds since 1970. */
   readonly endedAt: number;
 }
 
-/** Makes a call and tells what it met. */
-export async function meet(call: Observable<unknown>): Promise<Met> {
+/** Starts a call and resolves to its outcome. */
+export async function outcomeOf(call: Observable<unknown>): Promise<CallOutcome> {
   const beganAt = performance.now();
   let late = false;
   const timer = setTimeout(() => {
-    // Whatever was due at the same time comes first.
+    // Lets everything run first that is due at the same time.
     void turns(10).then(() => (late = true));
   }, 100);
   const error = await firstValueFrom(call).then(
@@ -100,7 +100,7 @@ export async function meet(call: Observable<unknown>): Promise<Met> {
     (failure: unknown) => failure as GrpcCallError,
   );
   clearTimeout(timer);
-  return { error, atOnce: !late, afterMs: performance.now() - beganAt, endedAt: Date.now() };
+  return { error, isImmediate: !late, afterMs: performance.now() - beganAt, endedAt: Date.now() };
 }
 
 async function turns(count: number): Promise<void> {

@@ -6,36 +6,52 @@ import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { certificate, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { shortLivedPeer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
-import { NOT_IN_THIS_TEST_MS, channelOf, entryOf, meet, startApp, startScripted, wordOf, type Met } from './support.js';
+import {
+  NOT_IN_THIS_TEST_MS,
+  channelOf,
+  entryOf,
+  outcomeOf,
+  startApp,
+  startScripted,
+  statusOf,
+  type CallOutcome,
+} from './support.js';
 
-// What health says, beside what a call meets that is made in the same turn of the event loop.
+// Compares the reported health with the outcome of a call that starts in the same turn of the event loop.
 
-// Side by side, since most of what they do is to wait: one leak check for all.
+// These tests mostly wait, so they run concurrently and share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled());
 
-/** What health said at one moment, and what a call met that was made then. */
+/** The health at one moment, and the outcome of a call that started then. */
 interface Sample {
-  readonly word: 'up' | 'degraded' | 'down';
+  readonly status: 'up' | 'degraded' | 'down';
   readonly at: number;
   readonly graceEndsAt: number;
-  readonly met: Met;
+  readonly outcome: CallOutcome;
 }
 
-/** Looks every few milliseconds until `over`, and then waits for the last call. */
-async function look(app: OrdersApp, over: () => unknown): Promise<readonly Sample[]> {
+/** Takes samples every few milliseconds until `over()` is true, and then waits for the last call. */
+async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonly Sample[]> {
   const samples: Promise<Sample>[] = [];
   const sample = () => {
     const at = Date.now();
     const graceEndsAt = app.client.connectivity.outage?.graceEndsAt.getTime() ?? NaN;
-    const asked = channelOf(app);
-    const called = meet(app.orders.get({ id: '1' }));
-    samples.push(Promise.all([asked, called]).then(([entry, met]) => ({ word: wordOf(entry), at, graceEndsAt, met })));
+    const checked = channelOf(app);
+    const called = outcomeOf(app.orders.get({ id: '1' }));
+    samples.push(
+      Promise.all([checked, called]).then(([entry, outcome]) => ({
+        status: statusOf(entry),
+        at,
+        graceEndsAt,
+        outcome,
+      })),
+    );
   };
-  // At each change too: on a busy machine a state may be over before the next look.
+  // Also samples at each change, because on a busy machine a state may end before the next sample.
   const changes = app.client.connectivity$.subscribe(() => {
     queueMicrotask(sample);
   });
@@ -50,41 +66,41 @@ async function look(app: OrdersApp, over: () => unknown): Promise<readonly Sampl
   return Promise.all(samples);
 }
 
-/** Samples in which health and a call disagree; the one outage among them ends behind its grace, or there is none. */
-function lies(samples: readonly Sample[]): readonly Sample[] {
+/** Samples in which health contradicts the call. The samples may contain one outage at most. */
+function contradictions(samples: readonly Sample[]): readonly Sample[] {
   const graceEndsAt = samples.find((one) => !Number.isNaN(one.graceEndsAt))?.graceEndsAt ?? Infinity;
-  return samples.filter(({ word, met: { error, atOnce, endedAt } }) =>
-    word === 'down'
-      ? error?.reason !== 'outage' || !atOnce
-      : // It succeeds, or waits to the end of the grace.
+  return samples.filter(({ status, outcome: { error, isImmediate, endedAt } }) =>
+    status === 'down'
+      ? error?.reason !== 'outage' || !isImmediate
+      : // The call succeeds or waits until the end of the grace period.
         error !== undefined && endedAt < graceEndsAt - 5,
   );
 }
 
-const words = (samples: readonly Sample[]) => [...new Set(samples.map(({ word }) => word))];
+const statuses = (samples: readonly Sample[]) => [...new Set(samples.map(({ status }) => status))];
 
 describe.concurrent('health of a channel', () => {
-  it('is up and degraded through a restart: calls wait and succeed', async ({ onTestFinished }) => {
+  it('is up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
     let back: boolean | undefined;
     await server.stop('kill-connections');
-    const samples = await look(app, () => {
+    const samples = await takeSamples(app, () => {
       if (app.client.connectivity.outage === undefined) return back;
-      // Calls have waited by now.
+      // By now, calls are waiting.
       if (back === undefined && app.client.activeCalls().length > 20) {
         back = false;
         void server.restart().then(() => (back = true));
       }
       return false;
     });
-    expect(words(samples)).toEqual(['up', 'degraded']);
-    expect(samples.filter(({ met: { error } }) => error !== undefined)).toEqual([]);
+    expect(statuses(samples)).toEqual(['up', 'degraded']);
+    expect(samples.filter(({ outcome: { error } }) => error !== undefined)).toEqual([]);
   });
 
   it(
-    'is down at the end of the grace of an outage, when calls fail, and up when the server is back',
+    'is down after the outage grace period, when calls fail, and up when the server is back',
     {
       tags: ['timed'],
     },
@@ -94,33 +110,33 @@ describe.concurrent('health of a channel', () => {
       await firstValueFrom(app.orders.get({ id: '1' }));
       await server.stop('kill-connections');
       const stoppedAt = Date.now();
-      let refusedLooks = 0;
-      const samples = await look(
+      let samplesAfterRefusal = 0;
+      const samples = await takeSamples(
         app,
-        // Twenty looks at the least.
-        () => app.client.snapshot().waits.refused > 0 && (refusedLooks += 1) > 20,
+        // At least twenty samples.
+        () => app.client.snapshot().waits.refused > 0 && (samplesAfterRefusal += 1) > 20,
       );
-      expect(lies(samples)).toEqual([]);
-      expect(words(samples).slice(-2)).toEqual(['degraded', 'down']);
-      const degradedAt = samples.find(({ word }) => word === 'degraded')!.at;
+      expect(contradictions(samples)).toEqual([]);
+      expect(statuses(samples).slice(-2)).toEqual(['degraded', 'down']);
+      const degradedAt = samples.find(({ status }) => status === 'degraded')!.at;
       recordTiming(task, 'health degraded after the server stopped, ms', degradedAt - stoppedAt, { atMost: 250 });
-      const { graceEndsAt } = samples.find(({ word }) => word === 'down')!;
-      // Both are whole milliseconds, of two clocks.
-      expect(samples.filter(({ at, word }) => word === 'down' && at < graceEndsAt - 1)).toEqual([]);
-      const firstDown = samples.findIndex(({ word }) => word === 'down');
-      expect(words(samples.slice(firstDown))).toEqual(['down']);
+      const { graceEndsAt } = samples.find(({ status }) => status === 'down')!;
+      // Both are whole milliseconds of different clocks.
+      expect(samples.filter(({ at, status }) => status === 'down' && at < graceEndsAt - 1)).toEqual([]);
+      const firstDown = samples.findIndex(({ status }) => status === 'down');
+      expect(statuses(samples.slice(firstDown))).toEqual(['down']);
       recordTiming(task, 'health down after the end of the grace, ms', samples[firstDown]!.at - graceEndsAt, {
         atMost: 100,
       });
       await server.restart();
       await waitFor(async () => (await channelOf(app)).status === 'up');
-      const after = await look(app, () => server.counts('Get').calls > 20);
-      expect([words(after), lies(after)]).toEqual([['up'], []]);
+      const after = await takeSamples(app, () => server.counts('Get').calls > 20);
+      expect([statuses(after), contradictions(after)]).toEqual([['up'], []]);
     },
   );
 
   it(
-    'is up again when the channel has been READY for a while, though nobody calls',
+    'is up again after the channel has been READY for some time, even without calls',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, undefined);
@@ -141,7 +157,7 @@ describe.concurrent('health of a channel', () => {
     },
   );
 
-  it('is up while the channel is idle, and leaves it so', async ({ onTestFinished }) => {
+  it('is up while the channel is idle and does not connect it', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
     expect(await channelOf(app)).toMatchObject({ status: 'up', state: 'IDLE' });
@@ -152,26 +168,30 @@ describe.concurrent('health of a channel', () => {
     });
     for (let round = 0; round < 100; round++) expect((await channelOf(app)).state).toBe('IDLE');
     expect(app.client.connectivity.state).toBe('IDLE');
-    expect((await meet(app.orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
-  it('of a server that comes and goes is down by the end of the grace, and stays so', async ({ onTestFinished }) => {
+  it('is down after the grace period, and stays down, if the server closes each connection shortly after it opens', async ({
+    onTestFinished,
+  }) => {
     const peer = await shortLivedPeer(5);
     onTestFinished(() => peer.close());
     const app = await startApp(onTestFinished, { url: peer.url, outageGraceMs: 500 });
-    expect((await meet(app.orders.get({ id: '1' }))).error?.reason).toBe('outage');
+    expect((await outcomeOf(app.orders.get({ id: '1' }))).error?.reason).toBe('outage');
     const before = peer.acceptedAt.length;
-    const samples = await look(
+    const samples = await takeSamples(
       app,
       () => peer.acceptedAt.length > before && Date.now() > peer.acceptedAt.at(-1)! + 100,
     );
-    expect(words(samples)).toEqual(['down']);
-    expect(samples.filter(({ met: { error } }) => error === undefined)).toEqual([]);
-    // One that was sent while it was READY has to learn of the connection's end.
-    expect(samples.filter(({ met: { error, atOnce } }) => error!.attempts.length === 0 && !atOnce)).toEqual([]);
+    expect(statuses(samples)).toEqual(['down']);
+    expect(samples.filter(({ outcome: { error } }) => error === undefined)).toEqual([]);
+    // A call that was sent while the channel was READY fails only when its connection ends.
+    expect(
+      samples.filter(({ outcome: { error, isImmediate } }) => error!.attempts.length === 0 && !isImmediate),
+    ).toEqual([]);
   });
 
-  it('is that of each client: one over TLS is up while another is down', async ({ onTestFinished }) => {
+  it('is separate for each client: one with TLS is up while another is down', async ({ onTestFinished }) => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
     const server = await startScripted(onTestFinished, undefined, { tls: pair });
     const gone = await startScripted(onTestFinished, undefined);
@@ -182,19 +202,19 @@ describe.concurrent('health of a channel', () => {
     onTestFinished(() => app.close());
     await gone.stop('kill-connections');
     const [well, ill] = app.clients as [(typeof app.clients)[0], (typeof app.clients)[0]];
-    expect((await meet(well.orders.get({ id: '1' }))).error).toBeUndefined();
-    expect((await meet(ill.orders.get({ id: '1' }))).error?.reason).toBe('outage');
+    expect((await outcomeOf(well.orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(ill.orders.get({ id: '1' }))).error?.reason).toBe('outage');
     await waitFor(async () => entryOf(await app.health.check(ill.client.name)).status === 'down');
     expect(await app.health.checkAll()).toMatchObject({
       [well.client.name]: { status: 'up', state: 'READY' },
       [ill.client.name]: { status: 'down', message: 'outage; calls fail' },
     });
-    // The same name for both is the caller's business: nothing is kept under it.
+    // Two clients may share a key, because nothing is stored under it.
     expect(entryOf(await app.health.check(well.client.name, { key: 'upstream' })).status).toBe('up');
     expect(entryOf(await app.health.check(ill.client.name, { key: 'upstream' })).status).toBe('down');
   });
 
-  it('costs no socket and no call, however often it is asked, in any state', async ({ onTestFinished }) => {
+  it('opens no connection and makes no call, in any state and for any number of checks', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -202,7 +222,7 @@ describe.concurrent('health of a channel', () => {
     const ask = async (rounds: number) => {
       for (let round = 0; round < rounds; round++) {
         await app.health.checkAll();
-        // What it might have begun happens in turns of its own.
+        // Anything that a check started would happen in later turns.
         if (round % 100 === 99) await new Promise(setImmediate);
       }
     };
@@ -215,7 +235,7 @@ describe.concurrent('health of a channel', () => {
     expect([proxy.counters.bytesToUpstream, server.counts().calls]).toEqual([bytes, 1]);
     proxy.refuse();
     proxy.resetAll();
-    const waiting = meet(app.orders.get({ id: '1' }));
+    const waiting = outcomeOf(app.orders.get({ id: '1' }));
     await waitFor(() => app.client.connectivity.outage);
     await ask(3_000);
     expect([proxy.counters.accepted, server.counts().calls]).toEqual([1, 1]);
@@ -225,11 +245,12 @@ describe.concurrent('health of a channel', () => {
   });
 });
 
-describe('health of a channel behind a proxy', () => {
-  it('shows the share of failed calls where the channel is READY and everything fails', async () => {
+describe('health of a channel to a proxy', () => {
+  it('reports the number of failed calls if the channel is READY but every call fails', async () => {
     const proxy = await startHttp2Server((stream) => stream.respond({ ':status': 503 }, { endStream: true }));
     const app = await startApp(onTestFinished, { url: proxy.url });
-    for (let id = 0; id < 10; id++) await meet(app.orders.create({ requestId: `${id}`, item: 'tea', quantity: 1 }));
+    for (let id = 0; id < 10; id++)
+      await outcomeOf(app.orders.create({ requestId: `${id}`, item: 'tea', quantity: 1 }));
     const entry = await channelOf(app);
     expect(entry).toMatchObject({ status: 'up', state: 'READY', calls: { ended: 10, failed: 10 } });
     await app.serving.check(app.client.name);

@@ -5,18 +5,18 @@ import { holdTimers } from '../server/support/held-timers.js';
 import { recordTiming } from '../support/timing.js';
 import { servingOf, startApp, startScripted } from './support.js';
 
-/** Watch of a server that serves and never ends it. */
+/** A Watch that reports SERVING and never ends. */
 const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
 
-// Side by side, since most of what they do is to wait: one leak check for all.
+// These tests mostly wait, so they run concurrently and share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled());
 
-describe.concurrent('a Watch', () => {
-  it('is one call, however often health is asked', async ({ onTestFinished }) => {
+describe.concurrent('Watch', () => {
+  it('uses one Watch call for any number of health checks', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -28,12 +28,12 @@ describe.concurrent('a Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('wakes no idle channel, keeps none from going idle, and is begun again with the next connection', async ({
+  it('does not connect an idle channel or prevent idleness, and starts a new Watch with the next connection', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
-    /** Keeps the channel READY, on a busy machine too, until it is unsubscribed. */
+    /** Opens a stream that keeps the channel READY until it is unsubscribed. */
     const open = async () => {
       const feed = app.orders.watch({ from: '0' }).subscribe({ error: () => undefined });
       await waitFor(() => server.counts('Orders/Watch').open === 1);
@@ -55,7 +55,9 @@ describe.concurrent('a Watch', () => {
     second.unsubscribe();
   });
 
-  it('of one of several connections lets its server go, and is begun on another', async ({ onTestFinished }) => {
+  it('ends a Watch when its server shuts down and starts another on a different connection', async ({
+    onTestFinished,
+  }) => {
     const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, { 'Health/Watch': WATCHED })));
     const url = `ipv4:${servers.map(({ url }) => url).join(',')}`;
     const app = await startApp(onTestFinished, { url, loadBalancing: 'round_robin' });
@@ -64,31 +66,35 @@ describe.concurrent('a Watch', () => {
       return servers.every((server) => server.counts('Get').calls > 0);
     });
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
-    const [asked, other] = servers.sort((a, b) => b.counts('Health/Watch').open - a.counts('Health/Watch').open);
-    expect([asked, other].map((server) => server!.counts('Health/Watch').open)).toEqual([1, 0]);
-    // It waits for every stream.
-    await asked!.stop('graceful');
+    const [watched, other] = servers.sort((a, b) => b.counts('Health/Watch').open - a.counts('Health/Watch').open);
+    expect([watched, other].map((server) => server!.counts('Health/Watch').open)).toEqual([1, 0]);
+    // A graceful stop waits for every stream.
+    await watched!.stop('graceful');
     expect(app.client.connectivity.state).toBe('READY');
     await waitFor(() => other!.counts('Health/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
   });
 
-  it('that is answered by nobody is waited for in its time', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
-    const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
-    const app = await startApp(onTestFinished, { url: server.url });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    const beganAt = performance.now();
-    expect(await servingOf(app, { mode: 'watch', timeoutMs: 200 })).toMatchObject({
-      status: 'down',
-      message: 'no answer within 200 ms',
-    });
-    const afterMs = performance.now() - beganAt;
-    expect(afterMs).toBeGreaterThan(190);
-    recordTiming(task, 'unanswered Watch with a timeout of 200 ms down after, ms', afterMs, { atMost: 500 });
-    expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
-  });
+  it(
+    'reports down after the timeout if the Watch gets no response',
+    { tags: ['timed'] },
+    async ({ onTestFinished, task }) => {
+      const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
+      const app = await startApp(onTestFinished, { url: server.url });
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      const beganAt = performance.now();
+      expect(await servingOf(app, { mode: 'watch', timeoutMs: 200 })).toMatchObject({
+        status: 'down',
+        message: 'no response within 200 ms',
+      });
+      const afterMs = performance.now() - beganAt;
+      expect(afterMs).toBeGreaterThan(190);
+      recordTiming(task, 'unanswered Watch with a timeout of 200 ms down after, ms', afterMs, { atMost: 500 });
+      expect(server.counts('Health/Watch')).toMatchObject({ calls: 1, open: 1 });
+    },
+  );
 
-  it('that ends is not serving, and begun again behind a backoff', async ({ onTestFinished }) => {
+  it('reports down when the Watch fails and restarts it after a backoff', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -104,7 +110,7 @@ describe.concurrent('a Watch', () => {
     ['the application shuts down', (app: { close(): Promise<void> }) => app.close()],
     ['its client is closed', ({ client }: { client: { close(): Promise<void> } }) => client.close()],
     ['its client is drained', ({ client }: { client: { drain(): Promise<unknown> } }) => client.drain()],
-  ] as const)('ends when %s', async ([, end], { onTestFinished }) => {
+  ] as const)('ends the Watch when %s', async ([, end], { onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -116,7 +122,7 @@ describe.concurrent('a Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('down');
   });
 
-  it('ends before calls that a shutdown lets finish', async ({ onTestFinished }) => {
+  it('ends the Watch before the calls that a shutdown lets finish', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, Get: { hold: 'everything' } });
     const app = await startApp(onTestFinished, { url: server.url });
     const last = firstValueFrom(app.orders.get({ id: '1' }));
@@ -131,11 +137,9 @@ describe.concurrent('a Watch', () => {
   });
 });
 
-// Not beside others, because it holds the timers of the process.
-describe('a Watch', () => {
-  it('goes with new calls to a connection that takes the place of another, which still has calls', async ({
-    onTestFinished,
-  }) => {
+// Not concurrent, because it replaces the timers of the process.
+describe('Watch and connection age', () => {
+  it('moves the Watch to the new connection that replaces one with open calls', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     const { advance, until } = holdTimers();
@@ -145,10 +149,10 @@ describe('a Watch', () => {
     });
     await until(() => server.counts('Orders/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
-    // The age is a tenth longer or shorter.
+    // The age varies by ±10 %.
     await advance(1_100);
     await until(() => server.counts('Health/Watch').open === 0);
-    // The next Watch begins within 100 ms.
+    // The next Watch starts within 100 ms.
     await advance(100);
     await until(() => server.counts('Health/Watch').calls === 2 && server.counts('Health/Watch').open === 1);
     const peers = server.calls('Health/Watch').map(({ peer }) => peer);

@@ -1,7 +1,7 @@
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { ScriptedGrpcServer, captureLeaks, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ORDERS_PROTO, ask, expectLeavingCancels, startHop, type Hop } from './hop.js';
+import { ORDERS_PROTO, expectDisconnectCancels, send, startHop, type Hop } from './hop.js';
 
 const leaks = captureLeaks();
 let server: ScriptedGrpcServer;
@@ -30,14 +30,14 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-describe('under Fastify', () => {
+describe('propagation on Fastify', () => {
   it.each([
     ['a handler', 'operators:1', {}],
     ['a guard', 'guarded/plain:1', {}],
     ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(100_000) }) }],
-  ])('a request hands on its deadline and its headers: %s', async (_, path, init) => {
+  ])('propagates the deadline and headers of an HTTP request: %s', async (_, path, init) => {
     const headers = { 'grpc-timeout': '20000m', 'x-request-id': 'r-1', 'content-type': 'application/json' };
-    expect(await ask(hop, path, { ...init, headers })).toBeLessThan(300);
+    expect(await send(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen).toHaveLength(2);
     for (const call of seen) {
       expect(call.deadline - Date.now()).toBeLessThan(20_000);
@@ -45,7 +45,7 @@ describe('under Fastify', () => {
     }
   });
 
-  it('a client that goes away cancels what was called for it', async () => {
-    await expectLeavingCancels(hop, server);
+  it('cancels outbound calls when the HTTP client disconnects', async () => {
+    await expectDisconnectCancels(hop, server);
   });
 });

@@ -49,78 +49,78 @@ import type { Order, OrdersClient, OrderEvent, WatchRequest } from '../../src/ge
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
-/** A service between a caller and another service, which it asks over gRPC. It is reached over gRPC and HTTP. */
+/** A service between a caller and a downstream service. It serves gRPC and HTTP and calls the downstream over gRPC. */
 export interface Hop {
-  /** Of its gRPC server. */
+  /** URL of its gRPC server. */
   readonly url: string;
-  /** Of its HTTP server: 'http://127.0.0.1:port'. */
+  /** URL of its HTTP server: 'http://127.0.0.1:port'. */
   readonly http: string;
   close(): Promise<void>;
 }
 
 export interface HopOptions {
-  /** Whom it asks. */
+  /** URL of the downstream service. */
   readonly downstream: string;
   readonly root?: ResilientGrpcModuleOptions;
   readonly client?: Partial<GrpcClientSettings>;
   /** @defaultValue true */
   readonly inheritAppConfig?: boolean;
-  /** Whose gRPC server it is. Ours sees inbound calls by itself, whatever `inheritAppConfig` says. @defaultValue 'nest' */
+  /** gRPC server: Nest's or this library's, which captures inbound calls without `inheritAppConfig`. @defaultValue 'nest' */
   readonly server?: 'nest' | 'resilient';
-  /** A microservice alone, without HTTP. @defaultValue false */
+  /** True for a microservice without HTTP. @defaultValue false */
   readonly alone?: boolean;
   readonly adapter?: () => Parameters<typeof NestFactory.create>[1];
   readonly logger?: NestApplicationOptions['logger'];
 }
 
-/** How a handler asks on, by the id of the order that it is asked for. */
-export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'outliving' | 'shared' | 'leaving';
+/** How a handler calls the downstream. The id of the requested order starts with it. */
+export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'detached' | 'shared' | 'background';
 
 type Orders = Resilient<OrdersClient>;
 
-function askOn(orders: Orders, id: string): Observable<Order> | Promise<Order> {
+function callDownstream(orders: Orders, id: string): Observable<Order> | Promise<Order> {
   const [way] = id.split(':') as [Way];
-  const ask = () => orders.get({ id });
+  const get = () => orders.get({ id });
   switch (way) {
     case 'operators':
       return of(id).pipe(
         delay(5),
-        concatMap(ask),
-        // Made from the answer of the first, in whatever context that comes.
-        concatMap(() => ask()),
+        concatMap(get),
+        // Called in the async context of the first response.
+        concatMap(() => get()),
         map((order) => order),
       );
     case 'awaited':
       return (async () => {
-        await firstValueFrom(ask());
+        await firstValueFrom(get());
         await new Promise((resolve) => setTimeout(resolve, 5));
-        return firstValueFrom(ask());
+        return firstValueFrom(get());
       })();
     case 'retried': {
       let failed = false;
       return defer(() => {
-        if (failed) return ask();
+        if (failed) return get();
         failed = true;
         throw new Error('once more');
       }).pipe(retry({ count: 1, delay: 5 }));
     }
-    case 'outliving':
+    case 'detached':
       return orders.get({ id }, { propagate: false });
-    case 'leaving':
-      // Answers, and lets something go on.
-      ask().subscribe();
+    case 'background':
+      // Responds while the call continues.
+      get().subscribe();
       return of({ id } as Order);
     case 'shared':
-      return ask().pipe(shareReplay({ bufferSize: 1, refCount: true }));
+      return get().pipe(shareReplay({ bufferSize: 1, refCount: true }));
     default:
-      return ask();
+      return get();
   }
 }
 
 /** Starts a hop. */
 export async function startHop({ downstream, root, client, ...options }: HopOptions): Promise<Hop> {
   @Injectable()
-  class AskingGuard implements CanActivate {
+  class CallingGuard implements CanActivate {
     constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
 
     async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -130,9 +130,9 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     }
   }
 
-  /** Asks for those alone that are called 'guarded:…'. */
+  /** Calls the downstream only for ids that start with 'guarded:'. */
   @Injectable()
-  class AskingRpcGuard implements CanActivate {
+  class CallingRpcGuard implements CanActivate {
     constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
 
     async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -147,10 +147,10 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}
 
     @GrpcMethod('Orders', 'Get')
-    @UseGuards(AskingRpcGuard)
+    @UseGuards(CallingRpcGuard)
     get({ id }: { id: string }): Observable<Order> {
-      // Nest makes UNKNOWN of what it does not know.
-      return from(askOn(this.orders, id)).pipe(
+      // Nest maps unknown exceptions to UNKNOWN.
+      return from(callDownstream(this.orders, id)).pipe(
         catchError(({ code, details }: GrpcCallError) =>
           throwError(() => new RpcException({ code, message: details })),
         ),
@@ -169,18 +169,18 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
 
     @Get(':id')
     one(@Param('id') id: string): Observable<Order> | Promise<Order> {
-      return askOn(this.orders, id);
+      return callDownstream(this.orders, id);
     }
 
     @Get('guarded/:id')
-    @UseGuards(AskingGuard)
+    @UseGuards(CallingGuard)
     guarded(@Param('id') id: string): Observable<Order> | Promise<Order> {
-      return askOn(this.orders, id);
+      return callDownstream(this.orders, id);
     }
 
     @Post(':id')
     post(@Param('id') id: string, @Headers('x-none') _none: string): Observable<Order> | Promise<Order> {
-      return askOn(this.orders, id);
+      return callDownstream(this.orders, id);
     }
   }
 
@@ -197,7 +197,7 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
         { name: 'orders', protoPath: ORDERS_PROTO, loader: { longs: String }, url: downstream, ...client },
       ]),
     ],
-    providers: [AskingGuard, AskingRpcGuard],
+    providers: [CallingGuard, CallingRpcGuard],
     controllers: [OrdersController],
   })
   class HopModule {}
@@ -230,25 +230,25 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
   };
 }
 
-/** Asks a hop over HTTP, on a connection of its own; gives the status. */
-export function ask(
+/** Sends an HTTP request to a hop on a separate connection and resolves to the status. */
+export function send(
   hop: Hop,
   path: string,
   { body, ...options }: RequestOptions & { readonly body?: string } = {},
 ): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const asked = request(`${hop.http}/orders/${path}`, { agent: false, ...options }, (response) => {
+    const sent = request(`${hop.http}/orders/${path}`, { agent: false, ...options }, (response) => {
       response.resume().once('end', () => {
         resolve(response.statusCode);
       });
     });
-    asked.once('error', reject);
-    asked.end(body);
+    sent.once('error', reject);
+    sent.end(body);
   });
 }
 
-/** A client that asks `hop` and goes away ends the call that is made for it. */
-export async function expectLeavingCancels(hop: Hop, server: ScriptedGrpcServer): Promise<void> {
+/** Expects that an HTTP client that disconnects from `hop` cancels the downstream call. */
+export async function expectDisconnectCancels(hop: Hop, server: ScriptedGrpcServer): Promise<void> {
   const arrived = new Promise<AbortSignal>((resolve) => {
     server.script('Get', ({ signal }) => {
       resolve(signal);
@@ -256,7 +256,7 @@ export async function expectLeavingCancels(hop: Hop, server: ScriptedGrpcServer)
     });
   });
   const controller = new AbortController();
-  const response = ask(hop, 'plain:1', { signal: controller.signal }).catch((error: unknown) => error);
+  const response = send(hop, 'plain:1', { signal: controller.signal }).catch((error: unknown) => error);
   const signal = await arrived;
   controller.abort();
   await waitFor(() => signal.aborted);

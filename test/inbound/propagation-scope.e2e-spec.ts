@@ -4,7 +4,7 @@ import { firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CapturedLog } from '../support/captured-log.js';
 import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
-import { ORDERS_PROTO, ask, startHop, type Hop, type HopOptions } from './hop.js';
+import { ORDERS_PROTO, send, startHop, type Hop, type HopOptions } from './hop.js';
 
 const leaks = captureLeaks();
 const EVERYTHING = { deadline: true, cancellation: true, metadata: ['x-request-id'] };
@@ -39,57 +39,57 @@ afterAll(async () => {
 async function callOver(kind: 'http' | 'grpc', options: Omit<HopOptions, 'downstream'>, times = 1): Promise<void> {
   hop = await startHop({ downstream: server.url, logger: log, ...options });
   app = await startOrdersApp({ url: hop.url });
-  // Nest has one logger a process, the last one's.
+  // Nest has one logger per process, the one that was set last.
   Logger.overrideLogger(log);
   for (let n = 0; n < times; n++) {
-    if (kind === 'http') await ask(hop, 'operators:1', { headers });
+    if (kind === 'http') await send(hop, 'operators:1', { headers });
     else
       await firstValueFrom(
         app.orders.get({ id: 'plain:1' }, { timeoutMs: 20_000, metadata: { 'x-request-id': 'r-1' } }),
       );
   }
 }
-const boundCalls = () =>
+const propagatedCalls = () =>
   seen.filter(({ deadline, metadata }) => deadline < Infinity || metadata.get('x-request-id').length);
 const warnings = () => log.lines.filter(({ level, text }) => level === 'warn' && text.includes('propagate'));
 
-describe('nothing is handed on', () => {
-  it.each(['http', 'grpc'] as const)('where forRoot does not name it: %s', async (kind) => {
+describe('disabled propagation', () => {
+  it.each(['http', 'grpc'] as const)('propagates nothing over %s if forRoot() does not enable it', async (kind) => {
     await callOver(kind, { root: {} });
-    expect(boundCalls()).toEqual([]);
+    expect(propagatedCalls()).toEqual([]);
     expect(warnings()).toEqual([]);
   });
 
-  it.each(['http', 'grpc'] as const)('by a client that switches it off: %s', async (kind) => {
+  it.each(['http', 'grpc'] as const)('propagates nothing over %s if the client disables it', async (kind) => {
     await callOver(kind, { root: { propagate: EVERYTHING }, client: { propagate: false } });
-    expect(boundCalls()).toEqual([]);
+    expect(propagatedCalls()).toEqual([]);
   });
 
-  it('where a client names it and nothing captures, which is told', async () => {
+  it('propagates nothing and logs a warning if only the client enables it', async () => {
     await callOver('http', { client: { propagate: EVERYTHING } });
-    expect(boundCalls()).toEqual([]);
+    expect(propagatedCalls()).toEqual([]);
     expect(warnings().map(({ text }) => text)).toEqual([expect.stringContaining('forRoot({ propagate: {} })')]);
   });
 
-  it('by a microservice without the interceptors of the application, which is told once', async () => {
+  it('propagates nothing and logs one warning in a microservice without inheritAppConfig', async () => {
     await callOver('grpc', { root: { propagate: EVERYTHING }, inheritAppConfig: false }, 120);
-    expect(boundCalls()).toEqual([]);
+    expect(propagatedCalls()).toEqual([]);
     expect(warnings().map(({ text }) => text)).toEqual([expect.stringContaining('inheritAppConfig: true')]);
   });
 });
 
-describe('a microservice alone', () => {
-  it('hands on what it is asked with', async () => {
+describe('standalone microservice', () => {
+  it('propagates deadline and metadata of inbound calls', async () => {
     await callOver('grpc', { root: { propagate: EVERYTHING }, alone: true });
-    expect(boundCalls()).toHaveLength(1);
+    expect(propagatedCalls()).toHaveLength(1);
     expect(seen[0]?.deadline).toBeLessThan(Date.now() + 20_000);
   });
 });
 
-describe('a client over forRoot', () => {
-  it('hands on what it names itself', async () => {
+describe('propagation options of a client', () => {
+  it('override those of forRoot()', async () => {
     await callOver('http', { root: { propagate: {} }, client: { propagate: { metadata: ['x-request-id'] } } });
     expect(seen.map(({ deadline }) => deadline)).toEqual([Infinity, Infinity]);
-    expect(boundCalls()).toHaveLength(2);
+    expect(propagatedCalls()).toHaveLength(2);
   });
 });

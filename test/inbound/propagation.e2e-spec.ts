@@ -7,7 +7,7 @@ import { median } from '../support/call-load.js';
 import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { repeatUntil } from '../support/repeat-until.js';
 import { recordTiming } from '../support/timing.js';
-import { ask, expectLeavingCancels, ORDERS_PROTO, startHop, type Hop, type Way } from './hop.js';
+import { expectDisconnectCancels, ORDERS_PROTO, send, startHop, type Hop, type Way } from './hop.js';
 
 const leaks = captureLeaks();
 /** Deadline of calls that must succeed. */
@@ -45,8 +45,8 @@ const remaining = (call: ScriptedCall | undefined) => (call?.deadline ?? NaN) - 
 
 const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'shared'];
 
-describe('a gRPC call that is served', () => {
-  it.each(WAYS)('hands its deadline on, shortened by what has passed: %s', async (way) => {
+describe('inbound gRPC call', () => {
+  it.each(WAYS)('propagates its deadline to outbound calls: %s', async (way) => {
     const before = Date.now();
     await get(`${way}:1`, { timeoutMs: TIMEOUT_MS });
     expect(seen.length).toBeGreaterThan(0);
@@ -58,7 +58,7 @@ describe('a gRPC call that is served', () => {
     expect(seen.at(-1)?.deadline).toBe(Infinity);
   });
 
-  it('ends what it called when its deadline passes', async () => {
+  it('ends outbound calls at its deadline', async () => {
     server.script('Get', { never: true });
     await repeatUntil('the server receives the outbound call before the deadline', async () => {
       const error: unknown = await get('plain:1', { timeoutMs: 60 }).catch((reason: unknown) => reason);
@@ -68,7 +68,7 @@ describe('a gRPC call that is served', () => {
     await waitFor(() => server.counts('Get').open === 0);
   });
 
-  it('cancels what it called when its caller cancels', { tags: ['timed'] }, async ({ task }) => {
+  it('cancels outbound calls when its caller cancels', { tags: ['timed'] }, async ({ task }) => {
     const took: number[] = [];
     for (let round = 0; round < 15; round++) {
       const way = WAYS[round % WAYS.length]!;
@@ -81,18 +81,18 @@ describe('a gRPC call that is served', () => {
       });
       const call = get(`${way}:${round}`, { signal: controller.signal }).catch((reason: unknown) => reason);
       const signal = await arrived;
-      const gone = new Promise<number>((resolve) => {
+      const aborted = new Promise<number>((resolve) => {
         signal.addEventListener('abort', () => resolve(performance.now()), { once: true });
       });
       const cancelledAt = performance.now();
       controller.abort();
-      took.push((await gone) - cancelledAt);
+      took.push((await aborted) - cancelledAt);
       expect(await call).toMatchObject({ reason: 'cancelled' });
     }
     recordTiming(task, 'median time from cancellation to cancellation downstream, ms', median(took), { atMost: 50 });
   });
 
-  it('hands on the keys that are named, under those of the call itself', async () => {
+  it('propagates only the listed metadata keys', async () => {
     const metadata = new Metadata();
     metadata.set('x-request-id', 'r-1');
     metadata.set('x-other', 'o');
@@ -107,20 +107,20 @@ describe('a gRPC call that is served', () => {
     }
   });
 
-  it('leaves a call alone that says so', async () => {
-    await get('outliving:1', { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': 'r-1' } });
+  it('propagates nothing to a call with propagate: false', async () => {
+    await get('detached:1', { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': 'r-1' } });
     expect(seen[0]?.deadline).toBe(Infinity);
     expect(seen[0]?.metadata.get('x-request-id')).toEqual([]);
   });
 
-  it('keeps many at a time apart, also where answers come over a connection that another opened', async () => {
+  it('keeps concurrent calls apart that share a connection', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `${WAYS[index % WAYS.length]!}:${index}`);
     await Promise.all(ids.map((id) => get(id, { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': id } })));
     expect(seen.length).toBeGreaterThan(60);
     for (const call of seen) expect(call.metadata.get('x-request-id')).toEqual([call.request.id]);
   });
 
-  it('ends a stream that it relays when its caller leaves', async () => {
+  it('cancels a relayed stream when its caller cancels', async () => {
     server.script('Watch', { messages: [{ sequence: '1' }], never: true });
     const stream = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     await stream.next();
@@ -128,16 +128,16 @@ describe('a gRPC call that is served', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('keeps many streams apart that are resumed at a time, whoever opened their connection', async () => {
-    const asked = new Map<string, string[]>();
+  it('keeps concurrently resumed streams apart that share a connection', async () => {
+    const cursors = new Map<string, string[]>();
     server.script<{ from: { toString: () => string } }>('Watch', ({ request: { from }, metadata }) => {
       const id = String(metadata.get('x-request-id')[0]);
-      asked.set(id, [...(asked.get(id) ?? []), String(from)]);
+      cursors.set(id, [...(cursors.get(id) ?? []), String(from)]);
       return { messages: [{ sequence: String(Number(from) + 1) }], never: true };
     });
     const streams = Array.from({ length: 20 }, (_, index) => {
-      const stream = { received: 0, leave: new AbortController() };
-      const options = { metadata: { 'x-request-id': `r-${String(index)}` }, signal: stream.leave.signal };
+      const stream = { received: 0, controller: new AbortController() };
+      const options = { metadata: { 'x-request-id': `r-${String(index)}` }, signal: stream.controller.signal };
       const from = String(100 * (index + 1));
       app.orders.watch({ from }, options).subscribe({ next: () => (stream.received += 1), error: () => undefined });
       return stream;
@@ -151,31 +151,34 @@ describe('a gRPC call that is served', () => {
       const first = 100 * (index + 1);
       return [`r-${String(index)}`, [first, first + 1, first + 2].map(String)];
     });
-    expect(Object.fromEntries(asked)).toEqual(Object.fromEntries(expected));
-    // Each is cancelled with its own caller, too.
-    for (const { leave } of streams.slice(1)) leave.abort();
+    expect(Object.fromEntries(cursors)).toEqual(Object.fromEntries(expected));
+    // Each stream is cancelled only with its own caller.
+    for (const { controller } of streams.slice(1)) controller.abort();
     await waitFor(() => server.counts('Watch').open === 1);
-    streams[0]!.leave.abort();
+    streams[0]!.controller.abort();
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it.each(['plain', 'leaving'])('does not cancel what goes on after its answer: %s', async (way) => {
-    server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
-    await get(`${way}:1`);
-    await waitFor(() => server.counts('Get').answered === 1);
-    expect(server.counts('Get').cancelled).toBe(0);
-  });
+  it.each(['plain', 'background'])(
+    'does not cancel outbound calls that continue after its response: %s',
+    async (way) => {
+      server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
+      await get(`${way}:1`);
+      await waitFor(() => server.counts('Get').answered === 1);
+      expect(server.counts('Get').cancelled).toBe(0);
+    },
+  );
 });
 
-describe('an HTTP request that is served', () => {
+describe('inbound HTTP request', () => {
   it.each([
     ['a handler', 'plain:1', undefined],
     ['operators', 'operators:1', undefined],
     ['a guard', 'guarded/plain:1', undefined],
     ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(50_000) }) }],
-  ] as const)('hands on its deadline and its headers: %s', async (_, path, init) => {
+  ] as const)('propagates its deadline and headers: %s', async (_, path, init) => {
     const headers = { 'grpc-timeout': `${TIMEOUT_MS}m`, 'x-request-id': 'r-2', 'content-type': 'application/json' };
-    expect(await ask(hop, path, { ...init, headers })).toBeLessThan(300);
+    expect(await send(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen.length).toBeGreaterThan(path.startsWith('guarded') || path.startsWith('awaited') ? 1 : 0);
     for (const call of seen) {
       expect(remaining(call)).toBeLessThan(TIMEOUT_MS);
@@ -183,24 +186,24 @@ describe('an HTTP request that is served', () => {
     }
   });
 
-  it('makes no deadline of a header that is none', async () => {
-    await ask(hop, 'plain:1', { headers: { 'grpc-timeout': 'soon' } });
+  it('ignores an invalid grpc-timeout header', async () => {
+    await send(hop, 'plain:1', { headers: { 'grpc-timeout': 'soon' } });
     expect(seen[0]?.deadline).toBe(Infinity);
   });
 
-  it('cancels what it called when its client goes away', async () => {
-    await expectLeavingCancels(hop, server);
+  it('cancels outbound calls when its client disconnects', async () => {
+    await expectDisconnectCancels(hop, server);
   });
 
-  it('does not cancel what goes on after its response', async () => {
+  it('does not cancel outbound calls that continue after its response', async () => {
     server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
-    expect(await ask(hop, 'leaving:1')).toBe(200);
+    expect(await send(hop, 'background:1')).toBe(200);
     await waitFor(() => server.counts('Get').answered === 1);
     expect(server.counts('Get').cancelled).toBe(0);
   });
 
-  it('takes no stranger for a retry', async () => {
-    await ask(hop, 'plain:1', { headers: { 'x-retry-chain': '1', 'grpc-previous-rpc-attempts': '2' } });
+  it('ignores retry headers of HTTP clients', async () => {
+    await send(hop, 'plain:1', { headers: { 'x-retry-chain': '1', 'grpc-previous-rpc-attempts': '2' } });
     expect(seen[0]?.metadata.get('x-retry-chain')).toEqual([]);
   });
 });

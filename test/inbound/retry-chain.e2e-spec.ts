@@ -34,22 +34,22 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** One attempt, which says of itself what `entries` say. */
+/** Makes one attempt with the metadata `entries`. */
 async function callWith(entries: Readonly<Record<string, string>>): Promise<unknown> {
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(entries)) metadata.set(key, value);
   return firstValueFrom(app.orders.get({ id: 'plain:1' }, metadata, { retry: false })).catch((error: unknown) => error);
 }
 
-describe('a call that is itself a retry', () => {
-  it('makes no retries two hops on, where every hop would make four attempts', async () => {
+describe('retry chain', () => {
+  it('makes no further retries on any hop for a call that is a retry', async () => {
     expect(await callWith({ 'grpc-previous-rpc-attempts': '1' })).toMatchObject({ codeName: 'UNAVAILABLE' });
     expect(seen).toHaveLength(1);
     expect(seen[0]?.previousAttempts).toBe(0);
     expect(seen[0]?.metadata.get('x-retry-chain')).toEqual(['1']);
   });
 
-  it('is not: the first attempt, whose failure the last hop alone retries, as the one before it serves retries of it', async () => {
+  it('retries a first attempt on both hops, but not each retry again', async () => {
     await callWith({});
     // Four attempts of the last hop for the first attempt it sees; one for each of the three that follow.
     expect(seen).toHaveLength(7);

@@ -30,7 +30,7 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** Runs an application that loses a write with its connection, and gives what was written meanwhile, to both streams. */
+/** Runs an application whose connection is reset during a write; resolves to the library's lines on stdout and stderr. */
 async function written(
   logger: LoggerService,
   { calls, ...settings }: Partial<GrpcClientSettings> & { readonly calls?: (orders: Orders) => Promise<void> } = {},
@@ -65,7 +65,7 @@ async function written(
     .filter((line) => /ResilientGrpc[:\]"]/.test(line));
 }
 
-/** What programs find in the line of the lost call, and of the start and the end. */
+/** Fields of the log lines of the start, of the lost call and of the drain. */
 const FIELDS = {
   start: { client: 'orders', event: 'start-up', services: 'orders.v1.Orders', outageGraceMs: expect.any(Number) },
   lost: {
@@ -81,14 +81,14 @@ const FIELDS = {
   drained: { event: 'drain', clients: 1, cancelled: 0 },
 };
 const LOST =
-  /^\/orders\.v1\.Orders\/Create at \S+: UNAVAILABLE: .*; it may have reached the server and was not repeated/;
+  /^\/orders\.v1\.Orders\/Create at \S+: UNAVAILABLE: .*; the call may have reached the server and was not retried/;
 
 type Json = Readonly<Record<string, unknown>>;
 const fieldsOf = (lines: readonly Json[], event: string, phase?: string) =>
   lines.find((line) => line['event'] === event && line['phase'] === phase);
 
-describe('the lines of a client', () => {
-  it('are text to a ConsoleLogger, one line each', async () => {
+describe('client log lines', () => {
+  it('prints one text line per event with ConsoleLogger', async () => {
     const lines = await written(new ConsoleLogger({ colors: false }));
     for (const line of lines)
       expect(line).toMatch(/^\[Nest\] \d+ .* (LOG|WARN|DEBUG) \[ResilientGrpc[:\w]*\] \S.*\w\)?$/);
@@ -99,14 +99,14 @@ describe('the lines of a client', () => {
     expect(lines[0]).toContain(' LOG [ResilientGrpc:orders] 127.0.0.1:');
   });
 
-  it('have the colour of their level, as any text has', async () => {
+  it('colors each line by its level with ConsoleLogger', async () => {
     const logger = new ConsoleLogger({ colors: true });
     const lines = await written(logger);
     const warned = lines.find((line) => line.includes('WARN'));
     expect(warned?.split('[ResilientGrpc:orders] ')[1]).toMatch(/^(\u001b\[39m)?\u001b\[33m\/orders.*\u001b\[39m$/);
   });
 
-  it('are objects to a ConsoleLogger that writes JSON, with their fields', async () => {
+  it('logs objects with fields if ConsoleLogger writes JSON', async () => {
     const lines = (await written(new ConsoleLogger({ json: true }))).map((line) => JSON.parse(line) as Json);
     const messages = lines.map(({ message }) => message as Json);
     expect(fieldsOf(messages, 'start-up')).toMatchObject(FIELDS.start);
@@ -116,10 +116,10 @@ describe('the lines of a client', () => {
     expect(lost).toMatchObject({ level: 'warn', context: 'ResilientGrpc:orders' });
   });
 
-  it('are lines of pino, with their fields, by nestjs-pino', async () => {
+  it('writes pino lines with fields through nestjs-pino', async () => {
     const out: string[] = [];
     const params = { pinoHttp: [{ level: 'debug' }, { write: (line: string) => out.push(line) }] };
-    // True: as its module makes it of the same parameters.
+    // The cast is safe: the nestjs-pino module creates its logger from the same parameters.
     const logger = new NestjsPinoLogger(new PinoLogger(params as never), params as never);
     const lines = (await written(logger).then(() => out)).map((line) => JSON.parse(line) as Json);
     const ours = lines.filter(({ context }) => String(context).startsWith('ResilientGrpc'));
@@ -134,7 +134,7 @@ describe('the lines of a client', () => {
     for (const line of ours) expect(line).toMatchObject({ msg: expect.any(String), event: expect.any(String) });
   });
 
-  it('are text to a logger of one’s own that takes texts', async () => {
+  it('passes strings to a custom logger that expects strings', async () => {
     const lines: string[] = [];
     const own: LoggerService = {
       log: (message: string, context: string) => lines.push(`${context} ${message}`),
@@ -145,20 +145,22 @@ describe('the lines of a client', () => {
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
   });
 
-  it('disturb no start and no call where the logger throws', async () => {
+  it('starts and completes calls if the logger throws', async () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const own: LoggerService = {
       log: () => undefined,
-      // As where somebody takes what only an object of theirs has.
+      // A logger that expects a property of its own log objects.
       warn: (message: { readonly text: string }) => message.text.trim(),
       error: () => undefined,
       debug: (message: { readonly text: string }) => message.text.trim(),
     };
     await written(own);
-    expect(warned.mock.calls.flat().map(String)).toContainEqual(expect.stringMatching(/logger .* threw TypeError/));
+    expect(warned.mock.calls.flat().map(String)).toContainEqual(
+      expect.stringMatching(/^The application's logger threw TypeError/),
+    );
   });
 
-  it('hold no secret: no value of metadata or trailers, no token of an error, no line of the server’s own making', async () => {
+  it('logs no metadata value, trailer value, error token or line break from the server', async () => {
     const secret = 'hush-hush';
     server.script('Get', {
       status: 'UNAVAILABLE',
@@ -186,15 +188,15 @@ describe('the lines of a client', () => {
     for (const line of lines) expect(line).toMatch(/^\[Nest\] /);
   });
 
-  // The last one, as Nest cannot be told to forget a list of levels.
-  it('are not built for debug where Nest says that nobody reads it', async () => {
+  // This test must be last, because Nest cannot reset its list of log levels.
+  it('builds no debug line if Nest has the level disabled', async () => {
     const lines: string[] = [];
     const debug = (message: unknown) => lines.push(String(message));
     const own: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };
     await written(own);
     const all = lines.length;
     expect(all).toBeGreaterThan(0);
-    // What Nest keeps beside a logger of one's own, and asks nobody else about.
+    // Nest keeps the level list separately from a custom logger.
     Logger.overrideLogger(['log']);
     await written(own);
     expect(lines).toHaveLength(all);

@@ -7,11 +7,11 @@ const source = (file: string) => readFileSync(join(ROOT, 'libs/resilient-grpc/sr
 const named = (pattern: RegExp, ...files: string[]) =>
   files.flatMap((file) => [...source(file).matchAll(pattern)].map((match) => match[1]!));
 
-/** Of these there is no line. */
+/** Events without a log line. */
 const SILENT = ['call-start', 'call-end'];
 
 describe('docs/logs.md', () => {
-  it('has a row for each event that a line may tell of, and no other', () => {
+  it('has one row for each logged event and no other row', () => {
     const events = new Set([
       ...named(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
       ...named(

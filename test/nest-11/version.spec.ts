@@ -3,7 +3,7 @@ import { ModuleRef } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { expect, it } from 'vitest';
 
-it('the project nest-11 runs on Nest 11, on one copy of it', async () => {
+it('runs the nest-11 project on a single copy of Nest 11', async () => {
   const require = createRequire(import.meta.url);
   expect((require('@nestjs/core/package.json') as { version: string }).version).toMatch(/^11\./);
   expect(ModuleRef).toBe((require('@nestjs/core') as { ModuleRef: unknown }).ModuleRef);

@@ -24,7 +24,7 @@ import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
-/** Longer than a test may take: a shutdown that waits for the end of its time fails the test. */
+/** Longer than a test may take, so that a shutdown that waits for its timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 
 let server: ScriptedGrpcServer;
@@ -65,7 +65,7 @@ async function gateway(
       return new Promise<string>((resolve) => (hung.answer = () => resolve('at last')));
     }
 
-    /** An event stream that would hold the server open for ever. */
+    /** An event stream that would keep the HTTP server open forever. */
     @Sse('feed') feed() {
       const watch = (from: string) => this.orders.watch({ from });
       const feed = resumable(watch, {
@@ -76,12 +76,12 @@ async function gateway(
       return feed.pipe(map(({ sequence }) => ({ data: sequence })));
     }
 
-    /** The same over gRPC, where the application is a hybrid. */
+    /** The same feed over gRPC, for the hybrid application. */
     @GrpcMethod('Orders', 'Watch') relayed() {
       return this.orders.watch({ from: '0' }, { onDrain: 'complete' });
     }
 
-    /** Calls upstream, and is busy before and after it. */
+    /** Waits for `answer()`, then calls upstream. */
     @Get('relay') async relay() {
       await this.hung();
       return firstValueFrom(this.orders.get({ id: '1' }));
@@ -123,7 +123,7 @@ async function gateway(
   };
 }
 
-/** What a stream gave, and how it ended. */
+/** Counts the messages of `stream` and records how and when it ended. */
 function collect(stream: Observable<unknown>) {
   const seen = { received: 0, end: 'open' as string, at: 0 };
   const end = (how: string) => {
@@ -144,8 +144,8 @@ function collect(stream: Observable<unknown>) {
 
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
-describe('the first step of a shutdown', () => {
-  it('ends streams that say so, while requests that are being served go on, with new calls of theirs', async () => {
+describe('first phase of a shutdown', () => {
+  it('ends streams that set onDrain while requests in progress continue and start new calls', async () => {
     const { app, client, orders, hung, get } = await gateway();
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
@@ -157,7 +157,7 @@ describe('the first step of a shutdown', () => {
     await waitFor(() => feed.end !== 'open' && failing.end !== 'open');
     expect([feed.end, failing.end]).toEqual(['completed', 'failed: draining']);
     await waitFor(() => server.counts('Watch').open === 0);
-    // Nest waits for the request, and the request for an answer of ours.
+    // Nest waits for the HTTP request, and the request waits for `answer()`.
     expect(client.connectivity.state).toBe('READY');
     hung.answer();
     expect(await relayed).toBe(200);
@@ -168,7 +168,7 @@ describe('the first step of a shutdown', () => {
     );
   });
 
-  it('lets no such stream begin any more: it completes, or fails, without a call', async () => {
+  it('completes or fails a new stream that sets onDrain without sending a call', async () => {
     const { app, orders, hung, get } = await gateway();
     const served = get('/hung');
     await waitFor(() => hung.count === 1);
@@ -186,7 +186,7 @@ describe('the first step of a shutdown', () => {
     await Promise.all([served, closing]);
   });
 
-  it('takes no unary call for a stream that can be completed', async () => {
+  it('does not apply onDrain: complete to a unary call', async () => {
     const { app, orders } = await gateway(undefined, { methods: { '*': { onDrain: 'complete' } } });
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
@@ -199,8 +199,8 @@ describe('the first step of a shutdown', () => {
   });
 });
 
-describe('a feed that a request relays', () => {
-  it('ends in order, so that the application can close', { tags: ['timed'] }, async ({ task }) => {
+describe('feed relayed to an HTTP request', () => {
+  it('completes at a shutdown so that the application can close', { tags: ['timed'] }, async ({ task }) => {
     const { app, client, get } = await gateway();
     const relayed = get('/feed');
     await waitFor(() => client.activeCalls()[0]?.received === 3);
@@ -214,8 +214,8 @@ describe('a feed that a request relays', () => {
   });
 });
 
-describe('a hybrid application', () => {
-  it('ends what it relays over gRPC before its own server is closed', { tags: ['timed'] }, async ({ task }) => {
+describe('hybrid application', () => {
+  it('ends streams it relays over gRPC before its own gRPC server closes', { tags: ['timed'] }, async ({ task }) => {
     const { app, client } = await gateway();
     const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
     onTestFinished(() => {
@@ -240,7 +240,7 @@ describe('a hybrid application', () => {
     await waitFor(() => relayed.received === 3);
     const beganAt = performance.now();
     await app.close();
-    // With an open stream, gracefulShutdown waits for ever.
+    // With an open stream, gracefulShutdown would wait forever.
     recordTiming(task, 'hybrid application closed after, ms', performance.now() - beganAt, { atMost: 2_000 });
     expect(relayed.end).toBe('completed');
     expect(client.connectivity.state).toBe('SHUTDOWN');
@@ -248,8 +248,8 @@ describe('a hybrid application', () => {
   });
 });
 
-describe('a finite export in a shutdown', () => {
-  it('is read to its end', async () => {
+describe('finite response stream during a shutdown', () => {
+  it('is read to its end within the drain timeout', async () => {
     const { app, orders } = await gateway();
     server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
     const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));
@@ -262,7 +262,7 @@ describe('a finite export in a shutdown', () => {
     expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
   });
 
-  it('never ends as a success before its end', { tags: ['timed'] }, async ({ task }) => {
+  it('fails, and does not complete, if the drain timeout cuts it off', { tags: ['timed'] }, async ({ task }) => {
     const { app, orders } = await gateway({ timeoutMs: 200 });
     const feed = collect(orders.watch({ from: '0' }));
     await waitFor(() => feed.received === 3);
@@ -274,46 +274,50 @@ describe('a finite export in a shutdown', () => {
   });
 });
 
-describe('an application that does not close', () => {
-  it('does not delay the end of the clients, and is named in a warning', { tags: ['timed'] }, async ({ task }) => {
-    const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
-    let answered = false;
-    const served = get('/hung').then(() => (answered = true));
-    const feed = collect(orders.watch({ from: '0' }));
-    await waitFor(() => hung.count === 1 && feed.received === 3);
-    const beganAt = performance.now();
-    const closing = app.close();
-    await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
-    const endedAfterMs = performance.now() - beganAt;
-    expect(answered).toBe(false);
-    expect(endedAfterMs).toBeGreaterThan(290);
-    recordTiming(task, 'clients closed at a drain time of 300 ms after, ms', endedAfterMs, { atMost: 500 });
-    expect(feed.end).toBe('failed: draining');
-    expect(client.activeCalls()).toEqual([]);
-    expect(aboutDrain()).toEqual([
-      'WARN [ResilientGrpc] the application has not closed within 300 ms (1 open HTTP connection, 1 call of /orders.v1.Orders/Watch); ' +
-        'gRPC clients close now',
-      expect.stringMatching(
-        /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 0 calls finished, 0 streams completed, 1 cut off$/,
-      ),
-    ]);
-    hung.answer();
-    await Promise.all([served, closing]);
-    expect(aboutDrain()).toHaveLength(2);
-  });
+describe('application that does not close', () => {
+  it(
+    'does not delay closing the clients, and a warning names what is still open',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
+      let answered = false;
+      const served = get('/hung').then(() => (answered = true));
+      const feed = collect(orders.watch({ from: '0' }));
+      await waitFor(() => hung.count === 1 && feed.received === 3);
+      const beganAt = performance.now();
+      const closing = app.close();
+      await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
+      const endedAfterMs = performance.now() - beganAt;
+      expect(answered).toBe(false);
+      expect(endedAfterMs).toBeGreaterThan(290);
+      recordTiming(task, 'clients closed at a drain time of 300 ms after, ms', endedAfterMs, { atMost: 500 });
+      expect(feed.end).toBe('failed: draining');
+      expect(client.activeCalls()).toEqual([]);
+      expect(aboutDrain()).toEqual([
+        'WARN [ResilientGrpc] the application did not close within 300 ms (1 open HTTP connection, 1 call of /orders.v1.Orders/Watch); ' +
+          'closing gRPC clients now',
+        expect.stringMatching(
+          /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 0 calls finished, 0 streams completed, 1 cut off$/,
+        ),
+      ]);
+      hung.answer();
+      await Promise.all([served, closing]);
+      expect(aboutDrain()).toHaveLength(2);
+    },
+  );
 });
 
-describe("a hook of the application's own that never ends", () => {
+describe('application shutdown hook that never resolves', () => {
   it.each([
-    ['onModuleDestroy, of a provider behind ours', 'onModuleDestroy'],
-    ['beforeApplicationShutdown, of any provider', 'beforeApplicationShutdown'],
-  ] as const)('does not keep our part from its end: %s', async (_what, hook) => {
+    ['onModuleDestroy of a provider that runs after the library', 'onModuleDestroy'],
+    ['beforeApplicationShutdown of any provider', 'beforeApplicationShutdown'],
+  ] as const)('does not keep the clients from closing: %s', async (_what, hook) => {
     let acceptingInHook: boolean | undefined;
     let end: () => void = () => undefined;
     const hung = new Promise<void>((resolve) => (end = resolve));
     const hangs = {
       [hook]: () => {
-        // Here: a busy machine may not get back to the test before the time is over.
+        // Read here, because on a busy machine the test may resume only after the drain timeout.
         acceptingInHook = client.accepting;
         return hung;
       },
@@ -346,15 +350,15 @@ describe("a hook of the application's own that never ends", () => {
     expect(performance.now() - beganAt).toBeGreaterThan(290);
     expect(feed.end).toBe('failed: draining');
     expect(lines[0]).toBe(
-      'the application has not closed within 300 ms (1 call of /orders.v1.Orders/Watch); gRPC clients close now',
+      'the application did not close within 300 ms (1 call of /orders.v1.Orders/Watch); closing gRPC clients now',
     );
     end();
     await closing;
   });
 });
 
-describe('drain() by hand', () => {
-  it('ends streams, lets calls finish, and closes; a shutdown afterwards has nothing left to do', async () => {
+describe('explicit drain()', () => {
+  it('ends streams, lets calls finish and closes the client, so that a later shutdown has nothing to do', async () => {
     const { app, client, orders } = await gateway();
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
@@ -371,7 +375,7 @@ describe('drain() by hand', () => {
     await app.close();
   });
 
-  it('fails a call at once if its retry is due after the drain, with the failure that it would retry', async () => {
+  it('fails a call immediately with its last error if the retry would be due after the drain', async () => {
     const { client, orders } = await gateway(undefined, { methods: { Get: { idempotent: true } } });
     server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * NOT_IN_THIS_TEST_MS });
     const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
@@ -381,17 +385,21 @@ describe('drain() by hand', () => {
     expect(await call).toMatchObject({ code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining' });
   });
 
-  it('with more time than the application has is cut short by its shutdown', { tags: ['timed'] }, async ({ task }) => {
-    const { app, client, orders } = await gateway({ timeoutMs: 200 });
-    const feed = collect(orders.watch({ from: '0' }));
-    await waitFor(() => feed.received === 3);
-    const report = client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
-    const beganAt = performance.now();
-    await app.close();
-    recordTiming(task, 'application closed at a drain time of 200 ms after, ms', performance.now() - beganAt, {
-      atMost: 500,
-    });
-    expect(await report).toMatchObject({ finished: 0, cancelled: 1 });
-    expect(feed.end).toBe('failed: draining');
-  });
+  it(
+    'is cut short by the shutdown if its timeout is longer than that of the application',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { app, client, orders } = await gateway({ timeoutMs: 200 });
+      const feed = collect(orders.watch({ from: '0' }));
+      await waitFor(() => feed.received === 3);
+      const report = client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
+      const beganAt = performance.now();
+      await app.close();
+      recordTiming(task, 'application closed at a drain time of 200 ms after, ms', performance.now() - beganAt, {
+        atMost: 500,
+      });
+      expect(await report).toMatchObject({ finished: 0, cancelled: 1 });
+      expect(feed.end).toBe('failed: draining');
+    },
+  );
 });

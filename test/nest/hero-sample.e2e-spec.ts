@@ -16,8 +16,8 @@ import { ReplaySubject, Subject, toArray, type Observable } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HERO_PROTO } from './places.js';
 
-// An application after Nest's own gRPC sample: one process serves heroes and asks for them over gRPC. Only the import and the
-// module line differ from what it was with ClientsModule.
+// An application modeled on Nest's own gRPC sample: one process serves heroes and calls itself over gRPC. Only the import and the
+// module line differ from the version with ClientsModule.
 
 interface HeroById {
   id: number;
@@ -89,7 +89,7 @@ class HeroController implements OnModuleInit {
 })
 class HeroModule {}
 
-describe("Nest's own gRPC sample, migrated by an import and a module line", () => {
+describe("Nest's gRPC sample, migrated by changing an import and a module line", () => {
   const leaks = captureLeaks();
   let app: INestApplication;
   let http: string;
@@ -108,15 +108,15 @@ describe("Nest's own gRPC sample, migrated by an import and a module line", () =
     rmSync(folder, { recursive: true });
   });
 
-  it('answers a unary call', async () => {
+  it('responds to a unary call', async () => {
     expect(await (await fetch(`${http}/hero/2`)).json()).toEqual({ id: 2, name: 'Grace' });
   });
 
-  it('answers a stream of requests with a stream of answers', async () => {
+  it('responds to a request stream with a response stream', async () => {
     expect(await (await fetch(`${http}/hero`)).json()).toEqual(heroes);
   });
 
-  it('ends by app.close(), twice, and leaves nothing alive', async () => {
+  it('releases all resources on app.close() and allows a second close()', async () => {
     await app.close();
     await app.close();
     await leaks.settled();

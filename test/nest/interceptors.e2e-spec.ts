@@ -48,7 +48,7 @@ function script(replies: readonly { readonly status?: 'UNAVAILABLE' }[]): void {
 
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** What a provider of tokens would be. */
+/** A provider of access tokens. */
 @Injectable()
 class Tokens {
   private given = 0;
@@ -79,22 +79,22 @@ class TokenInterceptor implements GrpcClientInterceptor {
 class TokenModule {}
 
 @Injectable({ scope: Scope.REQUEST })
-class OfRequest {
+class RequestScoped {
   onCall(): void {}
 }
 
 @Injectable()
-class ByRequest {
+class InjectsRequest {
   constructor(@Inject(REQUEST) readonly request: unknown) {}
   onCall(): void {}
 }
 
 @Injectable({ scope: Scope.TRANSIENT })
-class Passing {
+class Transient {
   onCall(): void {}
 }
 
-class Stranger {
+class Unprovided {
   onCall(): void {}
 }
 
@@ -121,7 +121,7 @@ async function start(
 const values = (key: string) => seen.map(({ metadata }) => metadata.get(key).join());
 
 describe('interceptors', () => {
-  it('come from the container, with what they inject, and are asked before each attempt', async () => {
+  it('are resolved from the container with their dependencies and run before each attempt', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({ interceptors: [TokenInterceptor] });
     await firstValueFrom(orders.get({ id: '1' }));
@@ -135,7 +135,7 @@ describe('interceptors', () => {
     ]);
   });
 
-  it('run in order, those of the defaults first, each waited for', async () => {
+  it('run one after another, those of the defaults first, and each is awaited', async () => {
     const order: string[] = [];
     const named = (name: string): GrpcClientInterceptor => ({
       async onCall({ path, kind, metadata }) {
@@ -158,7 +158,7 @@ describe('interceptors', () => {
     expect(values('x-by')).toEqual(['own']);
   });
 
-  it('that change metadata of an attempt leave the next one alone', async () => {
+  it('change the metadata of one attempt without affecting the next one', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({
       interceptors: [{ onAttempt: ({ number, metadata }) => metadata.add('x-attempt', String(number)) }],
@@ -207,7 +207,7 @@ describe('interceptors', () => {
       16,
     ],
     [
-      'onAttempt rejects with a code of the request',
+      'onAttempt rejects with a code that describes the request',
       {
         onAttempt: async () => {
           throw Object.assign(new Error('no token'), { code: 5 });
@@ -215,7 +215,7 @@ describe('interceptors', () => {
       },
       13,
     ],
-  ])('that fail a call fail it before anything is sent: %s', async (_, interceptor, code) => {
+  ])('fail the call before anything is sent: %s', async (_, interceptor, code) => {
     const orders = await start({ interceptors: [interceptor] });
     const error: unknown = await firstValueFrom(orders.get({ id: '1' })).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code, reason: 'not-sent', reachedServer: 'no' });
@@ -223,7 +223,7 @@ describe('interceptors', () => {
     expect(seen).toEqual([]);
   });
 
-  it('that never answer are bounded by the deadline, and by the caller who leaves', async () => {
+  it('stop holding the call if the deadline passes or the caller unsubscribes', async () => {
     const orders = await start({ interceptors: [{ onCall: () => new Promise<void>(() => undefined) }] });
     await expect(firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 30 } as never))).rejects.toSatisfy((error) =>
       isGrpcCallError(error, 'DEADLINE_EXCEEDED'),
@@ -234,12 +234,12 @@ describe('interceptors', () => {
   });
 
   it.each<[string, new (...args: never[]) => GrpcClientInterceptor, RegExp]>([
-    ['one of a request', OfRequest, /OfRequest is request-scoped.*make it a singleton.*call\.inbound/],
-    ['one that injects what is of a request', ByRequest, /ByRequest is request-scoped/],
-    ['one for each who injects it', Passing, /Passing is transient/],
-    ['one that no module provides', Stranger, /no module provides Stranger; write it into the providers/],
-  ])('of another kind are refused at the start: %s', async (_, type, message) => {
-    const provided = type === Stranger ? [] : [type];
+    ['a request-scoped class', RequestScoped, /RequestScoped is request-scoped.*make it a singleton.*call\.inbound/],
+    ['a class that injects a request-scoped provider', InjectsRequest, /InjectsRequest is request-scoped/],
+    ['a transient class', Transient, /Transient is transient/],
+    ['a class that no module provides', Unprovided, /no module provides Unprovided; add it to the providers/],
+  ])('are rejected at the start: %s', async (_, type, message) => {
+    const provided = type === Unprovided ? [] : [type];
     const error: unknown = await start({ interceptors: [type] }, {}, provided).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;
     expect(error.problems).toHaveLength(1);
@@ -248,29 +248,29 @@ describe('interceptors', () => {
   });
 });
 
-describe('metadata from a function', () => {
-  it('is asked for once per attempt, and wins over what is fixed, but not over the call', async () => {
+describe('metadata function', () => {
+  it('is called once per attempt and overrides static metadata but not the metadata of the call', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
-    let asked = 0;
+    let calls = 0;
     const orders = await start(
       {
         metadata: async ({ method }) => {
           await pause();
-          asked += 1;
-          return { authorization: `token-${asked}`, 'x-method': method, 'x-own': 'function' };
+          calls += 1;
+          return { authorization: `token-${calls}`, 'x-method': method, 'x-own': 'function' };
         },
       },
       { metadata: { authorization: 'fixed', 'x-fixed': 'fixed' } },
     );
     await firstValueFrom(orders.get({ id: '1' }, { metadata: { 'x-own': 'call' } } as never).pipe(toArray()));
-    expect(asked).toBe(2);
+    expect(calls).toBe(2);
     expect(values('authorization')).toEqual(['token-1', 'token-2']);
     expect(values('x-method')).toEqual(['Get', 'Get']);
     expect(values('x-fixed')).toEqual(['fixed', 'fixed']);
     expect(values('x-own')).toEqual(['call', 'call']);
   });
 
-  it('that fails, fails the call', async () => {
+  it('fails the call if it throws', async () => {
     const orders = await start({
       metadata: () => {
         throw Object.assign(new Error('the token service is down'), { code: 14 });

@@ -58,8 +58,8 @@ async function attemptsOf(orders: OrdersClient): Promise<number> {
   return server.counts('Create').calls;
 }
 
-describe('a service config that changes', () => {
-  it('is waited for at the start, and holds for calls that begin after it', async () => {
+describe('service config from an Observable', () => {
+  it('delays the start until the first value and applies to calls started after each update', async () => {
     const source = new Subject<ServiceConfig>();
     const starting = start(source);
     await waitFor(() => source.observed);
@@ -72,20 +72,20 @@ describe('a service config that changes', () => {
     expect(await attemptsOf(orders)).toBe(1);
   });
 
-  it('stays as it was where the next one does not hold, or the source fails', async () => {
+  it('keeps the previous config if the next one is invalid or the source fails', async () => {
     const source = new BehaviorSubject<ServiceConfig>(retrying(2));
     const orders = await start(source);
     source.next(retrying(1));
     expect(await attemptsOf(orders)).toBe(2);
-    source.error(new Error('the configuration server is away'));
+    source.error(new Error('the configuration server is unreachable'));
     expect(await attemptsOf(orders)).toBe(2);
   });
 
   it.each([
-    ['no JSON', 'grpc_config=[{]'],
+    ['invalid JSON', 'grpc_config=[{]'],
     ['an invalid choice', 'grpc_config=[{"percentage":"all","serviceConfig":{}}]'],
     ['an invalid service config', 'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"soon"}]}}]'],
-  ])('of DNS that is %s lets the application start without it, and is used once corrected', async (_what, text) => {
+  ])('ignores a DNS record that is %s at the start and applies it once corrected', async (_what, text) => {
     const names = await NameServer.start();
     onTestFinished(() => {
       names.close();
@@ -99,7 +99,7 @@ describe('a service config that changes', () => {
     await waitFor(async () => (await attemptsOf(orders)) === 2, { timeoutMs: 30_000 });
   });
 
-  it('is not listened to any more when the application has ended', async () => {
+  it('unsubscribes from the source when the application closes', async () => {
     const source = new BehaviorSubject<ServiceConfig>({});
     await start(source);
     expect(source.observed).toBe(true);
@@ -110,12 +110,12 @@ describe('a service config that changes', () => {
 
   it.each([
     [
-      'is wrong',
+      'is invalid',
       new BehaviorSubject(retrying(1)),
       'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     ],
-    ['never comes', EMPTY, 'clients.orders.serviceConfig'],
-  ])('fails the start where the first one %s', async (_, source, path) => {
+    ['never arrives', EMPTY, 'clients.orders.serviceConfig'],
+  ])('fails the start if the first config %s', async (_, source, path) => {
     const error: unknown = await start(source).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;
     expect(error.problems.map((problem) => problem.path)).toEqual([path]);

@@ -51,7 +51,7 @@ afterAll(async () => {
 
 const orders = () => ({ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }) as const;
 
-/** An application context of modules alone, as a standalone application is. */
+/** A standalone application context that imports these modules. */
 async function start(...imports: (DynamicModule | (new () => object))[]): Promise<INestApplicationContext> {
   @Module({ imports })
   class AppModule {}
@@ -62,7 +62,7 @@ async function start(...imports: (DynamicModule | (new () => object))[]): Promis
 const get = (context: INestApplicationContext, service = 'Orders') =>
   firstValueFrom(context.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', service)).get({ id: '7' }));
 
-/** Configuration as @nestjs/config gives it. */
+/** Stands in for the ConfigService of @nestjs/config. */
 @Injectable()
 class Config {
   get(key: string): string | undefined {
@@ -73,7 +73,7 @@ class Config {
 class ConfigModule {}
 
 describe('clients and services', () => {
-  it('are injected by client, by short name, by full name and by bare name', async () => {
+  it('are injected by client name, short service name, full service name and bare token', async () => {
     @Injectable()
     class Consumer {
       constructor(
@@ -94,21 +94,21 @@ describe('clients and services', () => {
     expect(await firstValueFrom(consumer.short.get({ id: '1' }))).toMatchObject({ id: '1', item: 'tea' });
   });
 
-  it('are exported to who imports the module, and with isGlobal to everyone', async () => {
+  it('are visible to modules that import forFeature, and to all modules with isGlobal', async () => {
     @Injectable()
     class Consumer {
       constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
     }
     @Module({ providers: [Consumer] })
-    class Stranger {}
-    await expect(start(ResilientGrpcModule.forFeature([orders()]), Stranger)).rejects.toThrow(
+    class OtherModule {}
+    await expect(start(ResilientGrpcModule.forFeature([orders()]), OtherModule)).rejects.toThrow(
       /gRPC service 'Orders' of client 'orders'/,
     );
-    const context = await start(ResilientGrpcModule.forFeature([orders()], { isGlobal: true }), Stranger);
+    const context = await start(ResilientGrpcModule.forFeature([orders()], { isGlobal: true }), OtherModule);
     expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '1' }))).toMatchObject({ id: '1' });
   });
 
-  it('of two packages are one channel, and the short name both have is refused where it is injected', async () => {
+  it('share one channel across two packages and reject the injection of an ambiguous short name', async () => {
     const both = ResilientGrpcModule.forFeature([{ ...orders(), protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }]);
     const context = await start(both);
     const finder = context.get<Resilient<FinderClient>>(getGrpcServiceToken('orders', 'archive.v1.Orders'));
@@ -131,7 +131,7 @@ describe('clients and services', () => {
     );
   });
 
-  it('come from a package definition as well', async () => {
+  it('can be created from a package definition', async () => {
     const { url } = server;
     const context = await start(
       ResilientGrpcModule.forFeature([{ name: 'orders', url, packageDefinition: loadSync(ORDERS_PROTO) }]),
@@ -139,7 +139,7 @@ describe('clients and services', () => {
     expect(await get(context)).toMatchObject({ id: '7' });
   });
 
-  it('may be named by a symbol', async () => {
+  it('can be named by a symbol', async () => {
     const name = Symbol('orders');
     const context = await start(ResilientGrpcModule.forFeature([{ ...orders(), name }]));
     const service = context.get<Resilient<OrdersClient>>(getGrpcServiceToken(name, 'Orders'));
@@ -148,14 +148,14 @@ describe('clients and services', () => {
   });
 });
 
-describe('one name', () => {
-  it('is one channel in an application, defined twice alike', async () => {
+describe('client name', () => {
+  it('shares one channel in an application if two definitions are equal', async () => {
     const context = await start(ResilientGrpcModule.forFeature([orders()]), ResilientGrpcModule.forFeature([orders()]));
     expect([...context.get(GrpcClients)]).toHaveLength(1);
     expect(await get(context)).toMatchObject({ id: '7' });
   });
 
-  it('defined twice differently fails the start, with both places and what differs', async () => {
+  it('fails the start with both places and the difference if two definitions differ', async () => {
     const starting = start(
       ResilientGrpcModule.forFeature([orders()]),
       ResilientGrpcModule.forFeature([{ ...orders(), timeoutMs: 5 }]),
@@ -165,7 +165,7 @@ describe('one name', () => {
     );
   });
 
-  it('is another channel in another application', async () => {
+  it('has a separate channel in each application', async () => {
     const first = await start(ResilientGrpcModule.forFeature([orders()]));
     const second = await start(ResilientGrpcModule.forFeature([orders()]));
     expect(first.get(getGrpcClientToken('orders'))).not.toBe(second.get(getGrpcClientToken('orders')));
@@ -174,7 +174,7 @@ describe('one name', () => {
   });
 });
 
-describe('settings from a factory', () => {
+describe('forFeatureAsync', () => {
   class FromConfig implements OptionsFactory<GrpcClientSettings> {
     constructor(@Inject(Config) private readonly config: Config) {}
     createGrpcOptions(): GrpcClientSettings {
@@ -207,7 +207,7 @@ describe('settings from a factory', () => {
       () =>
         ResilientGrpcModule.forFeatureAsync([{ ...contract, imports: [FromConfigModule], useExisting: FromConfig }]),
     ],
-  ])('by %s reach the client, and its services can be injected', async (_, feature) => {
+  ])('applies the settings of %s and makes the services injectable', async (_, feature) => {
     @Injectable()
     class Consumer {
       constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
@@ -218,7 +218,7 @@ describe('settings from a factory', () => {
     expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '5' }))).toMatchObject({ id: '5' });
   });
 
-  it('are validated as others are', async () => {
+  it('validates the settings of the factory', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });
     await expect(start(ResilientGrpcModule.forFeatureAsync([{ ...contract, useFactory }]))).rejects.toThrow(
       "clients.orders.timeoutMS: unknown key; did you mean 'timeoutMs'?",
@@ -227,7 +227,7 @@ describe('settings from a factory', () => {
 });
 
 describe('forRoot', () => {
-  it('gives defaults to clients that were imported before it, also from a factory', async () => {
+  it('applies defaults from an async factory to clients that are imported before it', async () => {
     server.script('orders.v1.Orders/Get', { never: true });
     const context = await start(
       ResilientGrpcModule.forFeature([orders()]),
@@ -242,13 +242,13 @@ describe('forRoot', () => {
     await expect(get(context)).rejects.toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
   });
 
-  it('called twice fails the start with both places', async () => {
+  it('fails the start with both places if it is called twice', async () => {
     await expect(start(ResilientGrpcModule.forRoot(), ResilientGrpcModule.forRoot())).rejects.toThrow(
       /forRoot: called twice, at .*module\.e2e-spec\.ts:\d+ and at .*module\.e2e-spec\.ts:\d+; keep one/,
     );
   });
 
-  it('is called once where one dynamic module is imported twice', async () => {
+  it('counts as one call if its dynamic module is imported twice', async () => {
     const root = ResilientGrpcModule.forRoot({ defaults: { timeoutMs: 20_000 } });
     @Module({ imports: [root, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
@@ -256,25 +256,25 @@ describe('forRoot', () => {
   });
 });
 
-describe('tests of an application', () => {
+describe('Nest testing module', () => {
   const builder = () =>
     Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([{ ...orders(), url: 'nowhere:1' }])] });
 
-  it('override settings', async () => {
+  it('overrides the settings of a client', async () => {
     const overridden = builder().overrideProvider(getGrpcClientSettingsToken('orders')).useValue({ url: server.url });
     app = await overridden.compile();
     expect(await get(app)).toMatchObject({ id: '7' });
   });
 
-  it('override a service, by its full name under both names', async () => {
+  it('overrides a service under its short and full name by the token of the full name', async () => {
     const fake = { get: () => of({ id: 'fake', item: '' }) };
     app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
     expect(await get(app)).toEqual({ id: 'fake', item: '' });
   });
 });
 
-describe('clients made at run time', () => {
-  it('work until they are closed, with the defaults of forRoot', async () => {
+describe('clients created at run time', () => {
+  it('use the defaults of forRoot and work until they are closed', async () => {
     const context = await start(ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }));
     const clients = context.get(GrpcClients);
     const client = clients.create({ ...orders(), name: 'orders-1' });
@@ -286,8 +286,8 @@ describe('clients made at run time', () => {
   });
 });
 
-describe('a module that is loaded lazily', () => {
-  it('has its clients, with the defaults of forRoot, connected when they are warm', async () => {
+describe('lazily loaded module', () => {
+  it('creates its clients with the defaults of forRoot and connects warm clients', async () => {
     const context = await start(ResilientGrpcModule.forRoot({ defaults: { connection: 'warm' } }));
     const feature = ResilientGrpcModule.forFeature([orders()]);
     const loaded = await context.get(LazyModuleLoader).load(() => feature);
@@ -298,7 +298,7 @@ describe('a module that is loaded lazily', () => {
     expect(client.connectivity.state).toBe('SHUTDOWN');
   });
 
-  it('that fails leaves the other clients alone', async () => {
+  it('does not affect existing clients if it fails to load', async () => {
     const context = await start(ResilientGrpcModule.forFeature([orders()]));
     await context.init();
     const feature = ResilientGrpcModule.forFeature([{ ...orders(), name: 'bad', timeoutMs: -1 }]);

@@ -15,36 +15,36 @@ import type { OrdersClient } from './orders-client.js';
 
 const orders = { name: 'orders', protoPath: 'orders.proto' };
 
-/** Never called: TypeScript reads it, and complains of an expected error that is none. */
-export function refusedByTypes() {
-  // @ts-expect-error the url is forgotten
+/** Never called: TypeScript compiles it and reports each `@ts-expect-error` without an error. */
+export function rejectedByTypes() {
+  // @ts-expect-error missing url
   ResilientGrpcModule.forFeature([{ ...orders }]);
-  // @ts-expect-error there is no contract
+  // @ts-expect-error neither protoPath nor packageDefinition
   ResilientGrpcModule.forFeature([{ name: 'x', url: 'y' }]);
   // @ts-expect-error Nest's nested form
   ResilientGrpcModule.forFeature([{ name: 'x', transport: 4, options: { url: '', package: '' } }]);
-  // @ts-expect-error a slip of the pen
+  // @ts-expect-error misspelled key
   ResilientGrpcModule.forFeature([{ ...orders, url: '', timeoutMS: 5 }]);
-  // @ts-expect-error the factory forgets the url
+  // @ts-expect-error the factory returns no url
   ResilientGrpcModule.forFeatureAsync([{ ...orders, useFactory: () => ({ timeoutMs: 4 }) }]);
-  // @ts-expect-error two contracts
+  // @ts-expect-error both protoPath and packageDefinition
   ResilientGrpcModule.forFeature([{ ...orders, packageDefinition: {}, url: '' }]);
-  // @ts-expect-error propagation by a word
+  // @ts-expect-error propagate is not an object
   ResilientGrpcModule.forRoot({ propagate: true });
-  // @ts-expect-error an interceptor of something else
+  // @ts-expect-error an object without interceptor methods
   ResilientGrpcModule.forRoot({ defaults: { interceptors: [{ intercept: () => undefined }] } });
-  // @ts-expect-error metadata of numbers
+  // @ts-expect-error metadata values that are numbers
   ResilientGrpcModule.forRoot({ defaults: { metadata: () => ({ 'x-tenant': 7 }) } });
 }
 
-describe('types', () => {
-  it('take what a service config file and a configuration service give', () => {
+describe('option types', () => {
+  it('accept a parsed service config file and optional values from a configuration service', () => {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], timeout: '2s' }] };
     const maybe = undefined as number | undefined;
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
   });
 
-  it('take policies that change, interceptors by class, and metadata from a function', () => {
+  it('accept a service config Observable, interceptor classes and a metadata function', () => {
     class TokenInterceptor {
       constructor(readonly tokens: Map<string, string>) {}
       async onAttempt({ metadata }: OutgoingAttempt): Promise<void> {
@@ -62,7 +62,7 @@ describe('types', () => {
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });
 
-  it('fit where those of ts-proto and Nest were', () => {
+  it('are assignable to the types of ts-proto and Nest', () => {
     expectTypeOf<Resilient<OrdersClient>>().toExtend<OrdersClient>();
     expectTypeOf<ResilientGrpcClient>().toExtend<ClientGrpc>();
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();

@@ -5,7 +5,7 @@ export interface Order {
   item: string;
 }
 
-/** As ts-proto would write it. */
+/** The interface that ts-proto would generate. */
 export interface OrdersClient {
   get(request: { id: string }): Observable<Order>;
   create(request: { requestId: string; item: string }): Observable<Order>;

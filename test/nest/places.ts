@@ -4,5 +4,5 @@ export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto
 export const ARCHIVE_PROTO = join(import.meta.dirname, 'protos/archive.proto');
 export const HERO_PROTO = join(import.meta.dirname, 'protos/hero.proto');
 
-/** Path of one of the certificates. */
+/** Path of the test certificate or key `name`. */
 export const certificate = (name: string) => join(import.meta.dirname, '../fixtures/tls', `${name}.pem`);

@@ -18,15 +18,15 @@ import { ORDERS_PROTO } from './places.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** 24 letters and digits that occur nowhere else, as tokens and passwords are. */
+/** Shaped like a token or password: 24 letters and digits that occur nowhere else. */
 const secrets = fc.stringMatching(/^Zq[a-z0-9]{22}$/);
-/** Characters that passwords have and URLs do not. */
+/** Characters that occur in passwords but are not plain in URLs. */
 const suffixes = fc.constantFrom('', '!', '#1', '%40', '/x', '@x', '?', '&a=b', ':y');
 
-/** A key that lost its first line. */
+/** A key without its first line. */
 const keyOf = (secret: string) => secret.slice(0, 24).padEnd(64, 'A');
 
-/** Options with a secret in them, each wrong in a way of its own. */
+/** Options that contain a secret, each invalid in a different way. */
 const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
   (secret) => ({ url: `me:${secret}@127.0.0.1:1` }),
   (secret) => ({ url: `http://me:${secret}@127.0.0.1:1` }),
@@ -59,7 +59,7 @@ const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
     }),
 ];
 
-/** An application that writes to every sink. */
+/** Starts an application that writes logs, metrics, spans and the dashboard. */
 async function scene() {
   const telemetry = collectTelemetry();
   const log = new CapturedLog();
@@ -83,7 +83,7 @@ async function scene() {
   return {
     server,
     clients: app.get(GrpcClients),
-    /** Everything that was written up to now, except errors. */
+    /** Everything written so far, except errors. */
     written: async () =>
       [
         inspect(log.lines, { depth: 9, maxStringLength: null, maxArrayLength: null }),
@@ -116,8 +116,8 @@ class EmptyResolver {
 /** An error as loggers print it. */
 const printed = (error: unknown) => inspect(error, { depth: 9, showHidden: true, maxStringLength: null });
 
-describe('a secret', () => {
-  it('is in no error of options that are wrong, whatever is wrong with them', async () => {
+describe('secret', () => {
+  it('is not contained in errors about invalid options', async () => {
     const { clients } = await scene();
     fc.assert(
       fc.property(secrets, suffixes, fc.constantFrom(...WRONG), (secret, suffix, wrong) => {
@@ -136,7 +136,7 @@ describe('a secret', () => {
     );
   });
 
-  it('in metadata, credentials, requests and responses is in no log line, snapshot, page, metric, span or error', async () => {
+  it('does not leak from metadata, credentials or messages into logs, snapshots, pages, metrics, spans or errors', async () => {
     const { clients, server, written } = await scene();
     const errors: string[] = [];
     const planted: string[] = [];
@@ -189,7 +189,7 @@ describe('a secret', () => {
     }
   });
 
-  it('in the target of a resolver of the application is in no log line, snapshot, page, metric, span or error', async () => {
+  it('does not leak from the target of a custom resolver into logs, snapshots, pages, metrics, spans or errors', async () => {
     const { clients, written } = await scene();
     const errors: string[] = [];
     const secret = 'Zq0000000000000000000000';
@@ -217,7 +217,7 @@ describe('a secret', () => {
     expect(all).not.toContain(secret);
   });
 
-  it('in a URL is not in the output of the doctor', async () => {
+  it('does not leak from a URL into the output of the doctor', async () => {
     const secret = 'Zq0000000000000000000000';
     for (const url of [
       `me:${secret}@127.0.0.1:1`,

@@ -49,8 +49,8 @@ async function start(drain?: DrainOptions): Promise<{ app: INestApplicationConte
   return { app, orders: app.get(getGrpcServiceToken('orders', 'Orders')) };
 }
 
-describe('a shutdown', () => {
-  it('lets a call in flight finish, then closes, and says so in a line', async () => {
+describe('shutdown', () => {
+  it('lets calls in flight finish, then closes the clients and logs one line', async () => {
     const { app, orders } = await start();
     const call = firstValueFrom(orders.get({ id: '1' }));
     await waitFor(() => server.heldCount() === 1);
@@ -72,7 +72,7 @@ describe('a shutdown', () => {
     await expect(firstValueFrom(orders.get({ id: '3' }))).rejects.toMatchObject({ reason: 'closed' });
   });
 
-  it('cuts off what lasts longer than its time', async () => {
+  it('cuts off calls that exceed the drain timeout', async () => {
     const { app, orders } = await start({ timeoutMs: 50 });
     const call = firstValueFrom(orders.get({ id: '1' }));
     const failed = expect(call).rejects.toMatchObject({
@@ -87,7 +87,7 @@ describe('a shutdown', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('takes readiness down before anything else, while calls still begin', async () => {
+  it('reports not ready first and still accepts calls for readinessDelayMs', async () => {
     const { app, orders } = await start({ readinessDelayMs: 5_000 });
     server.script('Get', { message: { id: '1', item: 'tea' } });
     const clients = app.get(GrpcClients);
@@ -103,7 +103,7 @@ describe('a shutdown', () => {
     await closing;
   });
 
-  it('is the same for who closes twice, at once and afterwards', async () => {
+  it('drains once if close() is called twice in parallel and once more later', async () => {
     const { app } = await start();
     await Promise.all([app.close(), app.close()]);
     await app.close();
@@ -111,8 +111,8 @@ describe('a shutdown', () => {
   });
 });
 
-describe('a start', () => {
-  it('says in one line what each client will do', async () => {
+describe('start', () => {
+  it('logs one line per client with its target, services and settings', async () => {
     const { app } = await start();
     expect(lines.filter((line) => line.includes('[ResilientGrpc:orders]'))).toEqual([
       expect.stringMatching(

@@ -34,7 +34,7 @@ async function serve(name: string, ca?: string): Promise<void> {
   });
 }
 
-/** One call of an application whose client has these settings. */
+/** Makes one call from an application whose client has these settings. */
 async function call(settings: Partial<GrpcClientSettings>): Promise<unknown> {
   const url = `localhost:${String(server.port)}`;
   const feature = ResilientGrpcModule.forFeature([
@@ -51,26 +51,26 @@ async function call(settings: Partial<GrpcClientSettings>): Promise<unknown> {
 }
 
 describe('TLS', () => {
-  it('trusts the authority it is given: as a path, as text, as a buffer', async () => {
+  it('trusts the given CA, passed as a path, a PEM string or a Buffer', async () => {
     await serve('server');
     for (const ca of [certificate('ca'), pem('ca'), Buffer.from(pem('ca'))]) {
       expect(await call({ tls: { ca } })).toMatchObject({ item: 'tea' });
     }
   });
 
-  it('refuses a server of an authority it does not trust', async () => {
+  it('rejects a server certificate from an untrusted CA', async () => {
     await serve('server');
     await expect(call({ tls: {} })).rejects.toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'no' });
   });
 
-  it('refuses a server under a wrong name, unless that name is the one expected', async () => {
+  it('rejects a server certificate for another name unless serverName expects that name', async () => {
     await serve('named');
     const ca = certificate('ca');
     await expect(call({ tls: { ca } })).rejects.toMatchObject({ codeName: 'UNAVAILABLE' });
     expect(await call({ tls: { ca, serverName: 'orders.internal' } })).toMatchObject({ item: 'tea' });
   });
 
-  it("takes grpc-js's own credentials", async () => {
+  it('accepts credentials created by grpc-js', async () => {
     await serve('server');
     expect(await call({ credentials: credentials.createSsl(Buffer.from(pem('ca'))) })).toMatchObject({ item: 'tea' });
   });
@@ -79,29 +79,29 @@ describe('TLS', () => {
 describe('mutual TLS', () => {
   const ca = certificate('ca');
 
-  it('shows the certificate of the client', async () => {
+  it('presents the client certificate', async () => {
     await serve('server', 'ca');
     expect(await call({ tls: { ca, cert: certificate('client'), key: certificate('client-key') } })).toMatchObject({
       item: 'tea',
     });
   });
 
-  it('is refused without one, and with one of a stranger', async () => {
+  it('fails the call without a client certificate or with one from an untrusted CA', async () => {
     await serve('server', 'ca');
     await expect(call({ tls: { ca } })).rejects.toMatchObject({ code: 14 });
     await expect(
-      call({ tls: { ca, cert: certificate('stranger'), key: certificate('stranger-key') } }),
+      call({ tls: { ca, cert: certificate('untrusted'), key: certificate('untrusted-key') } }),
     ).rejects.toMatchObject({ code: 14 });
   });
 
-  it('fails the start with a key of another certificate', async () => {
+  it('fails the start if the key belongs to another certificate', async () => {
     await serve('server', 'ca');
     await expect(call({ tls: { ca, cert: certificate('client'), key: certificate('next-key') } })).rejects.toThrow(
-      /clients\.orders\.tls\.key: expected the key of the first certificate in `cert`, got another/,
+      /clients\.orders\.tls\.key: expected the private key of the first certificate in `cert`, got another key/,
     );
   });
 
-  it('works with files that are watched', async () => {
+  it('accepts certificate files with reload: true', async () => {
     await serve('server', 'ca');
     const folder = mkdtempSync(join(tmpdir(), 'tls-'));
     try {

@@ -23,7 +23,7 @@ const methodConfig = (entry: object) => ({
 const throwing = {
   enumerable: true,
   get: (): never => {
-    throw new Error('not for you');
+    throw new Error('access denied');
   },
 };
 const one = (options: object) => () => [forFeature([{ ...orders, ...options }])];
@@ -32,67 +32,82 @@ const both = (first: object, second: object) => () => [
   forFeature([{ ...orders, ...second }]),
 ];
 
-/** What an application imports, where it is wrong, and a word of the remedy. */
+/** Imports of an application, the path of the problem, and the remedy in its message. */
 const WRONG: readonly [what: string, imports: () => DynamicModule[], path: string, remedy: RegExp][] = [
   // contract
-  ['no array', () => [forFeature(orders)], 'clients', /write \[\{ name/],
-  ['a client that is a text', () => [forFeature(['orders'])], 'clients[0]', /write \{ name: 'orders'/],
+  ['clients that are not an array', () => [forFeature(orders)], 'clients', /write \[\{ name/],
+  ['a client given as a string', () => [forFeature(['orders'])], 'clients[0]', /write \{ name: 'orders'/],
   ['no name', () => [forFeature([{ ...orders, name: undefined }])], 'clients[0].name', /write name: 'orders'/],
-  ['the same name twice in one call', () => [forFeature([orders, orders])], 'clients.orders', /keep one/],
-  ['no contract', one({ protoPath: undefined }), 'clients.orders.protoPath', /write protoPath: 'orders\.proto'/],
-  ['two contracts', one({ packageDefinition: {} }), 'clients.orders.packageDefinition', /keep one/],
   [
-    'a proto that is not there',
-    one({ protoPath: 'nowhere.proto' }),
-    'clients.orders.protoPath',
-    /write an absolute path/,
+    'one name twice in one forFeature call',
+    () => [forFeature([orders, orders])],
+    'clients.orders',
+    /remove or rename one/,
   ],
   [
-    'a package that is not there',
+    'neither protoPath nor packageDefinition',
+    one({ protoPath: undefined }),
+    'clients.orders.protoPath',
+    /write protoPath: 'orders\.proto'/,
+  ],
+  [
+    'both protoPath and packageDefinition',
+    one({ packageDefinition: {} }),
+    'clients.orders.packageDefinition',
+    /keep one/,
+  ],
+  ['a missing .proto file', one({ protoPath: 'nowhere.proto' }), 'clients.orders.protoPath', /write an absolute path/],
+  [
+    'an unknown package',
     one({ package: 'orders' }),
     'clients.orders.package',
-    /the definition has 'orders\.v1'|did you mean 'orders\.v1'/,
+    /known packages: 'orders\.v1'|did you mean 'orders\.v1'/,
   ],
   // keys
   [
     "Nest's nested options",
     () => [forFeature([{ name: 'orders', transport: 4, options: { ...orders } }])],
     'clients.orders.options',
-    /write its keys beside `name`/,
+    /write its keys next to `name`/,
   ],
-  ["Nest's transport", one({ transport: 4 }), 'clients.orders.transport', /leave it out/],
-  ['a slip of the pen', one({ timeoutMS: 4 }), 'clients.orders.timeoutMS', /did you mean 'timeoutMs'/],
-  ['a key nobody knows', one({ colour: 'red' }), 'clients.orders.colour', /known are/],
+  ["Nest's transport", one({ transport: 4 }), 'clients.orders.transport', /always gRPC; remove it/],
+  ['a misspelled key', one({ timeoutMS: 4 }), 'clients.orders.timeoutMS', /did you mean 'timeoutMs'/],
+  ['an unknown key', one({ colour: 'red' }), 'clients.orders.colour', /known keys: /],
   ['a relative deadline', one({ deadline: 500 }), 'clients.orders.deadline', /write `timeoutMs`/],
-  ['a factory in forFeature', one({ useFactory: () => ({}) }), 'clients.orders.useFactory', /forFeatureAsync/],
+  ['useFactory in forFeature', one({ useFactory: () => ({}) }), 'clients.orders.useFactory', /forFeatureAsync/],
   // values
   ['no url', one({ url: undefined }), 'clients.orders.url', /as 'orders:50051'/],
   ['an http url', one({ url: 'http://orders:80' }), 'clients.orders.url', /write 'orders:80'/],
-  ['a port that is none', one({ url: 'orders:grpc' }), 'clients.orders.url', /write 'host:port'/],
-  ['a duration in words', one({ timeoutMs: '2s' }), 'clients.orders.timeoutMs', /write 2000/],
+  ['an invalid port', one({ url: 'orders:grpc' }), 'clients.orders.url', /write 'host:port'/],
+  ['a duration given as a string', one({ timeoutMs: '2s' }), 'clients.orders.timeoutMs', /write 2000/],
   ['a negative duration', one({ outageGraceMs: -5 }), 'clients.orders.outageGraceMs', /0 or more/],
-  ['null', one({ maxWaitingCalls: null }), 'clients.orders.maxWaitingCalls', /leave it out/],
-  ['one attempt at most', one({ maxAttemptsLimit: 1 }), 'clients.orders.maxAttemptsLimit', /2 or more/],
-  ['a connection of another kind', one({ connection: 'eager' }), 'clients.orders.connection', /'on-demand' or 'warm'/],
+  ['null as a value', one({ maxWaitingCalls: null }), 'clients.orders.maxWaitingCalls', /omit it or write undefined/],
+  ['a maxAttemptsLimit of 1', one({ maxAttemptsLimit: 1 }), 'clients.orders.maxAttemptsLimit', /2 or more/],
+  ['an unknown connection mode', one({ connection: 'eager' }), 'clients.orders.connection', /'on-demand' or 'warm'/],
   [
-    'an unknown policy',
+    'an unknown load balancing policy',
     one({ loadBalancing: [{ mine: {} }] }),
     'clients.orders.loadBalancing',
     /write \[\{ round_robin/,
   ],
-  ['credentials of another kind', one({ credentials: {} }), 'clients.orders.credentials', /credentials\.createSsl/],
   [
-    'tls with a file that is not there',
+    'credentials that are not from grpc-js',
+    one({ credentials: {} }),
+    'clients.orders.credentials',
+    /credentials\.createSsl/,
+  ],
+  [
+    'a missing TLS file',
     one({ tls: { ca: '/nowhere.pem' } }),
     'clients.orders.tls.ca',
-    /write the path/,
+    /write a path that this process can read/,
   ],
-  ['a certificate without its key', one({ tls: { cert: '-----BEGIN' } }), 'clients.orders.tls.key', /needs both/],
+  ['a certificate without its key', one({ tls: { cert: '-----BEGIN' } }), 'clients.orders.tls.key', /write both/],
   [
-    'a key of keepalive that does nothing',
+    'an unsupported keepalive key',
     one({ keepalive: { http2MaxPingStrikes: 1 } }),
     'clients.orders.keepalive.http2MaxPingStrikes',
-    /known are/,
+    /known keys: /,
   ],
   [
     "grpc-js's service config",
@@ -101,20 +116,20 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /write it as `serviceConfig`/,
   ],
   [
-    'metadata of gRPC',
+    'a reserved metadata key',
     one({ metadata: { 'grpc-timeout': '1S' } }),
     'clients.orders.metadata.grpc-timeout',
-    /gRPC's own/,
+    /which gRPC reserves/,
   ],
-  // what cannot be read, and what would block the start
+  // unreadable values, and values that would block the start
   [
     'a getter that throws',
     () => [forFeature([Object.defineProperty({ ...orders }, 'timeoutMs', throwing)])],
     'clients.orders.timeoutMs',
-    /cannot be read: not for you; write plain values/,
+    /cannot be read: access denied; write plain values/,
   ],
   [
-    'a proxy',
+    'a Proxy that throws',
     () => [
       forFeature([new Proxy({}, { ownKeys: throwing.get, get: (_, key) => (key === 'name' ? 'orders' : undefined) })]),
     ],
@@ -122,7 +137,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /cannot be read/,
   ],
   [
-    'a factory whose options throw',
+    'a factory result with a getter that throws',
     () => [
       forFeatureAsync([
         { name: 'orders', protoPath: ORDERS_PROTO, useFactory: () => Object.defineProperty({}, 'url', throwing) },
@@ -131,21 +146,21 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'clients.orders.url',
     /cannot be read/,
   ],
-  ['a forRootAsync without options', () => [forRootAsync(undefined)], 'forRootAsync', /write \{ useFactory/],
+  ['forRootAsync without options', () => [forRootAsync(undefined)], 'forRootAsync', /write \{ useFactory/],
   [
-    'a forRootAsync that throws',
+    'forRootAsync options with a getter that throws',
     () => [forRootAsync(Object.defineProperty({}, 'useFactory', throwing))],
     'forRootAsync.useFactory',
     /cannot be read/,
   ],
   [
-    'a forRoot that throws',
+    'forRoot options with a getter that throws',
     () => [forRoot(Object.defineProperty({}, 'propagate', throwing))],
     'forRoot.propagate',
     /cannot be read/,
   ],
   [
-    'a device for a .proto file',
+    'a device as protoPath',
     one({ protoPath: '/dev/zero' }),
     'clients.orders.protoPath',
     /a device, a pipe or a folder; write 'orders\.proto'/,
@@ -169,10 +184,10 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /at most 1000 entries/,
   ],
   [
-    'a definition without methods',
+    'a package definition without methods',
     one({ protoPath: undefined, packageDefinition: { 'orders.v1.Orders': { Get: null } } }),
     'clients.orders.packageDefinition',
-    /what proto-loader's loadSync\(\) gives/,
+    /the result of proto-loader's loadSync\(\)/,
   ],
   // methods and service config
   [
@@ -182,14 +197,14 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /did you mean 'Get'/,
   ],
   [
-    'a slip in a method',
+    'a misspelled method option',
     one({ methods: { Get: { idempotant: true } } }),
     'clients.orders.methods.Get.idempotant',
     /did you mean 'idempotent'/,
   ],
-  ['a service config that is no JSON', one({ serviceConfig: '{' }), 'clients.orders.serviceConfig', /JSON/],
+  ['a service config that is not JSON', one({ serviceConfig: '{' }), 'clients.orders.serviceConfig', /JSON/],
   [
-    'a policy of one attempt',
+    'a retry policy with one attempt',
     one(methodConfig({ retryPolicy: { ...policy, maxAttempts: 1 } })),
     'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     /2 or more/,
@@ -201,55 +216,55 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /s"/,
   ],
   [
-    'a policy of both kinds',
+    'both a retry and a hedging policy',
     one(methodConfig({ retryPolicy: policy, hedgingPolicy: { maxAttempts: 2 } })),
     'clients.orders.serviceConfig.methodConfig[0].hedgingPolicy',
-    /write one of the two/,
+    /write only one of them/,
   ],
   [
-    'a slip in a service config',
+    'a misspelled service config key',
     one(methodConfig({ retryPolice: policy })),
     'clients.orders.serviceConfig.methodConfig[0].retryPolice',
     /retryPolicy/,
   ],
   // module
   [
-    'the same name twice, differently',
+    'one name with two different timeouts',
     both({}, { timeoutMs: 5 }),
     'clients.orders',
     /different timeoutMs \(nothing and 5\); define it once/,
   ],
   [
-    'the same name twice, of other services',
+    'one name with two different .proto files',
     both({}, { protoPath: ARCHIVE_PROTO }),
     'clients.orders',
     /different protoPath/,
   ],
-  ['a second forRoot', () => [forRoot({}), forRoot({})], 'forRoot', /keep one/],
+  ['a second forRoot', () => [forRoot({}), forRoot({})], 'forRoot', /keep one call/],
   ['clients in forRoot', () => [forRoot({ clients: [] })], 'forRoot.clients', /forFeature/],
   ['wrong defaults', () => [forRoot({ defaults: { timeoutMs: 0 } })], 'forRoot.defaults.timeoutMs', /above 0/],
   ['a url in the defaults', () => [forRoot({ defaults: { url: 'x' } })], 'forRoot.defaults.url', /unknown key/],
   [
-    'a drain without end',
+    'an infinite drain timeout',
     () => [forRoot({ drain: { timeoutMs: Infinity } })],
     'forRoot.drain.timeoutMs',
     /milliseconds/,
   ],
-  ['propagation by a word', () => [forRoot({ propagate: true })], 'forRoot.propagate', /write \{ deadline: true/],
-  ['propagation that is off', () => [forRoot({ propagate: false })], 'forRoot.propagate', /leave it out/],
+  ['propagate: true', () => [forRoot({ propagate: true })], 'forRoot.propagate', /write \{ deadline: true/],
+  ['propagate: false', () => [forRoot({ propagate: false })], 'forRoot.propagate', /remove it/],
   [
-    'propagation of headers',
+    'headers in propagate',
     () => [forRoot({ propagate: { headers: ['x-request-id'] } })],
     'forRoot.propagate.headers',
     /write `metadata`/,
   ],
   [
-    "propagation of a key of gRPC's own",
+    'a reserved key in propagate.metadata',
     () => [forRoot({ propagate: { metadata: ['grpc-timeout'] } })],
     'forRoot.propagate.metadata[0]',
     /`deadline`: true/,
   ],
-  ['interceptors of forRoot itself', () => [forRoot({ interceptors: [] })], 'forRoot.interceptors', /into defaults/],
+  ['interceptors outside of defaults', () => [forRoot({ interceptors: [] })], 'forRoot.interceptors', /to defaults/],
   ['forRootAsync without a factory', () => [forRootAsync({})], 'forRootAsync', /write useFactory/],
   [
     'forFeatureAsync without a factory',
@@ -258,26 +273,26 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     /write useFactory/,
   ],
   [
-    'a setting beside the factory',
+    'a setting next to useFactory',
     () => [forFeatureAsync([{ ...orders, useFactory: () => orders }])],
     'clients.orders.url',
-    /give it in what the factory returns/,
+    /return it from the factory/,
   ],
   [
-    'a factory that gives nothing',
+    'a factory that returns undefined',
     () => [forFeatureAsync([{ name: 'orders', protoPath: ORDERS_PROTO, useFactory: () => undefined }])],
     'clients.orders',
     /got nothing/,
   ],
   [
-    'a factory that gives the contract',
+    'a factory that returns protoPath',
     () => [forFeatureAsync([{ name: 'orders', protoPath: ORDERS_PROTO, useFactory: () => orders }])],
     'clients.orders.protoPath',
-    /beside `name`/,
+    /next to `name`/,
   ],
 ];
 
-/** Problems with which an application fails to start. */
+/** The problems that keep the application from starting; empty if it starts. */
 async function problemsOf(imports: () => DynamicModule[]): Promise<GrpcConfigurationError['problems']> {
   try {
     @Module({ imports: imports() })
@@ -291,15 +306,15 @@ async function problemsOf(imports: () => DynamicModule[]): Promise<GrpcConfigura
   }
 }
 
-describe('a wrong configuration fails the start, with path and remedy', () => {
-  it.each(WRONG)('%s', async (_, imports, path, remedy) => {
+describe('invalid configuration', () => {
+  it.each(WRONG)('fails the start with path and remedy: %s', async (_, imports, path, remedy) => {
     const problems = await problemsOf(imports);
     const found = problems.filter((problem) => problem.path === path);
     expect(found, JSON.stringify(problems, undefined, 2)).not.toHaveLength(0);
     expect(found.map(({ message }) => message).join('\n')).toMatch(remedy);
   });
 
-  it('all clients and forRoot at once', async () => {
+  it('reports the problems of all clients and of forRoot together', async () => {
     const problems = await problemsOf(() => [
       forRoot({ defaults: { timeoutMs: -1 } }),
       forFeature([{ ...orders, timeoutMS: 5, methods: { Gett: {} } }]),
@@ -313,7 +328,7 @@ describe('a wrong configuration fails the start, with path and remedy', () => {
     ]);
   });
 
-  it('a contract at once where it is written, with the settings of the same call', () => {
+  it('throws from forFeature for a missing .proto file, together with invalid settings of that call', () => {
     try {
       forFeature([
         { ...orders, protoPath: 'nowhere.proto' },
@@ -326,14 +341,14 @@ describe('a wrong configuration fails the start, with path and remedy', () => {
         'clients.audit.timeoutMs',
       ]);
       expect((error as Error).message).toMatch(
-        /^2 problems in the configuration of gRPC:\n {2}- clients\.orders\.protoPath: /,
+        /^2 problems in the gRPC configuration:\n {2}- clients\.orders\.protoPath: /,
       );
     }
   });
 });
 
-describe('a right configuration', () => {
-  it('may have undefined in every optional key', async () => {
+describe('valid configuration', () => {
+  it('may contain undefined in every optional key', async () => {
     const options: GrpcClientOptions = {
       ...orders,
       package: undefined,
@@ -353,7 +368,7 @@ describe('a right configuration', () => {
   });
 });
 
-/** The module as JavaScript sees it: without types that would refuse what is wrong. */
+/** The module's methods as JavaScript sees them, without types that would reject invalid arguments. */
 function loose() {
   type Loose = (...args: unknown[]) => DynamicModule;
   const entries = (['forFeature', 'forFeatureAsync', 'forRoot', 'forRootAsync'] as const).map((key) => {

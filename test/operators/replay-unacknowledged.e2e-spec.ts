@@ -36,12 +36,12 @@ import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.
 import { behindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Breaks are what these tests are about, and each of them wants many. */
+/** Short backoff and no minimum healthy time, because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
 type Rules = BaseReplayOptions<EchoRequest, Echo, number>;
 
-/** A session of numbered messages, each acknowledged by one with its number. */
+/** A session of numbered messages; the server acknowledges each with a message of the same number. */
 function sessionOf(
   echo: { bidi(messages: AsyncIterable<EchoRequest>): Observable<Echo> },
   outgoing: AsyncIterable<EchoRequest> | Iterable<EchoRequest> | Observable<EchoRequest>,
@@ -56,7 +56,7 @@ function sessionOf(
   });
 }
 
-/** Numbered messages, made as they are taken. */
+/** Numbered messages, generated on demand. */
 function numbered(count: number, filling: Buffer = Buffer.alloc(0)) {
   const source = {
     taken: 0,
@@ -72,21 +72,21 @@ function numbered(count: number, filling: Buffer = Buffer.alloc(0)) {
   return source;
 }
 
-/** The numbers that `call` was sent. */
+/** The numbers that the server received in this call. */
 const arrivedOver = ({ requests }: { readonly requests: readonly unknown[] }): number[] =>
   (requests as readonly Echo[]).map(({ number }) => number);
 
-/** All that ever arrived, in the order in which it did. */
+/** The numbers that the server received in all calls, in order. */
 const arrivedAt = (server: ScriptedGrpcServer): number[] => server.calls('Bidi').flatMap(arrivedOver);
 
 const numbers = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
 
-describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
+describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   it.each([
     ['single', 'rst', 'to-upstream', 4_096],
     ['cumulative', 'fin', 'to-client', 256],
   ] as const)(
-    'has everything arrive in order while its connections are cut (%s, %s %s)',
+    'delivers all messages in order while its connections are cut (acknowledgement: %s, %s %s)',
     async (kind, cut, way, bytes) => {
       const { server, proxy, echo } = await behindProxy();
       const count = 2_000;
@@ -96,15 +96,15 @@ describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
       expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
       expect(replies.at(-1)).toMatchObject({ number: count });
       expect(server.counts('Bidi').calls).toBeGreaterThanOrEqual(7);
-      // Only what was on its way is repeated.
+      // Only messages in flight are resent.
       expect(arrivedAt(server).length).toBeLessThan(count + 10 * 50);
     },
   );
 
-  it('greets each server anew, and goes on over restarts, however a server goes away', async () => {
+  it('sends hello on each call and resumes after a forced stop and after lost connections', async () => {
     const { server, echo } = await behindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
-    // Each call acknowledges ten, reads on, and says nothing more until its server goes away.
+    // Each call acknowledges ten messages, then only reads until its server stops.
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > stops.length ? Infinity : 10),
     }));
@@ -113,7 +113,7 @@ describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
       sessionOf(echo, numbered(100), { hello: () => ({ number: 0, text: `hello ${String(++hellos)}` }) }),
     );
     for (const [index, how] of stops.entries()) {
-      // What it may be sent before it acknowledges more, and the hello.
+      // The hello, and the messages that may be sent without further acknowledgements.
       await waitFor(() => server.calls('Bidi')[index]?.requests.length === Math.min(60, 100 - index * 10) + 1);
       await server.stop(how);
       await server.restart();
@@ -133,7 +133,7 @@ describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
     ]);
   });
 
-  it('goes on after a server that ends it in order', async () => {
+  it('resumes after the server ends the call cleanly', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({ messages: acknowledge(call as ScriptedCall<Echo>, 25, 'end') }));
     const replies = await read(sessionOf(echo, numbered(100), { maxUnacknowledged: 1 }));
@@ -141,17 +141,21 @@ describe.each(Object.entries(READERS))('a session, %s', (_how, read) => {
     expect(server.calls('Bidi').map(({ code }) => code)).toEqual([0, 0, 0, 0]);
   });
 
-  it('ends when the server cannot do one of its messages', async () => {
+  it('fails if the server repeatedly fails at the same message', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({ messages: failAt(call as ScriptedCall<Echo>, 7) }));
     const poison = await rejection(read(sessionOf(echo, numbered(20))));
     expect(isResumeError(poison)).toBe(true);
-    expect(poison).toMatchObject({ reason: 'poison', code: 13, message: expect.stringContaining('the id 7') });
+    expect(poison).toMatchObject({
+      reason: 'poison',
+      code: 13,
+      message: expect.stringContaining('the first with id 7'),
+    });
     expect(server.calls('Bidi').map((call) => arrivedOver(call)[0])).toEqual([1, 7, 7, 7, 7]);
   });
 });
 
-/** Acknowledges the tenth, the twentieth and so on, and what is left at the end. */
+/** Acknowledges every tenth message, and the last one at the end. */
 async function* everyTenth(call: ScriptedCall<Echo>): AsyncGenerator<EchoRequest> {
   let last = 0;
   for await (const { number } of call.requests) {
@@ -161,7 +165,7 @@ async function* everyTenth(call: ScriptedCall<Echo>): AsyncGenerator<EchoRequest
   if (last % 10 !== 0) yield { number: last };
 }
 
-/** Acknowledges `count`, and then ends the call, or only reads. */
+/** Acknowledges `count` messages, then ends the call if `then` is 'end', and otherwise only reads. */
 async function* acknowledge(call: ScriptedCall<Echo>, count: number, then?: 'end'): AsyncGenerator<EchoRequest> {
   let left = count;
   for await (const { number } of call.requests) {
@@ -170,12 +174,12 @@ async function* acknowledge(call: ScriptedCall<Echo>, count: number, then?: 'end
   }
 }
 
-/** Acknowledges `count` when they have come and it is told to. */
-async function* later(call: ScriptedCall<Echo>, count: number, told: Promise<void>): AsyncGenerator<EchoRequest> {
+/** Acknowledges the messages after `count` of them have arrived and `allowed` resolves. */
+async function* later(call: ScriptedCall<Echo>, count: number, allowed: Promise<void>): AsyncGenerator<EchoRequest> {
   const read: number[] = [];
   for await (const { number } of call.requests) {
     if (read.push(number) < count) continue;
-    await told;
+    await allowed;
     for (const one of read.splice(0)) yield { number: one };
   }
 }
@@ -187,14 +191,14 @@ async function* failAt(call: ScriptedCall<Echo>, poison: number): AsyncGenerator
   }
 }
 
-describe('the end of a session', () => {
-  /** A session whose server has read 50 messages, and acknowledges them when it is told to. */
+describe('end of a session', () => {
+  /** A session whose server has read 50 messages and acknowledges them after `acknowledgeAll()`. */
   async function halfWay(backoff: Rules['backoff'] = QUICK.backoff) {
     const server = await startServer();
     const client = await startClient({ url: server.url });
     let acknowledgeAll = (): void => undefined;
-    const asked = new Promise<void>((resolve) => (acknowledgeAll = resolve));
-    server.script('Bidi', (call) => ({ messages: later(call as ScriptedCall<Echo>, 50, asked) }));
+    const allowed = new Promise<void>((resolve) => (acknowledgeAll = resolve));
+    server.script('Bidi', (call) => ({ messages: later(call as ScriptedCall<Echo>, 50, allowed) }));
     const source = numbered(1_000);
     const session = sessionOf(client.getService<EchoService>('Echo'), source, { backoff, minHealthyMs: 60_000 });
     const result = toList(session).catch((error: unknown) => error);
@@ -202,7 +206,7 @@ describe('the end of a session', () => {
     return { server, client, source, result, acknowledgeAll: () => acknowledgeAll() };
   }
 
-  it('by its reader cancels the call on the wire and lets go of the source', async () => {
+  it('cancels the call on the wire and returns the source if the reader stops', async () => {
     const { server, echo } = await behindProxy();
     const source = numbered(1_000);
     for await (const { number } of sessionOf(echo, source)) if (number === 3) break;
@@ -212,7 +216,7 @@ describe('the end of a session', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('comes with the drain of its client, when what it was sent is acknowledged', async () => {
+  it('completes in a drain of the client once all sent messages are acknowledged', async () => {
     const { server, client, result, source, acknowledgeAll } = await halfWay();
     const drained = client.drain({ timeoutMs: 25_000 });
     await waitFor(() => source.returned);
@@ -223,7 +227,7 @@ describe('the end of a session', () => {
     expect(source.taken).toBe(50);
   });
 
-  it('comes with the drain of its client while it waits, and is no success', async () => {
+  it('fails in a drain of the client if the session is between two calls with unacknowledged messages', async () => {
     const { server, client, result, source } = await halfWay({ initialBackoffMs: 60_000, maxBackoffMs: 60_000 });
     await server.stop('force');
     await waitFor(() => client.activeCalls()[0]?.waiting === true);
@@ -233,7 +237,7 @@ describe('the end of a session', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('comes with that of its client', async () => {
+  it('fails if the client closes', async () => {
     const server = await startServer();
     const client = await startClient({ url: server.url });
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
@@ -249,8 +253,8 @@ describe('the end of a session', () => {
   });
 });
 
-describe('a source', () => {
-  it('is paused by a server that does not acknowledge, and goes on when it does', async () => {
+describe('source of a session', () => {
+  it('is paused while the server does not acknowledge and continues when it does', async () => {
     const { server, echo } = await behindProxy();
     const source = numbered(10_000, payload);
     server.script('Bidi', { messages: (call) => call.requests, hold: 'messages' });
@@ -268,7 +272,7 @@ describe('a source', () => {
     await waitFor(() => server.counts('Bidi').cancelled === 1);
   });
 
-  it('is paused while there is no server', async () => {
+  it('is paused while the server is unreachable', async () => {
     const { server, proxy, echo } = await behindProxy();
     const count = 3_000;
     const source = numbered(count);
@@ -284,7 +288,7 @@ describe('a source', () => {
     expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
   });
 
-  it('is paused by a reader who pauses', async () => {
+  it('is paused while the reader pauses', async () => {
     const { echo } = await behindProxy();
     const source = numbered(10_000, payload);
     const reader = sessionOf(echo, source, { maxUnacknowledged: 1_000 })[Symbol.asyncIterator]();
@@ -296,20 +300,20 @@ describe('a source', () => {
     expect(source.returned).toBe(true);
   });
 
-  it('that pushes without end ends the session, which says what to do', async () => {
+  it('fails the session with a remedy if it pushes too many messages', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
     const error = await rejection(sessionOf(echo, from(numbered(5_000))));
     expect(isReplayError(error)).toBe(true);
     expect(error).toMatchObject({
       reason: 'source-too-fast',
-      message: expect.stringContaining('give an AsyncIterable'),
+      message: expect.stringContaining('pass an AsyncIterable'),
     });
   });
 });
 
-describe('a server that stops acknowledging', () => {
-  it('is left after ackTimeoutMs, and sent again what it did not acknowledge', async () => {
+describe('server that stops acknowledging', () => {
+  it('makes the session start a new call after ackTimeoutMs and resend unacknowledged messages', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),
@@ -342,8 +346,8 @@ describe('a server that stops acknowledging', () => {
   });
 });
 
-describe("a session of Nest's own client", () => {
-  it('goes on over lost connections', async () => {
+describe("session of Nest's own client", () => {
+  it('resumes after lost connections', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -361,8 +365,8 @@ describe("a session of Nest's own client", () => {
   });
 });
 
-describe('a server in its own process', () => {
-  it('is killed and started again, twice: every message arrives, for the first time in order', async () => {
+describe('session with a server in its own process', () => {
+  it('delivers every message, first deliveries in order, although the server is killed and restarted twice', async () => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled());
     const folder = mkdtempSync(join(tmpdir(), 'session-'));

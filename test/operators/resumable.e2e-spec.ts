@@ -17,10 +17,10 @@ import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
 import { behindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Breaks are what these tests are about, and each of them wants many. */
+/** Short backoff and no minimum healthy time, because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
-/** The numbers from `from` + 1 to `to`, as an event log gives them; what was had already comes first. */
+/** Yields the numbers from `from` + 1 to `to` like an event log, after up to `overlap` numbers that were already delivered. */
 function* log(from: number, to: number, overlap = 0, filling: Buffer = Buffer.alloc(0)) {
   for (let number = Math.max(from - overlap, 0) + 1; number <= to; number++) yield { number, payload: filling };
 }
@@ -40,8 +40,8 @@ function feed(echo: Pick<EchoService, 'serverStream'>, options = {}): GrpcObserv
   });
 }
 
-describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) => {
-  it.each(['rst', 'fin'] as const)('loses and repeats nothing while its connections are cut (%s)', async (cut) => {
+describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
+  it.each(['rst', 'fin'] as const)('delivers each message once while its connections are cut (%s)', async (cut) => {
     const { server, proxy, echo } = await behindProxy();
     const count = 5_000;
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), count, call.number % 7) }));
@@ -52,10 +52,10 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     expect(server.counts('ServerStream').answered).toBe(1);
   });
 
-  it('goes on over restarts of the server, however it goes away', async () => {
+  it('resumes after a forced stop and after lost connections of the server', async () => {
     const { server, echo } = await behindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
-    // Each call gives ten more, and then nothing until its server goes away.
+    // Each call delivers ten more messages and stays silent until its server stops.
     server.script('ServerStream', (call) => {
       const from = fromOf(call);
       return call.number > stops.length
@@ -76,7 +76,7 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     expect((await result).map(({ number }) => number)).toEqual(upTo(40));
   });
 
-  it('goes on behind a clean end, where that is a feed without one', async () => {
+  it("resumes after a clean end with onComplete: 'resume' and completes if onError returns 'complete'", async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => {
       if (call.number > 3) return { status: 'OUT_OF_RANGE', details: 'compacted' };
@@ -95,7 +95,7 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     expect(seen).toEqual([15]);
   });
 
-  it('ends with what the server says for good, and with what it says too often', async () => {
+  it('fails on a non-resumable status and after repeated failures at one cursor', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', [{ messages: log(0, 3), status: 'OUT_OF_RANGE' }]);
     expect(await failureOf(read(feed(echo)))).toMatchObject({ code: 11, reason: 'server' });
@@ -109,7 +109,7 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     expect(server.calls('ServerStream').map(({ requests }) => (requests[0] as Echo).number)).toEqual([0, 3, 3, 3, 3]);
   });
 
-  it('ends as DATA_LOSS when the server is not in order', async () => {
+  it('fails with DATA_LOSS if the cursor goes backwards', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
     const error = await rejection(read(feed(echo)));
@@ -118,7 +118,7 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('is not resumed when its client closes', async () => {
+  it('does not resume after its client closes', async () => {
     const server = await startServer();
     const client = await startClient({ url: server.url });
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
@@ -126,15 +126,15 @@ describe.each(Object.entries(READERS))('a resumable stream, %s', (_how, read) =>
     const result = read(stream).catch((error: unknown) => error);
     await waitFor(() => server.counts('ServerStream').open === 1);
     await client.close();
-    // Cut off, or, by a client that knows of such streams, complete.
-    expect(await result).toSatisfy((it: { reason?: string }) => Array.isArray(it) || it.reason === 'closed');
+    // The client either fails the stream or completes it.
+    expect(await result).toSatisfy((end: { reason?: string }) => Array.isArray(end) || end.reason === 'closed');
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
     expect(server.counts('ServerStream').calls).toBe(1);
   });
 });
 
-describe('a reader of a resumable stream', () => {
-  it('who pauses stops the server, and his next call too', async () => {
+describe('reader of a resumable stream', () => {
+  it('stops the server and delays the next call while it pauses', async () => {
     const { server, proxy, echo } = await behindProxy();
     let taken = 0;
     server.script('ServerStream', (call) => ({
@@ -162,7 +162,7 @@ describe('a reader of a resumable stream', () => {
       const calls = server.counts('ServerStream').calls;
       proxy.resetAll();
       await waitFor(() => server.counts('ServerStream').open === 0);
-      // Broken and not read, it asks for nothing.
+      // A broken stream starts no call while it is unread.
       await quietTime();
       expect(server.counts('ServerStream').calls).toBe(calls);
     }
@@ -171,7 +171,7 @@ describe('a reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(3);
   });
 
-  it('who leaves cancels the call, and none follows', async () => {
+  it('cancels the call by break or unsubscribe, and no further call starts', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
     for await (const { number } of feed(echo)) if (number === 3) break;
@@ -185,7 +185,7 @@ describe('a reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('whose factory pipes is told to put that behind, when he is too slow for it', async () => {
+  it('fails with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 5_000) }));
     const stream = resumable((from: number) => echo.serverStream({ number: from }).pipe(map(({ number }) => number)), {
@@ -208,8 +208,8 @@ describe('a reader of a resumable stream', () => {
   });
 });
 
-describe("a resumable stream of Nest's own client", () => {
-  it('goes on over lost connections, which it knows by what grpc-js says', async () => {
+describe("resumable stream of Nest's own client", () => {
+  it('resumes after lost connections, which it detects from the errors of grpc-js', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -223,14 +223,14 @@ describe("a resumable stream of Nest's own client", () => {
       const from = fromOf(call);
       return { messages: log(from, from + 4), never: call.number <= ends.length };
     });
-    const asked: unknown[] = [];
+    const codes: unknown[] = [];
     const seen: number[] = [];
     const stream = resumable((from: number) => echo.serverStream({ number: from }), {
       cursor: (message) => message.number,
       seed: 0,
       ...QUICK,
       onError: (error) => {
-        asked.push((error as { code?: unknown }).code);
+        codes.push((error as { code?: unknown }).code);
         return undefined;
       },
     });
@@ -246,6 +246,6 @@ describe("a resumable stream of Nest's own client", () => {
     }
     expect(await result).toBe(16);
     expect(seen).toEqual(upTo(16));
-    expect(asked.length).toBeGreaterThanOrEqual(3);
+    expect(codes.length).toBeGreaterThanOrEqual(3);
   });
 });

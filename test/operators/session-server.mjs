@@ -1,6 +1,6 @@
 // A bare grpc-js server of orders.v1.Orders/Session in its own process:
 //   node session-server.mjs --port 0 --log FILE
-// Each message that arrives is one line of the log, over all its lives, before it is acknowledged.
+// It appends each received message to the log before it acknowledges the message; restarts append to the same log.
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -5,13 +5,13 @@ import { onTestFinished } from 'vitest';
 import { startClient, startServer, toList, type EchoService, type EchoStub } from '../calls/support.js';
 import type { Echo } from '../testing/echo-client.js';
 
-/** The two ways in which a stream is read. */
+/** The two ways to read a stream. */
 export const READERS: Readonly<Record<string, (stream: GrpcObservable<Echo>) => Promise<Echo[]>>> = {
   pushed: (stream) => lastValueFrom(stream.pipe(toArray())),
   pulled: (stream) => toList(stream),
 };
 
-/** A server behind a proxy that breaks connections, and a client of it. */
+/** Starts a server, a proxy that can break connections, and a client that connects through it. */
 export async function behindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);

@@ -14,8 +14,8 @@ import { defer, from, lastValueFrom, mergeMap, of, switchMap, throwError, timer 
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 
-describe('the operators, as they are usually put together', () => {
-  it('answer in the time of the whole, whatever single attempts do, and leave nothing behind', () => {
+describe('combined operators', () => {
+  it('succeed within the overall deadline although attempts hang or fail, and leave no timer', () => {
     const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const seams = { scheduler, random: () => 0.5 };
@@ -40,7 +40,7 @@ describe('the operators, as they are usually put together', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('work on the real clock, too', async () => {
+  it('work on the real clock', async () => {
     const slow = timer(60_000);
     let attempt = 0;
     const flaky = defer(() => (++attempt < 3 ? throwError(() => new Error(`no ${attempt}`)) : of(attempt)));
@@ -53,7 +53,7 @@ describe('the operators, as they are usually put together', () => {
     await expect(lastValueFrom(second.pipe(hedge({ maxAttempts: 2, delayMs: 5 })))).resolves.toBe('second');
   });
 
-  it('never run more at once than a limit allows', async () => {
+  it('never run more calls at once than a concurrency limit allows', async () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 3, maxQueued: 20 });
     let running = 0;
     let most = 0;

@@ -14,13 +14,13 @@ beforeEach(({ onTestFinished }) => {
   onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
 });
 
-it('sends 200 large calls in the order in which they were begun while the channel connects', async () => {
+it('sends 200 large calls in the order in which they were started while the channel was connecting', async () => {
   const server = await ScriptedGrpcServer.start({
     protoPath: ORDERS_PROTO,
     scripts: { Create: { message: {} } },
   });
   onTestFinished(() => server.close());
-  // Both limits apply to an outage.
+  // Both limits apply only during an outage.
   const app = await startOrdersApp({ url: server.url, maxWaitingCalls: 5, maxWaitingBytes: 5 });
   onTestFinished(() => app.close());
   const numbers = Array.from({ length: 200 }, (_, index) => String(index));
@@ -49,7 +49,7 @@ async function memoryOf(contender: string, settings = {}): Promise<Measured> {
 }
 
 it(
-  'holds a waiting call with a deadline in 3 KiB, and in less than plain ClientGrpc does',
+  'uses less than 3 KiB per waiting call with a deadline, and less than plain ClientGrpc',
   { timeout: 120_000 },
   async () => {
     const plain = await memoryOf('nest');

@@ -50,7 +50,7 @@ async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof 
 
 /** Limit for conditions that a busy machine reaches late. */
 const HANG = { timeoutMs: 50_000, intervalMs: 20 };
-/** Far more than are open at once on a machine that is not busy. */
+/** Far more calls than are open at once on an idle machine. */
 const MAX_OPEN = 50;
 
 const create = ({ orders }: Pick<OrdersApp, 'orders'>) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
@@ -60,7 +60,7 @@ const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Er
 const becomes = (client: ResilientGrpcClient, state: ConnectivityState): Promise<unknown> =>
   firstValueFrom(client.events$.pipe(filter((event) => event.type === 'connectivity' && event.to === state)));
 
-/** Calls of both kinds for as long as `busy` takes; none may fail. */
+/** Makes safe and unsafe calls until `busy` resolves; none may fail. Resolves to the number of calls. */
 async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): Promise<number> {
   const gets = CallLoad.start(150, () => orders.get({ id: '1' }), MAX_OPEN);
   const creates = CallLoad.start(150, () => create({ orders }), MAX_OPEN);
@@ -75,21 +75,21 @@ async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): P
   return gets.calls.length + creates.calls.length;
 }
 
-// Side by side, since most of what they do is to wait: one leak check for all.
+// The tests run concurrently because they mostly wait; they share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
-describe.concurrent('a connection', { timeout: 90_000 }, () => {
+describe.concurrent('connection', { timeout: 90_000 }, () => {
   it(
-    'to a server that is not there at boot and comes after five tries answers the calls made before',
+    'serves the waiting calls if the server starts after five failed connection attempts',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
       proxy.refuse();
-      // By its backoff alone grpc-js would try once, and nothing would be answered.
+      // With its own backoff grpc-js would try once, and no call would be answered.
       const backoff = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
       const app = await startApp(onTestFinished, { url: proxy.url, outageGraceMs: 60_000, channelOptions: backoff });
       const triedAt: number[] = [];
@@ -108,17 +108,17 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
       await proxy.forward();
       const cameAt = performance.now();
       expect((await calls)[2]).toHaveLength(2);
-      recordTiming(task, 'five tries made after, ms', triedAt[4]! - bootedAt, { atMost: 2_000 });
-      recordTiming(task, 'answered after the server came, ms', performance.now() - cameAt, { atMost: 700 });
+      recordTiming(task, 'five connection attempts made after, ms', triedAt[4]! - bootedAt, { atMost: 2_000 });
+      recordTiming(task, 'answered after the server started, ms', performance.now() - cameAt, { atMost: 700 });
       await waitFor(() => aboveDebug(app).length === 2);
       expect(aboveDebug(app)).toEqual([
         expect.stringMatching(/^warn: outage: connect ECONNREFUSED .*; calls wait up to \d+(\.\d)? s \(3 waiting\)$/),
-        expect.stringMatching(/^log: back after \d+(\.\d)? s, \d+ tries; 3 calls held, 0 failed$/),
+        expect.stringMatching(/^log: reconnected after \d+(\.\d)? s, \d+ failed attempts; 3 calls waited, 0 failed$/),
       ]);
     },
   );
 
-  it('is closed when it was idle for connectionIdleTimeoutMs, and the next call opens another', async ({
+  it('is closed after connectionIdleTimeoutMs without calls, and the next call opens another', async ({
     onTestFinished,
   }) => {
     const server = await startServer(onTestFinished);
@@ -128,7 +128,7 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
       await firstValueFrom(orders.get({ id: '1' }));
       const usedAt = performance.now();
       await firstValueFrom(create(app));
-      // A connection of an earlier round is not used again.
+      // A connection of an earlier round is not reused.
       expect(server.connections.accepted).toBe(rounds);
       await becomes(client, 'IDLE');
       expect(performance.now() - usedAt).toBeGreaterThan(900);
@@ -138,7 +138,7 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('is closed before a balancer drops it silently, and no call uses it after that', async ({ onTestFinished }) => {
+  it('is closed before a load balancer drops it silently, and no later call uses it', async ({ onTestFinished }) => {
     const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
     proxy.cutIdleAfter(2_000, 'silent');
     const app = await startApp(onTestFinished, { url: proxy.url, connectionIdleTimeoutMs: 1_000 });
@@ -151,18 +151,20 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
     await firstValueFrom(create(app));
   });
 
-  it('older than maxConnectionAgeMs is replaced under load at no cost', async ({ onTestFinished }) => {
+  it('is replaced after maxConnectionAgeMs under load without a failed or resent call', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, HANG));
     expect(server.counts().calls).toBe(calls);
-    // An old one is closed once its last call has ended.
+    // An old connection is closed once its last call has ended.
     await waitFor(() => server.connections.open === 1, HANG);
     expect(app.client.connectivity.state).toBe('READY');
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('changes to a rotated key and certificate under load at no cost', async ({ onTestFinished }) => {
+  it('is replaced with a rotated certificate under load without a failed or resent call', async ({
+    onTestFinished,
+  }) => {
     const tls = {
       ca: readFileSync(certificate('ca')),
       cert: readFileSync(certificate('server')),
@@ -190,7 +192,7 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
       copyFileSync(certificate('next-key'), key);
       await waitFor(() => replaced.length > 0, HANG);
       await waitFor(() => server.calls().at(-1)!.peer !== peer, HANG);
-      // The old one goes.
+      // The old connection is closed.
       await waitFor(() => server.connections.open === 1, HANG);
     });
     expect(server.counts().calls).toBe(calls);
@@ -200,12 +202,12 @@ describe.concurrent('a connection', { timeout: 90_000 }, () => {
   });
 });
 
-describe.concurrent('one connection', { timeout: 90_000 }, () => {
+describe.concurrent('shared connection', { timeout: 90_000 }, () => {
   interface FinderClient {
     find(request: { text: string }): Observable<{ text: string }>;
   }
 
-  it('carries all services of a client, for all modules that define it', async ({ onTestFinished }) => {
+  it('carries all services of a client for all modules that define it', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished, {
       protoPath: [ORDERS_PROTO, ARCHIVE_PROTO],
       scripts: { 'orders.v1.Orders/Get': {}, 'archive.v1.Orders/Find': {}, 'Index/Find': {} },
@@ -230,7 +232,7 @@ describe.concurrent('one connection', { timeout: 90_000 }, () => {
     expect(server.connections).toEqual({ accepted: 1, open: 1 });
   });
 
-  it('is a client’s own: another client of the same server has another', async ({ onTestFinished }) => {
+  it('is not shared between two clients of the same server', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, [{ url: server.url }, { url: server.url }]);
     await Promise.all(app.clients.map(({ orders }) => firstValueFrom(orders.get({ id: '1' }))));

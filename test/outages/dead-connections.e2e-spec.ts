@@ -8,14 +8,14 @@ import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../sup
 import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
-// HTTP/2 keepalive is off in all of this, as it is by default.
+// HTTP/2 keepalive is off in all tests of this file, as it is by default.
 
 type Cleanup = TestContext['onTestFinished'];
 type Settings = Parameters<typeof startOrdersApp>[0];
 
 const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
-/** A process that stands still for a moment starts to suspect anew, which takes 15 s at most each time. */
+/** A suspended process restarts its suspicion, which takes up to 15 s each time. */
 const HANG = { timeoutMs: 80_000 };
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 const ANSWERED = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
@@ -36,7 +36,7 @@ type Replacement = Extract<GrpcClientEvent, { type: 'connection-replaced' }>;
 interface Watched {
   readonly app: OrdersApp;
   readonly replacements: readonly Replacement[];
-  /** That the channel went through. */
+  /** States that the channel entered, in order. */
   readonly states: readonly string[];
 }
 
@@ -58,7 +58,7 @@ async function startApp(
   return { app, replacements, states };
 }
 
-/** Reads that give up after a second, for as long as the test lasts. */
+/** Starts reads with a deadline of 1 s that continue until the test ends. */
 async function startLoad(onTestFinished: Cleanup, { orders }: Pick<OrdersApp, 'orders'>): Promise<CallLoad> {
   const load = CallLoad.start(CALLS_PER_SECOND, () => orders.get({ id: '1' }, { timeoutMs: DEADLINE_MS }));
   onTestFinished(() => load.stop());
@@ -80,15 +80,15 @@ async function expectWell({ orders }: Pick<OrdersApp, 'orders'>, load: CallLoad)
 
 const since = (at: number): number => performance.now() - at;
 
-// Side by side, since most of what they do is to wait: one leak check for all.
+// The tests run concurrently because they mostly wait; they share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
-describe('our own event loop, blocked for 3 s', () => {
-  it('is held against nobody: nothing is asked, nothing replaced', async ({ onTestFinished }) => {
+describe('event loop of the client, blocked for 3 s', () => {
+  it('causes no probe and no replacement of a connection', async ({ onTestFinished }) => {
     const server = await startHttp2Server((stream) => {
       succeed(stream);
     });
@@ -104,9 +104,9 @@ describe('our own event loop, blocked for 3 s', () => {
 
 const SLOW = { tags: ['timed'], timeout: 120_000 };
 
-describe.concurrent('a connection', () => {
+describe.concurrent('frozen connection', () => {
   it(
-    'to one of three under round_robin that is frozen is passed over until it thaws',
+    'gets no calls until its server thaws, with three backends under round_robin',
     SLOW,
     async ({ task, onTestFinished }) => {
       const orders = await startProcess(onTestFinished);
@@ -119,7 +119,7 @@ describe.concurrent('a connection', () => {
       orders.freeze();
       await waitFor(() => replacements.length > 0, HANG);
       recordTiming(task, 'frozen connection left after, ms', since(hungAt), { atMost: 20_000 });
-      // Those that picked it last.
+      // Waits for the last calls that picked the frozen connection.
       await waitFor(() => load.open.every(({ startedAt }) => startedAt > replacements[0]!.at), { timeoutMs: 20_000 });
       recordTiming(task, 'failures of the 20 calls after that', await expectWell(app, load), { atMost: 0 });
       expect(replacements).toMatchObject([{ address: orders.url, by: 'other-connections' }]);
@@ -132,14 +132,14 @@ describe.concurrent('a connection', () => {
   );
 
   it(
-    'to the first of two under pick_first is left for the other when it is frozen',
+    'is replaced by a connection to the second of two backends under pick_first',
     SLOW,
     async ({ task, onTestFinished }) => {
       const orders = await startProcess(onTestFinished);
       const other = await startServer(onTestFinished);
       const proxy = await FaultProxy.start(other.url);
       onTestFinished(() => proxy.close());
-      // pick_first tries the second address too when the first one takes longer than usual.
+      // pick_first also tries the second address if the first one connects slowly.
       proxy.refuse();
       const url = `ipv4:${orders.url},${proxy.url}`;
       const { app, replacements, states } = await startApp(onTestFinished, { url });

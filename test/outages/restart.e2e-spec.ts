@@ -8,7 +8,7 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
 const GET = (number: number) => `get ${number}`;
-/** Longer than any test, so that neither the grace nor grpc-js's backoff ends in it. */
+/** Longer than any test, so that neither the grace nor grpc-js's backoff ends during one. */
 const FAR_MS = 60_000;
 const PATIENT = {
   outageGraceMs: FAR_MS,
@@ -17,7 +17,7 @@ const PATIENT = {
 
 const CREATE = (number: number) => `create ${number}`;
 
-/** When the channel last went from one state to another, in milliseconds since 1970. */
+/** When the channel last left and last entered READY, in milliseconds since 1970. */
 function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly readyAt: number } {
   const seen = { lostAt: 0, readyAt: 0 };
   client.events$.subscribe((event: GrpcClientEvent) => {
@@ -28,7 +28,7 @@ function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly re
   return seen;
 }
 
-/** Which of `keys` arrived more than once. */
+/** The keys of the calls of `load` that arrived more than once. */
 function arrivedTwice(arrived: readonly string[], key: (number: number) => string, load: CallLoad): readonly string[] {
   const keys = new Set(load.calls.map(({ number }) => key(number)));
   const counts = new Map<string, number>();
@@ -38,8 +38,8 @@ function arrivedTwice(arrived: readonly string[], key: (number: number) => strin
 
 const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
 
-describe('a restart of the only server', () => {
-  // Called first, asked last: what a test registers is ended in reverse order.
+describe('restart of the only server', () => {
+  // Registered first, so that it runs last: clean-ups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
@@ -56,22 +56,22 @@ describe('a restart of the only server', () => {
     return app;
   }
 
-  describe('by SIGKILL, under 200 calls a second', () => {
+  describe('by SIGKILL, under 200 calls per second', () => {
     async function restartUnder(
       task: TestContext['task'],
       call: (app: OrdersOf, number: number) => Observable<unknown>,
     ) {
-      // Slow enough that the machine's own pace does not look like a slow server, which would be given more time.
+      // Slow enough that delays of the machine do not look like a slow server, which the client would give more time.
       const server = await startServer({ delayMs: 150 });
       const app = await startApp({ url: server.url, ...PATIENT });
       const changes = changesOf(app);
       const load = CallLoad.start(200, (number) => call(app, number));
-      // Older than a second, and used.
+      // The connection is older than 1 s and has been used.
       await waitFor(() => load.succeeded.length > 100 && Date.now() - changes.readyAt > 1_100, { timeoutMs: 20_000 });
       const onTheWire = () => load.open.filter(({ startedAt }) => Date.now() - startedAt > 20);
       await server.restartWhen({
         kill: () => {
-          // From here on no call ends, so that some surely are on the wire.
+          // No call ends from here on, so that some are guaranteed to be on the wire.
           server.freeze();
           return waitFor(() => onTheWire().length >= 10);
         },
@@ -92,12 +92,12 @@ describe('a restart of the only server', () => {
       return { load, lostAt, arrived: server.arrived() };
     }
 
-    it('safe calls all succeed', { tags: ['timed'] }, async ({ task }) => {
+    it('fails no safe call', { tags: ['timed'] }, async ({ task }) => {
       const { load } = await restartUnder(task, ({ orders }, number) => orders.get({ id: String(number) }));
       expect(messages(load)).toEqual([]);
     });
 
-    it('others are never sent twice, and fail only if they were on the wire', { tags: ['timed'] }, async ({ task }) => {
+    it('sends no unsafe call twice, and fails only those on the wire', { tags: ['timed'] }, async ({ task }) => {
       const { load, lostAt, arrived } = await restartUnder(task, ({ orders }, number) =>
         orders.create({ requestId: String(number), item: 'tea', quantity: 1 }),
       );
@@ -106,7 +106,7 @@ describe('a restart of the only server', () => {
       expect(load.failed.length).toBeGreaterThan(0);
       for (const { error, startedAt } of load.failed) {
         expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'connection-lost' });
-        // 'yes' where the headers of its answer had come, and the answer had not.
+        // 'yes' if the response headers had arrived but not the response.
         expect((error as GrpcCallError).reachedServer).toMatch(/^(maybe|yes)$/);
         expect(startedAt).toBeLessThanOrEqual(lostAt);
       }
@@ -117,7 +117,7 @@ describe('a restart of the only server', () => {
   });
 
   it(
-    'in order (tryShutdown), back within 1 s, fails no call of either kind and is worth no line above debug',
+    'fails no call and logs no line above debug if the server stops with tryShutdown and is back within 1 s',
     { tags: ['timed'], timeout: 120_000 },
     async ({ task }) => {
       const server = await startServer({ delayMs: 20 });
@@ -152,27 +152,31 @@ describe('a restart of the only server', () => {
       const linesAllowed = 2 * outagesMs.filter((ms) => ms >= 1_500).length;
       expect(aboveDebug(app).length).toBeLessThanOrEqual(linesAllowed);
       expect(app.lines).not.toEqual([]);
-      recordTiming(task, 'longest outage with a server away for 950 ms, ms', Math.max(...outagesMs), { atMost: 1_500 });
+      recordTiming(task, 'longest outage with a server down for 950 ms, ms', Math.max(...outagesMs), { atMost: 1_500 });
     },
   );
 
-  it('is over for each of twenty clients long before grpc-js’s backoff ends', { tags: ['timed'] }, async ({ task }) => {
-    const server = await startServer({ ports: 20 });
-    const app = await startApp(server.bound.map(({ port }) => ({ url: `127.0.0.1:${port}`, ...PATIENT })));
-    // What is timed is the way back: some calls wait for it at each client, and few, as a server that has just started is slow.
-    const loads = app.clients.map(({ orders }) => CallLoad.start(5, () => orders.get({ id: 'any' })));
-    await waitFor(() => loads.every(({ succeeded }) => succeeded.length > 5), { timeoutMs: 20_000 });
-    await server.restartAfter(1_500);
-    const firstAfter = (load: CallLoad, at: number) => {
-      const after = load.succeeded.map(({ endedAt }) => endedAt!).filter((endedAt) => endedAt >= at);
-      return after.length === 0 ? undefined : Math.min(...after) - at;
-    };
-    const recoveries = () => server.bound.map(({ at }, index) => firstAfter(loads[index]!, at));
-    await waitFor(() => recoveries().every((recovery) => recovery !== undefined), { timeoutMs: 20_000 });
-    await Promise.all(loads.map((load) => load.stop(20_000)));
-    const recoveryMs = recoveries() as number[];
-    expect(loads.flatMap(messages)).toEqual([]);
-    recordTiming(task, 'connected again after (slowest of 20), ms', Math.max(...recoveryMs), { atMost: 500 });
-    recordTiming(task, 'connected again after (median of 20), ms', median(recoveryMs), { atMost: 200 });
-  });
+  it(
+    'reconnects each of twenty clients long before the backoff of grpc-js ends',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const server = await startServer({ ports: 20 });
+      const app = await startApp(server.bound.map(({ port }) => ({ url: `127.0.0.1:${port}`, ...PATIENT })));
+      // Measures the reconnect. Each client has few waiting calls, because a server that has just started is slow.
+      const loads = app.clients.map(({ orders }) => CallLoad.start(5, () => orders.get({ id: 'any' })));
+      await waitFor(() => loads.every(({ succeeded }) => succeeded.length > 5), { timeoutMs: 20_000 });
+      await server.restartAfter(1_500);
+      const firstAfter = (load: CallLoad, at: number) => {
+        const after = load.succeeded.map(({ endedAt }) => endedAt!).filter((endedAt) => endedAt >= at);
+        return after.length === 0 ? undefined : Math.min(...after) - at;
+      };
+      const recoveries = () => server.bound.map(({ at }, index) => firstAfter(loads[index]!, at));
+      await waitFor(() => recoveries().every((recovery) => recovery !== undefined), { timeoutMs: 20_000 });
+      await Promise.all(loads.map((load) => load.stop(20_000)));
+      const recoveryMs = recoveries() as number[];
+      expect(loads.flatMap(messages)).toEqual([]);
+      recordTiming(task, 'reconnected after (slowest of 20), ms', Math.max(...recoveryMs), { atMost: 500 });
+      recordTiming(task, 'reconnected after (median of 20), ms', median(recoveryMs), { atMost: 200 });
+    },
+  );
 });

@@ -5,14 +5,14 @@ import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { startClient, startServer, type EchoService } from '../calls/support.js';
 import { shortLivedPeer } from '../support/peers.js';
 
-describe('round_robin over a good backend and one that dies after its SETTINGS', () => {
-  it('is no outage: the other one carries the calls', async () => {
+describe('round_robin with one healthy backend and one that closes after its SETTINGS', () => {
+  it('reports no outage because the healthy backend serves the calls', async () => {
     const good = await startServer();
     const bad = await shortLivedPeer(5);
     onTestFinished(() => bad.close());
     const proxy = await FaultProxy.start(bad.url);
     onTestFinished(() => proxy.close());
-    // The good one comes first: until one is READY, the other's end is an outage.
+    // Refuses the bad backend at first: before the good one is READY, a lost connection would be an outage.
     proxy.refuse();
     const client = await startClient({
       url: `ipv4:${good.url},${proxy.url}`,

@@ -8,7 +8,7 @@ import { ORDERS_PROTO, startOrdersApp, type OrdersOf } from '../support/orders-a
 import { resettingPeer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
 
-/** What `call` fails with, and when it did. */
+/** Resolves to the error of `call` and its time; rejects if the call succeeds. */
 async function failureOf(call: Observable<unknown>): Promise<{ readonly error: GrpcCallError; readonly at: number }> {
   try {
     await lastValueFrom(call.pipe(toArray()));
@@ -21,7 +21,7 @@ async function failureOf(call: Observable<unknown>): Promise<{ readonly error: G
 const create = ({ orders }: OrdersOf) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 
 describe('app.close()', () => {
-  // Called first, asked last: what a test registers is ended in reverse order.
+  // Registered first, so that it runs last: clean-ups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
@@ -34,7 +34,7 @@ describe('app.close()', () => {
   }
 
   it(
-    'lets calls in flight finish, takes no more, and resolves as soon as the last one has',
+    'lets calls in flight finish, rejects new calls, and resolves when the last call ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
@@ -69,7 +69,7 @@ describe('app.close()', () => {
   );
 
   it(
-    'fails what is left at the end of its time: in flight, waiting for the channel, waiting to retry',
+    'fails calls in flight, calls waiting for the channel and calls in backoff when the drain timeout ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
@@ -116,20 +116,20 @@ describe('app.close()', () => {
         reached.push(error.reachedServer);
       }
       expect(reached).toEqual(['maybe', 'yes', 'yes', 'no', 'no']);
-      // On the wire too.
+      // The calls also end on the wire.
       await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
       expect(app.clients.map(({ client }) => client.activeCalls().length)).toEqual([0, 0]);
-      // What was under way at the end has arrived by then.
+      // By then, connection attempts made before the end have arrived.
       await turns();
-      const triesAtEnd = nowhere.acceptedAt.length;
-      // Tries are 375 ms apart at most while calls wait.
+      const attemptsAtEnd = nowhere.acceptedAt.length;
+      // While calls wait, attempts are at most 375 ms apart.
       const endedAt = performance.now();
       await waitFor(() => performance.now() - endedAt > 450);
-      expect(nowhere.acceptedAt.length).toBe(triesAtEnd);
+      expect(nowhere.acceptedAt.length).toBe(attemptsAtEnd);
     },
   );
 
-  it('finishes calls that only need the channel to come back', async () => {
+  it('finishes waiting calls if the server comes back within the drain timeout', async () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url, outageGraceMs: 60_000 }, { drain: { timeoutMs: 60_000 } });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -144,7 +144,7 @@ describe('app.close()', () => {
     expect(server.counts('Get').answered).toBe(2);
   });
 
-  it('is seen by health at once, while calls of requests still being served succeed', async () => {
+  it('changes the health status immediately while calls still succeed for readinessDelayMs', async () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 60_000, readinessDelayMs: 300 } });
     const { name } = app.client;
@@ -154,7 +154,7 @@ describe('app.close()', () => {
     const { advance, until } = holdTimers();
     let closed = false;
     void app.close().then(() => (closed = true));
-    // In the turns of the event loop in which it begins to close.
+    // The turns of the event loop in which the close begins.
     await turns();
     expect(await status()).toBe('down');
     await advance(299);

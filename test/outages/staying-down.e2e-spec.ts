@@ -21,8 +21,8 @@ import { answeringPeer, resettingPeer, type Peer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
 
 const UNREACHABLE =
-  /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(.+; \d+ (try|tries)\); (next try in \d+\.\d s|trying now)$/;
-/** grpc-js alone would try once in these tests. */
+  /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(.+; \d+ connection attempts?\); (next attempt in \d+\.\d s|connecting now)$/;
+/** With this backoff, grpc-js alone would try to connect once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
 /** Longer than any test. */
@@ -97,7 +97,7 @@ async function failsAtOnce(call: () => Parameters<typeof firstValueFrom>[0]): Pr
 function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> {
   return new Promise((resolve) => {
     client.events$.subscribe((event) => {
-      // After the call below, which does not wait, has left the queue.
+      // The microtask runs after the call below, which does not wait, has been removed from the queue.
       if (event.type === 'outage-start') resolve(Promise.resolve().then(begin));
     });
     // Makes the client connect.
@@ -108,20 +108,20 @@ function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> 
 const create = ({ orders }: OrdersApp) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 const gaps = (times: readonly number[]) => times.slice(1).map((time, index) => time - times[index]!);
 
-// Side by side, since most of what they do is to wait: one leak check for all.
+// The tests run concurrently because they mostly wait; they share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
 });
 afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
-describe.concurrent('a server that does not come back', () => {
+describe.concurrent('server that stays down', () => {
   it(
-    'is waited for as long as the grace; then calls fail at once and say why',
+    'makes calls wait for the grace and afterwards fail immediately with the cause',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const graceMs = 2_000;
-      // The backoff is constant: a try in the grace that was early makes none after it later.
+      // The backoff is constant, so that an early attempt during the grace does not delay the attempts after it.
       const backoff = { 'grpc.initial_reconnect_backoff_ms': 1_000, 'grpc.max_reconnect_backoff_ms': 1_000 };
       const peer = await startPeer(onTestFinished);
       const app = await startApp(onTestFinished, { url: peer.url, outageGraceMs: graceMs, channelOptions: backoff });
@@ -146,30 +146,31 @@ describe.concurrent('a server that does not come back', () => {
       expect(lastedMs).toBeGreaterThan(last.startedAt - since.getTime() - 100);
       expect(lastedMs).toBeLessThan(last.endedAt! - since.getTime() + 100);
 
-      // No try is made before the time that the error gives.
+      // No attempt is made before the time in the error.
       await waitFor(() => app.client.connectivity.state === 'TRANSIENT_FAILURE');
-      const tries = peer.acceptedAt.length;
-      const told = await failsAtOnce(() => create(app));
-      const tryAt = told.startedAt + told.error!.retryAfterMs!;
+      const attempts = peer.acceptedAt.length;
+      const failed = await failsAtOnce(() => create(app));
+      const nextAttemptAt = failed.startedAt + failed.error!.retryAfterMs!;
       const beyond = () => peer.acceptedAt.filter((at) => at > graceEndsAt.getTime());
-      await waitFor(() => peer.acceptedAt.length > tries && beyond().length >= 4, { timeoutMs: 20_000 });
-      expect(peer.acceptedAt[tries]!).toBeGreaterThanOrEqual(tryAt - 50);
+      await waitFor(() => peer.acceptedAt.length > attempts && beyond().length >= 4, { timeoutMs: 20_000 });
+      expect(peer.acceptedAt[attempts]!).toBeGreaterThanOrEqual(nextAttemptAt - 50);
       // The first two may have been due before the grace ended. A delayed process accepts a connection late, so gaps prove nothing.
       expect(beyond()[3]! - graceEndsAt.getTime()).toBeGreaterThan(2 * 750);
 
       recordTiming(task, 'waiting call failed after its grace, ms', Math.max(...overdueMs), { atMost: 250 });
       const latenciesMs = later.map(({ latencyMs }) => latencyMs);
       recordTiming(task, 'call after the grace failed in (median), ms', median(latenciesMs), { atMost: 5 });
-      recordTiming(task, 'try later than the error says, ms', peer.acceptedAt[tries]! - tryAt, { atMost: 200 });
-      // A backoff of 1 s and 20 %, and 200 ms.
-      recordTiming(task, 'longest time between tries after the grace, ms', Math.max(...gaps(beyond())), {
+      const lateMs = peer.acceptedAt[attempts]! - nextAttemptAt;
+      recordTiming(task, 'attempt after the time in the error, ms', lateMs, { atMost: 200 });
+      // A backoff of 1 s + 20 %, plus 200 ms.
+      recordTiming(task, 'longest time between attempts after the grace, ms', Math.max(...gaps(beyond())), {
         atMost: 1_400,
       });
     },
   );
 
   it(
-    'is tried again and again in the grace while calls wait, long before grpc-js’s backoff ends',
+    'is tried repeatedly during the grace while calls wait, long before the backoff of grpc-js ends',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);
@@ -182,16 +183,16 @@ describe.concurrent('a server that does not come back', () => {
       const call = create(app).subscribe({ error: () => undefined });
       await waitFor(() => peer.acceptedAt.length >= 12, { timeoutMs: 20_000 });
       call.unsubscribe();
-      // Of 100, 160 and then 250 ms, less 50 %: fewer than sixty in 5 s.
+      // Backoffs of 100, 160 and then 250 ms, less 50 % jitter: fewer than sixty attempts in 5 s.
       expect(peer.acceptedAt[11]! - beganAt).toBeGreaterThan(1_100);
       const within = gaps(peer.acceptedAt);
-      recordTiming(task, 'shortest time between tries in the grace, ms', Math.min(...within), { atLeast: 45 });
-      recordTiming(task, 'longest time between tries in the grace, ms', Math.max(...within), { atMost: 525 });
+      recordTiming(task, 'shortest time between attempts in the grace, ms', Math.min(...within), { atLeast: 45 });
+      recordTiming(task, 'longest time between attempts in the grace, ms', Math.max(...within), { atMost: 525 });
     },
   );
 
   it(
-    'fails a call at once that does not wait, or that is one more than may wait',
+    'fails a call immediately if it does not wait or exceeds maxWaitingCalls',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);
@@ -220,12 +221,12 @@ describe.concurrent('a server that does not come back', () => {
   );
 
   it(
-    'is waited for until the deadline with waitForReady, and until the grace ends without',
+    'makes a call wait until its deadline with waitForReady, and until the grace ends without it',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);
       proxy.refuse();
-      // The second attempt outlasts the test: no other event than the end of the grace ends the waiting.
+      // The second attempt outlasts the test, so that only the end of the grace ends the wait.
       const settings = { url: proxy.url, outageGraceMs: 600, connectTimeoutMs: FAR_MS };
       const app = await startApp(onTestFinished, settings);
       const { orders } = app;
@@ -248,9 +249,9 @@ describe.concurrent('a server that does not come back', () => {
   );
 });
 
-// Not beside others, because it holds the timers of the process.
-describe('a server that does not come back', () => {
-  it('is tried at the pace of the backoff alone when no call waits', async ({ onTestFinished }) => {
+// Not concurrent, because it replaces the timers of the process.
+describe('server that stays down', () => {
+  it('is tried only at the pace of the backoff while no call waits', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
     const app = await startApp(onTestFinished, {
       url: peer.url,
@@ -270,23 +271,23 @@ describe('a server that does not come back', () => {
     expect(peer.acceptedAt.length).toBeLessThanOrEqual(6);
     expect(aboveDebug(app)).toEqual([
       expect.stringMatching(/^warn: outage: .*; calls wait up to \d(\.\d)? s \(0 waiting, [1-9]\d* failed\)$/),
-      expect.stringMatching(/^warn: no connection for \d(\.\d)? s: .*; calls fail at once \(UNAVAILABLE\)/),
+      expect.stringMatching(/^warn: no connection for \d(\.\d)? s: .*; calls fail immediately \(UNAVAILABLE\)/),
     ]);
   });
 });
 
-describe.concurrent('a peer that does not speak HTTP/2', () => {
+describe.concurrent('peer that does not speak HTTP/2', () => {
   const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
   const tls = { ca: certificate('ca'), serverName: 'localhost' };
   it.for([
     ['plain', 'garbage', (socket: Socket) => socket.write(Buffer.alloc(5_000, 7))],
     ['plain', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
-    ['plain', 'the end of the connection', (socket: Socket) => socket.end()],
+    ['plain', 'a closed connection', (socket: Socket) => socket.end()],
     ['TLS', 'garbage', (socket: Socket) => socket.write(Buffer.alloc(5_000, 7))],
     ['TLS', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
-    ['TLS', 'the end of the connection', (socket: Socket) => socket.end()],
+    ['TLS', 'a closed connection', (socket: Socket) => socket.end()],
   ] as const)(
-    '%s: the calls that wait succeed after five answers of %s, long before grpc-js’s backoff ends',
+    'lets waiting calls succeed after five failed attempts, long before the backoff of grpc-js ends (%s, %s)',
     async ([kind, , answer], { onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       const peer = await answeringPeer(5, answer, proxy.url);
@@ -303,13 +304,13 @@ describe.concurrent('a peer that does not speak HTTP/2', () => {
   );
 });
 
-describe.concurrent('a peer that accepts and stays silent', () => {
+describe.concurrent('peer that accepts and stays silent', () => {
   describe.each([
     ['plain', {}],
     ['TLS', { tls: { serverName: 'localhost' } }],
   ] as const)('%s', (_kind, security) => {
     it(
-      'outlasts no deadline of a call, though its attempt goes on',
+      'does not delay the deadline of a call while the connection attempt continues',
       { tags: ['timed'] },
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
@@ -324,7 +325,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
     );
 
     it(
-      'is left at the connect timeout, with its socket, and no deadline waits for the next try',
+      'is disconnected at the connect timeout, and no deadline waits for the next attempt',
       { tags: ['timed'] },
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
@@ -356,10 +357,10 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       },
     );
 
-    it('gets one connection after the other, each for the whole connect timeout', async ({ onTestFinished }) => {
+    it('gets one connection after another, each for the full connect timeout', async ({ onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);
       await proxy.staySilent();
-      // Longer than the backoff of grpc-js, whose timer has fired when the attempt ends.
+      // The connect timeout is longer than the backoff of grpc-js, whose timer has fired when the attempt ends.
       const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 500 };
       const app = await startApp(onTestFinished, {
         url: proxy.url,
@@ -380,8 +381,8 @@ describe.concurrent('a peer that accepts and stays silent', () => {
     });
 
     it.for([
-      ['in the middle of its handshake', 'handshake'],
-      ['while the next try is waited for', 'backoff'],
+      ['during the handshake', 'handshake'],
+      ['during the backoff before the next attempt', 'backoff'],
     ] as const)('lets the process exit %s', { tags: ['timed'], timeout: 60_000 }, async ([, moment], context) => {
       const { task, onTestFinished } = context;
       const proxy = await startProxy(onTestFinished);
@@ -404,7 +405,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       const beganAt = performance.now();
       child.send('close');
       const [code] = (await exited) as [number | null];
-      recordTiming(task, 'process gone after close(), ms', performance.now() - beganAt, { atMost: 1_000 });
+      recordTiming(task, 'process exited after close(), ms', performance.now() - beganAt, { atMost: 1_000 });
       expect(code).toBe(0);
     });
   });
@@ -420,7 +421,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
     ['TLS', 'during', 2],
     ['TLS', 'after', 2],
   ] as const)(
-    '%s, turns good %s attempt %i: the calls that waited succeed within the connect timeout and a second',
+    'lets waiting calls succeed within the connect timeout and 1 s (%s, responds %s attempt %i)',
     { tags: ['timed'] },
     async ([kind, when, attempt], { task, onTestFinished }) => {
       const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
@@ -440,7 +441,7 @@ describe.concurrent('a peer that accepts and stays silent', () => {
       await proxy.forward();
       const goodAt = performance.now();
       expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
-      recordTiming(task, 'answered after the peer turned good, ms', performance.now() - goodAt, { atMost: 1_500 });
+      recordTiming(task, 'answered after the peer responds, ms', performance.now() - goodAt, { atMost: 1_500 });
     },
   );
 });

@@ -9,7 +9,7 @@ import { ORDERS_PROTO, aboveDebug, startOrdersApp } from '../support/orders-app.
 import { recordTiming } from '../support/timing.js';
 
 const CLIENT = bundled(new URL('../support/resolving-client.mjs', import.meta.url));
-/** RFC 2606: there is no such name, and will be none. */
+/** RFC 2606 guarantees that this name never exists. */
 const NOWHERE = 'orders.invalid:50051';
 
 beforeEach(({ onTestFinished }) => {
@@ -17,9 +17,9 @@ beforeEach(({ onTestFinished }) => {
   onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
 });
 
-describe('a name that cannot be resolved', () => {
+describe('name that cannot be resolved', () => {
   it.for(['pick_first', 'round_robin'] as const)(
-    'is an outage: calls wait, and the name is looked up again and again (%s)',
+    'is an outage in which calls wait and the name is resolved repeatedly (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const settings = { url: NOWHERE, outageGraceMs: 60_000, loadBalancing };
@@ -42,7 +42,7 @@ describe('a name that cannot be resolved', () => {
   );
 
   it.for(['pick_first', 'round_robin'] as const)(
-    'is an outage: calls fail at once when the grace is over, and say why (%s)',
+    'is an outage in which calls fail immediately with the cause after the grace (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const app = await startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing });
@@ -59,7 +59,7 @@ describe('a name that cannot be resolved', () => {
         late = failure;
         recordTiming(task, 'call after the grace failed in, ms', performance.now() - latency, { atMost: 500 });
       });
-      // Whatever those turns of the event loop take.
+      // Counted in turns of the event loop, so that their duration does not matter.
       await turns();
       expect(late).toMatchObject({ reason: 'outage' });
       await failed;
@@ -70,7 +70,7 @@ describe('a name that cannot be resolved', () => {
     },
   );
 
-  it('is looked up again until it can be: the call that waited succeeds', { timeout: 60_000 }, async () => {
+  it('is resolved again until it succeeds, and then the waiting call succeeds', { timeout: 60_000 }, async () => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { message: { id: '7' } } },
@@ -85,14 +85,14 @@ describe('a name that cannot be resolved', () => {
       child.kill('SIGKILL');
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     });
-    const told: Record<string, unknown>[] = [];
-    child.on('message', (message) => told.push(message as Record<string, unknown>));
-    await waitFor(() => told.some(({ isOutage }) => isOutage === true), { timeoutMs: 25_000 });
+    const messages: Record<string, unknown>[] = [];
+    child.on('message', (message) => messages.push(message as Record<string, unknown>));
+    await waitFor(() => messages.some(({ isOutage }) => isOutage === true), { timeoutMs: 25_000 });
     names.knows = true;
-    await waitFor(() => told.some(({ id }) => id === '7'), {
+    await waitFor(() => messages.some(({ id }) => id === '7'), {
       timeoutMs: 20_000,
-      describe: () => JSON.stringify(told),
+      describe: () => JSON.stringify(messages),
     });
-    expect(told.some(({ message }) => message !== undefined)).toBe(false);
+    expect(messages.some(({ message }) => message !== undefined)).toBe(false);
   });
 });

@@ -7,8 +7,8 @@ interface Lock {
   readonly packages: Record<string, { readonly optionalDependencies?: Record<string, string> }>;
 }
 
-describe('the lock of dependencies', () => {
-  it('holds every optional package it names, or npm ci fails in a fresh clone', () => {
+describe('package-lock.json', () => {
+  it('contains every optional package it names; otherwise npm ci fails in a fresh clone', () => {
     const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as Lock;
     const missing = Object.entries(lock.packages).flatMap(([at, { optionalDependencies = {} }]) =>
       Object.keys(optionalDependencies)

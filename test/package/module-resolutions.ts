@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, run } from '../consumers/packed-library.js';
 
-/** How TypeScript may look for a package, with the kinds of modules that look so. */
+/** TypeScript's module resolutions, each with the module kinds that use it. */
 const RESOLUTIONS = {
   node10: { module: 'commonjs', kinds: ['cts'], ignoreDeprecations: '6.0' },
   node16: { module: 'node16', kinds: ['mts'] },
@@ -10,9 +10,9 @@ const RESOLUTIONS = {
   bundler: { module: 'esnext', kinds: ['mts'] },
 };
 
-/** Compiles imports of `entries` in `application`, once for each resolution; throws with what the compiler printed. */
+/** Compiles imports of `entries` in `application` once per resolution; throws with the compiler's output if one fails. */
 export function compileInEachResolution(entries: readonly string[], application: string): void {
-  // An entry whose types are not found has any name, by `any`.
+  // If the types of an entry are not found, the entry is `any` and has every name.
   const imports = entries.map(
     (entry, index) =>
       `import * as entry${index} from '${entry}';\n// @ts-expect-error: it has no such name\nentry${index}.noSuchName;\n`,
@@ -25,6 +25,6 @@ export function compileInEachResolution(entries: readonly string[], application:
     writeFileSync(join(application, project), JSON.stringify({ compilerOptions, files }));
     return project;
   });
-  // Together, since they read the same declarations.
+  // One process for all projects, because they read the same declarations.
   run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', ...projects], application);
 }

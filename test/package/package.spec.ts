@@ -23,17 +23,17 @@ interface Manifest {
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>;
 }
 
-/** Kilobytes of the package, unpacked. */
+/** Expected size of the unpacked package in kB. */
 const UNPACKED_KB = 1_860;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
-// A test is stopped after its process is.
+// Longer than the limit of a child process, so that the process is stopped before its test.
 vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
 let manifest: Manifest;
-/** What can be imported, as users write it. */
+/** Import specifiers of all entries. */
 let entries: readonly string[];
 beforeAll(() => {
   packed = packLibrary();
@@ -44,8 +44,8 @@ beforeAll(() => {
   return packed.remove;
 });
 
-describe('the published package', () => {
-  it('holds what its sources compile to, its command, its pages and its licence, and nothing else', () => {
+describe('published package', () => {
+  it('contains only compiled sources, dashboard assets, the command, the docs and the license', () => {
     const known =
       /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|dist\/.+\.(js|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
@@ -54,7 +54,7 @@ describe('the published package', () => {
     );
   });
 
-  it('is about as large as it was', async ({ annotate }) => {
+  it('stays within 10 % of its expected size', async ({ annotate }) => {
     const bytesOf = (files: readonly string[]) =>
       files.reduce((sum, file) => sum + statSync(join(packed.folder, file)).size, 0);
     const sizes = [
@@ -64,14 +64,14 @@ describe('the published package', () => {
     ];
     const [tarball, unpacked, assets] = sizes.map((bytes) => bytes / 1_000);
     await annotate(`${tarball!.toFixed()} kB to download, ${unpacked!.toFixed()} kB unpacked`);
-    // 10 % more than it was: raise it for a reason.
+    // Raise the expected size only for a reason.
     expect(unpacked).toBeLessThan(UNPACKED_KB * 1.1);
     expect(unpacked).toBeLessThan(2_000);
-    // The page is no reason to think twice.
+    // The dashboard must stay a small part of the package.
     expect(assets).toBeLessThan(100);
   });
 
-  it('holds every file that its package.json names', () => {
+  it('contains every file that its package.json names', () => {
     const { exports, main, types, typesVersions } = json<Manifest & Record<string, string>>(
       join(packed.folder, 'package.json'),
     );
@@ -80,7 +80,7 @@ describe('the published package', () => {
     expect(named.filter((file) => !packed.files.includes(file))).toEqual([]);
   });
 
-  it('names no source map: it has none', () => {
+  it('references no source map, because it contains none', () => {
     const modules = packed.files.filter((file) => file.startsWith('dist/') && file.endsWith('.js'));
     const mapped = modules.filter((file) =>
       readFileSync(join(packed.folder, file), 'utf8').includes('sourceMappingURL='),
@@ -88,7 +88,7 @@ describe('the published package', () => {
     expect(mapped).toEqual([]);
   });
 
-  it('has no dead link in its pages', () => {
+  it('has no broken link in its docs', () => {
     const pages = packed.files.filter((file) => file.endsWith('.md'));
     const broken = pages.flatMap((page) => brokenLinks(join(relative(ROOT, packed.folder), page)));
     expect(broken).toEqual([]);
@@ -99,15 +99,15 @@ describe('the published package', () => {
     expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
   });
 
-  it('has types that are right in every resolution of TypeScript', () => {
-    // In each of attw's: node10 too, by typesVersions. ESM only, on purpose: a second build would be a second identity of every
-    // injection token, and require() loads it from Node 20.19 on.
+  it('resolves to correct types in every module resolution that attw checks', () => {
+    // node10 uses typesVersions. The package is ESM only on purpose: a second build would duplicate every injection token, and
+    // require() loads ESM since Node 20.19.
     const rules = ['--ignore-rules', 'cjs-resolves-to-esm'];
     const attw = join(ROOT, 'node_modules/@arethetypeswrong/cli/dist/index.js');
     run(process.execPath, [attw, packed.tarball, ...rules, '--format', 'ascii'], ROOT);
   });
 
-  it('is ESM, for Nest 11 and 12', () => {
+  it('is an ES module and supports Nest 11 and 12', () => {
     expect(manifest.type).toBe('module');
     expect(manifest.peerDependencies).toMatchObject({
       '@grpc/grpc-js': '^1.14.7',
@@ -119,12 +119,12 @@ describe('the published package', () => {
     expect(manifest.peerDependencies['rxjs']).toMatch(/^\^7\./);
   });
 
-  it('brings the two packages that docs/decisions explain, and no second copy of a peer', () => {
+  it('depends only on the two packages explained in docs/decisions, and on no peer', () => {
     expect(Object.keys(manifest.dependencies)).toEqual(['uplot', 'valibot']);
     expect(Object.keys(manifest.dependencies).filter((name) => name in manifest.peerDependencies)).toEqual([]);
   });
 
-  it('needs of a peer only those who use it', () => {
+  it('marks peers of optional features as optional', () => {
     const optional = Object.keys(manifest.peerDependenciesMeta);
     expect(Object.values(manifest.peerDependenciesMeta).every((meta) => meta.optional)).toBe(true);
     expect(optional).toEqual(expect.arrayContaining(['@grpc/reflection', '@nestjs/terminus', '@opentelemetry/api']));
@@ -132,18 +132,18 @@ describe('the published package', () => {
   });
 });
 
-describe('an application that installed it with all its peers', () => {
+describe('application with all peers installed', () => {
   let consumer: Consumer;
   beforeAll(() => {
     consumer = consumerOf(packed, { copied: [] });
     return consumer.remove;
   });
 
-  it('finds the types of every entry by node10, node16, nodenext and bundler', () => {
+  it('finds the types of every entry with node10, node16, nodenext and bundler', () => {
     compileInEachResolution(entries, consumer.folder);
   });
 
-  it('loads it, in a time that is told and not judged', async ({ annotate }) => {
+  it('imports the package and annotates the test with the import time', async ({ annotate }) => {
     const code = `
       const time = async (...names) => {
         const begun = performance.now();
@@ -158,7 +158,7 @@ describe('an application that installed it with all its peers', () => {
   });
 });
 
-describe.each([12, 11] as const)('an application that installed it beside Nest %i', (nest) => {
+describe.each([12, 11] as const)('application with Nest %i', (nest) => {
   let consumer: Consumer;
   beforeAll(() => {
     consumer = consumerOf(packed, { copied: [], without: Object.keys(manifest.peerDependenciesMeta), nest });
@@ -174,7 +174,7 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('function');
   });
 
-  it('has its command, which tells why nobody answers', () => {
+  it('runs the doctor command, which reports a refused connection', () => {
     const command = 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js';
     expect(consumer.node(command, '--help')).toContain('nestjs-resilient-grpc doctor <target>');
     const code = `
@@ -183,7 +183,7 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
     expect(consumer.node('--input-type=module', '-e', code)).toContain('refused the connection');
   });
 
-  it('has the files of the dashboard, those of the chart library among them', () => {
+  it('serves the files of the dashboard, including the chart library', () => {
     const code = `
       import 'reflect-metadata';
       import { NestFactory } from '@nestjs/core';
@@ -196,7 +196,7 @@ describe.each([12, 11] as const)('an application that installed it beside Nest %
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('200 200 200');
   });
 
-  it('loads it by require, too', () => {
+  it('loads the package with require()', () => {
     const code = `console.log(typeof require('nestjs-resilient-grpc').ResilientGrpcModule)`;
     expect(consumer.node('--input-type=commonjs', '-e', code).trim()).toBe('function');
   });

@@ -10,24 +10,29 @@ const targets = Object.values(pages).flatMap((text) =>
   [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!),
 );
 
-it('leads to files of the tagged repository, once package.json names it', () => {
+it('links to existing files of the tagged repository if package.json names it', () => {
   const relative = targets.filter((target) => !/^(https:\/\/|#)/.test(target));
   expect(relative).toEqual([]);
   const files = targets.flatMap(
     (target) => /^https:\/\/git\.example\/orders\/grpc\/(?:blob|raw)\/v1\.2\.3\/([^#]+)/.exec(target)?.[1] ?? [],
   );
   expect(files).toEqual(
-    expect.arrayContaining(['docs/options.md', 'docs/demo.png', 'src/scenarios/slow.ts', 'test/scenarios/herd.ts']),
+    expect.arrayContaining([
+      'docs/options.md',
+      'docs/demo.png',
+      'src/scenarios/slow.ts',
+      'test/scenarios/thundering-herd.ts',
+    ]),
   );
   expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
 });
 
-it('shows pictures as they are, and pages as they are read', () => {
+it('links images to raw files and pages to rendered files', () => {
   expect(pages['README.md']).toContain('](https://git.example/orders/grpc/raw/v1.2.3/docs/demo.png)');
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });
 
-it('leaves programs and links into the page as they are', () => {
+it('does not change code blocks and links within a page', () => {
   const { 'README.md': readme } = packedPages({ version: '1.2.3' });
   expect(readme).toContain('](#the-servers-half)');
   expect(readme).toContain("forFeature([{ name: 'orders', url, package: 'orders.v1', protoPath }])");

@@ -7,7 +7,7 @@ import { ROOT } from '../consumers/packed-library.js';
 
 const LIBRARY = 'libs/resilient-grpc/package.json';
 
-/** What a release runs first, by the names of its scripts. */
+/** Scripts that a release runs first, replaced by quick ones. */
 const QUICK = { 'pack:check': 'echo packed', 'test:fast': 'echo tested', build: 'echo built' };
 
 // npm starts many processes.
@@ -18,14 +18,14 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
   for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
-  // Its build says no more than its name: there is nothing to make smaller.
+  // The replaced build produces no files that packed-dist.mjs could shrink.
   const library = readFileSync(join(repository, LIBRARY), 'utf8');
   writeFileSync(join(repository, LIBRARY), library.replace('node ../../tools/packed-dist.mjs && ', ''));
   begin(QUICK);
   return () => rmSync(repository, { recursive: true });
 });
 
-/** The repository, with `scripts`, as its first commit has it. */
+/** Creates the repository with `scripts` in its first commit. */
 function begin(scripts: Readonly<Record<string, string>>): void {
   writeFileSync(join(repository, 'package.json'), JSON.stringify({ private: true, workspaces: ['libs/*'], scripts }));
   git('init', '--quiet');
@@ -50,16 +50,16 @@ function release(...args: readonly string[]): { readonly status: number | null; 
 }
 
 describe('npm run release', () => {
-  it('checks, tests, builds, and publishes as a dry run the version that the changelog begins with', () => {
+  it('checks, tests, builds and publishes the latest version of the changelog as a dry run', () => {
     const { status, printed } = release();
     expect(printed).toMatch(/packed[^]*tested[^]*built[^]*\+ nestjs-resilient-grpc@\d[^]*Ready\. /);
     expect(printed).toMatch(/ with tag latest and public access \(dry-run\)$/m);
-    // What npm says where it mends a package.json by itself.
+    // npm prints this if it has to correct a package.json.
     expect(printed).not.toContain('auto-corrected');
     expect(status).toBe(0);
   });
 
-  it('stops at what fails', () => {
+  it('stops at the first step that fails', () => {
     begin({ ...QUICK, 'test:fast': 'exit 1' });
     const { status, printed } = release();
     expect(printed).toMatch(/packed[^]*Not released\.$/m);
@@ -67,24 +67,26 @@ describe('npm run release', () => {
     expect(status).toBe(1);
   });
 
-  it('says all that stands in the way at once, and begins nothing', () => {
+  it('lists all problems together and runs no step', () => {
     const manifest = readFileSync(join(repository, LIBRARY), 'utf8');
     writeFileSync(join(repository, LIBRARY), manifest.replace(/"version": "[^"]+"/, '"version": "9.9.9"'));
     git('commit', '--quiet', '--all', '--message', 'a version');
     git('tag', 'v9.9.9', 'HEAD~1');
     appendFileSync(join(repository, 'README.md'), 'not committed');
     const { status, printed } = release();
-    expect(printed).toMatch(/^- the tree is not clean; commit or take back:\n *M README\.md$/m);
-    expect(printed).toMatch(/^- CHANGELOG\.md begins with \S+, package\.json says 9\.9\.9; write "## \[9\.9\.9\] - /m);
-    expect(printed).toMatch(/^- v9\.9\.9 is the tag of another commit, [0-9a-f]{7}; take the next version$/m);
+    expect(printed).toMatch(/^- the working tree is not clean; commit or revert:\n *M README\.md$/m);
+    expect(printed).toMatch(
+      /^- CHANGELOG\.md: expected version 9\.9\.9 of package\.json first, got \S+; write "## \[9\.9\.9\] - /m,
+    );
+    expect(printed).toMatch(/^- v9\.9\.9 is the tag of another commit, [0-9a-f]{7}; use the next version$/m);
     expect(printed).not.toContain('packed');
     expect(status).toBe(1);
   });
 
-  it('uploads nothing that its pages and its provenance could not lead back to', () => {
+  it('publishes nothing without a tag of the commit and a repository in package.json', () => {
     const { status, printed } = release('--publish');
-    expect(printed).toMatch(/^- there is no tag of this commit; git tag v/m);
-    expect(printed).toMatch(/has no "repository"; provenance is signed for one/);
+    expect(printed).toMatch(/^- this commit has no tag; run git tag v/m);
+    expect(printed).toMatch(/has no "repository", which provenance requires/);
     expect(printed).not.toContain('packed');
     expect(status).toBe(1);
   });

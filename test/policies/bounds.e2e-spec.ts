@@ -14,7 +14,7 @@ import { failToRetry, startHttp2Server, succeed, timeoutOf } from '../calls/raw-
 import { repeatUntil } from '../support/repeat-until.js';
 
 describe('attemptTimeoutMs', () => {
-  it('gives a safe call another attempt, and fails another one', async () => {
+  it('retries a safe call and fails an unsafe call', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 500 } } });
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { message: { number: 2 } },
@@ -30,7 +30,7 @@ describe('attemptTimeoutMs', () => {
     expect(error.notRetriedBecause).toBe('not-safe-to-repeat');
   });
 
-  it('reaches the server as grpc-timeout with each attempt and hedge of a unary call', async () => {
+  it('is sent as grpc-timeout with each attempt and hedge of a unary call', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, number, headers) => {
       timeouts.push(timeoutOf(headers));
@@ -50,7 +50,7 @@ describe('attemptTimeoutMs', () => {
     expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  it('does not bound a response stream at the server, nor replace a shorter deadline', async () => {
+  it('sends no grpc-timeout for a response stream and keeps a shorter deadline', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(timeoutOf(headers));
@@ -65,7 +65,7 @@ describe('attemptTimeoutMs', () => {
     expect(unary).toBeLessThanOrEqual(30_000);
   });
 
-  it('fails as a timeout of the attempt whether the server or the client notices it first', async () => {
+  it('fails with reason attempt-timeout whether the server or the client detects the timeout first', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 20 } } });
     server.script('UnsafeUnary', { never: true });
     const calls = Array.from({ length: 50 }, () => failureOf(echo.unsafeUnary({}, { timeoutMs: 60_000 })));
@@ -73,7 +73,7 @@ describe('attemptTimeoutMs', () => {
     expect([...reasons]).toEqual(['4 attempt-timeout']);
   });
 
-  it('may be another one for a call', async () => {
+  it('can be overridden per call', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 60_000 } } });
     server.script('UnsafeUnary', { never: true });
     expect(await failureOf(echo.unsafeUnary({}, { attemptTimeoutMs: 50 }))).toMatchObject({
@@ -95,7 +95,7 @@ describe('attemptTimeoutMs', () => {
     expect(await answer).toMatchObject({ text: 'late' });
   });
 
-  it('ends with the first sign of an answer of a stream', async () => {
+  it('stops at the response headers of a stream', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 1_000 } } });
     server.script('ServerStream', { headers: true, messages: [{ number: 1 }, { number: 2 }], intervalMs: 1_100 });
     let received = 0;
@@ -105,7 +105,7 @@ describe('attemptTimeoutMs', () => {
 });
 
 describe('maxConcurrentCalls', () => {
-  it('lets no more through, queues what fits, and refuses the rest', async () => {
+  it('admits calls up to the limit, queues up to maxQueuedCalls and rejects the rest', async () => {
     const { echo, server } = await scene({ maxConcurrentCalls: 2, maxQueuedCalls: 3 });
     server.script('Unary', { hold: 'everything', message: {} });
     const calls = Array.from({ length: 5 }, () => firstValueFrom(echo.unary({})));
@@ -121,7 +121,7 @@ describe('maxConcurrentCalls', () => {
     expect(server.counts().calls).toBe(5);
   });
 
-  it('ends a queued call at its deadline, and gives its place to others', async () => {
+  it('fails a queued call at its deadline and frees its place', async () => {
     const { echo, server } = await scene({ methods: { Unary: { maxConcurrentCalls: 1 } } });
     server.script('Unary', { hold: 'everything', message: {} });
     const first = firstValueFrom(echo.unary({}));
@@ -137,7 +137,7 @@ describe('maxConcurrentCalls', () => {
     await next;
   });
 
-  it('holds no permit while it waits for the channel', async () => {
+  it('does not count calls that wait for the channel', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -149,7 +149,7 @@ describe('maxConcurrentCalls', () => {
     await waitFor(() => client.snapshot().waiting === 2);
     server.script('Unary', { message: {} });
     await proxy.forward();
-    // With one permit and no queue both pass, one after the other: neither held it while it waited.
+    // Both calls waited despite one permit and no queue. At least one gets the permit once the channel is connected.
     const ends = await Promise.allSettled(waiting);
     expect(ends.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThanOrEqual(1);
   });
@@ -169,7 +169,7 @@ describe('circuitBreaker', () => {
     return { echo, server, client, circuits };
   };
 
-  it('refuses calls at once while most attempts fail', async () => {
+  it('rejects calls immediately while most attempts fail', async () => {
     const { echo, server, client } = await opened(60_000);
     const refused = await failureOf(echo.unsafeUnary({}));
     expect(refused).toMatchObject({ code: 14, reason: 'circuit-open', reachedServer: 'no', attempts: [] });
@@ -178,7 +178,7 @@ describe('circuitBreaker', () => {
     expect(client.connectivity.outage).toBeUndefined();
   });
 
-  it('admits calls after a probe that succeeds', async () => {
+  it('admits calls after a successful probe', async () => {
     const { echo, server, circuits } = await opened(100);
     server.script('UnsafeUnary', { message: { text: 'well' } });
     await waitFor(() => firstValueFrom(echo.unsafeUnary({})));
@@ -186,7 +186,7 @@ describe('circuitBreaker', () => {
     expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
   });
 
-  it('does not open for answers that speak of the request', async () => {
+  it('does not open for statuses that describe the request', async () => {
     const { echo, server } = await scene({
       methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 5 } } },
     });

@@ -8,10 +8,10 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { failureOf, startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
 
-/** Far below `BLOCKED_MS`, so that it is over when the event loop runs again. */
+/** Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
 const TIMEOUT_MS = 100;
 const BLOCKED_MS = 400;
-/** Operators excuse one standstill, and no more: within this time after it the server must answer. */
+/** Operators ignore one blocked period only, so the server must respond within this time after it. */
 const OPERATOR_TIMEOUT_MS = 300;
 
 const HEDGED: ClientSettings = {
@@ -25,7 +25,7 @@ const HEDGED: ClientSettings = {
   },
 };
 
-/** A client, and a server in a process of its own, which goes on while this one is blocked. */
+/** A client, and a server in its own process that continues while this process is blocked. */
 async function distant(settings: ClientSettings) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -44,7 +44,7 @@ async function distant(settings: ClientSettings) {
   return { server: { process: server, has }, client, echo: client.getService<EchoService>('Echo') };
 }
 
-/** 'connected': the server has sent its SETTINGS. 'answered': it has sent a whole answer. */
+/** 'connected': the server has sent its SETTINGS. 'answered': it has sent a complete response. */
 type ServerEvent = 'connected' | 'answered';
 
 interface ObservedServer {
@@ -64,8 +64,8 @@ function block(isOver = () => true): void {
 }
 
 /**
- * When the event loop is blocked: before the request is sent, or while the server, which stood still until then, answers it. It stays
- * blocked until the server has sent `event`, so that the pace of the server does not count.
+ * When the event loop is blocked: before the request is sent, or while the server, frozen until then, responds. The event loop stays
+ * blocked until the server has sent `event`, so that the speed of the server does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [
@@ -87,7 +87,7 @@ const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) =
   ],
 ];
 
-describe.each(MOMENTS)('an event loop that is blocked %s', (_when, blocked) => {
+describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   it('sends no hedge', async () => {
     const { client, echo, server } = await distant(HEDGED);
     await client.waitForReady();
@@ -107,7 +107,7 @@ describe.each(MOMENTS)('an event loop that is blocked %s', (_when, blocked) => {
     expect(await answer).toMatchObject({ text: 'x' });
   });
 
-  it('opens no circuit by deadlines that pass meanwhile', async () => {
+  it('opens no circuit because of deadlines that pass meanwhile', async () => {
     const { client, echo, server } = await distant({
       methods: { '*': { circuitBreaker: { minimumThroughput: 1, failureRatio: 0.01 } } },
     });
@@ -128,7 +128,7 @@ describe.each(MOMENTS)('an event loop that is blocked %s', (_when, blocked) => {
     expect(await messages).toMatchObject([{ text: 'x' }]);
   });
 
-  it('fails no attempt to connect', async () => {
+  it('fails no connection attempt', async () => {
     const { client, echo, server } = await distant({ connectTimeoutMs: TIMEOUT_MS });
     const events: GrpcClientEvent[] = [];
     const subscription = client.events$.subscribe((event) => events.push(event));
@@ -142,18 +142,18 @@ describe.each(MOMENTS)('an event loop that is blocked %s', (_when, blocked) => {
   it('makes hedge() subscribe once', async () => {
     const { client, echo, server } = await distant({});
     await client.waitForReady();
-    const calls = { begun: 0 };
+    const calls = { started: 0 };
     const call = defer(() => {
-      calls.begun += 1;
+      calls.started += 1;
       return echo.unary({ text: 'x' }, { timeoutMs: 20_000 });
     });
     const answer = lastValueFrom(call.pipe(hedge({ delayMs: OPERATOR_TIMEOUT_MS, maxAttempts: 3 })));
     await blocked(server);
     expect(await answer).toMatchObject({ text: 'x' });
-    expect(calls.begun).toBe(1);
+    expect(calls.started).toBe(1);
   });
 
-  it('is not taken by idleTimeout() for a silence of the stream', async () => {
+  it('does not trigger idleTimeout()', async () => {
     const { client, echo, server } = await distant({});
     await client.waitForReady();
     const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(idleTimeout(OPERATOR_TIMEOUT_MS), toArray()));

@@ -13,20 +13,20 @@ export interface Ended {
   readonly messages: number;
 }
 
-/** A call that runs. */
+/** A call in progress. */
 export interface Running {
   readonly ended: Promise<Ended>;
   cancel(): void;
 }
 
-/** One of the two clients that are compared, with a channel of its own. */
+/** One of the two compared clients, with its own channel. */
 export interface Contender {
   /** `within`: its deadline, in milliseconds from now. */
   unary(within?: number, text?: string): Running;
   serverStream(): Running;
 }
 
-/** Makes a client of `url` under a service config. */
+/** Creates a client of `url` with a service config. */
 export type Maker = (url: string, serviceConfig: ServiceConfig) => Promise<Contender>;
 
 const WITHIN = 20_000;
@@ -36,7 +36,7 @@ interface Report {
   readonly end: (code: number) => void;
 }
 
-/** Measures what `begin` starts; it gives back how to cancel it. */
+/** Measures the call that `begin` starts. `begin` returns a function that cancels it. */
 function running(begin: (report: Report) => () => void): Running {
   const beganAt = performance.now();
   let messages = 0;
@@ -50,7 +50,7 @@ function running(begin: (report: Report) => () => void): Running {
   return { ended, cancel: () => cancel() };
 }
 
-/** grpc-js's own client and its own policies. */
+/** grpc-js's own client with its own policies. */
 export const grpcJs: Maker = async (url, serviceConfig) => {
   const client = new Client(url, credentials.createInsecure(), {
     'grpc.service_config': JSON.stringify(serviceConfig),

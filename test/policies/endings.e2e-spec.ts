@@ -56,7 +56,7 @@ function grpcJs(url: string): Write {
 
 function writeOf(client: Client): Write {
   const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
-  // True: a method of the service.
+  // The cast is safe: the service has this method.
   const { path, requestSerialize, responseDeserialize } = service['UnsafeUnary'] as MethodDefinition<EchoRequest, Echo>;
   return (key) =>
     new Promise((resolve) => {
@@ -71,16 +71,16 @@ function writeOf(client: Client): Write {
 
 const toUndefined = (): undefined => undefined;
 
-/** Calls one write whose requests end as `ending` says; its error. */
+/** Makes one write to a server that plays an ending; resolves to the error of the write. */
 async function played(server: FrameServer, write: Write): Promise<unknown> {
   await write('before');
   const error = await write('write');
-  // The next call finds a connection: whatever would be repeated has come before it.
+  // The next call gets a connection, so that any resent request has arrived before it.
   await write('after');
   return error;
 }
 
-/** Makes a write that is queued behind another call, whose connection then ends as `play` says. The write is sent once and succeeds. */
+/** Makes a write that waits for the only stream, then ends the connection by `play`. Expects that the write is sent once and succeeds. */
 async function writeInQueue(connect: (url: string) => Promise<Write>, play: Ending['play']): Promise<void> {
   const server = await FrameServer.start(
     (request) => {
@@ -119,8 +119,8 @@ function outcomeOf(error: unknown): string {
   return `${error.reason}, ${error.reachedServer}`;
 }
 
-describe('a write', () => {
-  it.each(byEnding(ENDINGS))('is sent, and fails or succeeds, as the table says: %s', async (_ending, row) => {
+describe('write', () => {
+  it.each(byEnding(ENDINGS))('has the expected outcome and number of sends: %s', async (_ending, row) => {
     const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
     const [ours, plain] = [await startServer(row), await startServer(row)];
     const [error, plainError] = await Promise.all([
@@ -133,13 +133,13 @@ describe('a write', () => {
       sentByGrpcJs: plain.requests('write').length,
     };
     expect(seen, `${String(error)}; grpc-js: ${String(plainError)}`).toEqual({ outcome, sent, sentByGrpcJs });
-    // What an application may have executed is sent once, whatever plain grpc-js does.
+    // A request that the application may have executed is sent once, even if plain grpc-js resends it.
     expect(ours.executable('write').length).toBeLessThanOrEqual(1);
     if (error instanceof GrpcCallError && error.reachedServer === 'no') expect(ours.executable('write')).toEqual([]);
   });
 
   it.each(byEnding(ENDINGS))(
-    "of grpc-js's client on this library's channel succeeds where plain grpc-js's does, and runs at most once: %s",
+    'runs at most once and succeeds if plain grpc-js does, from the grpc-js client on the library channel: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
@@ -147,7 +147,7 @@ describe('a write', () => {
         played(plain, grpcJs(plain.url)),
       ]);
       expect(ours.executable('write').length).toBeLessThanOrEqual(1);
-      // Plain grpc-js also resends what may have been executed.
+      // Plain grpc-js also resends requests that may have been executed.
       if (plainError === undefined && plain.executable('write').length === 1) expect(error).toBeUndefined();
       // grpc-js resends once.
       expect(ours.requests('write').length).toBeLessThanOrEqual(2);
@@ -155,28 +155,28 @@ describe('a write', () => {
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'is sent once, and succeeds, if it waits for a stream: %s',
+    'is sent once and succeeds if it waits for a stream: %s',
     async (_ending, { play }) => {
       await writeInQueue(resilient, play);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    "of grpc-js's client on this library's channel is sent once, and succeeds, if it waits for a stream: %s",
+    'is sent once and succeeds if it waits for a stream, from the grpc-js client on the library channel: %s',
     async (_ending, { play }) => {
       await writeInQueue(callbacks, play);
     },
   );
 });
 
-describe("the status CANCELLED 'CANCELLED' of a method that is safe to repeat", () => {
+describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () => {
   const startEcho = async (url: string) => {
     const client = await startClient({ url, outageGraceMs: 600_000 });
     return client.getService<EchoService>('Echo');
   };
 
   it.each(['unary', 'clientStream', 'serverStream', 'bidi'] as const)(
-    'is a lost connection, and the call is retried, if GOAWAY follows: %s',
+    'counts as a lost connection and is retried if GOAWAY follows: %s',
     async (method) => {
       const server = await startServer({ play: cancelledBeforeGoaway, times: 1 });
       const echo = await startEcho(server.url);
@@ -186,7 +186,7 @@ describe("the status CANCELLED 'CANCELLED' of a method that is safe to repeat", 
     },
   );
 
-  it('is the answer if no GOAWAY follows', async () => {
+  it('fails the call as a status of the server if no GOAWAY follows', async () => {
     const server = await startServer({ play: cancelled });
     const echo = await startEcho(server.url);
     const error = await failureOf(echo.unary({}, { metadata: keyed('write') }));
@@ -199,7 +199,7 @@ describe('REFUSED_STREAM', () => {
   const refusing = (times: number) =>
     startServer({ play: (request) => request.connection.write(request.reset(REFUSED)), times });
 
-  it('is retried by the policy of a method that is declared safe', async () => {
+  it('is retried by the retry policy of a safe method', async () => {
     const server = await refusing(Infinity);
     const error = await played(server, await resilient(server.url, {}, 'unary'));
     expect(error).toMatchObject({ reason: 'refused', reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });
@@ -207,7 +207,7 @@ describe('REFUSED_STREAM', () => {
     expect(server.requests('write')).toHaveLength(4);
   });
 
-  it('sends a write once more with `trustRefusedStreams`, as gRPC does', async () => {
+  it('resends a write once with `trustRefusedStreams`, as gRPC does', async () => {
     const trusting = { trustRefusedStreams: true };
     const once = await refusing(1);
     expect(await played(once, await resilient(once.url, trusting))).toBeUndefined();
@@ -221,7 +221,7 @@ describe('REFUSED_STREAM', () => {
 /** More than the default budget has tokens. */
 const TOGETHER = 40;
 
-it.each(ENDINGS_TOGETHER)('one connection costs the retry budget one token: %s', async (_ending, play) => {
+it.each(ENDINGS_TOGETHER)('charges the retry budget one token per lost connection: %s', async (_ending, play) => {
   const held: FrameRequest[] = [];
   const server = await FrameServer.start((request) => {
     if (request.connection !== server.connections[0] || request.key === 'before')
@@ -236,7 +236,7 @@ it.each(ENDINGS_TOGETHER)('one connection costs the retry budget one token: %s',
   expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
 });
 
-it('one connection costs the retry budget one token, also if its calls fail one by one while the server drains', async () => {
+it('charges the retry budget one token for a lost connection whose calls fail one by one during a drain', async () => {
   const held: FrameRequest[] = [];
   const server = await FrameServer.start((request) => {
     if (request.connection !== server.connections[0] || request.key === 'before')
@@ -259,7 +259,7 @@ it('one connection costs the retry budget one token, also if its calls fail one 
   connection.goaway(four.streamId);
   for (const end of ends) {
     connection.write(end);
-    // Longer than losses on a connection that stays open are taken for one.
+    // Longer than the time in which losses on an open connection count as one.
     await quietTime(300);
   }
   connection.socket.destroy();

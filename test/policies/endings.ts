@@ -54,25 +54,25 @@ const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
 
 /** The stream before that of `request`. */
 const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
-/** GOAWAY with a last stream id below that of the request: the application never sees it. */
-const disown =
+/** GOAWAY with a last stream ID below that of the request: the server has not processed the request. */
+const goawayBelow =
   (code = NO_ERROR): Play =>
   (request) => {
     request.connection.goaway(below(request), code);
   };
-/** The frame of `disown`. */
-const disowning = (code: number) => (request: FrameRequest) => {
+/** The frame of `goawayBelow`. */
+const goawayBelowFrame = (code: number) => (request: FrameRequest) => {
   request.connection.lastStreamId = below(request);
   return goaway(below(request), code);
 };
 /** GOAWAY with the request's own stream as the last one. */
-const keep =
+const goawayAt =
   (code = NO_ERROR): Play =>
   ({ connection, streamId }) => {
     connection.goaway(streamId, code);
   };
-/** GOAWAY that disowns nothing yet. */
-const warn =
+/** GOAWAY with the highest last stream ID, which rejects no request. */
+const goawayAboveAll =
   (code = NO_ERROR): Play =>
   ({ connection }) => {
     connection.goaway(ALL, code);
@@ -81,7 +81,7 @@ const warn =
 /** The status of a server that shuts down. */
 export const cancelled: Play = status(CANCELLED, 'CANCELLED');
 /** The client has read the status when the server sends GOAWAY. */
-export const cancelledBeforeGoaway: Play = inTurn(cancelled, keep());
+export const cancelledBeforeGoaway: Play = inTurn(cancelled, goawayAt());
 
 const LOST = 'connection-lost, maybe';
 const LOST_WITHIN_ANSWER = 'connection-lost, yes';
@@ -141,13 +141,13 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     { code: CANCELLED, text: 'CANCELLED' },
   ].flatMap(({ code, text }): Ending[] => [
     {
-      ending: `GOAWAY above it, then ${code} '${text}'`,
-      play: inTurn(keep(), status(code, text)),
+      ending: `GOAWAY at its stream, then ${code} '${text}'`,
+      play: inTurn(goawayAt(), status(code, text)),
       outcome: LOST,
     },
     {
-      ending: `headers, GOAWAY above it, then ${code} '${text}'`,
-      play: inTurn(headers, keep(), trailers(code, text)),
+      ending: `headers, GOAWAY at its stream, then ${code} '${text}'`,
+      play: inTurn(headers, goawayAt(), trailers(code, text)),
       outcome: ANSWERED,
     },
   ]),
@@ -166,23 +166,23 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     outcome: ANSWERED,
   },
   {
-    ending: "GOAWAY above it, then UNAVAILABLE 'out of tea'",
-    play: inTurn(keep(), status(UNAVAILABLE, 'out of tea')),
+    ending: "GOAWAY at its stream, then UNAVAILABLE 'out of tea'",
+    play: inTurn(goawayAt(), status(UNAVAILABLE, 'out of tea')),
     outcome: ANSWERED,
   },
   {
-    ending: "GOAWAY above it, then CANCELLED 'by the application'",
-    play: inTurn(keep(), status(CANCELLED, 'by the application')),
+    ending: "GOAWAY at its stream, then CANCELLED 'by the application'",
+    play: inTurn(goawayAt(), status(CANCELLED, 'by the application')),
     outcome: ANSWERED,
   },
   {
-    ending: "GOAWAY above it, then UNAVAILABLE 'Stream refused by server' without content-type",
-    play: inTurn(keep(), status(UNAVAILABLE, 'Stream refused by server', {})),
+    ending: "GOAWAY at its stream, then UNAVAILABLE 'Stream refused by server' without content-type",
+    play: inTurn(goawayAt(), status(UNAVAILABLE, 'Stream refused by server', {})),
     outcome: UNPROVEN,
   },
 ];
 
-/** RST_STREAM codes that mean a lost connection as often as anything else. */
+/** RST_STREAM codes that may mean a lost connection. */
 const CODES_OF_LOST_CONNECTIONS = new Set([NO_ERROR, INTERNAL, CANCEL, CALM]);
 const CODES = Array.from({ length: 14 }, (_, code) => code);
 
@@ -207,78 +207,91 @@ const RESETS: readonly Ending[] = [
 ];
 
 /** The second request succeeds. */
-const DISOWNED_ONCE = { outcome: 'OK', sent: 2, times: 1 } as const;
-/** Sent again at once, and then by the default policy. */
-const DISOWNED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
+const UNPROCESSED_ONCE = { outcome: 'OK', sent: 2, times: 1 } as const;
+/** Resent immediately at first, then by the default retry policy. */
+const UNPROCESSED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 
 const GOAWAYS: readonly Ending[] = [
-  { ending: 'GOAWAY below it, twice', play: disown(), ...DISOWNED_TWICE, sentByGrpcJs: 2 },
-  { ending: 'GOAWAY below it', play: disown(), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
-  // Node ends all streams with the code of such a GOAWAY, whatever their ids are.
+  { ending: 'GOAWAY below it, twice', play: goawayBelow(), ...UNPROCESSED_TWICE, sentByGrpcJs: 2 },
+  { ending: 'GOAWAY below it', play: goawayBelow(), ...UNPROCESSED_ONCE, sentByGrpcJs: 2 },
+  // Node ends all streams with the code of such a GOAWAY, regardless of their IDs.
   ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
-    { ending: `GOAWAY with code ${code} below it`, play: disown(code), ...DISOWNED_ONCE },
-    { ending: `GOAWAY with code ${code} at its stream`, play: keep(code), outcome: LOST },
-    { ending: `GOAWAY with code ${code} above all`, play: warn(code), outcome: LOST },
+    { ending: `GOAWAY with code ${code} below it`, play: goawayBelow(code), ...UNPROCESSED_ONCE },
+    { ending: `GOAWAY with code ${code} at its stream`, play: goawayAt(code), outcome: LOST },
+    { ending: `GOAWAY with code ${code} above all`, play: goawayAboveAll(code), outcome: LOST },
   ]),
-  { ending: 'GOAWAY at its stream, then success', play: inTurn(keep(), succeed), outcome: 'OK' },
-  { ending: 'GOAWAY above all, then success', play: inTurn(warn(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY at its stream, then success', play: inTurn(goawayAt(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY above all, then success', play: inTurn(goawayAboveAll(), succeed), outcome: 'OK' },
   ...[
     { how: 'FIN', end: fin },
     { how: 'RST', end: rst },
   ].flatMap(({ how, end }): Ending[] => [
-    { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(keep(), end), outcome: LOST },
-    { ending: `GOAWAY above all, then ${how}`, play: inTurn(warn(), end), outcome: LOST },
+    { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(goawayAt(), end), outcome: LOST },
+    { ending: `GOAWAY above all, then ${how}`, play: inTurn(goawayAboveAll(), end), outcome: LOST },
     {
       ending: `GOAWAY below it, then ${how}`,
-      play: inTurn(disown(), end),
-      ...DISOWNED_ONCE,
+      play: inTurn(goawayBelow(), end),
+      ...UNPROCESSED_ONCE,
       sentByGrpcJs: 2,
     },
   ]),
   {
     ending: 'GOAWAY at its stream, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: inTurn(keep(), reset(REFUSED)),
+    play: inTurn(goawayAt(), reset(REFUSED)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
   {
     ending: 'GOAWAY above all, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: inTurn(warn(), reset(REFUSED)),
+    play: inTurn(goawayAboveAll(), reset(REFUSED)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
-  { ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)', play: inTurn(warn(), reset(CANCEL)), outcome: LOST },
+  {
+    ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)',
+    play: inTurn(goawayAboveAll(), reset(CANCEL)),
+    outcome: LOST,
+  },
 ];
 
 const SEQUENCES: readonly Ending[] = [
-  { ending: 'GOAWAY above all, then below it', play: inTurn(warn(), disown()), ...DISOWNED_ONCE, sentByGrpcJs: 2 },
+  {
+    ending: 'GOAWAY above all, then below it',
+    play: inTurn(goawayAboveAll(), goawayBelow()),
+    ...UNPROCESSED_ONCE,
+    sentByGrpcJs: 2,
+  },
   {
     ending: 'GOAWAY above all, then at its stream, then success',
-    play: inTurn(warn(), keep(), succeed),
+    play: inTurn(goawayAboveAll(), goawayAt(), succeed),
     outcome: 'OK',
   },
-  { ending: 'GOAWAY above all, then at its stream, then FIN', play: inTurn(warn(), keep(), fin), outcome: LOST },
+  {
+    ending: 'GOAWAY above all, then at its stream, then FIN',
+    play: inTurn(goawayAboveAll(), goawayAt(), fin),
+    outcome: LOST,
+  },
   {
     ending: 'GOAWAY at its stream, then with INTERNAL_ERROR below it',
-    play: inTurn(keep(), disown(INTERNAL)),
-    ...DISOWNED_ONCE,
+    play: inTurn(goawayAt(), goawayBelow(INTERNAL)),
+    ...UNPROCESSED_ONCE,
   },
   {
     ending: 'GOAWAY below it and RST_STREAM 7 (REFUSED_STREAM) in one write',
-    play: writing(disowning(NO_ERROR), (request) => request.reset(REFUSED)),
-    ...DISOWNED_ONCE,
+    play: writing(goawayBelowFrame(NO_ERROR), (request) => request.reset(REFUSED)),
+    ...UNPROCESSED_ONCE,
     sentByGrpcJs: 2,
   },
   {
     ending: 'GOAWAY below it and FIN in one write',
-    play: inTurnWithoutReading(writing(disowning(NO_ERROR)), fin),
-    ...DISOWNED_ONCE,
+    play: inTurnWithoutReading(writing(goawayBelowFrame(NO_ERROR)), fin),
+    ...UNPROCESSED_ONCE,
     sentByGrpcJs: 2,
   },
   {
     ending: 'GOAWAY with code 2 below it and FIN in one write',
-    play: inTurnWithoutReading(writing(disowning(INTERNAL)), fin),
-    ...DISOWNED_ONCE,
+    play: inTurnWithoutReading(writing(goawayBelowFrame(INTERNAL)), fin),
+    ...UNPROCESSED_ONCE,
   },
   {
     ending: 'GOAWAY at its stream, RST_STREAM 8 (CANCEL) and FIN in one write',
@@ -291,7 +304,7 @@ const SEQUENCES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
-  // A server that contradicts itself: what it answered first holds.
+  // If a server contradicts itself, its first answer applies.
   {
     ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below it in one write',
     play: writing(
@@ -326,7 +339,7 @@ const SEQUENCES: readonly Ending[] = [
   },
   {
     ending: 'RST_STREAM 8 (CANCEL), then GOAWAY at its stream',
-    play: inTurn(reset(CANCEL), keep()),
+    play: inTurn(reset(CANCEL), goawayAt()),
     outcome: LOST,
   },
   {
@@ -401,7 +414,7 @@ function inTurnWithoutReading(...plays: readonly Play[]): Play {
   };
 }
 
-/** Endings of a request that the server has received. */
+/** All endings of a request that the server has received. */
 export const ENDINGS: readonly Ending[] = [
   ...STATUSES,
   ...SHUTDOWN_STATUSES,
@@ -412,8 +425,8 @@ export const ENDINGS: readonly Ending[] = [
 ];
 
 /**
- * Endings of a connection on which another request holds the only stream (MAX_CONCURRENT_STREAMS 1): `play` gets that one. The write
- * stays in the client's queue.
+ * Endings of a connection on which another request holds the only stream (MAX_CONCURRENT_STREAMS 1); `play` gets that request. The
+ * write is still queued in the client.
  */
 export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
   { ending: 'the other request is answered', play: succeed },
@@ -427,23 +440,26 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
       fin,
     ),
   },
-  { ending: 'GOAWAY at the other request', play: keep() },
-  { ending: 'GOAWAY at the other request, then FIN', play: inTurn(keep(), fin) },
-  { ending: 'GOAWAY at the other request, then success', play: inTurn(keep(), succeed) },
-  { ending: 'GOAWAY above all', play: warn() },
-  { ending: 'GOAWAY above all, then success', play: inTurn(warn(), succeed) },
-  { ending: 'GOAWAY above all, then FIN', play: inTurn(warn(), fin) },
-  { ending: 'GOAWAY above all, then at the other request', play: inTurn(warn(), keep()) },
-  { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(warn(), reset(CANCEL)) },
-  { ending: 'GOAWAY above all, then at the other request, then success', play: inTurn(warn(), keep(), succeed) },
-  { ending: 'GOAWAY below the other request', play: disown() },
+  { ending: 'GOAWAY at the other request', play: goawayAt() },
+  { ending: 'GOAWAY at the other request, then FIN', play: inTurn(goawayAt(), fin) },
+  { ending: 'GOAWAY at the other request, then success', play: inTurn(goawayAt(), succeed) },
+  { ending: 'GOAWAY above all', play: goawayAboveAll() },
+  { ending: 'GOAWAY above all, then success', play: inTurn(goawayAboveAll(), succeed) },
+  { ending: 'GOAWAY above all, then FIN', play: inTurn(goawayAboveAll(), fin) },
+  { ending: 'GOAWAY above all, then at the other request', play: inTurn(goawayAboveAll(), goawayAt()) },
+  { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(goawayAboveAll(), reset(CANCEL)) },
+  {
+    ending: 'GOAWAY above all, then at the other request, then success',
+    play: inTurn(goawayAboveAll(), goawayAt(), succeed),
+  },
+  { ending: 'GOAWAY below the other request', play: goawayBelow() },
   ...[PROTOCOL, INTERNAL, CALM].flatMap((code) => [
-    { ending: `GOAWAY with code ${code} at the other request`, play: keep(code) },
-    { ending: `GOAWAY with code ${code} below the other request`, play: disown(code) },
+    { ending: `GOAWAY with code ${code} at the other request`, play: goawayAt(code) },
+    { ending: `GOAWAY with code ${code} below the other request`, play: goawayBelow(code) },
   ]),
 ];
 
-/** Endings of many requests of one connection. */
+/** Endings of many requests on one connection. */
 export const ENDINGS_TOGETHER: readonly (readonly [string, (requests: readonly FrameRequest[]) => Promise<void>])[] = [
   ["GOAWAY, then each gets UNAVAILABLE 'Cancelling all calls'", together(status(UNAVAILABLE, 'Cancelling all calls'))],
   ["GOAWAY, then each gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],

@@ -12,7 +12,7 @@ function hedging(hedgingDelay: string | undefined, rest: Omit<ServiceConfig, 'me
 }
 
 /** Attempts that the server still serves although their call has ended. */
-async function runOn(server: ScriptedGrpcServer): Promise<number> {
+async function stillRunning(server: ScriptedGrpcServer): Promise<number> {
   await waitFor(() => server.heldCount() === 0, { timeoutMs: 20_000 }).catch(() => undefined);
   return server.release();
 }
@@ -26,7 +26,7 @@ async function allEnded({ server, client }: Pick<Scene, 'server' | 'client'>): P
 /** Rules of gRFC A6 for hedged calls. */
 export const HEDGING_RULES: readonly Rule[] = [
   {
-    rule: 'hedges: without a delay all attempts go out at once',
+    rule: 'all attempts are sent at once without `hedgingDelay`',
     from: 'A6',
     config: hedging(undefined),
     async observe({ server, client }) {
@@ -40,7 +40,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: '3 attempts',
   },
   {
-    rule: 'hedges: the next goes out when its delay has passed, and is told how many there were',
+    rule: 'the next hedge is sent after its delay, with its attempt count',
     from: 'A6',
     config: hedging('0.1s'),
     async observe({ server, client }) {
@@ -52,18 +52,18 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: 'OK; absent, 1, 2',
   },
   {
-    rule: 'hedges: the first that succeeds ends the others at the server',
+    rule: 'the first success cancels the other attempts at the server',
     from: 'A6',
     config: hedging('0.05s'),
     async observe({ server, client }) {
       server.script('Unary', [SILENT, OK]);
       const { status } = await client.unary().ended;
-      return `${status}, ${await runOn(server)} run on`;
+      return `${status}, ${await stillRunning(server)} running`;
     },
-    right: 'OK, 0 run on',
+    right: 'OK, 0 running',
   },
   {
-    rule: 'hedges: a non-fatal code sends the next at once',
+    rule: 'a non-fatal status code sends the next hedge at once',
     from: 'A6',
     // Longer than the deadline of the call.
     config: hedging('60s'),
@@ -77,18 +77,18 @@ export const HEDGING_RULES: readonly Rule[] = [
     timed: true,
   },
   {
-    rule: 'hedges: a fatal code ends the call and all its attempts',
+    rule: 'a fatal status code ends the call and all its attempts',
     from: 'A6',
     config: hedging('0.05s'),
     async observe({ server, client }) {
       server.script('Unary', [SILENT, { status: 'INVALID_ARGUMENT' }]);
       const { status } = await client.unary().ended;
-      return `${status}, ${await runOn(server)} run on`;
+      return `${status}, ${await stillRunning(server)} running`;
     },
-    right: 'INVALID_ARGUMENT, 0 run on',
+    right: 'INVALID_ARGUMENT, 0 running',
   },
   {
-    rule: 'hedges: when all have failed the failure is passed on, with no retry on top',
+    rule: 'the call fails without a retry if all its attempts fail',
     from: 'A6',
     config: hedging('0.05s'),
     async observe({ server, client }) {
@@ -99,7 +99,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: 'UNAVAILABLE, 3 attempts',
   },
   {
-    rule: 'hedges: response headers commit, and no further one is sent',
+    rule: 'no hedge is sent after response headers',
     from: 'A6',
     config: hedging('0.2s'),
     async observe({ server, client }) {
@@ -122,7 +122,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'hedges: a throttle that is half empty refuses them, and lets the first attempt through',
+    rule: 'a half-empty throttle stops hedges, not the first attempt',
     from: 'A6',
     // Only a failure sends the next: an attempt that a busy machine sends before the first one's failure costs no token.
     config: hedging('60s', { retryThrottling: { maxTokens: 2, tokenRatio: 0.1 } }),
@@ -137,7 +137,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     grpcJs: '3, 3',
   },
   {
-    rule: 'hedges: after a negative pushback no further one is sent, and those in flight go on',
+    rule: 'a negative pushback stops further hedges; open attempts continue',
     from: 'A6',
     config: hedging('0.2s'),
     observe: ({ server, client }) =>
@@ -162,7 +162,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     grpcJs: 'UNAVAILABLE, 2 attempts',
   },
   {
-    rule: 'hedges: after a pushback of 300 ms the next goes out then, not sooner',
+    rule: 'a pushback of 300 ms delays the next hedge',
     from: 'A6',
     config: hedging('0.2s'),
     async observe({ server, client }) {
@@ -182,9 +182,9 @@ export const HEDGING_RULES: readonly Rule[] = [
         });
       // A busy machine may delay an attempt that was due sooner: one try proves nothing.
       const gapsMs = [await gapAfterPushback(), await gapAfterPushback(), await gapAfterPushback()];
-      return gapsMs.every((ms) => ms >= 295) ? 'then' : 'sooner';
+      return gapsMs.every((ms) => ms >= 295) ? 'after 300 ms' : 'earlier';
     },
-    right: 'then',
-    grpcJs: 'sooner',
+    right: 'after 300 ms',
+    grpcJs: 'earlier',
   },
 ];

@@ -17,12 +17,12 @@ const hedged = (delay = '0.05s', maxAttempts = 3): { serviceConfig: ServiceConfi
   },
 });
 
-/** The original attempt hangs, each hedge is answered with its number. */
+/** Never responds to the original attempt; responds to each hedge with its number. */
 const firstHangs = ({ previousAttempts }: ScriptedCall): Reply =>
   previousAttempts === 0 ? { never: true } : { message: { number: previousAttempts } };
 
-describe('a hedged call', () => {
-  it('is answered by a hedge when the original attempt is slow, which is cancelled at once', async () => {
+describe('hedged call', () => {
+  it('succeeds with a hedge if the original attempt is slow, and cancels the original immediately', async () => {
     const { echo, server } = await scene(hedged('0.05s', 2));
     server.script('Unary', firstHangs);
     const ends: CallEnd[] = [];
@@ -33,7 +33,7 @@ describe('a hedged call', () => {
     expect(ends).toMatchObject([{ code: 0 }]);
   });
 
-  it('takes the stream that begins first', async () => {
+  it('uses the stream whose first message arrives first', async () => {
     const { echo, server } = await scene(hedged());
     server.script('ServerStream', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }, { number: 2 }] },
@@ -57,7 +57,7 @@ describe('a hedged call', () => {
     subscription.unsubscribe();
   });
 
-  it('goes on after a code that is not fatal, and ends at one that is', async () => {
+  it('continues after a non-fatal status and fails on a fatal one', async () => {
     const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { message: { number: 9 } },
@@ -67,7 +67,7 @@ describe('a hedged call', () => {
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 5, details: 'no such thing', reason: 'server' });
   });
 
-  it('fails with the last failure when all attempts failed', async () => {
+  it('fails with the last error if all attempts fail', async () => {
     const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const error = await failureOf(echo.unary({}));
@@ -80,7 +80,7 @@ describe('a hedged call', () => {
     expect(server.counts().calls).toBe(3);
   });
 
-  it('reports each failed attempt, whether another one follows, and why', async () => {
+  it('reports each failed attempt, whether another one follows, and the reason', async () => {
     const { echo, server, client } = await scene(hedged('60s'));
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -93,7 +93,7 @@ describe('a hedged call', () => {
     ]);
   });
 
-  it('resends a stream that was refused beside another one under the same number, and uncounted', async () => {
+  it('resends a refused stream under the same attempt number while another attempt is open', async () => {
     const open: ServerHttp2Stream[] = [];
     const previousAttempts: unknown[] = [];
     const server = await startHttp2Server((stream, number, { 'grpc-previous-rpc-attempts': previous }) => {
@@ -109,7 +109,7 @@ describe('a hedged call', () => {
     expect(previousAttempts).toEqual([undefined, '1', '1', '2']);
   });
 
-  it('names the limit if its request is too large to be sent again', async () => {
+  it('names the buffer option if its request is too large to be resent', async () => {
     const settings = { ...hedged(), channelOptions: { 'grpc.per_rpc_retry_buffer_size': 100 } };
     const { echo, server } = await scene(settings);
     server.script('Unary', { status: 'UNAVAILABLE' });
@@ -135,7 +135,7 @@ describe('a hedged call', () => {
     expect(await answer).toMatchObject({ number: 5 });
   });
 
-  it('leaves nothing behind when its caller leaves', async () => {
+  it('cancels all attempts when its caller unsubscribes', async () => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { never: true });
     const subscription = echo.unary({}).subscribe();
@@ -144,7 +144,7 @@ describe('a hedged call', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('adds at most one call in twenty, and five, when everything is slow', async () => {
+  it('adds at most 5 % more calls, plus five, if all calls are slow', async () => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { delayMs: 40, message: {} });
     for (let round = 0; round < 10; round++) {
@@ -154,7 +154,7 @@ describe('a hedged call', () => {
     expect(server.counts().calls).toBeLessThanOrEqual(200 * 1.05 + 5);
   });
 
-  it.each([{ retry: false }, { idempotent: false }] as const)('is not hedged with %j', async (options) => {
+  it.each([{ retry: false }, { idempotent: false }] as const)('sends no hedge with %j', async (options) => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { delayMs: 60, message: {} });
     await firstValueFrom(echo.unary({}, options));

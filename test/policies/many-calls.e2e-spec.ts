@@ -6,45 +6,49 @@ import { IS_FULL } from '../support/full-tables.js';
 
 const CALLS = IS_FULL ? 10_000 : 3_000;
 
-// `scene` fails the test when a socket or a timer is left, or a call is open at the server.
-it('leaves nothing behind after thousands of calls at once with every policy on', { timeout: 120_000 }, async () => {
-  const { echo, client, server } = await scene({
-    timeoutMs: 100_000,
-    maxConcurrentCalls: CALLS,
-    metadata: () => Promise.resolve({ 'x-token': 'fresh' }),
-    interceptors: [
-      {
-        onCall: (call) => {
-          call.metadata.set('x-trace', '1');
-        },
-      },
-    ],
-    methods: { Unary: { attemptTimeoutMs: 90_000, circuitBreaker: {}, maxConcurrentCalls: CALLS } },
-    serviceConfig: {
-      methodConfig: [
+// `scene` fails the test if a socket or a timer is left, or a call is open on the server.
+it(
+  'releases all resources after thousands of concurrent calls with every policy enabled',
+  { timeout: 120_000 },
+  async () => {
+    const { echo, client, server } = await scene({
+      timeoutMs: 100_000,
+      maxConcurrentCalls: CALLS,
+      metadata: () => Promise.resolve({ 'x-token': 'fresh' }),
+      interceptors: [
         {
-          name: [{ service: 'testing.v1.Echo' }],
-          retryPolicy: {
-            maxAttempts: 3,
-            initialBackoff: '0.1s',
-            maxBackoff: '1s',
-            backoffMultiplier: 2,
-            retryableStatusCodes: ['UNAVAILABLE'],
+          onCall: (call) => {
+            call.metadata.set('x-trace', '1');
           },
         },
       ],
-    },
-  });
-  const { signal } = new AbortController();
-  let succeeded = 0;
-  await Promise.all(
-    Array.from({ length: CALLS }, async () => {
-      await firstValueFrom(echo.unary({ text: 'x' }, { signal }));
-      succeeded += 1;
-    }),
-  );
-  expect(succeeded).toBe(CALLS);
-  expect(server.counts().calls).toBe(CALLS);
-  expect(getEventListeners(signal, 'abort')).toHaveLength(0);
-  expect(client.snapshot()).toMatchObject({ active: 0, waiting: 0, counters: { succeeded: CALLS } });
-});
+      methods: { Unary: { attemptTimeoutMs: 90_000, circuitBreaker: {}, maxConcurrentCalls: CALLS } },
+      serviceConfig: {
+        methodConfig: [
+          {
+            name: [{ service: 'testing.v1.Echo' }],
+            retryPolicy: {
+              maxAttempts: 3,
+              initialBackoff: '0.1s',
+              maxBackoff: '1s',
+              backoffMultiplier: 2,
+              retryableStatusCodes: ['UNAVAILABLE'],
+            },
+          },
+        ],
+      },
+    });
+    const { signal } = new AbortController();
+    let succeeded = 0;
+    await Promise.all(
+      Array.from({ length: CALLS }, async () => {
+        await firstValueFrom(echo.unary({ text: 'x' }, { signal }));
+        succeeded += 1;
+      }),
+    );
+    expect(succeeded).toBe(CALLS);
+    expect(server.counts().calls).toBe(CALLS);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    expect(client.snapshot()).toMatchObject({ active: 0, waiting: 0, counters: { succeeded: CALLS } });
+  },
+);

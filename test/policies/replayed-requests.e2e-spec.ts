@@ -11,7 +11,7 @@ import {
   type EchoService,
 } from '../calls/support.js';
 
-/** A client whose connection can be cut, of a server that counts the requests of an upload. */
+/** A client behind a proxy that can cut its connection, and a server that counts the requests of an upload. */
 async function upload(settings: ClientSettings = {}) {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);
@@ -21,44 +21,44 @@ async function upload(settings: ClientSettings = {}) {
   return { server, proxy, echo: client.getService<EchoService>('Echo') };
 }
 
-/** Requests that stop in the middle until they are let go on. */
+/** A request stream that pauses after `first` messages until `continueRequests()`. */
 function halting(first: number, rest: number, text = 'x') {
-  let goOn: () => void = () => undefined;
-  const gate = new Promise<void>((resolve) => (goOn = resolve));
+  let continueRequests: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (continueRequests = resolve));
   let given = 0;
   async function* requests() {
     for (let i = 0; i < first; i++, given++) yield { text };
     await gate;
     for (let i = 0; i < rest; i++, given++) yield { text };
   }
-  return { requests: requests(), goOn, given: () => given };
+  return { requests: requests(), continueRequests, given: () => given };
 }
 
-describe('a request stream that is safe to repeat', () => {
-  it('is sent again whole when its connection is lost in the middle', async () => {
+describe('request stream that is safe to repeat', () => {
+  it('is resent completely if its connection is lost in the middle', async () => {
     const { server, proxy, echo } = await upload();
     const source = halting(10, 5);
     const answer = firstValueFrom(echo.clientStream(source.requests));
     await waitFor(() => server.calls().at(-1)?.requests.length === 10);
     proxy.resetAll();
     await waitFor(() => server.counts().calls === 2);
-    source.goOn();
+    source.continueRequests();
     expect(await answer).toMatchObject({ number: 15 });
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it('is sent again whole though it is longer than what grpc-js keeps', async () => {
+  it('is resent completely although it is longer than the retry buffer of grpc-js', async () => {
     const { server, proxy, echo } = await upload();
     const source = halting(10, 5, 'x'.repeat(60_000));
     const answer = firstValueFrom(echo.clientStream(source.requests));
     await waitFor(() => server.calls().at(-1)?.requests.length === 10);
     proxy.resetAll();
     await waitFor(() => server.counts().calls === 2);
-    source.goOn();
+    source.continueRequests();
     expect(await answer).toMatchObject({ number: 15 });
   });
 
-  it('is sent but not sent again when it does not fit the buffer of its call', async () => {
+  it('is sent but not resent if it does not fit the retry buffer of its call', async () => {
     const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     const source = halting(10, 0, 'x'.repeat(200));
     const failure = failureOf(echo.clientStream(source.requests));
@@ -72,7 +72,7 @@ describe('a request stream that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('names the options in the error when it is not sent again', async () => {
+  it('names the buffer options in the error if it is not resent', async () => {
     const { server, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({ text: 'x'.repeat(1_000) }));
@@ -82,7 +82,7 @@ describe('a request stream that is safe to repeat', () => {
     );
   });
 
-  it('shares the buffer of its client with unary calls', async () => {
+  it('shares the retry buffer of its client with unary calls', async () => {
     const { server, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     server.script('Unary', { hold: 'everything', status: 'UNAVAILABLE' });
     const failures = [1, 2].map(() => failureOf(echo.unary({ text: 'x'.repeat(1_500) })));
@@ -95,7 +95,7 @@ describe('a request stream that is safe to repeat', () => {
     expect(reasons.sort()).toEqual(['request-not-replayable', 'succeeded']);
   });
 
-  it('shares the buffer of its client with the others', async () => {
+  it('shares the retry buffer of its client with other request streams', async () => {
     const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     const sources = [halting(4, 0, 'x'.repeat(200)), halting(4, 0, 'x'.repeat(200))];
     const failures = sources.map((source) =>
@@ -107,7 +107,7 @@ describe('a request stream that is safe to repeat', () => {
     await waitFor(() => server.calls().every(({ requests }) => requests.length === 4) && server.counts().calls === 2);
     proxy.resetAll();
     await waitFor(() => server.counts().calls === 3);
-    for (const source of sources) source.goOn();
+    for (const source of sources) source.continueRequests();
     expect((await Promise.all(failures)).sort()).toEqual(['request-not-replayable', 'succeeded']);
   });
 });

@@ -7,7 +7,7 @@ import { grpcJs, type Contender, type Ended, type Running } from './contenders.j
 
 /** Options of a `waitFor` that only a test that hangs exceeds. */
 export const HANG_LIMIT = { timeoutMs: 60_000 };
-/** Longer than a test may run. */
+/** Longer than the timeout of a test. */
 const NEVER_MS = 120_000;
 
 /** One client and the server it calls. */
@@ -20,17 +20,17 @@ export interface Scene {
   another(serviceConfig: ServiceConfig, url?: string): Promise<Contender>;
 }
 
-/** A rule, what shows whether it is kept, and what was seen. */
+/** A rule, its observation, and the results of both clients. */
 export interface Rule {
   readonly rule: string;
-  /** Where the rule is from. */
+  /** Source of the rule. */
   readonly from: 'A6' | 'service config' | 'grpc-go' | 'ours';
   readonly config: ServiceConfig;
-  /** What the server or the caller sees, in a few words. */
+  /** Returns what the server or the caller observes, in a few words. */
   observe(scene: Scene): Promise<string>;
-  /** What is seen where the rule is kept: by this library always. */
+  /** Result of a client that follows the rule. This library always does. */
   readonly right: string;
-  /** What is seen of grpc-js, where that is something else. */
+  /** Result of grpc-js if it differs. */
   readonly grpcJs?: string;
   /** True if `observe` records durations. */
   readonly timed?: boolean;
@@ -108,28 +108,28 @@ async function endsAtOnce({ server, client }: Scene, call: Running): Promise<boo
 /** Rules of gRFC A6 and of the service config, and those that were taken from elsewhere where it is silent. */
 export const RULES: readonly Rule[] = [
   {
-    rule: '`maxAttempts` counts the original attempt',
+    rule: '`maxAttempts` includes the original attempt',
     from: 'A6',
     config: retrying({ maxAttempts: 3 }),
     observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene)),
     right: '3 attempts',
   },
   {
-    rule: '`maxAttempts` of more than 5 is 5',
+    rule: 'a `maxAttempts` above 5 is treated as 5',
     from: 'A6',
     config: retrying({ maxAttempts: 9 }),
     observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene)),
     right: '5 attempts',
   },
   {
-    rule: 'a code that is not listed is not retried',
+    rule: 'an unlisted status code is not retried',
     from: 'A6',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', { status: 'INTERNAL' }), attempts(scene)),
     right: '1 attempt',
   },
   {
-    rule: 'codes are names in any case, or numbers',
+    rule: 'status codes are names in any case, or numbers',
     from: 'A6',
     config: retrying({ maxAttempts: 4, retryableStatusCodes: ['unavailable', 10] }),
     observe: (scene) => (scene.server.script('Unary', [UNAVAILABLE, { status: 'ABORTED' }, OK]), attempts(scene)),
@@ -161,7 +161,7 @@ export const RULES: readonly Rule[] = [
     timed: true,
   },
   {
-    rule: 'the server is told how many attempts there were before',
+    rule: 'a retry sends `grpc-previous-rpc-attempts`',
     from: 'A6',
     config: retrying(),
     async observe(scene) {
@@ -175,7 +175,7 @@ export const RULES: readonly Rule[] = [
     right: 'absent, 1, 2',
   },
   {
-    rule: 'one deadline holds for all attempts',
+    rule: 'one deadline applies to all attempts',
     from: 'A6',
     config: retrying({ initialBackoff: '0.1s', maxBackoff: '0.1s' }),
     async observe({ another }) {
@@ -193,21 +193,21 @@ export const RULES: readonly Rule[] = [
     right: 'yes',
   },
   {
-    rule: 'a request of 1 MiB, with the 5 bytes that frame it, is retried',
+    rule: 'a request of 1 MiB, including its 5-byte header, is retried',
     from: 'A6',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, LARGEST_KEPT)),
     right: '3 attempts',
   },
   {
-    rule: 'a request that is larger than the retry buffer of a call is sent once',
+    rule: 'a request larger than the retry buffer of a call is sent once',
     from: 'A6',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, LARGEST_KEPT + 1)),
     right: '1 attempt',
   },
   {
-    rule: 'a server stream is retried until its first headers',
+    rule: 'a server stream is retried until it receives headers',
     from: 'A6',
     config: retrying(),
     async observe({ server, client }) {
@@ -225,7 +225,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'a message commits an attempt',
+    rule: 'a response message commits an attempt',
     from: 'A6',
     config: retrying(),
     async observe(scene) {
@@ -235,7 +235,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'nothing is sent after the caller has cancelled in a backoff',
+    rule: 'no attempt is sent after a cancel during the backoff',
     from: 'A6',
     config: retrying({ initialBackoff: '0.3s', maxBackoff: '0.3s' }),
     observe: ({ server, client }) =>
@@ -255,7 +255,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'nothing is sent after the deadline has passed in a backoff',
+    rule: 'no attempt is sent after the deadline passes in the backoff',
     from: 'A6',
     config: retrying({ initialBackoff: '0.4s', maxBackoff: '0.4s' }),
     async observe(scene) {
@@ -272,7 +272,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'a backoff that would outlive the deadline is not begun: the failure is passed on at once',
+    rule: 'a call fails at once if its backoff outlasts the deadline',
     from: 'ours',
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
@@ -309,7 +309,7 @@ export const RULES: readonly Rule[] = [
     timed: true,
   },
   {
-    rule: 'after a pushback the backoff begins afresh',
+    rule: 'the backoff restarts at its initial value after a pushback',
     from: 'A6',
     // The second backoff, where none begins afresh, is longer than the deadline.
     config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', maxBackoff: '100s', backoffMultiplier: 1_000 }),
@@ -325,28 +325,28 @@ export const RULES: readonly Rule[] = [
     timed: true,
   },
   {
-    rule: 'a pushback leaves `maxAttempts` alone',
+    rule: 'a pushback does not change `maxAttempts`',
     from: 'A6',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback: 0 }), attempts(scene)),
     right: '3 attempts',
   },
   {
-    rule: 'a pushback for a code that is not listed retries nothing',
+    rule: 'a pushback with an unlisted status code causes no retry',
     from: 'grpc-go',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', { status: 'INTERNAL', pushback: 0 }), attempts(scene)),
     right: '1 attempt',
   },
   {
-    rule: 'a negative pushback stops retrying',
+    rule: 'a negative pushback stops retries',
     from: 'A6',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback: -1 }), attempts(scene)),
     right: '1 attempt',
   },
   ...['soon', '10ms', '1.5'].map((pushback): Rule => ({
-    rule: `a pushback that is no integer (\`${pushback}\`) stops retrying`,
+    rule: `a non-integer pushback (\`${pushback}\`) stops retries`,
     from: 'A6',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback }), attempts(scene)),
@@ -354,7 +354,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: '3 attempts',
   })),
   {
-    rule: 'two pushbacks in one answer stop retrying',
+    rule: 'two pushback values in one response stop retries',
     from: 'grpc-go',
     config: retrying(),
     observe: (scene) => (scene.server.script('Unary', { ...UNAVAILABLE, pushback: [0, 0] }), attempts(scene)),
@@ -362,7 +362,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: '3 attempts',
   },
   {
-    rule: 'a failure costs a token, and there are retries while more than half are left',
+    rule: 'a failure costs a token; retries need over half of the tokens',
     from: 'A6',
     config: throttled(4, 0.1),
     async observe(scene) {
@@ -372,7 +372,7 @@ export const RULES: readonly Rule[] = [
     right: '2, 1, 1',
   },
   {
-    rule: 'a success gives `tokenRatio` back',
+    rule: 'a success returns `tokenRatio` tokens',
     from: 'A6',
     config: throttled(4, 1),
     async observe(scene) {
@@ -382,7 +382,7 @@ export const RULES: readonly Rule[] = [
     right: '2, 1, 1, 2',
   },
   {
-    rule: 'a code that is not listed neither costs nor gives back',
+    rule: 'an unlisted status code neither costs nor returns tokens',
     from: 'A6',
     config: throttled(4, 1),
     async observe(scene) {
@@ -393,7 +393,7 @@ export const RULES: readonly Rule[] = [
     right: '2',
   },
   {
-    rule: 'the last failure of a call whose attempts are used up costs a token too',
+    rule: 'the failure of the last attempt costs a token, too',
     from: 'grpc-go',
     config: throttled(10, 0.1, { maxAttempts: 2 }),
     async observe(scene) {
@@ -403,7 +403,7 @@ export const RULES: readonly Rule[] = [
     right: '2, 2, 1',
   },
   {
-    rule: 'a negative pushback costs a token, for a listed code',
+    rule: 'a negative pushback with a listed code costs a token',
     from: 'A6',
     config: throttled(4, 0.1),
     async observe(scene) {
@@ -414,7 +414,7 @@ export const RULES: readonly Rule[] = [
     right: '1, 1, 1',
   },
   {
-    rule: 'a negative pushback costs a token, for any other code too',
+    rule: 'a negative pushback with any other code costs a token, too',
     from: 'A6',
     config: throttled(4, 0.1),
     async observe(scene) {
@@ -426,7 +426,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: '1, 1, 2',
   },
   {
-    rule: 'a retry that is refused by the throttle returns at once',
+    rule: 'a throttled retry fails the call at once',
     from: 'A6',
     config: throttled(2, 0.1, { initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
@@ -445,7 +445,7 @@ export const RULES: readonly Rule[] = [
     timed: true,
   },
   {
-    rule: 'the throttle of a channel is not taken away by another one to the same target',
+    rule: 'a second channel to a target keeps the throttle of the first',
     from: 'grpc-go',
     config: throttled(2, 0.1),
     async observe(scene) {
@@ -459,7 +459,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: '5 attempts',
   },
   {
-    rule: '`timeout: "0.5s"` is half a second',
+    rule: '`timeout: "0.5s"` is 500 ms',
     from: 'service config',
     config: {},
     observe: (scene) => remaining(scene, '0.5s'),
@@ -467,7 +467,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'DEADLINE_EXCEEDED',
   },
   {
-    rule: '`timeout: "1.5s"` is one and a half seconds',
+    rule: '`timeout: "1.5s"` is 1500 ms',
     from: 'service config',
     config: {},
     observe: (scene) => remaining(scene, '1.5s'),
@@ -475,7 +475,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'OK, 1000 ms',
   },
   {
-    rule: '`waitForReady: true` waits for a server that is not there yet',
+    rule: '`waitForReady: true` waits for a server that has not started',
     from: 'service config',
     config: { methodConfig: [{ name: ALL, waitForReady: true }] },
     async observe({ server, client }) {
@@ -506,7 +506,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'DEADLINE_EXCEEDED, sent',
   },
   {
-    rule: 'a call that is cancelled in the tick it began does not run on at the server',
+    rule: 'a call cancelled in its first tick does not run on the server',
     from: 'ours',
     config: {},
     async observe({ server, client }) {
@@ -514,13 +514,13 @@ export const RULES: readonly Rule[] = [
       await client.unary().ended;
       client.unary().cancel();
       await arrived(client);
-      return server.release() === 0 ? 'ended' : 'runs on';
+      return server.release() === 0 ? 'ended' : 'still running';
     },
     right: 'ended',
-    grpcJs: 'runs on',
+    grpcJs: 'still running',
   },
   {
-    rule: 'a stream that is reset with REFUSED_STREAM is sent again only if its method is safe to repeat: a proxy may have processed it',
+    rule: 'REFUSED_STREAM is retried only if the method is safe to repeat',
     from: 'ours',
     config: {},
     async observe({ another }) {
@@ -536,7 +536,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'OK, streams: 2',
   },
   {
-    rule: 'a call that is cut off by a server’s forced stop counts as UNAVAILABLE, and is retried',
+    rule: 'a forced server stop counts as UNAVAILABLE and is retried',
     from: 'ours',
     config: retrying({ maxAttempts: 5, initialBackoff: '0.1s', maxBackoff: '0.1s' }),
     async observe({ server, client }) {

@@ -9,8 +9,10 @@ import { grpcJs, resilient, type Maker } from './contenders.js';
 import { HEDGING_RULES } from './hedging-rules.js';
 import { RULES, type Rule, type Scene } from './rules.js';
 
-const PAGE = join(import.meta.dirname, '../../docs/semantics.md');
-const PART = /(<!-- compared: rules -->\n)[^]*?(<!-- end of compared -->)/;
+const PAGE = join(import.meta.dirname, '../../docs/call-lifecycle/grpc-js-comparison.md');
+/** Rules by the name of their table on the page. */
+const TABLES = { retries: RULES, hedging: HEDGING_RULES };
+const PART = /(<!-- compared: (\w+) -->\n)[^]*?(<!-- end of compared -->)/g;
 const UPDATE = process.env['UPDATE_DOCS'] !== undefined;
 
 async function observe(rule: Rule, maker: Maker, record: Scene['record'] = () => undefined): Promise<string> {
@@ -21,34 +23,38 @@ async function observe(rule: Rule, maker: Maker, record: Scene['record'] = () =>
 
 const ALL_RULES = [...RULES, ...HEDGING_RULES];
 
-describe('a rule of gRPC', () => {
+describe('call rules', () => {
   for (const rule of ALL_RULES) {
-    it(`${rule.rule}: as it should be`, { tags: rule.timed === true ? ['timed'] : [] }, async ({ task }) => {
+    it(`${rule.rule} (this library)`, { tags: rule.timed === true ? ['timed'] : [] }, async ({ task }) => {
       const record: Scene['record'] = (figure, ms, atMost) => recordTiming(task, figure, ms, { atMost });
       expect(await observe(rule, resilient, record)).toBe(rule.right);
     });
   }
 
-  it.for(ALL_RULES)('$rule: as grpc-js keeps it', async (rule) => {
+  it.for(ALL_RULES)('$rule (grpc-js)', async (rule) => {
     expect(await observe(rule, grpcJs)).toBe(rule.grpcJs ?? rule.right);
   });
 });
 
-/** The table: what is seen of each client, and where that is not the rule. */
-function table(): string {
+/** Renders the results of both clients; a result that breaks the rule is bold. */
+function table(rules: readonly Rule[]): string {
   const { version } = createRequire(import.meta.url)('@grpc/grpc-js/package.json') as { version: string };
-  const rows = ALL_RULES.map(
+  const rows = rules.map(
     ({ rule, from, right, grpcJs: seen }) => `| ${rule} | ${from} | ${right} | ${seen ? `**${seen}**` : 'the same'} |`,
   );
   return [`| Rule | From | This library | grpc-js ${version} |`, '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
-describe('docs/semantics.md', () => {
-  it('shows these rules, and what was seen', async () => {
+describe('docs/call-lifecycle/grpc-js-comparison.md', () => {
+  it('shows these rules and their results', async () => {
     const text = readFileSync(PAGE, 'utf8');
-    const filled = text.replace(PART, (_all, begin: string, end: string) => `${begin}\n${table()}\n\n${end}`);
+    const shown: string[] = [];
+    const filled = text.replace(PART, (_all, begin: string, name: keyof typeof TABLES, end: string) => {
+      shown.push(name);
+      return `${begin}\n${table(TABLES[name])}\n\n${end}`;
+    });
     const rendered = await format(filled, { ...(await resolveConfig(PAGE)), filepath: PAGE });
-    expect(PART.test(text), `the markers in ${PAGE}`).toBe(true);
+    expect(shown, `the markers in ${PAGE}`).toEqual(Object.keys(TABLES));
     if (UPDATE) writeFileSync(PAGE, rendered);
     else expect(text, 'UPDATE_DOCS=1 npx vitest run test/policies writes it').toBe(rendered);
   });

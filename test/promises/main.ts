@@ -61,7 +61,7 @@ const random = seededRandom(seed);
 console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
 for (const [name, situation] of situations) {
-  // Drawn for every situation, so that a seed repeats a play whatever `--only` leaves out.
+  // Drawn for every situation, so that a seed repeats a play regardless of `--only`.
   const playSeed = Math.trunc(random() * 2 ** 31);
   if (!chosen.includes(name) || interrupted.signal.aborted) continue;
   if (situation.needs !== undefined && !isInstalled(situation.needs)) {
@@ -96,5 +96,5 @@ const [broken, open] = [count('broken') + errors, count('not judged')];
 console.log(`\n${count('kept')} kept, ${broken} broken, ${open} not judged`);
 if (open > 0) console.log('The machine was too busy to judge every bound: run it again with nothing beside it.');
 const failed = broken + (values.strict ? open : 0);
-// What an interrupted play left behind must not keep the process alive.
+// Resources of an interrupted play must not keep the process alive.
 process.exit(failed > 0 || interrupted.signal.aborted ? 1 : 0);

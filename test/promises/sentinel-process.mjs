@@ -4,12 +4,12 @@ import process from 'node:process';
 
 const STEP_MS = 10;
 const SAMPLE_MS = 1_000;
-/** In which Linux counts CPU time, fixed for user space (https://man7.org/linux/man-pages/man5/proc_stat.5.html). */
+/** Unit in which Linux reports CPU time; fixed for user space (https://man7.org/linux/man-pages/man5/proc_stat.5.html). */
 const TICKS_PER_SECOND = 100;
 
 /**
- * CPU time of all cores since the start of Linux, in ticks. Time in interrupts is left out: it is nobody's, and the traffic of a play
- * causes much of it.
+ * CPU time of all cores since the start of Linux, in ticks. Excludes interrupts, which belong to no process and are largely caused by
+ * the traffic of a play.
  */
 function machineTicks() {
   const lines = readFileSync('/proc/stat', 'utf8').split('\n');

@@ -17,23 +17,23 @@ interface Sample {
 /** The worst second of a period, by each of its figures. */
 export type MachineLoad = Omit<Sample, 'at'>;
 
-/** Above this a duration measured here says more about the machine than about the library. */
+/** Limits above which a measured duration depends more on the machine than on the library. */
 const MAX_TIMER_DELAY_MS = 100;
 const MAX_OTHERS_PERCENT = 20;
 const MAX_STOLEN_PERCENT = 10;
 
-/** Measures, in a process of its own, what the machine does besides the plays. */
+/** Measures, in a separate process, the load of the machine other than the plays. */
 export class Sentinel {
   private readonly samples: Sample[] = [];
 
   private constructor(private readonly child: ChildProcess) {
     child.on('message', (sample) => {
-      // True: its process sends nothing else.
+      // The cast is safe: the process sends nothing else.
       this.samples.push(sample as Sample);
     });
   }
 
-  /** Resolves after the first sample: what starts then has a second before it. */
+  /** Resolves after the first sample, so that the second before the first play is covered. */
   static async start(): Promise<Sentinel> {
     const child = fork(new URL('./sentinel-process.mjs', import.meta.url), { execArgv: [] });
     const sentinel = new Sentinel(child);

@@ -4,7 +4,7 @@ import type { JudgedRun } from './watched-play.js';
 const FIGURE_WIDTH = 64;
 const NUMBER_WIDTH = 12;
 
-/** Rows of one situation or test: its name, then each figure with its bound and verdict; last, what went wrong. */
+/** Rows of one situation or test: its name, each figure with its bound and verdict, then the errors. */
 export function tableOf(name: string, { rows, errors, seconds, busy }: JudgedRun): string {
   const lines = rows.map(({ figure, value, bound, verdict }) => {
     const cells = [

@@ -27,7 +27,7 @@ export function timedFiles(): readonly string[] {
   return files.filter((file) => file.endsWith('spec.ts') && [file, ...imported(file)].some(records)).sort();
 }
 
-/** Runs the tests tagged 'timed' of `files` one at a time, and gives each to `onResult` when it has ended. A file without a result is an error. */
+/** Runs the tests tagged 'timed' of `files` one at a time and passes each result to `onResult`. A file without a result is an error. */
 export async function runTimedTests(
   files: readonly string[],
   sentinel: Sentinel,
@@ -82,7 +82,7 @@ async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest
     ...{ timed: true, ok: isWithin(value, bound) },
   }));
   const errors = (test.result().errors ?? []).map(({ stack, message }) => stack ?? message);
-  // A timed test without a figure has lost what it was tagged for.
+  // A timed test must record at least one figure.
   if (judgements.length === 0 && errors.length === 0) errors.push('the test recorded no timing');
   const judged = await judgedBetween(sentinel, startTime, startTime + duration, judgements);
   const name = `${relative(ROOT, test.module.moduleId)}: ${test.fullName}`;

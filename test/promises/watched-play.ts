@@ -12,7 +12,7 @@ export interface Judged extends Judgement {
   readonly verdict: Verdict;
 }
 
-/** Judgements made while the machine did something, or nothing, besides. */
+/** Judgements of a run, and whether the machine was busy meanwhile. */
 export interface JudgedRun {
   readonly rows: readonly Judged[];
   /** Errors; each counts as broken. */
@@ -26,7 +26,7 @@ export interface WatchedPlay extends JudgedRun {
   readonly measured: Play['measured'];
 }
 
-/** Gives `judgements` their verdicts, by what the machine did from `from` until `until`. */
+/** Adds verdicts to `judgements`, based on the load of the machine between `from` and `until`. */
 export async function judgedBetween(
   sentinel: Sentinel,
   from: number,
@@ -45,7 +45,7 @@ export async function playWatched(
   sentinel: Sentinel,
 ): Promise<WatchedPlay> {
   const from = Date.now();
-  // A signal of its own for each play, so that listeners do not accumulate on `signal`.
+  // A separate signal per play, so that listeners do not accumulate on `signal`.
   const ending = new AbortController();
   const end = () => {
     ending.abort(signal?.reason);

@@ -12,12 +12,12 @@ const CLIENTS = 4;
 const ROUNDS = { short: 1, full: 5 };
 const IDLE_MS = 500;
 
-/** Connections that end while this process stands still, by GOAWAY or with a server that is killed, and calls before it has read that. */
+/** Connections that end by GOAWAY or SIGKILL while this process is blocked, and calls made before the process has read the end. */
 export const closedUnread: Situation = {
   name: 'closed-unread',
   needs: 'procfs',
   promise:
-    'A connection that ended while the process was too busy to read of it costs the next call nothing, of either kind.',
+    'If a connection ended while the process was too busy to read its end, the next read or write succeeds and is sent once.',
   bounds: {
     calls: { atLeast: 2 * 2 * CLIENTS },
     failed: { atMost: 0 },
@@ -25,7 +25,7 @@ export const closedUnread: Situation = {
     'connections that ended unread': { atLeast: 2 * CLIENTS },
   },
   play: (run) => {
-    // One after the other: who stands still holds up the others in the middle of whatever they do.
+    // One after another, because a blocked process would also delay concurrent plays.
     let before: Promise<unknown> = Promise.resolve();
     return againstEach(run, async (kind) => {
       const servers = await startServers(run, kind);
@@ -36,7 +36,7 @@ export const closedUnread: Situation = {
   },
 };
 
-/** One that closes its connections when they are idle, and one to be killed. */
+/** One server that closes its idle connections, and one that is killed. */
 async function startServers(run: Run, kind: UpstreamKind) {
   const [closing, killed] = await Promise.all([
     startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': IDLE_MS } }),
@@ -67,7 +67,7 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
     );
   for (let round = 0; round < ROUNDS[run.length]; round++) {
     await callEach(idle);
-    // grpcio takes up to twice as long.
+    // grpcio takes up to twice as long to close an idle connection.
     standStillUntil(2 * IDLE_MS + 100, () => openTo(closing).every(({ isUnread }) => isUnread));
     await callEach(idle);
 
@@ -91,7 +91,7 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
 }
 
 /**
- * Blocks this process, as a long turn of the event loop does, until `isOver`, and for at least `leastMs`.
+ * Blocks the event loop of this process until `isOver` holds, for at least `leastMs`.
  * @throws if `isOver` does not hold within 60 s
  */
 function standStillUntil(leastMs: number, isOver: () => boolean): void {
@@ -106,7 +106,7 @@ function standStillUntil(leastMs: number, isOver: () => boolean): void {
 
 const ESTABLISHED = '01';
 
-/** Connections to `upstream` that it has not closed, as the kernel reports them, and whether something was received and not read. */
+/** Open connections to `upstream` as reported by the kernel, and whether each has received bytes that are unread. */
 function openTo({ url }: Upstream): readonly { readonly isUnread: boolean }[] {
   const port = Number(url.split(':').at(-1));
   const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;

@@ -12,7 +12,7 @@ const CLIENTS = 8;
 export const closedWhileIdle: Situation = {
   name: 'closed-while-idle',
   promise:
-    'A connection that the other side has closed costs the next call nothing, of either kind, however it was closed.',
+    'If the peer has closed an idle connection, in any way, the next read or write succeeds, is sent once, and needs no retry.',
   bounds: {
     calls: { atLeast: 5 * CLIENTS },
     failed: { atMost: 0 },
@@ -21,7 +21,7 @@ export const closedWhileIdle: Situation = {
     retried: { atMost: 0 },
     'lines above debug': { atMost: 0 },
     'lines about slow connections': { atMost: 0, timed: true },
-    // One for each connection that was closed.
+    // One line per closed connection.
     'lines READY to IDLE': { atLeast: 5 * CLIENTS },
   },
   play: (run) => againstEach(run, (kind) => closings(run, kind)),
@@ -50,7 +50,7 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
   const latencies: number[] = [];
   const failures: unknown[] = [];
   let calls = 0;
-  /** Each client makes a call after a time of its own. */
+  /** Each client makes a call after its own random delay. */
   const callEach = () =>
     Promise.all(
       apps.map(async ({ orders }) => {
@@ -68,7 +68,7 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let round = 0; round < (run.length === 'short' ? 1 : 10); round++) {
     for (const close of closings) {
       await close();
-      // A call that overtakes the news is not one after it, however short a pause a busy machine makes of it.
+      // A call made before the client has detected the close would not test a call after it, so wait for the state change.
       await reach(() => apps.every(({ client }) => client.connectivity.state !== 'READY'));
       await callEach();
     }

@@ -5,21 +5,21 @@ import { outageGrace, startClientOf, startUpstream } from './support/orders-clie
 import type { Situation } from './support/situation.js';
 
 const CALLS = { counts: 2_000, all: 20_000 };
-/** Calls begun in one turn of the event loop. */
+/** Calls started in one turn of the event loop. */
 const BATCH_SIZE = 100;
 const DOWN_MS = 2_000;
 /** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
 const TIMEOUT_MS = { counts: 600_000, all: 15_000 };
-/** Requests that the server bears. */
+/** Capacity of the server in requests per second. */
 const PER_SECOND = 3_000;
-/** Work that the server queues; more is answered UNAVAILABLE. */
+/** Maximum queueing time on the server; requests beyond it fail with UNAVAILABLE. */
 const QUEUE_MS = { counts: 60_000, all: 3_000 };
 
-/** A process that starts while its upstream is gone, and has much to do at once. */
+/** A process starts during an outage of its upstream and makes many calls at once. */
 export const coldStartInAnOutage: Situation = {
   name: 'cold-start-in-an-outage',
   promise:
-    'Of 20,000 calls with deadlines of 15 s that a client begins at its start, in an outage of 2 s, 99 % succeed if the server bears 3,000 a second.',
+    'If a client starts 20,000 calls with deadlines of 15 s in an outage of 2 s at its start, 99 % of them succeed if the server can handle 3,000 calls per second.',
   bounds: {
     calls: { atLeast: 2_000 },
     'calls that waited in the outage': { atLeast: 1_000 },

@@ -12,7 +12,7 @@ interface End {
   readonly implementation: Exclude<UpstreamKind['implementation'], 'grpc-js'>;
   readonly how: string;
   readonly options: UpstreamOptions;
-  /** True if its process gets SIGTERM; otherwise the connection ends at its age. */
+  /** True if the server gets SIGTERM; otherwise the connection ends at its maximum age. */
   readonly stops: boolean;
 }
 
@@ -25,11 +25,11 @@ const ENDS: readonly End[] = [
   { implementation: 'grpc-go', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
 ];
 
-/** A server ends the calls that run on one connection, by statuses or resets, all at the same time. */
+/** A server ends all calls of one connection at the same time, by statuses or resets. */
 export const cutOffTogether: Situation = {
   name: 'cut-off-together',
   promise:
-    'A server that ends 50 safe calls of one connection at once, at the end of its drain, at a hard stop, or at the age of the connection, fails none of them: they cost the retry budget one token together.',
+    'If a server ends 50 reads of one connection together, at the end of its drain, at a hard stop, or at the age of the connection, no read fails, and together they cost the retry budget one token.',
   bounds: {
     calls: { atLeast: IN_FLIGHT },
     failed: { atMost: 0 },
@@ -56,7 +56,7 @@ async function cutOff(run: Run, { implementation, options, stops }: End): Promis
   if (stops) await upstream.prepareRestart();
   const calls = Array.from({ length: IN_FLIGHT }, (_, index) => firstValueFrom(orders.get({ id: `${index}/NEVER/1` })));
   const settled = Promise.allSettled(calls);
-  // First attempts are never answered: only a retry ends a call.
+  // First attempts get no response, so that only a retry ends a call.
   await reach(() => upstream.arrived('Get').length > IN_FLIGHT, { intervalMs: 50 });
   if (stops) await upstream.restartAfter(0, 'terminate');
   const failures = (await settled).flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));

@@ -9,29 +9,29 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import { Upstream } from './support/upstream.js';
 
-/** Reads and writes, as many of each. */
+/** Rate of the reads, and also of the writes. */
 const PER_SECOND = { counts: 50, all: 500 };
-/** Of all servers together. */
+/** Minimum number of calls against all servers together. */
 const CALLS = { counts: 400, all: 10_000 };
 const DRAINS = 2;
 const DELAY_MS = 20;
 const AGE_MS = 500;
-/** Calls of a busy machine outlast a short grace, and fail at its end. */
+/** Long, because calls on a busy machine would outlast a short grace and fail at its end. */
 const AGE_GRACE_MS = 60_000;
 
 interface Drained {
   readonly app: OrdersApp;
-  /** Servers that calls arrive at. */
+  /** Servers that receive the calls. */
   readonly upstreams: readonly Upstream[];
-  /** Announces the end of the connection, and resolves when calls take another one. */
+  /** Announces the end of the connection by GOAWAY; resolves when calls use another connection. */
   drain(): Promise<void>;
 }
 
-/** Servers and a proxy announce the end of their connections by GOAWAY, under reads and writes at a high rate. */
+/** Servers and a proxy send GOAWAY under reads and writes at a high rate. */
 export const drainsUnderLoad: Situation = {
   name: 'drains-under-load',
   promise:
-    'At 500 calls a second no read and no write fails or is sent twice when a server drains, be it of grpc-js, of this library, of grpcio or of grpc-go, or when nginx reloads in front of them.',
+    'At 500 calls per second, no read or write fails or is sent twice if a server of grpc-js, this library, grpcio or grpc-go drains, or if nginx in front of them reloads.',
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },
@@ -53,7 +53,7 @@ export const drainsUnderLoad: Situation = {
       ...(isInstalled('nginx') ? [['nginx', () => reloads(run)] as const] : []),
     ] as const;
     const measured: Measured[] = [];
-    // One after another: all at once are more than two cores bear.
+    // One after another, because concurrent plays would overload two cores.
     for (const [name, start] of plays) {
       const figures = await drains(run, await start(), CALLS[run.which] / plays.length);
       measured.push(
@@ -95,19 +95,19 @@ async function drains(run: Run, { app, upstreams, drain }: Drained, count: numbe
 
 const arrivals = (upstreams: readonly Upstream[]) => upstreams.flatMap((upstream) => upstream.arrived('Get', 'Create'));
 
-/** Waits until calls arrive on a further connection. */
+/** Waits until calls arrive on a new connection. */
 async function nextConnection(upstreams: readonly Upstream[], before: number): Promise<void> {
   const count = () => new Set(arrivals(upstreams).map(({ peer }) => peer)).size;
   await reach(() => count() > before, { intervalMs: 50, describe: () => `more than ${before} connections` });
 }
 
-/** One server takes another's place behind an address; the old one gets SIGTERM. */
+/** One server replaces another at the same address; the old one gets SIGTERM. */
 async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const started: Promise<Upstream>[] = [];
   const start = () => {
     const upstream = Upstream.start(kind, { delayMs: DELAY_MS });
-    // Awaited later, or never if the play ends before.
+    // Awaited later, or never if the play ends first.
     upstream.catch(() => undefined);
     started.push(upstream);
     return upstream;
@@ -117,7 +117,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
       if (result.status === 'fulfilled') await result.value.close();
   });
   const first = await start();
-  // Starts while its predecessor serves.
+  // Starts while the old server still serves.
   let coming = start();
   const upstreams = [first];
   const balancer = await FaultProxy.start(first.url);
@@ -134,7 +134,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   return { app, upstreams, drain };
 }
 
-/** A server announces the end of each connection at its age. At SIGTERM, grpcio answers late calls with a status, which fails writes. */
+/** A server sends GOAWAY at the maximum connection age. At SIGTERM, grpcio would fail late writes with a status. */
 async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };
@@ -145,7 +145,7 @@ async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Dra
   return { app, upstreams, drain: () => nextConnection(upstreams, connections++) };
 }
 
-/** nginx in front of two servers reads its configuration again. */
+/** nginx in front of two servers reloads its configuration. */
 async function reloads(run: Run): Promise<Drained> {
   const kind: UpstreamKind = { implementation: 'grpc-js', security: 'plain' };
   const upstreams = await Promise.all([1, 2].map(() => startUpstream(run, kind, { delayMs: DELAY_MS })));

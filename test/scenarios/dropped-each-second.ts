@@ -9,22 +9,22 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const LIVES_MS = 1_000;
-/** If only counts are judged, one less than a read has attempts: on a busy machine the same read may meet all of them. */
+/** If only counts are judged, fewer drops than a read has attempts, because on a busy machine one read may be hit by all drops. */
 const DROPS = { counts: 3, all: Infinity };
 /** Duration of a play that judges everything. */
 const PLAY_MS = { short: 10_000, full: 180_000 };
-/** Calls a second. */
+/** Calls per second. */
 const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50 } };
 
-/** Every connection is torn (RST) a second after it was made, with calls in flight: three times, for 10 s, or for 3 minutes. */
+/** Every connection is reset one second after it was opened, with calls in flight: three times, for 10 s, or for 3 minutes. */
 export const droppedEachSecond: Situation = {
   name: 'dropped-each-second',
   promise:
-    'A client with 150 calls a second whose every connection is dropped after 1 s is never without one for longer than a second: no read fails, of the writes only those that were on the wire, and none is sent twice.',
+    'A client with 150 calls per second whose connections are each dropped after 1 s is never without a connection for more than 1 s; no read fails, no write fails except those on the wire, and no write is sent twice.',
   bounds: {
     drops: { atLeast: DROPS.counts },
     'connections a second': { atLeast: 0.7, timed: true },
-    // As the proxy sees it, the last time included, though it may not be over.
+    // Measured at the proxy. Includes the current period without a connection.
     'longest time without one, ms': { atMost: 1_000, timed: true },
     'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
@@ -62,7 +62,7 @@ async function drop(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Has every connection torn a second after it was made. */
+/** Resets every connection one second after it was opened. */
 function dropEach(run: Run, { client }: OrdersOf, proxy: FaultProxy) {
   const drops = { count: 0 };
   const timer = setInterval(() => {
@@ -76,7 +76,7 @@ function dropEach(run: Run, { client }: OrdersOf, proxy: FaultProxy) {
   return drops;
 }
 
-/** From outside, how long there was no connection; from the first one on. */
+/** Measures at the proxy the longest time without a connection after the first one. */
 function watchOpen(run: Run, proxy: FaultProxy) {
   let longestMs = 0;
   let noneSince = Infinity;

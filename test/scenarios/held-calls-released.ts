@@ -6,21 +6,21 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const PER_SECOND = { counts: 60, all: 500 };
 const DOWN_MS = { counts: 1_500, all: 5_000 };
-/** Longer than the outage, with the time that a client needs to connect again. If only counts are judged: for a busy machine. */
+/** Longer than the outage plus the time to reconnect; if only counts are judged, long enough for a busy machine. */
 const GRACE_MS = { counts: 600_000, all: 7_000 };
 /** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
 const TIMEOUT_MS = { counts: 600_000, all: 30_000 };
-/** Work that the server queues; more is answered UNAVAILABLE. */
+/** Maximum queueing time on the server; requests beyond it fail with UNAVAILABLE. */
 const QUEUE_MS = { counts: 60_000, all: 3_000 };
 /** Capacity of the server as a share of the usual load. */
 const TIGHT = 1.2;
 const AMPLE = 2;
 
-/** Held calls of one client, and a server that has little to spare, or as much again. */
+/** Held calls of one client are released to a server with little spare capacity, or with 100 %. */
 export const heldCallsReleased: Situation = {
   name: 'held-calls-released',
   promise:
-    'After an outage of 5 s at 500 calls a second, the last held call is sent within 15 s if the server bears 600, and 99.9 % of new calls succeed meanwhile; within 6 s if it bears 1,000. None is refused or left over.',
+    'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000; no waiting call fails, and 99.9 % of new calls succeed.',
   bounds: {
     'held calls': { atLeast: 50 },
     'held calls failed': { atMost: 0 },
@@ -54,7 +54,7 @@ async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise
   const timeoutMs = TIMEOUT_MS[run.which];
   const load = CallLoad.start(perSecond, (call) => orders.get({ id: String(call) }, { timeoutMs }));
   run.onEnd(() => load.stop());
-  // The client knows its usual rate.
+  // Long enough for the client to measure its usual rate.
   await reach(() => load.succeeded.length > 1.5 * perSecond, { intervalMs: 50 });
   const listensAt = await upstream.restartAfter(DOWN_MS[run.which]);
   const readyAt = await reach(() => {

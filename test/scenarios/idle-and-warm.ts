@@ -8,11 +8,11 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const ENDS = 3;
 
-/** The connection is closed in order, as an idle balancer or a server does, and nobody calls. */
+/** The connection is closed cleanly, as by a balancer or a server that closes idle connections, while no call is made. */
 export const idleAndWarm: Situation = {
   name: 'idle-and-warm',
   promise:
-    "A channel whose connection was closed stays idle until a call needs it; one that is 'warm' connects at the start, and by itself each time.",
+    "A channel whose connection was closed stays idle until a call needs it; a 'warm' channel connects at the start and after each disconnect.",
   bounds: {
     'connections nobody called for': { atMost: 0 },
     'warm connections': { atLeast: ENDS + 1, atMost: ENDS + 1 },
@@ -38,7 +38,7 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let ends = 0; ends <= ENDS; ends++) {
     await reach(() => warmWay.counters.accepted === ends + 1 && warm.client.connectivity.state === 'READY');
     afterMs.push(performance.now() - endedAt);
-    // One that was of use: what dies unused is an outage, and that is looked after anyway.
+    // The connection must have been used: losing an unused connection is an outage, which is handled separately.
     await firstValueFrom(warm.orders.get({ id: '1' }));
     endedAt = performance.now();
     if (ends < ENDS) warmWay.closeAll();

@@ -13,11 +13,11 @@ const ROUNDS = { short: 4, full: 10 };
 /** Idle timeout of the balancer. If only counts are judged, the play ends earlier. */
 const BALANCER_MS = { counts: 60_000, all: 3_000 };
 
-/** A server that closes idle connections, and a balancer that drops them without a word, under callers who pause. */
+/** A server that closes idle connections, and a balancer that drops them silently, under callers that pause between calls. */
 export const idleTimes: Situation = {
   name: 'idle-times',
   promise:
-    'Connections that a server closes when they are idle, or that a balancer drops in silence after the client has let them go, or that pings keep alive, cost no call anything that does not cross their end on the wire.',
+    'No call fails or is sent twice if servers close idle connections, if a load balancer silently drops connections that the client has closed, or if pings keep connections alive; only a call that crosses the end of its connection on the wire is excepted.',
   bounds: {
     calls: { atLeast: CALLERS * ROUNDS.short },
     failed: { atMost: 0 },
@@ -40,7 +40,7 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
   ];
   const balancer = await FaultProxy.start(patient.url);
   run.onEnd(() => balancer.close());
-  // A balancer's 240 or 350 s to the 200 s of the client, made short.
+  // Scaled down from a balancer's idle timeout of 240 or 350 s and the client's of 200 s.
   balancer.cutIdleAfter(BALANCER_MS[run.which], 'silent');
   const ours = await Promise.all(Array.from({ length: CALLERS }, () => startClientOf(run, closing, outageGrace(run))));
   const theirs = await Promise.all(
@@ -53,7 +53,7 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
     pausingCalls(run, ours, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
     pausingCalls(run, theirs, () => 200 + run.random() * 1_800),
   ]);
-  // Longer than the balancer's patience: whatever the client has not let go of by now was cut, and hangs the last calls.
+  // Longer than the balancer's idle timeout: connections that the client has not closed by now were dropped and hang the last calls.
   if (run.which === 'all') await pass(run, BALANCER_MS.all + 500);
   else await reach(() => balancer.counters.open === 0, { timeoutMs: BALANCER_MS.counts / 2 }).catch(() => undefined);
   const dropped = balancer.counters.open;
@@ -71,7 +71,7 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Calls of both kinds by each of `callers`, each after a pause; after their rounds, more of them until `until` holds. */
+/** Each of `callers` makes both kinds of calls with pauses, first for a number of rounds and then until `until` holds. */
 async function pausingCalls(
   run: Run,
   callers: readonly OrdersOf[],
@@ -98,7 +98,7 @@ async function pausingCalls(
   return { failures, latencies };
 }
 
-/** A minute and a half behind a balancer of 25 s, without a call: one connection, by pings each 10 s. */
+/** 90 s without a call behind a balancer with an idle timeout of 25 s: pings every 10 s keep the one connection open. */
 async function keptAliveByPings(run: Run): Promise<Measured> {
   const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
   const balancer = await FaultProxy.start(upstream.url);

@@ -6,19 +6,19 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const IN_FLIGHT = 512;
 const AWAY_MS = 1_000;
-/** From the third in a minute on they would share one grace, see policy/outage. */
+/** At most two, because from the third outage per minute on, outages share one grace (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
-/** The second experiment of the design; calls that all fail are `retry-budget`. */
+/** The second design experiment; retry-budget-in-an-outage covers calls that all fail. */
 export const killUnderConcurrency: Situation = {
   name: 'kill-under-concurrency',
   promise:
-    'A server that is killed with 512 safe calls of one client in flight, and is back 1 s later, fails none of them, and none is refused its retry.',
+    'If a server is killed with 512 reads of one client in flight and is back 1 s later, no read fails and no retry is refused.',
   bounds: {
     failed: { atMost: 0 },
     'retries refused': { atMost: 0 },
     'retried of those in flight, %': { atLeast: 100 },
-    // Whole milliseconds of two processes.
+    // Two processes report times in whole milliseconds.
     'shortest time away, ms': { atLeast: AWAY_MS - 10 },
     'last one arrived after the first, ms': { atMost: 600, timed: true },
   },
@@ -39,7 +39,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   let arrivedWithinMs = 0;
   for (let round = 0; round < rounds; round++) {
     await firstValueFrom(orders.get({ id: 'first' }));
-    // A connection that has lived: one that dies at once is a failed try, and not a lost connection.
+    // The connection must have lived for a while: one that closes immediately is a failed attempt, not a lost connection.
     await reach(() => Date.now() - client.connectivity.since.getTime() > 1_100);
     const before = upstream.arrived('Get').length;
     await upstream.prepareRestart();
@@ -48,7 +48,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
       firstValueFrom(orders.get({ id: `${round}-${index}/NEVER/1` })),
     );
     const settled = Promise.allSettled(calls);
-    // First attempts are never answered: only a retry ends a call.
+    // First attempts get no response, so that only a retry ends a call.
     await reach(() => upstream.arrived('Get').length === before + IN_FLIGHT, { intervalMs: 50 });
     const arrivedAt = upstream
       .arrived('Get')

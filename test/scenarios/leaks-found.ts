@@ -9,11 +9,11 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const UNREAD_MS = 300;
 
-/** A stream is opened and left, and an application is not closed. */
+/** A stream is opened and never closed, and an application is not closed. */
 export const leaksFound: Situation = {
   name: 'leaks-found',
   promise:
-    'A stream that nobody reads is told once, with the place where it was opened, and listed among the active calls; an application that is not closed is found by captureLeaks.',
+    'An unread stream is logged once with its call site and is listed among the active calls; captureLeaks finds an application that was not closed.',
   bounds: {
     'told after, ms': { atMost: UNREAD_MS + 500, timed: true },
     'times told': { atLeast: 1, atMost: 1 },
@@ -23,7 +23,7 @@ export const leaksFound: Situation = {
     'leaks of a closed one': { atMost: 0 },
   },
   async play(run) {
-    // One after another: sockets and timers are counted of the whole process.
+    // One after another, because sockets and timers are counted for the whole process.
     const each = [];
     for (const kind of run.kinds) each.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));
     return Object.assign({}, ...each) as Measured;
@@ -51,7 +51,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   await app.close();
   return {
     'told after, ms': toldAfterMs,
-    'times told': aboveDebug(app).filter((line) => line.includes('nobody has read it')).length,
+    'times told': aboveDebug(app).filter((line) => line.includes(', unread for ')).length,
     'opened in this file': here(told[0]),
     'active calls with that place': active.filter(({ openedAt }) => here(openedAt) === 1).length,
     'leaks named of an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
@@ -59,7 +59,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** What is left open, in words; '' where nothing is. */
+/** The message of the leak check; '' if nothing is left open. */
 async function complaintOf(leaks: ReturnType<typeof captureLeaks>, timeoutMs: number): Promise<string> {
   return leaks.settled({ timeoutMs }).then(
     () => '',

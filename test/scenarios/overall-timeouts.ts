@@ -14,18 +14,18 @@ import { timed } from './support/timed.js';
 const CALLS_PER_SECOND = 10;
 const MIN_MS = 300;
 const MAX_MS = 1_400;
-/** The least that a connection lives. */
+/** Minimum lifetime of a connection. */
 const CUT_EACH_MS = 250;
 const PLAY_MS = { short: 1_000, full: 20_000 };
-/** Calls of each kind. */
+/** Number of calls of each kind. */
 const CALLS = 10;
 const ATTEMPTS = 3;
 
-/** Calls that would go on for ever: over retries, attempts without an answer, waits for a channel, streams, and streams that are resumed. */
+/** Calls that would never end: retries, attempts without a response, waits for a channel, streams and resumed streams. */
 export const overallTimeouts: Situation = {
   name: 'overall-timeouts',
   promise:
-    'Whatever a call goes through (retries, attempts that hang, an outage, a stream, a stream that is resumed), it ends no later than timeoutMs + 100 ms.',
+    'Every call ends at most 100 ms after its timeoutMs, also with retries, hanging attempts, an outage, a stream, or a resumed stream.',
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
     'ended by anything but the deadline': { atMost: 0 },
@@ -54,14 +54,14 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
-  // Connections that are cut before their first answer are an outage, whose grace a busy machine would outlast.
+  // Connections that are cut before their first response are an outage, and a busy machine would outlast its default grace.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: away.url });
 
   let most = 0;
   let events = 0;
   const forms: ((number: number, timeoutMs: number) => Observable<unknown>)[] = [
-    // Ends before its deadline where the next backoff would not.
+    // Ends before its deadline if the next backoff would pass the deadline.
     (_, timeoutMs) => orders.get({ id: 'hangs/NEVER' }, { timeoutMs, attemptTimeoutMs: 70 }),
     (_, timeoutMs) => orders.create({ requestId: 'hangs/NEVER', item: 'tea', quantity: 1 }, { timeoutMs }),
     (number, timeoutMs) => waiting.orders.get({ id: String(number) }, { timeoutMs, waitForReady: true }),
@@ -93,7 +93,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   while (!run.signal.aborted && !isReached()) {
     const before = events;
     await pass(run, CUT_EACH_MS);
-    // A connection that a busy machine made late still delivers something.
+    // Waits for an event, so that a connection opened late on a busy machine also delivers one.
     await reach(() => events > before);
     broken.resetAll();
   }

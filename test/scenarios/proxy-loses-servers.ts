@@ -7,19 +7,19 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
-/** How long the server takes over a write. */
+/** Processing times of a write on the server. */
 const DELAYS_MS = [1, 20, 100, 500];
-/** Writes that run at the same time, as many of each delay. */
+/** Number of concurrent writes, divided equally among the delays. */
 const AT_ONCE = { counts: 8, all: 40 };
 const WRITES = { counts: 48, all: 2_000 };
 const BETWEEN_CUTS_MS = 10;
 
-/** A proxy whose connections to its servers are killed again and again while these execute writes. */
+/** A proxy whose connections to its servers are cut repeatedly while the servers execute writes. */
 export const proxyLosesServers: Situation = {
   name: 'proxy-loses-servers',
   needs: 'haproxy',
   promise:
-    'A proxy that loses the connection to its server while this executes a write, and answers as if the write had been refused (HAProxy, REFUSED_STREAM), does not make it run twice: the write fails, and its error does not deny that it may have reached the server.',
+    'If a proxy loses its server during a write and reports the write as refused (HAProxy, REFUSED_STREAM), the write is not executed twice: it fails with an error that does not rule out that it reached the server.',
   bounds: {
     writes: { atLeast: WRITES.counts },
     'writes executed': { atLeast: 1 },
@@ -64,13 +64,13 @@ async function loses(run: Run): Promise<Measured> {
       lastValueFrom(app.orders.create({ requestId, item: 'tea', quantity }))
         .then(
           () => succeeded.push(requestId),
-          // True: a call fails with nothing else.
+          // The cast is safe: calls fail only with GrpcCallError.
           (error: unknown) => failures.push(error as GrpcCallError),
         )
         .finally(() => (open -= 1));
     }
     await reach(() => executed.size > before || open === 0);
-    // Whatever is sent again meets the next cut.
+    // Resent writes are hit by the next cut.
     while (open > 0 && !run.signal.aborted) {
       cuts += backend.resetAll();
       await pass(run, BETWEEN_CUTS_MS);

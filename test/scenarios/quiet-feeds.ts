@@ -11,19 +11,19 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Life of a call. */
+/** Lifetime of a call. */
 const LIFE_MS = { counts: 2_000, all: 6_000 };
-/** The default, or the least that a client takes. */
+/** The default, or the minimum that a client accepts. */
 const MIN_HEALTHY_MS = { counts: 1_000, all: undefined };
 const RESUMES = { short: 5, full: 85 };
-/** Grace of calls on a connection that has reached its age. */
+/** Grace of calls on a connection that has reached its maximum age. */
 const GRACE_MS = 100;
 
-/** Feeds and sessions on which nothing happens, and servers that end them every 6 s. */
+/** Feeds and sessions without messages, on servers that end them every 6 s. */
 export const quietFeeds: Situation = {
   name: 'quiet-feeds',
   promise:
-    'A quiet feed or session that is ended every 6 s, because it is idle, because of the age of its connection, or by a proxy, begins its next call within 500 ms each time; it never fails, and the log has no warning about it.',
+    'A silent feed or session that is ended every 6 s, because it is idle, because of the age of its connection, or by a proxy, starts its next call within 500 ms each time, never fails, and causes no log warning.',
   bounds: {
     'feeds and sessions ended': { atMost: 0 },
     'warnings about them': { atMost: 0 },
@@ -70,15 +70,15 @@ async function ofAge(run: Run, kind: UpstreamKind, lifeMs: number): Promise<Way>
   return { url: upstream.url, ...upstream.settings };
 }
 
-/** A feed and a session, each of a client of its own, so that neither keeps the connection of the other busy. */
+/** A feed and a session, each with its own client, so that neither keeps the connection of the other busy. */
 async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   const settings = { ...way, ...outageGrace(run) };
   const app = await startOrdersApp([settings, settings]);
   run.onEnd(() => app.close());
   const [feed, session] = app.clients as [OrdersOf, OrdersOf];
   const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
-  // From 0 each time: our server gives one event, which was delivered already, and then nothing.
-  // No retries: a server that sends no headers before its first event would have each call repeated by its policy, and few resumed.
+  // Always from 0: our server sends one event, which was already delivered, and then none.
+  // No retries: if a server sends no headers before its first event, the retry policy would repeat each call, and few would be resumed.
   const watch = () => feed.orders.watch({ from: '0' }, { retry: false });
   const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);
   const id = ({ messageId }: SessionRequest | SessionReply) => messageId;
@@ -87,7 +87,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
     quiet(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
   ];
   const enough = RESUMES[run.length];
-  // Longer than it takes: the age of a connection is ±10 %, and the next call begins a little later.
+  // Longer than necessary, because the connection age varies by ±10 % and the next call starts a little later.
   if (run.which === 'all') await pass(run, enough * (LIFE_MS.all + GRACE_MS) * 1.15);
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
@@ -99,9 +99,9 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   return Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value]));
 }
 
-const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not repeated');
+const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
 
-/** How long each next call took to begin, and how the stream ended, which it should not. */
+/** Records the delay until each next call starts, and the end of the stream, which must not end. */
 function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
   const [gapsMs, ends]: [number[], unknown[]] = [[], []];
   const events = client.events$.subscribe((event) => {

@@ -14,11 +14,11 @@ const MESSAGES = { short: 1_500, full: 30_000 };
 const BREAKS = { short: 4, full: 40 };
 const WINDOW = 50;
 
-/** Sessions of numbered messages whose connections are cut, and whose server is killed. */
+/** Sessions of numbered messages whose connections are cut and whose server is killed. */
 export const replayAfterReconnect: Situation = {
   name: 'replay-after-reconnect',
   promise:
-    'What a session sent and was not acknowledged is sent again first after a reconnect: every message arrives, for the first time in order, and no more are repeated than were on their way.',
+    'After a reconnect, a session first resends its unacknowledged messages: every message arrives, first arrivals are in order, and only messages that were in flight are repeated.',
   bounds: {
     breaks: { atLeast: BREAKS.short },
     'messages lost': { atMost: 0 },
@@ -53,7 +53,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
         id: ({ messageId }) => messageId,
         acknowledges: ({ messageId }: SessionReply) => messageId,
         maxUnacknowledged: WINDOW,
-        // Breaks are what this is about.
+        // Short, because this play breaks connections many times.
         minHealthyMs: 0,
         backoff: { initialBackoffMs: 20, maxBackoffMs: 100 },
       },
@@ -69,7 +69,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
       intervalMs: 1,
       describe: () => `${Math.trunc(due)} messages to be sent before cut ${cut}; so far ${sent.join(', ')}`,
     });
-    // Each read has a limited number of attempts: the break before must not have met it.
+    // Each read has a limited number of attempts, so that reads hit by the previous break must end first.
     await reach(() => met.every(({ endedAt }) => endedAt !== undefined));
     met = gets.open;
     if (cut % 4 === 0) await upstream.restartAfter(0);

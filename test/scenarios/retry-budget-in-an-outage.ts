@@ -10,18 +10,18 @@ const PER_SECOND = { counts: 100, all: 200 };
 const FAILING = { short: 400, full: 12_000 };
 const AWAY_MS = { short: 800, full: 8_000 };
 
-/** A server that fails each call; then it is killed, away for a second, and well. */
+/** A server fails every call; later it is killed, down for a second, and healthy again. */
 export const retryBudgetInAnOutage: Situation = {
   name: 'retry-budget-in-an-outage',
   promise:
-    'In a total outage a client of a call a second or more sends at most 1.1 times as many requests as it has calls, once its retry budget is spent.',
+    'In a total outage, a client with one call per second or more sends at most 1.1 requests per call after its retry budget is used up.',
   bounds: {
     'calls while all fail': { atLeast: FAILING.short },
     'requests a call while all fail': { atLeast: 1, atMost: 1.1 },
     'requests a call through a kill': { atLeast: 0.9, atMost: 1.1 },
     'failed afterwards': { atMost: 0 },
   },
-  // Away for longer than calls wait: most of them are never sent.
+  // Down for longer than calls wait, so that most of them are never sent.
   fullBounds: { 'requests a call through a kill': { atLeast: 0.05, atMost: 1.1 } },
   play: (run) => againstEach(run, (kind) => outage(run, kind)),
 };
@@ -41,7 +41,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
 
   const killed = load(run, perSecond, (number) => app.orders.get({ id: `k${number}` }));
   await upstream.prepareRestart();
-  // Calls in flight are sent twice: fewer than one of 30.
+  // Calls in flight are sent twice; they are fewer than one in 30.
   await reach(() => killed.succeeded.length > 100 && killed.open.length * 30 < killed.calls.length);
   const listensAt = await upstream.restartAfter(AWAY_MS[run.length]);
   await reach(() => killed.succeeded.some(({ startedAt }) => startedAt > listensAt + 200));
@@ -59,7 +59,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Of the calls after the first `from`. */
+/** Requests per call, for the calls after the first `from`. */
 function requestsACall(upstream: Upstream, prefix: string, { calls }: CallLoad, from: number): number {
   const keys = new Set(calls.slice(from).map(({ number }) => `${prefix}${number}`));
   return upstream.arrived('Get').filter(({ key }) => keys.has(key.split('/', 1)[0] ?? '')).length / keys.size;

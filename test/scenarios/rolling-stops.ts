@@ -5,16 +5,16 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const PER_SECOND = { counts: 50, all: 500 };
 const CALLS = { counts: 200, all: 10_000 };
-/** Of both servers together. */
+/** Number of stops of both servers together. */
 const STOPS = { short: 4, full: 20 };
 const DELAY_MS = 50;
 
-/** Two servers of grpcio are stopped and started again in turn: one ends its calls at once, and the other one lets them finish. */
+/** Two grpcio servers are restarted in turn: one ends its calls immediately, and the other lets them finish. */
 export const rollingStops: Situation = {
   name: 'rolling-stops',
   needs: 'grpcio',
   promise:
-    "Two servers of Python's grpcio that are stopped in turn, gracefully or at once, fail no safe call, although they end calls with statuses of their own.",
+    "If two servers of Python's grpcio are stopped in turn, gracefully or immediately, no read fails, although they end calls with statuses of their own.",
   bounds: {
     stops: { atLeast: STOPS.short },
     reads: { atLeast: CALLS.counts },

@@ -10,17 +10,17 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import type { ArrivedWhat } from './support/upstream.js';
 
 const PER_SECOND = 50;
-/** Longer than it takes to say GOAWAY: there are always calls in the middle of it. */
+/** Longer than it takes to send GOAWAY, so that calls are always in flight then. */
 const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
-/** Calls of a busy machine outlast a short grace, and fail at its end. Without that end the feed of grpcio stays where it is. */
+/** Long if only counts are judged, because calls on a busy machine outlast a short grace. The feed of grpcio moves only at its end. */
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
-/** A server that tells its clients to go elsewhere (GOAWAY) under reads, writes and a feed. */
+/** A server sends GOAWAY to its clients under reads, writes and a feed. */
 export const serverDrains: Situation = {
   name: 'server-drains',
   promise:
-    'A server that drains costs nothing: calls in flight finish, the next ones go to its successor, none fails or is sent twice, and a resumed feed misses nothing.',
+    'If a server drains, calls in flight finish, later calls go to its successor, no call fails or is sent twice, and a resumed feed misses no event.',
   bounds: {
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },
@@ -35,22 +35,22 @@ export const serverDrains: Situation = {
 };
 
 async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
-  // What grpcio gets between its SIGTERM and its GOAWAY it turns away with a status, CANCELLED, though no handler saw it. That is an
-  // answer like any other, and final: nobody can know. Its connections' age is announced in order.
+  // grpcio fails calls that arrive between its SIGTERM and its GOAWAY with CANCELLED, although no handler ran. The client cannot
+  // distinguish this status from one of a handler, so it is final. At the maximum connection age, grpcio sends GOAWAY correctly.
   const byAge = kind.implementation === 'grpcio';
   const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });
   const first = await server();
-  // Started while its predecessor serves.
+  // Starts while the old server still serves.
   const successor = () => {
     const started = server();
-    // Awaited later, or never if the play fails before.
+    // Awaited later, or never if the play fails first.
     started.catch(() => undefined);
     return started;
   };
   let coming = byAge ? undefined : successor();
   const servers = [first];
-  // One address, behind which one server takes the other's place.
+  // The balancer has one address; a new server replaces the old one behind it.
   const balancer = await FaultProxy.start(first.url);
   run.onEnd(() => balancer.close());
   const app = await startClientOf(run, first, { url: balancer.url });

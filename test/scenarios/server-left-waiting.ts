@@ -14,27 +14,27 @@ import { timed } from './support/timed.js';
 
 const SESSIONS = 20;
 const DEADLINE_MS = 1_000;
-/** Of the servers, which end a connection on which a ping was not answered. */
+/** Keepalive of the servers, which close a connection if a ping is not answered. */
 const [PING_MS, ANSWER_MS] = [1_000, 500];
 
-/** The way to the server, or the way back, swallows everything, while handlers wait for the next request of their streams. */
+/** All bytes to the server, or from it, are dropped while handlers wait for the next request of their streams. */
 export const serverLeftWaiting: Situation = {
   name: 'server-left-waiting',
   promise:
-    "Where the network is cut in one direction, handlers that wait for requests are told within the server's keepalive, calls end by their own deadline, and feeds go on without a gap.",
+    'If the network is cut in one direction, the server cancels handlers that wait for requests within its keepalive, calls end by their own deadline, and feeds resume without a gap.',
   bounds: {
     'handlers told after, ms': { atMost: PING_MS + ANSWER_MS + 1_000, timed: true },
     'handlers never told': { atMost: 0 },
     'latest end after the deadline, ms': { atMost: 100, timed: true },
     'calls failed otherwise': { atMost: 0 },
-    // Where the server has ended the connection, and the client heard of it.
+    // Applies if the server has closed the connection and the client has detected it.
     'feed went on after, ms': { atMost: 5_000, timed: true },
     'feeds still for 20 s': { atMost: 0, timed: true },
     'feeds that did not go on': { atMost: 0 },
     'events lost or repeated': { atMost: 0 },
   },
   async play(run) {
-    // On the way back the client has to find out by itself, which takes its time.
+    // If bytes to the client are dropped, the client must detect the loss itself, which takes longer.
     const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
     const plays = ways.map(async (way) => {
       const measured = await againstEach(run, (kind) => cut(run, way, () => theirs(run, kind)));
@@ -50,15 +50,15 @@ export const serverLeftWaiting: Situation = {
 interface Server {
   readonly url: string;
   readonly settings: object;
-  /** Whether it counts a connection as dead on which something still comes, and its pings are not answered. */
+  /** True if the server closes a connection whose pings are unanswered although other bytes still arrive. */
   readonly isStrict: boolean;
-  /** Whether its feed goes on after it was resumed. */
+  /** True if its feed continues after a resume. */
   readonly feeds: boolean;
-  /** Handlers of sessions that have not ended. */
+  /** Number of session handlers that have not ended. */
   waiting(): number | Promise<number>;
 }
 
-/** By grpc-js or grpcio themselves. */
+/** A server of grpc-js or grpcio. */
 async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
   const upstream = await startUpstream(run, kind, {
     serverOptions: {
@@ -76,7 +76,7 @@ async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
   return { url: upstream.url, settings: upstream.settings, isStrict, feeds: true, waiting };
 }
 
-/** By the strategy of this library. */
+/** A server with the strategy of this library. */
 async function ours(run: Run, way: Direction): Promise<Server> {
   const isTls = way === 'to-client';
   const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
@@ -105,9 +105,9 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   const feed = server.feeds ? Feed.follow(run, app) : undefined;
   let isCut = false;
   for (let id = 1; id <= SESSIONS; id++) {
-    // One request, and then none.
+    // Sends one request and then none.
     const requests = NEVER.pipe(startWith({ messageId: String(id), order: undefined }));
-    // Opened again where the server's keepalive finds this process too busy to answer, until the network is cut.
+    // Reopened until the network is cut, because the server's keepalive may close the connection if this process is too busy to answer.
     const again = { delay: () => timer(10).pipe(takeWhile(() => !isCut)) };
     const session = app.orders
       .session(requests)
@@ -146,7 +146,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   };
 }
 
-/** From `since` until `condition` holds; Infinity where it does not in time. */
+/** Time from `since` until `condition` holds; Infinity if it does not hold in time. */
 function lengthOf(since: number, condition: () => boolean | Promise<boolean>): Promise<number> {
   return reach(condition, { intervalMs: 20 }).then(
     () => performance.now() - since,
@@ -154,7 +154,7 @@ function lengthOf(since: number, condition: () => boolean | Promise<boolean>): P
   );
 }
 
-/** At the deadline, or where a retry could not have begun before it. */
+/** True if the call failed at its deadline, or because no retry could start before it. */
 function isOver({ reason, notRetriedBecause }: GrpcCallError): boolean {
   return reason === 'deadline' || notRetriedBecause === 'deadline';
 }

@@ -7,21 +7,21 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const PER_SECOND = { counts: 50, all: 75 };
 const DOWN_MS = { short: 1_500, full: 3_000 };
-/** From the third in a minute on they would share one grace, see policy/outage. */
+/** At most two, because from the third outage per minute on, outages share one grace (policy/outage). */
 const RESTARTS = { short: 1, full: 2 };
 
-/** The only server of a client is killed under reads and writes, and comes back. */
+/** The only server of a client is killed and restarted under reads and writes. */
 export const serverRestarted: Situation = {
   name: 'server-restarted',
   promise:
-    'When the only server is killed and comes back, no safe call fails, of the writes only those fail that were on the wire, and none is sent twice.',
+    'If the only server is killed and restarted, no read fails, no write fails except those on the wire, and no write is sent twice.',
   bounds: {
     'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
     'calls that waited': { atLeast: 50 },
-    // grpc-js alone is back after 1.2 to 1.8 s.
+    // grpc-js alone reconnects after 1.2 to 1.8 s.
     'first answer after it listens, ms': { atMost: 1_000, timed: true },
     'median first answer, ms': { atMost: 500, timed: true },
     'last one that waited, ms': { atMost: 5_000, timed: true },
@@ -35,7 +35,7 @@ export const serverRestarted: Situation = {
   },
 };
 
-/** Adds to `firsts` when the first answer came after each restart. */
+/** Adds the time of the first response after each restart to `firsts`. */
 async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
   const app = await startClientOf(run, upstream, outageGrace(run));
@@ -47,7 +47,7 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
     calls().filter(({ endedAt = 0, error }) => endedAt >= since && error === undefined);
   const listened: number[] = [];
   for (let restart = 0; restart < RESTARTS[run.length]; restart++) {
-    // A connection that lived for a second, and was used.
+    // The connection must have lived for a second and been used.
     await reach(() => Date.now() - app.client.connectivity.since.getTime() > 1_100);
     const began = Date.now();
     await reach(() => answered(began).length > 20);

@@ -8,7 +8,7 @@ import { startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Retries of what no default repeats, so that it is seen whether the record is in force. */
+/** A record that retries statuses without a default retry, so that a retry shows that the record is applied. */
 const record = (...retryableStatusCodes: readonly string[]): string => {
   const backoff = { initialBackoff: '0.05s', maxBackoff: '0.1s', backoffMultiplier: 1 };
   const retryPolicy = { maxAttempts: 3, ...backoff, retryableStatusCodes };
@@ -16,11 +16,11 @@ const record = (...retryableStatusCodes: readonly string[]): string => {
   return `grpc_config=${JSON.stringify([{ serviceConfig }])}`;
 };
 
-/** A TXT record that is changed, broken and mended while a client makes calls. */
+/** A TXT record is changed, broken and corrected while a client makes calls. */
 export const serviceConfigOfTheResolver: Situation = {
   name: 'service-config-of-the-resolver',
   promise:
-    'The service config that the resolver gives is in force from the start and follows its changes; one that is broken leaves the one before, and no call fails by it.',
+    'A service config from the resolver applies from the start and follows its changes; an invalid one leaves the previous one in effect and fails no call.',
   bounds: {
     'retried as the first record says': { atLeast: 1 },
     'followed a change, ms': { atMost: 3_000, timed: true },
@@ -68,7 +68,7 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
 
 let calls = 0;
 
-/** Whether a call that fails with `code` once, and then succeeds, succeeds. */
+/** True if a call succeeds whose first attempt fails with `code`. */
 async function isRepeated({ orders }: OrdersOf, code: string): Promise<boolean> {
   return firstValueFrom(orders.get({ id: `c${++calls}/${code}/1` })).then(
     () => true,

@@ -7,19 +7,19 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import type { Upstream } from './support/upstream.js';
 
 const CLIENTS = 2;
-/** Connections to each upstream. */
+/** Number of connections to each upstream. */
 const CYCLES = { short: 50, full: 1_000 };
 const AGE_MS = 100;
-/** Time after which a GOAWAY that did not reach each client is followed by the next one. */
+/** Time after which the next GOAWAY is sent although the previous one did not reach every client. */
 const TURN_MS = 1_000;
-/** Connections end before their first response. */
+/** Longer than the connection age, so that connections end before their first response. */
 const ANSWER_DELAY_MS = 150;
 
-/** A server that ends each connection at a short age, beside one that never does. */
+/** A server that ends each connection at a short age, and one that never does. */
 export const shortAndLongConnections: Situation = {
   name: 'short-and-long-connections',
   promise:
-    'A server may end each connection after 100 ms, before its first answer, or none for as long as it lives: no call fails, none is sent twice, and a connection that lives is kept.',
+    'If a server closes each connection after 100 ms, before its first response, no call fails or is sent twice; a connection that the server does not close is kept.',
   bounds: {
     connections: { atLeast: CYCLES.short },
     failed: { atMost: 0 },
@@ -30,7 +30,7 @@ export const shortAndLongConnections: Situation = {
   play: async (run) => {
     const own = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
     const kept = reads(run, await startClientOf(run, own), 20);
-    // One after the other: a connection has to be made and used within 100 ms.
+    // One after another, because a connection must be opened and used within 100 ms.
     let measured: Measured = {};
     for (const kind of run.kinds) {
       measured = { ...measured, ...(await againstEach({ ...run, kinds: [kind] }, (one) => shortLived(run, one))) };
@@ -81,7 +81,7 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** How many connections had a request on them. */
+/** Number of connections that carried a request. */
 function connectionsTo(upstream: Upstream): number {
   return new Set(upstream.arrived('Get', 'Create').map(({ peer }) => peer)).size;
 }

@@ -9,15 +9,15 @@ import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Of each kind. */
+/** Number of streams of each kind. */
 const STREAMS = 50;
 const DRAIN_MS = 1_500;
 
-/** Our server gets SIGTERM under feeds, plain streams and sessions, and one client that reads nothing; feeds go on at another server. */
+/** Our server gets SIGTERM under feeds, plain streams, sessions and one client that reads nothing; feeds resume on another server. */
 export const shutdownEndsStreams: Situation = {
   name: 'shutdown-ends-streams',
   promise:
-    'A server of ours that gets SIGTERM ends every stream, UNAVAILABLE, and its process is gone within the drain time and 0.5 s, whatever its clients do; feeds go on elsewhere.',
+    "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain time and 0.5 s, whatever its clients do; feeds resume on another server.",
   bounds: {
     'process gone after, ms': { atMost: DRAIN_MS + 500, timed: true },
     'streams not ended': { atMost: 0 },
@@ -32,7 +32,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   const server = await NestServer.start({ drain: { timeoutMs: DRAIN_MS } }, kind.security === 'TLS' ? ['--tls'] : []);
   run.onEnd(() => server.close());
   const other = await startUpstream(run, kind);
-  // Unreachable at first: a busy machine that is slow to connect to the first address would take the second.
+  // Unreachable at first, because a client that is slow to connect to the first address would use the second.
   const wayToOther = await FaultProxy.start(other.url);
   run.onEnd(() => wayToOther.close());
   wayToOther.refuse();
@@ -61,7 +61,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
       subscription.unsubscribe();
     });
   }
-  // As much as the wire takes lies there, and nobody reads it.
+  // Unread: the buffers of the connection fill up.
   const stuck = orders.watch({ from: '1' })[Symbol.asyncIterator]();
   await stuck.next();
   await reach(() => begun.count === plain.length && feeds.every(({ events }) => events.length === 1));
@@ -85,7 +85,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** From 1 on, each once. */
+/** True if `events` are numbered from 1 without gaps or repeats. */
 function isWhole(events: readonly string[]): boolean {
   return events.every((sequence, index) => sequence === String(index + 1));
 }

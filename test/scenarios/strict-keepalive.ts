@@ -13,19 +13,19 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** The least that a client may ask for. */
+/** Minimum keepalive interval of a client. */
 const EVERY_MS = 10_000;
 const COMPLAINTS = 2;
 const PER_SECOND = 40;
 
-/** Servers that find the pings of their clients too many, and end the connection for it at once. */
+/** Servers that reject the keepalive pings of their clients and close the connection immediately (too_many_pings). */
 export const strictKeepalive: Situation = {
   name: 'strict-keepalive',
   promise:
-    'A server that finds the pings of keepalive too many gets half as many from then on; no read fails by it, and of the writes only those that were on the wire.',
+    'If a server rejects keepalive pings as too frequent, the client halves their rate; no read fails, and no write fails except those on the wire.',
   bounds: {
     'interval at the end, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
-    // Each interval from its beginning: 10, 20 and 40 s.
+    // At most one ping per interval of 10, 20 and 40 s.
     pings: { atMost: COMPLAINTS + 1 },
     'complaints after that': { atMost: 0 },
     connections: { atLeast: COMPLAINTS + 1, atMost: COMPLAINTS + 1 },
@@ -34,7 +34,7 @@ export const strictKeepalive: Situation = {
     'writes sent twice': { atMost: 0 },
   },
   play: async (run) => {
-    // grpc-js writes a line to stderr for each complaint.
+    // grpc-js writes a line to stderr for each too_many_pings.
     setLogVerbosity(logVerbosity.NONE);
     run.onEnd(() => {
       setLogVerbosity(logVerbosity.ERROR);
@@ -47,7 +47,7 @@ export const strictKeepalive: Situation = {
   },
 };
 
-/** Complains by itself in the short play, which is over before the first ping, and about each ping in the full one. */
+/** A proxy sends too_many_pings: unprompted in the short play, which ends before the first ping, and for each ping in the full one. */
 async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 20 });
   const proxy = await startHttp2Proxy(run, upstream);
@@ -69,7 +69,7 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   proxy.tooManyPingsAfter(undefined);
   const before = answers();
   await reach(() => answers() > before + PER_SECOND);
-  // The next interval, to its end.
+  // Wait for the end of the next interval.
   if (run.length === 'full') await pass(run, EVERY_MS * 2 ** COMPLAINTS);
   await Promise.all([stop(gets), stop(creates)]);
   const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
@@ -85,7 +85,7 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** grpcio's own enforcement: 10 s are too many to it, 20 s are not. Whatever it says resets its patience, so the feed is quiet. */
+/** grpcio with a minimum of 15 s rejects pings every 10 s and accepts every 20 s. Sent data resets its limit, so the feed is quiet. */
 async function grpciosOwn(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
   const upstream = await startUpstream(
@@ -106,7 +106,7 @@ async function grpciosOwn(run: Run): Promise<Measured> {
     feed.unsubscribe();
   });
   await reach(() => throttled.length === 1, { timeoutMs: 60_000 + 5 * EVERY_MS });
-  // Three intervals more, in which it has nothing to say.
+  // Three more intervals, in which grpcio must not object.
   await pass(run, 6 * EVERY_MS + 5_000);
   return {
     'interval that suits it, times @its own patience, grpcio': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
@@ -115,7 +115,7 @@ async function grpciosOwn(run: Run): Promise<Measured> {
   };
 }
 
-/** What the interval was raised to, each time. */
+/** The keepalive intervals after each increase. */
 function intervalsOf({ client }: OrdersApp): readonly number[] {
   const intervals: number[] = [];
   client.events$.subscribe((event) => {

@@ -24,7 +24,7 @@ const PERMANENT = [
 export const transientAndPermanentErrors: Situation = {
   name: 'transient-and-permanent-errors',
   promise:
-    'A transient error (UNAVAILABLE) of a safe call is repeated until it passes; a permanent one, and any of a write, is sent once and fails at once.',
+    'A read is retried until a transient error (UNAVAILABLE) passes; a permanent error, and any error of a write, fails the call at once after a single attempt.',
   bounds: {
     'reads failed': { atMost: 0 },
     'transient failed': { atMost: 0 },

@@ -14,7 +14,7 @@ const { peerDependencies } = json('libs/resilient-grpc/package.json') as {
 };
 const range = peerDependencies['@grpc/grpc-js']!;
 
-/** The oldest release of the peer range, and the newest that can be had here. */
+/** The oldest release of the peer range and the newest that is available here. */
 const VERSIONS = [...new Set([range.replace('^', ''), newest()])];
 
 function newest(): string {
@@ -23,12 +23,12 @@ function newest(): string {
     const found: unknown = JSON.parse(execFileSync('npm', args, { encoding: 'utf8', stdio: 'pipe', timeout: 60_000 }));
     return String(Array.isArray(found) ? found.at(-1) : found);
   } catch (error) {
-    console.log(`The newest grpc-js is not known here, so ${installed} is tried: ${String(error)}`);
+    console.log(`cannot look up the newest grpc-js, testing ${installed}: ${String(error)}`);
     return installed;
   }
 }
 
-/** Version of this Node, and the others that users have. */
+/** The version of this Node and the other supported ones. */
 const NODES = [process.versions.node, ...OTHER_NODES];
 let nodes: OtherNodes;
 beforeAll(async () => {
@@ -38,7 +38,7 @@ afterAll(() => {
   nodes.remove();
 });
 
-// Concurrent, because a play mostly waits.
+// Concurrent, because each play mostly waits.
 describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
   let folder: string | undefined;
   beforeAll(() => {
@@ -55,7 +55,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
   describe.each(NODES)('on Node %s', (node) => {
     const playHere = (sabotage: Sabotage, { skip }: TestContext): Promise<Played> => {
       const program = node === process.versions.node ? process.execPath : nodes.programs.get(node);
-      if (program === undefined) return skip(`Node ${node} cannot be had here: ${String(nodes.missing.get(node))}`);
+      if (program === undefined) return skip(`Node ${node} is not available: ${String(nodes.missing.get(node))}`);
       return play({ ...sabotage, ...(folder === undefined ? {} : { folder }) }, program);
     };
 
@@ -66,7 +66,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
     });
 
     it.for(PRIVATE_NAMES)(
-      'loses only a feature without $name: no crash, no doubled write, no hang, one warning of it',
+      'loses only one feature without $name: no crash, no duplicate write, no hang, one warning',
       async ({ sabotage, lost }, context) => {
         const played = await playHere(sabotage, context);
         context.expect(played).toMatchObject({ failures: [] });
@@ -77,7 +77,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
 });
 
 describe('grpc-js outside the tested versions', () => {
-  it.each(['1.14.6', '1.15.0', '2.0.0'])('%s is one warning', async (version) => {
+  it.each(['1.14.6', '1.15.0', '2.0.0'])('logs one warning for version %s', async (version) => {
     const played = await play({ names: [], version });
     expect(played).toMatchObject({ failures: [] });
     expect(untested(played)).toEqual([

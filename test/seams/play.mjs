@@ -1,5 +1,5 @@
 // Plays a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
-// while the server restarts, and writes at a kill. Prints what happened as one line of JSON, and must then end by itself.
+// while the server restarts, and writes at a kill. Prints the result as one line of JSON and must then exit on its own.
 //   node play.mjs '{ "names": ["http2Stream"], "tls": true }'
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -132,12 +132,12 @@ async function connect(url) {
   return { app, orders: app.get(getGrpcClientToken('orders')).getService('Orders') };
 }
 
-/** Ends as `call` does: { ok } or { failed }. */
+/** Resolves to the outcome of `call`. */
 const outcome = (call) =>
   firstValueFrom(call).then(
     () => ({ ok: true }),
     (error) => {
-      if (!isGrpcCallError(error)) failures.push(`not an error of ours: ${error.stack}`);
+      if (!isGrpcCallError(error)) failures.push(`not a GrpcCallError: ${error.stack}`);
       return { ok: false, reachedServer: error.reachedServer, text: error.message };
     },
   );
@@ -167,18 +167,18 @@ async function play() {
 
   expect('a status of the server', (await outcome(orders.get({ id: 'none' }))).text?.includes('no such order'));
 
-  // A drain: what runs is finished, and a stream without an end is ended.
+  // A drain: running calls finish, and endless streams are ended.
   const slow = outcome(orders.get({ id: 'held' }));
   const feed = outcome(orders.watch({ from: '1' }).pipe(toArray()));
   await waitFor(() => held.length === 1);
   const drained = server.close();
   await new Promise((resolve) => setTimeout(resolve, 100));
   release();
-  expect('a call that runs at a drain is answered', (await slow).ok);
+  expect('a call that runs during a drain is answered', (await slow).ok);
   await feed;
   await drained;
 
-  // A restart: reads are answered. Writes go on meanwhile.
+  // A restart: reads succeed. Writes continue meanwhile.
   server = await serve(port);
   const reads = await Promise.all(Array.from({ length: 5 }, () => outcome(orders.get({ id: 'b' }))));
   expect(
@@ -201,7 +201,7 @@ async function play() {
   await Promise.all(['a', 'b', 'c', 'd'].map(write));
   await restarted;
 
-  // Writes at a kill.
+  // Writes during a kill.
   const cut = Array.from({ length: 5 }, (_, n) => [
     `cut ${n}`,
     outcome(orders.create({ requestId: `cut ${n}`, item: 'held' })),
@@ -216,7 +216,7 @@ async function play() {
   for (const [requestId, { ok, reachedServer, text }] of writes) {
     const times = executed.get(requestId) ?? 0;
     expect(`${requestId} was executed ${times} times: ${text}`, times === 1 || (!ok && times === 0));
-    expect(`${requestId} reached no server, it says: ${text}`, ok || times === 0 || reachedServer !== 'no');
+    expect(`${requestId} reports that it reached no server: ${text}`, ok || times === 0 || reachedServer !== 'no');
   }
   const failed = [...writes].filter(([, { ok }]) => !ok).map(([requestId, { text }]) => `${requestId}: ${text}`);
 

@@ -24,14 +24,14 @@ export interface Played {
   readonly warnings: readonly string[];
 }
 
-/** A private name, and what the library loses without it. */
+/** A private name and the feature that the library loses without it. */
 export interface PrivateName {
   readonly name: string;
   readonly sabotage: Sabotage;
   readonly lost: string;
 }
 
-/** Where names are that grpc-js uses for other things, too. */
+/** The places of names that grpc-js also uses for other things. */
 const PLACES: Readonly<Record<string, readonly string[]>> = {
   'node:getpeername': ['node:getpeername'],
   '[state]': ['node:state'],
@@ -48,7 +48,10 @@ const PUBLIC = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', 
 /** Names whose loss shows only under TLS. */
 const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
 
-/** Names that grpc-js calls on objects of ours, or that belong to its public API as well, or without which Node fails: they cannot be renamed alone. */
+/**
+ * Names that cannot be renamed alone: grpc-js calls them on objects of the library, they are also in its public API, or Node fails
+ * without them.
+ */
 const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
 
 /** Names on the way to the stream of a server call, whose table starts at the stream. */
@@ -80,12 +83,12 @@ const PROGRAM = join(import.meta.dirname, 'play.mjs');
 export async function play(sabotage: Sabotage, program = process.execPath): Promise<Played> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
   const options = { env: Object.fromEntries(others), timeout: 50_000 };
-  // Rejects if the program does not end by itself.
+  // Rejects if the program does not exit on its own.
   const { stdout } = await run(program, [PROGRAM, JSON.stringify(sabotage)], options);
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Played;
 }
 
-/** Warnings about what is installed. */
+/** Warnings about untested versions. */
 export function untested({ warnings }: Played): readonly string[] {
   return warnings.filter((line) => line.includes('tested with @grpc/grpc-js'));
 }

@@ -1,6 +1,6 @@
-// Loads grpc-js with some of its private names renamed throughout, as another release could have it, and Node without some of its own:
+// Loads grpc-js with some of its private names renamed everywhere, as a future release could have them, and hides private names of Node:
 //   sabotage(['http2Stream', 'node:getpeername'], { version: '1.15.0', folder: '/path/of/another/grpc-js' })
-// To be called before anything loads grpc-js.
+// Call it before anything loads grpc-js.
 import { createRequire } from 'node:module';
 import Module, { register } from 'node:module';
 import { readFileSync } from 'node:fs';
@@ -11,9 +11,9 @@ const require = createRequire(import.meta.url);
 const PACKAGE = '@grpc/grpc-js';
 const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
-/** Names of Node, and what takes them away. */
+/** Private names of Node and the functions that hide them. */
 const OF_NODE = {
-  // Node itself looks whether a handle has it.
+  // Node itself checks if a handle has it.
   'node:getpeername': () => {
     delete process.binding('tcp_wrap').TCP.prototype.getpeername;
   },
@@ -28,7 +28,7 @@ function hideSymbol(name) {
 
 /**
  * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, or 'node:state'
- * @param {{ version?: string, folder?: string }} grpcJs the version that its package.json names; where another copy of it is
+ * @param {{ version?: string, folder?: string }} grpcJs the version in its package.json; the folder of another copy of it
  */
 export function sabotage(names, { version, folder } = {}) {
   if (folder !== undefined) redirect(folder);
@@ -49,7 +49,7 @@ export function sabotage(names, { version, folder } = {}) {
       if (filename.endsWith(`${INSIDE}package.json`)) module.exports = { ...module.exports, version };
     };
   }
-  // From here on ES modules get this one, too.
+  // From here on, ES modules load this copy too.
   require(PACKAGE);
   for (const name of names.filter((one) => one.startsWith('node:'))) OF_NODE[name]();
 }
@@ -63,7 +63,7 @@ function renaming(name) {
   };
 }
 
-/** Both loaders take the copy in `folder`. */
+/** Makes both module loaders use the copy in `folder`. */
 function redirect(folder) {
   const resolve = Module._resolveFilename;
   Module._resolveFilename = (request, ...rest) =>

@@ -9,10 +9,10 @@ import { recordTiming } from '../support/timing.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Limit for conditions that a busy machine reaches late. */
+/** Timeout for conditions that take long on a busy machine. */
 const PATIENTLY = { timeoutMs: 20_000 };
 
-// Concurrent, because most of what they do is to wait: one leak check for all.
+// These tests mostly wait, so they run concurrently and share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
@@ -33,28 +33,28 @@ async function proxyOf(onTestFinished: Cleanup, server: NestServer): Promise<Fau
   return proxy;
 }
 
-/** A way to `server` on which bytes take `ms` milliseconds in each direction. */
+/** Url of a proxy to `server` that delays bytes by `ms` milliseconds in each direction. */
 async function distant(onTestFinished: Cleanup, server: NestServer, ms: number): Promise<string> {
   const proxy = await proxyOf(onTestFinished, server);
   proxy.delay(ms);
   return proxy.url;
 }
 
-/** A call of `orders.v1.Orders` without messages so far. */
+/** Starts a call of `orders.v1.Orders` without sending a message. */
 function callOver(session: ClientHttp2Session, method: string): ClientHttp2Stream {
   const path = `/orders.v1.Orders/${method}`;
   const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' });
   return stream.on('error', () => undefined);
 }
 
-/** A call with one message of no bytes, and its answer. */
+/** Starts a call with one empty message and reads its responses. */
 function messagesOf(session: ClientHttp2Session, method: string): ClientHttp2Stream {
   return callOver(session, method).end(Buffer.alloc(5)).resume();
 }
 
-describe.concurrent('connections that end for their age', () => {
+describe.concurrent('maxConnectionAgeMs', () => {
   it(
-    'cost no call of clients that are not ours, and are far away, so that requests are always on their way',
+    'fails no call of distant plain grpc-js clients whose requests are always in flight',
     {
       tags: ['timed'],
       timeout: 120_000,
@@ -64,10 +64,10 @@ describe.concurrent('connections that end for their age', () => {
       const url = await distant(onTestFinished, server, 20);
       const clients = Array.from({ length: 10 }, () => new PlainClient(url, { onTestFinished }));
       const beganAt = performance.now();
-      // Far more than are open at once on a machine that is not busy.
+      // Far more calls than are open concurrently on an idle machine.
       const maxOpen = 100;
       const load = CallLoad.start(200, (number) => (clients[number % clients.length] as PlainClient).get$(), maxOpen);
-      // Each connection and the one that took its place received a GOAWAY.
+      // Each connection and its replacement received a GOAWAY.
       await waitFor(() => server.connectionEnds.length >= 20, { timeoutMs: 45_000 });
       recordTiming(task, '20 connections ended for their age of 1000 ms after, ms', performance.now() - beganAt, {
         atMost: 8_000,
@@ -81,7 +81,7 @@ describe.concurrent('connections that end for their age', () => {
     },
   );
 
-  it('stay open for their streams while keepalive, which Node sends no pings for, is answered', async ({
+  it('keeps an old connection with open streams while its client answers keepalive probes', async ({
     onTestFinished,
   }) => {
     const keepalive = { keepaliveTimeMs: 200, keepaliveTimeoutMs: 20_000 };
@@ -97,7 +97,7 @@ describe.concurrent('connections that end for their age', () => {
     session.on('goaway', () => (goAways += 1));
     session.on('remoteSettings', () => (probes += goAways));
     await waitFor(() => goAways === 1, PATIENTLY);
-    // The server sends the next one when one is acknowledged, and grpc-js's own keepalive cuts the connection off instead.
+    // The server sends the next probe once the last is acknowledged. grpc-js's own keepalive would cut off the connection.
     await waitFor(() => probes >= 4, PATIENTLY);
     const before = received;
     // A message of no bytes.
@@ -107,15 +107,18 @@ describe.concurrent('connections that end for their age', () => {
     expect(server.connectionEnds).toEqual(['age']);
   });
 
-  it('end a stream UNAVAILABLE when their grace is over', async ({ onTestFinished }) => {
-    // Old enough for streams to begin on a busy machine before their connections end.
+  it('ends a stream with UNAVAILABLE after the grace period', async ({ onTestFinished }) => {
+    // Long enough for the streams to start on a busy machine before their connections end.
     const server = await started(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     const stuck = new PlainClient(server.url, { onTestFinished }).watch(1);
     await waitFor(() => watch.messages.length === 1 && stuck.messages.length > 2, PATIENTLY);
     stuck.call.pause();
     await waitFor(() => watch.status !== undefined, PATIENTLY);
-    expect(watch.status).toMatchObject({ code: status.UNAVAILABLE, details: 'The connection has reached its age' });
+    expect(watch.status).toMatchObject({
+      code: status.UNAVAILABLE,
+      details: 'The connection has reached its maximum age',
+    });
     await waitFor(async () => JSON.stringify(await server.counts()) === '{"streams":0,"sockets":0}', PATIENTLY);
     expect([...server.connectionEnds].sort()).toEqual(['age', 'age', 'age-grace', 'age-grace']);
     stuck.call.resume();
@@ -124,16 +127,17 @@ describe.concurrent('connections that end for their age', () => {
   });
 });
 
-describe.concurrent('connections that end because they are idle', () => {
+describe.concurrent('connectionIdleTimeoutMs', () => {
   it(
-    'cost no call of clients that come back just then',
+    'fails no call of clients that become active just as their connection is closed',
     { tags: ['timed'], timeout: 120_000 },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
       const url = await distant(onTestFinished, server, 20);
       const failed: unknown[] = [];
       let slowestMs = 0;
-      // Each comes back when its connection was idle for 1 s, its peer has answered (40 ms), and the GOAWAY is on its way (20 ms).
+      // Each client calls again around the time when its connection was idle for 1 s, its ping was answered (40 ms) and the GOAWAY is in
+      // flight (20 ms).
       const comeBack = async (client: PlainClient, afterMs: number): Promise<void> => {
         while (server.connectionEnds.length < 100) {
           const beganAt = performance.now();
@@ -154,11 +158,11 @@ describe.concurrent('connections that end because they are idle', () => {
     },
   );
 
-  it('stay open for a call that came while the server stood still', async ({ onTestFinished }) => {
+  it('keeps an idle connection if a call arrived while the server was frozen', async ({ onTestFinished }) => {
     const server = await started(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
     const proxy = await proxyOf(onTestFinished, server);
     const used = await waitFor(async () => {
-      const askedAt = performance.now();
+      const calledAt = performance.now();
       const session = connect(`http://${proxy.url}`).on('error', () => undefined);
       onTestFinished(() => {
         session.destroy();
@@ -166,8 +170,8 @@ describe.concurrent('connections that end because they are idle', () => {
       await once(messagesOf(session, 'Get'), 'end');
       server.freeze();
       const frozenAt = performance.now();
-      // On a busy machine the connection may have been idle for too long before the server froze.
-      if (frozenAt - askedAt < 800) return { session, frozenAt };
+      // On a busy machine, the connection may have been idle for too long before the freeze.
+      if (frozenAt - calledAt < 800) return { session, frozenAt };
       server.thaw();
       return undefined;
     }, PATIENTLY);
@@ -183,8 +187,8 @@ describe.concurrent('connections that end because they are idle', () => {
     expect(goAways).toBe(0);
   });
 
-  it('stay open while a stream is open', async ({ onTestFinished }) => {
-    // Long enough for streams to begin on a busy machine before their connections end.
+  it('keeps a connection while a stream is open', async ({ onTestFinished }) => {
+    // Long enough for the stream to start on a busy machine before its connection ends.
     const server = await started(onTestFinished, { connectionIdleTimeoutMs: 5_000 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     await waitFor(() => watch.messages.length === 1, PATIENTLY);

@@ -32,7 +32,7 @@ import { NEVER, concat, firstValueFrom, ignoreElements, of, throwError, toArray,
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { startOrdersApp, type OrdersApp, ORDERS_PROTO } from '../support/orders-app.js';
 
-/** The server whose errors are tried. */
+/** Options of the server under test. */
 function serverOptions(url: string): GrpcOptions {
   return {
     transport: Transport.GRPC,
@@ -124,11 +124,11 @@ class OrdersController {
 
 interface Served {
   readonly orders: OrdersApp['orders'];
-  /** Status and body of what HTTP answers. */
+  /** Sends an HTTP request and resolves to the status and body of the response. */
   ask(path: string, init?: RequestInit): Promise<readonly [status: number, body: unknown]>;
 }
 
-/** A hybrid application, and a client of ours for it. */
+/** Starts a hybrid application and a client of this library for it. */
 async function serve(providers: Provider[] = [], prepare: (app: INestApplication) => void = () => {}): Promise<Served> {
   @Module({ controllers: [OrdersController], providers })
   class AppModule {}
@@ -163,8 +163,8 @@ const pipe = (options?: ConstructorParameters<typeof ValidationPipe>[0]): Provid
   provide: APP_PIPE,
   useFactory: () => new ValidationPipe(options),
 });
-// Nest 12 has one.
-const NESTS_OWN: [filter: string, providers: Provider[]][] =
+// Nest 12 and later have their own filter.
+const NEST_FILTER: [filter: string, providers: Provider[]][] =
   (GrpcExceptionFilter as unknown) === undefined
     ? []
     : [["Nest's filter for gRPC", [{ provide: APP_FILTER, useClass: GrpcExceptionFilter }]]];
@@ -177,10 +177,10 @@ const post = (order: object): RequestInit => ({
 
 describe.each<[filter: string, providers: Provider[]]>([
   ["Nest's filter for every transport", []],
-  ...NESTS_OWN,
-  ['our filter', [filter]],
-])('a GrpcException by way of %s', (_, providers) => {
-  it('arrives with code, text, trailers and details, whatever the kind of its method', async () => {
+  ...NEST_FILTER,
+  ['GrpcServerExceptionFilter', [filter]],
+])('GrpcException through %s', (_, providers) => {
+  it('delivers code, message, trailers and details for every kind of method', async () => {
     const { orders } = await serve(providers);
     for (const [what, call] of Object.entries({
       thrown: orders.get({ id: 'thrown' }),
@@ -202,8 +202,8 @@ describe.each<[filter: string, providers: Provider[]]>([
   });
 });
 
-describe('our filter', () => {
-  it('makes a status of an HttpException', async () => {
+describe('GrpcServerExceptionFilter', () => {
+  it('converts an HttpException to a status', async () => {
     const { orders } = await serve([filter]);
     expect(await failureOf(orders.get({ id: 'http' }))).toMatchObject({
       codeName: 'NOT_FOUND',
@@ -212,7 +212,7 @@ describe('our filter', () => {
     });
   });
 
-  it("lists what Nest's ValidationPipe finds", async () => {
+  it("lists the violations of Nest's ValidationPipe", async () => {
     const { orders } = await serve([filter, pipe()]);
     const failure = await failureOf(orders.create(wrong));
     expect(failure).toMatchObject({
@@ -225,7 +225,7 @@ describe('our filter', () => {
     ]);
   });
 
-  it('names each field by `validationException`', async () => {
+  it('adds the field of each violation with `validationException`', async () => {
     const { orders } = await serve([filter, pipe({ exceptionFactory: validationException })]);
     expect(violationsOf(await failureOf(orders.create(wrong)))).toEqual([
       ['requestId', 'requestId should not be empty'],
@@ -251,9 +251,9 @@ describe('HTTP of a hybrid application', () => {
   const answers = async ({ ask }: Served) => Promise.all(requests.map(([path, init]) => ask(path, init)));
 
   it.each<[how: string, providers: Provider[], prepare: (app: INestApplication) => void]>([
-    ['from the container', [filter], () => {}],
-    ['made by hand', [], (app) => app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))],
-  ])("answers with our filter, %s, as Nest's own does", async (_, providers, prepare) => {
+    ['provided by the container', [filter], () => {}],
+    ['created with new', [], (app) => app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))],
+  ])("responds as with Nest's own filter if GrpcServerExceptionFilter is %s", async (_, providers, prepare) => {
     const plain = await answers(await serve([pipe()]));
     expect(plain.map(([status]) => status)).toEqual([404, 404, 400, 201]);
     expect(plain[0]![1]).toEqual({ statusCode: 404, error: 'Not Found', message: 'no order 7' });
@@ -262,7 +262,7 @@ describe('HTTP of a hybrid application', () => {
   });
 });
 
-/** Of the only detail, a BadRequest. */
+/** The violations of the only detail, a BadRequest. */
 function violationsOf({ statusDetails }: GrpcCallError): (readonly [field: string, description: string])[] {
   expect(statusDetails.map(({ typeUrl }) => typeUrl)).toEqual(['type.googleapis.com/google.rpc.BadRequest']);
   const { fieldViolations } = statusDetails[0]!.value as {

@@ -13,7 +13,7 @@ import { serveOrders, type PlainOrders } from './handlers/orders-service.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** Fails with what its command was, and the code that it ended with. */
+/** Rejects with an error that contains the command line and its exit code. */
 const login = () => promisify(execFile)(process.execPath, ['-e', 'process.exit(7)', '--', '--password=hunter2']);
 const withTrailers = (...trailers: [key: string, value: string][]): RpcException => {
   const metadata = new Metadata();
@@ -28,8 +28,8 @@ class OwnFilter implements ExceptionFilter {
   }
 }
 
-describe('a handler that fails', () => {
-  /** Serves a stream with a message, and then the failure; for a unary method, with the failure. */
+describe('failing handler', () => {
+  /** Serves a unary method that fails, and a stream that fails after one message. */
   async function failingWith(fail: () => unknown, ...filters: ExceptionFilter[]) {
     @Controller()
     @UseFilters(...filters)
@@ -57,16 +57,16 @@ describe('a handler that fails', () => {
     throw error;
   };
 
-  it('tells callers nothing of an error that has a code, but not of gRPC', async () => {
+  it('hides an error whose code is not a gRPC status from the client', async () => {
     const { unary, stream, log } = await failingWith(login);
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 2, details: 'Internal server error' });
     }
-    const failed = '/orders.v1.Orders/Watch: its handler failed: Error: Command failed: ';
+    const failed = '/orders.v1.Orders/Watch: handler failed: Error: Command failed: ';
     expect(log.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining(failed));
   });
 
-  it("tells several messages as Nest's own does", async () => {
+  it('joins several messages as Nest does', async () => {
     const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
     const { unary, stream } = await failingWith(throwing(error));
     for (const status of [await unary(), await stream()]) {
@@ -74,7 +74,7 @@ describe('a handler that fails', () => {
     }
   });
 
-  it('sends a status without those of its trailers that HTTP/2 forbids', async () => {
+  it('sends a status without the trailers that HTTP/2 forbids', async () => {
     const error = withTrailers(
       ['connection', 'close'],
       ['content-length', '7'],
@@ -89,8 +89,8 @@ describe('a handler that fails', () => {
     }
   });
 
-  it('sends a status with trailers that HTTP takes once and that were given twice, whichever they are', async () => {
-    // Node's list of them is its own: all fields that it knows are tried. Refused are those above.
+  it('sends a status with repeated values of trailers that HTTP allows only once', async () => {
+    // Node's list of such fields is internal, so the test tries all fields that Node knows, except the forbidden ones.
     const refused =
       /^:|^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade|http2-settings|te|content-length)$/;
     const fields = Object.entries(constants).flatMap(([name, field]) =>
@@ -106,10 +106,10 @@ describe('a handler that fails', () => {
       expect(status).toMatchObject({ code: 5, details: 'no order 7' });
       expect(status.metadata.get('etag')).toEqual(['a, b']);
     }
-    expect(log.lines.filter(({ text }) => text.includes('its handler failed'))).toEqual([]);
+    expect(log.lines.filter(({ text }) => text.includes('handler failed'))).toEqual([]);
   });
 
-  it('asks no filter for the error of a generator, which can be a status of its own', async () => {
+  it('does not pass the error of a generator to a filter, but keeps its own status', async () => {
     const { unary, stream } = await failingWith(throwing(new Error('oh')), new OwnFilter());
     expect(await unary()).toMatchObject({ code: 9, details: 'from the filter: oh' });
     expect(await stream()).toMatchObject({ code: 2, details: 'Internal server error' });

@@ -17,7 +17,7 @@ async function perWatcher(kind: 'ours' | 'nest'): Promise<number> {
   const held = async () => {
     const before = child.messages.length;
     child.send('held');
-    // True: it sends nothing else.
+    // Safe cast: the child sends nothing else.
     return ((await waitFor(() => child.messages[before])) as { heap: number }).heap;
   };
   const client = new Client(child.url, credentials.createInsecure());
@@ -31,7 +31,7 @@ async function perWatcher(kind: 'ours' | 'nest'): Promise<number> {
         resolve(call);
       });
     });
-  // The first loads what is needed for any.
+  // The first watcher loads everything that later ones share.
   await watch();
   const before = await held();
   await Promise.all(Array.from({ length: WATCHERS }, watch));
@@ -42,12 +42,10 @@ async function perWatcher(kind: 'ours' | 'nest'): Promise<number> {
   return (after - before) / WATCHERS;
 }
 
-it("a watcher of the server's health costs no more memory than with Nest's server and grpc-health-check", async ({
-  annotate,
-}) => {
+it("uses no more memory per health watcher than Nest's server with grpc-health-check", async ({ annotate }) => {
   const nest = await perWatcher('nest');
   const ours = await perWatcher('ours');
   await annotate(`${ours.toFixed()} bytes, ${nest.toFixed()} with Nest's`);
-  // 5 %: what a garbage collection leaves differs by less.
+  // The heap after a garbage collection varies by less than 5 %.
   expect(ours).toBeLessThan(nest * 1.05);
 });

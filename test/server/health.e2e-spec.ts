@@ -25,8 +25,8 @@ const ORDERS = 'orders.v1.Orders';
 const SERVING = { status: 'SERVING' };
 const NOT_SERVING = { status: 'NOT_SERVING' };
 
-describe('health in the life of an application', () => {
-  it('is NOT_SERVING while the port is open and the application has not started, as after startAllMicroservices()', async () => {
+describe('health of an application', () => {
+  it('is NOT_SERVING after startAllMicroservices() until the application has started', async () => {
     const { app, url } = await serveOrders();
     const { ask } = healthOf(url);
     await app.startAllMicroservices();
@@ -37,14 +37,14 @@ describe('health in the life of an application', () => {
     expect(await ask('check', { service: ORDERS })).toEqual(SERVING);
   });
 
-  it('is SERVING from its first answer on where the application has started before', async () => {
+  it('is SERVING from the first response on if the application started before the port opened', async () => {
     const { app, url } = await serveOrders();
     await app.listen(0, '127.0.0.1');
     await app.startAllMicroservices();
     expect(await healthOf(url).ask('check', { service: ORDERS })).toEqual(SERVING);
   });
 
-  it('is that of a microservice without HTTP, too', async () => {
+  it('is SERVING in a microservice without HTTP', async () => {
     const url = ownUrl();
     const options: AsyncMicroserviceOptions = {
       inject: [ResilientGrpcServer],
@@ -60,7 +60,7 @@ describe('health in the life of an application', () => {
     expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
-  it('is turned by hand, by whoever has it injected', async () => {
+  it('sets the health of a service through the injected GrpcServerHealth', async () => {
     const { app, url, server } = await started(await serveOrders());
     const health = app.get(GrpcServerHealth);
     expect(health).toBe(server.health);
@@ -68,11 +68,11 @@ describe('health in the life of an application', () => {
     health.setNotServing(ORDERS);
     expect(await ask('check', { service: ORDERS })).toEqual(NOT_SERVING);
     expect(await ask('check', { service: '' })).toEqual(SERVING);
-    // Nothing is refused for it.
+    // The service still accepts calls.
     expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
-  it('is NOT_SERVING in the readiness delay, in which calls go on, and a Watch ends after it', async () => {
+  it('is NOT_SERVING during the readiness delay while calls continue, and ends a Watch after it', async () => {
     const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }));
     const { ask, open } = healthOf(url);
     const orders = ordersOf(url);
@@ -93,7 +93,7 @@ describe('health in the life of an application', () => {
     expect(seen[2]).toMatch(/^14 /);
   });
 
-  it('holds no shutdown by those who watch it', async () => {
+  it('does not delay a shutdown for open watches', async () => {
     const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000 } }));
     const watches = Array.from({ length: 10 }, () => healthOf(url).open('watch', { service: '' }));
     await waitFor(() => watches.every(({ seen }) => seen.length === 1));
@@ -104,7 +104,7 @@ describe('health in the life of an application', () => {
     for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
   });
 
-  it('can be left to the application, which then has its own', async () => {
+  it('leaves health to the application if it serves its own, and logs a warning', async () => {
     const own = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
     const onLoadPackageDefinition = (_definition: unknown, server: Server) => {
       server.addService(own, { check: (_call: unknown, answer: any) => answer(null, NOT_SERVING) });
@@ -112,10 +112,12 @@ describe('health in the life of an application', () => {
     const { url, log } = await started(await serveOrders({ onLoadPackageDefinition }));
     expect(await healthOf(url).ask('check', { service: '' })).toEqual(NOT_SERVING);
     const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
-    expect(warnings).toEqual([expect.stringMatching(/served by the application itself.*health: false/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/the application serves grpc\.health\.v1\.Health itself.*health: false/),
+    ]);
   });
 
-  it('is not served where it was switched off', async () => {
+  it('does not serve health if it is disabled', async () => {
     const { url } = await started(await serveOrders({ health: false }));
     expect(await healthOf(url).ask('check', { service: '' })).toMatch(/^12 /);
   });

@@ -35,7 +35,7 @@ beforeEach(async () => {
     root: { propagate: { deadline: true, cancellation: true, metadata: ['x-request-id'] } },
     client: { methods: { Get: { idempotent: true } } },
     server: 'resilient',
-    // What sees inbound calls is the strategy, not an interceptor.
+    // The strategy observes inbound calls, not an interceptor.
     inheritAppConfig: false,
   });
   let closed: Promise<void> | undefined;
@@ -60,7 +60,7 @@ function get(id: string, metadata = new Metadata(), deadlineMs = 20_000): Promis
       '/orders.v1.Orders/Get',
       (value: Buffer) => value,
       (value: Buffer) => value,
-      // Field 1, a text.
+      // Field 1, a string.
       Buffer.concat([Buffer.from([10, id.length]), Buffer.from(id)]),
       metadata,
       { deadline: Date.now() + deadlineMs },
@@ -72,8 +72,8 @@ function get(id: string, metadata = new Metadata(), deadlineMs = 20_000): Promis
   });
 }
 
-describe('a call that our server serves', () => {
-  it('hands its deadline and metadata on, in guards too', async () => {
+describe('inbound call of ResilientGrpcServer', () => {
+  it('propagates its deadline and metadata to outbound calls, including those of guards', async () => {
     const metadata = new Metadata();
     metadata.set('x-request-id', 'r-1');
     await get('guarded:1', metadata, 20_000);
@@ -85,7 +85,7 @@ describe('a call that our server serves', () => {
   });
 
   it.each(['operators', 'awaited', 'retried', 'shared'])(
-    'hands them on however late its handler asks: %s',
+    'propagates its deadline and metadata to an outbound call that starts later: %s',
     async (way) => {
       const metadata = new Metadata();
       metadata.set('x-request-id', way);
@@ -98,7 +98,7 @@ describe('a call that our server serves', () => {
     },
   );
 
-  it('ends what it called when its caller cancels', async () => {
+  it('cancels outbound calls when the inbound call is cancelled', async () => {
     downstream.script('Get', { never: true });
     const call = caller.get({ id: 'plain:1' }, {}, () => undefined);
     await waitFor(() => downstream.counts('Get').open === 1);
@@ -106,7 +106,7 @@ describe('a call that our server serves', () => {
     await waitFor(() => downstream.counts('Get').open === 0);
   });
 
-  it('does not retry in turn where it is a retry itself', async () => {
+  it('does not retry outbound calls if the inbound call is itself a retry', async () => {
     downstream.script('Get', { status: 'UNAVAILABLE' });
     const metadata = new Metadata();
     metadata.set('grpc-previous-rpc-attempts', '1');
@@ -117,8 +117,8 @@ describe('a call that our server serves', () => {
   });
 });
 
-describe('a stream that is relayed', () => {
-  it('ends UNAVAILABLE when the server shuts down, not as if its source had come to its end', async () => {
+describe('relayed stream', () => {
+  it('ends a relayed stream with UNAVAILABLE on shutdown, not with OK', async () => {
     downstream.script('Watch', { messages: [{ sequence: '1' }], never: true });
     const stream = caller.watch({ from: '0' });
     const got: string[] = [];

@@ -7,31 +7,31 @@ import { healthOf, ordersOf, serveOrders, started } from './served-orders.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** What `listen` calls back with. */
+/** Resolves to the argument of the `listen` callback. */
 function listen({ server }: Awaited<ReturnType<typeof serveOrders>>): Promise<unknown> {
   return new Promise((resolve) => void server.listen(resolve));
 }
 
-describe('a server', () => {
-  it('does not listen a second time, and goes on', async () => {
+describe('ResilientGrpcServer', () => {
+  it('rejects a second listen() and keeps serving', async () => {
     const served = await started(await serveOrders());
-    expect(await listen(served)).toMatchObject({ message: expect.stringContaining('listens already') });
+    expect(await listen(served)).toMatchObject({ message: expect.stringContaining('is already listening') });
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
   it.each([
     ['after it was closed', true],
     ['while it closes', false],
-  ])('does not listen %s, and says what to do', async (_when, wait) => {
+  ])('rejects listen() %s and names the remedy', async (_when, wait) => {
     const served = await started(await serveOrders());
     const closing = served.server.close();
     if (wait) await closing;
-    expect(await listen(served)).toMatchObject({ message: expect.stringMatching(/was closed.*make it anew/) });
+    expect(await listen(served)).toMatchObject({ message: expect.stringMatching(/is closed.*create a new one/) });
     await closing;
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('listens at the second try where the first has failed, and is closed all the same', async () => {
+  it('listens on a second attempt after the first failed, and can be closed', async () => {
     const inUse = createServer();
     await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
     const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;
@@ -46,8 +46,8 @@ describe('a server', () => {
 
   it.each([
     ['the application', 'app'],
-    ['it', 'server'],
-  ] as const)('leaves nothing behind where %s is closed while it begins to listen', async (_what, closed) => {
+    ['the server', 'server'],
+  ] as const)('releases its port if %s is closed while it starts to listen', async (_what, closed) => {
     const served = await serveOrders();
     await served.app.init();
     const listening = served.app.startAllMicroservices();
@@ -57,11 +57,11 @@ describe('a server', () => {
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('is NOT_SERVING from its first moment where it comes to listen in a shutdown', async () => {
+  it('is NOT_SERVING immediately if it starts to listen during a shutdown', async () => {
     const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
     await served.app.init();
     const { advance, until } = holdTimers();
-    // What Nest calls first, while it begins to listen.
+    // Nest's first shutdown hook calls this while the server starts to listen.
     served.server.drain.begin();
     await served.app.startAllMicroservices();
     expect(await healthOf(served.url).ask('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
@@ -71,11 +71,11 @@ describe('a server', () => {
     await until(() => closed);
   });
 
-  it('tells at its end what it has counted and not yet said', async () => {
+  it('logs the pending counts of repeated lines on close', async () => {
     const { server, url, log } = await started(await serveOrders({ streamIdleTimeoutMs: 100 }));
     const orders = ordersOf(url);
     const watches = [1, 2, 3].map(() => orders.open('watch', { from: '0' }));
-    const idle = expect.stringMatching(/^14 No message passed/);
+    const idle = expect.stringMatching(/^14 No message was sent or received/);
     await waitFor(() => watches.every(({ seen }) => seen.length === 2));
     expect(watches.map(({ seen }) => seen[1])).toEqual([idle, idle, idle]);
     const summaries = () => log.lines.filter(({ text }) => text.includes('(2 more in the last minute)'));

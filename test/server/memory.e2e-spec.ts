@@ -28,7 +28,7 @@ async function pouring(source: 'generator' | 'observable', options: object) {
   const held = async (): Promise<Held> => {
     const before = child.messages.length;
     child.send('held');
-    // True: it sends nothing else.
+    // Safe cast: the child sends nothing else.
     return (await waitFor(() => child.messages[before])) as Held;
   };
   const proxy = await FaultProxy.start(child.url);
@@ -46,7 +46,7 @@ async function pouring(source: 'generator' | 'observable', options: object) {
   return {
     held,
     ended,
-    /** Has the Observable push on when the client has stopped and takes no more bytes. */
+    /** Makes the Observable emit more once the client has stopped reading and accepts no more bytes. */
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST, { timeoutMs: 20_000 });
@@ -72,13 +72,13 @@ async function pouring(source: 'generator' | 'observable', options: object) {
   };
 }
 
-describe('a client that stops reading', () => {
+describe('client that stops reading', () => {
   it.each([
-    // What it had not read came before its status, and nothing gets past that: the stream is reset.
+    // Unread messages precede the status and nothing can overtake them, so the stream is reset.
     ['generator', status.CANCELLED, IDLE_MS],
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(
-    'does not fill the memory of the server, whose handler gives an %s, and its stream is ended',
+    'ends the stream and limits the memory of the server if the handler returns an %s',
     async (source, code, streamIdleTimeoutMs) => {
       const server = await pouring(source, { streamIdleTimeoutMs });
       const before = await server.held();
@@ -99,7 +99,7 @@ describe('a client that stops reading', () => {
       );
       expect(most.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
       expect(most.resident).toBeLessThan(64 * MiB);
-      // The window, the buffers on both sides, and what an Observable may push ahead: not all there is.
+      // Only what fits into the window, the buffers of both sides and the response queue, not all messages.
       expect(last.made).toBeLessThan(MESSAGES / 10);
       expect(last.lingering).toBe(0);
       server.readOn();
@@ -108,7 +108,7 @@ describe('a client that stops reading', () => {
     },
   );
 
-  it('loses nothing when it reads on in time', async () => {
+  it('delivers every message if the client resumes reading in time', async () => {
     const server = await pouring('generator', { streamIdleTimeoutMs: 20_000 });
     server.stopAfter(1);
     await waitFor(() => server.got() === 1);

@@ -36,7 +36,7 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   ],
   ['a provider', { imports, useExisting: Configuration }],
   ['a class', { useClass: Configuration }],
-])('a server takes its options from %s, in a microservice alone', async (_what, source) => {
+])('a standalone microservice takes its server options from %s', async (_what, source) => {
   const app = await NestFactory.createMicroservice(ordersModule(ResilientGrpcServerModule.forRootAsync(source)), {
     inject: [ResilientGrpcServer],
     useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),

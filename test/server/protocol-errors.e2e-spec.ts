@@ -9,7 +9,7 @@ import { NestServer } from './support/nest-server.js';
 const PATIENTLY = { timeoutMs: 25_000 };
 
 it(
-  'ends the connection and the handlers of a client that breaks the protocol and keeps its socket open',
+  'closes the connection and ends the handlers of a client that violates HTTP/2 and keeps its socket open',
   { tags: ['timed'] },
   async ({ task }) => {
     const server = await NestServer.start();
@@ -31,7 +31,7 @@ it(
     await waitFor(async () => (await server.counts()).streams === 1, PATIENTLY);
     const writtenAt = performance.now();
     socket.write(frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
-    // A keepalive ping, after 60 s, would find it too.
+    // A keepalive ping would detect it too, but only after 60 s.
     await waitFor(() => socket.closed, PATIENTLY);
     recordTiming(task, 'connection closed after a protocol error, ms', performance.now() - writtenAt, {
       atMost: 1_500,

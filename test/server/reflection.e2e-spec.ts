@@ -7,8 +7,8 @@ import { healthOf, ordersOf, reflectionOf, serveOrders, started } from './served
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-describe('a server with reflection', () => {
-  it('tells which services it has, and what they are made of', async () => {
+describe('reflection', () => {
+  it('lists its services and returns their descriptors', async () => {
     const { url } = await started(await serveOrders({ reflection: true }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
@@ -22,7 +22,7 @@ describe('a server with reflection', () => {
     expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
-  it('does not wait in its shutdown for a stream that its client keeps', async () => {
+  it('does not delay the shutdown for an open reflection stream', async () => {
     const { app, url } = await started(await serveOrders({ reflection: true, drain: { timeoutMs: 60_000 } }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
@@ -33,7 +33,7 @@ describe('a server with reflection', () => {
     expect(seen[1]).toBe('14 The server is shutting down');
   });
 
-  it('tells nothing of a package that it has read and does not serve', async () => {
+  it('does not list a package that is loaded but not served', async () => {
     const { url } = await started(await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
@@ -48,7 +48,7 @@ describe('a server with reflection', () => {
     expect(await ask('check', { service: 'archive.v1.Orders' })).toMatch(/^5 /);
   });
 
-  it('has none where it was not asked for', async () => {
+  it('serves no reflection by default', async () => {
     const { url } = await started(await serveOrders());
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });

@@ -30,29 +30,29 @@ class OrdersController {
   }
 }
 
-/** An application that serves orders from a socket in the file system, not started yet. */
+/** An application that serves orders on a Unix socket and has not been started yet. */
 export interface ServedOrders {
-  /** With HTTP beside it. */
+  /** A hybrid application with an HTTP server. */
   readonly app: INestApplication;
-  /** For a client. */
+  /** The address for clients. */
   readonly url: string;
   readonly log: CapturedLog;
   readonly server: ResilientGrpcServer;
 }
 
-/** Options of a server of orders at `url`. */
+/** Options of an orders server at `url`. */
 export function ordersOptions(url: string, more: Partial<ResilientGrpcServerOptions> = {}): ResilientGrpcServerOptions {
   return { package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String }, url, ...more };
 }
 
-/** A module with the controller and `server`. */
+/** A module with the orders controller and the module `server`. */
 export function ordersModule(server: DynamicModule): DynamicModule {
   @Module({})
   class OrdersModule {}
   return { module: OrdersModule, imports: [server], controllers: [OrdersController] };
 }
 
-/** A url of its own; what is there is removed after the test. */
+/** A new Unix-socket url; its folder is removed after the test. */
 export function ownUrl(): string {
   const folder = mkdtempSync(join(tmpdir(), 'orders-'));
   onTestFinished(() => {
@@ -61,7 +61,7 @@ export function ownUrl(): string {
   return `unix:${join(folder, 'grpc.sock')}`;
 }
 
-/** Makes it; closed after the test. */
+/** Creates the application; it is closed after the test. */
 export async function serveOrders(options: Partial<ResilientGrpcServerOptions> = {}): Promise<ServedOrders> {
   const url = ownUrl();
   const log = new CapturedLog();
@@ -75,14 +75,14 @@ export async function serveOrders(options: Partial<ResilientGrpcServerOptions> =
   return { app, url, log, server };
 }
 
-/** Starts what `serveOrders` made: gRPC, then HTTP. */
+/** Starts the servers of an application: gRPC, then HTTP. */
 export async function started(served: ServedOrders): Promise<ServedOrders> {
   await served.app.startAllMicroservices();
   await served.app.listen(0, '127.0.0.1');
   return served;
 }
 
-/** A client of grpc-js, made from a .proto file; closed after the test. */
+/** A grpc-js client created from a .proto file; it is closed after the test. */
 function clientOf(url: string, file: string, service: string) {
   let found: any = loadPackageDefinition(loadSync(file, { enums: String, oneofs: true, defaults: false }));
   for (const name of service.split('.')) found = found[name];
@@ -90,14 +90,14 @@ function clientOf(url: string, file: string, service: string) {
   onTestFinished(() => {
     client.close();
   });
-  /** The answer, or '14 what was said'. */
+  /** Resolves to the response, or to a string like '14 details' if the call fails. */
   const ask = (method: string, request: object): Promise<any> =>
     new Promise((resolve) => {
       client[method]!(request, { deadline: Date.now() + 20_000 }, (error: ServiceError | null, reply: unknown) => {
         resolve(error === null ? reply : `${String(error.code)} ${error.details}`);
       });
     });
-  /** A stream, with what has come of it. */
+  /** Opens a stream and collects its messages and its error. */
   const open = (method: string, request?: object) => {
     const seen: any[] = [];
     const call = request === undefined ? client[method]!() : client[method]!(request);
@@ -111,7 +111,7 @@ function clientOf(url: string, file: string, service: string) {
 const from = createRequire(import.meta.url);
 const protoOf = (name: string, file: string) => join(dirname(from.resolve(name)), file);
 
-/** Of the standard health service. */
+/** Proto file of the standard health service. */
 export const HEALTH_PROTO = protoOf('grpc-health-check', '../../proto/health/v1/health.proto');
 const REFLECTION_PROTO = protoOf('@grpc/reflection', '../proto/grpc/reflection/v1/reflection.proto');
 

@@ -10,16 +10,16 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Longer than a test may take: a server that waits for the end of its time fails the test. */
+/** Longer than the timeout of a test: a server that waits for the end of its drain timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
-/** For servers that use all of their time, with what Node needs to end. */
+/** For servers that use their whole drain timeout, plus the time that Node needs to exit. */
 const TIME_MS = 1_000;
 const TO_END_MS = 200;
 const SHORT_DRAIN = { drain: { timeoutMs: TIME_MS } };
-/** Limit for conditions that a busy machine reaches late. */
+/** Timeout for conditions that take long on a busy machine. */
 const PATIENTLY = { timeoutMs: 20_000 };
-/** Of a call, as a client sends it. */
+/** The request headers of a call. */
 const REQUEST = {
   ':method': 'POST',
   ':path': '/orders.v1.Orders/Get',
@@ -27,7 +27,7 @@ const REQUEST = {
   te: 'trailers',
 };
 
-// Concurrent, because servers take a second each to start or to end: one leak check for all.
+// Each server takes a second to start or to end, so the tests run concurrently and share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
@@ -46,7 +46,7 @@ async function started(
   return server;
 }
 
-/** A server of orders that answers at once, for handlers that call upstream. */
+/** An orders server that responds immediately, for handlers that call upstream. */
 async function startUpstream(onTestFinished: Cleanup): Promise<ScriptedGrpcServer> {
   const upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   onTestFinished(() => upstream.close());
@@ -54,9 +54,9 @@ async function startUpstream(onTestFinished: Cleanup): Promise<ScriptedGrpcServe
   return upstream;
 }
 
-describe.concurrent('a server that gets SIGTERM', () => {
+describe.concurrent('SIGTERM', () => {
   it(
-    'ends at once when its clients are connected and have no open call',
+    'exits immediately if its clients are connected but have no open call',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, LONG_DRAIN);
@@ -74,7 +74,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
     const server = await started(onTestFinished, LONG_DRAIN, [`--upstream=${upstream.url}`]);
     const client = new PlainClient(server.url, { onTestFinished });
     const slow = client.get('held');
-    // Answered after it: both have arrived.
+    // The response to this later call shows that both have arrived.
     await client.get();
     server.signal();
     await waitFor(() => server.output.includes('SIGTERM'), PATIENTLY);
@@ -89,7 +89,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
     );
   });
 
-  it('keeps its own clients for handlers that may still finish, although the clients have less time', async ({
+  it('keeps its clients open for handlers that may still finish, although the drain timeout of the clients is shorter', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -100,17 +100,17 @@ describe.concurrent('a server that gets SIGTERM', () => {
     await client.get();
     server.signal();
     await waitFor(() => server.output.includes('SIGTERM'), PATIENTLY);
-    // Three times the time of the clients.
+    // Three times the drain timeout of the clients.
     await new Promise((resolve) => setTimeout(resolve, 300));
     server.release();
     expect(await slow).toMatchObject({ id: 'held of upstream' });
     await server.gone();
-    expect(server.output).not.toContain('has not closed');
+    expect(server.output).not.toContain('did not close');
   });
 
-  // That the two pass side by side is proven in test/health/readiness, in virtual time.
+  // test/health/readiness proves in virtual time that both delays run concurrently.
   it(
-    'ends after the readiness delays of its server and of its clients',
+    'exits after the readiness delays of its server and of its clients',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const delay = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 1_000 };
@@ -126,7 +126,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
   );
 
   it(
-    'ends streams at once, UNAVAILABLE or by the `onDrain` of their method, and a Watch of health after NOT_SERVING',
+    'ends streams immediately with UNAVAILABLE or as `onDrain` says, and a health Watch after NOT_SERVING',
     {
       tags: ['timed'],
     },
@@ -149,7 +149,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
     },
   );
 
-  it('serves new and open calls in the readiness delay, with health NOT_SERVING', async ({ onTestFinished }) => {
+  it('serves new and open calls during the readiness delay with health NOT_SERVING', async ({ onTestFinished }) => {
     const server = await started(onTestFinished, {
       drain: { timeoutMs: 2 * NOT_IN_THIS_TEST_MS, readinessDelayMs: NOT_IN_THIS_TEST_MS },
     });
@@ -163,7 +163,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
     expect(watch.status).toBeUndefined();
   });
 
-  it('ends when the readiness delay is over', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
+  it('exits after the readiness delay', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
     const drain = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 800 };
     const server = await started(onTestFinished, { drain });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
@@ -174,7 +174,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
   });
 
   it(
-    'does not wait for a request of which no more bytes arrive, and logs it',
+    'cuts off and logs an incomplete request of which no more bytes arrive',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, LONG_DRAIN);
@@ -184,7 +184,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
       });
       const half = session.request(REQUEST, { endStream: false }).on('error', () => undefined);
       await new Promise((resolve) => half.write(Buffer.alloc(3), resolve));
-      // Answered after it: the half request has arrived.
+      // The answer to this later ping shows that the incomplete request has arrived.
       await new Promise((resolve) => session.ping(resolve));
       recordTiming(task, 'server with half a request ended after, ms', await server.terminate(), { atMost: 4_000 });
       expect(server.output).toMatch(/WARN.*0 calls finished, 0 streams ended, 0 cut off, 1 connection cut off/);
@@ -192,7 +192,7 @@ describe.concurrent('a server that gets SIGTERM', () => {
   );
 
   it(
-    'drains at once although the HTTP server of its application, which Nest closes first, hangs',
+    'drains immediately although the HTTP server, which Nest closes first, hangs',
     {
       tags: ['timed'],
     },
@@ -208,16 +208,16 @@ describe.concurrent('a server that gets SIGTERM', () => {
       recordTiming(task, 'server beside a hanging HTTP server drained in, ms', Number(ms), { atMost: 500 });
       await waitFor(() => watch.status !== undefined, PATIENTLY);
       expect(watch.status?.code).toBe(status.UNAVAILABLE);
-      // Now it may end.
+      // Lets the process exit.
       request.destroy();
       await server.gone();
     },
   );
 });
 
-describe.concurrent('a server that gets SIGTERM ends', () => {
+describe.concurrent('SIGTERM with stuck clients', () => {
   it(
-    'when its time is over, although clients keep streams that may finish, and one does not read',
+    'exits after the drain timeout if clients keep streams open and one does not read',
     {
       tags: ['timed'],
     },
@@ -238,12 +238,12 @@ describe.concurrent('a server that gets SIGTERM ends', () => {
       // Not CANCELLED: a client would not resume on another server after that.
       expect(stuck.status?.code).toBe(status.UNAVAILABLE);
       expect(server.output).toMatch(
-        /WARN.*0 calls finished, 0 streams ended, 2 cut off \(2 calls of \/orders.v1.Orders\/Watch\)/,
+        /WARN.*0 calls finished, 0 streams ended, 2 cut off \(2 calls to \/orders.v1.Orders\/Watch\)/,
       );
     },
   );
 
-  it('although a client is frozen', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
+  it('exits after the drain timeout if a client is frozen', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
     const server = await started(onTestFinished, SHORT_DRAIN);
     const frozen = await ChildServer.start({
       script: new URL('./support/stuck-client.mjs', import.meta.url),
@@ -252,22 +252,26 @@ describe.concurrent('a server that gets SIGTERM ends', () => {
     });
     onTestFinished(() => frozen.close());
     frozen.freeze();
-    // As much as the system takes is on its way by now.
+    // By now, the socket buffers of the system are full.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
     recordTiming(task, 'server with a frozen client ended after, ms', await server.terminate(), {
       atMost: TIME_MS + TO_END_MS,
     });
   });
 
-  it('although a TLS handshake hangs', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
-    const server = await started(onTestFinished, SHORT_DRAIN, ['--tls']);
-    const socket = connect(server.port, '127.0.0.1').on('error', () => undefined);
-    onTestFinished(() => void socket.destroy());
-    const client = new PlainClient(`localhost:${String(server.port)}`, { tls: true, onTestFinished });
-    await client.get();
-    await waitFor(async () => (await server.counts()).sockets === 2, PATIENTLY);
-    recordTiming(task, 'server with a hanging TLS handshake ended after, ms', await server.terminate(), {
-      atMost: TIME_MS + TO_END_MS,
-    });
-  });
+  it(
+    'exits after the drain timeout if a TLS handshake hangs',
+    { tags: ['timed'] },
+    async ({ onTestFinished, task }) => {
+      const server = await started(onTestFinished, SHORT_DRAIN, ['--tls']);
+      const socket = connect(server.port, '127.0.0.1').on('error', () => undefined);
+      onTestFinished(() => void socket.destroy());
+      const client = new PlainClient(`localhost:${String(server.port)}`, { tls: true, onTestFinished });
+      await client.get();
+      await waitFor(async () => (await server.counts()).sockets === 2, PATIENTLY);
+      recordTiming(task, 'server with a hanging TLS handshake ended after, ms', await server.terminate(), {
+        atMost: TIME_MS + TO_END_MS,
+      });
+    },
+  );
 });

@@ -9,10 +9,10 @@ afterAll(() => leaks.settled());
 
 const CLIENTS = 1_000;
 const BATCH = 100;
-/** A timeout in which this process, which holds all clients and the proxy, answers on a busy machine. */
+/** Timeouts long enough for this process, which runs all clients and the proxy, on a busy machine. */
 const KEEPALIVE = { keepaliveTimeMs: 1_500, keepaliveTimeoutMs: 5_000 };
 
-/** Sessions with a stream of `Watch` each, as bare as they can be: this process has to bear all of them, twice, and the proxy. */
+/** Opens plain HTTP/2 sessions with one `Watch` each, because this process also holds both sockets of the proxy for each of them. */
 async function watching(url: string): Promise<void> {
   let begun = 0;
   const sessions: ClientHttp2Session[] = [];
@@ -30,7 +30,7 @@ async function watching(url: string): Promise<void> {
     stream.end(Buffer.alloc(5));
     return session;
   };
-  // Not all at once: the system drops connections beyond the backlog of a listener, and a busy machine accepts them slowly.
+  // In batches, because the system drops connections beyond the backlog of a listener and a busy machine accepts them slowly.
   while (sessions.length < CLIENTS) {
     sessions.push(...Array.from({ length: BATCH }, watch));
     await waitFor(() => begun === sessions.length, {
@@ -40,9 +40,9 @@ async function watching(url: string): Promise<void> {
   }
 }
 
-describe('1 000 clients that vanish without a word', () => {
+describe('1,000 clients that stop responding', () => {
   it(
-    'are found by keepalive, their streams ended, and no socket is left',
+    'detects unresponsive clients by keepalive, ends their streams and closes their sockets',
     { tags: ['timed'], timeout: 60_000 },
     async ({ task }) => {
       const server = await NestServer.start({ keepalive: KEEPALIVE });
@@ -55,7 +55,7 @@ describe('1 000 clients that vanish without a word', () => {
       const vanishedAt = performance.now();
       await waitFor(async () => (await server.counts()).sockets === 0, { timeoutMs: 25_000, intervalMs: 50 });
       const { keepaliveTimeMs, keepaliveTimeoutMs } = KEEPALIVE;
-      // And what two cores may need for it.
+      // Plus 1 s of work for two cores.
       const atMost = keepaliveTimeMs + keepaliveTimeoutMs + 1_000;
       recordTiming(task, 'sockets of 1000 vanished clients closed after, ms', performance.now() - vanishedAt, {
         atMost,

@@ -18,27 +18,27 @@ async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationErro
     () => undefined,
     (error: unknown) => error,
   );
-  if (!isGrpcConfigurationError(failure)) throw new Error(`Not what was expected: ${String(failure)}`);
+  if (!isGrpcConfigurationError(failure)) throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
   return failure;
 }
 
 const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, colour: 'red' } as never;
 
-describe('a start with options that cannot be used', () => {
+describe('start with invalid options', () => {
   it.each([
     ['forRoot', () => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), WRONG))],
     [
       'forRootAsync',
       () => ResilientGrpcServerModule.forRootAsync({ useFactory: async () => ordersOptions(ownUrl(), WRONG) }),
     ],
-  ])('fails, and tells all of them (%s)', async (where, server) => {
+  ])('fails and lists all invalid options (%s)', async (where, server) => {
     const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
     const { message, problems } = await failureOf(app);
     expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['colour', 'onDrain', 'maxConnectionAgeMs']);
-    expect(message).toContain(`3 problems in the configuration of gRPC:\n  - ResilientGrpcServerModule.${where}.`);
+    expect(message).toContain(`3 problems in the gRPC configuration:\n  - ResilientGrpcServerModule.${where}.`);
   });
 
-  it('fails for a pattern that matches no method, and says which one was meant', async () => {
+  it('fails with a suggestion if a method pattern matches no method', async () => {
     const { app } = await serveOrders({ methods: { 'Orders/Wach': { onDrain: 'complete' }, Get: {} } });
     const { message } = await failureOf(app.startAllMicroservices());
     expect(message).toMatch(
@@ -47,8 +47,8 @@ describe('a start with options that cannot be used', () => {
   });
 });
 
-describe("options under grpc-js's own names", () => {
-  it('go on doing what they did: a connection that is old enough is told to go, and its calls go on', async () => {
+describe('channelOptions', () => {
+  it('applies grpc.max_connection_age_ms: sends GOAWAY to an old connection while its calls continue', async () => {
     const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_connection_age_ms': 150 } }));
     const orders = ordersOf(url);
     const { call, seen } = orders.open('watch', { from: '0' });
@@ -59,7 +59,7 @@ describe("options under grpc-js's own names", () => {
     call.cancel();
   });
 
-  it('go on doing what they did: clients learn how many streams they may open', async () => {
+  it('applies grpc.max_concurrent_streams: announces the limit to clients', async () => {
     const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_concurrent_streams': 7 } }));
     const socket = connectSocket(url.slice('unix:'.length));
     const session = connect('http://orders', { createConnection: () => socket });
@@ -70,7 +70,7 @@ describe("options under grpc-js's own names", () => {
     expect(settings.maxConcurrentStreams).toBe(7);
   });
 
-  it('are not changed: the same object serves another server', async () => {
+  it('does not change the given options, so that two servers can share them', async () => {
     const channelOptions = Object.freeze({ 'grpc.keepalive_time_ms': 5_000 });
     const shared = Object.freeze({ channelOptions, maxReceiveMessageLength: 1_024 });
     await started(await serveOrders(shared));
@@ -78,9 +78,11 @@ describe("options under grpc-js's own names", () => {
     expect(channelOptions).toEqual({ 'grpc.keepalive_time_ms': 5_000 });
   });
 
-  it('that do nothing are told in the log', async () => {
+  it('logs a warning about options without effect', async () => {
     const { log } = await serveOrders({ keepalive: { http2MaxPingStrikes: 0 } });
     const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
-    expect(warnings).toEqual([expect.stringMatching(/^without effect.*keepalive\.http2MaxPingStrikes/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^options ignored by grpc-js servers.*keepalive\.http2MaxPingStrikes/),
+    ]);
   });
 });

@@ -20,13 +20,13 @@ interface Orders {
   get(request: { id: string }): Observable<unknown>;
 }
 
-// Connections cost the real server no part of its bound.
+// New connections use none of the real server's rate limit.
 const WORLD = { ...DEFAULT_WORLD, clients: 50, callsPerSecond: 5, handshakeCost: 0.01 };
 const CALLS_PER_MS = (WORLD.clients * WORLD.callsPerSecond) / 1_000;
-/** Every call is answered UNAVAILABLE; then the server is gone. */
+/** First, the server fails every call with UNAVAILABLE; later, it is down. */
 const FAILING = { from: 500, to: 4_500 };
 const GONE = { from: 5_300, to: 6_800 };
-/** Recovery takes some 2 s, and two seconds without failures after it show that it lasts. */
+/** Recovery takes about 2 s; two more seconds without failures show that it lasts. */
 const LENGTH_MS = 11_500;
 
 /** The default retry budget of a client, as docs/policies.md states it. */
@@ -141,10 +141,10 @@ async function inReality(): Promise<Reality> {
   const { arrivals } = server.messages.at(-1) as { arrivals: number[] };
   for (const at of arrivals) {
     meter.arrived(Math.max(at - beganAt, 0));
-    // Nothing fails before it is sent: what waits is no attempt.
+    // No attempt fails before it is sent, because a waiting call is not an attempt.
     meter.attempted(Math.max(at - beganAt, 0));
   }
-  // Whatever it took, each client is back.
+  // Each client must have recovered.
   await Promise.all(clients.map((client) => firstValueFrom(client.get({ id: 'last' }, { timeoutMs: 30_000 }))));
   const figures = figuresOf(
     meter,
@@ -156,14 +156,15 @@ async function inReality(): Promise<Reality> {
 
 const SLOW = { tags: ['timed'], timeout: 90_000 };
 
-it('the simulation gives the figures of fifty real clients of a real server', SLOW, async ({ task }) => {
+it('the simulation matches the figures of fifty real clients of a real server', SLOW, async ({ task }) => {
   const simulated = inSimulation();
   const { figures: real, calls, attempts, open } = await inReality();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
-  // On any machine: ten tokens a client, one for eight successes and one for 20 s; what was lost with a connection is sent again.
+  // Holds on any machine: each client has ten retry tokens, one more per eight successes and one per 20 s. Calls that were lost with
+  // their connection are retried too.
   const tokens = WORLD.clients * (BUDGET.maxTokens + (BUDGET.perSecond * LENGTH_MS) / 1_000);
   expect(attempts).toBeLessThanOrEqual(calls * (1 + BUDGET.perSuccess) + tokens + open);
-  // How many calls succeed, and when, takes a quiet one.
+  // The number and time of successful calls is comparable only on an idle machine.
   const apart = (figure: keyof Figures) => Math.abs((real[figure] ?? NaN) - (simulated[figure] ?? NaN));
   recordTiming(task, 'attempts a call in the second half of the worst fault', real.amplification, { atMost: 1.1 });
   recordTiming(task, 'attempts a call, apart from the simulation', apart('amplification'), { atMost: 0.1 });

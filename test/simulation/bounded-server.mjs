@@ -1,8 +1,8 @@
-// A bare grpc-js server of orders.v1.Orders in its own process, which works as the simulated one does: so many calls a second, one after
-// another, and UNAVAILABLE at once for what would wait too long:
+// A plain grpc-js server of orders.v1.Orders in its own process that behaves like the simulated one: it processes calls sequentially at
+// a fixed rate and immediately fails calls with UNAVAILABLE that would wait too long:
 //   node bounded-server.mjs --port 0 --rate 600 --queue 1000 --latency 5
-// Over IPC it takes { unreachable: true | false } and { goneUntil: epoch }, and { report: true }, which it answers with { arrivals }: when each
-// request came, in milliseconds since 1970.
+// Over IPC, it accepts { unreachable: true | false } and { goneUntil: epoch }. It responds to { report: true } with { arrivals }, the
+// times of all requests in milliseconds since 1970.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';

@@ -9,35 +9,35 @@ import { recordTiming } from '../support/timing.js';
 const STREAMS = 1_000;
 const KiB = 1_024;
 
-/** How the streams end, how many of them complete and fail at the client, and how many the server counts as cancelled. */
+/** How the streams end, how many of them complete and fail on the client, and how many the server counts as cancelled. */
 const ENDINGS = [
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
-  ['their readers leave', 'cancel', { completed: 0, failed: 0 }, STREAMS],
+  ['their readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],
   ['the server ends them', 'end', { completed: STREAMS, failed: 0 }, 0],
   ['the client is closed', 'close', { completed: 0, failed: STREAMS }, STREAMS],
 ] as const;
 
-describe('a thousand streams at once', () => {
-  // In a process for the client and one for the server, each of which must end by itself afterwards.
+describe('1,000 concurrent streams', () => {
+  // Client and server run in separate processes, each of which must exit on its own afterwards.
   it.for(IS_FULL ? ENDINGS : ENDINGS.slice(0, 1))(
-    'are open, counted and read, and leave nothing when %s',
+    'are read and counted, and release all resources when %s',
     { timeout: 120_000, tags: ['timed'] },
-    async ([, ending, left, cancelled], { task }) => {
+    async ([, ending, outcome, cancelled], { task }) => {
       const measured = await measureManyStreams(STREAMS, ending);
       expect(measured.active).toBe(STREAMS);
-      expect(measured.left).toEqual({ received: STREAMS, open: 0, ...left });
+      expect(measured.left).toEqual({ received: STREAMS, open: 0, ...outcome });
       expect(measured.server).toEqual({ open: 0, cancelled });
       expect(measured.open).toEqual([]);
       recordTiming(task, 'a thousand streams ended after, ms', measured.endMs, { atMost: 5_000 });
-      // About 9 KiB each while they are open; afterwards what was compiled and cached on the way.
+      // About 9 KiB per open stream. Afterwards only compiled code and caches remain.
       expect(measured.growth.client.heap / STREAMS).toBeLessThan(16 * KiB);
       expect(measured.kept.client.heap).toBeLessThan(2_048 * KiB);
     },
   );
 });
 
-describe('more streams than a server lets one connection reset', () => {
-  it('are completed by a drain without harm to a call that is to finish', { timeout: 60_000 }, async () => {
+describe('more streams than a server allows one connection to reset', () => {
+  it('complete in a drain without affecting a call that must finish', { timeout: 60_000 }, async () => {
     const { server, client, echo } = await scene();
     server.script('ServerStream', { messages: [{}], never: true });
     server.script('UnsafeUnary', { message: { text: 'done' }, hold: 'everything' });
@@ -55,7 +55,7 @@ describe('more streams than a server lets one connection reset', () => {
     await waitFor(() => server.heldCount('UnsafeUnary') === 1);
     const drained = client.drain({ timeoutMs: 60_000 });
     await waitFor(() => streams.every(({ end }) => end === 'completed'), { timeoutMs: 20_000 });
-    // Whatever the resets have done to the connection would have reached it by the time they have reached the server.
+    // Any effect of the resets on the connection is visible by the time that the server has received them.
     await waitFor(() => server.counts('ServerStream').cancelled >= 900, { timeoutMs: 20_000 });
     server.release('UnsafeUnary');
     expect(await held).toMatchObject({ text: 'done' });

@@ -3,11 +3,11 @@ import { measureSlowReader, measureStoppedReader, type Memories, type Stream } f
 import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
-/** What a process may hold beyond what it held before the first message, however long the stream. */
+/** Memory that a process may hold beyond that before the first message, regardless of the stream length. */
 const HEAP = 16 * MiB;
 const RESIDENT = 64 * MiB;
 
-/** Limit for what hangs: ten times as long as a quiet machine needs. */
+/** Limit for a test that hangs: ten times what an idle machine needs. */
 const timeout = 600_000;
 
 interface SlowReader {
@@ -50,7 +50,7 @@ function expectBounded({ client, server }: Memories): void {
   expect(server.resident).toBeLessThan(RESIDENT);
 }
 
-// Each in two processes of its own, so that the memory of one test is not measured in another.
+// Each test has its own two processes, so that the memory of one test is not measured in another.
 describe.concurrent('memory of client and server', () => {
   for (const { stream, full, short } of SLOW_READERS) {
     const count = IS_FULL ? full : short;

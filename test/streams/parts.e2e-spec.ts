@@ -13,7 +13,7 @@ interface Side {
   readonly echo: EchoStub;
 }
 
-/** A server whose streams give one message and stay open, and a client of it. */
+/** A server whose streams send one message and stay open, and a client of it. */
 async function side(settings: object = {}): Promise<Side> {
   const server = await startServer();
   server.script('ServerStream', { messages: [{ number: 1 }], never: true });
@@ -38,8 +38,8 @@ const BY_NUMBER = { cursor: ({ number }: Echo) => number, seed: 0, compare: () =
 const counters = ({ client }: Side) => client.snapshot().counters;
 const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
 
-describe('to a stream of several calls', () => {
-  it('belongs what its factory gives, and not the source of its requests', async () => {
+describe('stream of several calls', () => {
+  it('includes the call of its factory but not a call that is its request source', async () => {
     const [a, b] = [await side(), await side()];
     const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
       id: ({ number }) => number,
@@ -58,7 +58,7 @@ describe('to a stream of several calls', () => {
     await waitFor(() => counters(b).cancelled === 1);
   });
 
-  it('does not belong the source of requests of a call that it begins in answer to', async () => {
+  it('excludes a call that is the request source of an inner call', async () => {
     const one = await side();
     one.server.script('ClientStream', { requests: 'leave', message: {} });
     await one.client.waitForReady();
@@ -74,26 +74,26 @@ describe('to a stream of several calls', () => {
     expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', sent: 0 }]);
   });
 
-  it('does not belong what its factory begins beside it', async () => {
+  it('excludes a call that its factory subscribes to separately', async () => {
     const one = await side();
-    const beside: { received: number; end: string }[] = [];
+    const separate: { received: number; end: string }[] = [];
     const seen = watch(
       resumable(() => {
-        beside.push(watch(one.echo.serverStream({})));
+        separate.push(watch(one.echo.serverStream({})));
         return one.echo.serverStream({});
       }, BY_NUMBER),
     );
-    await waitFor(() => seen.received === 1 && beside[0]?.received === 1);
+    await waitFor(() => seen.received === 1 && separate[0]?.received === 1);
     const calls = one.client.activeCalls();
     expect(calls).toHaveLength(2);
     expect(calls.filter(({ resumes }) => resumes !== undefined)).toHaveLength(1);
     expect(counters(one).started).toBe(2);
     const report = await one.client.drain({ timeoutMs: 200 });
     expect(report).toMatchObject({ completed: 1, cancelled: 1 });
-    expect([seen.end, beside[0]!.end]).toEqual(['completed', 'draining']);
+    expect([seen.end, separate[0]!.end]).toEqual(['completed', 'draining']);
   });
 
-  it('belong both of two that are merged, each at its own client', async () => {
+  it('includes both of two merged calls, each at its own client', async () => {
     const [a, b] = [await side(), await side()];
     const seen = watch(resumable(() => merge(a.echo.serverStream({}), b.echo.serverStream({})), BY_NUMBER));
     await waitFor(() => seen.received === 2);
@@ -104,7 +104,7 @@ describe('to a stream of several calls', () => {
     expect(counters(b)).toMatchObject({ started: 1, succeeded: 1 });
   });
 
-  it('belongs the deadline of a call that ended well only to that call, where another follows in the same run', async () => {
+  it('drops the deadline of a call that succeeded when another call follows in the same run', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [{ number: 1 }] });
     const { advance, until, scheduler } = holdTimers();
@@ -118,9 +118,9 @@ describe('to a stream of several calls', () => {
   });
 
   it.each([
-    ['itself', (call: () => Observable<Echo>) => call()],
-    ['with operators', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
-  ])('belongs a deadline that passes between two calls: of a call %s', async (_, around) => {
+    ['a plain call', (call: () => Observable<Echo>) => call()],
+    ['a piped call', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
+  ])('fails at a deadline that passes between two calls: %s', async (_, around) => {
     const one = await side();
     const { advance, until, scheduler } = holdTimers();
     const stream = () => around(() => one.echo.serverStream({}, { timeoutMs: 400 }));
@@ -137,9 +137,9 @@ describe('to a stream of several calls', () => {
   });
 
   it.each([
-    ['a call of the same client', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
-    ['a defer', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
-  ])('belongs a call that begins in answer to %s', async (_, stream) => {
+    ['the response of another call', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
+    ['defer()', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
+  ])('includes a call that is started by %s', async (_, stream) => {
     const one = await side();
     const seen = watch(resumable(() => stream(one), { ...BY_NUMBER, ...quick }));
     await waitFor(() => seen.received === 1);
@@ -150,21 +150,21 @@ describe('to a stream of several calls', () => {
     expect(seen.end).toBe('completed');
   });
 
-  it('belongs another that it is made of: neither begins again in a drain', async () => {
+  it('includes a nested resumable stream, and neither restarts during a drain', async () => {
     const one = await side();
-    let begun = 0;
+    let started = 0;
     const inner = () =>
       resumable(() => {
-        begun += 1;
+        started += 1;
         return one.echo.serverStream({});
       }, BY_NUMBER);
     const seen = watch(resumable(inner, { ...BY_NUMBER, onComplete: 'resume' }));
     await waitFor(() => seen.received === 1);
     expect(await one.client.drain({ timeoutMs: 60_000 })).toMatchObject({ completed: 1, cancelled: 0 });
-    expect([seen.end, begun]).toEqual(['completed', 1]);
+    expect([seen.end, started]).toEqual(['completed', 1]);
   });
 
-  it('belongs a client at which it is no more only until then', async () => {
+  it('is no longer drained by a client after its calls have moved to another client', async () => {
     const [a, b] = [await side(), await side()];
     const sides = [a, b];
     const seen = watch(
@@ -180,8 +180,8 @@ describe('to a stream of several calls', () => {
   });
 });
 
-describe('a drain in whose middle something happens', () => {
-  it('asked for again by who hears of the end of his stream is the same', async () => {
+describe('drain() with changes during the drain', () => {
+  it('returns the same report if drain() is called again when a stream ends', async () => {
     const one = await side();
     one.server.script('UnsafeUnary', { message: {}, hold: 'everything' });
     const call = watch(one.echo.unsafeUnary({}));
@@ -207,11 +207,11 @@ describe('a drain in whose middle something happens', () => {
     expect(events).toEqual(['begin', 'end']);
   });
 
-  it('ends a stream that is begun again whenever it ends', async () => {
+  it('ends a stream that its reader restarts after each end', async () => {
     const one = await side();
-    let begun = 0;
+    let started = 0;
     const stream = resumable(() => {
-      begun += 1;
+      started += 1;
       return one.echo.serverStream({});
     }, BY_NUMBER);
     const seen = watch(stream.pipe(repeat()));
@@ -221,26 +221,26 @@ describe('a drain in whose middle something happens', () => {
     await waitFor(() => one.server.heldCount('UnsafeUnary') === 1);
     const drained = one.client.drain({ timeoutMs: 60_000 });
     await waitFor(() => one.server.counts('ServerStream').open === 0);
-    await waitFor(() => begun > 3);
+    await waitFor(() => started > 3);
     expect(one.server.calls('ServerStream')).toHaveLength(1);
     one.server.release('UnsafeUnary');
     expect(await drained).toMatchObject({ finished: 1, completed: 1 });
     expect(held.end).toBe('completed');
     await waitFor(() => seen.end === 'closed');
-    // Ten a second, not thousands.
-    expect(begun).toBeLessThan(30);
+    // Ten per second, not thousands.
+    expect(started).toBeLessThan(30);
   });
 
-  it('completes streams that are between two calls or begin the next one just then', async () => {
+  it('completes streams that are between two calls or are starting the next one', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [] });
     const { advance, until, scheduler } = holdTimers();
     const healthy = Array.from({ length: 250 }, () => watch(resumable(() => one.echo.serverStream({}), BY_NUMBER)));
-    let begun = 0;
+    let started = 0;
     const flapping = Array.from({ length: 50 }, (_, index) => {
       const backoffMs = index % 2 === 0 ? 5 : 60_000;
       const next = () => {
-        begun += 1;
+        started += 1;
         return one.echo.bidi(NEVER);
       };
       const backoff = { initialBackoffMs: backoffMs, maxBackoffMs: backoffMs };
@@ -250,14 +250,14 @@ describe('a drain in whose middle something happens', () => {
     await until(() => one.client.activeCalls().filter(({ waiting }) => waiting).length === 50);
     // In one turn of the event loop, so that none of these calls ends before the drain.
     vi.advanceTimersByTime(10);
-    expect(begun).toBe(75);
+    expect(started).toBe(75);
     const report = one.client.drain({ timeoutMs: 60_000 });
     await advance(1_000);
     expect(await report).toMatchObject({ finished: 0, completed: 300, cancelled: 0 });
     expect(new Set([...healthy, ...flapping].map(({ end }) => end))).toEqual(new Set(['completed']));
   });
 
-  it('that is closed tells that it cut off what ran', async () => {
+  it('reports running calls as cancelled if the client closes during the drain', async () => {
     const one = await side();
     const calls = Array.from({ length: 5 }, () => watch(one.echo.serverStream({})));
     await waitFor(() => calls.every(({ received }) => received === 1));

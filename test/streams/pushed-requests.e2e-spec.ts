@@ -6,11 +6,11 @@ import type { EchoRequest } from '../testing/echo-client.js';
 import { failureOf, protoName, scene, toList, turns } from '../calls/support.js';
 
 const METHODS = ['clientStream', 'bidi'] as const;
-/** One that changes nothing: messages are then serialized after it. */
+/** An interceptor that changes nothing. With interceptors, messages are serialized later. */
 const unchanged: Interceptor = (options, next) => new InterceptingCall(next(options));
 const payload = Buffer.alloc(16 * 1024);
 
-/** Pushes 16 KiB in every turn of the event loop, whether or not anybody takes it. */
+/** Pushes 16 KiB in every turn of the event loop, regardless of how fast they are sent. */
 function flood() {
   const state = { pushed: 0, stopped: false };
   const source = new Observable<{ payload: Buffer }>((subscriber) => {
@@ -26,12 +26,12 @@ function flood() {
   return { state, source };
 }
 
-describe.each(METHODS)('an Observable of requests of %s', (method) => {
+describe.each(METHODS)('request Observable of %s', (method) => {
   it.each([
     ['', {}],
-    [' under interceptors', { interceptors: [unchanged] }],
+    [' with interceptors', { interceptors: [unchanged] }],
   ])(
-    'that pushes faster than the wire%s is stopped at its bound, and its call fails with what to do',
+    'is stopped at maxQueuedRequestBytes and fails the call with a remedy if it pushes too fast%s',
     async (_, options) => {
       const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
       server.script(protoName(method), { requests: 'leave', never: true });
@@ -43,17 +43,17 @@ describe.each(METHODS)('an Observable of requests of %s', (method) => {
         reachedServer: 'maybe',
       });
       expect(error.details).toMatch(
-        /^The Observable of requests is \d+ bytes ahead of the wire; give an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
+        /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
       );
       expect(state.stopped).toBe(true);
-      // What the bound allows, and what grpc-js and the socket took before they were full.
+      // The limit, plus what grpc-js and the socket accepted before they were full.
       expect(state.pushed * payload.length).toBeLessThan(6 << 20);
       expect(client.activeCalls()).toEqual([]);
       await waitFor(() => server.counts().open === 0);
     },
   );
 
-  it('that keeps pace with it has no bound', async () => {
+  it('is not limited in total if the server keeps pace', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
     const { state, source } = flood();
     server.script(protoName(method), { requests: 'read', message: {}, messages: [], never: true });
@@ -65,28 +65,25 @@ describe.each(METHODS)('an Observable of requests of %s', (method) => {
   });
 
   it.each([
-    ['when it is subscribed to', (all: EchoRequest[]) => from(all), {}],
-    ['when a promise brings it', (all: EchoRequest[]) => from(Promise.resolve(all)).pipe(mergeAll()), {}],
+    ['synchronously', (all: EchoRequest[]) => from(all), {}],
+    ['from a promise', (all: EchoRequest[]) => from(Promise.resolve(all)).pipe(mergeAll()), {}],
     [
-      'under interceptors',
+      'with interceptors',
       (all: EchoRequest[]) => from(turns().then(() => all)).pipe(mergeAll()),
       { interceptors: [unchanged] },
     ],
-  ])(
-    'that pushes all of it in one turn, %s, is sent, though it is more than the bound',
-    async (_when, make, options) => {
-      const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
-      const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
-      await toList(echo[method](make(all), options));
-      expect(server.calls()[0]!.requests).toHaveLength(100);
-    },
-  );
+  ])('is sent completely if it pushes more than the limit in one turn, %s', async (_when, make, options) => {
+    const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
+    const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
+    await toList(echo[method](make(all), options));
+    expect(server.calls()[0]!.requests).toHaveLength(100);
+  });
 
-  it('of tiny messages counts, under interceptors too, what they take', async () => {
+  it('sends many tiny messages with interceptors within a limit of 150 bytes per message', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1_000 * 150 } } });
     const requests = new Subject<EchoRequest>();
     const answers = toList(echo[method](requests, { interceptors: [unchanged] }));
-    // Before there is a connection, which takes many turns.
+    // Before the channel is connected, which takes many turns.
     requests.next({ number: 1 });
     requests.next({ number: 1 });
     await turns();
@@ -97,7 +94,7 @@ describe.each(METHODS)('an Observable of requests of %s', (method) => {
   });
 });
 
-it('a slow Observable of requests is what it was', async () => {
+it('sends the messages of a slow request Observable', async () => {
   const { echo, server } = await scene();
   let received = 0;
   const subscription = echo.bidi(interval(5).pipe(map((number) => ({ number })))).subscribe(() => (received += 1));

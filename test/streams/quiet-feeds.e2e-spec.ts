@@ -16,21 +16,21 @@ beforeEach(async ({ onTestFinished }) => {
   onTestFinished(() => server.close());
 });
 
-/** As a server on grpc-js: no headers before a message, and of those there is only the first. */
+/** Sends one message to a new feed and nothing to a resumed one. Like grpc-js, it sends no headers before the first message. */
 function onceAndNeverMore(call: ScriptedCall) {
   const { from } = call.request as WatchRequest;
   return { messages: Number(from) > 0 ? [] : [{ sequence: '1' }], never: true };
 }
 
-describe('feeds on which nothing happens', () => {
+describe('feeds without messages', () => {
   it(
-    'are all open again soon after their server is back, but not at once',
+    'are all reopened soon after their server is back, but not all at once',
     { timeout: 60_000, tags: ['timed'] },
     async ({ task }) => {
       const { orders, client, close } = await startOrdersApp({ url: server.url });
       onTestFinished(close);
       const failures: unknown[] = [];
-      let begun = 0;
+      let started = 0;
       for (let i = 0; i < FEEDS; i++) {
         const feed = resumable((from: number) => orders.watch({ from: String(from) }), {
           cursor: ({ sequence }) => Number(sequence),
@@ -38,12 +38,12 @@ describe('feeds on which nothing happens', () => {
           minHealthyMs: 0,
           backoff: { initialBackoffMs: 20, maxBackoffMs: 200 },
         });
-        const open = feed.subscribe({ next: () => (begun += 1), error: (error: unknown) => failures.push(error) });
+        const open = feed.subscribe({ next: () => (started += 1), error: (error: unknown) => failures.push(error) });
         onTestFinished(() => {
           open.unsubscribe();
         });
       }
-      await waitFor(() => begun === FEEDS, { timeoutMs: 20_000 });
+      await waitFor(() => started === FEEDS, { timeoutMs: 20_000 });
       const before = server.calls('Watch').length;
       await server.restart('kill-connections');
       await waitFor(() => server.counts('Watch').open === FEEDS, { timeoutMs: 30_000 });
@@ -54,9 +54,9 @@ describe('feeds on which nothing happens', () => {
         .slice(before)
         .map(({ at }) => at);
       const after = others.map((at) => at - first);
-      // 10 a second or a quarter of the usual rate at first, and a quarter more each 100 ms.
+      // At first 10 per second or a quarter of the usual rate, and a quarter more every 100 ms.
       expect(after.filter((ms) => ms < 300).length).toBeLessThan(100);
-      // At the pace of the beginning it would be 4 s at least. That the pace grows is proved in virtual time beside CallRelease.
+      // At the initial pace it would take at least 4 s. The spec of CallRelease tests in virtual time that the pace grows.
       recordTiming(task, 'all open again after, ms', after.at(-1)!, { atMost: 2_500 });
     },
   );

@@ -20,7 +20,7 @@ beforeEach(async ({ onTestFinished }) => {
   onTestFinished(() => server.close());
 });
 
-/** The three events after the cursor, and then silence. */
+/** Sends the three events after the cursor, then stays silent. */
 function threeMore(call: ScriptedCall) {
   const { from } = call.request as WatchRequest;
   return { messages: [1n, 2n, 3n].map((n) => ({ sequence: String(BigInt(from) + n) })), never: true };
@@ -40,12 +40,12 @@ interface Feed {
   readonly events: string[];
   end: string;
   error: GrpcCallError | undefined;
-  leave: () => void;
+  unsubscribe: () => void;
 }
 
-/** A resumable feed, what it gave, and how it ended. */
+/** Subscribes to a resumable feed; records its events and its end. */
 function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
-  const feed: Feed = { events: [], end: 'open', error: undefined, leave: () => undefined };
+  const feed: Feed = { events: [], end: 'open', error: undefined, unsubscribe: () => undefined };
   const stream = resumable((from: string) => orders.watch({ from }, call), {
     cursor: ({ sequence }: OrderEvent) => sequence,
     seed: '0',
@@ -63,19 +63,19 @@ function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
       feed.end = 'completed';
     },
   });
-  feed.leave = () => {
+  feed.unsubscribe = () => {
     subscription.unsubscribe();
   };
-  onTestFinished(feed.leave);
+  onTestFinished(feed.unsubscribe);
   return feed;
 }
 
-/** Backoff in which a stream surely still is when somebody looks. */
+/** Backoff longer than any test. */
 const LONG = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 
-describe('a stream that is resumed', () => {
-  it('is one in the registry and in the counters, however often it broke', async () => {
+describe('resumed stream', () => {
+  it('is one entry in the registry and in the counters regardless of the number of breaks', async () => {
     const app = await start();
     const events: GrpcClientEvent[] = [];
     app.client.events$.subscribe((event) => events.push(event));
@@ -98,12 +98,12 @@ describe('a stream that is resumed', () => {
     expect(app.lines.filter(({ text }) => text.includes('resumed after')).map(({ level }) => level)).toEqual(
       Array(3).fill('debug'),
     );
-    feed.leave();
+    feed.unsubscribe();
     expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, succeeded: 0, cancelled: 1 } });
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('is there between two of its calls too, and can be cancelled there', async () => {
+  it('is listed between two of its calls and can be cancelled there', async () => {
     const app = await start();
     const feed = follow(app, { backoff: LONG });
     await waitFor(() => feed.events.length === 3);
@@ -119,7 +119,7 @@ describe('a stream that is resumed', () => {
     expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, failed: 1 } });
   });
 
-  it('has one deadline for all of its calls, also between two of them', async () => {
+  it('has one deadline for all of its calls, which also applies between two of them', async () => {
     const app = await start();
     const { advance, until, scheduler } = holdTimers();
     const feed = follow(app, { call: { timeoutMs: 2_500 }, backoff: LONG, scheduler });
@@ -135,7 +135,7 @@ describe('a stream that is resumed', () => {
     expect(server.counts('Watch').calls).toBe(1);
   });
 
-  it('has the same deadline on the wire with each call', { tags: ['timed'] }, async ({ task }) => {
+  it('sends the same deadline with each call', { tags: ['timed'] }, async ({ task }) => {
     const app = await start();
     const deadlines: number[] = [];
     const leftMs: number[] = [];
@@ -150,13 +150,13 @@ describe('a stream that is resumed', () => {
     await server.restart('kill-connections');
     await waitFor(() => feed.events.length === 6);
     expect(deadlines).toHaveLength(2);
-    // It travels as a duration: what is left when the call begins, after a backoff of 500 ms ± 20 % at least.
+    // The deadline is sent as the remaining time, which is shorter by at least the backoff of 500 ms ± 20 %.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
     const apartMs = Math.abs(deadlines[0]! - deadlines[1]!);
     recordTiming(task, 'deadlines of one stream apart, ms', apartMs, { atMost: 100 });
   });
 
-  it('keeps its deadline on the wire also after a call that the server ended cleanly', async () => {
+  it('keeps its deadline after a call that the server ended cleanly', async () => {
     const app = await start();
     const leftMs: number[] = [];
     server.script('Watch', (call) => {
@@ -166,11 +166,11 @@ describe('a stream that is resumed', () => {
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
     await waitFor(() => feed.events.length === 6);
-    // Less at least the backoff of 500 ms ± 20 %.
+    // Shorter by at least the backoff of 500 ms ± 20 %.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
   });
 
-  it('ends at once when its caller aborts it between two calls', async () => {
+  it('ends immediately if its caller aborts it between two calls', async () => {
     const app = await start();
     const abort = new AbortController();
     const feed = follow(app, { call: { signal: abort.signal }, backoff: LONG });
@@ -181,7 +181,7 @@ describe('a stream that is resumed', () => {
     expect(feed).toMatchObject({ end: 'failed: cancelled', error: { cause: { message: 'enough' } } });
   });
 
-  it('survives an outage that is longer than the grace of calls', async () => {
+  it('survives an outage that is longer than outageGraceMs', async () => {
     const app = await start({ outageGraceMs: 100 });
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);
@@ -192,7 +192,7 @@ describe('a stream that is resumed', () => {
       );
       return failed === 'outage';
     });
-    // It waits, as one call, for as long as it takes.
+    // The stream waits as one call, without a limit.
     const waiting = app.client.activeCalls().filter((call) => call.waiting);
     expect(waiting).toMatchObject([{ path: '/orders.v1.Orders/Watch', resumes: 1 }]);
     await server.restart();
@@ -201,7 +201,7 @@ describe('a stream that is resumed', () => {
     expect(app.client.snapshot().counters).toMatchObject({ resumed: 1 });
   });
 
-  it('fails with its outage where its method waits for nothing, and is then resumed after a backoff', async () => {
+  it('resumes after failures with reason outage and a backoff if its method has waitForReady: false', async () => {
     const app = await start({ methods: { Watch: { waitForReady: false } } });
     const failures: string[] = [];
     const onError = (error: unknown) => {
@@ -216,7 +216,7 @@ describe('a stream that is resumed', () => {
     await waitFor(() => feed.events.length === 6, { timeoutMs: 15_000 });
   });
 
-  it('goes on elsewhere when its server falls silent', async () => {
+  it('resumes on another server if its server stays silent', async () => {
     const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: threeMore } });
     onTestFinished(() => other.close());
     const [first, second] = [server.port, other.port];
@@ -232,7 +232,7 @@ describe('a stream that is resumed', () => {
     expect(feed.events).toEqual(upTo(feed.events.length));
   });
 
-  it('is not resumed all at once with a thousand others when their server is back', { timeout: 60_000 }, async () => {
+  it('is not resumed at the same time as 1,000 others when their server is back', { timeout: 60_000 }, async () => {
     const app = await start();
     const feeds = Array.from({ length: 1_000 }, () => follow(app, { minHealthyMs: 0 }));
     await waitFor(() => feeds.every(({ events }) => events.length === 3), { timeoutMs: 20_000 });
@@ -244,16 +244,16 @@ describe('a stream that is resumed', () => {
       .slice(before)
       .map(({ at }) => at);
     const [first = 0] = resumedAt;
-    // A quarter of the usual rate at first, and a quarter more each 100 ms.
+    // At first a quarter of the usual rate, and a quarter more every 100 ms.
     expect(resumedAt.filter((at) => at - first < 300).length).toBeLessThan(500);
-    for (const feed of feeds) feed.leave();
+    for (const feed of feeds) feed.unsubscribe();
   });
 });
 
-describe('the log of a quiet feed whose connection drops', () => {
-  const UNREPEATED = /it may have reached the server and was not repeated/;
+describe('log of a quiet feed whose connection is lost', () => {
+  const NOT_RETRIED = /the call may have reached the server and was not retried/;
 
-  it('has no warning, because the feed is resumed', async () => {
+  it('contains no warning if the feed is resumed', async () => {
     server.script('Watch', { never: true });
     const app = await start();
     const events: GrpcClientEvent[] = [];
@@ -269,11 +269,11 @@ describe('the log of a quiet feed whose connection drops', () => {
       Array(3).fill({ path: '/orders.v1.Orders/Watch', reachedServer: 'maybe', next: 'resume' }),
     );
     expect(app.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).not.toContainEqual(
-      expect.stringMatching(UNREPEATED),
+      expect.stringMatching(NOT_RETRIED),
     );
   });
 
-  it('has a warning if the feed is not resumed', async () => {
+  it('contains a warning if the feed is not resumed', async () => {
     server.script('Watch', { never: true });
     const app = await start();
     const feed = follow(app, { call: { idempotent: false }, onError: () => 'fail' });
@@ -281,11 +281,11 @@ describe('the log of a quiet feed whose connection drops', () => {
     await server.restart('kill-connections');
     await waitFor(() => feed.end !== 'open');
     expect(feed.end).toBe('failed: connection-lost');
-    await waitFor(() => app.lines.some(({ level, text }) => level === 'warn' && UNREPEATED.test(text)));
+    await waitFor(() => app.lines.some(({ level, text }) => level === 'warn' && NOT_RETRIED.test(text)));
   });
 });
 
-describe('a stream that is resumed, at a shutdown', () => {
+describe('resumed stream at a shutdown', () => {
   it.each([
     ['while it runs', {}],
     ['between two of its calls', { backoff: LONG }],
@@ -312,7 +312,7 @@ describe('a stream that is resumed, at a shutdown', () => {
     expect(feed.end).toBe('completed');
   });
 
-  it('that is to finish is not resumed any more', async () => {
+  it('is no longer resumed with onDrain: finish', async () => {
     const app = await start({}, { timeoutMs: 5_000 });
     const feed = follow(app, { call: { onDrain: 'finish' } });
     await waitFor(() => feed.events.length === 3);
@@ -327,7 +327,7 @@ describe('a stream that is resumed, at a shutdown', () => {
     await closing;
   });
 
-  it('fails when its client is closed', async () => {
+  it('fails if its client is closed', async () => {
     const app = await start();
     const feed = follow(app, { onError: () => 'resume' });
     await waitFor(() => feed.events.length === 3);

@@ -8,10 +8,10 @@ import type { Echo } from '../testing/echo-client.js';
 const IDLE_MS = 200;
 const idleAfter = (streamIdleTimeoutMs: number) => ({ methods: { '*': { streamIdleTimeoutMs } } });
 const idle = idleAfter(IDLE_MS);
-/** Longer than the server's process surely is silent on a busy machine. */
+/** Longer than the server process can be silent on a busy machine. */
 const LONG_IDLE_MS = 2_000;
 
-/** A server in a process of its own, which goes on while this one stands still. */
+/** A server in its own process, which continues while this process is blocked. */
 async function distant() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -20,40 +20,44 @@ async function distant() {
   return { server, client: await startClient({ url: server.url, ...idleAfter(LONG_IDLE_MS) }) };
 }
 
-describe('a stream that is silent for longer than it may be', () => {
-  it('fails when its server is frozen, though the connection looks alive', { tags: ['timed'] }, async ({ task }) => {
-    const { server, client } = await distant();
-    const received: unknown[] = [];
-    const failed = failureOf(
-      new Promise((resolve, reject) => {
-        client
-          .getService<EchoService>('Echo')
-          .serverStream({ text: 'one' })
-          .subscribe({
-            next: (message) => received.push(message),
-            error: reject,
-            complete: () => resolve('completed'),
-          });
-      }),
-    );
-    await waitFor(() => received.length === 1);
-    server.freeze();
-    const frozenAt = performance.now();
-    const error = await failed;
-    server.thaw();
-    expect(error).toMatchObject({
-      codeName: 'UNAVAILABLE',
-      reason: 'stream-idle',
-      reachedServer: 'yes',
-      notRetriedBecause: 'committed',
-      details: 'No message for 2000 ms (streamIdleTimeoutMs)',
-    });
-    recordTiming(task, 'ended after its idle timeout, ms', performance.now() - frozenAt - LONG_IDLE_MS, {
-      atMost: 1_000,
-    });
-  });
+describe('streamIdleTimeoutMs', () => {
+  it(
+    'fails a stream whose server is frozen although the connection looks alive',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { server, client } = await distant();
+      const received: unknown[] = [];
+      const failed = failureOf(
+        new Promise((resolve, reject) => {
+          client
+            .getService<EchoService>('Echo')
+            .serverStream({ text: 'one' })
+            .subscribe({
+              next: (message) => received.push(message),
+              error: reject,
+              complete: () => resolve('completed'),
+            });
+        }),
+      );
+      await waitFor(() => received.length === 1);
+      server.freeze();
+      const frozenAt = performance.now();
+      const error = await failed;
+      server.thaw();
+      expect(error).toMatchObject({
+        codeName: 'UNAVAILABLE',
+        reason: 'stream-idle',
+        reachedServer: 'yes',
+        notRetriedBecause: 'committed',
+        details: 'No message for 2000 ms (streamIdleTimeoutMs)',
+      });
+      recordTiming(task, 'ended after its idle timeout, ms', performance.now() - frozenAt - LONG_IDLE_MS, {
+        atMost: 1_000,
+      });
+    },
+  );
 
-  it('is not one whose messages came while our own event loop stood still', async () => {
+  it('does not fail a stream whose messages arrived while the event loop of the client was blocked', async () => {
     const { client } = await distant();
     const seen = { messages: 0, error: undefined as unknown };
     const echo = client.getService<EchoService>('Echo');
@@ -69,14 +73,14 @@ describe('a stream that is silent for longer than it may be', () => {
     subscription.unsubscribe();
   });
 
-  it('ends on the wire too', async () => {
+  it('also cancels the call on the wire', async () => {
     const { echo, server } = await scene(idle);
     server.script('ServerStream', { messages: [{}], never: true });
     await failureOf(echo.serverStream({}));
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('before its first message is one that may have reached the server', async () => {
+  it("fails a stream without a message with reachedServer: 'maybe'", async () => {
     const { echo, server, client } = await scene(idle);
     server.script('Bidi', { never: true });
     await client.waitForReady();
@@ -84,14 +88,14 @@ describe('a stream that is silent for longer than it may be', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('before its first message is sent again where that is safe', async () => {
+  it('retries a safe stream without a message', async () => {
     const { echo, server } = await scene(idleAfter(1_000));
     server.script('ServerStream', [{ never: true }, { messages: [{ number: 7 }] }]);
     expect(await toList(echo.serverStream({}, { idempotent: true }))).toMatchObject([{ number: 7 }]);
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('is not held to it while its reader takes nothing', async () => {
+  it('does not run while the reader pauses', async () => {
     const { echo, server } = await scene(idleAfter(LONG_IDLE_MS));
     const payload = Buffer.alloc(64 * 1024);
     server.script('ServerStream', { messages: Array.from({ length: 100 }, () => ({ payload })) });
@@ -104,32 +108,32 @@ describe('a stream that is silent for longer than it may be', () => {
     expect(rest).toBe(99);
   });
 
-  it('is one of the call that says so, in place of what its method says', async () => {
+  it('can be overridden per call', async () => {
     const { echo, server } = await scene({ streamIdleTimeoutMs: 60_000 });
     server.script('ServerStream', { never: true });
     const error = await failureOf(echo.serverStream({}, { streamIdleTimeoutMs: 50 }));
     expect(error).toMatchObject({ reason: 'stream-idle', details: 'No message for 50 ms (streamIdleTimeoutMs)' });
   });
 
-  it('is nothing to a call that answers once', async () => {
+  it('does not apply to a unary call', async () => {
     const { echo, server } = await scene({ streamIdleTimeoutMs: 50 });
     server.script('Unary', { delayMs: 150 });
     await turns();
     expect(await toList(echo.unary({ text: 'x' }))).toHaveLength(1);
   });
 
-  it.each([0, -1, NaN, '5' as never])('of %j milliseconds is refused by its path', async (streamIdleTimeoutMs) => {
+  it.each([0, -1, NaN, '5' as never])('rejects %j milliseconds with its path', async (streamIdleTimeoutMs) => {
     const { echo } = await scene();
     await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
-      'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a length in milliseconds above 0',
+      'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a duration in milliseconds above 0',
     );
   });
 });
 
 const SLOW = { tags: ['timed'], timeout: 60_000 };
 
-describe('a stream into a black hole', () => {
-  it('is ended by keepalive, and goes on over a new connection', SLOW, async ({ task }) => {
+describe('stream over a blackholed connection', () => {
+  it('is ended by keepalive and, if resumable, resumes over a new connection', SLOW, async ({ task }) => {
     const server = await startServer();
     server.script('ServerStream', (call) => ({
       messages: [{ number: (call as ScriptedCall<Echo>).request.number + 1 }],
@@ -151,11 +155,11 @@ describe('a stream into a black hole', () => {
       subscription.unsubscribe();
     });
     await waitFor(() => seen.length === 1 && client.activeCalls().every(({ received }) => received === 1));
-    // Connections that are open lead nowhere from now on; new ones work.
+    // From here on, open connections transfer no bytes; new connections work.
     const heldAt = performance.now();
     proxy.holdBytes();
     expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
-    recordTiming(task, 'black hole left after, ms', performance.now() - heldAt, { atMost: 11_200 });
+    recordTiming(task, 'blackholed connection left after, ms', performance.now() - heldAt, { atMost: 11_200 });
     await waitFor(() => seen.length === 2, { timeoutMs: 20_000 });
     expect(seen).toEqual([101, 102]);
   });

@@ -9,7 +9,7 @@ type Leak = Extract<GrpcClientEvent, { type: 'unread-stream' }>;
 
 const AFTER_MS = 300;
 
-describe('a stream that nobody reads', () => {
+describe('unread stream', () => {
   let server: ScriptedGrpcServer;
   beforeEach(async ({ onTestFinished }) => {
     const leaks = captureLeaks();
@@ -36,22 +36,22 @@ describe('a stream that nobody reads', () => {
     return { app, leaks };
   }
 
-  it('is told once, with the place where it was opened', { tags: ['timed'] }, async ({ task }) => {
+  it('is logged once with the place where it was opened', { tags: ['timed'] }, async ({ task }) => {
     const { app, leaks } = await start({ traceStreams: true });
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     const line = lineAbove();
     await reader.next();
-    const leftAt = performance.now();
+    const unreadAt = performance.now();
     await waitFor(() => leaks.length > 0);
-    recordTiming(task, 'told after its time, ms', performance.now() - leftAt - AFTER_MS, { atMost: 500 });
+    recordTiming(task, 'reported after its time, ms', performance.now() - unreadAt - AFTER_MS, { atMost: 500 });
     expect(leaks).toMatchObject([
       { path: '/orders.v1.Orders/Watch', openedAt: `${import.meta.filename}:${String(line)}` },
     ]);
     expect(leaks[0]!.unreadMs).toBeGreaterThanOrEqual(AFTER_MS * 0.8);
     expect(app.client.activeCalls()).toMatchObject([{ openedAt: leaks[0]!.openedAt, received: 3 }]);
-    expect(aboveDebug(app).filter((text) => text.includes('nobody'))).toEqual([
+    expect(aboveDebug(app).filter((text) => text.includes(', unread for '))).toEqual([
       expect.stringMatching(
-        /^warn: \/orders\.v1\.Orders\/Watch: open for [\d.]+ m?s, and nobody has read it for [\d.]+ m?s; opened at .*unread\.e2e-spec\.ts:\d+$/,
+        /^warn: \/orders\.v1\.Orders\/Watch: stream open for [\d.]+ m?s, unread for [\d.]+ m?s; opened at .*unread\.e2e-spec\.ts:\d+$/,
       ),
     ]);
     const reportedAt = performance.now();
@@ -74,21 +74,21 @@ describe('a stream that nobody reads', () => {
     expect(leaks).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
   });
 
-  it('is told with what to write to see the place, where that is not known', async () => {
+  it('is logged with a hint to set traceStreams if the place is unknown', async () => {
     const { app } = await start({});
     await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
     await waitFor(() =>
-      aboveDebug(app).some((text) => text.endsWith('set traceStreams: true to see where it was opened')),
+      aboveDebug(app).some((text) => text.endsWith('set traceStreams: true to log where it was opened')),
     );
   });
 
-  it('is not one that somebody waits for, nor one that is pushed', async () => {
+  it('is not reported while a read is pending or if it is subscribed to', async () => {
     const { app, leaks } = await start({});
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     for (let i = 0; i < 3; i++) await reader.next();
     void reader.next();
     const pushed = app.orders.watch({ from: '0' }).subscribe();
-    // Between two reads the process may have stood still.
+    // The process may have been suspended between two reads.
     leaks.length = 0;
     const beganAt = performance.now();
     await waitFor(() => performance.now() - beganAt > 2 * AFTER_MS);
@@ -98,7 +98,7 @@ describe('a stream that nobody reads', () => {
   });
 });
 
-/** Number of the line above the one that asks. */
+/** Number of the line above the call of this function. */
 function lineAbove(): number {
   const [, , caller = ''] = (new Error().stack ?? '').split('\n');
   return Number(/:(\d+):\d+\)?$/.exec(caller)?.[1]) - 1;

@@ -9,7 +9,7 @@ export function isWithin(value: number | string, { atLeast = -Infinity, atMost =
   return typeof value === 'number' && Number.isFinite(value) && value >= atLeast && value <= atMost;
 }
 
-/** `bound` as people write it: '= 2', '≥ 1', '≥ 1, ≤ 4'; '' for no bound. */
+/** `bound` as readable text: '= 2', '≥ 1', '≥ 1, ≤ 4'; '' if it has no limit. */
 export function boundText({ atLeast, atMost }: Bound): string {
   if (atLeast !== undefined && atLeast === atMost) return `= ${atLeast}`;
   const limits = [atLeast !== undefined ? `≥ ${atLeast}` : '', atMost !== undefined ? `≤ ${atMost}` : ''];

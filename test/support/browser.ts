@@ -2,7 +2,7 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { CHROMIUM } from './programs.js';
 
-/** Longest wait for the browser or for a page: only a browser that hangs takes it. */
+/** Timeout for the browser and for pages; only a browser that hangs reaches it. */
 const LIMIT_MS = 60_000;
 
 export function startBrowser(): Promise<Browser> {
@@ -13,7 +13,7 @@ export function startBrowser(): Promise<Browser> {
 /** An element and a text by name: the page reports when the element first contains the text. */
 export type Sightings = Readonly<Record<string, { readonly selector: string; readonly text: string }>>;
 
-/** A page somebody looks at, and all that is wrong with it: what it complains of, and what it asked others for. */
+/** A page in the browser, with the problems that it has reported. */
 export interface WatchedPage {
   readonly page: Page;
   /** Errors on its console, exceptions, and requests to other hosts. */
@@ -35,7 +35,7 @@ export interface WatchOptions extends BrowserContextOptions {
   readonly sightings?: Sightings;
 }
 
-/** Opens `url` in a tab of its own, and has it watched. */
+/** Opens `url` in a new tab and records its problems. */
 export async function openPage(
   browser: Browser,
   url: string,
@@ -73,7 +73,7 @@ export async function openPage(
 
 /** A script that records when each of `sightings` first was in the page. */
 function recorderOf(sightings: Sightings): string {
-  // Observers run after each change, so that a text is recorded even if it is replaced before the next frame.
+  // Observers run after each change, so that text is recorded even if it is replaced before the next frame.
   return `
     const sightings = ${JSON.stringify(Object.entries(sightings))};
     globalThis.sightedAt = {};

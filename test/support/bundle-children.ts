@@ -1,5 +1,5 @@
-// Set-up of `npm test`: bundles the programs that load Nest in a process of their own. From its files, 800 of them, Nest takes 1.1 s of
-// CPU time to start; from a bundle, 0.4 s. A program on grpc-js alone starts no faster from a bundle.
+// Setup of `npm test`: bundles the programs that load Nest in their own process. Nest takes 1.1 s of CPU time to start from its 800
+// files, and 0.4 s from a bundle. A program that uses only grpc-js starts no faster from a bundle.
 // NODE_OPTIONS=--enable-source-maps shows the sources in the stack traces of these programs.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,19 +8,19 @@ import { pathToFileURL } from 'node:url';
 import { rolldown, type Plugin } from 'rolldown';
 import { BUNDLES, ROOT } from './bundled.js';
 
-/** Paths from the root. A program that imports by a computed path cannot be one of them. */
+/** Paths relative to the root. Programs that import computed paths cannot be bundled. */
 const PROGRAMS = [
   'test/frames/fuzz-process.mjs',
   'test/scenarios/support/gateway-process.mjs',
   'test/scenarios/support/orders-nest.mjs',
-  'test/server/strangers/orders-app.mjs',
+  'test/server/other-runtimes/orders-app.mjs',
   'test/server/support/orders-app.mjs',
   'test/server/support/pouring-server.mjs',
   'test/support/closing-app.mjs',
   'test/support/resolving-client.mjs',
 ];
 
-/** Lets each module read the files beside it: in a bundle, `__dirname` and `import.meta.url` would be those of the bundle. */
+/** Lets each module read its neighboring files, because `__dirname` and `import.meta.url` would otherwise be those of the bundle. */
 const ownPlaces: Plugin = {
   name: 'own-places',
   transform: {
@@ -37,7 +37,7 @@ const ownPlaces: Plugin = {
 
 export async function setup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
-  // No teardown of vitest: it is not called after Ctrl-C.
+  // Not in a vitest teardown, which does not run after Ctrl-C.
   process.once('exit', () => {
     rmSync(folder, { recursive: true });
   });
@@ -48,7 +48,7 @@ export async function setup(): Promise<void> {
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
     transform: { decorator: { legacy: true } },
     plugins: [ownPlaces],
-    // Of the optional packages of Nest, most are not installed.
+    // Suppresses warnings about Nest's optional packages, most of which are not installed.
     onLog: () => undefined,
   });
   await bundle.write({

@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
-/** The variable of the environment with the folder of the bundles, set by `bundle-children.ts`. */
+/** The environment variable with the folder of the bundles, set by `bundle-children.ts`. */
 export const BUNDLES = 'TEST_BUNDLES';
 
-/** Path of the bundle of `program`; of `program` itself if it is none of the bundled ones, or outside of `npm test`. */
+/** Path of the bundle of `program`, or of `program` itself if it is not bundled or runs outside `npm test`. */
 export function bundled(program: URL): string {
   const path = fileURLToPath(program);
   const folder = process.env[BUNDLES];

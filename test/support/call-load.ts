@@ -7,7 +7,7 @@ export interface LoadCall {
   readonly number: number;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
-  /** Milliseconds since 1970; undefined while it runs. */
+  /** Milliseconds since 1970; `undefined` while the call runs. */
   readonly endedAt: number | undefined;
   readonly latencyMs: number | undefined;
   readonly error: unknown;
@@ -15,7 +15,7 @@ export interface LoadCall {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Calls at a steady rate until it is stopped, and what became of each. */
+/** Starts calls at a steady rate until it is stopped, and records the result of each. */
 export class CallLoad {
   readonly calls: LoadCall[] = [];
   private openCount = 0;
@@ -50,7 +50,7 @@ export class CallLoad {
     return this.calls.filter(({ endedAt }) => endedAt === undefined);
   }
 
-  /** Makes no more calls; resolves when the last one has ended. */
+  /** Starts no more calls; resolves when the last one has ended. */
   async stop(timeoutMs = 10_000): Promise<void> {
     clearInterval(this.timer);
     await waitFor(() => this.open.length === 0, {
@@ -86,12 +86,12 @@ export class CallLoad {
   }
 }
 
-/** The middle one of `values`; NaN of none. */
+/** The median of `values`; NaN if there are none. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** The least of `values` below which `share` of them lie, 0 to below 1; NaN of none. */
+/** The quantile of `values` at `share`, from 0 to below 1; NaN if there are no values. */
 export function quantile(values: readonly number[], share: number): number {
   return [...values].sort((a, b) => a - b)[Math.trunc(values.length * share)] ?? NaN;
 }

@@ -1,6 +1,6 @@
 import type { LoggerService } from '@nestjs/common';
 
-/** One line that Nest's logger was given. */
+/** One line that was passed to Nest's logger. */
 export interface LogLine {
   readonly level: 'debug' | 'log' | 'warn' | 'error';
   readonly context: string;

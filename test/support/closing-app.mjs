@@ -1,6 +1,6 @@
-// An application in a process of its own, which closes when it is told to and then must end by itself:
+// An application in its own process, which closes on an IPC message and must then exit on its own:
 //   node closing-app.mjs URL [--tls] [--connect-timeout MS]
-// Tells over IPC the state its client is in.
+// Reports the state of its client over IPC.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -32,7 +32,7 @@ export interface SessionFigures {
   readonly sessionLost: number;
   readonly sessionRepeated: number;
 }
-/** Figures of two servers that are restarted in turn. */
+/** Figures of a rolling restart of two servers. */
 export interface RollingFigures extends FeedFigures {
   readonly failedCalls: number;
   readonly failedWrites: number;
@@ -57,10 +57,10 @@ export const CONTENDERS = ['plain', 'tuned', 'resilient'] as const;
 /** Load of each client. */
 export const CALLS_PER_SECOND = 200 / PATIENCE;
 
-/** Drain time of our client in the scenario 'shutdown'. */
+/** Drain timeout of the resilient client in the scenario 'shutdown'. */
 export const DRAIN_MS = 3_000 * PATIENCE;
 
-/** A test that runs the demo is stopped after this long: only a demo that hangs takes it. */
+/** Timeout of tests that run the demo; only a demo that hangs reaches it. */
 export const DEMO_LIMIT = { timeout: 300_000 };
 
 export async function demo(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
@@ -75,14 +75,14 @@ export const FEED_FIGURES = {
   longestGapMs: expect.any(Number),
 };
 
-/** What a scenario tells once, and its figures, whatever it counts. */
+/** Runs a scenario and returns its JSON report. */
 export async function told<T>(scenario: string, seconds: number, ...more: readonly string[]): Promise<T> {
   const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), ...more, '--json');
   expect(stderr).toBe('');
   return JSON.parse(stdout) as T;
 }
 
-/** The figures of a scenario that tells nothing else. */
+/** Runs a scenario and returns its report, which must contain nothing but the figures. */
 export async function figuresOf<F>(scenario: string, seconds: number, ...more: readonly string[]): Promise<Report<F>> {
   const report = await told<Report<F>>(scenario, seconds, ...more);
   expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);
@@ -90,7 +90,7 @@ export async function figuresOf<F>(scenario: string, seconds: number, ...more: r
   return report;
 }
 
-/** Plays a scenario of calls, and checks what is true of the figures whatever happened. */
+/** Runs a scenario of calls and checks the invariants of its figures. */
 export async function play<F = object>(
   scenario: string,
   seconds: number,

@@ -1,7 +1,7 @@
 import { DefaultReporter, type TestModule, type TestRunEndReason, type SerializedError } from 'vitest/node';
 import { missingPrograms } from './programs.js';
 
-/** Vitest's default reporter, one line a file and failures in full, and a last line for what was skipped and why. */
+/** Vitest's default reporter, with one line per file, complete failures, and a final line about skipped tests. */
 export class FileReporter extends DefaultReporter {
   override onTestRunEnd(
     modules: readonly TestModule[],
@@ -14,7 +14,7 @@ export class FileReporter extends DefaultReporter {
   }
 }
 
-/** `undefined` if every test ran, and against every program that it can use. */
+/** `undefined` if every test ran and every optional program is installed. */
 function skippedLine(modules: readonly TestModule[], missing: readonly string[]): string | undefined {
   const skipped = modules.flatMap(({ children }) => [...children.allTests('skipped')]).length;
   if (skipped === 0 && missing.length === 0) return undefined;

@@ -28,7 +28,7 @@ export const KEY = 'x-call';
 /** Value of the metadata `KEY`. In Huffman coding a brace takes 15 bits, so that HPACK sends a short value in braces as plain text. */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 
-/** A request as it came over the wire. */
+/** A request as received from the wire. */
 export class FrameRequest {
   constructor(
     readonly connection: FrameConnection,
@@ -105,7 +105,7 @@ class FrameConnection {
     socket.on('data', (bytes) => {
       this.reader.read(bytes);
     });
-    // Without a table each field is sent in full, also the second time.
+    // Without a header table, the client sends each field in full every time.
     this.write(
       settings([SETTING.headerTableSize, 0], [SETTING.maxConcurrentStreams, maxConcurrentStreams]),
       windowUpdate(0, MAX_WINDOW),
@@ -138,14 +138,14 @@ class FrameConnection {
     if (type === FRAME.settings && !isAck) this.write(settingsAck());
     if (type === FRAME.ping && !isAck) this.write(ping(payload, FLAG.ack));
     if (type === FRAME.ping && isAck) this.pingsAnswered = payload.readUInt32BE(4);
-    // Its requests have short headers.
+    // The requests of tests have short headers.
     if (type === FRAME.continuation) throw new Error('unexpected CONTINUATION frame');
   }
 }
 
 /**
- * A server that reads and writes HTTP/2 frames without an HTTP/2 library: it counts HEADERS frames at the socket and sends whatever a
- * test wants, also what no library sends.
+ * A server that reads and writes HTTP/2 frames without an HTTP/2 library. It counts HEADERS frames at the socket and can send frames
+ * that no library sends.
  */
 export class FrameServer {
   readonly connections: FrameConnection[] = [];
@@ -161,7 +161,7 @@ export class FrameServer {
     onRequest: (request: FrameRequest) => void,
     options: { readonly maxConcurrentStreams?: number } = {},
   ): Promise<FrameServer> {
-    // Without it, a second small write waits up to 40 ms for the ACK of the first.
+    // Without `noDelay`, a second small write waits up to 40 ms for the ACK of the first.
     const listener = createServer({ noDelay: true }, (socket) => {
       server.connections.push(new FrameConnection(socket, accept, options.maxConcurrentStreams ?? 100));
     });
@@ -175,7 +175,7 @@ export class FrameServer {
     await new Promise<void>((resolve) => {
       listener.listen(0, '127.0.0.1', resolve);
     });
-    // True: it listens on TCP.
+    // Safe cast: the server listens on TCP.
     const server = new FrameServer(`127.0.0.1:${(listener.address() as AddressInfo).port}`);
     onTestFinished(async () => {
       for (const { socket } of server.connections) socket.destroy();
@@ -184,12 +184,12 @@ export class FrameServer {
     return server;
   }
 
-  /** Requests of `key` on the wire, over all connections. */
+  /** Requests of `key` on all connections. */
   requests(key: string): readonly FrameRequest[] {
     return this.connections.flatMap(({ requests }) => requests.filter((request) => request.key === key));
   }
 
-  /** Requests of `key` that no GOAWAY disowned: an application may have executed them. */
+  /** Requests of `key` that no GOAWAY excluded as unprocessed, so that an application may have executed them. */
   executable(key: string): readonly FrameRequest[] {
     return this.requests(key).filter(({ connection, streamId }) => streamId <= connection.lastStreamId);
   }

@@ -23,7 +23,7 @@ export const SETTING = {
   maxHeaderListSize: 6,
 } as const;
 
-/** What a client sends first. */
+/** The connection preface of a client. */
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const FRAME_HEADER_BYTES = 9;
 const EMPTY = Buffer.alloc(0);
@@ -35,7 +35,7 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
   return frameOfLength(payload.length, type, flags, stream, payload);
 }
 
-/** A frame whose header claims `length` bytes of payload, whatever `payload` has. */
+/** A frame whose header claims `length` bytes of payload, regardless of `payload`. */
 export function frameOfLength(length: number, type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const header = Buffer.alloc(FRAME_HEADER_BYTES);
   header.writeUIntBE(length, 0, 3);
@@ -73,21 +73,21 @@ export const windowUpdate = (stream: number, increment: number): Buffer =>
 export const goaway = (lastStreamId: number, code: number, debugData: Buffer = EMPTY): Buffer =>
   frame(FRAME.goaway, 0, 0, Buffer.concat([numbers(lastStreamId, code), debugData]));
 
-/** HEADERS with all of its fields. */
+/** HEADERS frame with all fields. */
 export const headers = (stream: number, fields: Fields, flags = 0): Buffer =>
   frame(FRAME.headers, FLAG.endHeaders | flags, stream, fieldBlock(fields));
 
 /** The first half of `bytes`. */
 export const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.length / 2);
 
-/** HPACK: each field literal, without indexing and without Huffman coding. */
+/** HPACK block of literal fields, without indexing and without Huffman coding. */
 export function fieldBlock(fields: Fields): Buffer {
-  // True: what is no array is a record of strings.
+  // Safe cast: anything else is a record of strings.
   const pairs = Array.isArray(fields) ? (fields as readonly (readonly [string, string])[]) : Object.entries(fields);
   return Buffer.concat(pairs.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
 }
 
-/** HPACK: a string without Huffman coding, its length as an integer with a prefix of 7 bits. */
+/** HPACK string without Huffman coding; its length is an integer with a 7-bit prefix. */
 function text(value: string): Buffer {
   const bytes = Buffer.from(value, 'latin1');
   if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
@@ -97,7 +97,7 @@ function text(value: string): Buffer {
   return Buffer.concat([Buffer.from([...length, rest]), bytes]);
 }
 
-/** A frame as it was read. */
+/** A parsed frame. */
 export interface ReadFrame {
   readonly type: number;
   readonly flags: number;
@@ -105,7 +105,7 @@ export interface ReadFrame {
   readonly payload: Buffer;
 }
 
-/** Cuts what a socket reads into frames. */
+/** Splits the bytes of a socket into frames. */
 export class FrameReader {
   private unread: Buffer = EMPTY;
 

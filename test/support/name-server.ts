@@ -4,11 +4,11 @@ import { once } from 'node:events';
 const A = 1;
 const TXT = 16;
 
-/** A name server on loopback. Whatever it is asked for has the address 127.0.0.1 and a text, from the moment on that it is told so. */
+/** A DNS server on loopback. Every name has the address 127.0.0.1 if `knows` is true, and the TXT record `text`. */
 export class NameServer {
-  /** Whether names have an address; else there are no such names. */
+  /** True if names exist; otherwise the server responds with NXDOMAIN. */
   knows = false;
-  /** The TXT record of each name; undefined: none. */
+  /** The TXT record of each name; `undefined` if there is none. */
   text: string | undefined;
   queries = 0;
 
@@ -35,7 +35,7 @@ export class NameServer {
     this.socket.close();
   }
 
-  /** The query with its own question (RFC 1035, 4.1): no such name, or the one record of the type asked for, if there is one. */
+  /** The response to `query` (RFC 1035, 4.1): NXDOMAIN, or the record of the requested type if there is one. */
   private answer(query: Buffer): Buffer {
     const end = query.indexOf(0, 12) + 5;
     const question = query.subarray(12, end);

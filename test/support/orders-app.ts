@@ -19,14 +19,14 @@ import { CapturedLog, type LogLine } from './captured-log.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
-/** Path of one of the certificates and keys in PEM. */
+/** Path of a PEM file with a certificate or a key. */
 export const certificate = (name: string) => join(import.meta.dirname, '../fixtures/tls', `${name}.pem`);
 
 /** A client of an `OrdersApp`. */
 export interface OrdersOf {
   readonly client: ResilientGrpcClient;
   readonly orders: Resilient<OrdersClient>;
-  /** What it has logged since the start of the application. */
+  /** Lines that the client has logged since the start of the application. */
   readonly lines: readonly LogLine[];
 }
 
@@ -39,7 +39,7 @@ export interface OrdersApp extends OrdersOf {
   close(): Promise<void>;
 }
 
-// Nest has one logger a process: names that are never used twice tell the lines of one client from those of another.
+// Nest has one logger per process, so unique client names distinguish the lines of each client.
 const log = new CapturedLog();
 let clientsSoFar = 0;
 
@@ -63,7 +63,7 @@ export async function startOrdersApp(
   const startedAt = log.lines.length;
   const clients = named.map(({ name }) => ordersOf(context, name, startedAt));
   const [first] = clients as [OrdersOf];
-  // Not spread: `lines` is read when it is asked for.
+  // Object.assign keeps the getter `lines`, which a spread would evaluate.
   return Object.assign(first, {
     clients,
     health: context.get(GrpcChannelHealthIndicator),
@@ -85,19 +85,19 @@ function ordersOf(context: TestingModule, name: string, startedAt: number): Orde
   };
 }
 
-/** Forgets what was logged so far, for processes that start many applications. */
+/** Discards all logged lines, for processes that start many applications. */
 export function forgetLines(): void {
   log.lines.length = 0;
 }
 
-/** Lines that somebody would read. */
+/** Lines above the debug level. */
 export function aboveDebug({ lines }: OrdersOf): readonly string[] {
   return lines.filter(({ level }) => level !== 'debug').map(({ level, text }) => `${level}: ${text}`);
 }
 
 const SLOW_CONNECTION = 'warn: no connection to ';
 
-/** Lines above debug that report a slow connection. A machine that is too busy to connect causes them, too. */
+/** Lines above debug that report a slow connection. A machine that is too busy to connect also causes them. */
 export function slowConnections(app: OrdersOf): readonly string[] {
   return aboveDebug(app).filter((line) => line.startsWith(SLOW_CONNECTION));
 }

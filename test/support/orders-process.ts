@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** A port of an `OrdersProcess`, and since when it listens, in milliseconds since 1970. */
+/** A port of an `OrdersProcess` and the time from which it listens, in milliseconds since 1970. */
 export interface BoundPort {
   readonly port: number;
   readonly at: number;
 }
 
-/** A server of `orders.v1.Orders` in a process of its own, which counts what arrives over all its lives. */
+/** A server of `orders.v1.Orders` in its own process, which logs the requests that it receives across restarts. */
 export class OrdersProcess {
   private readonly folder = mkdtempSync(join(tmpdir(), 'orders-'));
   private readonly log = join(this.folder, 'arrived');
@@ -17,7 +17,7 @@ export class OrdersProcess {
 
   private constructor(private readonly options: { readonly ports?: number; readonly delayMs?: number }) {}
 
-  /** @param options how many ports it listens on (1), and how long it takes over a request (0) */
+  /** @param options number of ports (default 1) and processing time of a request in milliseconds (default 0) */
   static async start(options: { readonly ports?: number; readonly delayMs?: number } = {}): Promise<OrdersProcess> {
     const orders = new OrdersProcess(options);
     orders.server = await orders.spawn([]);
@@ -29,17 +29,17 @@ export class OrdersProcess {
     return this.process.url;
   }
 
-  /** Its ports in its latest life. */
+  /** The ports since the latest restart. */
   get bound(): readonly BoundPort[] {
     return boundBy(this.process) ?? [];
   }
 
-  /** What arrived: one line a request, 'get <id>' or 'create <requestId>'. */
+  /** The received requests, one line each: 'get <id>' or 'create <requestId>'. */
   arrived(): readonly string[] {
     return existsSync(this.log) ? readFileSync(this.log, 'utf8').trimEnd().split('\n') : [];
   }
 
-  /** SIGKILL, or SIGTERM and an end in order; it listens again `downMs` after that. Resolves when it does. */
+  /** Kills the server (SIGKILL) or terminates it cleanly (SIGTERM). Resolves when it listens again, `downMs` later. */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<void> {
     const next = await this.spawn(['--standby']);
     const listenAt = Date.now() + downMs;
@@ -63,17 +63,17 @@ export class OrdersProcess {
     await waitFor(() => boundBy(next), { timeoutMs: 20_000 });
   }
 
-  /** SIGSTOP: its sockets stay open, the kernel accepts new ones, and nobody answers. */
+  /** Sends SIGSTOP: its sockets stay open and the kernel accepts new ones, but the process does not respond. */
   freeze(): void {
     this.process.freeze();
   }
 
-  /** SIGCONT. */
+  /** Sends SIGCONT. */
   thaw(): void {
     this.process.thaw();
   }
 
-  /** SIGKILL. */
+  /** Sends SIGKILL. */
   async kill(): Promise<void> {
     await this.process.kill();
   }
@@ -102,6 +102,6 @@ export class OrdersProcess {
 }
 
 function boundBy(server: ChildServer): readonly BoundPort[] | undefined {
-  // True: the script sends nothing else.
+  // Safe cast: the script sends nothing else.
   return (server.messages.at(-1) as { readonly bound: readonly BoundPort[] } | undefined)?.bound;
 }

@@ -1,7 +1,7 @@
-// A bare grpc-js server of orders.v1.Orders in its own process, on one port or several:
+// A plain grpc-js server of orders.v1.Orders in its own process, on one or several ports:
 //   node orders-server.mjs --ports 0,0 [--log FILE] [--delay MS] [--standby]
-// Each request that arrives is one line of the log before it is answered, so that requests are counted over kills. In standby it
-// waits for { listenAt } over IPC, so that a server is away for the time asked for and not for the time Node takes to start.
+// Writes each request to the log before it responds, so that requests are counted across kills. In standby, it waits for { listenAt }
+// over IPC, so that the downtime does not depend on the time that Node takes to start.
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -48,7 +48,7 @@ async function start() {
 }
 
 if (values.standby) {
-  // Whoever started it may have taken the reference away.
+  // The parent process may have unreferenced the channel.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(start, listenAt - Date.now()));
   console.log(`standby for 127.0.0.1:${values.ports.split(',')[0]}`);

@@ -1,7 +1,7 @@
 import { createServer as createHttp2Server } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** Something that listens on 127.0.0.1 and is no gRPC server. */
+/** A server on 127.0.0.1 that does not speak gRPC. */
 export interface Peer {
   /** '127.0.0.1:port' */
   readonly url: string;
@@ -10,7 +10,7 @@ export interface Peer {
   close(): Promise<void>;
 }
 
-/** Accepts each connection and tears it at once (RST). */
+/** Accepts each connection and resets it immediately (RST). */
 export async function resettingPeer(): Promise<Peer> {
   const acceptedAt: number[] = [];
   const server = createServer((socket: Socket) => {
@@ -21,7 +21,7 @@ export async function resettingPeer(): Promise<Peer> {
   return listening(server, acceptedAt);
 }
 
-/** Answers the first `count` connections with `answer`, and forwards the next ones to `upstream` ('127.0.0.1:port'). */
+/** Passes the first `count` connections to `answer` and forwards later ones to `upstream` ('127.0.0.1:port'). */
 export async function answeringPeer(
   count: number,
   answer: (socket: Socket) => unknown,
@@ -53,7 +53,7 @@ export async function answeringPeer(
   };
 }
 
-/** Speaks HTTP/2 and ends each session `afterMs` after its SETTINGS were exchanged. */
+/** Speaks HTTP/2 and closes each session `afterMs` milliseconds after the exchange of SETTINGS. */
 export async function shortLivedPeer(afterMs: number): Promise<Peer> {
   const acceptedAt: number[] = [];
   const server = createHttp2Server();

@@ -3,16 +3,16 @@ import { existsSync } from 'node:fs';
 
 const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-/** The Python that Debian's python3-grpcio is installed for. */
+/** The Python interpreter of Debian's python3-grpcio. */
 export const PYTHON = '/usr/bin/python3';
 
-/** Where Debian's golang-google-grpc-dev installs its sources. */
+/** The folder in which Debian's golang-google-grpc-dev installs its sources. */
 export const GO_PATH = '/usr/share/gocode';
 
-/** Path of Chromium; `undefined` if it is not installed, or if the environment has an empty CHROMIUM. */
+/** Path of Chromium; `undefined` if it is not installed or if the environment variable CHROMIUM is empty. */
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
-/** A program, or a part of the system, that some tests use where it is installed. */
+/** An optional program or system feature that some tests use. */
 export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'procfs';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
@@ -26,7 +26,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
-/** The Debian package of each, or the only system that has it. */
+/** The Debian package of each, or the only supported system. */
 const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   Chromium: 'Debian: chromium',
   grpcio: 'Debian: python3-grpcio',
@@ -38,7 +38,7 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
 
 const found = new Map<OptionalProgram, boolean>();
 
-/** True if this machine has `program`; looks once. */
+/** True if this machine has `program`; the result is cached. */
 export function isInstalled(program: OptionalProgram): boolean {
   const known = found.get(program) ?? IS_INSTALLED[program]();
   found.set(program, known);

@@ -1,6 +1,6 @@
 import type { Bound } from './bound.js';
 
-/** A duration or a rate that a test measured, with the bound that `npm run promises` judges it by. */
+/** A duration or a rate that a test measured, with the bound that `npm run promises` checks. */
 export interface Timing {
   /** Name and unit of the figure: 'process gone after, ms'. */
   readonly figure: string;
@@ -22,8 +22,8 @@ interface TimedTask {
 }
 
 /**
- * Records a wall-clock figure of the test `task`. `npm test` does not judge it, because a busy machine delays every process;
- * `npm run promises` runs the tests tagged 'timed' one at a time and judges what they record.
+ * Records a wall-clock figure of the test `task`. `npm test` does not check it, because a busy machine delays every process.
+ * `npm run promises` runs the tests tagged 'timed' one at a time and checks their figures.
  *
  * @throws if the test has no tag 'timed': `npm run promises` would not run it
  */

@@ -1,11 +1,11 @@
-// `node --import ./typescript.mjs program.ts`: runs the TypeScript of test/ as it stands, with its decorators, which this Node cannot
-// do alone. The library comes from its build, as users have it.
+// `node --import ./typescript.mjs program.ts`: runs the TypeScript sources of test/ with their decorators, which Node alone cannot run.
+// Imports of the library use its build, as for users.
 import { existsSync, readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
-// Hooks have a thread of their own, and the compiler lives there alone.
+// Module hooks run in their own thread; only that thread loads the compiler.
 if (isMainThread) register(import.meta.url);
 const { default: ts } = isMainThread ? {} : await import('typescript');
 
@@ -17,7 +17,7 @@ const options = ts?.parseJsonConfigFileContent(
   ROOT,
 ).options;
 
-/** An import of `./other.js` is one of `./other.ts`, where there is that. */
+/** Resolves `./other.js` to `./other.ts` if that file exists. */
 export function resolve(specifier, context, next) {
   const url = specifier.startsWith('.') ? new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL) : undefined;
   return url !== undefined && existsSync(url) ? { url: url.href, shortCircuit: true } : next(specifier, context);

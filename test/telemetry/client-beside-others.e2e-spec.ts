@@ -9,13 +9,13 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { EACH_METHOD, callOnce, protoName, type EchoService } from '../calls/support.js';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { toldScene } from './told-client.js';
+import { instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 let instrumentation: GrpcInstrumentation;
 beforeAll(() => {
   instrumentation = new GrpcInstrumentation();
-  // It changes what is required from now on, in place: those who have imported it see that too.
+  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are patched too.
   createRequire(import.meta.url)('@grpc/grpc-js');
 });
 afterAll(async () => {
@@ -28,13 +28,13 @@ const THEIRS = '@opentelemetry/instrumentation-grpc';
 
 async function scene() {
   instrumentation.enable();
-  const told = collectTelemetry();
-  // As the SDK of Node does; the one before is of the test before.
+  const telemetry = collectTelemetry();
+  // The Node SDK does this too. The current provider belongs to the previous test.
   instrumentation.setTracerProvider(trace.getTracerProvider());
-  const { client, echo, server } = await toldScene();
-  /** 'whose name', in the order of their ends, of those that clients made: the server in this process is instrumented too. */
+  const { client, echo, server } = await instrumentedScene();
+  /** '<scope> <name>' of ended client spans. Skips server spans, because the server in this process is instrumented too. */
   const spans = () =>
-    told
+    telemetry
       .spans()
       .filter(({ kind }) => kind !== SpanKind.SERVER)
       .map(({ name, instrumentationScope }) => `${instrumentationScope.name} ${name}`);
@@ -43,7 +43,7 @@ async function scene() {
 }
 
 it.each(EACH_METHOD)(
-  'makes spans of its own calls, and @opentelemetry/instrumentation-grpc none: %s',
+  'creates spans for its own calls, and @opentelemetry/instrumentation-grpc creates none: %s',
   async (method) => {
     const { echo, spans, traceparents } = await scene();
     await lastValueFrom(callOnce(echo, method), { defaultValue: undefined });
@@ -53,7 +53,7 @@ it.each(EACH_METHOD)(
   },
 );
 
-it("leaves grpc-js's own client on its channel to that one, which makes one span", async () => {
+it('leaves calls of the grpc-js client on its channel to @opentelemetry/instrumentation-grpc', async () => {
   const { client, spans, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));
@@ -62,7 +62,7 @@ it("leaves grpc-js's own client on its channel to that one, which makes one span
   expect(traceparents()).toEqual([[expect.any(String)]]);
 });
 
-it("leaves Nest's plain client in the same process to that one", async () => {
+it("leaves calls of Nest's plain client to @opentelemetry/instrumentation-grpc", async () => {
   const { server, echo, spans, traceparents } = await scene();
   const module = await Test.createTestingModule({
     imports: [

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { collectTelemetry } from './collected-telemetry.js';
 import { LATENCY, SIZE } from './grfc-bounds.js';
-import { hedged, toldClient, toldScene } from './told-client.js';
+import { hedged, instrumentedClient, instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -18,7 +18,7 @@ const METHOD = ['grpc.method', 'grpc.target'];
 const STATUS = [...METHOD, 'grpc.status'];
 
 /**
- * The gRFCs as tables: name, kind, unit, labels, bounds.
+ * Instruments defined by the gRFCs: name, kind, unit, labels, bounds.
  * A66 https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments
  * A96 https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md
  * A94 https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md, with the optional labels that are known here
@@ -62,10 +62,10 @@ async function refusing() {
   });
 }
 
-describe('metrics of a client', () => {
-  it('are those of gRFC A66, A96 and A94, by name, kind, unit, labels and bounds', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server, close } = await toldScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
+describe('client metrics', () => {
+  it('match gRFC A66, A96 and A94 in name, kind, unit, labels and bounds', async () => {
+    const telemetry = collectTelemetry();
+    const { client, echo, server, close } = await instrumentedScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts === 0 ? { status: 'UNAVAILABLE' } : { message: { number: 1 } },
     );
@@ -74,23 +74,23 @@ describe('metrics of a client', () => {
     );
     await firstValueFrom(echo.unary({}));
     await lastValueFrom(echo.serverStream({}));
-    // A connection that ends, attempts that fail, and one that succeeds.
+    // A lost connection, failed connection attempts, and a successful one.
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const waits = firstValueFrom(echo.unsafeUnary({}));
-    await waitFor(async () => (await told.count('grpc.subchannel.connection_attempts_failed')) > 0);
+    await waitFor(async () => (await telemetry.count('grpc.subchannel.connection_attempts_failed')) > 0);
     await server.restart();
     await waits;
     const refuser = await refusing();
-    const other = await toldClient(refuser.url, { trustRefusedStreams: true });
+    const other = await instrumentedClient(refuser.url, { trustRefusedStreams: true });
     await lastValueFrom(other.echo.unsafeUnary({}));
-    const found = await told.instruments();
+    const found = await telemetry.instruments();
     const seen = OF_GRPC.map(([gRfc, name]) => [gRfc, name, ...shapeOf(found, name)]);
     expect(seen).toEqual(OF_GRPC.map((row) => [...row.slice(0, 4), [...row[4]].sort(), row[5]]));
-    expect(await told.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
+    expect(await telemetry.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
     await close();
     await other.close();
-    expect(await told.count('grpc.subchannel.open_connections')).toBe(0);
+    expect(await telemetry.count('grpc.subchannel.open_connections')).toBe(0);
   });
 });
 

@@ -7,48 +7,48 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, failureOnceSeen, protoName } from '../calls/support.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { bytesOfEcho, hedged, toldClient, toldScene } from './told-client.js';
+import { bytesOfEcho, hedged, instrumentedClient, instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 const EMPTY = 'grpc.client.call.transparent_retries';
 
-describe('metrics of a client', () => {
+describe('gRPC metrics of a client', () => {
   it.each(EACH_METHOD)('count calls, attempts and bytes of %s', async (method) => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     const [message] = (await lastValueFrom(callOnce(echo, method).pipe(toArray()))) as [object | undefined];
     const attributes = {
       'grpc.method': `testing.v1.Echo/${protoName(method)}`,
       'grpc.target': `dns:///${server.url}`,
       'grpc.status': 'OK',
     };
-    expect(await told.recorded('grpc.client.call.duration', attributes)).toMatchObject({ count: 1 });
-    expect(await told.recorded('grpc.client.attempt.duration', attributes)).toMatchObject({ count: 1 });
-    expect(await told.count('grpc.client.attempt.started')).toBe(1);
-    const sent = await told.recorded('grpc.client.attempt.sent_total_compressed_message_size', attributes);
+    expect(await telemetry.recorded('grpc.client.call.duration', attributes)).toMatchObject({ count: 1 });
+    expect(await telemetry.recorded('grpc.client.attempt.duration', attributes)).toMatchObject({ count: 1 });
+    expect(await telemetry.count('grpc.client.attempt.started')).toBe(1);
+    const sent = await telemetry.recorded('grpc.client.attempt.sent_total_compressed_message_size', attributes);
     expect(sent).toMatchObject({ count: 1, sum: bytesOfEcho({ text: 'x' }) });
-    const received = await told.recorded('grpc.client.attempt.rcvd_total_compressed_message_size', attributes);
+    const received = await telemetry.recorded('grpc.client.attempt.rcvd_total_compressed_message_size', attributes);
     expect(received).toMatchObject({ count: 1, sum: message === undefined ? 0 : bytesOfEcho(message) });
     for (const name of ['retries', 'transparent_retries', 'hedges', 'retry_delay']) {
-      expect(await told.recorded(`grpc.client.call.${name}`)).toBeUndefined();
+      expect(await telemetry.recorded(`grpc.client.call.${name}`)).toBeUndefined();
     }
   });
 
-  it('count bytes as they are on the wire, where they are compressed', async () => {
-    const told = collectTelemetry();
+  it('count compressed request bytes', async () => {
+    const telemetry = collectTelemetry();
     const options = { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip };
-    const { echo } = await toldScene({ channelOptions: options });
-    // The server answers compressed only what it was asked so, and grpc-js's does not at all.
+    const { echo } = await instrumentedScene({ channelOptions: options });
+    // A grpc-js server does not compress its responses.
     const request = { text: 'a'.repeat(20_000) };
     await firstValueFrom(echo.unary(request));
-    const sent = await told.recorded('grpc.client.attempt.sent_total_compressed_message_size');
+    const sent = await telemetry.recorded('grpc.client.attempt.sent_total_compressed_message_size');
     expect(sent?.sum).toBeGreaterThan(10);
     expect(sent?.sum).toBeLessThan(1_000);
-    const received = await told.recorded('grpc.client.attempt.rcvd_total_compressed_message_size');
+    const received = await telemetry.recorded('grpc.client.attempt.rcvd_total_compressed_message_size');
     expect(received?.sum).toBe(bytesOfEcho(request));
-    const { events } = await told.span('Attempt.testing.v1.Echo.Unary');
+    const { events } = await telemetry.span('Attempt.testing.v1.Echo.Unary');
     expect(events.map(({ name, attributes }) => [name, attributes])).toEqual([
       ['Delayed LB pick complete', {}],
       ['Outbound message', { 'sequence-number': 0, 'message-size': bytesOfEcho(request) }],
@@ -57,8 +57,8 @@ describe('metrics of a client', () => {
     ]);
   });
 
-  it('count the bytes of responses as they came, where those are compressed', async () => {
-    const told = collectTelemetry();
+  it('count compressed response bytes', async () => {
+    const telemetry = collectTelemetry();
     const message = gzipSync(Buffer.concat([Buffer.from([0x0a, 0x80, 0x08]), Buffer.alloc(1_024, 'a')]));
     const frame = Buffer.alloc(5);
     frame.writeUInt8(1, 0);
@@ -70,22 +70,22 @@ describe('metrics of a client', () => {
       stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
       stream.end(Buffer.concat([frame, message]));
     });
-    const { echo } = await toldClient(server.url);
+    const { echo } = await instrumentedClient(server.url);
     expect((await firstValueFrom(echo.unary({}))).text).toHaveLength(1_024);
-    const received = await told.recorded('grpc.client.attempt.rcvd_total_compressed_message_size');
+    const received = await telemetry.recorded('grpc.client.attempt.rcvd_total_compressed_message_size');
     expect(received?.sum).toBe(message.length);
-    const { events } = await told.span('Attempt.testing.v1.Echo.Unary');
+    const { events } = await telemetry.span('Attempt.testing.v1.Echo.Unary');
     expect(events.slice(2).map(({ name, attributes }) => [name, attributes])).toEqual([
       ['Inbound compressed message', { 'sequence-number': 0, 'message-size-compressed': message.length }],
       ['Inbound message', { 'sequence-number': 0, 'message-size': 1_027 }],
     ]);
   });
 
-  it('have the status that the caller was told, of the call and of each attempt', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+  it('record the status of the call and of each attempt', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     const counted = async (what: 'call' | 'attempt', status: string) =>
-      (await told.recorded(`grpc.client.${what}.duration`, { 'grpc.status': status }))?.count ?? 0;
+      (await telemetry.recorded(`grpc.client.${what}.duration`, { 'grpc.status': status }))?.count ?? 0;
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
     await failureOf(echo.unary({}));
     expect([await counted('call', 'NOT_FOUND'), await counted('attempt', 'NOT_FOUND')]).toEqual([1, 1]);
@@ -95,66 +95,66 @@ describe('metrics of a client', () => {
     const late = await counted('attempt', 'DEADLINE_EXCEEDED');
     expect(late).toBeGreaterThanOrEqual(1);
     expect(late).toBeLessThanOrEqual(calls);
-    const leaver = echo.unary({}).subscribe();
+    const subscription = echo.unary({}).subscribe();
     await waitFor(() => server.counts().open === 1);
-    leaver.unsubscribe();
+    subscription.unsubscribe();
     expect([await counted('call', 'CANCELLED'), await counted('attempt', 'CANCELLED')]).toEqual([1, 1]);
-    // grpc-js calls it INTERNAL, as it came.
+    // grpc-js reports this reset as INTERNAL.
     const cutting = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_NO_ERROR');
     });
-    await failureOf((await toldClient(cutting.url)).echo.unsafeUnary({}));
+    await failureOf((await instrumentedClient(cutting.url)).echo.unsafeUnary({}));
     expect([await counted('call', 'UNAVAILABLE'), await counted('attempt', 'UNAVAILABLE')]).toEqual([1, 1]);
-    expect(await told.count('grpc.client.attempt.started')).toBe(3 + late);
+    expect(await telemetry.count('grpc.client.attempt.started')).toBe(3 + late);
   });
 
-  it('have calls that were refused before they began, which are no attempts', async () => {
-    const told = collectTelemetry();
-    const { echo, client } = await toldScene({ maxSendMessageLength: 10 });
+  it('record rejected calls without an attempt', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, client } = await instrumentedScene({ maxSendMessageLength: 10 });
     await failureOf(echo.unary({}, { signal: AbortSignal.abort() }));
     await failureOf(echo.unary({ text: 'longer than that' }));
     await client.close();
     await failureOf(echo.unary({}));
-    const duration = (status: string) => told.recorded('grpc.client.call.duration', { 'grpc.status': status });
+    const duration = (status: string) => telemetry.recorded('grpc.client.call.duration', { 'grpc.status': status });
     expect(await duration('CANCELLED')).toMatchObject({ count: 1 });
     expect(await duration('RESOURCE_EXHAUSTED')).toMatchObject({ count: 1 });
     expect(await duration('UNAVAILABLE')).toMatchObject({ count: 1 });
-    expect(await told.count('grpc.client.attempt.started')).toBe(0);
+    expect(await telemetry.count('grpc.client.attempt.started')).toBe(0);
   });
 
-  it('count retries and the time in which no attempt ran', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+  it('count retries and record the delay without an attempt', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     server.script('Unary', [
       { status: 'UNAVAILABLE', pushback: 40 },
       { status: 'UNAVAILABLE', pushback: 40 },
       { message: {} },
     ]);
     await firstValueFrom(echo.unary({}));
-    expect(await told.recorded('grpc.client.call.retries')).toMatchObject({ count: 1, sum: 2 });
-    const delay = await told.recorded('grpc.client.call.retry_delay');
+    expect(await telemetry.recorded('grpc.client.call.retries')).toMatchObject({ count: 1, sum: 2 });
+    const delay = await telemetry.recorded('grpc.client.call.retry_delay');
     expect(delay?.count).toBe(1);
     expect(delay?.sum).toBeGreaterThan(0.07);
-    const call = await told.recorded('grpc.client.call.duration');
+    const call = await telemetry.recorded('grpc.client.call.duration');
     expect(delay?.sum).toBeLessThan(call!.sum!);
-    expect(await told.count('grpc.client.attempt.started')).toBe(3);
+    expect(await telemetry.count('grpc.client.attempt.started')).toBe(3);
     const unavailable = { 'grpc.status': 'UNAVAILABLE' };
-    expect(await told.recorded('grpc.client.attempt.duration', unavailable)).toMatchObject({ count: 2 });
-    expect(await told.recorded(EMPTY)).toBeUndefined();
+    expect(await telemetry.recorded('grpc.client.attempt.duration', unavailable)).toMatchObject({ count: 2 });
+    expect(await telemetry.recorded(EMPTY)).toBeUndefined();
   });
 
-  it('count hedges, of which each that loses is CANCELLED', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene({ serviceConfig: hedged });
+  it('count hedges and record a losing attempt as CANCELLED', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene({ serviceConfig: hedged });
     server.script('ServerStream', ({ previousAttempts }: ScriptedCall) =>
       previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }] },
     );
     await lastValueFrom(echo.serverStream({}));
-    expect(await told.recorded('grpc.client.call.hedges')).toMatchObject({ count: 1, sum: 1 });
-    expect(await told.recorded('grpc.client.call.retries')).toBeUndefined();
+    expect(await telemetry.recorded('grpc.client.call.hedges')).toMatchObject({ count: 1, sum: 1 });
+    expect(await telemetry.recorded('grpc.client.call.retries')).toBeUndefined();
     const lost = { 'grpc.status': 'CANCELLED' };
-    expect(await told.recorded('grpc.client.attempt.duration', lost)).toMatchObject({ count: 1 });
-    expect(await told.recorded('grpc.client.call.duration', { 'grpc.status': 'OK' })).toMatchObject({ count: 1 });
+    expect(await telemetry.recorded('grpc.client.attempt.duration', lost)).toMatchObject({ count: 1 });
+    expect(await telemetry.recorded('grpc.client.call.duration', { 'grpc.status': 'OK' })).toMatchObject({ count: 1 });
   });
 
   it.each<[string, string]>([
@@ -163,91 +163,93 @@ describe('metrics of a client', () => {
     ['connection reset', 'reset'],
     ['unknown', 'end'],
     ['subchannel shutdown', 'close'],
-  ])('say why a connection ended: %s', async (reason, how) => {
-    const told = collectTelemetry();
+  ])('record the reason of a disconnect: %s', async (reason, how) => {
+    const telemetry = collectTelemetry();
     const peer = await startHttp2Server(succeed);
-    const { echo, close } = await toldClient(peer.url);
+    const { echo, close } = await instrumentedClient(peer.url);
     await firstValueFrom(echo.unsafeUnary({}));
-    expect(await told.count('grpc.subchannel.open_connections')).toBe(1);
+    expect(await telemetry.count('grpc.subchannel.open_connections')).toBe(1);
     const [session] = peer.sessions;
     if (how.startsWith('goaway')) session!.goaway(Number(how.slice(7)));
-    // Of TCP: HTTP/2 would say that it goes.
+    // Reset by TCP; closing the HTTP/2 session would send GOAWAY.
     else if (how === 'reset') session!.socket.resetAndDestroy();
     else if (how === 'end') session!.socket.destroySoon();
     else await close();
-    await waitFor(async () => (await told.count('grpc.subchannel.disconnections')) === 1);
-    expect(await told.count('grpc.subchannel.disconnections', { 'grpc.disconnect_error': reason })).toBe(1);
-    expect(await told.count('grpc.subchannel.open_connections', { 'grpc.security_level': 'none' })).toBe(0);
+    await waitFor(async () => (await telemetry.count('grpc.subchannel.disconnections')) === 1);
+    expect(await telemetry.count('grpc.subchannel.disconnections', { 'grpc.disconnect_error': reason })).toBe(1);
+    expect(await telemetry.count('grpc.subchannel.open_connections', { 'grpc.security_level': 'none' })).toBe(0);
   });
 });
 
-describe('metrics of ours', () => {
-  const OURS = { 'resilient_grpc.client': 'echo' };
+describe('resilient_grpc metrics of a client', () => {
+  const CLIENT = { 'resilient_grpc.client': 'echo' };
 
-  it('have an outage, who waits in it and for how long, and how those waits ended', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server } = await toldScene({ outageGraceMs: 10_000 });
+  it('record an outage, its waiting calls and the outcome of each wait', async () => {
+    const telemetry = collectTelemetry();
+    const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const patient = firstValueFrom(echo.unary({}));
-    const leaver = echo.unary({}).subscribe();
+    const subscription = echo.unary({}).subscribe();
     const refused = failureOf(echo.unary({}, { waitForReady: false }));
-    await waitFor(async () => (await told.gauge('resilient_grpc.client.waiting_calls', OURS)) === 2);
-    await waitFor(async () => (await told.gauge('resilient_grpc.client.oldest_wait', OURS))! > 0.02);
+    await waitFor(async () => (await telemetry.gauge('resilient_grpc.client.waiting_calls', CLIENT)) === 2);
+    await waitFor(async () => (await telemetry.gauge('resilient_grpc.client.oldest_wait', CLIENT))! > 0.02);
     await refused;
-    leaver.unsubscribe();
-    expect(await told.count('resilient_grpc.client.outages', OURS)).toBe(1);
-    expect(await told.recorded('resilient_grpc.client.outage.duration')).toBeUndefined();
+    subscription.unsubscribe();
+    expect(await telemetry.count('resilient_grpc.client.outages', CLIENT)).toBe(1);
+    expect(await telemetry.recorded('resilient_grpc.client.outage.duration')).toBeUndefined();
     await server.restart();
     await patient;
-    await waitFor(async () => (await told.recorded('resilient_grpc.client.outage.duration', OURS)) !== undefined);
+    await waitFor(
+      async () => (await telemetry.recorded('resilient_grpc.client.outage.duration', CLIENT)) !== undefined,
+    );
     for (const outcome of ['released', 'refused', 'abandoned']) {
-      const attributes = { ...OURS, 'resilient_grpc.outcome': outcome, 'grpc.method': 'testing.v1.Echo/Unary' };
-      expect(await told.recorded('resilient_grpc.client.wait.duration', attributes)).toMatchObject({
+      const attributes = { ...CLIENT, 'resilient_grpc.outcome': outcome, 'grpc.method': 'testing.v1.Echo/Unary' };
+      expect(await telemetry.recorded('resilient_grpc.client.wait.duration', attributes)).toMatchObject({
         count: outcome === 'released' ? 2 : 1,
       });
     }
-    expect(await told.gauge('resilient_grpc.client.waiting_calls', OURS)).toBe(0);
-    expect(await told.gauge('resilient_grpc.client.oldest_wait', OURS)).toBe(0);
+    expect(await telemetry.gauge('resilient_grpc.client.waiting_calls', CLIENT)).toBe(0);
+    expect(await telemetry.gauge('resilient_grpc.client.oldest_wait', CLIENT)).toBe(0);
   });
 
-  it('have what was not retried, by reason, and what is left of the budget', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
-    expect(await told.gauge('resilient_grpc.client.retry_budget', OURS)).toBe(1);
+  it('count failures without a retry by reason and report the retry budget', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
+    expect(await telemetry.gauge('resilient_grpc.client.retry_budget', CLIENT)).toBe(1);
     server.script('Unary', { status: 'UNAVAILABLE', pushback: 1 });
     server.script('UnsafeUnary', { status: 'NOT_FOUND' });
     await failureOf(echo.unary({}));
     await failureOf(echo.unsafeUnary({}));
     const reasons = async (reason: string) =>
-      told.count('resilient_grpc.client.not_retried', { ...OURS, 'resilient_grpc.reason': reason });
+      telemetry.count('resilient_grpc.client.not_retried', { ...CLIENT, 'resilient_grpc.reason': reason });
     expect(await reasons('attempts-exhausted')).toBe(1);
-    expect(await told.count('resilient_grpc.client.not_retried', OURS)).toBe(2);
-    const left = await told.gauge('resilient_grpc.client.retry_budget', OURS);
+    expect(await telemetry.count('resilient_grpc.client.not_retried', CLIENT)).toBe(2);
+    const left = await telemetry.gauge('resilient_grpc.client.retry_budget', CLIENT);
     expect(left).toBeGreaterThan(0.5);
     expect(left).toBeLessThan(0.8);
   });
 
-  it('have the streams that are open, and the age of the oldest', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server } = await toldScene();
+  it('report the number of open streams and the age of the oldest', async () => {
+    const telemetry = collectTelemetry();
+    const { client, echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const reader = echo.serverStream({}).subscribe();
-    // With thousands of streams a snapshot is too much for each collection.
-    const looked = vi.spyOn(client, 'snapshot');
-    const attributes = { ...OURS, 'grpc.method': 'testing.v1.Echo/ServerStream' };
-    expect(await told.count('resilient_grpc.client.streams', attributes)).toBe(1);
-    await waitFor(async () => (await told.gauge('resilient_grpc.client.oldest_stream', OURS))! > 0.02);
+    // With thousands of streams, a snapshot per collection would be too expensive.
+    const snapshot = vi.spyOn(client, 'snapshot');
+    const attributes = { ...CLIENT, 'grpc.method': 'testing.v1.Echo/ServerStream' };
+    expect(await telemetry.count('resilient_grpc.client.streams', attributes)).toBe(1);
+    await waitFor(async () => (await telemetry.gauge('resilient_grpc.client.oldest_stream', CLIENT))! > 0.02);
     reader.unsubscribe();
-    expect(await told.count('resilient_grpc.client.streams', attributes)).toBe(0);
-    expect(await told.gauge('resilient_grpc.client.oldest_stream', OURS)).toBe(0);
-    expect(looked).not.toHaveBeenCalled();
+    expect(await telemetry.count('resilient_grpc.client.streams', attributes)).toBe(0);
+    expect(await telemetry.gauge('resilient_grpc.client.oldest_stream', CLIENT)).toBe(0);
+    expect(snapshot).not.toHaveBeenCalled();
   });
 
-  it('have streams that were resumed, with progress and without', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+  it('count resumes with and without progress', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     const calls: number[] = [];
     server.script('ServerStream', () => {
       calls.push(calls.length);
@@ -262,12 +264,12 @@ describe('metrics of ours', () => {
     });
     expect(await lastValueFrom(feed.pipe(toArray()))).toHaveLength(2);
     const resumes = (progress: boolean) =>
-      told.count('resilient_grpc.client.resumes', { ...OURS, 'resilient_grpc.progress': progress });
+      telemetry.count('resilient_grpc.client.resumes', { ...CLIENT, 'resilient_grpc.progress': progress });
     expect(await resumes(true)).toBe(1);
     expect(await resumes(false)).toBe(1);
-    expect(await told.count('resilient_grpc.client.streams')).toBe(0);
-    // Each of its calls is a span, and knows the one before.
-    const spans = told.spans().filter(({ name }) => name === 'Sent.testing.v1.Echo.ServerStream');
+    expect(await telemetry.count('resilient_grpc.client.streams')).toBe(0);
+    // Each call of the stream has a span that links to the previous one.
+    const spans = telemetry.spans().filter(({ name }) => name === 'Sent.testing.v1.Echo.ServerStream');
     expect(spans.map(({ attributes }) => attributes['resilient_grpc.resumes'])).toEqual([undefined, 1, 2]);
     expect(spans.map(({ links }) => links.map(({ context }) => context.spanId))).toEqual([
       [],
@@ -276,38 +278,38 @@ describe('metrics of ours', () => {
     ]);
   });
 
-  it('have connections that were replaced, the shutdown, and what it cut off', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server, close } = await toldScene({ maxConnectionAgeMs: 1_000 });
+  it('record replaced connections, the drain and the calls it cut off', async () => {
+    const telemetry = collectTelemetry();
+    const { client, echo, server, close } = await instrumentedScene({ maxConnectionAgeMs: 1_000 });
     server.script('Unary', { never: true });
     const cut = failureOf(echo.unary({}));
-    await waitFor(async () => (await told.count('resilient_grpc.client.replacements')) > 0);
-    const byAge = { ...OURS, 'resilient_grpc.reason': 'age' };
-    expect(await told.count('resilient_grpc.client.replacements', byAge)).toBeGreaterThan(0);
+    await waitFor(async () => (await telemetry.count('resilient_grpc.client.replacements')) > 0);
+    const byAge = { ...CLIENT, 'resilient_grpc.reason': 'age' };
+    expect(await telemetry.count('resilient_grpc.client.replacements', byAge)).toBeGreaterThan(0);
     await close();
     await cut;
-    expect(await told.count('resilient_grpc.client.drain.cut_off_calls', OURS)).toBe(1);
-    const drain = await told.recorded('resilient_grpc.client.drain.duration', OURS);
+    expect(await telemetry.count('resilient_grpc.client.drain.cut_off_calls', CLIENT)).toBe(1);
+    const drain = await telemetry.recorded('resilient_grpc.client.drain.duration', CLIENT);
     expect(drain?.count).toBe(1);
     expect(drain?.sum).toBeGreaterThan(0.2);
-    expect(await told.recorded('grpc.client.call.duration', { 'grpc.status': 'UNAVAILABLE' })).toMatchObject({
+    expect(await telemetry.recorded('grpc.client.call.duration', { 'grpc.status': 'UNAVAILABLE' })).toMatchObject({
       count: 1,
     });
-    expect(await told.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
-    // A client that is closed is looked at once more, and then let go of.
-    const looked = vi.spyOn(client, 'snapshot');
-    await told.instruments();
-    expect(looked).not.toHaveBeenCalled();
+    expect(await telemetry.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
+    // A closed client is observed once more and then released.
+    const snapshot = vi.spyOn(client, 'snapshot');
+    await telemetry.instruments();
+    expect(snapshot).not.toHaveBeenCalled();
   });
 
-  it('end with what the request stream of a call fails with as CANCELLED', async () => {
-    const told = collectTelemetry();
-    const { echo } = await toldScene();
+  it('record an unsubscribed call with an open request stream as CANCELLED', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene();
     const requests = concat(of({ text: 'x' }), NEVER);
     const call = echo.bidi(requests).subscribe();
-    await waitFor(async () => (await told.count('resilient_grpc.client.streams')) === 1);
+    await waitFor(async () => (await telemetry.count('resilient_grpc.client.streams')) === 1);
     call.unsubscribe();
-    expect(await told.recorded('grpc.client.call.duration', { 'grpc.status': 'CANCELLED' })).toMatchObject({
+    expect(await telemetry.recorded('grpc.client.call.duration', { 'grpc.status': 'CANCELLED' })).toMatchObject({
       count: 1,
     });
   });

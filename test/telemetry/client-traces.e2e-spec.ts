@@ -7,33 +7,34 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { EACH_METHOD, callOnce, failureOf, failureOnceSeen, protoName, upTo } from '../calls/support.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { bytesOfEcho, toldClient, toldScene } from './told-client.js';
+import { bytesOfEcho, instrumentedClient, instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-type Told = ReturnType<typeof collectTelemetry>;
+type Telemetry = ReturnType<typeof collectTelemetry>;
 
 const SENT = 'Sent.testing.v1.Echo.Unary';
 const ATTEMPT = 'Attempt.testing.v1.Echo.Unary';
-const all = (told: Told, name: string): ReadableSpan[] => told.spans().filter((span) => span.name === name);
+const all = (telemetry: Telemetry, name: string): ReadableSpan[] =>
+  telemetry.spans().filter((span) => span.name === name);
 const idOf = (span: ReadableSpan) => span.spanContext().spanId;
 const parentOf = (span: ReadableSpan) => span.parentSpanContext?.spanId;
 const traceparent = (call: { readonly metadata: Metadata } | undefined) => call?.metadata.get('traceparent');
 const headerOf = (span: ReadableSpan) => `00-${span.spanContext().traceId}-${idOf(span)}-01`;
 
-describe('the spans of a call', () => {
+describe('spans of a call', () => {
   // gRFC A72, "Tracing Information", "At the client".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information
   it.each(EACH_METHOD)('have the names, attributes, events and status of gRFC A72: %s', async (method) => {
-    const told = collectTelemetry();
-    const { client, echo } = await toldScene();
+    const telemetry = collectTelemetry();
+    const { client, echo } = await instrumentedScene();
     await client.waitForReady();
     const name = protoName(method);
     const messages = await lastValueFrom(callOnce(echo, method).pipe(toArray()));
-    const [sent] = all(told, `Sent.testing.v1.Echo.${name}`);
-    const [attempt] = all(told, `Attempt.testing.v1.Echo.${name}`);
-    expect(told.spans()).toHaveLength(2);
+    const [sent] = all(telemetry, `Sent.testing.v1.Echo.${name}`);
+    const [attempt] = all(telemetry, `Attempt.testing.v1.Echo.${name}`);
+    expect(telemetry.spans()).toHaveLength(2);
     expect(sent).toMatchObject({ kind: SpanKind.INTERNAL, status: { code: SpanStatusCode.OK }, events: [] });
     expect(parentOf(sent!)).toBeUndefined();
     expect(attempt).toMatchObject({ kind: SpanKind.CLIENT, status: { code: SpanStatusCode.OK } });
@@ -48,17 +49,17 @@ describe('the spans of a call', () => {
     ]);
   });
 
-  it('are a call and its attempts, each of which a server is told of as its parent', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+  it('are one call span and its attempt spans, and each attempt sends its span as traceparent', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     server.script('Unary', [
       { status: 'UNAVAILABLE', details: 'busy', pushback: 1 },
       { status: 'UNAVAILABLE', details: 'busy', pushback: 1 },
       { message: {} },
     ]);
     await firstValueFrom(echo.unary({}));
-    const [sent] = all(told, SENT);
-    const attempts = all(told, ATTEMPT);
+    const [sent] = all(telemetry, SENT);
+    const attempts = all(telemetry, ATTEMPT);
     expect(attempts.map(parentOf)).toEqual(Array(3).fill(idOf(sent!)));
     expect(attempts.map(({ attributes }) => attributes['previous-rpc-attempts'])).toEqual([0, 1, 2]);
     expect(attempts.map(({ status }) => status)).toEqual([
@@ -70,48 +71,48 @@ describe('the spans of a call', () => {
     expect(sent!.status).toEqual({ code: SpanStatusCode.OK });
   });
 
-  it('show a transparent retry, which is no attempt before others', async () => {
-    const told = collectTelemetry();
+  it('mark a transparent retry and do not count it as a previous attempt', async () => {
+    const telemetry = collectTelemetry();
     const refusing = await startHttp2Server((stream, number) => {
       stream.resume();
       if (number === 1) reset(stream, 'NGHTTP2_REFUSED_STREAM');
       else succeed(stream);
     });
-    const { echo } = await toldClient(refusing.url, { trustRefusedStreams: true });
+    const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true });
     await lastValueFrom(echo.unsafeUnary({}));
-    const attempts = all(told, 'Attempt.testing.v1.Echo.UnsafeUnary');
+    const attempts = all(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
     expect(attempts.map(({ attributes }) => attributes)).toEqual([
       { 'previous-rpc-attempts': 0, 'transparent-retry': false },
       { 'previous-rpc-attempts': 0, 'transparent-retry': true },
     ]);
   });
 
-  it('show no transparent retry of an attempt that never began, as the channel went while it was prepared', async () => {
-    const told = collectTelemetry();
-    const asked: ((metadata: Metadata) => void)[] = [];
-    const { client, echo, server } = await toldScene({
-      metadata: () => new Promise<Metadata>((resolve) => asked.push(resolve)),
+  it('contain no transparent retry for an attempt that never started because the connection was lost first', async () => {
+    const telemetry = collectTelemetry();
+    const requested: ((metadata: Metadata) => void)[] = [];
+    const { client, echo, server } = await instrumentedScene({
+      metadata: () => new Promise<Metadata>((resolve) => requested.push(resolve)),
     });
     await client.waitForReady();
     const answer = firstValueFrom(echo.unsafeUnary({}));
-    await waitFor(() => asked.length === 1);
+    await waitFor(() => requested.length === 1);
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
-    asked[0]!(new Metadata());
+    requested[0]!(new Metadata());
     await waitFor(() => client.snapshot().waiting === 1);
     await server.restart();
-    await waitFor(() => asked.length === 2);
-    asked[1]!(new Metadata());
+    await waitFor(() => requested.length === 2);
+    requested[1]!(new Metadata());
     await answer;
-    const attempts = all(told, 'Attempt.testing.v1.Echo.UnsafeUnary');
+    const attempts = all(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
     expect(attempts.map(({ attributes }) => attributes)).toEqual([
       { 'previous-rpc-attempts': 0, 'transparent-retry': false },
     ]);
-    expect(await told.recorded('grpc.client.call.transparent_retries')).toBeUndefined();
+    expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toBeUndefined();
   });
 
-  it('show the resending of a hedge as a transparent retry', async () => {
-    const told = collectTelemetry();
+  it('mark a resent hedge as a transparent retry', async () => {
+    const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
     const refusing = await startHttp2Server((stream, number) => {
@@ -120,24 +121,26 @@ describe('the spans of a call', () => {
       if (number === 3) succeed(stream);
     });
     const serviceConfig = { methodConfig: [{ name, hedgingPolicy }] };
-    const { echo } = await toldClient(refusing.url, { trustRefusedStreams: true, serviceConfig });
+    const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true, serviceConfig });
     await lastValueFrom(echo.unary({}));
     expect(refusing.streams).toHaveLength(3);
-    expect(all(told, ATTEMPT).filter(({ attributes }) => attributes['transparent-retry'] === true)).toHaveLength(1);
-    expect(await told.recorded('grpc.client.call.hedges')).toMatchObject({ sum: 1 });
-    expect(await told.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
+    expect(all(telemetry, ATTEMPT).filter(({ attributes }) => attributes['transparent-retry'] === true)).toHaveLength(
+      1,
+    );
+    expect(await telemetry.recorded('grpc.client.call.hedges')).toMatchObject({ sum: 1 });
+    expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
   });
 
-  it('show hedges, of which the one that lost ended with its call', async () => {
-    const told = collectTelemetry();
+  it('contain hedges, and the losing one ends as CANCELLED with its call', async () => {
+    const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
-    const { echo, server } = await toldScene({ serviceConfig: { methodConfig: [{ name, hedgingPolicy }] } });
+    const { echo, server } = await instrumentedScene({ serviceConfig: { methodConfig: [{ name, hedgingPolicy }] } });
     server.script('Unary', ({ previousAttempts }: ScriptedCall) =>
       previousAttempts === 0 ? { never: true } : { message: {} },
     );
     await firstValueFrom(echo.unary({}));
-    const attempts = all(told, ATTEMPT).sort((a, b) => a.status.code - b.status.code);
+    const attempts = all(telemetry, ATTEMPT).sort((a, b) => a.status.code - b.status.code);
     expect(attempts.map(({ attributes, status }) => [attributes['previous-rpc-attempts'], status])).toEqual([
       [1, { code: SpanStatusCode.OK }],
       [0, { code: SpanStatusCode.ERROR, message: 'CANCELLED' }],
@@ -145,30 +148,30 @@ describe('the spans of a call', () => {
     expect(new Set(server.calls().map((call) => String(traceparent(call)))).size).toBe(2);
   });
 
-  it('show that a call waited for its channel, by the event of a late pick', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server } = await toldScene({ outageGraceMs: 10_000 });
+  it('contain the event of a delayed pick if the call waited for the channel', async () => {
+    const telemetry = collectTelemetry();
+    const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const call = firstValueFrom(echo.unary({}));
     await server.restart();
     await call;
-    const [, late] = all(told, ATTEMPT);
+    const [, late] = all(telemetry, ATTEMPT);
     expect(late!.events[0]!.name).toBe('Delayed LB pick complete');
-    const [, sent] = all(told, SENT);
+    const [, sent] = all(telemetry, SENT);
     expect(sent!.duration[0] + sent!.duration[1]).toBeGreaterThan(late!.duration[0] + late!.duration[1]);
   });
 
-  it('end when the call does: it fails, its reader leaves, its deadline passes, its client is drained', async () => {
-    const told = collectTelemetry();
-    const { client, echo, server, close } = await toldScene();
+  it('end with the call on failure, unsubscribe, deadline and drain', async () => {
+    const telemetry = collectTelemetry();
+    const { client, echo, server, close } = await instrumentedScene();
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
     await failureOf(echo.unary({}));
     server.script('Unary', { never: true });
-    const leaver = echo.unary({}).subscribe();
+    const subscription = echo.unary({}).subscribe();
     await waitFor(() => server.counts().open === 1);
-    leaver.unsubscribe();
+    subscription.unsubscribe();
     const { calls } = await failureOnceSeen(server, () => echo.unary({}, { timeoutMs: 30 }));
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
@@ -180,7 +183,7 @@ describe('the spans of a call', () => {
     await close();
     await drained;
     const texts = (name: string) =>
-      all(told, name).map(({ status }) => status.message?.replace(/[\d.]+(s.*| ms)/, '…'));
+      all(telemetry, name).map(({ status }) => status.message?.replace(/[\d.]+(s.*| ms)/, '…'));
     expect(texts(SENT)).toEqual([
       'NOT_FOUND, no such thing',
       'CANCELLED, The reader unsubscribed',
@@ -188,16 +191,16 @@ describe('the spans of a call', () => {
       'DEADLINE_EXCEEDED, Deadline exceeded after …',
       'UNAVAILABLE, The client was shut down: the call did not finish within …',
     ]);
-    // One ended while it waited: that is a call without an attempt.
+    // One call ended while it waited, without an attempt.
     const late = texts(ATTEMPT).filter((text) => text?.startsWith('DEADLINE_EXCEEDED'));
     expect(texts(ATTEMPT)).toEqual(['NOT_FOUND, no such thing', 'CANCELLED', ...late, 'CANCELLED']);
     expect(new Set(late)).toEqual(new Set(['DEADLINE_EXCEEDED, Deadline exceeded after …']));
     expect(late.length).toBeLessThanOrEqual(calls);
   });
 
-  it('end with the loop that reads a stream, and with the source of its requests', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+  it('end when the reading loop breaks and when the request source fails', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: upTo(3), never: true });
     for await (const message of echo.serverStream({})) if (message.number === 2) break;
     const requests = (async function* () {
@@ -206,30 +209,30 @@ describe('the spans of a call', () => {
       throw new Error('the source broke');
     })();
     await lastValueFrom(echo.bidi(requests)).catch(() => undefined);
-    expect(all(told, 'Sent.testing.v1.Echo.ServerStream').map(({ status }) => status.message)).toEqual([
+    expect(all(telemetry, 'Sent.testing.v1.Echo.ServerStream').map(({ status }) => status.message)).toEqual([
       'CANCELLED, The reader unsubscribed',
     ]);
-    expect(all(told, 'Sent.testing.v1.Echo.Bidi').map(({ status }) => status.message)).toEqual([
+    expect(all(telemetry, 'Sent.testing.v1.Echo.Bidi').map(({ status }) => status.message)).toEqual([
       'CANCELLED, The source of the requests failed',
     ]);
-    expect(all(told, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
+    expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
   });
 
-  it('end as OK where a stream is completed by the shutdown of its client', async () => {
-    const told = collectTelemetry();
-    const { echo, server, close } = await toldScene();
+  it('end as OK if the shutdown of the client completes the stream', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server, close } = await instrumentedScene();
     server.script('ServerStream', { messages: upTo(1), never: true });
     let received = 0;
     const feed = lastValueFrom(echo.serverStream({}, { onDrain: 'complete' }).pipe(tap(() => (received += 1))));
     await waitFor(() => received === 1);
     await close();
     await feed;
-    expect(all(told, 'Sent.testing.v1.Echo.ServerStream')[0]!.status).toEqual({ code: SpanStatusCode.OK });
-    expect(all(told, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
+    expect(all(telemetry, 'Sent.testing.v1.Echo.ServerStream')[0]!.status).toEqual({ code: SpanStatusCode.OK });
+    expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
   });
 
-  it('do not keep a call from being made where a propagator fails, or gives what gRPC does not allow', async () => {
-    const told = collectTelemetry();
+  it('do not fail the call if a propagator throws or injects invalid metadata', async () => {
+    const telemetry = collectTelemetry();
     propagation.disable();
     let what: 'throw' | 'nonsense' = 'nonsense';
     propagation.setGlobalPropagator({
@@ -241,7 +244,7 @@ describe('the spans of a call', () => {
         setter.set(carrier, 'grpc-trace-bin', Buffer.from('trace').toString('base64'));
       },
     });
-    const { echo, server } = await toldScene();
+    const { echo, server } = await instrumentedScene();
     await firstValueFrom(echo.unary({}));
     what = 'throw';
     await firstValueFrom(echo.unary({}));
@@ -249,76 +252,76 @@ describe('the spans of a call', () => {
     expect(first!.metadata.get('baggage')).toEqual([]);
     expect(first!.metadata.get('grpc-trace-bin')).toEqual([Buffer.from('trace')]);
     expect(second!.metadata.get('grpc-trace-bin')).toEqual([]);
-    expect(all(told, SENT)).toHaveLength(2);
+    expect(all(telemetry, SENT)).toHaveLength(2);
   });
 
-  it('leave the metadata of a caller as they are, which his calls share', async () => {
-    const told = collectTelemetry();
+  it('do not change metadata that the caller shares between calls', async () => {
+    const telemetry = collectTelemetry();
     const shared = new Metadata();
     shared.set('x-tenant', 'shop');
-    const { echo, server } = await toldScene();
+    const { echo, server } = await instrumentedScene();
     await Promise.all([1, 2].map(() => firstValueFrom(echo.unary({}, shared))));
     expect(shared.getMap()).toEqual({ 'x-tenant': 'shop' });
     expect(server.calls().map(({ metadata }) => metadata.get('x-tenant'))).toEqual([['shop'], ['shop']]);
     expect(new Set(server.calls().map((call) => String(traceparent(call)))).size).toBe(2);
-    expect(all(told, ATTEMPT)).toHaveLength(2);
+    expect(all(telemetry, ATTEMPT)).toHaveLength(2);
   });
 
-  it("stand in one trace with a caller's own header, in place of it", async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene();
+  it("replace the caller's own traceparent header", async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene();
     const metadata = new Metadata();
     metadata.set('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
     await firstValueFrom(echo.unary({}, metadata));
-    expect(traceparent(server.calls()[0])).toEqual([headerOf(all(told, ATTEMPT)[0]!)]);
+    expect(traceparent(server.calls()[0])).toEqual([headerOf(all(telemetry, ATTEMPT)[0]!)]);
   });
 });
 
-describe('the parent of a call', () => {
-  it('is the span that is active where it is subscribed to', async () => {
-    const told = collectTelemetry();
-    const { echo } = await toldScene();
-    const call = await told.within('asked', () => Promise.resolve(echo.unary({})));
-    await told.within('subscribed', () => firstValueFrom(call));
-    expect(parentOf(all(told, SENT)[0]!)).toBe(idOf(await told.span('subscribed')));
+describe('parent span of a call', () => {
+  it('is the span that is active at the subscription', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene();
+    const call = await telemetry.within('created', () => Promise.resolve(echo.unary({})));
+    await telemetry.within('subscribed', () => firstValueFrom(call));
+    expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
   });
 
-  it('is the one that was active where it was asked for, where none is at the subscription', async () => {
-    const told = collectTelemetry();
-    const { echo } = await toldScene();
+  it('is the span that was active when the call was created if none is active at the subscription', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene();
     let call = echo.unary({});
-    await told.within('asked', () => {
+    await telemetry.within('created', () => {
       call = echo.unary({});
       return Promise.resolve();
     });
     await firstValueFrom(call);
-    expect(parentOf(all(told, SENT)[0]!)).toBe(idOf(await told.span('asked')));
+    expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
   });
 
-  it("is its own request's, for a call that begins with the answer of another that waited for a stranger's connection", async () => {
-    const told = collectTelemetry();
-    const { echo } = await toldScene();
-    // The first of them opens the connection, and what waits for it goes on from there.
+  it('is the span of its own request for a call started by a response that waited for a connection of another request', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene();
+    // The first request opens the connection, and the calls of the others wait for it.
     const requests = Array.from({ length: 5 }, (_, index) => `request ${index}`);
     await Promise.all([
       ...requests.map((name) =>
-        told.within(name, () =>
+        telemetry.within(name, () =>
           lastValueFrom(
             echo.serverStream({ number: 1 }).pipe(
               mergeMap(() => {
-                told.nested(`work of ${name}`);
+                telemetry.nested(`work of ${name}`);
                 return echo.unary({ text: name });
               }),
             ),
           ),
         ),
       ),
-      // One that nobody traces begins a trace of its own.
+      // A call without an active span starts its own trace.
       lastValueFrom(echo.serverStream({ number: 1 }).pipe(mergeMap(() => echo.unsafeUnary({})))),
     ]);
     for (const name of requests) {
-      const { traceId } = (await told.span(name)).spanContext();
-      const mine = told.spans().filter((span) => span.spanContext().traceId === traceId);
+      const { traceId } = (await telemetry.span(name)).spanContext();
+      const mine = telemetry.spans().filter((span) => span.spanContext().traceId === traceId);
       expect(mine.map((span) => span.name).sort()).toEqual(
         [
           name,
@@ -332,24 +335,24 @@ describe('the parent of a call', () => {
       const calls = mine.filter((span) => span.name.startsWith('Sent.') || span.name.startsWith('work'));
       expect(calls.map(parentOf)).toEqual(calls.map(() => idOf(mine.find((span) => span.name === name)!)));
     }
-    expect(parentOf(all(told, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
+    expect(parentOf(all(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
   });
 
-  it('is that of what the call asks for: requests that are pulled, metadata, callbacks, at a further attempt too', async () => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene({
+  it('is active in pulled requests, metadata functions and callbacks of the call, also on a retry', async () => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene({
       methods: { ClientStream: { idempotent: true } },
       metadata: () => {
-        told.nested('token');
+        telemetry.nested('token');
         return {};
       },
       interceptors: [
         {
           onAttempt: () => {
-            told.nested('interceptor');
+            telemetry.nested('interceptor');
           },
           onEnd: () => {
-            told.nested('end');
+            telemetry.nested('end');
           },
         },
       ],
@@ -357,27 +360,27 @@ describe('the parent of a call', () => {
     server.script('ClientStream', [{ status: 'UNAVAILABLE', pushback: 5, requests: 'leave' }, { message: {} }]);
     const requests = (async function* () {
       for (let number = 0; number < 3; number++) {
-        told.nested('request');
+        telemetry.nested('request');
         yield await Promise.resolve({ number });
       }
     })();
-    // It opens the connection that the other waits for.
-    const opened = told.within('opener', () => firstValueFrom(echo.unary({})));
-    await told.within('caller', () =>
+    // This call opens the connection that the other one waits for.
+    const opened = telemetry.within('opener', () => firstValueFrom(echo.unary({})));
+    await telemetry.within('caller', () =>
       firstValueFrom(
         echo.clientStream(requests, {
           onHeaders: () => {
-            told.nested('headers');
+            telemetry.nested('headers');
           },
         }),
       ),
     );
     await opened;
-    expect(all(told, 'Attempt.testing.v1.Echo.ClientStream')).toHaveLength(2);
-    const caller = idOf(await told.span('caller'));
-    const opener = idOf(await told.span('opener'));
+    expect(all(telemetry, 'Attempt.testing.v1.Echo.ClientStream')).toHaveLength(2);
+    const caller = idOf(await telemetry.span('caller'));
+    const opener = idOf(await telemetry.span('opener'));
     const counts = ['token', 'interceptor', 'request', 'headers', 'end'].map((name) => {
-      const parents = all(told, name).map(parentOf);
+      const parents = all(telemetry, name).map(parentOf);
       return [name, parents.filter((id) => id === caller).length, parents.filter((id) => id === opener).length];
     });
     expect(counts).toEqual([
@@ -389,10 +392,10 @@ describe('the parent of a call', () => {
     ]);
   });
 
-  it('is active again where the caller goes on', async () => {
-    const told = collectTelemetry();
-    const { echo } = await toldScene();
-    await told.within('caller', async () => {
+  it('is active again in the code after the call', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene();
+    await telemetry.within('caller', async () => {
       const active = trace.getSpan(context.active());
       await firstValueFrom(echo.unary({}));
       expect(trace.getSpan(context.active())).toBe(active);

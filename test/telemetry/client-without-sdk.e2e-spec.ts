@@ -10,13 +10,13 @@ import { EACH_METHOD, callOnce, failureOf, startServer, type EchoService } from 
 import { CapturedLog } from '../support/captured-log.js';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { toldClient, toldScene } from './told-client.js';
+import { instrumentedClient, instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** What is on the way of a call for those who look on. */
-function onTheWay(client: ResilientGrpcClient) {
+/** What observes the calls of `client`. */
+function observersOf(client: ResilientGrpcClient) {
   const { telemetry, events } = Reflect.get(client, 'context') as {
     readonly telemetry?: unknown;
     readonly events: { readonly everyCallWanted: boolean };
@@ -26,118 +26,118 @@ function onTheWay(client: ResilientGrpcClient) {
 
 const NOTHING = { telemetry: undefined, everyCallWanted: false };
 
-describe('a client that nobody looks at', () => {
+describe('unobserved client', () => {
   it.each([
-    ['without the module', 'no module'],
-    ['with the module, where no SDK is registered', undefined],
-  ] as const)('has nothing of telemetry on the way of its calls: %s', async (_how, options) => {
-    const { client, echo, server } = await toldScene({}, {}, options);
-    expect(onTheWay(client)).toEqual(NOTHING);
-    const asked = [vi.spyOn(trace, 'getTracer'), vi.spyOn(propagation, 'inject'), vi.spyOn(context, 'with')];
+    ['without the telemetry module', 'no module'],
+    ['with the telemetry module but no registered SDK', undefined],
+  ] as const)('does no telemetry work per call %s', async (_how, options) => {
+    const { client, echo, server } = await instrumentedScene({}, {}, options);
+    expect(observersOf(client)).toEqual(NOTHING);
+    const spies = [vi.spyOn(trace, 'getTracer'), vi.spyOn(propagation, 'inject'), vi.spyOn(context, 'with')];
     onTestFinished(() => {
-      for (const spy of asked) spy.mockRestore();
+      for (const spy of spies) spy.mockRestore();
     });
     for (const method of EACH_METHOD) await firstValueFrom(callOnce(echo, method), { defaultValue: undefined });
     server.script('Unary', { status: 'NOT_FOUND' });
     await failureOf(echo.unary({}));
-    for (const spy of asked) expect(spy).not.toHaveBeenCalled();
+    for (const spy of spies) expect(spy).not.toHaveBeenCalled();
     expect(server.calls().map(({ metadata }) => metadata.get('traceparent'))).toEqual(server.calls().map(() => []));
-    expect(onTheWay(client)).toEqual(NOTHING);
+    expect(observersOf(client)).toEqual(NOTHING);
   });
 
-  it('has nothing of it with both parts switched off', async () => {
+  it('does no telemetry work if metrics and traces are disabled', async () => {
     collectTelemetry();
-    const { client } = await toldScene({}, {}, { metrics: false, traces: false });
-    expect(onTheWay(client)).toEqual(NOTHING);
+    const { client } = await instrumentedScene({}, {}, { metrics: false, traces: false });
+    expect(observersOf(client)).toEqual(NOTHING);
   });
 
-  it('has nothing of it when those that were traced are closed, as in the next test of a file', async () => {
+  it('does no telemetry work after all traced clients have closed', async () => {
     collectTelemetry();
-    const traced = await toldScene();
+    const traced = await instrumentedScene();
     await traced.close();
-    const { echo } = await toldScene({}, {}, 'no module');
-    const asked = vi.spyOn(context, 'active');
+    const { echo } = await instrumentedScene({}, {}, 'no module');
+    const active = vi.spyOn(context, 'active');
     onTestFinished(() => {
-      asked.mockRestore();
+      active.mockRestore();
     });
     await firstValueFrom(echo.unary({}));
-    expect(asked).not.toHaveBeenCalled();
+    expect(active).not.toHaveBeenCalled();
   });
 
-  it('hears of no event of every call where an SDK is registered either: it is told by itself', async () => {
+  it('emits no per-call events if an SDK is registered, because the client reports to it directly', async () => {
     collectTelemetry();
-    const { client } = await toldScene();
-    expect(onTheWay(client)).toEqual({ telemetry: expect.anything(), everyCallWanted: false });
+    const { client } = await instrumentedScene();
+    expect(observersOf(client)).toEqual({ telemetry: expect.anything(), everyCallWanted: false });
   });
 });
 
-describe('the module of telemetry', () => {
-  it('makes metrics and traces where it is imported as it is', async () => {
-    const told = collectTelemetry();
-    const { echo } = await toldScene({}, {}, 'no options');
+describe('ResilientGrpcTelemetryModule', () => {
+  it('records metrics and traces if it is imported without forRoot()', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene({}, {}, 'no options');
     await firstValueFrom(echo.unary({}));
-    expect(await told.count('grpc.client.attempt.started')).toBe(1);
-    expect(told.spans()).toHaveLength(2);
+    expect(await telemetry.count('grpc.client.attempt.started')).toBe(1);
+    expect(telemetry.spans()).toHaveLength(2);
   });
 
   it.each([
     ['no SDK is registered', undefined, false, 1],
     ['no SDK is registered', 'no options', false, 1],
-    ['no SDK is registered, and nothing is to be made', { metrics: false, traces: false }, false, 0],
+    ['no SDK is registered, both parts are disabled', { metrics: false, traces: false }, false, 0],
     ['an SDK is registered', undefined, true, 0],
-    ['an SDK is registered for a part that is left out', { metrics: false }, true, 0],
-  ] as const)('tells once at the start whether nothing is collected: %s, %o', async (_, options, isSdk, lines) => {
+    ['an SDK is registered, metrics are disabled', { metrics: false }, true, 0],
+  ] as const)('warns at the start only if an enabled part has no SDK: %s, %o', async (_, options, isSdk, lines) => {
     if (isSdk) collectTelemetry();
     const log = new CapturedLog();
-    await toldClient((await startServer()).url, {}, options, log);
-    const told = log.lines.filter((line) => line.text.includes('no OpenTelemetry SDK is registered'));
-    expect(told).toHaveLength(lines);
+    await instrumentedClient((await startServer()).url, {}, options, log);
+    const warnings = log.lines.filter((line) => line.text.includes('no OpenTelemetry SDK is registered'));
+    expect(warnings).toHaveLength(lines);
   });
 });
 
-describe('a part of telemetry', () => {
+describe('metrics and traces', () => {
   it.each([
     [{ traces: false }, 1, 0],
     [{ metrics: false }, 0, 2],
-  ])('is there without the other: %o', async (options, calls, spans) => {
-    const told = collectTelemetry();
-    const { echo, server } = await toldScene({}, {}, options);
+  ])('can be enabled separately: %o', async (options, calls, spans) => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene({}, {}, options);
     await firstValueFrom(echo.unary({}));
-    expect(await told.count('grpc.client.attempt.started')).toBe(calls);
-    expect(told.spans()).toHaveLength(spans);
+    expect(await telemetry.count('grpc.client.attempt.started')).toBe(calls);
+    expect(telemetry.spans()).toHaveLength(spans);
     expect(server.calls()[0]!.metadata.get('traceparent')).toHaveLength(spans === 0 ? 0 : 1);
   });
 
-  it('sends on what is active where a propagator is registered and nobody makes spans', async () => {
-    const told = collectTelemetry();
+  it('propagate the active context if a propagator but no tracer provider is registered', async () => {
+    const telemetry = collectTelemetry();
     trace.disable();
-    const { echo, server } = await toldScene();
+    const { echo, server } = await instrumentedScene();
     const mine = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: 1 };
-    await told.inContextOf(mine, () => firstValueFrom(echo.unary({})));
+    await telemetry.inContextOf(mine, () => firstValueFrom(echo.unary({})));
     expect(server.calls()[0]!.metadata.get('traceparent')).toEqual([`00-${mine.traceId}-${mine.spanId}-01`]);
-    expect(told.spans()).toEqual([]);
+    expect(telemetry.spans()).toEqual([]);
   });
 
-  it('sends nothing on where no propagator is registered', async () => {
-    const told = collectTelemetry();
+  it('propagate nothing if no propagator is registered', async () => {
+    const telemetry = collectTelemetry();
     propagation.disable();
-    const { echo, server } = await toldScene();
+    const { echo, server } = await instrumentedScene();
     await firstValueFrom(echo.unary({}));
     expect(server.calls()[0]!.metadata.get('traceparent')).toEqual([]);
-    expect(told.spans()).toHaveLength(2);
+    expect(telemetry.spans()).toHaveLength(2);
   });
 });
 
-describe('an SDK', () => {
-  it('is found that a module registers while the application starts', async () => {
+describe('OpenTelemetry SDK', () => {
+  it('is used if a module registers it while the application starts', async () => {
     const server = await startServer();
-    const sdk: { told?: ReturnType<typeof collectTelemetry> } = {};
+    const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()
     class Sdk implements OnModuleInit {
       constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}
       async onModuleInit(): Promise<void> {
         await this.client.waitForReady();
-        sdk.told = collectTelemetry();
+        sdk.telemetry = collectTelemetry();
       }
     }
     @Module({
@@ -152,21 +152,21 @@ describe('an SDK', () => {
     onTestFinished(() => app.close());
     const client = app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
     await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
-    expect(await sdk.told!.count('grpc.client.attempt.started')).toBe(1);
-    expect(sdk.told!.spans()).toHaveLength(2);
-    // Also what was connected before.
-    expect(await sdk.told!.count('grpc.subchannel.open_connections')).toBe(1);
+    expect(await sdk.telemetry!.count('grpc.client.attempt.started')).toBe(1);
+    expect(sdk.telemetry!.spans()).toHaveLength(2);
+    // Connections opened before the registration also count.
+    expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(1);
   });
 
-  it('counts a connection that was open before', async () => {
+  it('counts a connection that was open before the SDK was registered', async () => {
     const server = await startServer();
-    const sdk: { told?: ReturnType<typeof collectTelemetry> } = {};
+    const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()
     class Sdk implements OnModuleInit {
       constructor(@Inject(getGrpcClientToken('echo')) private readonly client: ResilientGrpcClient) {}
       async onModuleInit(): Promise<void> {
         await this.client.waitForReady();
-        sdk.told = collectTelemetry();
+        sdk.telemetry = collectTelemetry();
       }
     }
     const client = { name: 'echo', url: server.url, protoPath: ECHO_PROTO };
@@ -176,18 +176,18 @@ describe('an SDK', () => {
     })
     class AppModule {}
     const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
-    expect(await sdk.told!.count('grpc.subchannel.open_connections')).toBe(1);
+    expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(1);
     await app.close();
     await waitFor(() => server.connections.open === 0);
-    await waitFor(async () => (await sdk.told!.count('grpc.subchannel.open_connections')) < 1);
-    expect(await sdk.told!.count('grpc.subchannel.open_connections')).toBe(0);
+    await waitFor(async () => (await sdk.telemetry!.count('grpc.subchannel.open_connections')) < 1);
+    expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(0);
   });
 
-  it('is not looked for after the start', async () => {
-    const { client, echo } = await toldScene();
-    const told = collectTelemetry();
+  it('is not used if it is registered after the start', async () => {
+    const { client, echo } = await instrumentedScene();
+    const telemetry = collectTelemetry();
     await firstValueFrom(echo.unary({}));
-    expect(onTheWay(client)).toEqual(NOTHING);
-    expect(told.spans()).toEqual([]);
+    expect(observersOf(client)).toEqual(NOTHING);
+    expect(telemetry.spans()).toEqual([]);
   });
 });

@@ -29,7 +29,7 @@ import { onTestFinished } from 'vitest';
 import { CapturedLog } from '../support/captured-log.js';
 import { ordersOf, ordersOptions, ownUrl } from '../server/served-orders.js';
 
-/** Reads when it is asked to. */
+/** A metric reader that collects only on demand. */
 class OnDemandReader extends MetricReader {
   protected override onForceFlush(): Promise<void> {
     return Promise.resolve();
@@ -41,7 +41,7 @@ class OnDemandReader extends MetricReader {
 
 export type Attributes = Readonly<Record<string, unknown>>;
 
-/** The official SDK, registered for one test; what it has collected. */
+/** Registers the official SDK for one test; returns access to what it has collected. */
 export function collectTelemetry() {
   const reader = new OnDemandReader();
   const meters = new MeterProvider({ readers: [reader] });
@@ -69,37 +69,37 @@ export function collectTelemetry() {
   const tracer = trace.getTracer('the application');
   return {
     instruments,
-    /** Where the meter came from. */
+    /** Instrumentation scopes of the meters. */
     scopes: async () => (await reader.collect()).resourceMetrics.scopeMetrics.map(({ scope }) => scope),
-    /** Of a counter; 0 where nothing was counted. */
+    /** Value of a counter; 0 if nothing was counted. */
     count: async (name: string, attributes: Attributes = {}): Promise<number> =>
       (await points(name, attributes)).reduce((sum, { value }) => sum + (value as number), 0),
-    /** Of a gauge; undefined where it has none. */
+    /** Value of a gauge; `undefined` if absent. */
     gauge: async (name: string, attributes: Attributes = {}): Promise<number | undefined> => {
       const [point] = await points(name, attributes);
       return point?.value as number | undefined;
     },
-    /** Of a histogram; undefined where nothing was recorded. */
+    /** Value of a histogram; `undefined` if nothing was recorded. */
     recorded: async (name: string, attributes: Attributes = {}) => {
       const [point] = await points(name, attributes);
       return point?.value as Histogram | undefined;
     },
-    /** Of spans that have ended, in that order. */
+    /** Ended spans in the order of their ends. */
     spans: (): readonly ReadableSpan[] => exporter.getFinishedSpans(),
-    /** The one of that name, when it has ended. */
+    /** Resolves to the span with that name once it has ended. */
     span: async (name: string): Promise<ReadableSpan> => {
       const found = () => exporter.getFinishedSpans().find((span) => span.name === name);
       await waitFor(() => found() !== undefined);
       return found()!;
     },
-    /** A span of the application, as instrumentations make one of a query. */
+    /** Creates a span of the application, as the instrumentation of a database does for a query. */
     nested: (name: string) => {
       tracer.startSpan(name).end();
     },
-    /** Does `work` in a context that somebody else has made. */
+    /** Runs `work` in the context of a span from elsewhere. */
     inContextOf: <T>(span: SpanContext, work: () => Promise<T>): Promise<T> =>
       context.with(trace.setSpanContext(ROOT_CONTEXT, span), work),
-    /** Does `work` within such a span. */
+    /** Runs `work` within a span of the application. */
     within: <T>(name: string, work: () => Promise<T>): Promise<T> =>
       tracer.startActiveSpan(name, async (span) => {
         try {
@@ -111,8 +111,8 @@ export function collectTelemetry() {
   };
 }
 
-/** Serves `Orders` by `controller`, as a microservice that tells what it does; closed after the test. */
-export async function serveTold(
+/** Serves `Orders` by `controller` in a microservice with the telemetry module; closed after the test. */
+export async function serveInstrumented(
   controller: Type,
   options: Partial<ResilientGrpcServerOptions> = {},
   telemetry?: ResilientGrpcTelemetryOptions,
@@ -136,7 +136,7 @@ export async function serveTold(
   return { url, server, close, client: ordersOf(url).client };
 }
 
-/** A client that compresses what it sends; closed after the test. */
+/** A client that compresses its requests; closed after the test. */
 export function compressingOrders(url: string): any {
   const Orders = ordersOf(url).client.constructor as new (...args: ConstructorParameters<typeof Client>) => Client;
   const client = new Orders(url, credentials.createInsecure(), {

@@ -11,7 +11,7 @@ import { firstValueFrom, type Observable } from 'rxjs';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { collectTelemetry, serveTold } from './collected-telemetry.js';
+import { collectTelemetry, serveInstrumented } from './collected-telemetry.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -48,7 +48,7 @@ class GatewayController {
   }
 }
 
-/** What an instrumentation of HTTP does: a span for each request, active in all that serves it. */
+/** Stands in for an HTTP instrumentation: one span per request, active while the request is served. */
 function traced(request: IncomingMessage, response: ServerResponse, next: () => void): void {
   trace.getTracer('http').startActiveSpan(`${request.method} ${request.url}`, (span) => {
     response.on('finish', () => {
@@ -59,10 +59,10 @@ function traced(request: IncomingMessage, response: ServerResponse, next: () => 
 }
 
 it.each(['observable', 'promise', 'loop'])(
-  'leads from a request of HTTP over the call, its attempt and the server to what the handler does: %s',
+  'connects HTTP request, call, attempt, served call and the work of the handler in one trace: %s',
   async (how) => {
-    const told = collectTelemetry();
-    const { url } = await serveTold(OrdersController);
+    const telemetry = collectTelemetry();
+    const { url } = await serveInstrumented(OrdersController);
     @Module({
       imports: [
         ResilientGrpcTelemetryModule.forRoot(),
@@ -82,7 +82,7 @@ it.each(['observable', 'promise', 'loop'])(
     );
     expect(answers).toMatchObject(ids.map((id) => ({ id })));
     for (const id of ids) {
-      const spans = new Map((await ofTrace(told, `GET /orders/${id}/${how}`)).map((span) => [span.name, span]));
+      const spans = new Map((await ofTrace(telemetry, `GET /orders/${id}/${how}`)).map((span) => [span.name, span]));
       const path = [
         `GET /orders/${id}/${how}`,
         'Sent.orders.v1.Orders.Get',
@@ -98,7 +98,7 @@ it.each(['observable', 'promise', 'loop'])(
   },
 );
 
-async function ofTrace(told: ReturnType<typeof collectTelemetry>, name: string) {
-  const { traceId } = (await told.span(name)).spanContext();
-  return told.spans().filter((span) => span.spanContext().traceId === traceId);
+async function ofTrace(telemetry: ReturnType<typeof collectTelemetry>, name: string) {
+  const { traceId } = (await telemetry.span(name)).spanContext();
+  return telemetry.spans().filter((span) => span.spanContext().traceId === traceId);
 }

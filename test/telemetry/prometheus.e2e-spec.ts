@@ -8,16 +8,16 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
-import { toldScene } from './told-client.js';
+import { instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 const DOCS = readFileSync(new URL('../../docs/telemetry.md', import.meta.url), 'utf8');
-/** Names and labels of what the queries of the docs ask for. */
+/** The queries of the docs, which contain names and labels of metrics. */
 const QUERIES = [...DOCS.matchAll(/^```promql\n(.*?)^```/gms)].map(([, text]) => text!).join('\n');
 
-/** As docs/telemetry.md has it, which is run as a program too. */
+/** Scrapes an application set up as in docs/telemetry.md. */
 async function scraped(): Promise<string> {
   const prometheus = new PrometheusExporter({ preventServerStart: true });
   const meters = new MeterProvider({ readers: [prometheus] });
@@ -26,7 +26,7 @@ async function scraped(): Promise<string> {
     metrics.disable();
     await meters.shutdown();
   });
-  const { echo } = await toldScene();
+  const { echo } = await instrumentedScene();
   await firstValueFrom(echo.unary({}));
   @Controller('metrics')
   class MetricsController {
@@ -43,7 +43,7 @@ async function scraped(): Promise<string> {
   return (await fetch(`${await app.getUrl()}/metrics`)).text();
 }
 
-it('gives Prometheus what the queries in the docs ask for', async () => {
+it('exports the metrics and labels that the queries in the docs use', async () => {
   const text = await scraped();
   const names = new Set(QUERIES.match(/\b(?:resilient_)?grpc_(?:client|server|subchannel)_\w+/g));
   expect(names.size).toBeGreaterThanOrEqual(3);

@@ -5,13 +5,13 @@ import { SpanKind } from '@opentelemetry/api';
 import { GrpcInstrumentation } from '@opentelemetry/instrumentation-grpc';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { collectTelemetry, serveTold } from './collected-telemetry.js';
+import { collectTelemetry, serveInstrumented } from './collected-telemetry.js';
 
 const leaks = captureLeaks();
 let instrumentation: GrpcInstrumentation;
 beforeAll(() => {
   instrumentation = new GrpcInstrumentation();
-  // It changes what is required from now on, in place: those who have imported it see that too.
+  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are patched too.
   createRequire(import.meta.url)('@grpc/grpc-js');
 });
 afterAll(async () => {
@@ -32,26 +32,26 @@ class OrdersController {
 }
 
 async function servedOnce() {
-  const told = collectTelemetry();
+  const telemetry = collectTelemetry();
   nested = () => {
-    told.nested('query');
+    telemetry.nested('query');
   };
-  const { client } = await serveTold(OrdersController);
+  const { client } = await serveInstrumented(OrdersController);
   await new Promise((resolve) => (client as any).get({ id: '7' }, resolve));
-  await waitFor(async () => (await told.recorded('grpc.server.call.duration')) !== undefined);
-  const served = told.spans().filter(({ kind }) => kind === SpanKind.SERVER);
-  return { told, served, query: await told.span('query') };
+  await waitFor(async () => (await telemetry.recorded('grpc.server.call.duration')) !== undefined);
+  const served = telemetry.spans().filter(({ kind }) => kind === SpanKind.SERVER);
+  return { telemetry, served, query: await telemetry.span('query') };
 }
 
-it('leaves the span of a call to @opentelemetry/instrumentation-grpc where that is at work, and keeps its metrics', async () => {
+it('leaves the span of a call to @opentelemetry/instrumentation-grpc if enabled, but records metrics', async () => {
   instrumentation.enable();
-  const { served, query, told } = await servedOnce();
+  const { served, query, telemetry } = await servedOnce();
   expect(served.map(({ name }) => name)).toEqual(['grpc.orders.v1.Orders/Get']);
   expect(query.parentSpanContext?.spanId).toBe(served[0]!.spanContext().spanId);
-  expect(await told.count('grpc.server.call.started')).toBe(1);
+  expect(await telemetry.count('grpc.server.call.started')).toBe(1);
 });
 
-it('makes its own again where that is disabled', async () => {
+it('creates its own span again if @opentelemetry/instrumentation-grpc is disabled', async () => {
   instrumentation.disable();
   const { served, query } = await servedOnce();
   expect(served.map(({ name }) => name)).toEqual(['Recv.orders.v1.Orders.Get']);

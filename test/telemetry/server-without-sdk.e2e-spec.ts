@@ -6,7 +6,7 @@ import { ResilientGrpcServer } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { of } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { serveTold } from './collected-telemetry.js';
+import { serveInstrumented } from './collected-telemetry.js';
 import { serveOrders, started } from '../server/served-orders.js';
 
 const leaks = captureLeaks();
@@ -31,9 +31,9 @@ const grpcServerOf = (server: ResilientGrpcServer): Server => Reflect.get(server
 const everyCallWanted = (server: ResilientGrpcServer): boolean =>
   (Reflect.get(server, 'events') as { everyCallWanted: boolean }).everyCallWanted;
 
-describe('telemetry where no SDK is registered', () => {
-  it('breaks nothing, makes no span, and hears no event of every call', async () => {
-    const { client, server } = await serveTold(OrdersController);
+describe('server telemetry without a registered SDK', () => {
+  it('serves calls without spans and without per-call events', async () => {
+    const { client, server } = await serveInstrumented(OrdersController);
     const order = await new Promise((resolve, reject) =>
       (client as any).get({ id: '7' }, (error: ServiceError | null, value: unknown) => {
         if (error === null) resolve(value);
@@ -51,8 +51,8 @@ describe('telemetry where no SDK is registered', () => {
   });
 });
 
-describe('a server without the module of telemetry', () => {
-  it("is grpc-js's own, with nothing of it on the way of a call", async () => {
+describe('server without the telemetry module', () => {
+  it('uses the plain grpc-js server without interceptors', async () => {
     const { server } = await started(await serveOrders());
     expect(grpcServerOf(server).constructor).toBe(Server);
     expect(Reflect.get(grpcServerOf(server), 'interceptors')).toEqual([]);

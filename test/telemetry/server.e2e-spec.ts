@@ -7,7 +7,7 @@ import type { GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { NEVER, Observable, concat, defer, map, of, startWith, tap, throwError, toArray } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bytesOf, collectTelemetry, compressingOrders, serveTold } from './collected-telemetry.js';
+import { bytesOf, collectTelemetry, compressingOrders, serveInstrumented } from './collected-telemetry.js';
 import { LATENCY, SIZE } from './grfc-bounds.js';
 
 const leaks = captureLeaks();
@@ -52,7 +52,7 @@ const GET = { 'grpc.method': 'orders.v1.Orders/Get' };
 const WATCH = { 'grpc.method': 'orders.v1.Orders/Watch' };
 const event = (sequence: number, bytes = 1_000) => ({ sequence: String(sequence), order: { id: 'x'.repeat(bytes) } });
 
-/** How a call of a method that answers once ended. */
+/** Resolves to the status of a unary or client-streaming call. */
 function answerOf(call: (callback: (error: ServiceError | null) => void) => unknown): Promise<status> {
   return new Promise((resolve) => call((error) => resolve(error?.code ?? status.OK)));
 }
@@ -83,7 +83,7 @@ const sent = {
   },
 };
 
-describe('metrics of a server', () => {
+describe('gRPC metrics of a server', () => {
   // gRFC A66, "Server Instruments" and "Units": name, kind, unit, attributes, bounds.
   // https://github.com/grpc/proposal/blob/master/A66-otel-stats.md
   it.each([
@@ -91,47 +91,47 @@ describe('metrics of a server', () => {
     [SENT, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [RECEIVED, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [DURATION, DataPointType.HISTOGRAM, 's', ['grpc.method', 'grpc.status'], LATENCY],
-  ] as const)('has %s as gRFC A66 has it', async (name, kind, unit, attributes, bounds) => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  ] as const)('include %s as defined by gRFC A66', async (name, kind, unit, attributes, bounds) => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
     await get(client);
-    await waitFor(async () => (await told.recorded(DURATION)) !== undefined);
-    const found = (await told.instruments()).find(({ descriptor }) => descriptor.name === name);
+    await waitFor(async () => (await telemetry.recorded(DURATION)) !== undefined);
+    const found = (await telemetry.instruments()).find(({ descriptor }) => descriptor.name === name);
     expect(found).toMatchObject({ dataPointType: kind, descriptor: { unit } });
     const [point] = found!.dataPoints;
     expect(Object.keys(point!.attributes).sort()).toEqual(attributes);
     if (found!.dataPointType === DataPointType.SUM) expect(found!.isMonotonic).toBe(true);
     if (bounds !== undefined) expect(boundsOf(found!)).toEqual(bounds);
-    expect(await told.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
+    expect(await telemetry.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
   });
 
-  it('counts the bytes of the messages of a call that answers once, as they are on the wire', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('count the message bytes of a unary call on the wire', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     const order = { id: '7', item: 'tea'.repeat(1_000) };
     handlers.get = () => order;
     expect(await get(client)).toBe(status.OK);
     const attributes = { ...GET, 'grpc.status': 'OK' };
-    await waitFor(async () => (await told.recorded(SENT, attributes)) !== undefined);
-    expect(await told.recorded(SENT, attributes)).toMatchObject({
+    await waitFor(async () => (await telemetry.recorded(SENT, attributes)) !== undefined);
+    expect(await telemetry.recorded(SENT, attributes)).toMatchObject({
       count: 1,
       sum: bytesOf(client, 'Get', 'response', order),
     });
-    expect(await told.recorded(RECEIVED, attributes)).toMatchObject({
+    expect(await telemetry.recorded(RECEIVED, attributes)).toMatchObject({
       count: 1,
       sum: bytesOf(client, 'Get', 'request', { id: '7' }),
     });
-    expect(await told.count(STARTED, GET)).toBe(1);
+    expect(await telemetry.count(STARTED, GET)).toBe(1);
   });
 
   it.each<[string, (client: any) => Promise<status>, number, number]>([
     ['Watch', (client) => read(client.watch({ from: '5' })), 1, 3],
     ['Upload', (client) => sent.upload(client, ['1', '2']), 2, 1],
     ['Session', (client) => sent.session(client, ['1', '2', '3']), 3, 3],
-  ])('sums up all messages of a %s, each way', async (method, call, requests, responses) => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  ])('sum up the bytes of all messages of %s in both directions', async (method, call, requests, responses) => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.watch = () => of(event(1), event(2), event(3));
     handlers.upload = (items) =>
       items.pipe(
@@ -141,97 +141,99 @@ describe('metrics of a server', () => {
     handlers.session = (messages) => messages;
     expect(await call(client)).toBe(status.OK);
     const attributes = { 'grpc.method': `orders.v1.Orders/${method}`, 'grpc.status': 'OK' };
-    await waitFor(async () => (await told.recorded(SENT, attributes)) !== undefined);
+    await waitFor(async () => (await telemetry.recorded(SENT, attributes)) !== undefined);
     const request = { Watch: { from: '5' }, Upload: { requestId: '1' }, Session: { messageId: '1' } }[method]!;
     const response = { Watch: event(1), Upload: { count: 2 }, Session: { messageId: '1' } }[method]!;
-    expect(await told.recorded(RECEIVED, attributes)).toMatchObject({
+    expect(await telemetry.recorded(RECEIVED, attributes)).toMatchObject({
       sum: requests * bytesOf(client, method, 'request', request),
     });
-    expect(await told.recorded(SENT, attributes)).toMatchObject({
+    expect(await telemetry.recorded(SENT, attributes)).toMatchObject({
       sum: responses * bytesOf(client, method, 'response', response),
     });
   });
 
-  it('counts compressed messages as they came, and tells their own size in the trace', async () => {
-    const told = collectTelemetry();
-    const { url } = await serveTold(OrdersController);
+  it('count compressed bytes, while the span contains the uncompressed size', async () => {
+    const telemetry = collectTelemetry();
+    const { url } = await serveInstrumented(OrdersController);
     const client = compressingOrders(url);
     handlers.get = ({ id }) => ({ id: id.slice(0, 1) });
     const request = { id: 'a'.repeat(20_000) };
     expect(await answerOf((callback) => client.get(request, callback))).toBe(status.OK);
-    const { events } = await told.span('Recv.orders.v1.Orders.Get');
+    const { events } = await telemetry.span('Recv.orders.v1.Orders.Get');
     expect(events[0]).toMatchObject({
       name: 'Inbound message',
       attributes: { 'message-size': bytesOf(client, 'Get', 'request', request) },
     });
-    const received = await told.recorded(RECEIVED, GET);
+    const received = await telemetry.recorded(RECEIVED, GET);
     expect(received?.sum).toBeGreaterThan(10);
     expect(received?.sum).toBeLessThan(1_000);
   });
 
-  it('takes the length of a call from its first header to its trailers', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('measure the duration of a call from its first header to its trailers', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     let answer: () => void = () => undefined;
     handlers.get = ({ id }) => new Promise((resolve) => (answer = () => resolve({ id })));
-    const askedAt = performance.now();
+    const calledAt = performance.now();
     const got = get(client);
-    await waitFor(async () => (await told.count(STARTED, GET)) === 1);
+    await waitFor(async () => (await telemetry.count(STARTED, GET)) === 1);
     const servedAt = performance.now();
     await waitFor(() => performance.now() - servedAt > 100);
-    expect(await told.recorded(DURATION)).toBeUndefined();
+    expect(await telemetry.recorded(DURATION)).toBeUndefined();
     answer();
     await got;
-    await waitFor(async () => (await told.recorded(DURATION)) !== undefined);
-    const seconds = (await told.recorded(DURATION))?.sum;
+    await waitFor(async () => (await telemetry.recorded(DURATION)) !== undefined);
+    const seconds = (await telemetry.recorded(DURATION))?.sum;
     expect(seconds).toBeGreaterThan(0.1);
-    expect(seconds).toBeLessThan((performance.now() - askedAt) / 1_000);
+    expect(seconds).toBeLessThan((performance.now() - calledAt) / 1_000);
   });
 
   it.each<[string, () => unknown, Record<string, string>, string]>([
     ['fails', () => throwError(() => new RpcException({ code: status.NOT_FOUND, message: 'none' })), {}, 'NOT_FOUND'],
-    ['fails with what is no error of gRPC', () => Promise.reject(new Error('secret')), {}, 'UNKNOWN'],
-    ['is past its deadline', () => NEVER, { 'grpc-timeout': '50m' }, 'DEADLINE_EXCEEDED'],
-    ['answers with what is no message', () => 'a text', {}, 'INTERNAL'],
-  ])('has the status of a call that %s', async (_how, handler, headers, name) => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+    ['fails with an error other than RpcException', () => Promise.reject(new Error('secret')), {}, 'UNKNOWN'],
+    ['exceeds its deadline', () => NEVER, { 'grpc-timeout': '50m' }, 'DEADLINE_EXCEEDED'],
+    ['responds with an invalid message', () => 'a text', {}, 'INTERNAL'],
+  ])('record the status of a call that %s', async (_how, handler, headers, name) => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.get = handler;
-    // A deadline that the client does not know of, and so does not keep itself.
+    // Set as raw metadata, so that the client does not enforce the deadline itself.
     const metadata = Metadata.fromHttp2Headers(headers);
     await answerOf((callback) => (client as any).get({ id: '7' }, metadata, callback));
     const attributes = { ...GET, 'grpc.status': name };
-    await waitFor(async () => (await told.recorded(DURATION, attributes)) !== undefined);
-    expect(await told.count(STARTED, GET)).toBe(1);
-    expect(told.spans()[0]?.status).toMatchObject({ code: SpanStatusCode.ERROR });
-    expect(told.spans()[0]?.status.message).toMatch(new RegExp(`^${name}`));
+    await waitFor(async () => (await telemetry.recorded(DURATION, attributes)) !== undefined);
+    expect(await telemetry.count(STARTED, GET)).toBe(1);
+    expect(telemetry.spans()[0]?.status).toMatchObject({ code: SpanStatusCode.ERROR });
+    expect(telemetry.spans()[0]?.status.message).toMatch(new RegExp(`^${name}`));
   });
 
-  it('has the status of a call that its caller cancels, once', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('record a call that the client cancels once as CANCELLED', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.get = () => NEVER;
     const call = (client as any).get({ id: '7' }, () => undefined);
-    await waitFor(async () => (await told.count(STARTED, GET)) === 1);
+    await waitFor(async () => (await telemetry.count(STARTED, GET)) === 1);
     call.cancel();
-    await waitFor(async () => (await told.recorded(DURATION)) !== undefined);
-    expect(await told.recorded(DURATION, { ...GET, 'grpc.status': 'CANCELLED' })).toMatchObject({ count: 1 });
+    await waitFor(async () => (await telemetry.recorded(DURATION)) !== undefined);
+    expect(await telemetry.recorded(DURATION, { ...GET, 'grpc.status': 'CANCELLED' })).toMatchObject({ count: 1 });
   });
 
-  it('has the status of a request that cannot be read, which no handler sees', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('record an undecodable request, which reaches no handler, as INTERNAL', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     const nonsense = () => Buffer.from([0x0a, 0xff]);
     const code = await answerOf((callback) =>
       client.makeUnaryRequest('/orders.v1.Orders/Get', nonsense, (bytes) => bytes, {}, callback),
     );
     expect(code).toBe(status.INTERNAL);
-    await waitFor(async () => (await told.recorded(DURATION, { ...GET, 'grpc.status': 'INTERNAL' })) !== undefined);
+    await waitFor(
+      async () => (await telemetry.recorded(DURATION, { ...GET, 'grpc.status': 'INTERNAL' })) !== undefined,
+    );
   });
 
-  it("counts a method that the server does not have as 'other', whatever its name", async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it("count calls of unknown methods as 'other'", async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     for (const name of ['/orders.v1.Orders/Nope', '/made.up/Name']) {
       const code = await answerOf((callback) =>
         client.makeUnaryRequest(
@@ -245,55 +247,57 @@ describe('metrics of a server', () => {
       expect(code).toBe(status.UNIMPLEMENTED);
     }
     const other = { 'grpc.method': 'other' };
-    await waitFor(async () => (await told.count(STARTED, other)) === 2);
-    expect(await told.recorded(DURATION, { ...other, 'grpc.status': 'UNIMPLEMENTED' })).toMatchObject({ count: 2 });
-    expect(await told.count(STARTED)).toBe(2);
+    await waitFor(async () => (await telemetry.count(STARTED, other)) === 2);
+    expect(await telemetry.recorded(DURATION, { ...other, 'grpc.status': 'UNIMPLEMENTED' })).toMatchObject({
+      count: 2,
+    });
+    expect(await telemetry.count(STARTED)).toBe(2);
   });
 });
 
-describe('metrics of ours', () => {
-  it('have the streams that are open now', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+describe('resilient_grpc metrics of a server', () => {
+  it('report the number of open streams', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.watch = () => NEVER.pipe(startWith(event(1)));
     const stream = (client as any).watch({ from: '0' });
     stream.on('error', () => undefined);
     stream.resume();
-    await waitFor(async () => (await told.count('resilient_grpc.server.streams', WATCH)) === 1);
+    await waitFor(async () => (await telemetry.count('resilient_grpc.server.streams', WATCH)) === 1);
     stream.cancel();
-    await waitFor(async () => (await told.count('resilient_grpc.server.streams', WATCH)) === 0);
+    await waitFor(async () => (await telemetry.count('resilient_grpc.server.streams', WATCH)) === 0);
   });
 
-  it('have streams that ended because they were idle, and one whose client does not read is UNAVAILABLE too', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController, { streamIdleTimeoutMs: 300 });
+  it('count idle streams, including one whose client does not read, which ends as UNAVAILABLE', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController, { streamIdleTimeoutMs: 300 });
     handlers.watch = async function* () {
       for (let sequence = 1; ; sequence++) yield await Promise.resolve(event(sequence, 50_000));
     };
     const stream = (client as any).watch({ from: '0' });
     stream.on('error', () => undefined);
     stream.once('data', () => stream.pause());
-    await waitFor(async () => (await told.count('resilient_grpc.server.idle_streams', WATCH)) === 1);
-    await waitFor(async () => (await told.recorded(DURATION)) !== undefined);
-    expect(await told.recorded(DURATION, { ...WATCH, 'grpc.status': 'UNAVAILABLE' })).toMatchObject({ count: 1 });
-    expect((await told.span('Recv.orders.v1.Orders.Watch')).status.message).toContain('streamIdleTimeoutMs');
+    await waitFor(async () => (await telemetry.count('resilient_grpc.server.idle_streams', WATCH)) === 1);
+    await waitFor(async () => (await telemetry.recorded(DURATION)) !== undefined);
+    expect(await telemetry.recorded(DURATION, { ...WATCH, 'grpc.status': 'UNAVAILABLE' })).toMatchObject({ count: 1 });
+    expect((await telemetry.span('Recv.orders.v1.Orders.Watch')).status.message).toContain('streamIdleTimeoutMs');
   });
 
-  it('have handlers that run on after their call', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController, { leakWarningMs: 100 });
+  it('count handlers that keep running after their call', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController, { leakWarningMs: 100 });
     let end: (() => void) | undefined;
     handlers.get = () => new Promise<void>((resolve) => (end = resolve));
     const call = (client as any).get({ id: '7' }, () => undefined);
     await waitFor(() => end !== undefined);
     call.cancel();
-    await waitFor(async () => (await told.count('resilient_grpc.server.handler_leaks', GET)) === 1);
+    await waitFor(async () => (await telemetry.count('resilient_grpc.server.handler_leaks', GET)) === 1);
     end?.();
   });
 
-  it('have the shutdown and what it cut off, and streams that it ended are UNAVAILABLE', async () => {
-    const told = collectTelemetry();
-    const { client, close } = await serveTold(OrdersController, {
+  it('record the drain and its cut-off calls, and streams ended by it are UNAVAILABLE', async () => {
+    const telemetry = collectTelemetry();
+    const { client, close } = await serveInstrumented(OrdersController, {
       drain: { timeoutMs: 500 },
       methods: { 'orders.v1.Orders/Session': { onDrain: 'finish' } },
     });
@@ -303,30 +307,32 @@ describe('metrics of ours', () => {
       stream.on('error', () => undefined);
       stream.resume();
     }
-    await waitFor(async () => (await told.count('resilient_grpc.server.streams')) === 2);
+    await waitFor(async () => (await telemetry.count('resilient_grpc.server.streams')) === 2);
     await close();
-    expect(await told.count('resilient_grpc.server.drain.cut_off_calls')).toBe(1);
-    const drain = await told.recorded('resilient_grpc.server.drain.duration');
+    expect(await telemetry.count('resilient_grpc.server.drain.cut_off_calls')).toBe(1);
+    const drain = await telemetry.recorded('resilient_grpc.server.drain.duration');
     expect(drain?.count).toBe(1);
     expect(drain?.sum).toBeGreaterThan(0.3);
-    expect(await told.count('resilient_grpc.server.streams')).toBe(0);
+    expect(await telemetry.count('resilient_grpc.server.streams')).toBe(0);
     const unavailable = { 'grpc.status': 'UNAVAILABLE' };
-    expect(await told.recorded(DURATION, { ...WATCH, ...unavailable })).toMatchObject({ count: 1 });
-    expect(await told.recorded(DURATION, { 'grpc.method': 'orders.v1.Orders/Session', ...unavailable })).toMatchObject({
+    expect(await telemetry.recorded(DURATION, { ...WATCH, ...unavailable })).toMatchObject({ count: 1 });
+    expect(
+      await telemetry.recorded(DURATION, { 'grpc.method': 'orders.v1.Orders/Session', ...unavailable }),
+    ).toMatchObject({
       count: 1,
     });
   });
 });
 
-describe('the span of a served call', () => {
+describe('span of a served call', () => {
   // gRFC A72, "Tracing Information", "At the server".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md
-  it('has the name, the kind, the messages and the status of gRFC A72', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('has the name, kind, message events and status of gRFC A72', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.session = (messages) => messages;
     expect(await sent.session(client, ['1', '22'])).toBe(status.OK);
-    const span = await told.span('Recv.orders.v1.Orders.Session');
+    const span = await telemetry.span('Recv.orders.v1.Orders.Session');
     expect(span.kind).toBe(SpanKind.SERVER);
     expect(span.status).toEqual({ code: SpanStatusCode.OK });
     expect(span.parentSpanContext).toBeUndefined();
@@ -337,65 +343,65 @@ describe('the span of a served call', () => {
     expect(messages('Inbound message')).toEqual(expected);
     expect(messages('Outbound message')).toEqual(expected);
     expect(span.events).toHaveLength(4);
-    expect(told.spans()).toHaveLength(1);
+    expect(telemetry.spans()).toHaveLength(1);
   });
 
-  it('says what a call failed with', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('contains the status and message of a failed call', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     const message = 'no order 7 % „süß“';
     handlers.get = () => throwError(() => new RpcException({ code: status.NOT_FOUND, message }));
     await get(client);
-    const span = await told.span('Recv.orders.v1.Orders.Get');
+    const span = await telemetry.span('Recv.orders.v1.Orders.Get');
     expect(span.status).toEqual({ code: SpanStatusCode.ERROR, message: `NOT_FOUND, ${message}` });
   });
 
-  it("is a child of the caller's, by the header of W3C", async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('is a child of the span in the W3C traceparent header', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
     const metadata = new Metadata();
     metadata.set('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
     await answerOf((callback) => (client as any).get({ id: '7' }, metadata, callback));
-    const span = await told.span('Recv.orders.v1.Orders.Get');
+    const span = await telemetry.span('Recv.orders.v1.Orders.Get');
     expect(span.spanContext().traceId).toBe('0af7651916cd43dd8448eb211c80319c');
     expect(span.parentSpanContext).toMatchObject({ spanId: 'b7ad6b7169203331', isRemote: true });
   });
 
-  it('is no child of one in which the server was started', async () => {
-    const told = collectTelemetry();
-    const { client } = await told.within('start', () => serveTold(OrdersController));
+  it('is not a child of the span that was active when the server started', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await telemetry.within('start', () => serveInstrumented(OrdersController));
     handlers.get = ({ id }) => ({ id });
     await get(client);
-    expect((await told.span('Recv.orders.v1.Orders.Get')).parentSpanContext).toBeUndefined();
+    expect((await telemetry.span('Recv.orders.v1.Orders.Get')).parentSpanContext).toBeUndefined();
   });
 
-  it.each<[string, string, (told: () => void) => void, (client: any) => Promise<unknown>]>([
+  it.each<[string, string, (work: () => void) => void, (client: any) => Promise<unknown>]>([
     [
-      'an async handler does',
+      'an async handler',
       'Get',
-      (told) => {
+      (work) => {
         handlers.get = async ({ id }) => {
           await new Promise((resolve) => setImmediate(resolve));
-          told();
+          work();
           return { id };
         };
       },
       (client) => get(client),
     ],
     [
-      'an Observable does that a handler returns',
+      'an Observable returned by a handler',
       'Get',
-      (told) => {
-        handlers.get = ({ id }) => Promise.resolve(defer(() => (told(), of({ id }))));
+      (work) => {
+        handlers.get = ({ id }) => Promise.resolve(defer(() => (work(), of({ id }))));
       },
       (client) => get(client),
     ],
     [
-      'is done for each request',
+      'operators on the request stream',
       'Session',
-      (told) => {
-        handlers.session = (messages) => messages.pipe(tap(told));
+      (work) => {
+        handlers.session = (messages) => messages.pipe(tap(work));
       },
       async (client) => {
         const call = client.session();
@@ -408,34 +414,34 @@ describe('the span of a served call', () => {
       },
     ],
     [
-      'is done for requests that are pulled',
+      'a loop over the requests',
       'Upload',
-      (told) => {
+      (work) => {
         handlers.upload = async (items) => {
-          for await (const _item of items) told();
+          for await (const _item of items) work();
           return { count: 1 };
         };
       },
       (client) => sent.upload(client, ['1']),
     ],
     [
-      'is done for each response of a generator, when its client has read the one before',
+      'a generator that is resumed by flow control',
       'Watch',
-      (told) => {
+      (work) => {
         handlers.watch = async function* () {
           for (let sequence = 1; sequence <= 40; sequence++) {
             yield event(sequence, 50_000);
-            if (sequence === 39) told();
+            if (sequence === 39) work();
           }
         };
       },
       (client) => read(client.watch({ from: '0' })),
     ],
     [
-      'is done when the caller has left',
+      'the teardown after the client cancels',
       'Watch',
-      (told) => {
-        handlers.watch = () => concat(of(event(1)), new Observable(() => told));
+      (work) => {
+        handlers.watch = () => concat(of(event(1)), new Observable(() => work));
       },
       async (client) => {
         const stream = client.watch({ from: '0' });
@@ -443,34 +449,34 @@ describe('the span of a served call', () => {
         await read(stream);
       },
     ],
-  ])('is the parent of what %s', async (_what, method, arrange, call) => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  ])('is active in %s', async (_what, method, arrange, call) => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     arrange(() => {
-      told.nested('query');
+      telemetry.nested('query');
     });
     await call(client);
-    await told.span('query');
-    const { spanId } = (await told.span(`Recv.orders.v1.Orders.${method}`)).spanContext();
-    const queries = told.spans().filter(({ name }) => name === 'query');
+    await telemetry.span('query');
+    const { spanId } = (await telemetry.span(`Recv.orders.v1.Orders.${method}`)).spanContext();
+    const queries = telemetry.spans().filter(({ name }) => name === 'query');
     expect(queries.map((query) => query.parentSpanContext?.spanId)).toEqual(queries.map(() => spanId));
   });
 
-  it('is that of each call, where several are served at once', async () => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController);
+  it('is active only in its own call if several are served concurrently', async () => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController);
     handlers.get = async ({ id }) => {
       await new Promise((resolve) => setImmediate(resolve));
-      told.nested('query');
+      telemetry.nested('query');
       return { id };
     };
     await Promise.all(Array.from({ length: 20 }, () => get(client)));
-    await waitFor(() => told.spans().length === 40);
-    const parents = told
+    await waitFor(() => telemetry.spans().length === 40);
+    const parents = telemetry
       .spans()
       .filter(({ name }) => name === 'query')
       .map((span) => span.parentSpanContext?.spanId);
-    const calls = told
+    const calls = telemetry
       .spans()
       .filter(({ name }) => name !== 'query')
       .map((span) => span.spanContext().spanId);
@@ -482,14 +488,14 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     [{ traces: false }, true, 0],
     [{ metrics: false }, false, 1],
-  ])('with %o leaves the rest', async (options, measured, spans) => {
-    const told = collectTelemetry();
-    const { client } = await serveTold(OrdersController, {}, options);
+  ])('disables only one part with %o', async (options, measured, spans) => {
+    const telemetry = collectTelemetry();
+    const { client } = await serveInstrumented(OrdersController, {}, options);
     handlers.get = ({ id }) => ({ id });
     await get(client);
-    await waitFor(async () => told.spans().length === 1 || (await told.recorded(DURATION)) !== undefined);
-    expect((await told.instruments()).length > 0).toBe(measured);
-    expect(told.spans()).toHaveLength(spans);
+    await waitFor(async () => telemetry.spans().length === 1 || (await telemetry.recorded(DURATION)) !== undefined);
+    expect((await telemetry.instruments()).length > 0).toBe(measured);
+    expect(telemetry.spans()).toHaveLength(spans);
   });
 });
 

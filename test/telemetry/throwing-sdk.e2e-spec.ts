@@ -7,8 +7,8 @@ import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf } from '../calls/support.js';
-import { collectTelemetry, serveTold } from './collected-telemetry.js';
-import { toldScene } from './told-client.js';
+import { collectTelemetry, serveInstrumented } from './collected-telemetry.js';
+import { instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -30,40 +30,40 @@ function tracers(parts: { sampler?: Sampler; processor?: Partial<SpanProcessor> 
   );
 }
 
-/** Where an SDK may throw. */
+/** Parts of an SDK that may throw. */
 const PLACES: Readonly<Record<string, () => void>> = {
   'a sampler': () => {
     tracers({ sampler: { shouldSample: fail, toString: () => 'throws' } });
   },
-  'onStart of a processor of spans': () => {
+  'onStart of a span processor': () => {
     tracers({ processor: { onStart: fail } });
   },
-  'onEnd of a processor of spans': () => {
+  'onEnd of a span processor': () => {
     tracers({ processor: { onEnd: fail } });
   },
-  'a view of metrics': () => {
+  'a metric view': () => {
     metrics.disable();
     metrics.setGlobalMeterProvider(
       new MeterProvider({ views: [{ instrumentName: '*', attributesProcessors: [{ process: fail }] }] }),
     );
   },
-  'a meter that makes no instruments': () => {
+  'getMeter of a meter provider': () => {
     metrics.disable();
     metrics.setGlobalMeterProvider({ getMeter: fail });
   },
 };
 
-/** The SDK with something in it that throws; what it has told of that. */
+/** Registers an SDK with a part that throws; returns the errors that OpenTelemetry logs. */
 function throwingSdk(breakIt: () => void): readonly string[] {
-  const told: string[] = [];
+  const reported: string[] = [];
   collectTelemetry();
   breakIt();
-  const error = (text: string) => void told.push(text);
+  const error = (text: string) => void reported.push(text);
   diag.setLogger({ error, warn: nothing, info: nothing, debug: nothing, verbose: nothing }, DiagLogLevel.ERROR);
   onTestFinished(() => {
     diag.disable();
   });
-  return told;
+  return reported;
 }
 
 @Controller()
@@ -74,9 +74,9 @@ class OrdersController {
 }
 
 describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
-  it('ends no call of a client in another way, and nothing is left of one', async () => {
-    const told = throwingSdk(breakIt);
-    const { client, echo, server } = await toldScene({ maxConcurrentCalls: 1 });
+  it('does not change the outcome of client calls and leaves none active', async () => {
+    const reported = throwingSdk(breakIt);
+    const { client, echo, server } = await instrumentedScene({ maxConcurrentCalls: 1 });
     for (const method of EACH_METHOD)
       await lastValueFrom(callOnce(echo, method, { timeoutMs: 20_000 }), { defaultValue: undefined });
     server.script('UnsafeUnary', { status: 'NOT_FOUND' });
@@ -86,13 +86,13 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     );
     await lastValueFrom(echo.unary({}));
     expect(client.snapshot()).toMatchObject({ active: 0, limits: [{ running: 0, queued: 0 }] });
-    // Once for each kind, and some of them in an earlier test.
-    expect(told.length).toBeLessThan(5);
+    // Each kind of error is logged once, and some were logged in an earlier test.
+    expect(reported.length).toBeLessThan(5);
   });
 
-  it('ends no call that a server serves in another way', async () => {
+  it('does not change the outcome of served calls', async () => {
     throwingSdk(breakIt);
-    const { client } = await serveTold(OrdersController);
+    const { client } = await serveInstrumented(OrdersController);
     for (const id of ['1', '2']) {
       const answer = await new Promise((resolve, reject) => {
         client.get!({ id }, { deadline: Date.now() + 20_000 }, (error: Error | null, message: unknown) => {

@@ -20,8 +20,8 @@ import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
-/** A server in a process of its own, behind a proxy of each kind, with all of their faults. */
-async function place() {
+/** A server in its own process behind a proxy of each kind, with all their faults. */
+async function startTargets() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await ChildServer.start({ script });
@@ -34,10 +34,10 @@ async function place() {
   return { server, url: proxy.url, proxy, http2, faults };
 }
 
-it("our client loses no safe call in the chaos of all three kits, which grpc-js's own does not survive", async ({
+it('chaos with all faults fails no idempotent call of this client but some of a plain grpc-js client', async ({
   signal,
 }) => {
-  const { server, url, faults } = await place();
+  const { server, url, faults } = await startTargets();
   const client = await startClient({ url });
   const echo = client.getService<EchoService>('Echo');
   const plain = new EchoClient(url);
@@ -56,19 +56,19 @@ it("our client loses no safe call in the chaos of all three kits, which grpc-js'
     await new Promise((resolve) => {
       over.addEventListener('abort', resolve);
     });
-    // A busy machine makes fewer calls in that time.
+    // A busy machine starts fewer calls in that time.
     await waitFor(() => load.succeeded.length > 80, { timeoutMs: 20_000 });
     await Promise.all([load.stop(), plainLoad.stop()]);
     expect(load.failed.map(({ error, number }) => [number, String(error)])).toEqual([]);
     console.log(
-      `of ${load.calls.length} calls each ours lost ${load.failed.length}, grpc-js ${plainLoad.failed.length}`,
+      `of ${load.calls.length} calls each, this client lost ${load.failed.length}, grpc-js ${plainLoad.failed.length}`,
     );
     expect(plainLoad.failed.length).toBeGreaterThan(0);
   });
   expect(server.running).toBe(true);
 }, 60_000);
 
-/** What a call meets while a fault lasts; of one that is over as it begins, that the client has a new connection. */
+/** What happens to a call during a fault. After an instantaneous fault, the client has a new connection. */
 type Seen = 'fails' | 'waits' | 'late' | 'reconnects';
 const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | ServerFaultName, Seen>> = {
   reset: 'reconnects',
@@ -89,8 +89,8 @@ const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | Serve
   restart: 'fails',
 };
 
-it('each fault of the kits does what it says, and nothing of it is left behind its end', async () => {
-  const { url, faults, http2 } = await place();
+it('each fault has its documented effect, which ends with the fault', async () => {
+  const { url, faults, http2 } = await startTargets();
   expect(faults.map(({ name }) => name).sort()).toEqual(Object.keys(SEEN).sort());
   const client = new EchoClient(url);
   onTestFinished(() => client.close());
@@ -106,13 +106,13 @@ it('each fault of the kits does what it says, and nothing of it is left behind i
   for (const { name, begin, end } of faults as readonly Required<ChaosFault>[]) {
     await well();
     const { accepted } = http2.counters;
-    // What is not answered takes the whole of a limit of one.
+    // An open stream uses up a limit of one stream.
     const stream = name === 'http2-stream-limit' ? client.serverStream({ number: 1_000 }) : undefined;
     if (stream !== undefined) await waitFor(() => stream.messages.length > 0);
     await begin();
     const seen = SEEN[name as keyof typeof SEEN];
     if (seen === 'fails') expect(await isWell(), name).toBe(false);
-    // SETTINGS need not be there before a call is.
+    // A call may start before SETTINGS are held.
     if (seen === 'waits') await waitFor(waits, { describe: () => `${name} to let calls wait` });
     if (seen === 'late') expect(await isLate(), name).toBe(true);
     if (seen === 'reconnects') {
@@ -122,7 +122,7 @@ it('each fault of the kits does what it says, and nothing of it is left behind i
     await end?.();
     await well();
     if (seen === 'late') await expect.poll(isLate, { timeout: 20_000 }).toBe(false);
-    // Not even of one that nothing has met, and that is not over by that.
+    // A fault that hit no call must leave no effect either.
     const { failed } = http2.counters;
     if (seen === 'fails' && /^(cut|http2)/.test(name)) {
       await begin();
@@ -134,8 +134,8 @@ it('each fault of the kits does what it says, and nothing of it is left behind i
   }
 }, 60_000);
 
-it("the end of a kit's fault leaves what its proxies were asked for besides", async () => {
-  const { url, proxy, http2 } = await place();
+it('the end of a fault keeps the other settings of its proxy', async () => {
+  const { url, proxy, http2 } = await startTargets();
   const client = new EchoClient(url);
   onTestFinished(() => client.close());
   proxy.delay(20);

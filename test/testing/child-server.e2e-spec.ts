@@ -23,7 +23,7 @@ describe('ChildServer', () => {
     await leaks.settled();
   });
 
-  it('is a server in another process', async () => {
+  it('runs the server in another process and exchanges messages with it', async () => {
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect(server.pid).not.toBe(process.pid);
     server.send('how many?');
@@ -32,7 +32,7 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
-  it('is killed in the middle of a call, and comes back on the same port', async () => {
+  it('kills the server in the middle of a call and restarts it on the same port', async () => {
     const stream = client.serverStream({ text: 'first' });
     await waitFor(() => stream.messages.length === 1);
     const { port, pid } = server;
@@ -46,13 +46,13 @@ describe('ChildServer', () => {
     await waitFor(async () => (await client.unary({})).error === undefined);
   });
 
-  it('ends in order on SIGTERM', async () => {
+  it('ends the server cleanly with SIGTERM', async () => {
     await client.unary({});
     await server.terminate();
     expect(server.running).toBe(false);
   });
 
-  it('freezes: the connection stays and nothing answers, until it is thawed', async () => {
+  it('freezes the server with open connections until it is thawed', async () => {
     await client.unary({});
     server.freeze();
     expect((await client.unary({}, { deadline: Date.now() + 150 })).status.code).toBe(status.DEADLINE_EXCEEDED);
@@ -61,22 +61,24 @@ describe('ChildServer', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('can be closed while it is frozen', async () => {
+  it('closes a frozen server', async () => {
     server.freeze();
     await server.close();
     expect(server.pid).toBeUndefined();
   });
 
-  it('is ready when it says so over IPC', async () => {
+  it('is ready once the script reports its port over IPC', async () => {
     const other = await ChildServer.start({ script, args: (port) => ['--ipc', '--port', String(port)] });
     expect(other.port).toBeGreaterThan(0);
     await other.close();
   });
 
-  it('shows the output of a script that ends, or never listens', async () => {
+  it('shows the output of a script that exits or never listens', async () => {
     let lastMs = 400;
-    await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(/Ended before.*nonsense/s);
-    // Until the time is enough for the script to start, on a busy machine too.
+    await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
+      /^Process ended before listening: .*nonsense/s,
+    );
+    // Doubles the timeout until it is long enough for the script to start on a busy machine.
     await waitFor(nextTry, { timeoutMs: 25_000, describe: 'the output of a script that never listens' });
     async function nextTry(): Promise<boolean> {
       const readyTimeoutMs = (lastMs *= 2);
@@ -86,7 +88,7 @@ describe('ChildServer', () => {
     }
   });
 
-  it('does not outlive its IPC channel, and so not the process that started it', async () => {
+  it('ends when its IPC channel closes, and therefore with the process that started it', async () => {
     server.send('disconnect');
     await waitFor(() => !server.running);
   });

@@ -11,7 +11,7 @@ import type {
 import { loadSync } from '@grpc/proto-loader';
 import type { ServiceDefinition } from '@grpc/proto-loader';
 
-/** The proto of the test kit's own tests. */
+/** The .proto file for tests of the test kit. */
 export const ECHO_PROTO = fileURLToPath(new URL('../../protos/testing/echo.proto', import.meta.url));
 
 export interface Echo {
@@ -24,7 +24,7 @@ export type EchoRequest = Partial<Echo>;
 export interface Answer {
   readonly value: Echo | undefined;
   readonly error: ServiceError | undefined;
-  /** Response headers; undefined when there were none. */
+  /** Response headers; `undefined` if there were none. */
   readonly headers: Metadata | undefined;
   readonly status: StatusObject;
 }
@@ -32,7 +32,7 @@ export interface Answer {
 const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
 type MethodName = 'Unary' | 'UnsafeUnary' | 'ClientStream' | 'ServerStream' | 'Bidi';
 
-/** A raw client of grpc-js, with a pool of its own: what the transport does is seen as it is. */
+/** A plain grpc-js client with its own connection pool, which exposes the behavior of the transport. */
 export class EchoClient {
   readonly client: Client;
 

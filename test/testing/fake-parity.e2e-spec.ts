@@ -18,7 +18,7 @@ const order = { id: '7', requestId: '', item: 'tea', quantity: 1, sequence: '1' 
 const event = (sequence: string): OrderEvent => ({ sequence, order: undefined });
 
 const [ENDS, FAILS, HANGS] = ['0', '8', '9'] as const;
-/** Both serve the same: Get by its id, and of Watch two events, then what `from` says. */
+/** The fake and the server behave alike: `id` selects the result of Get, and Watch sends two events and then ends as `from` says. */
 const fake = fakeGrpcService<OrdersClient>({
   get: ({ id }, { signal }) => {
     if (id === '7') return order;
@@ -61,7 +61,7 @@ beforeAll(async () => {
   };
 });
 
-/** Everything that a call gives its caller: messages, callbacks, and the end. */
+/** Everything that a caller receives: messages, callbacks and the end. */
 interface Seen {
   readonly messages: readonly string[];
   readonly callbacks: readonly unknown[];
@@ -92,28 +92,28 @@ type Call = (orders: Resilient<OrdersClient>, options: GrpcCallOptions) => Obser
 const wasSent = ({ ended }: Seen) => ended !== 'completed' && ended.attempts === 1;
 const receivedBoth = ({ messages }: Seen) => messages.length === 2;
 
-describe('a fake and a stub with a server behind it', () => {
-  // `isMet`: true if the call got as far as on an idle machine. On a busy one the timeout may end it first; a fake is never late.
+describe('fake and real stub', () => {
+  // `isMet` is true if the call got as far as on an idle machine. On a busy one, its timeout may end it first; a fake has no such delay.
   it.each<[string, Call, isMet?: (real: Seen) => boolean]>([
-    ['a call that is answered', (orders, options) => orders.get({ id: '7' }, options)],
-    ['one that fails', (orders, options) => orders.get({ id: 'none' }, options)],
+    ['a successful call', (orders, options) => orders.get({ id: '7' }, options)],
+    ['a failed call', (orders, options) => orders.get({ id: 'none' }, options)],
     [
-      'one that hangs until its deadline',
+      'a call that hangs until its deadline',
       (orders, options) => orders.get({ id: '' }, { ...options, timeoutMs: 300 }),
       wasSent,
     ],
     [
-      'one whose caller aborts it before it begins',
+      'a call that is aborted before it starts',
       (orders, options) => orders.get({ id: '7' }, { ...options, signal: AbortSignal.abort(new Error('left')) }),
     ],
     ['a stream that ends', (orders, options) => orders.watch({ from: ENDS }, options)],
-    ['one that fails after messages', (orders, options) => orders.watch({ from: FAILS }, options)],
+    ['a stream that fails after messages', (orders, options) => orders.watch({ from: FAILS }, options)],
     [
-      'one that is silent for too long',
+      'a stream that exceeds its idle timeout',
       (orders, options) => orders.watch({ from: HANGS }, { ...options, streamIdleTimeoutMs: 500 }),
       receivedBoth,
     ],
-  ])('show the same to their caller: %s', async (_what, call, isMet = () => true) => {
+  ])('behave the same for %s', async (_what, call, isMet = () => true) => {
     const real = await repeatUntil(
       'the client sends the call and receives its messages before the timeout',
       async () => {

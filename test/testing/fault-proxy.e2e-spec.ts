@@ -50,7 +50,7 @@ describe('FaultProxy', () => {
     return { socket, seen };
   };
 
-  it('forwards, and counts connections and bytes', async () => {
+  it('forwards traffic and counts connections and bytes', async () => {
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect(proxy.counters).toMatchObject({ accepted: 1, open: 1 });
     expect(proxy.counters.bytesToUpstream).toBeGreaterThan(50);
@@ -60,12 +60,12 @@ describe('FaultProxy', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('passes large messages whole', async () => {
+  it('forwards large messages completely', async () => {
     const payload = Buffer.alloc(3_000_000, 7);
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
   });
 
-  it('refuses new connections with ECONNREFUSED, keeps the open ones, and comes back on the same port', async () => {
+  it('refuses new connections with ECONNREFUSED, keeps open ones and listens on the same port again', async () => {
     await client.unary({});
     const { port } = proxy;
     proxy.refuse();
@@ -81,7 +81,7 @@ describe('FaultProxy', () => {
     await waitFor(async () => (await client.unary({})).error === undefined);
   });
 
-  it('accepts and stays silent: connected, and not one byte', async () => {
+  it('accepts connections without forwarding a byte in staySilent()', async () => {
     await proxy.staySilent();
     const { seen, socket } = rawSocket();
     await waitFor(() => seen.connected);
@@ -99,7 +99,7 @@ describe('FaultProxy', () => {
     expect(seen.error).toBe('ECONNRESET');
   });
 
-  it('heals: of what it was asked for nothing is left, and what was silenced is torn', async () => {
+  it('removes all faults and resets silenced connections in heal()', async () => {
     proxy.delay(60_000);
     proxy.cutIdleAfter(10);
     proxy.closeAfterBytes(5, 'to-client');
@@ -114,13 +114,13 @@ describe('FaultProxy', () => {
     proxy.holdBytes();
     const held = client.unary({ text: 'held' });
     proxy.refuse();
-    // Torn is what was silenced, not what was held.
+    // heal() resets silenced connections, not those whose bytes are held.
     expect(await proxy.heal()).toBe(0);
     expect((await held).value?.text).toBe('held');
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
-  it('resets: the call in flight ends with "read ECONNRESET"', async () => {
+  it('ends a call in flight with ECONNRESET in resetAll()', async () => {
     const { answer } = await held();
     expect(proxy.resetAll()).toBe(1);
     expect((await answer).status).toMatchObject({
@@ -131,7 +131,7 @@ describe('FaultProxy', () => {
     expect(client.state).toBe(connectivityState.IDLE);
   });
 
-  it('closes with FIN: the call in flight ends with "Connection dropped"', async () => {
+  it('ends a call in flight with "Connection dropped" in closeAll()', async () => {
     const { answer } = await held();
     expect(proxy.closeAll()).toBe(1);
     expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
@@ -139,7 +139,7 @@ describe('FaultProxy', () => {
     await waitFor(() => proxy.counters.open === 0);
   });
 
-  it('holds bytes in both directions while the connection stays READY, and passes them later', async () => {
+  it('holds bytes in both directions while the connection stays READY, and forwards them later', async () => {
     await client.unary({});
     proxy.holdBytes();
     const late = client.unary({ text: 'late' });
@@ -150,7 +150,7 @@ describe('FaultProxy', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('holds one direction: the server gets the request, the caller no answer', async () => {
+  it('holds responses only, so that the server receives the request', async () => {
     await client.unary({});
     proxy.holdBytes('to-client');
     const late = client.unary({ text: 'late' });
@@ -160,7 +160,7 @@ describe('FaultProxy', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('leaves new connections alone while bytes of old ones are held', async () => {
+  it('forwards bytes of new connections while those of existing ones are held', async () => {
     await client.unary({});
     proxy.holdBytes();
     const other = new EchoClient(proxy.url);
@@ -168,7 +168,7 @@ describe('FaultProxy', () => {
     other.close();
   });
 
-  it('stops reading from a sender whose bytes are held, after a bounded amount', async () => {
+  it('stops reading held bytes after a limited amount', async () => {
     const { socket } = rawSocket();
     await waitFor(() => proxy.counters.open === 1);
     proxy.holdBytes('to-upstream');
@@ -200,7 +200,7 @@ describe('FaultProxy', () => {
       ['fin', undefined],
       ['rst', 'ECONNRESET'],
     ] as const) {
-      it(`cuts an idle connection with ${how}, and the next call gets a new one`, async () => {
+      it(`closes an idle connection with ${how}, so that the next call opens a new one`, async () => {
         timed.cutIdleAfter(60_000, how);
         const { seen } = rawSocket(timed.port);
         await waitFor(() => seen.bytes > 0);
@@ -219,7 +219,7 @@ describe('FaultProxy', () => {
       });
     }
 
-    it('does not cut a connection over which bytes pass', async () => {
+    it('keeps a connection with traffic', async () => {
       timed.cutIdleAfter(60_000, 'rst');
       for (let i = 0; i < 5; i += 1) {
         expect((await caller.unary({})).error).toBeUndefined();
@@ -228,7 +228,7 @@ describe('FaultProxy', () => {
       expect(timed.counters).toMatchObject({ accepted: 1, open: 1 });
     });
 
-    it('cuts an idle connection in silence: neither side hears of it, and calls on it hang', async () => {
+    it('drops an idle connection silently, so that its calls hang', async () => {
       timed.cutIdleAfter(60_000, 'silent');
       await caller.unary({});
       clock.advance(60_000);
@@ -242,7 +242,7 @@ describe('FaultProxy', () => {
       await waitFor(() => timed.counters.open === 0);
     });
 
-    it('delays each direction, in order, and stops when told', async () => {
+    it('delays bytes in each direction in order until the delay is 0', async () => {
       await caller.unary({});
       timed.delay(1_000);
       const answers = Promise.all([1, 2, 3].map((number) => caller.unary({ number })));
@@ -256,7 +256,7 @@ describe('FaultProxy', () => {
       expect((await caller.unary({})).error).toBeUndefined();
     });
 
-    /** Lets time pass until `promise` is there. */
+    /** Advances the clock until `promise` settles. */
     async function answered<T>(promise: Promise<T>): Promise<T> {
       let over = false;
       void promise.finally(() => (over = true));
@@ -269,7 +269,7 @@ describe('FaultProxy', () => {
   });
 
   for (const how of ['fin', 'rst'] as const) {
-    it(`ends a connection with ${how} in the middle of a message, after exactly so many bytes, once`, async () => {
+    it(`closes one connection with ${how} after the given number of bytes, in the middle of a message`, async () => {
       await client.unary({});
       const before = proxy.counters.bytesToUpstream;
       proxy.closeAfterBytes(1_000, 'to-upstream', how);
@@ -281,7 +281,7 @@ describe('FaultProxy', () => {
     });
   }
 
-  it('ends a connection in the middle of an answer, which the server thinks it gave', async () => {
+  it('closes a connection in the middle of a response that the server has sent', async () => {
     await client.unary({});
     proxy.closeAfterBytes(1_000, 'to-client', 'rst');
     const cut = await client.unary({ payload: Buffer.alloc(100_000) });
@@ -289,13 +289,13 @@ describe('FaultProxy', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('ends as many connections as it is told to', async () => {
+  it('closes the given number of connections', async () => {
     proxy.closeAfterBytes(10, 'to-upstream', 'rst', 3);
     await waitFor(async () => (await client.unary({})).error === undefined);
     expect(proxy.counters.accepted).toBe(4);
   });
 
-  it('tears the client’s connection when the upstream is gone, and serves another when retargeted', async () => {
+  it('closes client connections when the upstream disconnects, and forwards to another upstream after retarget()', async () => {
     const other = await ScriptedGrpcServer.start({
       protoPath: ECHO_PROTO,
       scripts: { Unary: { message: { text: 'other' } } },
@@ -310,7 +310,7 @@ describe('FaultProxy', () => {
     await other.close();
   });
 
-  it('leaves nothing behind of a connection that is torn in the turn in which an end of it was handed on', async () => {
+  it('releases a connection that is reset in the turn in which its end was forwarded', async () => {
     const { socket, seen } = rawSocket();
     await waitFor(() => proxy.counters.open === 1 && server.connections.open === 1);
     proxy.holdBytes();
@@ -324,10 +324,10 @@ describe('FaultProxy', () => {
     await leaks.settled();
   });
 
-  it('leaves nothing behind of a connection that comes while it closes', async () => {
+  it('releases a connection that is accepted while it closes', async () => {
     await client.unary({});
     await new Promise<void>((resolve, reject) => {
-      // From a timer: what connects here is accepted before the sockets that are destroyed here are closed.
+      // Runs in a timer, so that this connection is accepted before the destroyed sockets are closed.
       setTimeout(() => {
         rawSocket();
         proxy.close().then(resolve, reject);
@@ -336,7 +336,9 @@ describe('FaultProxy', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('says what it expects of an upstream', async () => {
-    await expect(FaultProxy.start('localhost')).rejects.toThrow("expected an upstream as 'host:port', got 'localhost'");
+  it('rejects an invalid upstream with the expected format', async () => {
+    await expect(FaultProxy.start('localhost')).rejects.toThrow(
+      "expected an upstream in the form 'host:port', got 'localhost'",
+    );
   });
 });

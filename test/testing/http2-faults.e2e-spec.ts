@@ -8,7 +8,7 @@ import { EchoClient } from './echo-client.js';
 
 const REFUSED: CallFault = { kind: 'reset', code: 'REFUSED_STREAM' };
 
-/** What grpc-js says of each fault of a unary call, and whether the server had heard of the call. */
+/** The status that grpc-js reports for each fault of a unary call, and the number of calls that the server received. */
 const FAILURES: readonly (readonly [CallFault, { readonly code: number; readonly details: RegExp }, number])[] = [
   [{ kind: 'reset', code: 'INTERNAL_ERROR' }, { code: status.INTERNAL, details: /code 2 \(Internal/ }, 0],
   [{ kind: 'reset', code: 'CANCEL', at: { afterRequests: 1 } }, { code: status.CANCELLED, details: /cancelled/ }, 1],
@@ -40,7 +40,7 @@ describe('Http2FaultProxy', () => {
     return client;
   }
 
-  async function ours(): Promise<EchoStub> {
+  async function resilientStub(): Promise<EchoStub> {
     return (await startClient({ url: proxy.url })).getService<EchoService>('Echo');
   }
 
@@ -52,15 +52,15 @@ describe('Http2FaultProxy', () => {
     return { answer };
   };
 
-  describe('lets a call go wrong:', () => {
-    it.each(FAILURES)('%j', async (fault, { code, details }, seen) => {
+  describe('failCalls', () => {
+    it.each(FAILURES)('fails a unary call by %j', async (fault, { code, details }, seen) => {
       proxy.failCalls(fault, { method: 'Unary' });
       expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
       expect(server.counts().calls).toBe(seen);
       expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
 
-      // No side effect twice, and none lost: what is safe is sent again, what is not fails as lost with its connection.
-      const echo = await ours();
+      // The resilient client retries an idempotent call; any other call fails as lost with its connection.
+      const echo = await resilientStub();
       server.reset();
       proxy.failCalls(fault, { method: 'Unary' });
       expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
@@ -73,17 +73,17 @@ describe('Http2FaultProxy', () => {
       expect(server.counts('UnsafeUnary').calls).toBe(seen);
     });
 
-    it.each(['unary', 'unsafeUnary'] as const)('refuses streams of %s', async (method) => {
+    it.each(['unary', 'unsafeUnary'] as const)('refuses the streams of %s', async (method) => {
       proxy.failCalls(REFUSED, { method });
       const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
       expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
       proxy.failCalls(REFUSED, { method, times: 2 });
-      // By grpc-js once.
+      // grpc-js itself retries once.
       expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
         code: status.UNAVAILABLE,
         details: 'Stream refused by server',
       });
-      const echo = await ours();
+      const echo = await resilientStub();
       server.reset();
       proxy.failCalls(REFUSED, { method });
       const answer = await firstValueFrom(echo[method]({ text: 'again' })).catch((error: unknown) => error);
@@ -92,7 +92,7 @@ describe('Http2FaultProxy', () => {
       expect(server.counts().calls).toBe(method === 'unary' ? 1 : 0);
     });
 
-    it('disowns a call by GOAWAY, which is sent again on a new connection; calls before it finish', async () => {
+    it('rejects a call as unprocessed by GOAWAY, so that it is resent on a new connection and earlier calls finish', async () => {
       const { answer } = await held();
       proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'Unary' });
       expect((await plain.unary({ text: 'elsewhere' })).value?.text).toBe('elsewhere');
@@ -100,7 +100,7 @@ describe('Http2FaultProxy', () => {
       server.release();
       expect((await answer).status.code).toBe(status.OK);
       server.script('UnsafeUnary', {});
-      const echo = await ours();
+      const echo = await resilientStub();
       await firstValueFrom(echo.unary({}));
       proxy.failCalls({ kind: 'goaway' });
       server.reset();
@@ -108,18 +108,18 @@ describe('Http2FaultProxy', () => {
       expect(server.counts('UnsafeUnary').calls).toBe(1);
     });
 
-    it('disowns a call by GOAWAY with an error, which grpc-js tells as a failure', async () => {
+    it('rejects a call by GOAWAY with an error code, which grpc-js reports as a failure', async () => {
       proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR' }, { times: 2 });
       expect((await plain.unary({})).status).toMatchObject({
         code: status.INTERNAL,
         details: expect.stringMatching(/code 2 .*Session closed/),
       });
-      const echo = await ours();
+      const echo = await resilientStub();
       expect(await firstValueFrom(echo.unsafeUnary({ text: 'again' }))).toMatchObject({ text: 'again' });
       expect(server.counts().calls).toBe(1);
     });
 
-    it('resets a stream behind a message of either side, and nothing of it is lost before that', async () => {
+    it('resets a stream after a message of either side without losing earlier messages', async () => {
       server.script('ServerStream', { messages: upTo(5) });
       proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 3 } });
       const down = plain.serverStream({});
@@ -134,7 +134,7 @@ describe('Http2FaultProxy', () => {
       expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
     });
 
-    it('leaves out the status of an answer that is trailers alone', async () => {
+    it('removes the status of a trailers-only response', async () => {
       server.script('Unary', { status: 'NOT_FOUND', details: 'gone' });
       proxy.failCalls({ kind: 'missing-trailers' });
       expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });
@@ -142,18 +142,21 @@ describe('Http2FaultProxy', () => {
     });
   });
 
-  describe('sends GOAWAY on every connection:', () => {
-    it.each(['newest', 'none'] as const)('%s: calls in flight finish, new ones go elsewhere', async (lastStreamId) => {
-      const { answer } = await held();
-      expect(proxy.goaway({ lastStreamId })).toBe(1);
-      await waitFor(() => plain.state === connectivityState.IDLE);
-      expect((await plain.unary({})).error).toBeUndefined();
-      server.release();
-      expect((await answer).status.code).toBe(status.OK);
-      await waitFor(() => proxy.counters.open === 1);
-    });
+  describe('goaway', () => {
+    it.each(['newest', 'none'] as const)(
+      'lets calls in flight finish and moves new ones to a new connection if lastStreamId is %s',
+      async (lastStreamId) => {
+        const { answer } = await held();
+        expect(proxy.goaway({ lastStreamId })).toBe(1);
+        await waitFor(() => plain.state === connectivityState.IDLE);
+        expect((await plain.unary({})).error).toBeUndefined();
+        server.release();
+        expect((await answer).status.code).toBe(status.OK);
+        await waitFor(() => proxy.counters.open === 1);
+      },
+    );
 
-    it('a number, 0 too: calls above it were never seen, and are sent again', async () => {
+    it('causes calls above a numeric lastStreamId to be resent', async () => {
       const { answer } = await held();
       proxy.goaway({ lastStreamId: 0 });
       await waitFor(() => server.counts('UnsafeUnary').calls === 2);
@@ -162,7 +165,7 @@ describe('Http2FaultProxy', () => {
       await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
     });
 
-    it('with an error: the connection is closed behind it', async () => {
+    it('closes the connection after a GOAWAY with an error code', async () => {
       const { answer } = await held();
       proxy.goaway({ code: 'PROTOCOL_ERROR' });
       expect((await answer).status.code).toBe(status.INTERNAL);
@@ -171,7 +174,7 @@ describe('Http2FaultProxy', () => {
     });
   });
 
-  it('limits streams: what is more waits at the client, until the limit is lifted', async () => {
+  it('limits concurrent streams, so that further calls wait in the client until the limit is lifted', async () => {
     await plain.unary({});
     proxy.limitStreams(1);
     const { answer } = await held();
@@ -183,7 +186,7 @@ describe('Http2FaultProxy', () => {
     await answer;
   });
 
-  it('says too_many_pings after so many, which ends what is in flight', async () => {
+  it('sends too_many_pings after the given number of pings, which ends calls in flight', async () => {
     const pinging = connect({ 'grpc.keepalive_time_ms': 50, 'grpc.keepalive_permit_without_calls': 1 });
     await pinging.unary({});
     proxy.tooManyPingsAfter(2);
@@ -194,7 +197,7 @@ describe('Http2FaultProxy', () => {
     server.release();
   });
 
-  it('holds SETTINGS: a client that connects is not READY before they are released', async () => {
+  it('holds SETTINGS, so that a connecting client is not READY before they are released', async () => {
     proxy.holdSettings();
     const late = plain.unary({ text: 'late' });
     await waitFor(() => proxy.counters.open === 1);
@@ -206,7 +209,7 @@ describe('Http2FaultProxy', () => {
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('forgets its faults when it is healed', async () => {
+  it('removes all faults in heal()', async () => {
     proxy.failCalls({ kind: 'missing-trailers' }, { times: Infinity });
     proxy.limitStreams(0);
     proxy.tooManyPingsAfter(0);

@@ -9,7 +9,7 @@ import { ECHO_PROTO, EchoClient } from './echo-client.js';
 
 const tlsFile = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url));
 
-describe('Http2FaultProxy, when no fault is asked for,', () => {
+describe('Http2FaultProxy without faults', () => {
   let leaks: LeakCheck;
   let server: ScriptedGrpcServer;
   let proxy: Http2FaultProxy;
@@ -41,7 +41,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     await leaks.settled();
   });
 
-  it('passes calls of all four kinds', async () => {
+  it('forwards calls of all four kinds', async () => {
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect((await client.clientStream([{}, {}, {}])).number).toBe(3);
     const stream = client.serverStream({});
@@ -57,7 +57,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     expect(proxy.counters).toEqual({ accepted: 1, open: 1, calls: 4, forwarded: 4, failed: 0, pings: 0 });
   });
 
-  it('passes metadata, headers, status, details and trailers', async () => {
+  it('forwards metadata, headers, status, details and trailers', async () => {
     const binary = Buffer.from([0, 1, 2, 250, 251]);
     server.script('Unary', ({ metadata }) => ({
       headers: { 'x-seen-bin': metadata.get('x-bin') as Buffer[], 'x-seen': metadata.get('x-text') as string[] },
@@ -76,7 +76,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     expect(answer.status.metadata.get('x-last-bin')).toEqual([binary]);
   });
 
-  it('passes an answer of trailers alone', async () => {
+  it('forwards a trailers-only response', async () => {
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing', trailers: { 'x-why': 'because' } });
     const answer = await client.unary({});
     expect(answer.status).toMatchObject({ code: status.NOT_FOUND, details: 'no such thing' });
@@ -84,7 +84,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     expect(answer.headers).toBeUndefined();
   });
 
-  it('passes large messages whole, and slows a sender down to its reader', async () => {
+  it('forwards large messages completely and applies backpressure to the sender', async () => {
     const payload = Buffer.alloc(3_000_000, 7);
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
     let made = 0;
@@ -105,7 +105,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it("passes the caller's cancellation and its deadline, and the connection stays", async () => {
+  it('forwards cancellation and deadline and keeps the connection', async () => {
     server.script('Bidi', { messages: [{ number: 1 }], never: true });
     const stream = client.bidi();
     stream.call.write({ number: 1 });
@@ -122,7 +122,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('ends a connection as the upstream does: killed, in order, or never there', async () => {
+  it('ends a connection as the upstream does: killed, drained or unreachable', async () => {
     const held = client.unary({}, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     await server.stop('kill-connections');
@@ -140,7 +140,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     await waitFor(() => proxy.counters.open === 1);
   });
 
-  it('tells the upstream that the client has left', async () => {
+  it('closes the upstream connection when the client disconnects', async () => {
     const held = client.unary({}, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     client.client.getChannel().close();
@@ -150,7 +150,7 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('speaks TLS on either side', async () => {
+  it('uses TLS with the client and the upstream', async () => {
     const [key, cert, ca] = [tlsFile('server-key'), tlsFile('server'), tlsFile('ca')];
     const secure = await ScriptedGrpcServer.start({
       protoPath: ECHO_PROTO,
@@ -163,11 +163,11 @@ describe('Http2FaultProxy, when no fault is asked for,', () => {
     expect((await known.unary({ text: 'secret' })).value?.text).toBe('secret');
     const payload = Buffer.alloc(1_000_000, 7);
     expect((await known.unary({ payload })).value?.payload.equals(payload)).toBe(true);
-    const stranger = new EchoClient(between.url, credentials.createSsl(ca));
-    expect((await stranger.unary({})).error).toBeDefined();
+    const withoutCertificate = new EchoClient(between.url, credentials.createSsl(ca));
+    expect((await withoutCertificate.unary({})).error).toBeDefined();
     between.goaway({ debugData: 'bye' });
     expect((await known.unary({ text: 'again' })).value?.text).toBe('again');
-    for (const one of [known, stranger]) one.close();
+    for (const one of [known, withoutCertificate]) one.close();
     await between.close();
     await secure.close();
   });

@@ -5,15 +5,15 @@ import type { AddressInfo } from 'node:net';
 import { captureLeaks, Http2FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 
-/** A message of gRPC: five bytes before its own. */
+/** A gRPC message: a prefix of five bytes and one byte of payload. */
 const message = (byte: number) => Buffer.from([0, 0, 0, 0, 1, byte]);
 
-/** Between a client and a server of node:http2, which say what came over the wire, where those of gRPC have their own word for it. */
-describe('Http2FaultProxy, on the wire,', () => {
+/** Uses a client and a server of node:http2, which report what is on the wire; those of gRPC translate it. */
+describe('Http2FaultProxy, HTTP/2 frames', () => {
   let proxy: Http2FaultProxy;
   let client: ClientHttp2Session;
   let goaways: { code: number; lastStreamId: number; debugData: string | undefined }[];
-  /** Of the server: the streams that came, and the bytes of each. */
+  /** The streams that the server received, with the bytes of each. */
   let served: { stream: ServerHttp2Stream; bytes: Buffer[] }[];
 
   beforeEach(async () => {
@@ -57,16 +57,19 @@ describe('Http2FaultProxy, on the wire,', () => {
   it.each([
     ['to-client', 11, 8],
     ['to-upstream', 8, 11],
-  ] as const)('tells its code %s, and CANCEL to the other', async (direction, toClient, toUpstream) => {
-    proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: { afterRequests: 1 }, direction });
-    const { stream } = call();
-    stream.write(message(1));
-    await waitFor(() => stream.closed && served[0]?.stream.closed === true);
-    expect([stream.rstCode, served[0]?.stream.rstCode]).toEqual([toClient, toUpstream]);
-    expect(proxy.counters.failed).toBe(1);
-  });
+  ] as const)(
+    'resets with the given code %s and with CANCEL in the other direction',
+    async (direction, toClient, toUpstream) => {
+      proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: { afterRequests: 1 }, direction });
+      const { stream } = call();
+      stream.write(message(1));
+      await waitFor(() => stream.closed && served[0]?.stream.closed === true);
+      expect([stream.rstCode, served[0]?.stream.rstCode]).toEqual([toClient, toUpstream]);
+      expect(proxy.counters.failed).toBe(1);
+    },
+  );
 
-  it('resets behind exactly as many requests, and passes not a byte that is behind them', async () => {
+  it('resets after the given number of requests and forwards no later byte', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterRequests: 2 } });
     const { stream } = call();
     stream.write(message(1));
@@ -78,7 +81,7 @@ describe('Http2FaultProxy, on the wire,', () => {
     expect(Buffer.concat(served[0]!.bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('resets behind exactly as many responses, and passes not a byte that is behind them', async () => {
+  it('resets after the given number of responses and forwards no later byte', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 2 } });
     const { stream, bytes } = call();
     await waitFor(() => served.length === 1);
@@ -104,7 +107,7 @@ describe('Http2FaultProxy, on the wire,', () => {
     ]);
   });
 
-  it('disowns a call by a GOAWAY below it; behind a code other than NO_ERROR calls before it end too', async () => {
+  it('rejects a call as unprocessed by GOAWAY with an error code, which also ends earlier calls', async () => {
     const before = call();
     await waitFor(() => served.length === 1);
     proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR', debugData: 'broken' });
@@ -115,16 +118,16 @@ describe('Http2FaultProxy, on the wire,', () => {
     expect(proxy.counters).toMatchObject({ calls: 2, forwarded: 1, failed: 1 });
   });
 
-  it('counts as failed what a fault has hit, not what ended before it, and takes back what waits', async () => {
+  it('counts only calls that a fault ended, and removes a pending fault', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 1 } });
     const { stream } = call();
     await waitFor(() => served.length === 1);
     served[0]?.stream.respond({ ':status': 200, 'grpc-status': '0' }, { endStream: true });
     stream.end();
     await waitFor(() => stream.closed);
-    const takeBack = proxy.failCalls({ kind: 'missing-trailers' });
+    const removeFault = proxy.failCalls({ kind: 'missing-trailers' });
     proxy.failCalls({ kind: 'reset', code: 'REFUSED_STREAM' });
-    takeBack();
+    removeFault();
     const refused = call();
     await waitFor(() => refused.stream.closed);
     expect(refused.stream.rstCode).toBe(7);
@@ -132,14 +135,26 @@ describe('Http2FaultProxy, on the wire,', () => {
   });
 
   it.each([
-    ['http://127.0.0.1:5', {}, "Http2FaultProxy: expected an upstream as 'host:port', got 'http://127.0.0.1:5'"],
-    ['127.0.0.1:5', { tls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy: expected tls with'],
-    ['127.0.0.1:5', { upstreamTls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy: expected upstreamTls with'],
-  ])('does not start before %s with %j', async (upstream, options, why) => {
+    [
+      'http://127.0.0.1:5',
+      {},
+      "Http2FaultProxy: expected an upstream in the form 'host:port', got 'http://127.0.0.1:5'",
+    ],
+    [
+      '127.0.0.1:5',
+      { tls: { key: 'x', cert: 'y' } },
+      'Http2FaultProxy: expected tls to have key, cert, and ca in PEM format',
+    ],
+    [
+      '127.0.0.1:5',
+      { upstreamTls: { key: 'x', cert: 'y' } },
+      'Http2FaultProxy: expected upstreamTls to have key, cert, and ca in PEM format',
+    ],
+  ])('does not start with upstream %s and options %j', async (upstream, options, why) => {
     await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
   });
 
-  it('refuses at the call what it could not do', () => {
+  it('rejects invalid arguments immediately', () => {
     expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('failCalls: expected code');
     expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('goaway: expected lastStreamId');
     expect(() => proxy.limitStreams(-1)).toThrow('limitStreams: expected max');

@@ -11,8 +11,8 @@ import type { OrdersClient } from '../../src/gen/orders.pb.js';
 const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 const HERE = 'leaks\\.e2e-spec\\.ts:\\d+';
 
-/** What a check says of what is open now. */
-async function told(leaks: ReturnType<typeof captureLeaks>): Promise<string> {
+/** The message of a check that runs now; 'nothing' if it finds no leak. */
+async function reportOf(leaks: ReturnType<typeof captureLeaks>): Promise<string> {
   return leaks.settled({ timeoutMs: 20 }).then(
     () => 'nothing',
     (error: unknown) => (error as Error).message,
@@ -20,28 +20,28 @@ async function told(leaks: ReturnType<typeof captureLeaks>): Promise<string> {
 }
 
 describe('captureLeaks', () => {
-  it('names the call that was left open, and the client that was not closed', async () => {
+  it('lists an open call and a client that was not closed', async () => {
     const leaks = captureLeaks();
     const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
     const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
     const app = await Test.createTestingModule({ imports: [feature] }).compile();
     const token = getGrpcServiceToken('orders', 'Orders');
-    const left = app
+    const open = app
       .get<Resilient<OrdersClient>>(token, { strict: false })
       .watch({ from: '0' })
       .subscribe({ error: () => undefined });
     await waitFor(() => server.counts('Watch').calls === 1);
-    const message = await told(leaks);
-    expect(message).toContain("call /orders.v1.Orders/Watch of client 'orders': still open, 0 messages received");
-    expect(message).toContain(`client 'orders' (${server.url}) was not closed: await app.close()`);
+    const message = await reportOf(leaks);
+    expect(message).toContain("call /orders.v1.Orders/Watch of client 'orders' is still open, 0 messages received");
+    expect(message).toContain(`client 'orders' (${server.url}) was not closed; write await app.close()`);
     expect(message).toContain(`→ 127.0.0.1:${server.url.split(':')[1]!}`);
-    left.unsubscribe();
+    open.unsubscribe();
     await app.close();
     await server.close();
     await leaks.settled();
   });
 
-  it('knows a call that was open before from one that began in the same millisecond, whatever the clock says', async () => {
+  it('distinguishes an earlier open call from one that started in the same millisecond', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
     const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
     const app = await Test.createTestingModule({ imports: [feature] }).compile();
@@ -52,17 +52,17 @@ describe('captureLeaks', () => {
     await waitFor(() => server.counts('Watch').calls === 1);
     const leaks = captureLeaks();
     await leaks.settled();
-    const left = watch();
-    expect((await told(leaks)).match(/call \/orders/g)).toHaveLength(1);
+    const open = watch();
+    expect((await reportOf(leaks)).match(/call \/orders/g)).toHaveLength(1);
     now.mockRestore();
-    left.unsubscribe();
+    open.unsubscribe();
     await leaks.settled();
     before.unsubscribe();
     await app.close();
     await server.close();
   });
 
-  it('is not cheated by a timer or a server that ends while another stays', async () => {
+  it('detects a new timer or server even if an earlier one ended', async () => {
     const old = createServer().listen(0, '127.0.0.1');
     await once(old, 'listening');
     const before = setTimeout(() => undefined, 60_000);
@@ -73,7 +73,7 @@ describe('captureLeaks', () => {
     clearTimeout(before);
     old.close();
     await once(old, 'close');
-    const message = await told(leaks);
+    const message = await reportOf(leaks);
     expect(message).toContain('1 × listening server: 127.0.0.1:');
     expect(message).toContain('1 × timer');
     clearTimeout(timer);
@@ -81,7 +81,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('says of a socket without a peer whether it was destroyed', async () => {
+  it('reports whether a socket without a peer was destroyed', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -94,33 +94,35 @@ describe('captureLeaks', () => {
     const leaks = captureLeaks();
     const unread = await connected();
     unread.socket.resetAndDestroy();
-    await waitFor(async () => (await told(leaks)).includes(`1 × socket: ${port} → no peer any more, or none yet`));
+    await waitFor(async () =>
+      (await reportOf(leaks)).includes(`1 × socket: ${port} → disconnected or not yet connected`),
+    );
     unread.accepted.destroy();
     await leaks.settled();
 
-    // Node loses such a socket; by its handle it can be kept from keeping the process alive.
+    // Node never closes such a socket; unref() on its handle lets the process exit.
     const lost = await connected();
     const { _handle: handle } = lost.socket as unknown as { readonly _handle: { unref(): void } };
     lost.socket.on('error', () => undefined);
     lost.socket.end();
     lost.socket.resetAndDestroy();
     lost.accepted.destroy();
-    await waitFor(async () => (await told(leaks)).includes('1 × socket: destroyed and not closed'));
+    await waitFor(async () => (await reportOf(leaks)).includes('1 × socket: destroyed, but not closed'));
     handle.unref();
     server.close();
     await leaks.settled();
   });
 
-  it('names a child process by its pid and command', async () => {
+  it('reports a child process with its pid and command', async () => {
     const leaks = captureLeaks();
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e3)'], { stdio: 'ignore' });
     await once(child, 'spawn');
-    expect(await told(leaks)).toContain(`1 × child process: pid ${child.pid} (${process.execPath} -e setInterval`);
+    expect(await reportOf(leaks)).toContain(`1 × child process: pid ${child.pid} (${process.execPath} -e setInterval`);
     child.kill('SIGKILL');
     await leaks.settled();
   });
 
-  it('tells with a trace where each was made, also what a server accepted', async () => {
+  it('reports where each resource was created if trace is true, including accepted sockets', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -128,11 +130,11 @@ describe('captureLeaks', () => {
     const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
     const [other] = await accepted;
     const timer = setTimeout(() => undefined, 60_000);
-    const message = await told(leaks);
-    expect(message).toMatch(new RegExp(`1 × listening server: made at \\S*${HERE}`));
-    expect(message).toMatch(new RegExp(`1 × timer: made at \\S*${HERE}`));
+    const message = await reportOf(leaks);
+    expect(message).toMatch(new RegExp(`1 × listening server: created at \\S*${HERE}`));
+    expect(message).toMatch(new RegExp(`1 × timer: created at \\S*${HERE}`));
     expect(message).toMatch(
-      new RegExp(`2 × socket: made at \\S*${HERE}, brought about by what was made at \\S*${HERE}`),
+      new RegExp(`2 × socket: created at \\S*${HERE}, triggered by a resource created at \\S*${HERE}`),
     );
     clearTimeout(timer);
     socket.destroy();
@@ -143,7 +145,7 @@ describe('captureLeaks', () => {
 });
 
 describe('failOnLeaks', () => {
-  it('fails in the hook behind a test that leaves something, and not behind one that does not', async () => {
+  it('fails in the hook after a test only if the test leaves a resource open', async () => {
     const hooks: (() => Promise<void>)[] = [];
     failOnLeaks(
       (run) => hooks.push(run),

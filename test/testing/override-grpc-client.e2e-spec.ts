@@ -31,12 +31,12 @@ class Shop {
   }
 }
 
-/** An application as it is written, with settings that lead nowhere in a test. */
+/** An application with production settings, which are useless in a test. */
 function application(settings: Omit<GrpcClientOptions, 'name' | 'protoPath'>) {
   @Module({
     imports: [
       ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }),
-      // True: the contract is the other part.
+      // Safe cast: the contract adds the other keys.
       ResilientGrpcModule.forFeature([{ ...contract, ...settings } as GrpcClientOptions]),
     ],
     providers: [Shop],
@@ -64,7 +64,7 @@ afterEach(async () => {
 });
 
 describe('overrideGrpcClient', () => {
-  it('sends a client elsewhere, and leaves all else that the application configures', async () => {
+  it('redirects a client and keeps all other settings of the application', async () => {
     const builder = application({
       url: 'orders.invalid:1',
       metadata: { 'x-tenant': 'one', 'x-user': 'me' },
@@ -79,7 +79,7 @@ describe('overrideGrpcClient', () => {
     expect(calls[0]?.metadata.getMap()).toMatchObject({ 'x-app': 'shop', 'x-tenant': 'two', 'x-user': 'me' });
   });
 
-  it('joins methods by their pattern, and the later of two overrides stands over the earlier', async () => {
+  it('merges methods by pattern, where a later override takes precedence', async () => {
     const methods = { Create: { idempotent: true, timeoutMs: 60_000 } };
     const builder = application({ url: 'orders.invalid:1', methods });
     overrideGrpcClient(builder, 'orders', {
@@ -93,14 +93,14 @@ describe('overrideGrpcClient', () => {
       deadlines.push(deadline - Date.now());
       return number === 1 ? { status: 'UNAVAILABLE', pushback: 0 } : { message: { item: 'tea' } };
     });
-    // A write is repeated because the application says that it may be.
+    // The write is retried because the application declares it as idempotent.
     const order = { requestId: 'a', item: 'tea', quantity: 1 };
     await expect(firstValueFrom(app.get(Shop).orders.create(order))).resolves.toMatchObject({ item: 'tea' });
     expect(deadlines).toHaveLength(2);
     for (const deadline of deadlines) expect(deadline).toBeLessThanOrEqual(30_000);
   });
 
-  it('stands over what a factory gives', async () => {
+  it('overrides the settings of a factory', async () => {
     const feature = ResilientGrpcModule.forFeatureAsync([
       { ...contract, useFactory: async () => ({ url: 'orders.invalid:1', metadata: { 'x-tenant': 'one' } }) },
     ]);
@@ -110,47 +110,47 @@ describe('overrideGrpcClient', () => {
     expect(server.calls('Get')[0]?.metadata.get('x-tenant')).toEqual(['one']);
   });
 
-  it('makes up for an url that only production knows', async () => {
+  it('replaces a url that is undefined outside production', async () => {
     const nowhere = { url: undefined as never };
     app = await overrideGrpcClient(application(nowhere), 'orders', { url: server.url }).compile();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
   });
 
-  it('is told all that is wrong with it, as any settings are', async () => {
+  it('reports invalid overriding settings', async () => {
     const builder = application({ url: 'orders.invalid:1' });
     const wrong = { url: server.url, timeoutMs: -1 };
     await expect(overrideGrpcClient(builder, 'orders', wrong).compile()).rejects.toThrow('clients.orders.timeoutMs');
   });
 
   it.each([
-    ['a name that nearly is one', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
-    ['a symbol', Symbol('stock'), "No gRPC client 'stock'; there are 'orders'"],
-  ])('refuses %s', async (_what, name, message) => {
-    // A warm client has its connection from the beginning, and would keep it.
-    const sinceThen = captureLeaks();
+    ['a misspelled name', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
+    ['an unknown symbol', Symbol('stock'), "No gRPC client 'stock'; known clients: 'orders'"],
+  ])('rejects %s', async (_what, name, message) => {
+    // A warm client connects at the start and would keep its connection.
+    const newLeaks = captureLeaks();
     const warm = application({ url: server.url, connection: 'warm' });
     const builder = overrideGrpcClient(warm, name, { url: server.url });
     await expect(builder.compile()).rejects.toThrow(message);
-    await sinceThen.settled();
+    await newLeaks.settled();
   });
 
-  it('refuses settings that are none', () => {
+  it('rejects undefined settings', () => {
     const builder = application({ url: server.url });
     expect(() => overrideGrpcClient(builder, 'orders', undefined as never)).toThrow(
-      "overrideGrpcClient: expected settings of 'orders' like { url }, got undefined",
+      "overrideGrpcClient: expected settings for 'orders' such as { url }, got undefined",
     );
   });
 
-  it('refuses an application without clients', async () => {
+  it('rejects an application without clients', async () => {
     const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
     await expect(builder.compile()).rejects.toThrow(
-      "No gRPC client 'orders' to override; the module under test imports no ResilientGrpcModule.forFeature([...])",
+      "No gRPC client 'orders' to override; import ResilientGrpcModule.forFeature([...]) in the module under test",
     );
   });
 });
 
 describe('fakeGrpcService', () => {
-  it('stands in for a service in an application, whose hooks it has no part in', async () => {
+  it('replaces a service of an application without taking part in its lifecycle hooks', async () => {
     const orders = fakeGrpcService<OrdersClient>({
       get: ({ id }) => {
         if (id !== '7') throw grpcError('NOT_FOUND', `no order ${id}`);

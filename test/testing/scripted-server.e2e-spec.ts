@@ -38,21 +38,21 @@ describe('ScriptedGrpcServer', () => {
   };
 
   describe('replies', () => {
-    it('answers with a message, and with an empty one when nothing else is said', async () => {
+    it('responds with the given message, or with an empty one by default', async () => {
       server.script('Unary', { message: { text: 'hello' } });
       expect((await client.unary({})).value).toMatchObject({ text: 'hello' });
       server.script('Unary', {});
       expect((await client.unary({})).value).toEqual({});
     });
 
-    it('fails UNIMPLEMENTED where there is no script', async () => {
+    it('fails with UNIMPLEMENTED if there is no script', async () => {
       expect((await client.unary({})).status).toMatchObject({
         code: status.UNIMPLEMENTED,
-        details: 'no script for /testing.v1.Echo/Unary',
+        details: 'no script is set for /testing.v1.Echo/Unary',
       });
     });
 
-    it('gives one reply of a list a call, and repeats the last; a new list starts anew', async () => {
+    it('uses one reply of a list per call, repeats the last and restarts with a new list', async () => {
       const list = [{ status: 'UNAVAILABLE' }, { status: 'ABORTED' }, { message: { text: 'ok' } }] as const;
       const codes = async (count: number) => {
         const seen = [];
@@ -65,7 +65,7 @@ describe('ScriptedGrpcServer', () => {
       expect(await codes(2)).toEqual([14, 10]);
     });
 
-    it('asks a function for each call, with its request, number and attempt', async () => {
+    it('calls a function for each call with its request, number and attempt', async () => {
       server.script<EchoRequest>('Unary', async (call) => ({
         message: { text: `${call.request.text} ${call.number} ${call.attempt}` },
       }));
@@ -74,7 +74,7 @@ describe('ScriptedGrpcServer', () => {
       expect(texts).toEqual(['x 1 1', 'x 2 1', 'x 3 2']);
     });
 
-    it('fails trailers-only: no headers event, details and trailers as scripted', async () => {
+    it('fails with a trailers-only response that contains the given details and trailers', async () => {
       server.script('Unary', {
         status: 'FAILED_PRECONDITION',
         details: 'not böse',
@@ -87,7 +87,7 @@ describe('ScriptedGrpcServer', () => {
       expect(end.metadata.get('x-raw-bin')).toEqual([Buffer.from([1, 2])]);
     });
 
-    it('fails after response headers when there are some', async () => {
+    it('fails after response headers if there are any', async () => {
       server.script('Unary', { headers: { 'x-early': 'yes' }, status: 'UNAVAILABLE' });
       const { headers, status: end } = await client.unary({});
       expect(headers?.get('x-early')).toEqual(['yes']);
@@ -96,19 +96,19 @@ describe('ScriptedGrpcServer', () => {
 
     it.each([
       ['a number', 25, ['25']],
-      ['any text', 'soon', ['soon']],
+      ['any string', 'soon', ['soon']],
       ['several values', ['100', 10], ['100, 10']],
-    ])('sends pushback: %s', async (_, pushback, expected) => {
+    ])('sends %s as pushback', async (_, pushback, expected) => {
       server.script('Unary', { status: 'UNAVAILABLE', pushback });
       expect((await client.unary({})).status.metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
     });
 
-    it('sends a status that is none', async () => {
+    it('sends an invalid status code', async () => {
       server.script('Unary', { status: 99, details: 'odd' });
       expect((await client.unary({})).status).toMatchObject({ code: 99, details: 'odd' });
     });
 
-    it('waits before it answers', async () => {
+    it('delays its response', async () => {
       server.script('Unary', { delayMs: 60_000, message: { text: 'late' } });
       const answer = client.unary({});
       await waitFor(() => clock.nextTimerInMs === 60_000);
@@ -116,7 +116,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await answer).value?.text).toBe('late');
     });
 
-    it('never answers: the caller’s deadline ends the call, which counts as cancelled', async () => {
+    it('never responds, so that the deadline ends the call, which counts as cancelled', async () => {
       server.script('Unary', { never: true });
       await repeatUntil('the server receives the call before its deadline', async () => {
         const { status: end } = await client.unary({}, { deadline: Date.now() + 100 });
@@ -127,7 +127,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.calls('Unary')[0]).toMatchObject({ outcome: 'cancelled', code: undefined });
     });
 
-    it('holds everything until released', async () => {
+    it('holds a whole reply until it is released', async () => {
       server.script('Unary', { hold: 'everything', message: { text: 'free' } });
       const answers = Promise.all([client.unary({}), client.unary({})]);
       await waitFor(() => server.heldCount('Unary') === 2);
@@ -136,7 +136,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.heldCount()).toBe(0);
     });
 
-    it('holds the messages behind the headers, or the status behind the messages', async () => {
+    it('holds messages after the headers, or the status after the messages', async () => {
       const headersOf = (stream: ReturnType<typeof client.serverStream>) =>
         new Promise((resolve) => stream.call.on('metadata', resolve));
       server.script('ServerStream', { headers: true, hold: 'messages', messages: [{ number: 1 }] });
@@ -152,7 +152,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await second.ended).code).toBe(status.ABORTED);
     });
 
-    it('streams messages at a pace, and ends with a status and trailers', async () => {
+    it('streams messages at an interval and ends with a status and trailers', async () => {
       const messages = [1, 2, 3].map((number) => ({ number }));
       server.script('ServerStream', { messages, intervalMs: 1_000, status: 'DATA_LOSS', trailers: { 'x-last': '3' } });
       const stream = client.serverStream({});
@@ -166,7 +166,7 @@ describe('ScriptedGrpcServer', () => {
       expect(stream.messages.map(({ number }) => number)).toEqual([1, 2, 3]);
     });
 
-    it('obeys flow control: an endless stream makes no more than the caller reads', async () => {
+    it('applies flow control to an endless stream', async () => {
       let made = 0;
       const endless = function* () {
         for (;;) {
@@ -184,7 +184,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('ServerStream').cancelled === 1);
     });
 
-    it('reads a client stream to its end before it answers', async () => {
+    it('reads a request stream to its end before it responds', async () => {
       server.script('ClientStream', { message: { text: 'got all' } });
       expect(await client.clientStream([{ number: 1 }, { number: 2 }, { number: 3 }])).toMatchObject({
         text: 'got all',
@@ -192,7 +192,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.calls('ClientStream')[0]?.requests).toMatchObject([{ number: 1 }, { number: 2 }, { number: 3 }]);
     });
 
-    it('answers each request of a bidi stream', async () => {
+    it('responds to each request of a bidi stream', async () => {
       server.script<EchoRequest>('Bidi', {
         messages: async function* (call: ScriptedCall<EchoRequest>) {
           for await (const { number } of call.requests) yield { number: (number ?? 0) * 2 };
@@ -207,7 +207,7 @@ describe('ScriptedGrpcServer', () => {
       expect(stream.messages.map(({ number }) => number)).toEqual([2, 4]);
     });
 
-    it('leaves requests unread when told to, so that the caller has to wait', async () => {
+    it("leaves requests unread if `requests` is 'leave', so that the client must wait", async () => {
       server.script('Bidi', { never: true, requests: 'leave' });
       const { call, ended } = client.bidi();
       await waitFor(() => server.counts('Bidi').open === 1);
@@ -220,13 +220,13 @@ describe('ScriptedGrpcServer', () => {
       await ended;
     });
 
-    it('turns what a script throws into a status', async () => {
+    it('converts an error thrown by a script to a status', async () => {
       server.script('Unary', () => {
         throw new Error('boom');
       });
       expect((await client.unary({})).status).toMatchObject({
         code: status.INTERNAL,
-        details: 'the script of /testing.v1.Echo/Unary threw Error: boom',
+        details: 'script of /testing.v1.Echo/Unary threw Error: boom',
       });
       server.script('ServerStream', {
         messages: function* () {
@@ -241,7 +241,7 @@ describe('ScriptedGrpcServer', () => {
   });
 
   describe('journal', () => {
-    it('counts calls, attempts by key, and sees metadata and grpc-previous-rpc-attempts', async () => {
+    it('records calls with their metadata and grpc-previous-rpc-attempts, and counts attempts by key', async () => {
       server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
       await client.unary({}, withId('a'));
       const again = withId('a');
@@ -293,7 +293,7 @@ describe('ScriptedGrpcServer', () => {
       await keyed.close();
     });
 
-    it('knows open streams, and those which the caller cancelled', async () => {
+    it('counts open and cancelled streams', async () => {
       server.script('Bidi', { never: true });
       const streams = [client.bidi(), client.bidi(), client.bidi()];
       await waitFor(() => server.counts('Bidi').open === 3);
@@ -302,7 +302,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.counts('Bidi')).toMatchObject({ calls: 3, maxOpen: 3, cancelled: 3, disconnected: 0 });
     });
 
-    it('tells the script that the caller has gone', async () => {
+    it('aborts the signal of a script when the client cancels', async () => {
       let signal: AbortSignal | undefined;
       server.script('Unary', (call) => {
         signal = call.signal;
@@ -315,7 +315,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => signal?.aborted);
     });
 
-    it('keeps counting beyond the records it keeps', async () => {
+    it('keeps counting calls beyond maxRecords', async () => {
       const small = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, maxRecords: 2, scripts: { Unary: {} } });
       const caller = new EchoClient(small.url);
       for (const number of [1, 2, 3, 4, 5]) await caller.unary({ number });
@@ -335,7 +335,7 @@ describe('ScriptedGrpcServer', () => {
       return { answer };
     };
 
-    it('graceful: GOAWAY, calls in flight finish, new ones find nobody; then it is back on the same port', async () => {
+    it('stops gracefully: lets calls in flight finish, refuses new ones and restarts on the same port', async () => {
       const { answer } = await held();
       const { port } = server;
       const stopped = server.stop('graceful');
@@ -349,7 +349,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(async () => (await client.unary({})).error === undefined);
     });
 
-    it('serves new connections beside a graceful stop that still waits, which force ends', async () => {
+    it('serves new connections after a restart while a graceful stop still waits', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -360,7 +360,7 @@ describe('ScriptedGrpcServer', () => {
       await stopped;
     });
 
-    it('force: calls in flight end as CANCELLED "Call cancelled", as grpc-js does it', async () => {
+    it('stops with force: ends calls in flight with CANCELLED, as grpc-js does', async () => {
       const { answer } = await held();
       await server.stop('force');
       expect((await answer).status).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
@@ -368,7 +368,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
-    it('kill-connections: calls in flight end as "Connection dropped"', async () => {
+    it('stops with kill-connections: ends calls in flight with "Connection dropped"', async () => {
       const { answer } = await held();
       await server.stop('kill-connections');
       expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
@@ -378,7 +378,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.connections).toEqual({ accepted: 2, open: 1 });
     });
 
-    it('drains connections and goes on listening', async () => {
+    it('drains connections and keeps listening', async () => {
       await client.unary({});
       server.drainConnections(10_000);
       await waitFor(() => client.state === connectivityState.IDLE);
@@ -387,7 +387,7 @@ describe('ScriptedGrpcServer', () => {
     });
   });
 
-  it('speaks TLS, and asks for a certificate of callers when it has an authority', async () => {
+  it('serves TLS and requires client certificates if it has a CA', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'scripted-'));
     const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
     const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
@@ -409,10 +409,10 @@ describe('ScriptedGrpcServer', () => {
     await secure.close();
   });
 
-  it('says which methods there are when a name means none, or several', async () => {
-    expect(() => server.script('Nothing', {})).toThrow("'Nothing' is no method of /testing.v1.Echo/Unary,");
+  it('lists the methods if a name matches none, and accepts all forms of a name', async () => {
+    expect(() => server.script('Nothing', {})).toThrow("'Nothing' matches none of /testing.v1.Echo/Unary,");
     await expect(ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'other' })).rejects.toThrow(
-      'no service in',
+      'expected a service in',
     );
     for (const name of ['unary', 'Echo/Unary', 'testing.v1.Echo/Unary', '/testing.v1.Echo/Unary'])
       server.script(name, {});

@@ -8,25 +8,25 @@ import { PAGE, PROGRAMS, WORKAROUNDS, declaredNames } from './workarounds.js';
 const run = promisify(execFile);
 
 describe(PAGE, () => {
-  it('has a row for every program, and a program for every row', () => {
+  it('has one row per program and one program per row', () => {
     expect(WORKAROUNDS.map(({ program }) => program).sort()).toEqual(PROGRAMS);
   });
 
-  it.each(WORKAROUNDS)('says where the code is that can go: $program', ({ places }) => {
+  it.each(WORKAROUNDS)('names existing code that works around the defect: $program', ({ places }) => {
     expect(places).not.toEqual([]);
     for (const { symbol, file } of places) expect([...declaredNames(file)]).toContain(symbol);
   });
 });
 
-describe('an installed version', () => {
+describe('installed version of the dependency', () => {
   it.concurrent.each(WORKAROUNDS)(
-    'shows it still: $program',
+    'still has the defect: $program',
     async ({ defect, program, canGo }) => {
       const { stdout } = await run(process.execPath, [join(ROOT, 'docs/upstream', program)]);
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];
       const outcome = stdout.startsWith('shown ')
         ? 'shown'
-        : `${version} no longer shows: ${defect}. Where all of the peer range is mended, remove ${canGo}`;
+        : `${version} no longer shows: ${defect}. If the whole peer range has the fix, remove ${canGo}`;
       expect(outcome).toBe('shown');
     },
     180_000,

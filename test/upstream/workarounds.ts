@@ -7,24 +7,24 @@ import { ROOT, pageText } from '../docs/markdown.js';
 export const PAGE = 'docs/upstream/README.md';
 const LIBRARY = 'libs/resilient-grpc/src/';
 
-/** Code that can go: 'WireAttempt.cancel' of a file below the library's sources. */
+/** Code of a workaround, for example 'WireAttempt.cancel', and its file below the library's sources. */
 export interface Place {
   readonly symbol: string;
   readonly file: string;
 }
 
-/** A row of the page: a defect, and what is there because of it. */
+/** A row of the page: a defect and the code that works around it. */
 export interface Workaround {
-  /** 'A channel that is closed connects again' */
+  /** For example 'A channel that is closed connects again'. */
   readonly defect: string;
-  /** Shows it: 'closed-channel-connects-again.mjs' */
+  /** Program that shows the defect, for example 'closed-channel-connects-again.mjs'. */
   readonly program: string;
-  /** As the page has it, without its links. */
+  /** The column of the page, without its links. */
   readonly canGo: string;
   readonly places: readonly Place[];
 }
 
-/** Programs beside the page. */
+/** Programs in the folder of the page. */
 export const PROGRAMS: readonly string[] = readdirSync(join(ROOT, 'docs/upstream'))
   .filter((file) => file.endsWith('.mjs'))
   .sort();
@@ -49,7 +49,7 @@ function plain(text: string): string {
   return text.replaceAll('`', '').replace(/\[([^\]]+)\]\([^)]+\)/g, '$1');
 }
 
-/** Every name that a file of the library declares; members as 'Class.member'. */
+/** Names that a file of the library declares; members as 'Class.member'. */
 export function declaredNames(file: string): ReadonlySet<string> {
   const names = new Set<string>();
   const visit = (node: ts.Node, owner: string | undefined): void => {

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** A name server on 127.0.0.1: every name has that address, from when `knows` is set on; before, there are no names. */
+/** Starts a name server on 127.0.0.1. Every name resolves to 127.0.0.1 once `knows` is true; before that, no name exists. */
 export async function startNameServer() {
   const socket = createSocket('udp4');
   const state = { knows: false, queries: 0, target: '' };
@@ -15,7 +15,7 @@ export async function startNameServer() {
   return state;
 }
 
-/** The query with its own question (RFC 1035, 4.1), and the address where one of IPv4 is asked for. */
+/** Returns the response (RFC 1035, 4.1): the question, and the address if the query is for an IPv4 address. */
 function answerTo(query, knows) {
   const end = query.indexOf(0, 12) + 5;
   const record = knows && query.readUInt16BE(end - 4) === 1;

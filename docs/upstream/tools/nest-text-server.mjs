@@ -9,7 +9,7 @@ import { TEXT } from './text-service.mjs';
 
 export const decorate = (decorators, ...target) => Reflect.decorate(decorators, ...target);
 
-/** A gRPC server of Nest with `handlers` of some of the methods of {@link TEXT}. */
+/** Starts a Nest gRPC server with `handlers` for some methods of {@link TEXT}. */
 export async function startNestTextServer(handlers, options = {}, filters = []) {
   class TextController {}
   for (const [name, value] of Object.entries(handlers)) {

@@ -1,2 +1,2 @@
-// grpc-js reads it when it is loaded: import this before it. Then `dns://ip:port/name` asks that name server.
+// grpc-js reads this when it is loaded, so import this module first. Then `dns://ip:port/name` queries that name server.
 process.env.GRPC_NODE_USE_ALTERNATIVE_RESOLVER = 'true';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 
-/** A server of node:http2 on 127.0.0.1, each of whose streams is handed to `onStream`. */
+/** Starts a node:http2 server on 127.0.0.1. `onStream` receives each stream. */
 export async function startHttp2Server(onStream) {
   const server = http2.createServer();
   server.on('stream', (stream, headers) => {
@@ -13,7 +13,7 @@ export async function startHttp2Server(onStream) {
   return { server, target: `127.0.0.1:${server.address().port}` };
 }
 
-/** A session of node:http2 with the server at `target`. */
+/** Opens a node:http2 session to the server at `target`. */
 export async function startHttp2Session(target) {
   const session = http2.connect(`http://${target}`);
   session.on('error', () => undefined);
@@ -21,7 +21,7 @@ export async function startHttp2Session(target) {
   return session;
 }
 
-/** Begins a gRPC call of a method by hand. */
+/** Starts a gRPC call of a method without a gRPC client. */
 export function beginCall(session, method, headers = {}) {
   const stream = session.request({
     ':method': 'POST',
@@ -34,7 +34,7 @@ export function beginCall(session, method, headers = {}) {
   return stream;
 }
 
-/** A message as gRPC frames it. */
+/** Returns a message in gRPC framing. */
 export function framed(text) {
   const frame = Buffer.alloc(5 + Buffer.byteLength(text));
   frame.writeUInt32BE(Buffer.byteLength(text), 1);

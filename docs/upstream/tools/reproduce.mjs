@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-/** Limit for what hangs, longer than every wait of a reproduction. */
+/** Time limit of a reproduction that hangs; longer than every wait in one. */
 const LIMIT_MS = 150_000;
 
 /**
- * Runs `reproduction`, which gives whether the defect of `dependency` (a package, or 'node') shows; prints one line and ends the process,
- * as what a defect leaves open would keep it. A reproduction that fails says nothing about the defect: exit status 1.
+ * Runs `reproduction`, which resolves to true if `dependency` (a package, or 'node') has the defect, and prints one line. Then it exits
+ * the process, because a defect may leave handles open. If the reproduction itself fails, the result is unknown: exit status 1.
  */
 export async function reproduce(dependency, reproduction) {
   setTimeout(() => {

@@ -13,7 +13,7 @@ const method = (name, requestStream, responseStream) => ({
   ...asText,
 });
 
-/** A service with a method of each kind, whose messages are texts. */
+/** A service with one method of each kind. Its messages are strings. */
 export const TEXT = {
   unary: method('Unary', false, false),
   upload: method('Upload', true, false),
@@ -23,7 +23,7 @@ export const TEXT = {
 
 const TextClient = grpc.makeGenericClientConstructor(TEXT, 'Text');
 
-/** A server of grpc-js on 127.0.0.1 with `handlers` of some of the methods. */
+/** Starts a grpc-js server on 127.0.0.1 with `handlers` for some of the methods. */
 export async function startTextServer(handlers, options = {}, credentials = grpc.ServerCredentials.createInsecure()) {
   const server = new grpc.Server(options);
   server.addService(TEXT, handlers);
@@ -33,19 +33,19 @@ export async function startTextServer(handlers, options = {}, credentials = grpc
   return { server, port, target: `127.0.0.1:${port}` };
 }
 
-/** A client of grpc-js, on a connection of its own. */
+/** Creates a grpc-js client with its own connection. */
 export function textClient(target, options = {}, credentials = grpc.credentials.createInsecure()) {
   return new TextClient(target, credentials, { 'grpc.use_local_subchannel_pool': 1, ...options });
 }
 
-/** What a unary call ends with: its answer, or its error. */
+/** Resolves to the response of a unary call, or to its error. */
 export function answerOf(client, options = {}) {
   return new Promise((resolve) => {
     client.unary('request', options, (error, answer) => resolve(error ?? answer));
   });
 }
 
-/** When `client` has a connection. */
+/** Resolves when `client` has a connection. */
 export async function connected(client) {
   await new Promise((resolve, reject) => {
     client.waitForReady(Date.now() + 60_000, (error) => (error ? reject(error) : resolve()));

@@ -2,12 +2,12 @@ import { setTimeout as pass } from 'node:timers/promises';
 
 export { pass };
 
-/** What `promise` gives, or `otherwise` when `ms` have passed before. */
+/** Resolves to the result of `promise`, or to `otherwise` after `ms`. */
 export function within(ms, promise, otherwise) {
   return Promise.race([promise, pass(ms, otherwise)]);
 }
 
-/** Whether `condition` comes to hold before `ms` have passed. */
+/** Resolves to true when `condition` holds, or to false after `ms`. */
 export async function becomesTrue(ms, condition) {
   const end = performance.now() + ms;
   while (!condition()) {
@@ -17,7 +17,7 @@ export async function becomesTrue(ms, condition) {
   return true;
 }
 
-/** The error that would end this process. */
+/** Resolves to the first uncaught error, which would end this process. */
 export function uncaught() {
   return new Promise((resolve) => process.on('uncaughtException', resolve));
 }

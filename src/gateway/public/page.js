@@ -4,18 +4,18 @@ import { setText } from '/grpc/parts.js';
 import { TimeChart } from '/grpc/rate-chart.js';
 
 const TITLES = {
-  plain: ['Nest ClientGrpc', 'with its defaults'],
-  tuned: ['Nest ClientGrpc, tuned', 'retryPolicy for reads, keepalive, short backoff'],
-  resilient: ['nestjs-resilient-grpc', 'with its defaults'],
+  plain: ['Nest ClientGrpc', 'default options'],
+  tuned: ['Nest ClientGrpc, tuned', 'retryPolicy for reads, keepalive, short reconnect backoff'],
+  resilient: ['nestjs-resilient-grpc', 'default options'],
 };
 const SERVER = {
-  listening: ['Answering', ''],
-  slow: ['Slow', 'every request takes twenty times as long'],
-  frozen: ['Frozen', 'connections stay, nothing answers'],
-  draining: ['Restarting', 'finishes its calls; a new one takes over'],
-  away: ['Gone', 'nothing listens on its port'],
+  listening: ['Running', ''],
+  slow: ['Slow', 'every request takes 20 times as long'],
+  frozen: ['Frozen', 'connections stay open, nothing responds'],
+  draining: ['Restarting', 'finishing its calls; then a new server starts'],
+  away: ['Down', 'no process listens on its port'],
 };
-/** What makes sense when. */
+/** The faults available in each state of the server. */
 const POSSIBLE = {
   listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut'],
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
@@ -23,17 +23,17 @@ const POSSIBLE = {
   draining: [],
   away: ['start'],
 };
-/** What is done about a kill while its countdown runs, and about nothing in the opening. */
+/** The faults available in scripted phases. The opening has none. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
 const SHOWN_SECONDS = 30;
-/** Of the charts, in calls per second: the load is 200, and more than three times as much is a spike that would flatten all else. */
-const LEAST_HIGHEST = 240;
-const MOST_HIGHEST = 600;
+/** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; higher spikes are clipped. */
+const MIN_AXIS_LIMIT = 240;
+const MAX_AXIS_LIMIT = 600;
 const number = new Intl.NumberFormat('en');
 
 const byId = (id) => document.getElementById(id);
 
-/** One contender: its figures and its chart. */
+/** The column of one contender, with its figures and its chart. */
 class Column {
   constructor(name) {
     const [title, subtitle] = TITLES[name] ?? [name, ''];
@@ -42,9 +42,9 @@ class Column {
     this.element.querySelector('h2').textContent = title;
     this.element.querySelector('.subtitle').textContent = subtitle;
     this.chart = new TimeChart({
-      label: `${title}: calls answered and failed per second`,
+      label: `${title}: succeeded and failed calls per second`,
       series: [
-        { label: 'answered', colour: 'ok', fill: true },
+        { label: 'succeeded', colour: 'ok', fill: true },
         { label: 'failed', colour: 'bad', fill: true },
       ],
       value: (perSecond) => `${perSecond}/s`,
@@ -62,10 +62,10 @@ class Column {
     this.series = [[], [], []];
   }
 
-  /** Takes the figures of `atSeconds`; gives the highest rate that is to be seen. */
+  /** Adds the figures of `atSeconds`. Returns the highest rate in the chart. */
   take(standing, atSeconds) {
     const failed = standing.failed + standing.unsafeInFlightFailed;
-    // Figures that went back are those of a contest that was started over.
+    // Lower figures mean that the visitor clicked "Start over".
     if (this.previous && standing.calls < this.previous.calls) this.clear();
     if (this.previous) {
       const seconds = atSeconds - this.previous.atSeconds;
@@ -80,7 +80,7 @@ class Column {
   }
 
   show(standing) {
-    // Of these nobody can know what became of them: once a connection is lost a write on it may have been done, or not.
+    // Writes in flight on a lost connection. It is unknown whether they were applied.
     const maybe = standing.unsafeInFlightFailed;
     const figures = {
       failed: number.format(standing.failed + maybe),
@@ -97,10 +97,10 @@ class Column {
     this.figure('inFlight').classList.toggle('wait', standing.inFlight > 50);
     this.element.dataset.failed = standing.failed > 0 ? 'some' : maybe > 0 ? 'maybe' : 'none';
     setText(this.text('verdict'), `of ${number.format(standing.calls)} calls failed`);
-    const writes = maybe === 1 ? 'a write' : 'writes';
+    const writes = maybe === 1 ? 'was a write' : 'were writes';
     setText(
       this.text('maybe'),
-      maybe > 0 ? `${number.format(maybe)} of them ${writes} cut off in flight: ‘maybe’ done` : '',
+      maybe > 0 ? `${number.format(maybe)} of them ${writes} in flight: possibly applied` : '',
     );
     const codes = Object.entries(standing.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
     setText(this.text('codes'), codes.join(' · '));
@@ -118,7 +118,7 @@ class Column {
     this.chart.draw(this.series, {
       min: nowSeconds - SHOWN_SECONDS,
       max: nowSeconds,
-      highest: Math.min(Math.max(LEAST_HIGHEST, highest), MOST_HIGHEST),
+      highest: Math.min(Math.max(MIN_AXIS_LIMIT, highest), MAX_AXIS_LIMIT),
       marks,
     });
   }
@@ -159,15 +159,12 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
-  setText(
-    byId('server-text'),
-    phase === 'free' && upstream === 'listening' ? 'now it is yours: try the buttons' : text,
-  );
+  setText(byId('server-text'), phase === 'free' && upstream === 'listening' ? 'your turn: click a button' : text);
   byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
-  // While somebody looks at the choice it is theirs.
+  // Does not change the selection while the user has it focused.
   if (document.activeElement !== byId('served-by') || byId('served-by').disabled) byId('served-by').value = server;
   byId('countdown').hidden = phaseEndsInMs === undefined;
-  setText(byId('countdown-text'), phase === 'opening' ? 'it will be killed in' : 'killed; back in');
+  setText(byId('countdown-text'), phase === 'opening' ? 'server is killed in' : 'killed; back in');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
   for (const button of document.querySelectorAll('[data-fault]')) {
     const possible = phase === 'free' ? POSSIBLE[upstream] : (POSSIBLE_IN[phase] ?? []);
@@ -204,16 +201,16 @@ live.addEventListener('message', ({ data }) => {
   take(JSON.parse(data));
 });
 live.addEventListener('error', () => {
-  // The browser tries again by itself, unless the gateway answered with something else than events.
+  // The browser reconnects automatically, unless the response was not an event stream.
   notify(
     live.readyState === EventSource.CLOSED
-      ? 'The gateway has ended. Start it again with npm start, then reload this page.'
-      : 'The gateway does not answer; trying again…',
+      ? 'The gateway has stopped. Restart it with npm start, then reload this page.'
+      : 'The gateway does not respond; retrying…',
   );
   for (const control of document.querySelectorAll('button, select')) control.disabled = true;
   byId('server').dataset.state = 'unknown';
   setText(byId('server-word'), 'Unknown');
-  setText(byId('server-text'), 'the gateway would know');
+  setText(byId('server-text'), 'no connection to the gateway');
   byId('countdown').hidden = true;
 });
 live.addEventListener('open', () => (byId('start-over').disabled = false));
@@ -221,9 +218,9 @@ live.addEventListener('open', () => (byId('start-over').disabled = false));
 async function post(path) {
   try {
     const answer = await fetch(path, { method: 'POST' });
-    if (!answer.ok) notify(`The gateway refused: ${answer.status} ${answer.statusText}`);
+    if (!answer.ok) notify(`The gateway rejected the request: ${answer.status} ${answer.statusText}`);
   } catch {
-    notify('The gateway does not answer; trying again…');
+    notify('The gateway does not respond; retrying…');
   }
 }
 document.querySelector('.buttons').addEventListener('click', ({ target }) => {
@@ -235,10 +232,10 @@ byId('served-by').addEventListener('change', ({ target }) => {
 });
 byId('start-over').addEventListener('click', () => void post('/start-over'));
 
-// Canvas does not follow the page's colours by itself.
+// A canvas does not follow the color scheme of the page automatically.
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const { chart } of columns.values()) chart.redraw();
 });
 
-// What the library shows in any application: here, of the client in the third column.
+// The library's dashboard, here for the client of the third column.
 new Dashboard(byId('dashboard'), { heading: 'h2' });

@@ -1,4 +1,4 @@
-/** Code that was written for Nest's own client, with interfaces by hand: `getService()`, Metadata, Observables of requests. */
+/** Code written for Nest's own client with handwritten interfaces: `getService()`, Metadata, Observables of requests. */
 import 'reflect-metadata';
 import { Metadata } from '@grpc/grpc-js';
 import { Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
@@ -70,9 +70,9 @@ class AppModule {}
 
 async function main(): Promise<void> {
   const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'fatal'] });
-  const told = await app.get(Shop).everything();
+  const output = await app.get(Shop).everything();
   await app.close();
-  console.log(JSON.stringify(told));
+  console.log(JSON.stringify(output));
 }
 
 void main();

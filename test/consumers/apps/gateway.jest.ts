@@ -1,4 +1,4 @@
-/** The unit tests of a team that uses Jest: the gateway, with a server that does what it is told. */
+/** Unit tests with Jest: the gateway with a scripted server. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Test } from '@nestjs/testing';
 import { ScriptedGrpcServer, failOnLeaks, overrideGrpcClient } from 'nestjs-resilient-grpc/testing';
@@ -6,7 +6,7 @@ import { GatewayModule } from './gateway.js';
 
 failOnLeaks(beforeEach, afterEach, { timeoutMs: 60_000 });
 
-test('an order is read though the server restarts', async () => {
+test('reads an order although the server restarts', async () => {
   const scripts = { Get: { message: { id: '7', item: 'tea' } } };
   const server = await ScriptedGrpcServer.start({ protoPath: 'protos/orders.proto', scripts });
   const builder = overrideGrpcClient(Test.createTestingModule({ imports: [GatewayModule] }), 'orders', {

@@ -1,4 +1,4 @@
-/** An HTTP gateway in front of the orders, whichever server of HTTP it runs on. */
+/** An HTTP gateway for the orders service that runs on Express and Fastify. */
 import { Controller, Get, Inject, Module, Param, Sse, type INestApplication } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
@@ -63,22 +63,22 @@ const orders: GrpcClientOptions = {
 })
 export class GatewayModule {}
 
-/** Asks the gateway as its users would, closes it, and prints what came of it. */
+/** Sends requests to the gateway, closes it, and prints the responses. */
 export async function visit(app: INestApplication): Promise<void> {
   await app.listen(0, '127.0.0.1');
   const url = await app.getUrl();
-  const ask = async (path: string) => fetch(url + path, { headers: { 'x-request-id': 'r-7', connection: 'close' } });
+  const get = async (path: string) => fetch(url + path, { headers: { 'x-request-id': 'r-7', connection: 'close' } });
   const bodyOf = async (path: string) => {
-    const answer = await ask(path);
+    const answer = await get(path);
     return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
   };
-  const told = {
+  const output = {
     order: await bodyOf('/orders/7'),
     none: await bodyOf('/orders/0'),
-    events: (await (await ask('/orders/from/9007199254740993')).text()).match(/^data: .+$/gm),
+    events: (await (await get('/orders/from/9007199254740993')).text()).match(/^data: .+$/gm),
     health: (await bodyOf('/health')).body['details'],
-    dashboard: await Promise.all(['', '/page.js', '/uplot.js'].map(async (file) => (await ask(`/grpc${file}`)).status)),
+    dashboard: await Promise.all(['', '/page.js', '/uplot.js'].map(async (file) => (await get(`/grpc${file}`)).status)),
   };
   await app.close();
-  console.log(JSON.stringify(told));
+  console.log(JSON.stringify(output));
 }

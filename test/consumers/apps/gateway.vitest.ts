@@ -1,4 +1,4 @@
-/** The unit tests of a team that uses Vitest: the gateway, with a service that is none. */
+/** Unit tests with Vitest: the gateway with a fake service. */
 import { Test } from '@nestjs/testing';
 import { getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { failOnLeaks, fakeGrpcService, grpcError } from 'nestjs-resilient-grpc/testing';
@@ -8,7 +8,7 @@ import { GatewayModule } from './gateway.js';
 
 failOnLeaks(beforeEach, afterEach, { timeoutMs: 60_000 });
 
-test('an order that is not there is 404', async () => {
+test('responds with 404 to a missing order', async () => {
   const orders = fakeGrpcService<OrdersClient>({
     get: () => {
       throw grpcError('NOT_FOUND', 'no such order');

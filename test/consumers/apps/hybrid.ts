@@ -1,4 +1,4 @@
-/** HTTP and gRPC served by one application, both of which call on: the server's half beside the clients. */
+/** An application that serves HTTP and gRPC and calls an upstream from both. */
 import 'reflect-metadata';
 import { Controller, Get, Module, Param } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -40,14 +40,14 @@ class OrdersController {
 })
 class AppModule {}
 
-/** Asks the application by gRPC, as another service would. */
-async function called(url: string): Promise<unknown> {
+/** Calls the application over gRPC, as another service would. */
+async function grpcResponses(url: string): Promise<unknown> {
   const client = ResilientGrpcModule.forFeature([{ ...contract, name: 'relay', url }]);
   const caller = await NestFactory.createApplicationContext(client, { logger: ['error', 'fatal'] });
   const relay = caller.get<Resilient<OrdersClient>>(getGrpcServiceToken('relay', 'Orders'));
   const sequences: string[] = [];
   for await (const { sequence } of relay.watch({ from: '9007199254740993' })) sequences.push(sequence);
-  // The server behind says in the place of the log whether a deadline got through to it.
+  // The sequence shows whether a deadline reached the upstream server.
   const order = await firstValueFrom(relay.get({ id: '7' }, { timeoutMs: 60_000 }));
   await caller.close();
   return { order, sequences };
@@ -60,9 +60,9 @@ async function main(): Promise<void> {
   await app.startAllMicroservices();
   await app.listen(0, '127.0.0.1');
   const http = await fetch(`${await app.getUrl()}/orders/7`, { headers: { connection: 'close' } });
-  const told = { http: (await http.json()) as Order, grpc: await called(`127.0.0.1:${server.port}`) };
+  const output = { http: (await http.json()) as Order, grpc: await grpcResponses(`127.0.0.1:${server.port}`) };
   await app.close();
-  console.log(JSON.stringify(told));
+  console.log(JSON.stringify(output));
 }
 
 void main();

@@ -1,6 +1,6 @@
 /**
- * Two modules use the client of a package of the company, which has brought a copy of nestjs-resilient-grpc of its own; the
- * application has another, by which it calls the same server.
+ * Two modules use the client of a company package that brings its own copy of nestjs-resilient-grpc. The application calls the same
+ * server through another copy.
  */
 import 'reflect-metadata';
 import { Orders, OrdersClientModule, type OrdersClient } from '@example/orders-client';
@@ -97,7 +97,7 @@ async function main(): Promise<void> {
   const both = () => idsOf([invoices.orders.get({ id: '7' }), stock.orders.get({ id: '8' })]);
   const before = await both();
 
-  // Both ride out a restart, each on connections of its own.
+  // Both clients survive a restart, each on its own connections.
   await server.stop('kill-connections');
   const during = both();
   await waitFor(() => [invoices.client, stock.client].every(({ connectivity }) => connectivity.outage !== undefined), {
@@ -111,11 +111,11 @@ async function main(): Promise<void> {
     seed: 0n,
   });
   await app.listen(0, '127.0.0.1');
-  const told = {
+  const output = {
     copies: invoices.client.constructor !== stock.client.constructor,
     before,
     during: await during,
-    // What the library's own policy in grpc-js has told: nothing of it comes from the public channel.
+    // Reported by the library's own load-balancing policy in grpc-js; the public channel API does not have this data.
     seen: [invoices.client, stock.client].map((client) => {
       const { connections, outages } = client.snapshot();
       return { connections: connections.map(({ state, ended }) => ({ state, ended })), outages: outages.total };
@@ -131,7 +131,7 @@ async function main(): Promise<void> {
   };
   await app.close();
   await server.close();
-  console.log(JSON.stringify(told));
+  console.log(JSON.stringify(output));
 }
 
 void main();

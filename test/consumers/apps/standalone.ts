@@ -1,4 +1,4 @@
-/** A program without HTTP, as users of ts-proto write it: call options, an error that is told apart, a stream by `for await`. */
+/** A program without HTTP that uses ts-proto: call options, error handling by status, a stream read with `for await`. */
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -30,16 +30,16 @@ class Reader {
     return sequences;
   }
 
-  /** As Nest's own client is used: the mapped interface goes wherever the generated one is asked for. */
+  /** The mapped interface is assignable to the generated one, as with Nest's own client. */
   plain(): OrdersClient {
     return this.orders;
   }
 
-  /** What must not compile. */
+  /** Calls that must not compile. */
   wrong(): void {
     // @ts-expect-error the request has no such field
     this.orders.get({ identifier: '7' });
-    // @ts-expect-error a length is a number
+    // @ts-expect-error a duration is a number
     this.orders.get({ id: '7' }, { timeoutMs: '2s' });
     // @ts-expect-error 64-bit numbers are strings in this program
     this.orders.watch({ from: 7 });
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   const [order, none] = [await reader.order('7'), await reader.order('0')];
   const sequences = await reader.sequences('9007199254740991');
   await app.close();
-  // Nothing is ended by force: a timer or socket left behind would keep this process alive.
+  // No process.exit(): a leaked timer or socket would keep this process alive.
   console.log(JSON.stringify({ order, none: none === undefined, sequences }));
 }
 

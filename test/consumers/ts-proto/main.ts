@@ -1,4 +1,4 @@
-/** The interfaces that ts-proto writes by its options for Nest, each called as its users call it, each against a real server. */
+/** Calls a real server through the interfaces that ts-proto generates with each of its options for Nest. */
 import 'reflect-metadata';
 import { Metadata } from '@grpc/grpc-js';
 import { NestFactory } from '@nestjs/core';
@@ -23,8 +23,8 @@ const protoPath = 'protos/catalog.proto';
 const LISTED_AT = { seconds: 1_700_000_000, nanos: 0 };
 const WAIT = { timeoutMs: 60_000 };
 
-/** What `call` gives, of a client whose messages `loader` reads and writes. */
-async function told<Client>(
+/** Returns the result of `call` with a client that uses `loader`. */
+async function resultOf<Client>(
   loader: GrpcClientOptions['loader'],
   call: (client: Resilient<Client>) => Promise<unknown>,
   listedAt: unknown = LISTED_AT,
@@ -52,62 +52,62 @@ const all = async <T>(messages: Observable<T>): Promise<T[]> => lastValueFrom(me
 async function main(): Promise<void> {
   const printed: Record<string, unknown> = {};
 
-  printed['plain'] = await told<plain.CatalogClient>({ longs: Number }, async (catalog) => {
-    const theirs: plain.CatalogClient = catalog;
+  printed['plain'] = await resultOf<plain.CatalogClient>({ longs: Number }, async (catalog) => {
+    const generated: plain.CatalogClient = catalog;
     const item: plain.CatalogItem = await firstValueFrom(catalog.findItem({ itemId: '7' }, WAIT));
     const [listed, { itemsAdded }] = [
-      await all(theirs.listItems({ itemId: '' })),
-      // A request stream may be an iterable, too.
+      await all(generated.listItems({ itemId: '' })),
+      // A request stream may also be an iterable.
       await firstValueFrom(catalog.addItems([item, item])),
     ];
     return { ...item, isDrink: item.itemKind === plain.ItemKind.ITEM_KIND_DRINK, listed: listed.length, itemsAdded };
   });
 
-  printed['metadata'] = await told<metadata.CatalogClient>({ longs: Number }, async (catalog) => {
-    const theirs: metadata.CatalogClient = catalog;
-    const [withOptions, asTheirs] = [
+  printed['metadata'] = await resultOf<metadata.CatalogClient>({ longs: Number }, async (catalog) => {
+    const generated: metadata.CatalogClient = catalog;
+    const [withOptions, asGenerated] = [
       await firstValueFrom(catalog.findItem({ itemId: '7' }, new Metadata(), WAIT)),
-      await firstValueFrom(theirs.findItem({ itemId: '8' }, new Metadata(), { deadline: Date.now() + 60_000 })),
+      await firstValueFrom(generated.findItem({ itemId: '8' }, new Metadata(), { deadline: Date.now() + 60_000 })),
     ];
-    // Without metadata, too, where the generated interface asks for it.
+    // The metadata is optional although the generated interface requires it.
     const { itemId } = await firstValueFrom(catalog.findItem({ itemId: '9' }));
-    return [withOptions.itemId, asTheirs.itemId, itemId];
+    return [withOptions.itemId, asGenerated.itemId, itemId];
   });
 
-  printed['observables'] = await told<observables.CatalogClient>({ longs: Number }, async (catalog) => {
+  printed['observables'] = await resultOf<observables.CatalogClient>({ longs: Number }, async (catalog) => {
     const items: GrpcObservable<observables.CatalogItem> = catalog.listItems({ itemId: '' });
     const ids: string[] = [];
     for await (const { itemId } of items) ids.push(itemId);
     return ids;
   });
 
-  printed['snake'] = await told<snake.CatalogClient>({ longs: Number, keepCase: true }, async (catalog) => {
+  printed['snake'] = await resultOf<snake.CatalogClient>({ longs: Number, keepCase: true }, async (catalog) => {
     // @ts-expect-error the names are those of the proto
     catalog.findItem({ itemId: '7' });
     return firstValueFrom(catalog.findItem({ item_id: '7' }));
   });
 
-  printed['strings'] = await told<strings.CatalogClient>({ longs: String, enums: String }, async (catalog) => {
+  printed['strings'] = await resultOf<strings.CatalogClient>({ longs: String, enums: String }, async (catalog) => {
     const { stockLeft, itemKind } = await firstValueFrom(catalog.findItem({ itemId: '7' }));
     return { stockLeft, isDrink: itemKind === strings.ItemKind.ITEM_KIND_DRINK };
   });
 
-  printed['longs'] = await told<longs.CatalogClient>({}, async (catalog) => {
+  printed['longs'] = await resultOf<longs.CatalogClient>({}, async (catalog) => {
     const { stockLeft } = await firstValueFrom(catalog.findItem({ itemId: '7' }));
     return stockLeft.add(1).toString();
   });
 
-  // Last: what ts-proto writes here changes how every Timestamp of the process is read and written from now on.
+  // Last, because this generated module changes how the whole process reads and writes Timestamps.
   await import('./dates/catalog.pb.js');
-  const listedOn = new Date(LISTED_AT.seconds * 1_000);
-  printed['dates'] = await told<dates.CatalogClient>(
+  const listedAt = new Date(LISTED_AT.seconds * 1_000);
+  printed['dates'] = await resultOf<dates.CatalogClient>(
     { longs: Number },
     async (catalog) => {
       const item = await firstValueFrom(catalog.findItem({ itemId: '7' }));
       const { itemsAdded } = await firstValueFrom(catalog.addItems(of(item, item)));
       return { listedAt: item.listedAt?.toISOString(), itemsAdded };
     },
-    listedOn,
+    listedAt,
   );
 
   console.log(JSON.stringify(printed));

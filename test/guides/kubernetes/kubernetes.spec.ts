@@ -6,7 +6,7 @@ import { shown } from '../shown.js';
 import { MANIFESTS, manifest, structuralProblems } from './manifests.js';
 
 const PAGE = 'docs/guides/kubernetes.md';
-/** Hooks of the application, and the end of the process. */
+/** Time for the hooks of the application and the exit of the process. */
 const MARGIN_S = 5;
 
 const manifests = { orders: manifest('orders'), gateway: manifest('gateway') };
@@ -16,22 +16,22 @@ const code = {
   gateway: shown('kubernetes', 'gateway.module.ts'),
 };
 
-/** A number that stands behind `name` in code. */
+/** The number after `name: ` in code. */
 function numberIn(text: string, name: string): number {
   return Number(new RegExp(`${name}: ([\\d_]+)`).exec(text)![1]!.replaceAll('_', ''));
 }
 
 const secondsOf = (probe: Probe) => probe.periodSeconds! * probe.failureThreshold!;
 
-it('they have the structure of Kubernetes', () => {
+it('finds no structural problems in the manifests, and one in a misspelled field', () => {
   const { Deployment } = manifests.orders;
-  const misspelt = { ...manifests.orders, Deployment: { ...Deployment, spec: { ...Deployment.spec, replica: 3 } } };
-  // True: what is wrong is the point.
-  const all = [...Object.values(manifests), misspelt as typeof manifests.orders];
+  const misspelled = { ...manifests.orders, Deployment: { ...Deployment, spec: { ...Deployment.spec, replica: 3 } } };
+  // The cast hides the invalid field from the compiler on purpose.
+  const all = [...Object.values(manifests), misspelled as typeof manifests.orders];
   expect(structuralProblems(all)).toEqual([expect.stringContaining('"replica"')]);
 });
 
-it('what the page shows of them is what they say', () => {
+it('finds every YAML excerpt of the page in the manifests', () => {
   const lines = Object.values(manifests).flatMap(({ text }) => text.split('\n').map((line) => line.trim()));
   const all = lines.join('\n');
   const shown = blocks.filter(({ language }) => language === 'yaml').map(({ text }) => text);
@@ -47,7 +47,7 @@ describe.each(MANIFESTS)('%s', (name) => {
   const drainS = numberIn(code[name], 'timeoutMs') / 1_000;
   const delayS = numberIn(code[name], 'readinessDelayMs') / 1_000;
 
-  it('has one set of labels, and one port', () => {
+  it('uses the same labels and port everywhere', () => {
     const labels = metadata!.labels;
     expect(Service.spec!.selector).toEqual(labels);
     expect(Deployment.spec!.selector.matchLabels).toEqual(labels);
@@ -55,18 +55,18 @@ describe.each(MANIFESTS)('%s', (name) => {
     expect(Service.spec!.ports![0]!.targetPort).toBe(container.ports![0]!.name);
   });
 
-  it('gives the drain its time, before SIGKILL and after the readiness probe has failed', () => {
+  it('leaves time for the drain before SIGKILL and after the readiness probe fails', () => {
     const preStopS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
     expect(spec!.terminationGracePeriodSeconds).toBe(preStopS + drainS + MARGIN_S);
     expect(delayS).toBeLessThan(drainS);
     expect(delayS).toBeGreaterThanOrEqual(secondsOf(container.readinessProbe!));
   });
 
-  it('is not killed for its liveness while it drains', () => {
+  it('does not fail the liveness probe during a drain', () => {
     expect(secondsOf(container.livenessProbe!)).toBeGreaterThan(drainS);
   });
 
-  it('never has fewer pods than it should, and lets one go at a time', () => {
+  it('keeps all replicas during a rollout and disrupts one pod at a time', () => {
     expect(Deployment.spec!.strategy!.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: 1 });
     expect(PodDisruptionBudget.spec!.maxUnavailable).toBe(1);
     expect(Deployment.spec!.replicas).toBeGreaterThan(1);
@@ -77,7 +77,7 @@ describe('orders', () => {
   const { Service, Deployment } = manifests.orders;
   const [container] = Deployment.spec!.template.spec!.containers;
 
-  it('is headless, and asked on the port that it listens on', () => {
+  it('is headless and probed on the port that the server listens on', () => {
     const port = Number(/url: '0\.0\.0\.0:(\d+)'/.exec(code.orders)![1]);
     expect(Service.spec!.clusterIP).toBe('None');
     expect(Service.spec!.ports![0]).toMatchObject({ port, appProtocol: 'grpc' });
@@ -86,7 +86,7 @@ describe('orders', () => {
     expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
   });
 
-  it('is called by its whole name, on that port', () => {
+  it('is called by its fully qualified name and service port', () => {
     const { name, namespace } = Service.metadata!;
     const { port } = Service.spec!.ports![0]!;
     expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);
@@ -97,18 +97,18 @@ describe('orders', () => {
 describe('gateway', () => {
   const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
 
-  it('is asked by the routes of docs/health.md', () => {
-    const isIt = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
-    const routes = codeBlocks('docs/health.md').find(isIt)!.text;
-    const asked = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
+  it('is probed on the routes of docs/health.md', () => {
+    const isHealthModule = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
+    const routes = codeBlocks('docs/health.md').find(isHealthModule)!.text;
+    const probed = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
       (probe) => probe!.httpGet!.path!,
     );
-    expect(asked).toEqual(['/health/ready', '/health/ready', '/health/live']);
-    for (const path of asked) expect(routes).toContain(`@Get('${path.replace('/health/', '')}')`);
+    expect(probed).toEqual(['/health/ready', '/health/ready', '/health/live']);
+    for (const path of probed) expect(routes).toContain(`@Get('${path.replace('/health/', '')}')`);
   });
 });
 
-describe('the sums on the page', () => {
+describe('sums on the page', () => {
   const rows = pageText(PAGE)
     .split('\n')
     .filter((line) => /^\| (none|\d+ s) /.test(line))
@@ -119,7 +119,7 @@ describe('the sums on the page', () => {
         .map((cell) => parseInt(cell.replace('none', '0'), 10)),
     );
 
-  it('are right', () => {
+  it('add up', () => {
     expect(rows.length).toBeGreaterThan(2);
     for (const [preStop, drain, delay, calls, margin, grace] of rows as [
       number,
@@ -133,7 +133,7 @@ describe('the sums on the page', () => {
     }
   });
 
-  it('are those of the manifests and of the defaults', () => {
+  it('match the manifests and the defaults', () => {
     const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
     const shown = rows.map(([, drain, delay]) => [drain, delay]);
     expect(shown[0]).toEqual([25, 5]);

@@ -10,7 +10,7 @@ import { ROOT } from '../../docs/markdown.js';
 /** The manifests of docs/guides/kubernetes.md. */
 export const MANIFESTS = ['orders', 'gateway'] as const;
 
-/** What is applied for one application. */
+/** The resources of one application. */
 export interface Manifest {
   readonly text: string;
   readonly Service: Service;
@@ -18,15 +18,15 @@ export interface Manifest {
   readonly PodDisruptionBudget: PodDisruptionBudget;
 }
 
-/** Reads one. */
+/** Reads a manifest. */
 export function manifest(name: (typeof MANIFESTS)[number]): Manifest {
   const text = readFileSync(join(ROOT, 'docs/guides/kubernetes', `${name}.yaml`), 'utf8');
   const documents = parseAllDocuments(text).map((document) => document.toJS({ mapAsMap: false }) as { kind: string });
-  // True where `structuralProblems` finds none.
+  // The cast is safe if `structuralProblems` returns none.
   return Object.assign({ text }, ...documents.map((document) => ({ [document.kind]: document }))) as Manifest;
 }
 
-/** Fields that Kubernetes does not have, that lack, or are of another type, as the compiler tells them. */
+/** Unknown, missing, or mistyped fields, as compiler messages. */
 export function structuralProblems(manifests: readonly Manifest[]): readonly string[] {
   const kinds = { Deployment: 'apps', Service: 'core', PodDisruptionBudget: 'policy' } as const;
   const file = join(ROOT, 'test/guides/kubernetes/typed-manifests.ts');
@@ -47,7 +47,7 @@ export function structuralProblems(manifests: readonly Manifest[]): readonly str
   host.getSourceFile = (name, ...rest) =>
     name === file ? ts.createSourceFile(name, source, ts.ScriptTarget.ES2023) : read(name, ...rest);
   const program = ts.createProgram([file], options, host);
-  // Of this file alone: what it imports is taken as it is.
+  // Checks only this file, not its imports.
   const problems = program.getSemanticDiagnostics(program.getSourceFile(file));
   return problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
 }

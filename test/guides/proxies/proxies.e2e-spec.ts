@@ -39,7 +39,7 @@ afterEach(async () => {
   await leaks.settled();
 });
 
-/** A client behind a proxy that is configured as on the page, but for `changes`. */
+/** A client behind a proxy that is configured as on the page, except for `changes`. */
 async function behind(kind: ProxyKind, changes: Changes = {}): Promise<{ proxy: RealProxy; app: OrdersApp }> {
   const ports = servers.map(({ port }) => port);
   proxy = await RealProxy.start(kind, ports, changes);
@@ -57,7 +57,7 @@ interface Load {
   stop(): Promise<void>;
 }
 
-/** Writes, which are never repeated: five at a time, so that a slow machine makes fewer of them. */
+/** Sends writes, which are never retried, five at a time, so that a slow machine sends fewer. */
 function writes({ orders }: OrdersApp): Load {
   let isOver = false;
   let number = 0;
@@ -81,7 +81,7 @@ function writes({ orders }: OrdersApp): Load {
   return load;
 }
 
-/** Waits for 30 more of them to succeed. */
+/** Waits until 30 more calls have succeeded. */
 async function thirtyMoreOf(load: Load): Promise<void> {
   const before = load.succeeded;
   await waitFor(() => load.succeeded >= before + 30, { timeoutMs: 20_000 });
@@ -94,18 +94,18 @@ async function failureOf(call: Observable<unknown>): Promise<unknown> {
   );
 }
 
-/** How each is told to give up what is silent for a second. */
+/** Configures each proxy to close what is silent for a second. */
 const IMPATIENT: Readonly<Record<ProxyKind['name'], Changes>> = {
   nginx: { 'grpc_read_timeout 1h;': 'grpc_read_timeout 1s; keepalive_timeout 1s;' },
   haproxy: { 'timeout client 1h': 'timeout client 1s', 'timeout server 1h': 'timeout server 1s' },
 };
 
-describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind) => {
+describe.each([NGINX, HAPROXY])('client behind $name', (kind) => {
   beforeEach(({ skip }) => {
     skip(...skipWithout(kind.name));
   });
 
-  it('no call fails when it reads its configuration again', async () => {
+  it(`fails no call when ${kind.name} reloads its configuration`, async () => {
     const { proxy, app } = await behind(kind);
     const load = writes(app);
     for (const ended of [1, 2]) {
@@ -118,7 +118,7 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
     expect(load.failed).toEqual([]);
   });
 
-  it('no call fails when one of its servers is gone; with none, calls fail and do not wait', async () => {
+  it(`fails no call when one server behind ${kind.name} stops, and fails calls immediately without servers`, async () => {
     const { app } = await behind(kind);
     const [one, two] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
     await firstValueFrom(app.orders.create(order('1')));
@@ -138,7 +138,7 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
     await waitFor(async () => (await failureOf(app.orders.create(order('3')))) === undefined);
   });
 
-  it('a connection that it closes because it was idle is made again by the next call', async () => {
+  it(`reconnects on the next call after ${kind.name} closes an idle connection`, async () => {
     const { app } = await behind(kind, IMPATIENT[kind.name]);
     await firstValueFrom(app.orders.create(order('1')));
     await waitFor(() => app.client.connectivity.state === 'IDLE', { timeoutMs: 20_000 });
@@ -146,7 +146,7 @@ describe.each([NGINX, HAPROXY])('behind $name, as the page configures it', (kind
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('a stream that was silent for too long is lost, and goes on where it is resumed', async () => {
+  it(`loses a stream that is silent for too long behind ${kind.name}, which resumable() continues`, async () => {
     const { app } = await behind(kind, IMPATIENT[kind.name]);
     const failure = failureOf(app.orders.watch({ from: '0' }));
     const feed = resumable((from: bigint) => app.orders.watch({ from: String(from) }), {
@@ -165,12 +165,12 @@ function calls(method: string): number {
   return servers.reduce((sum, server) => sum + server.counts(method).calls, 0);
 }
 
-describe('behind nginx', () => {
+describe('client behind nginx only', () => {
   beforeEach(({ skip }) => {
     skip(...skipWithout('nginx'));
   });
 
-  it('no call fails when a server is taken out, and stopped then', async () => {
+  it('fails no call when a server is removed from nginx and then stopped', async () => {
     const { proxy, app } = await behind(NGINX);
     const [one] = servers as [ScriptedGrpcServer];
     const load = writes(app);
@@ -178,7 +178,7 @@ describe('behind nginx', () => {
     const before = proxy.workers();
     proxy.reload({ 'orders-1:50051 max_fails=0;': 'orders-1:50051 max_fails=0 down;' });
     await waitFor(() => app.client.snapshot().connections[0]?.ended === 1, { timeoutMs: 20_000 });
-    // No call is on its way to the server any more once the worker has ended that knew it.
+    // Once the old worker has ended, no call is on its way to the server.
     await waitFor(() => !proxy.workers().some((pid) => before.includes(pid)), { timeoutMs: 20_000 });
     expect(one.counts('Create').open).toBe(0);
     await one.stop('kill-connections');
@@ -187,7 +187,7 @@ describe('behind nginx', () => {
     expect(load.failed).toEqual([]);
   });
 
-  it('1 MiB of requests is the end of a call, unless it is told otherwise', async () => {
+  it('fails a call with more than 1 MiB of requests behind nginx, unless configured otherwise', async () => {
     const { app } = await behind(NGINX, { 'client_max_body_size 0;': '' });
     const uploads = Array.from({ length: 20 }, () => order('x'.repeat(100_000)));
     const failure = { codeName: 'UNKNOWN', message: '2 UNKNOWN: Received HTTP status code 413' };
@@ -196,7 +196,7 @@ describe('behind nginx', () => {
     await waitFor(async () => (await failureOf(app.orders.upload(uploads))) === undefined);
   });
 
-  it('a stream of requests that is silent for too long fails INTERNAL', async () => {
+  it('fails a request stream that is silent for too long behind nginx with INTERNAL', async () => {
     const { app } = await behind(NGINX, { 'client_body_timeout 1h;': 'client_body_timeout 1s;' });
     const ended = new AbortController();
     async function* silent() {
@@ -223,7 +223,7 @@ it.for([
     changes: { '1:50051 proto h2': '1:50051', '2:50051 proto h2': '2:50051' },
     says: ['server', 'HTTP status code 502'],
   },
-] as const)('nothing works behind $kind.name where it speaks HTTP/1 to its $side', async (row, { skip }) => {
+] as const)('fails calls behind $kind.name if it uses HTTP/1 with its $side', async (row, { skip }) => {
   skip(...skipWithout(row.kind.name));
   const { app } = await behind(row.kind, row.changes);
   const failure = await failureOf(app.orders.get({ id: '1' }, { retry: false, waitForReady: false }));

@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { shown, type Changes } from '../shown.js';
 
-/** A program that stands between a client and its servers. */
+/** A proxy program between a client and its servers. */
 export interface ProxyKind {
   readonly name: 'nginx' | 'haproxy';
-  /** Runs in `folder`, in the foreground, with the configuration `file`. */
+  /** Arguments to run in the foreground in `folder` with the configuration `file`. */
   readonly args: (folder: string, file: string) => readonly string[];
-  /** Reads its configuration again, while its connections go on. */
+  /** Signal to reload the configuration while existing connections continue. */
   readonly reload: NodeJS.Signals;
-  /** Where the page has its port, by another way in. */
+  /** Replacement of the port on the page by a Unix socket. */
   readonly listen: readonly [onPage: string, here: (path: string) => string];
-  /** What the page leaves out. */
+  /** Adds the configuration that the page leaves out. */
   readonly around: (folder: string, config: string) => string;
 }
 
@@ -60,8 +60,8 @@ export class RealProxy {
   ) {}
 
   /**
-   * @param ports of the servers on 127.0.0.1, in the order of the page
-   * @param changes of what the page shows; each must be there
+   * @param ports of the servers on 127.0.0.1, in the order on the page
+   * @param changes to the configuration on the page; each replaced text must exist
    */
   static async start(kind: ProxyKind, ports: readonly number[], changes: Changes = {}): Promise<RealProxy> {
     const proxy = new RealProxy(kind, ports);
@@ -70,18 +70,18 @@ export class RealProxy {
     return proxy;
   }
 
-  /** For a client. */
+  /** Target for clients. */
   get url(): string {
     return `unix:${this.socket}`;
   }
 
-  /** Pids of its workers: those of an earlier configuration end with their connections. */
+  /** Pids of its workers. Workers of an earlier configuration exit with their last connection. */
   workers(): readonly string[] {
     const pid = String(this.process?.pid);
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
   }
 
-  /** Reads its configuration again, with these changes of what the page shows. */
+  /** Reloads the configuration of the page with these changes. */
   reload(changes: Changes = {}): void {
     this.configure(changes);
     this.process?.kill(this.kind.reload);
@@ -99,8 +99,8 @@ export class RealProxy {
   private configure(changes: Changes): void {
     const [onPage, here] = this.kind.listen;
     const servers = this.ports.map((port, index) => [`orders-${index + 1}:50051`, `127.0.0.1:${port}`]);
-    const places = Object.fromEntries([[onPage, here(this.socket)], ...servers]) as Changes;
-    const config = shown('proxies', this.kind.name, { ...changes, ...places });
+    const replacements = Object.fromEntries([[onPage, here(this.socket)], ...servers]) as Changes;
+    const config = shown('proxies', this.kind.name, { ...changes, ...replacements });
     writeFileSync(this.file, `${this.kind.around(this.folder, config)}\n`);
   }
 

@@ -26,24 +26,24 @@ class OrdersController {
   }
 }
 
-/** Certificates of `name`, for the server or the client. */
-function put(side: 'server' | 'client', name: string): void {
+/** Installs the certificates of `name` for the server or the client. */
+function installCertificate(side: 'server' | 'client', name: string): void {
   copyFileSync(certificate(`${name}-key`), join(folder, `${side}.key`));
   copyFileSync(certificate(name), join(folder, `${side}.crt`));
 }
 
-/** A module of the page, with `changes` of what it shows. */
+/** Loads a module of the page with `changes`. */
 async function moduleOf(file: string, changes: Changes): Promise<Type> {
   const path = join(folder, `${Object.values(changes).join('').replaceAll(/\W+/g, '-')}-${file}`);
-  const places = { 'orders.proto': ORDERS_PROTO, '/etc/tls/ca.crt': certificate('ca') };
-  writeFileSync(path, shown('tls', file, { ...places, ...changes }));
+  const replacements = { 'orders.proto': ORDERS_PROTO, '/etc/tls/ca.crt': certificate('ca') };
+  writeFileSync(path, shown('tls', file, { ...replacements, ...changes }));
   return Object.values((await import(path)) as Record<string, Type>)[0]!;
 }
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tls-'));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  put('server', 'server');
+  installCertificate('server', 'server');
   const OrdersModule = await moduleOf('orders.module.ts', {
     '/etc/tls/tls.crt': join(folder, 'server.crt'),
     '/etc/tls/tls.key': join(folder, 'server.key'),
@@ -67,9 +67,9 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** One call of the client on the page, with certificates of `name`, which waits so long for a server it cannot connect to. */
+/** Makes one call with the client on the page, using the certificates of `name`. */
 async function call(name: string, serverName: string, outageGraceMs: number): Promise<unknown> {
-  put('client', name);
+  installCertificate('client', name);
   const GatewayModule = await moduleOf('gateway.module.ts', {
     '/etc/tls/tls.crt': join(folder, 'client.crt'),
     '/etc/tls/tls.key': join(folder, 'client.key'),
@@ -86,17 +86,17 @@ async function call(name: string, serverName: string, outageGraceMs: number): Pr
 
 const refused = { codeName: 'UNAVAILABLE', reason: 'outage', reachedServer: 'no' };
 
-it('the client on the page is served by the server on the page', async () => {
+it('serves the client on the page with the server on the page', async () => {
   expect(await call('client', 'localhost', 5_000)).toMatchObject({ item: 'tea' });
 });
 
-it('a client of another authority is not, nor is one that expects another name', async () => {
-  expect(await call('stranger', 'localhost', 200)).toMatchObject({ codeName: 'UNAVAILABLE' });
+it('rejects a client of another authority, and a server name that does not match', async () => {
+  expect(await call('untrusted', 'localhost', 200)).toMatchObject({ codeName: 'UNAVAILABLE' });
   expect(await call('client', 'orders.internal', 200)).toMatchObject(refused);
 });
 
-it('the server takes new files while it runs', async () => {
-  put('server', 'named');
+it('reloads the TLS files of a running server', async () => {
+  installCertificate('server', 'named');
   await waitFor(async () => !((await call('client', 'orders.internal', 200)) instanceof Error));
   expect(await call('client', 'localhost', 200)).toMatchObject(refused);
 });

@@ -5,13 +5,13 @@ import { loadSync } from '@grpc/proto-loader';
 import { shown } from '../shown.js';
 import { orders, type Resource, type Routing } from './resources.js';
 
-/** What a client asks for, and how it answers what it was given. */
+/** A subscription, or the client's ACK or NACK of a response. */
 interface DiscoveryRequest {
   readonly typeUrl: string;
   readonly resourceNames: readonly string[];
   /** Empty in the first request of a type. */
   readonly responseNonce: string;
-  /** The client refuses what it was given. */
+  /** Set if the client rejects the response. */
   readonly errorDetail: { readonly message: string } | null;
 }
 
@@ -24,7 +24,7 @@ interface DiscoveryResponse {
 
 type Stream = ServerDuplexStream<DiscoveryRequest, DiscoveryResponse>;
 
-// The package of the client ships Envoy's API, the protos of xDS.
+// The xDS client package ships Envoy's API, the protos of xDS.
 const deps = join(dirname(createRequire(import.meta.url).resolve('@grpc/grpc-js-xds/package.json')), 'deps');
 const envoy = (name: string) => `envoy/${name}.proto`;
 const definition = loadSync(
@@ -46,12 +46,12 @@ const definition = loadSync(
 );
 
 /**
- * A control plane: the aggregated discovery service (ADS) of xDS, state of the world, with one service, `orders`, which
- * a test moves.
+ * A control plane: the state-of-the-world aggregated discovery service (ADS) of xDS with one service, `orders`. A test can change
+ * its servers.
  */
 export class ControlPlane {
-  /** What clients refused. */
-  readonly refused: string[] = [];
+  /** Error messages of rejected responses. */
+  readonly rejections: string[] = [];
   private readonly server = new Server();
   private readonly streams = new Map<Stream, Map<string, readonly string[]>>();
   private version = 0;
@@ -60,7 +60,7 @@ export class ControlPlane {
 
   static async start(routing: Routing): Promise<ControlPlane> {
     const plane = new ControlPlane();
-    // True: the package definition has this service.
+    // The cast is safe: the package definition has this service.
     const service = definition['envoy.service.discovery.v3.AggregatedDiscoveryService'] as ServiceDefinition;
     plane.server.addService(service, {
       StreamAggregatedResources: (stream: Stream) => {
@@ -77,17 +77,17 @@ export class ControlPlane {
     return plane;
   }
 
-  /** What a client needs to find it, as the page has it, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
+  /** The bootstrap on the page with this control plane, for `GRPC_XDS_BOOTSTRAP_CONFIG`. */
   get bootstrap(): string {
     return shown('xds', 'json', { 'control-plane.mesh:18000': `127.0.0.1:${this.port}` });
   }
 
-  /** From now on the service is served there. */
+  /** Publishes new servers and routes of the service. */
   publish(routing: Routing): void {
     this.version += 1;
     this.resources = orders(routing);
     for (const [stream, subscriptions] of this.streams) {
-      for (const typeUrl of subscriptions.keys()) this.tell(stream, typeUrl);
+      for (const typeUrl of subscriptions.keys()) this.send(stream, typeUrl);
     }
   }
 
@@ -99,21 +99,21 @@ export class ControlPlane {
     const subscriptions = new Map<string, readonly string[]>();
     this.streams.set(stream, subscriptions);
     stream.on('data', ({ typeUrl, resourceNames, responseNonce, errorDetail }: DiscoveryRequest) => {
-      if (errorDetail !== null) this.refused.push(errorDetail.message);
+      if (errorDetail !== null) this.rejections.push(errorDetail.message);
       const before = subscriptions.get(typeUrl);
       subscriptions.set(typeUrl, resourceNames);
-      // What only says that the last answer has come is not answered.
+      // A plain ACK needs no response.
       const more = resourceNames.some((name) => !before?.includes(name));
-      if (responseNonce === '' || more) this.tell(stream, typeUrl);
+      if (responseNonce === '' || more) this.send(stream, typeUrl);
     });
-    const left = (): void => {
+    const onEnd = (): void => {
       this.streams.delete(stream);
       stream.end();
     };
-    stream.on('end', left).on('cancelled', left).on('error', left);
+    stream.on('end', onEnd).on('cancelled', onEnd).on('error', onEnd);
   }
 
-  private tell(stream: Stream, typeUrl: string): void {
+  private send(stream: Stream, typeUrl: string): void {
     const names = this.streams.get(stream)?.get(typeUrl) ?? [];
     const resources = this.resources.filter(
       (resource) => resource['@type'] === typeUrl && names.includes(resource.name ?? resource.clusterName ?? ''),

@@ -1,7 +1,8 @@
-// Runs the module of docs/guides/xds.md in a process of its own, since the plugin is one for a process and reads where its
-// control plane is from the environment:
+// Runs the module of docs/guides/xds.md in a separate process, because the plugin is global to a process and reads the address of
+// its control plane from the environment:
 //   node gateway.mjs MODULE
-// Its HTTP routes: /orders/7 makes a call, /create one that is not safe to repeat, /health asks the indicator, /snapshot is the client's.
+// HTTP routes: /orders/7 makes a call, /create a call that is not safe to repeat, /health returns the result of the health indicator,
+// /snapshot the snapshot of the client.
 import 'reflect-metadata';
 import { createServer } from 'node:http';
 import { dirname } from 'node:path';
@@ -11,7 +12,7 @@ import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-re
 import { firstValueFrom } from 'rxjs';
 
 const module = process.argv[2];
-process.chdir(dirname(module)); // where its orders.proto is
+process.chdir(dirname(module)); // the folder of its orders.proto
 const { OrdersModule } = await import(module);
 class AppModule {}
 const app = await NestFactory.createApplicationContext({

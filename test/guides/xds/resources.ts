@@ -1,14 +1,14 @@
 const typeUrl = (name: string) => `type.googleapis.com/envoy.${name}`;
 
-/** What the control plane says of the service. */
+/** The service as the control plane publishes it. */
 export interface Routing {
-  /** Where it is served, on 127.0.0.1. */
+  /** Ports of its servers on 127.0.0.1. */
   readonly ports: readonly number[];
-  /** Retries of the control plane, for UNAVAILABLE. */
+  /** Retries on UNAVAILABLE that the route configures. */
   readonly retries?: number;
 }
 
-/** A resource of xDS, as JSON has it; proto-loader packs what has an `@type` as google.protobuf.Any. */
+/** An xDS resource in its JSON form. proto-loader packs objects with an `@type` as google.protobuf.Any. */
 export interface Resource {
   readonly '@type': string;
   readonly name?: string;
@@ -16,7 +16,7 @@ export interface Resource {
   readonly [field: string]: unknown;
 }
 
-/** What a gRPC client needs to know of the service `orders`: where `xds:///orders` leads (LDS and RDS), and to what (CDS, EDS). */
+/** The resources of the service `orders` for a gRPC client: listener and routes (LDS, RDS), cluster and endpoints (CDS, EDS). */
 export function orders({ ports, retries = 0 }: Routing): readonly Resource[] {
   const retryPolicy = retries === 0 ? {} : { retryPolicy: { retryOn: 'unavailable', numRetries: { value: retries } } };
   const route = { cluster: 'orders-cluster', ...retryPolicy };

@@ -29,7 +29,7 @@ beforeAll(async () => {
     readyTimeoutMs: 60_000,
   });
 }, 90_000);
-// The last one is run first.
+// Hooks run in reverse order.
 afterAll(() => leaks.settled());
 afterAll(async () => {
   await gateway.close();
@@ -43,7 +43,7 @@ beforeEach(() => {
   two.script('Get', { message: { item: 'two' } });
 });
 
-/** The module of the page, where Node can run it. */
+/** Writes the module of the page to a folder where Node can run it. */
 function writeApplication(): string {
   const folder = mkdtempSync(join(tmpdir(), 'xds-'));
   const options = { target: 9, module: 99, experimentalDecorators: true, emitDecoratorMetadata: true };
@@ -54,14 +54,14 @@ function writeApplication(): string {
   return folder;
 }
 
-/** Asks the gateway. */
-async function told(path: string): Promise<unknown> {
+/** Sends a request to the gateway and returns the response body. */
+async function fetchJson(path: string): Promise<unknown> {
   return (await fetch(`http://${gateway.url}/${path}`)).json();
 }
 
-const get = () => told('orders/7');
+const get = () => fetchJson('orders/7');
 
-/** Calls one after the other until `item` answers; no call may fail on the way. */
+/** Makes sequential calls until the server `item` responds. No call may fail. */
 async function callUntil(item: string): Promise<void> {
   const answers: unknown[] = [];
   await waitFor(
@@ -74,14 +74,16 @@ async function callUntil(item: string): Promise<void> {
   expect(answers.filter((answer) => JSON.stringify(answer).includes('codeName'))).toEqual([]);
 }
 
-describe('a client of xds:///orders', () => {
-  it('calls where the control plane says, and is up', async () => {
+describe('client of xds:///orders', () => {
+  it('calls the server that the control plane names and is healthy', async () => {
     expect(await get()).toMatchObject({ item: 'one' });
-    expect(controlPlane.refused).toEqual([]);
-    expect(await told('health')).toMatchObject({ orders: { status: 'up', state: 'READY', target: 'xds:///orders' } });
+    expect(controlPlane.rejections).toEqual([]);
+    expect(await fetchJson('health')).toMatchObject({
+      orders: { status: 'up', state: 'READY', target: 'xds:///orders' },
+    });
   });
 
-  it('goes where the service goes, and no call fails', async () => {
+  it('follows changed endpoints without failed calls', async () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port, two.port] });
@@ -89,28 +91,28 @@ describe('a client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('goes on with one server when another is lost, and with none waits until one is back', async () => {
+  it('uses the remaining server, and waits for one if none is available', async () => {
     await one.stop('kill-connections');
     expect(await get()).toMatchObject({ item: 'two' });
-    expect(await told('health')).toMatchObject({ orders: { status: 'up' } });
+    expect(await fetchJson('health')).toMatchObject({ orders: { status: 'up' } });
 
     await two.stop('kill-connections');
     const waiting = get();
     await waitFor(async () => {
-      const { orders } = (await told('health')) as { readonly orders: { readonly message?: string } };
+      const { orders } = (await fetchJson('health')) as { readonly orders: { readonly message?: string } };
       return orders.message === 'outage; calls wait';
     });
     await two.restart();
     expect(await waiting).toMatchObject({ item: 'two' });
-    expect(await told('health')).toMatchObject({ orders: { status: 'up', state: 'READY' } });
+    expect(await fetchJson('health')).toMatchObject({ orders: { status: 'up', state: 'READY' } });
     await one.restart();
   });
 
-  it('makes its own attempts and none of the control plane', async () => {
+  it('retries by its own policy only, not by that of the control plane', async () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port], retries: 1 });
-    // The routes with the retries are in force.
+    // The routes with the retries are active.
     await callUntil('one');
     one.script('Get', { status: 'UNAVAILABLE' });
     const before = one.counts('Get').calls;
@@ -120,21 +122,21 @@ describe('a client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('resends a call that a GOAWAY rejected, whatever its method', async () => {
+  it('resends a call of any method that a GOAWAY rejected', async () => {
     const proxy = await Http2FaultProxy.start(one.url);
     onTestFinished(() => proxy.close());
     one.script('Create', { message: { item: 'created' } });
     controlPlane.publish({ ports: [proxy.port] });
     await callUntil('one');
     proxy.failCalls({ kind: 'goaway' });
-    expect(await told('create')).toMatchObject({ item: 'created' });
+    expect(await fetchJson('create')).toMatchObject({ item: 'created' });
     expect(proxy.counters).toMatchObject({ failed: 1 });
     expect(one.counts('Create').calls).toBe(1);
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
   });
 
-  it('keeps what it knows when the control plane is away, and ends with its application', async () => {
+  it('keeps the last endpoints without the control plane, and closes with its application', async () => {
     controlPlane.close();
     expect(await get()).toMatchObject({ item: 'two' });
     await gateway.terminate();
@@ -142,13 +144,13 @@ describe('a client of xds:///orders', () => {
   });
 });
 
-it('the line on the page tells what is wrong with a bootstrap', () => {
-  const tell = (bootstrap: string) =>
+it('detects an invalid bootstrap with the command on the page', () => {
+  const check = (bootstrap: string) =>
     spawnSync('sh', ['-c', shown('xds', 'sh')], {
       cwd: application,
       env: { ...process.env, GRPC_XDS_BOOTSTRAP_CONFIG: bootstrap },
       encoding: 'utf8',
     });
-  expect(tell(shown('xds', 'json')).status).toBe(0);
-  expect(tell(shown('xds', 'json', { ', "locality": {}': '' })).stderr).toContain('locality field missing in node');
+  expect(check(shown('xds', 'json')).status).toBe(0);
+  expect(check(shown('xds', 'json', { ', "locality": {}': '' })).stderr).toContain('locality field missing in node');
 });

@@ -1,5 +1,5 @@
 // Memory of calls that wait while the channel connects: node --expose-gc waiting-memory.mjs resilient-grpc|nest [SETTINGS AS JSON]
-// Writes { waiting, bytes }: calls that wait, and the bytes of heap for each. The peer accepts the connection and stays silent.
+// Prints { waiting, bytes }: the number of waiting calls, and the heap bytes of each. The peer accepts the connection and stays silent.
 import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { readMemory } from '../../../bench/memory/memory.mjs';
@@ -14,7 +14,7 @@ let ended = 0;
 const wait = (count) => {
   for (let i = 0; i < count; i++) contender.get(String(i), () => (ended += 1));
 };
-// Code is compiled, and the channel connects.
+// Warm-up: compiles the code and lets the channel start to connect.
 wait(500);
 await pause(500);
 const before = await readMemory();

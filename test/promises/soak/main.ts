@@ -1,5 +1,5 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays every situation in full, again and again, in an order drawn
-// by the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a situation was never played,
+// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays every situation in full repeatedly, in an order drawn by
+// the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a situation was never played,
 // or handles are left. Ctrl-C ends it after the clean-up of the current play; a second Ctrl-C exits immediately.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';

@@ -1,12 +1,12 @@
-/** What the process holds when all is cleaned up. */
+/** Resources that the process holds after clean-up. */
 export interface Held {
   readonly rssMb: number;
   readonly heapMb: number;
-  /** Sockets, timers and the like that keep it alive. */
+  /** Sockets, timers and other resources that keep the process alive. */
   readonly handles: number;
 }
 
-/** After a garbage collection; needs `--expose-gc`. */
+/** Measures after a garbage collection; requires `--expose-gc`. */
 export function heldNow(): Held {
   gc?.();
   const { rss, heapUsed } = process.memoryUsage();

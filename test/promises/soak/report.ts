@@ -1,7 +1,7 @@
 import type { Held } from './memory.js';
 import type { Tally } from './tally.js';
 
-/** How often each was played, what failed, and what the process held at the start, in the middle and at the end. */
+/** Formats plays and failures per situation, and the memory at the start, in the middle and at the end. */
 export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[]): string {
   const rows = [...tallies].map(([name, { plays, seconds, calls, failures }]) => [
     name,
@@ -25,18 +25,18 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
   return [
     table(['situation', 'plays', 'failures', 'seconds', 'calls'], rows),
     table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
-    ...(missed.length > 0 ? [`Not played, for want of time: ${missed.join(', ')}`] : []),
+    ...(missed.length > 0 ? [`Not played because the time was over: ${missed.join(', ')}`] : []),
     ...(leftHandles(held) > 0 ? [`Handles left: ${leftHandles(held)}`] : []),
     ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),
   ].join('\n\n');
 }
 
-/** Handles held at the end that were not at the start: everything is cleaned up by then. */
+/** Number of handles at the end beyond those at the start; everything should be cleaned up by then. */
 export function leftHandles(held: readonly Held[]): number {
   return Math.max(0, (held.at(-1)?.handles ?? 0) - (held.at(0)?.handles ?? 0));
 }
 
-/** The first column to the left, numbers to the right. */
+/** Formats a table; aligns the first column left and numbers right. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));

@@ -20,11 +20,11 @@ export interface SoakOptions {
 
 export interface Soaked {
   readonly tallies: ReadonlyMap<string, Tally>;
-  /** At the start and after each play. */
+  /** Resources held at the start and after each play. */
   readonly held: readonly Held[];
 }
 
-/** Plays all `situations` in full, again and again, each time in another order, until the time is over; failures do not end it. */
+/** Plays all `situations` in full repeatedly, in a new order each round, until the time is over; failures do not end it. */
 export async function soak(
   situations: readonly Situation[],
   { minutes, seed, playSeed: given, signal, sentinel, say }: SoakOptions,
@@ -62,7 +62,7 @@ export async function soak(
   return { tallies, held };
 }
 
-/** Fisher and Yates. */
+/** Fisher–Yates shuffle. */
 function shuffled<T>(values: readonly T[], random: () => number): readonly T[] {
   const rest = [...values];
   return values.map(() => {

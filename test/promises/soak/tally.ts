@@ -5,9 +5,9 @@ import { problemsOf, type WatchedPlay } from '../watched-play.js';
 export interface Tally {
   readonly plays: number;
   readonly seconds: number;
-  /** Calls that its figures count. */
+  /** Number of calls, from the figures. */
   readonly calls: number;
-  /** Each with the command that repeats the play. */
+  /** Failures, each with the command that repeats the play. */
   readonly failures: readonly string[];
 }
 
@@ -28,7 +28,7 @@ export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: st
   };
 }
 
-/** Figures named 'calls', 'reads' and 'writes' count what was called, of each upstream. */
+/** Sums the figures that count calls of each upstream, such as 'calls', 'reads' and 'writes'. */
 function callsOf(measured: Measured): number {
   return Object.entries(measured)
     .filter(([name]) => /^(calls|reads|writes|held calls|new calls)( @|$)/.test(name))

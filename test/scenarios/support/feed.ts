@@ -4,16 +4,16 @@ import type { OrderEvent } from '../../../src/gen/orders.pb.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { Run } from './situation.js';
 
-/** A feed that is resumed, whose events are numbered without a gap, and what became of it. */
+/** A resumable feed with consecutively numbered events; counts lost and repeated ones. */
 export class Feed {
   events = 0;
-  /** Numbers left out. */
+  /** Number of skipped events. */
   lost = 0;
-  /** Numbers that came again, or too late. */
+  /** Number of events that arrived again or out of order. */
   repeated = 0;
-  /** Of `performance.now()`. */
+  /** Time of the last event, by `performance.now()`. */
   lastAt = NaN;
-  /** Why it is over; undefined while it is not. */
+  /** Why the feed ended; `undefined` while it runs. */
   end: unknown;
   private readonly subscription: Subscription;
 
@@ -35,7 +35,7 @@ export class Feed {
     });
   }
 
-  /** Follows from the beginning on, until the end of the play. */
+  /** Subscribes from the first event until the end of the play. */
   static follow(run: Run, client: OrdersOf, call: object = {}): Feed {
     const feed = new Feed(client, call);
     run.onEnd(() => feed.leave());

@@ -1,7 +1,7 @@
-// A gateway in a process of its own: HTTP with the three routes of health, GET /orders/:id and the feed as events, and orders.v1.Orders
-// over gRPC, all answered by an upstream:
+// A gateway in its own process: three health routes, GET /orders/:id and the feed as server-sent events over HTTP, and orders.v1.Orders
+// over gRPC, all served from an upstream:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over IPC it tells its gRPC address, and takes { peer } to check another gateway as well.
+// Over IPC it sends its gRPC address and accepts { peer } to check another gateway too.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -33,7 +33,7 @@ const drain = { timeoutMs: Number(values.drain) };
 const contract = { protoPath, package: 'orders.v1', loader: { longs: String } };
 let peer;
 
-// By hand, as this is no TypeScript.
+// Applies decorators by hand, because this file is not TypeScript.
 const decorate = (decorator, target, name) =>
   decorator(target.prototype, name, Object.getOwnPropertyDescriptor(target.prototype, name));
 

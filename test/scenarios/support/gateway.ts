@@ -4,14 +4,14 @@ import { pass } from './pass.js';
 import type { Run } from './situation.js';
 import type { Upstream } from './upstream.js';
 
-/** What a route of health said, again and again. */
+/** Results of polling a health route. */
 export interface Followed {
   readonly count: number;
-  /** Answers other than 200, and requests that failed. */
+  /** Responses other than 200, and failed requests. */
   readonly others: readonly string[];
 }
 
-/** A Nest gateway in a process of its own: HTTP and gRPC in front of an upstream. */
+/** A Nest gateway in its own process: HTTP and gRPC in front of an upstream. */
 export class Gateway {
   private constructor(
     private readonly run: Run,
@@ -42,7 +42,7 @@ export class Gateway {
     return new Gateway(run, server);
   }
 
-  /** Has it check `other`, and ask it for `/peer/:id`. */
+  /** Makes this gateway check the health of `other` and call it for `/peer/:id`. */
   watch(other: Gateway): void {
     this.server.send({ peer: other.grpc });
   }
@@ -52,7 +52,7 @@ export class Gateway {
     return { code: answer.status, body: await answer.json() };
   }
 
-  /** The answer as it begins. */
+  /** Resolves to the response once its headers have arrived. */
   open(path: string): Promise<Response> {
     return fetch(`http://${this.server.url}${path}`, { headers: { connection: 'close' } });
   }
@@ -61,7 +61,7 @@ export class Gateway {
     return (await this.get(path)).code;
   }
 
-  /** Asks for `path` each 100 ms until `stop`. */
+  /** Requests `path` every 100 ms until `stop()`. */
   follow(path: string): { readonly count: number; stop(): Promise<Followed> } {
     const others: string[] = [];
     let count = 0;
@@ -88,7 +88,7 @@ export class Gateway {
     };
   }
 
-  /** SIGTERM; how many milliseconds until its process is gone. */
+  /** Sends SIGTERM; resolves to the time in milliseconds until the process has exited. */
   async terminate(): Promise<number> {
     const signalledAt = performance.now();
     await this.server.terminate(60_000);

@@ -11,7 +11,7 @@ const BUILT_WITHIN_MS = 240_000;
 
 let built: Promise<string> | undefined;
 
-/** Path of the server in orders-grpc-go.go, which is built once in this process. */
+/** Path of the server built from orders-grpc-go.go; built once per process. */
 export function grpcGoServer(): Promise<string> {
   built ??= build();
   return built;
@@ -23,7 +23,7 @@ async function build(): Promise<string> {
     rmSync(folder, { recursive: true, force: true });
   });
   const program = join(folder, 'orders-grpc-go');
-  // Processes that build at the same time share Go's cache only one after another.
+  // Only one process at a time can use Go's build cache.
   await promisify(execFile)('flock', [SOURCE, 'go', 'build', '-o', program, SOURCE], {
     env: { ...process.env, GO111MODULE: 'off', GOPATH: GO_PATH },
     timeout: BUILT_WITHIN_MS,

@@ -49,7 +49,7 @@ describe('judge', () => {
       'exact was not measured',
       'slowest ms was not measured',
     ]);
-    // The maximum of no values.
+    // -Infinity is the maximum of an empty list.
     expect(brokenOf(judge(situation, { ...kept, failed: -Infinity, cycles: Infinity }, 'short', 'all'))).toEqual([
       'failed is -Infinity (≤ 0)',
       'cycles is Infinity (≥ 100)',

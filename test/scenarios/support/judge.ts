@@ -1,7 +1,7 @@
 import { boundText, isWithin, type Bound } from '../../support/bound.js';
 import type { Length, Measured, Situation, Which } from './situation.js';
 
-/** A figure, held against its bound. */
+/** A figure compared with its bound. */
 export interface Judgement {
   /** Name of the figure; may end in ' @' and the upstream it was measured against. */
   readonly figure: string;
@@ -20,7 +20,7 @@ function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bo
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
 
-/** Holds each figure that has a bound against it. A figure that was not measured is not ok. */
+/** Compares each figure that has a bound with it. A figure that was not measured is not ok. */
 export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgement[] {
   return Object.entries(boundsOf(situation, length)).flatMap(
     ([name, { timed = false, ...bound }]): readonly Judgement[] => {

@@ -1,14 +1,14 @@
 import { isInstalled } from '../../support/programs.js';
 import type { Measured, Run, UpstreamKind } from './situation.js';
 
-/** Both implementations, one of them plain and the other one over TLS: `swapped` or not. */
+/** Both implementations, one in plain text and the other over TLS; `swapped` exchanges the two. */
 export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   const own: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };
   const pythons: UpstreamKind = { implementation: 'grpcio', security: swapped ? 'plain' : 'TLS' };
   return isInstalled('grpcio') ? [own, pythons] : [own];
 }
 
-/** Plays against all kinds of upstreams at the same time, and names each figure with the upstream it is of. */
+/** Plays against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */
 export async function againstEach(run: Run, play: (kind: UpstreamKind) => Promise<Measured>): Promise<Measured> {
   const all = await Promise.all(
     run.kinds.map(async (kind) => {

@@ -3,29 +3,29 @@ import { CallLoad, quantile } from '../../support/call-load.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { Measured, Run } from './situation.js';
 
-/** Calls at a steady rate until the end of the play, or earlier. */
+/** Starts calls at a steady rate until the end of the play or `stop`. */
 export function load(run: Run, perSecond: number, make: (number: number) => Observable<unknown>): CallLoad {
   const calls = CallLoad.start(perSecond, make);
   run.onEnd(() => calls.stop());
   return calls;
 }
 
-/** Makes no more calls; resolves when the last one has ended, however long a busy machine takes. */
+/** Starts no more calls; resolves when the last one has ended, even on a busy machine. */
 export function stop(calls: CallLoad): Promise<void> {
   return calls.stop(90_000);
 }
 
-/** Reads, which are safe to repeat. */
+/** Starts reads, which are safe to repeat. */
 export function reads(run: Run, { orders }: OrdersOf, perSecond: number): CallLoad {
   return load(run, perSecond, (number) => orders.get({ id: String(number) }));
 }
 
-/** Writes, which are not, each of them once. */
+/** Starts writes, which are not safe to repeat, each with its own ID. */
 export function writes(run: Run, { orders }: OrdersOf, perSecond: number): CallLoad {
   return load(run, perSecond, (number) => orders.create({ requestId: String(number), item: 'tea', quantity: 1 }));
 }
 
-/** What the callers of `load` got. */
+/** Results of the calls as figures. */
 export function figuresOf(calls: CallLoad, name: string): Measured {
   const latencies = latenciesOf(calls);
   const [failure] = calls.failed;
@@ -38,7 +38,7 @@ export function figuresOf(calls: CallLoad, name: string): Measured {
   };
 }
 
-/** Of those that succeeded. */
+/** Latencies of the successful calls. */
 export function latenciesOf(calls: CallLoad): readonly number[] {
   return calls.succeeded.map(({ latencyMs }) => latencyMs ?? NaN);
 }

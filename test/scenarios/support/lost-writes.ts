@@ -3,10 +3,10 @@ import type { CallLoad, LoadCall } from '../../support/call-load.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { Measured } from './situation.js';
 
-/** The error of a call may come before the event of its channel, on a busy machine by this. */
+/** Maximum time by which the error of a call may precede the event of its channel on a busy machine. */
 const BEFORE_EVENT_MS = 250;
 
-/** When the connections of a client were lost, in milliseconds since 1970; more are added as it goes. */
+/** Times at which a client lost connections, in milliseconds since 1970; the array grows while the client runs. */
 export function lostConnections({ client }: OrdersOf): readonly number[] {
   const lostAt: number[] = [];
   client.events$.subscribe((event) => {
@@ -18,9 +18,9 @@ export function lostConnections({ client }: OrdersOf): readonly number[] {
 /** Counts failed writes by cause: lost with their connection, or other. */
 export function failedWrites({ calls, failed }: CallLoad, lostAt: readonly number[]): Measured {
   const wasOnTheWire = ({ startedAt, endedAt = 0, error }: LoadCall) => {
-    // True: a call fails with nothing else.
+    // The cast is safe: calls fail only with GrpcCallError.
     const { reason, reachedServer } = error as GrpcCallError;
-    // 'yes' is a call whose answer had begun.
+    // 'yes' means that the response had started.
     const isLost = reason === 'connection-lost' && reachedServer !== 'no';
     return isLost && lostAt.some((at) => startedAt <= at && endedAt >= at - BEFORE_EVENT_MS);
   };

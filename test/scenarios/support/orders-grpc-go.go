@@ -1,4 +1,4 @@
-// A server of orders.v1.Orders by grpc-go in a process of its own: orders-grpc-go - '{ "port": 0, … }'. Its arguments, answers and log
+// A grpc-go server of orders.v1.Orders in its own process: orders-grpc-go - '{ "port": 0, … }'. Its arguments, responses and log
 // are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get, Create and Watch in plain text. Like a child of Node it
 // exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
 package main

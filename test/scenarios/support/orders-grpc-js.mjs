@@ -1,5 +1,5 @@
-// A bare grpc-js server of orders.v1.Orders in a process of its own: node orders-grpc-js.mjs '{ "port": 0, … }'. What it is told,
-// does and writes is said in upstream.ts; orders-grpcio.py does the same.
+// A bare grpc-js server of orders.v1.Orders in its own process: node orders-grpc-js.mjs '{ "port": 0, … }'. Its arguments, responses
+// and log are described in upstream.ts; orders-grpcio.py does the same.
 import { appendFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -90,7 +90,7 @@ function listen() {
 }
 
 if (standby) {
-  // Whoever started it has taken the reference away.
+  // The parent process has removed the reference.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });
@@ -100,6 +100,6 @@ if (standby) {
 process.once('SIGTERM', () => {
   server.tryShutdown(() => process.exit(0));
   setTimeout(() => server.forceShutdown(), drainMs);
-  // Feeds have no end of their own.
+  // Feeds never end on their own.
   for (const end of feeds) end();
 });

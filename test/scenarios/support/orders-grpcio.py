@@ -1,7 +1,7 @@
-"""A server of orders.v1.Orders by grpcio in a process of its own: python3 orders-grpcio.py '{ "port": 0, ... }'.
+"""A grpcio server of orders.v1.Orders in its own process: python3 orders-grpcio.py '{ "port": 0, ... }'.
 
-What it is told, does and writes is said in upstream.ts; orders-grpc-js.mjs does the same. It speaks with whoever started it as
-a child of Node does: in lines of JSON over the socket in NODE_CHANNEL_FD.
+Its arguments, responses and log are described in upstream.ts; orders-grpc-js.mjs does the same. Like a child of Node it exchanges
+lines of JSON with its parent process over the socket in NODE_CHANNEL_FD.
 """
 
 import asyncio
@@ -134,7 +134,7 @@ async def session(requests, context):
             write(context, "Session", request[1])
             yield {1: request[1], 2: next_sequence()}
     finally:
-        # Where the connection is lost its requests are over, and that is all it is told.
+        # If the connection is lost, the request iterator ends without an error.
         write(context, "ended", "Session")
 
 
@@ -184,7 +184,7 @@ async def main():
         tell({"boundAt": now()})
 
     async def end():
-        # As grpc-js's tryShutdown: calls that run may finish. Feeds have no end of their own.
+        # Like tryShutdown of grpc-js: running calls may finish. Feeds never end on their own.
         ending.set()
         await server.stop(told["drainMs"] / 1000)
         os._exit(0)
@@ -195,7 +195,7 @@ async def main():
         listen_at = json.loads(await reader.readline())["listenAt"]
         await asyncio.sleep(max(0, listen_at - now()) / 1000)
     await listen()
-    # The end of whoever started it is its own.
+    # Exits when the parent process exits.
     await reader.read()
     os._exit(0)
 

@@ -1,4 +1,4 @@
-// A server of orders.v1.Orders by this library, in a process of its own: node orders-nest.mjs '{ "port": 0, … }'. Its arguments, answers
+// A server of orders.v1.Orders by this library in its own process: node orders-nest.mjs '{ "port": 0, … }'. Its arguments, responses
 // and log are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get and Create.
 import 'reflect-metadata';
 import { appendFileSync, readFileSync } from 'node:fs';
@@ -33,7 +33,7 @@ class Orders {
     return answer(call, metadata, 'Create', requestId);
   }
 }
-// By hand, as this is no TypeScript.
+// Applies decorators by hand, because this file is not TypeScript.
 const decorate = (name, method) =>
   GrpcMethod('Orders', name)(Orders.prototype, method, Object.getOwnPropertyDescriptor(Orders.prototype, method));
 Controller()(Orders);
@@ -76,7 +76,7 @@ async function listen() {
 }
 
 if (standby) {
-  // The parent process has taken the reference away.
+  // The parent process has removed the reference.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });

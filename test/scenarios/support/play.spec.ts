@@ -14,7 +14,7 @@ describe('a play', () => {
   const said: string[] = [];
   const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void said.push(line) } as const;
 
-  /** Ends its three parts; the one in the middle fails to. */
+  /** A situation with three clean-ups, of which the second fails. */
   function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
     return situation(async ({ onEnd }) => {
       onEnd(() => cleaned.push('first'));

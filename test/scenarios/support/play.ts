@@ -28,7 +28,7 @@ export async function playSituation(
   const random = seededRandom(seed);
   const ending: (() => unknown)[] = [];
   const abort = signal ?? new AbortController().signal;
-  // Short, always the same; full, in turn by the seed.
+  // A short play always uses the same kinds; a full play chooses them by the seed.
   const kinds = upstreamKinds(length === 'full' && random() < 0.5);
   let measured: Measured;
   try {
@@ -43,7 +43,7 @@ export async function playSituation(
     });
     measured = await Promise.race([play, aborted(abort)]);
   } catch (error) {
-    // Now, for the clean-up of what hangs takes its time.
+    // Reported before the clean-up, which may take long if the play hangs.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
     await endWatch(leaks);
@@ -59,12 +59,12 @@ export async function playSituation(
   return { measured, judgements: judge(situation, measured, length, which), seconds };
 }
 
-/** The watch over timers, which would slow down all that is played after this; whatever is left open of what has failed already. */
+/** Ends the watch over timers, which would slow down later plays. Ignores leaks, because the play has already failed. */
 async function endWatch(leaks: LeakCheck): Promise<void> {
   await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
 }
 
-/** All of it, the last one first, whatever one of them throws; gives what they threw. */
+/** Runs all clean-ups, the last one first, even if some throw; returns their errors. */
 async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string) => void): Promise<readonly Error[]> {
   const errors: Error[] = [];
   for (const cleanUp of [...ending].reverse()) {
@@ -81,7 +81,7 @@ async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const end = () => {
-      // An AbortSignal's reason may be anything; whoever aborts gives an Error.
+      // The reason of an AbortSignal may be any value, but callers of a play abort with an Error.
       reject(signal.reason as Error);
     };
     if (signal.aborted) end();

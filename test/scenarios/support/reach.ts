@@ -1,9 +1,9 @@
 import { waitFor, type Truthy, type WaitForOptions } from 'nestjs-resilient-grpc/testing';
 
-/** Ends a play that hangs. Far beyond what a busy machine needs, so that it never decides a play that makes progress. */
+/** Limit for a play that hangs; far beyond what a busy machine needs. */
 const HANGS_AFTER_MS = 90_000;
 
-/** Waits until `condition` gives something true, however busy the machine is, and resolves to that. */
+/** Waits until `condition` returns a truthy value, even on a busy machine, and resolves to that value. */
 export function reach<T>(
   condition: () => T | Promise<T>,
   options: Pick<WaitForOptions, 'describe' | 'intervalMs' | 'timeoutMs'> = {},

@@ -17,9 +17,9 @@ export interface UpstreamKind {
 /** Input of a situation's play. */
 export interface Run {
   readonly length: Length;
-  /** If only counts are judged, a play has longer limits and fewer calls a second, so that its counts hold on any machine. */
+  /** If only counts are judged, a play has longer limits and fewer calls per second, so that its counts hold on any machine. */
   readonly which: Which;
-  /** Random numbers drawn by the seed of the play. */
+  /** Random numbers from the seed of the play. */
   readonly random: () => number;
   /** The upstreams to play against, at the same time; only those that this machine has. */
   readonly kinds: readonly UpstreamKind[];
@@ -46,12 +46,12 @@ export interface Situation {
   readonly name: string;
   /** Its play needs this program; without it, the situation is skipped. */
   readonly needs?: OptionalProgram;
-  /** One sentence, which the docs quote. */
+  /** One sentence: the title of the test, and the guarantee in docs/guarantees.md. */
   readonly promise: string;
   /** A figure without a bound is for information. */
   readonly bounds: Readonly<Record<string, SituationBound>>;
   /** Bounds of a full play; each replaces the one of `bounds` with its name, or is added. */
   readonly fullBounds?: Readonly<Record<string, SituationBound>>;
-  /** Makes the situation and measures. */
+  /** Creates the situation and measures. */
   play(run: Run): Promise<Measured>;
 }

@@ -1,6 +1,6 @@
 import { Observable } from 'rxjs';
 
-/** `call`; tells how late it ended, not counting what held the whole process up: a bare timer beside it, and the begin itself. */
+/** Wraps `call` and reports how late it ended, relative to a bare timer and the start of the call, which excludes process delays. */
 export function timed<T>(call: Observable<T>, timeoutMs: number, tell: (lateMs: number) => void): Observable<T> {
   return new Observable((subscriber) => {
     let dueAt = Infinity;

@@ -11,36 +11,36 @@ import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 
 export interface UpstreamOptions {
-  /** How long it takes over a unary request. @defaultValue 0 */
+  /** Processing time of a unary request. @defaultValue 0 */
   readonly delayMs?: number;
-  /** Unary requests that it can bear; more of them queue up. @defaultValue any */
+  /** Capacity in unary requests per second; requests beyond it are queued. @defaultValue unlimited */
   readonly perSecond?: number;
-  /** Unary requests that would be queued longer than this are answered UNAVAILABLE at once. @defaultValue any */
+  /** Unary requests that would be queued for longer fail with UNAVAILABLE immediately. @defaultValue unlimited */
   readonly queueMs?: number;
-  /** Between two events of a feed. @defaultValue 10 */
+  /** Time between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
-  /** How long calls may run on after SIGTERM; then the server ends them. @defaultValue an hour */
+  /** How long calls may continue after SIGTERM; then the server ends them. @defaultValue an hour */
   readonly drainMs?: number;
-  /** Options of the server by gRPC's names, 'grpc.max_connection_age_ms' and the like. Ours has only those of the age. */
+  /** Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. Our server supports only those of the age. */
   readonly serverOptions?: Readonly<Record<string, number>>;
 }
 
-/** What a call of `orders.v1.Orders` was to the server; 'ended' when its caller has gone or its stream is over. */
+/** Method of a call of `orders.v1.Orders`, or 'ended' if its client has disconnected or its stream has ended. */
 export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended';
 
-/** Something that arrived at an upstream. */
+/** A line of the log of an upstream. */
 export interface Arrival {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly what: ArrivedWhat;
-  /** Of Get the id, of Create the requestId, of Watch `from`, of Session the messageId; of what ended its method. */
+  /** `id` of Get, `requestId` of Create, `from` of Watch, `messageId` of Session, or the method of a call that ended. */
   readonly key: string;
   readonly previousAttempts: number;
-  /** Its connection. */
+  /** Address of the client's connection. */
   readonly peer: string;
 }
 
-/** A server waits for its calls at SIGTERM, and a busy machine is slow to start a process: limits for those that hang. */
+/** Limits for processes that hang. They are long because a server waits for its calls at SIGTERM and a busy machine is slow. */
 const [ENDED_WITHIN_MS, STARTED_WITHIN_MS] = [60_000, 60_000];
 
 const SCRIPTS = {
@@ -57,10 +57,10 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
 };
 
 /**
- * A server of `orders.v1.Orders` in a process of its own, on one port over all its lives, which writes down what arrives before it
- * answers. An id or requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each;
- * 'any/NEVER' is not answered, 'any/NEVER/1' not in its first attempt. An order says in `item` the pid of its server. A feed goes on until its server
- * ends in order.
+ * A server of `orders.v1.Orders` in its own process, on one port across restarts, which logs each request before it responds. An id or
+ * requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each attempt; 'any/NEVER' gets no response,
+ * 'any/NEVER/1' none in its first attempt. The `item` of an order is the pid of its server. A feed continues until its server shuts
+ * down cleanly.
  */
 export class Upstream {
   private readonly folder = mkdtempSync(join(tmpdir(), 'upstream-'));
@@ -88,32 +88,32 @@ export class Upstream {
     return this.process.pid;
   }
 
-  /** What a client of it has to be told, besides the address. */
+  /** Settings that a client needs besides the address. */
   get settings(): Pick<GrpcClientSettings, 'tls'> {
     return this.kind.security === 'TLS' ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {};
   }
 
-  /** All that arrived, in all its lives. */
+  /** Logged requests and ends of all processes of this upstream. */
   arrived(...what: readonly ArrivedWhat[]): readonly Arrival[] {
     if (!existsSync(this.log)) return [];
-    // What follows the last line break is still being written.
+    // Text after the last line break is still being written.
     const lines = readFileSync(this.log, 'utf8').split('\n').slice(0, -1);
     return lines.map(toArrival).filter((arrival) => what.length === 0 || what.includes(arrival.what));
   }
 
-  /** How many of `what` arrived more than once. */
+  /** Number of repeated requests of `what`. */
   duplicates(what: ArrivedWhat): number {
     const keys = this.arrived(what).map(({ key }) => key);
     return keys.length - new Set(keys).size;
   }
 
   /**
-   * SIGKILL, or SIGTERM (GOAWAY, and an end when all calls have ended); another process listens on the same port `downMs` after
-   * that, or as soon as the port is free. Gives the time since which it listens, in milliseconds since 1970.
+   * Sends SIGKILL, or SIGTERM (the server sends GOAWAY and exits when all calls have ended). Another process listens on the same port
+   * after `downMs`, or as soon as the port is free. Resolves to the time at which it listens, in milliseconds since 1970.
    */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
     await this.prepareRestart();
-    // True: it was just prepared.
+    // The cast is safe: `prepareRestart` has set it.
     const next = this.next as ChildServer;
     this.next = undefined;
     const listenAt = Date.now() + downMs;
@@ -123,9 +123,9 @@ export class Upstream {
     return reach(() => boundAt(next), { describe: `a new process to listen on port ${next.port}` });
   }
 
-  /** Starts the process that the next `restartAfter` needs, so that this one is killed at once there. */
+  /** Starts the process for the next `restartAfter`, which then kills the current process without delay. */
   async prepareRestart(): Promise<void> {
-    // Waits for its turn with everything loaded: away for the time asked for, and not for the time a process takes to start.
+    // The process waits with everything loaded, so that the downtime does not include the start of a process.
     this.next ??= await this.spawn(this.process.port, true);
   }
 
@@ -134,7 +134,7 @@ export class Upstream {
     await this.process.kill();
   }
 
-  /** SIGTERM; resolves when the process is gone. */
+  /** SIGTERM; resolves when the process has exited. */
   async terminate(): Promise<void> {
     await this.process.terminate(ENDED_WITHIN_MS);
   }
@@ -192,12 +192,12 @@ export class Upstream {
 }
 
 function boundAt(server: ChildServer): number | undefined {
-  // True: the scripts send nothing else.
+  // The cast is safe: the scripts send no other messages.
   return (server.messages.at(-1) as { readonly boundAt: number } | undefined)?.boundAt;
 }
 
 function toArrival(line: string): Arrival {
   const [at, what, key, previousAttempts, peer] = line.split(' ');
-  // True: as the scripts write it.
+  // The cast is safe: the scripts write this format.
   return { at: Number(at), what, key, previousAttempts: Number(previousAttempts), peer } as Arrival;
 }

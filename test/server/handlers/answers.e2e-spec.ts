@@ -43,7 +43,7 @@ function get(deadlineMs?: number): Promise<{ id: string }> {
   });
 }
 
-/** An Observable that never answers, and tells when it is let go of. */
+/** An Observable that never emits and counts its subscriptions and unsubscriptions. */
 function watched() {
   const seen = { subscribed: 0, unsubscribed: 0 };
   const source = new Observable<never>(() => {
@@ -53,19 +53,19 @@ function watched() {
   return { seen, source };
 }
 
-describe('a unary handler', () => {
+describe('unary handler', () => {
   it.each<[string, Handler]>([
     ['a value', ({ id }) => ({ id })],
     ['a promise', ({ id }) => Promise.resolve({ id })],
     ['an Observable', ({ id }) => of({ id })],
     ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
-  ])('answers by %s', async (_what, answer) => {
+  ])('may return %s', async (_what, answer) => {
     handler = answer;
     expect(await get()).toMatchObject({ id: '7' });
   });
 
-  it('answers at once by an Observable that completes later, and is left to do what it does after its answer', async () => {
+  it('responds with the first value of an Observable and keeps the subscription until it completes', async () => {
     const after = new Subject<never>();
     handler = ({ id }) => concat(of({ id }), after);
     expect(await get()).toMatchObject({ id: '7' });
@@ -75,7 +75,7 @@ describe('a unary handler', () => {
     expect(orders.server.lingeringHandlers).toBe(0);
   });
 
-  it('is unsubscribed when its caller cancels', async () => {
+  it('unsubscribes the Observable of a unary handler when the client cancels', async () => {
     const { seen, source } = watched();
     handler = () => source;
     const call = orders.client.get({ id: '7' }, {}, () => undefined);
@@ -84,7 +84,7 @@ describe('a unary handler', () => {
     await waitFor(() => seen.unsubscribed === 1);
   });
 
-  it('is unsubscribed when its deadline passes', async () => {
+  it('unsubscribes the Observable of a unary handler when the deadline passes', async () => {
     const { seen, source } = watched();
     handler = () => source;
     await repeatUntil('the server subscribes to the Observable before the deadline', async () => {
@@ -95,7 +95,7 @@ describe('a unary handler', () => {
     expect(seen.unsubscribed).toBe(seen.subscribed);
   });
 
-  it('is not even subscribed to when its caller left while it was made', async () => {
+  it('does not subscribe to an Observable that the handler returns after the client cancelled', async () => {
     const { seen, source } = watched();
     let make: ((source: Observable<never>) => void) | undefined;
     handler = () => new Promise((resolve) => (make = resolve));
@@ -108,7 +108,7 @@ describe('a unary handler', () => {
     expect(seen.subscribed).toBe(0);
   });
 
-  it('hears of its caller by its signal', async () => {
+  it('aborts the signal of the handler when the client cancels', async () => {
     let signal: AbortSignal | undefined;
     handler = (_request, given) => {
       signal = given;
@@ -126,7 +126,7 @@ describe('a unary handler', () => {
     await waitFor(() => orders.server.lingeringHandlers === 0);
   });
 
-  it('has no signal that is aborted after its answer', async () => {
+  it('does not abort the signal of the handler after its response', async () => {
     let signal: AbortSignal | undefined;
     handler = (_request, given) => {
       signal = given;
@@ -144,12 +144,12 @@ describe('a unary handler', () => {
       () => of({ id: '1' }, { id: '2' }),
       'The handler of /orders.v1.Orders/Get emitted a second response',
     ],
-  ])('that %s is INTERNAL, and says why', async (_what, answer, details) => {
+  ])('fails with INTERNAL and the cause if a unary handler %s', async (_what, answer, details) => {
     handler = answer;
     await expect(get()).rejects.toMatchObject({ code: status.INTERNAL, details });
   });
 
-  it('is answered by its first value when another comes later, which is told in the log', async () => {
+  it('responds with the first value and logs a warning if the handler emits another one later', async () => {
     const values = new Subject<{ id: string }>();
     handler = () => values;
     const answer = get();
@@ -168,18 +168,18 @@ describe('a unary handler', () => {
     ['undefined', () => throwError(() => undefined)],
     ['a number', () => throwError(() => 3)],
     ['an error', () => throwError(() => new Error('secret'))],
-    ['a thrown error', () => Promise.reject(new Error('secret'))],
-  ])('that fails with %s is UNKNOWN, and gives nothing away', async (_what, answer) => {
+    ['a rejected promise', () => Promise.reject(new Error('secret'))],
+  ])('fails with UNKNOWN and hides the details if the handler fails with %s', async (_what, answer) => {
     handler = answer;
     await expect(get()).rejects.toMatchObject({ code: status.UNKNOWN, details: expect.not.stringContaining('secret') });
   });
 
-  it('keeps the code, details and metadata of what it fails with', async () => {
+  it('keeps the code and details of an RpcException', async () => {
     handler = () => throwError(() => new RpcException({ code: status.NOT_FOUND, message: 'no order 7' }));
     await expect(get()).rejects.toMatchObject({ code: status.NOT_FOUND, details: 'no order 7' });
   });
 
-  it('leaves nothing behind, however it ended', async () => {
+  it('runs the teardown of each handler and leaves no lingering handler', async () => {
     let open = 0;
     handler = () =>
       new Observable((subscriber: Subscriber<unknown>) => {

@@ -31,17 +31,17 @@ export interface PlainOrders extends Client {
   ): ClientWritableStream<{ requestId: string }>;
 }
 
-/** A server of `orders.v1.Orders` by our strategy, and a client of it that is not ours. */
+/** A ResilientGrpcServer of `orders.v1.Orders` and a plain grpc-js client for it. */
 export interface OrdersService {
   readonly server: ResilientGrpcServer;
   readonly client: PlainOrders;
   readonly log: CapturedLog;
-  /** One with a connection of its own, to `url` or the server. */
+  /** Creates a client with its own connection to `url`. @defaultValue the server */
   newClient(url?: string): PlainOrders;
   close(): Promise<void>;
 }
 
-// Nest has one logger a process.
+// Nest has one logger per process.
 const log = new CapturedLog();
 
 /** Starts a microservice with `controller`, whose methods are handlers of `Orders`. */

@@ -35,7 +35,7 @@ class OrdersController {
   }
 }
 
-/** Takes a moment, as one that asks a database does, and hands everything on. */
+/** Waits for one event-loop turn, like an interceptor that queries a database, and then continues. */
 const slowInterceptor: NestInterceptor = {
   async intercept(_context: ExecutionContext, next: CallHandler) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -61,7 +61,7 @@ afterAll(async () => {
 const event = (sequence: number) => ({ sequence: String(sequence), order: { id: 'x'.repeat(1_000) } });
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index + 1));
 
-/** Everything a stream gave, then how it ended. */
+/** All messages of a stream and how it ended. */
 async function read(stream: AsyncIterable<{ sequence?: string; messageId?: string }>) {
   const got: (string | undefined)[] = [];
   try {
@@ -73,16 +73,16 @@ async function read(stream: AsyncIterable<{ sequence?: string; messageId?: strin
   }
 }
 
-/** Reads one message, then no more. One that was never read is read by grpc-js without end. */
+/** Reads one message and then pauses. grpc-js keeps reading a stream that was never read. */
 function readOne(stream: ClientReadableStream<unknown>): void {
   stream.on('error', () => undefined);
   stream.once('data', () => stream.pause());
 }
 
 describe.each([
-  ['as it is', () => orders],
-  ['behind an interceptor that takes its time', () => intercepted],
-])('a response stream, %s', (_how, service) => {
+  ['without interceptor', () => orders],
+  ['with an asynchronous interceptor', () => intercepted],
+])('response stream %s', (_how, service) => {
   it.each<[string, () => unknown]>([
     ['an Observable', () => of(event(1), event(2), event(3))],
     ['a promise of an Observable', () => Promise.resolve(of(event(1), event(2), event(3)))],
@@ -99,12 +99,12 @@ describe.each([
         for (const sequence of [1, 2, 3]) yield await Promise.resolve(event(sequence));
       },
     ],
-  ])('can be %s', async (_what, handler) => {
+  ])('streams the responses of %s', async (_what, handler) => {
     handlers.watch = handler;
     expect(await read(service().client.watch({ from: '0' }))).toEqual({ got: ['1', '2', '3'], code: status.OK });
   });
 
-  it('gives what came before a failure, then the failure', async () => {
+  it('delivers the messages before an error and then the error', async () => {
     handlers.watch = () =>
       concat(
         of(event(1), event(2)),
@@ -117,7 +117,7 @@ describe.each([
     });
   });
 
-  it('gives what an async generator yielded before it threw', async () => {
+  it('delivers the messages that an async generator yields before it throws', async () => {
     handlers.watch = async function* () {
       yield await Promise.resolve(event(1));
       throw Object.assign(new Error('torn page'), { code: status.DATA_LOSS, details: 'torn page' });
@@ -126,8 +126,8 @@ describe.each([
   });
 });
 
-describe('a response stream', () => {
-  it('is pulled from an async generator as its client reads, and ends it when the client leaves', async () => {
+describe('response stream', () => {
+  it('pulls an async generator at the pace of the client and closes it when the client cancels', async () => {
     let made = 0;
     let ended = false;
     handlers.watch = async function* () {
@@ -139,7 +139,7 @@ describe('a response stream', () => {
     };
     const stream = orders.client.watch({ from: '0' });
     readOne(stream);
-    // Nothing is made any more when what is between the two is full.
+    // The generator stops once all buffers between handler and client are full.
     let before = -1;
     await waitFor(
       () => {
@@ -158,7 +158,7 @@ describe('a response stream', () => {
     await waitFor(() => orders.server.lingeringHandlers === 0 && orders.server.activeStreams().length === 0);
   });
 
-  it('ends as RESOURCE_EXHAUSTED when its Observable runs ahead of the client by more than it may', async () => {
+  it('ends the stream if its Observable exceeds maxQueuedResponseBytes', async () => {
     const source = new Subject<unknown>();
     handlers.watch = () => source;
     const client = orders.newClient();
@@ -178,7 +178,7 @@ describe('a response stream', () => {
     await waitFor(() => orders.server.activeStreams().length === 0);
   });
 
-  it('may push what it likes in one turn, which is told in the log where it is much', async () => {
+  it('delivers any number of messages emitted in one turn and logs a warning about a large burst', async () => {
     handlers.watch = () =>
       new Observable((subscriber) => {
         for (let sequence = 1; sequence <= 2_000; sequence++) subscriber.next(event(sequence));
@@ -192,7 +192,7 @@ describe('a response stream', () => {
     );
   });
 
-  it('tells its handler that the client left, by its signal', async () => {
+  it('aborts the signal of the handler when the client cancels the stream', async () => {
     let signal: AbortSignal | undefined;
     handlers.watch = (_request, given) => {
       signal = given;
@@ -205,7 +205,7 @@ describe('a response stream', () => {
     await waitFor(() => signal?.aborted === true);
   });
 
-  it('is counted with its age and what passed', async () => {
+  it('lists an open stream with its start time and message counts', async () => {
     const source = new Subject<unknown>();
     handlers.watch = () => source;
     const stream = orders.client.watch({ from: '0' });
@@ -231,8 +231,8 @@ describe('a response stream', () => {
   });
 });
 
-describe('a stream of requests', () => {
-  it('is iterated, and answered as it goes', async () => {
+describe('request stream', () => {
+  it('responds to each request while the handler iterates', async () => {
     handlers.session = async function* (requests) {
       for await (const { messageId } of requests) yield { messageId };
     };
@@ -242,15 +242,15 @@ describe('a stream of requests', () => {
     expect(await read(call)).toEqual({ got: numbers(200), code: status.OK });
   });
 
-  it('is read no faster than its handler iterates', async () => {
-    let goOn: () => void = () => undefined;
+  it('reads requests no faster than the handler iterates', async () => {
+    let resume: () => void = () => undefined;
     let first: string | undefined;
     let count = 0;
     handlers.upload = async (requests) => {
       for await (const { requestId } of requests) {
         first ??= requestId.slice(0, 1);
         count += 1;
-        if (count === 1) await new Promise<void>((resolve) => (goOn = resolve));
+        if (count === 1) await new Promise<void>((resolve) => (resume = resolve));
       }
       return { count };
     };
@@ -282,12 +282,12 @@ describe('a stream of requests', () => {
       { intervalMs: 200 },
     );
     expect(sent).toBeLessThan(500);
-    goOn();
+    resume();
     await waitFor(() => answer !== undefined, { timeoutMs: 10_000 });
     expect(answer).toMatchObject({ count: 2_000 });
   });
 
-  describe('that is iterated fails', () => {
+  describe('iteration', () => {
     let failure: unknown;
     let began: boolean;
     beforeEach(() => {
@@ -304,8 +304,8 @@ describe('a stream of requests', () => {
       };
     });
 
-    it('where the deadline of its caller passes', async () => {
-      // One that leaves the deadline to the server: grpc-js's own ends its requests when it passes, as if they were all.
+    it('fails the iteration when the deadline of the client passes', async () => {
+      // A client that leaves the deadline to the server. When its deadline passes, a grpc-js client half-closes its requests as if complete.
       const session = connect(`http://127.0.0.1:${orders.server.port}`);
       const stream = session.request({
         ':method': 'POST',
@@ -321,7 +321,7 @@ describe('a stream of requests', () => {
       stream.close();
     });
 
-    it('where the connection of its caller is lost', async () => {
+    it('fails the iteration when the connection of the client is lost', async () => {
       const proxy = await FaultProxy.start(`127.0.0.1:${orders.server.port}`);
       const call = orders.newClient(proxy.url).upload({}, () => undefined);
       call.write({ requestId: '1' });
@@ -333,7 +333,7 @@ describe('a stream of requests', () => {
     });
   });
 
-  it('is an Observable for all who subscribe, from its first message on', async () => {
+  it('emits all requests from the first one on to every subscriber', async () => {
     handlers.upload = async (requests) => {
       const both = await Promise.all([
         lastValueFrom(requests.pipe(toArray())),
@@ -356,7 +356,7 @@ describe('a stream of requests', () => {
     expect(await answer).toMatchObject({ count: 20_020 });
   });
 
-  it('loses nothing while its handler is not ready to subscribe', async () => {
+  it('keeps all requests until the handler subscribes', async () => {
     handlers.session = async (requests) => {
       await new Promise((resolve) => setTimeout(resolve, 50));
       return requests.pipe(map(({ messageId }) => ({ messageId })));
@@ -367,7 +367,7 @@ describe('a stream of requests', () => {
     expect(await read(call)).toEqual({ got: numbers(100), code: status.OK });
   });
 
-  it('reaches its handler whole where an interceptor has read it before', async () => {
+  it('delivers all requests to the handler after an interceptor has read some of them', async () => {
     const counting: NestInterceptor = {
       async intercept(context: ExecutionContext, next: CallHandler) {
         const requests = context.switchToRpc().getData<Observable<unknown>>();
@@ -389,7 +389,7 @@ describe('a stream of requests', () => {
     await service.close();
   });
 
-  it('cannot be read twice, and says so', async () => {
+  it('fails with an explanation if the handler iterates the requests twice', async () => {
     handlers.upload = async (requests) => {
       for await (const _ of requests) break;
       for await (const _ of requests) break;
@@ -402,7 +402,7 @@ describe('a stream of requests', () => {
     });
     expect(error).toMatchObject({ code: status.UNKNOWN });
     expect(orders.log.lines).toContainEqual(
-      expect.objectContaining({ text: expect.stringContaining('can be read once') }),
+      expect.objectContaining({ text: expect.stringContaining('can be read only once') }),
     );
   });
 });

@@ -24,7 +24,7 @@ import { startServer, type RunningServer } from './servers.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** The ways in which a handler may answer a method that answers once. */
+/** The Observables that the unary handler returns, by the text of the request. */
 const ANSWERS: Record<string, () => Observable<Partial<Note> | undefined>> = {
   never: () => NEVER,
   empty: () => EMPTY,
@@ -33,7 +33,7 @@ const ANSWERS: Record<string, () => Observable<Partial<Note> | undefined>> = {
 
 @Controller()
 class BeyondController {
-  /** Observables of handlers that are over. */
+  /** Number of handler Observables that have ended. */
   over = 0;
   began = 0;
   requests: (number | 'completed')[] = [];
@@ -53,7 +53,7 @@ class BeyondController {
   async collect(requests: Observable<Note>, metadata: { get(key: string): unknown[] }) {
     const [as] = metadata.get('as');
     if (as === 'empty') return requests.pipe(ignoreElements());
-    // Nest's server gives no requests before the handler is done, which waits for them here.
+    // With Nest's server this would deadlock: it delivers no requests before the handler returns.
     const all = await firstValueFrom(requests.pipe(toArray()));
     return { number: all.length };
   }
@@ -70,7 +70,7 @@ class BeyondController {
   chat(requests: Observable<Note>) {
     const seen: typeof this.requests = [];
     this.requests = seen;
-    // As Nest's documentation has it: a subscription that nobody ends but the requests themselves.
+    // As in Nest's documentation: only the end of the requests ends this subscription.
     const answers = new Subject<Partial<Note>>();
     requests.subscribe({
       next: ({ number }) => {
@@ -99,12 +99,12 @@ class BeyondController {
 const UNARY = 'parity.v1.Kinds/Unary';
 const CHAT = 'parity.v1.Kinds/Chat';
 
-// What is not as with Transport.GRPC, each because that is a trap.
-describe('ResilientGrpcServer, where it is meant to differ', () => {
+// Intended differences from Transport.GRPC, whose behavior is a trap in each of these cases.
+describe('ResilientGrpcServer, intended differences', () => {
   let server: RunningServer;
   let client: ParityClient;
   let handlers: BeyondController;
-  /** What the next call waits for before its handler. */
+  /** The guard of the next call awaits this before the handler runs. */
   let hold: Promise<void> | undefined;
 
   beforeAll(async () => {
@@ -135,8 +135,8 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
     await server.close();
   });
 
-  describe('a handler that answers once', () => {
-    it('is unsubscribed from when its caller cancels', async () => {
+  describe('handler of a single response', () => {
+    it('unsubscribes from the Observable when the client cancels', async () => {
       const call = client.open(UNARY, { text: 'never' });
       await waitFor(() => handlers.began === 1);
       call.cancel();
@@ -144,7 +144,7 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
       expect((await call.ended).status.code).toBe(Code.CANCELLED);
     });
 
-    it('is unsubscribed from when its deadline passes', async () => {
+    it('unsubscribes from the Observable when the deadline passes', async () => {
       await repeatUntil('the handler begins before the deadline', async () => {
         const call = client.open(UNARY, { text: 'never' }, { deadlineMs: 150 });
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
@@ -157,34 +157,34 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
     });
 
     it.each([
-      ['without an answer', 'empty', /completed without a response/],
-      ['with two answers', 'two at once', /emitted a second response/],
-    ])('ends INTERNAL %s', async (_what, text, details) => {
+      ['completes without a response', 'empty', /completed without a response/],
+      ['emits two responses', 'two at once', /emitted a second response/],
+    ])('fails with INTERNAL if the handler %s', async (_what, text, details) => {
       const { messages, status } = await client.call(UNARY, { text });
       expect(messages).toEqual([]);
       expect(status).toMatchObject({ code: Code.INTERNAL, details: expect.stringMatching(details) });
       expect(status.details).toContain(UNARY);
     });
 
-    it('ends INTERNAL without an answer to a stream of requests', async () => {
+    it('fails with INTERNAL if the handler of a request stream completes without a response', async () => {
       const { status } = await client.call('parity.v1.Kinds/Collect', notes(2), { metadata: { as: 'empty' } });
       expect(status).toMatchObject({ code: Code.INTERNAL, details: expect.stringContaining('without a response') });
     });
   });
 
-  it('answers a stream of requests with an empty message when there is nothing to give', async () => {
+  it('responds to a request stream with an empty message if the handler emits undefined', async () => {
     const answer = await client.call('parity.v1.Kinds/ForgetAll', notes(2), { deadlineMs: 20_000 });
     expect(answer).toMatchObject({ messages: [{}], status: { code: Code.OK } });
   });
 
-  it('ends INTERNAL when a stream of answers gives null, and lives', async () => {
+  it('ends a response stream with INTERNAL if it emits null, without crashing the process', async () => {
     const { messages, status } = await client.call('parity.v1.Kinds/Watch', { number: 2 });
     expect(numbers({ messages })).toEqual([2]);
     expect(status.code).toBe(Code.INTERNAL);
   });
 
   it.each(['parity.v1.Calls/Chat', 'parity.v1.Calls/Collect'])(
-    'ends %s with what its handler throws, which works on the call',
+    "ends %s with the exception thrown by a handler of grpc-js's call",
     async (method) => {
       const { status } = await client.call(method, notes(1), { deadlineMs: 20_000 });
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'thrown at once' });
@@ -192,43 +192,43 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
   );
 
   describe('requests', () => {
-    /** Calls and sends so many requests while a guard holds the call. */
+    /** Starts a call and sends `count` requests while a guard blocks the call. */
     async function early(count: number, finish: boolean) {
-      let letGo: (() => void) | undefined;
+      let release: (() => void) | undefined;
       hold = new Promise((resolve) => {
-        letGo = resolve;
+        release = resolve;
       });
       const call = client.open(CHAT);
       await Promise.all(notes(count).map((note) => call.send(note)));
       if (finish) call.finish();
       await waitFor(() => hold === undefined);
-      return { call, letGo: letGo! };
+      return { call, release: release! };
     }
 
-    it('keep their order though some come in the moment in which the handler begins', async () => {
-      const { call, letGo } = await early(5, false);
-      // They are parsed one a turn: by now some are here, and some are not.
+    it('keeps the order of requests that arrive while the handler starts', async () => {
+      const { call, release } = await early(5, false);
+      // grpc-js parses one message per turn, so that only some have arrived at this point.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
-      letGo();
+      release();
       await received(call, 5);
       expect(numbers(call)).toEqual([1, 2, 3, 4, 5]);
       call.finish();
       await call.ended;
     });
 
-    it('are all given to a handler that begins after their end', async () => {
-      const { call, letGo } = await early(5, true);
+    it('delivers all requests to a handler that starts after their end', async () => {
+      const { call, release } = await early(5, true);
       for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Watch', { number: 1 });
-      letGo();
+      release();
       expect(numbers(await call.ended)).toEqual([1, 2, 3, 4, 5]);
       expect(handlers.requests).toEqual([1, 2, 3, 4, 5, 'completed']);
     });
 
-    it('are given to a handler that waits for them before it answers', async () => {
+    it('delivers requests to a handler that awaits them before it returns', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Collect', notes(3), { deadlineMs: 20_000 }))).toEqual([3]);
     });
 
-    it('complete when the caller cancels', async () => {
+    it('completes the requests when the client cancels', async () => {
       const call = client.open(CHAT);
       await call.send({ number: 1 });
       await received(call, 1);
@@ -236,7 +236,7 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
       await waitFor(() => handlers.requests.includes('completed'));
     });
 
-    it('complete when the connection is lost', async () => {
+    it('completes the requests when the connection is lost', async () => {
       handlers.requests = [];
       const session = connect('http://localhost', {
         createConnection: () => connectSocket(server.url.slice('unix:'.length)),
@@ -251,7 +251,7 @@ describe('ResilientGrpcServer, where it is meant to differ', () => {
       await waitFor(() => handlers.requests.includes('completed'));
     });
 
-    it('complete when the deadline passes', async () => {
+    it('completes the requests when the deadline passes', async () => {
       await repeatUntil('the handler answers a request before the deadline', async () => {
         const call = client.open(CHAT, undefined, { deadlineMs: 150 });
         void call.send({ number: 1 });

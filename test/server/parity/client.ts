@@ -22,7 +22,7 @@ export interface Note {
   readonly payload: Buffer;
 }
 
-/** What a call came to. */
+/** The result of a call. */
 export interface Answer {
   readonly messages: readonly any[];
   readonly headers: Metadata | undefined;
@@ -32,21 +32,21 @@ export interface Answer {
 export interface CallSettings {
   readonly metadata?: Record<string, string | Buffer>;
   readonly deadlineMs?: number;
-  /** Of kinds with a stream of answers: reads no more after so many, until `resume`. */
+  /** For response streams: stops reading after this many messages until `resume()`. */
   readonly stopsAfter?: number;
 }
 
-/** A call that is open. */
+/** An open call. */
 export interface OpenCall {
   readonly messages: readonly any[];
   readonly headers: Metadata | undefined;
   readonly ended: Promise<Answer>;
-  /** For kinds with a stream of requests. Resolves when it is on its way to the server. */
+  /** For request streams. Resolves once the request is written. */
   send(request: object): Promise<void>;
-  /** No more requests. */
+  /** Ends the request stream. */
   finish(): void;
   cancel(): void;
-  /** Reads again. */
+  /** Reads again after `stopsAfter`. */
   resume(): void;
 }
 
@@ -60,7 +60,7 @@ type Call = ClientUnaryCall | ClientReadableStream<any> | ClientWritableStream<a
 
 const CONTRACT = loadSync(KINDS_PROTO, { defaults: true });
 
-/** grpc-js's own client, whose answers say all that came. */
+/** A grpc-js client whose results contain everything that was received. */
 export class ParityClient {
   private readonly client: Client;
   private readonly definition: PackageDefinition;
@@ -73,7 +73,7 @@ export class ParityClient {
     this.definition = definition;
   }
 
-  /** A call of `method` ('parity.v1.Kinds/Unary') with all its requests, to its end. */
+  /** Calls `method` ('parity.v1.Kinds/Unary') with all requests and resolves when the call ends. */
   async call(method: string, requests: object | readonly object[] = {}, settings: CallSettings = {}): Promise<Answer> {
     const all = [requests].flat();
     const call = this.open(method, all[0], settings);
@@ -84,7 +84,7 @@ export class ParityClient {
     return call.ended;
   }
 
-  /** Begins a call of `method`. `request` is that of kinds with one alone. */
+  /** Starts a call of `method`. `request` is ignored by methods with a request stream. */
   open(method: string, request: object = {}, { metadata = {}, deadlineMs, stopsAfter }: CallSettings = {}): OpenCall {
     const sent = new Metadata();
     for (const [key, value] of Object.entries(metadata)) sent.add(key, value);
@@ -93,7 +93,7 @@ export class ParityClient {
     let headers: Metadata | undefined;
     const call = this.begin(method, request, sent, options, (message) => {
       messages.push(message);
-      // Here, as more may come before anybody else looks.
+      // Pauses here, because more messages may arrive before the test runs.
       if (messages.length === stopsAfter && 'pause' in call) call.pause();
     });
     call.on('metadata', (received: Metadata) => {
@@ -101,7 +101,7 @@ export class ParityClient {
     });
     const ended = new Promise<Answer>((resolve) => {
       call.on('status', (status: StatusObject) => {
-        // What was pushed before the status is read by now, or at the end of the stream.
+        // Messages before the status have been read by now or are read until the end of the stream.
         if ('readable' in call && status.code === 0) call.on('end', () => resolve({ messages, headers, status }));
         else setImmediate(() => resolve({ messages, headers, status }));
       });
@@ -155,14 +155,14 @@ export class ParityClient {
 
   private find(method: string): MethodDefinition<any, any> {
     const [service = '', name = ''] = method.split('/');
-    // True: a service has methods, and nobody asks for messages.
+    // Safe cast: callers pass service names only, and services contain methods.
     const found = (this.definition[service] as Record<string, MethodDefinition<any, any>> | undefined)?.[name];
     if (found === undefined) throw new Error(`no ${method} in ${Object.keys(this.definition).join(', ')}`);
     return found;
   }
 }
 
-/** Waits until `call` has so many messages. */
+/** Waits until `call` has received `count` messages. */
 export async function received(call: OpenCall, count: number): Promise<void> {
   await waitFor(() => call.messages.length >= count, {
     describe: () => `${count} messages, got ${call.messages.length}`,

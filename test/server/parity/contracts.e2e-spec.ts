@@ -21,13 +21,13 @@ afterAll(() => leaks.settled());
 
 const ALL = loadSync([KINDS_PROTO, SHOP_PROTO, ARCHIVE_PROTO], { includeDirs: INCLUDES });
 
-/** A controller whose handlers say who they are. Each is a name and the arguments of `@GrpcMethod()`. */
+/** A controller whose handlers respond with their own names. `handlers` maps names to the arguments of `@GrpcMethod()`. */
 function controller(name: string, handlers: Record<string, Parameters<typeof GrpcMethod> | []>): Type {
   const { [name]: made } = { [name]: class {} };
   for (const [method, args] of Object.entries(handlers)) {
     const descriptor = { value: () => ({ foundBy: `${name}.${method}` }), configurable: true, writable: true };
     Object.defineProperty(made!.prototype, method, descriptor);
-    // True: a decorator may be called by hand, and gives back nothing or the descriptor.
+    // Safe cast: a method decorator can be called as a function.
     (GrpcMethod as (...args: unknown[]) => MethodDecorator)(...args)(made!.prototype, method, descriptor);
   }
   Controller()(made!);
@@ -35,7 +35,7 @@ function controller(name: string, handlers: Record<string, Parameters<typeof Grp
 }
 
 describe.each(SERVERS)('%s: contracts', (which) => {
-  /** Starts a server for one test, which gets a client of it. */
+  /** Starts a server for one test and passes a client for it to the test. */
   async function serving(
     settings: Omit<ServerSettings, 'which'>,
     test: (client: ParityClient, server: RunningServer) => Promise<void>,
@@ -63,7 +63,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     loader: { includeDirs: INCLUDES },
   };
 
-  it('may have several packages, and packages inside them, whose services go by their names from there', async () => {
+  it('serves several packages and their subpackages, whose services are named relative to the package', async () => {
     const controllers = [
       controller('Shop', { findAll: ['Prices'], shelf: ['stock.Shelves', 'Find'] }),
       controller('Prices', { find: [] }),
@@ -81,13 +81,13 @@ describe.each(SERVERS)('%s: contracts', (which) => {
         'parity.shop.Prices/Find': 'Prices.find',
         'parity.shop.Prices/FindAll': 'Shop.findAll',
         'parity.shop.stock.Shelves/Find': 'Shop.shelf',
-        // The same short name.
+        // The same short service name.
         'parity.archive.Prices/Find': 'Prices.find',
       });
     });
   });
 
-  it('tells services of one short name apart by their full names', async () => {
+  it('distinguishes services with the same short name by their full names', async () => {
     const controllers = [
       controller('Shop', { find: ['parity.shop.Prices'] }),
       controller('Archive', { ask: ['parity.archive.Prices', 'Find'] }),
@@ -100,7 +100,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     });
   });
 
-  it('imports other files, and takes the options of the loader', async () => {
+  it('resolves imports and applies the loader options', async () => {
     @Controller()
     class Prices {
       @GrpcMethod()
@@ -119,7 +119,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     });
   });
 
-  it('may come as a package definition', async () => {
+  it('accepts a package definition', async () => {
     const options = { package: 'parity.archive', packageDefinition: loadSync(ARCHIVE_PROTO) };
     await serving({ controllers: [controller('Prices', { find: [] })], options }, async (client) => {
       expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
@@ -128,7 +128,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     });
   });
 
-  it("gives onLoadPackageDefinition the definition and grpc-js's server, which takes more services", async () => {
+  it("passes the definition and grpc-js's server to onLoadPackageDefinition, which can add services", async () => {
     const archive = loadSync(ARCHIVE_PROTO);
     let definition: object = {};
     const options = {
@@ -154,11 +154,11 @@ describe.each(SERVERS)('%s: contracts', (which) => {
   it.each([
     ['a package that is not in the files', { package: 'nobody' }],
     ['a file that is not there', { protoPath: 'nobody.proto' }],
-  ])('fails the start for %s', async (_what, options) => {
+  ])('fails to start with %s', async (_what, options) => {
     await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
   });
 
-  describe('calls that nobody handles', () => {
+  describe('unhandled calls', () => {
     let server: RunningServer;
     let client: ParityClient;
     beforeAll(async () => {
@@ -171,10 +171,10 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     });
 
     it.each([
-      ['a method', 'parity.v1.Kinds/Missing'],
+      ['a method without a handler', 'parity.v1.Kinds/Missing'],
       ['a service without a controller', 'parity.v1.Calls/Chat'],
       ['a service of another package', 'parity.shop.Prices/Find'],
-    ])('end UNIMPLEMENTED: %s', async (_what, method) => {
+    ])('fails with UNIMPLEMENTED for %s', async (_what, method) => {
       const { messages, status } = await client.call(method);
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.UNIMPLEMENTED);

@@ -11,19 +11,19 @@ afterAll(() => leaks.settled());
 
 const ENHANCERS = ['guard', 'interceptor', 'pipe'] as const;
 
-describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which) => {
+describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) => {
   let server: RunningServer;
   let client: ParityClient;
   let busy: (typeof ENHANCERS)[number];
-  let letGo: (() => void) | undefined;
-  /** An interceptor looks at the requests too. */
+  let release: (() => void) | undefined;
+  /** Makes the interceptor subscribe to the requests too. */
   let watching = false;
 
-  /** Keeps streams of requests waiting. */
+  /** Delays calls with a request stream in the chosen enhancer. */
   const keep = async (enhancer: typeof busy, requests: unknown) => {
     if (busy !== enhancer || !isObservable(requests)) return;
     await new Promise<void>((resolve) => {
-      letGo = resolve;
+      release = resolve;
     });
   };
 
@@ -58,7 +58,7 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
     client = new ParityClient(server.url);
   });
   afterEach(() => {
-    letGo = undefined;
+    release = undefined;
     watching = false;
   });
   afterAll(async () => {
@@ -66,21 +66,21 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
     await server.close();
   });
 
-  /** Sends five requests, which have arrived when this resolves. */
+  /** Sends five requests and resolves once they have arrived. */
   async function arrived(method: string) {
     const call = client.open(method);
     await Promise.all(notes(5).map((note) => call.send(note)));
-    await waitFor(() => letGo !== undefined);
-    // Behind them on the same connection; grpc-js parses one message of a stream a turn.
+    await waitFor(() => release !== undefined);
+    // These follow on the same connection; grpc-js parses one message of a stream per turn.
     for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Unary');
     return call;
   }
 
-  it.each(ENHANCERS)('are all given to the handler, in order, when the %s is done', async (enhancer) => {
+  it.each(ENHANCERS)('delivers early requests to the handler in order once the %s completes', async (enhancer) => {
     busy = enhancer;
     for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {
       const call = await arrived(method);
-      letGo?.();
+      release?.();
       const { requests } = server.app.get(KindsController);
       await waitFor(() => handled(server.app).length === 5 && handled(server.app) !== requests);
       await call.send({ number: 6 });
@@ -91,11 +91,11 @@ describe.each(SERVERS)('%s: requests that come while enhancers are busy', (which
     }
   });
 
-  it('are all given to the handler though an interceptor reads them too', async () => {
+  it('delivers all requests to the handler if an interceptor reads them too', async () => {
     busy = 'guard';
     watching = true;
     const call = await arrived('parity.v1.Kinds/Chat');
-    letGo?.();
+    release?.();
     await received(call, 5);
     call.finish();
     expect(numbers(await call.ended)).toEqual([1, 2, 3, 4, 5]);

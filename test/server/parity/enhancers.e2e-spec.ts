@@ -32,10 +32,10 @@ import { SERVERS, startServer, type RunningServer, type ServerSettings } from '.
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** What enhancers and handlers did, in order. */
-let did: string[] = [];
+/** The actions of enhancers and handlers in order. */
+let actions: string[] = [];
 beforeEach(() => {
-  did = [];
+  actions = [];
 });
 
 class NumberedNote {
@@ -51,7 +51,7 @@ class NotNumbered extends Error {}
 @Injectable()
 class NamedGuard implements CanActivate {
   canActivate(context: ExecutionContext) {
-    did.push(`guard of ${context.getType()} ${context.getClass().name}.${context.getHandler().name}`);
+    actions.push(`guard of ${context.getType()} ${context.getClass().name}.${context.getHandler().name}`);
     const metadata = context.switchToRpc().getContext<Metadata>();
     const call = context.getArgByIndex<ServerUnaryCall<Note, Note>>(2);
     if (call.metadata !== metadata) throw new Error('another call');
@@ -70,10 +70,10 @@ class NotNumberedFilter implements ExceptionFilter {
 @Injectable()
 class DoublingInterceptor implements NestInterceptor<Partial<Note>, Partial<Note>> {
   intercept(_context: ExecutionContext, next: CallHandler<Partial<Note>>) {
-    did.push('before');
+    actions.push('before');
     return next.handle().pipe(
       map(({ number = 0 }) => ({ number: number * 2 })),
-      tap({ complete: () => did.push('after') }),
+      tap({ complete: () => actions.push('after') }),
     );
   }
 }
@@ -81,11 +81,11 @@ class DoublingInterceptor implements NestInterceptor<Partial<Note>, Partial<Note
 const invalid = (errors: { property: string }[]) =>
   new RpcException({ code: Code.INVALID_ARGUMENT, message: errors.map(({ property }) => property).join() });
 
-/** What the text of a request throws. */
+/** Creates the exception that the handler throws, by the text of the request. */
 const THROWN: Record<string, () => unknown> = {
   'an error': () => new Error('a secret'),
   'an HTTP exception': () => new BadRequestException('a secret'),
-  'a text': () => new RpcException('said'),
+  'a string': () => new RpcException('said'),
   'a code and a message': () => new RpcException({ code: Code.NOT_FOUND, message: 'no such note' }),
   'a code, details and metadata': () => {
     const metadata = new Metadata();
@@ -104,7 +104,7 @@ class EnhancedController {
   @UseGuards(NamedGuard)
   @UseFilters(NotNumberedFilter)
   unary(@Payload() note: NumberedNote, @Ctx() metadata: Metadata): Partial<Note> {
-    did.push(`handler of a ${note.constructor.name} for ${metadata.get('name').join()}`);
+    actions.push(`handler of a ${note.constructor.name} for ${metadata.get('name').join()}`);
     const thrown = THROWN[note.text];
     if (thrown !== undefined) throw thrown();
     return { number: note.number };
@@ -147,10 +147,10 @@ class EnhancedController {
 }
 
 const UNARY = 'parity.v1.Kinds/Unary';
-const ASKED = { metadata: { name: 'Ada' } };
+const NAMED_CALL = { metadata: { name: 'Ada' } };
 
 describe.each(SERVERS)('%s: enhancers', (which) => {
-  describe('of a controller', () => {
+  describe('controller enhancers', () => {
     let server: RunningServer;
     let client: ParityClient;
     beforeAll(async () => {
@@ -162,9 +162,9 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       await server.close();
     });
 
-    it('run in their order around the handler', async () => {
-      expect(numbers(await client.call(UNARY, { number: 3 }, ASKED))).toEqual([6]);
-      expect(did).toEqual([
+    it('runs guard, interceptor and pipe around the handler in order', async () => {
+      expect(numbers(await client.call(UNARY, { number: 3 }, NAMED_CALL))).toEqual([6]);
+      expect(actions).toEqual([
         'guard of rpc EnhancedController.unary',
         'before',
         'handler of a NumberedNote for Ada',
@@ -172,36 +172,36 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       ]);
     });
 
-    it('refuse a call by a guard', async () => {
+    it('rejects a call in a guard', async () => {
       const { status } = await client.call(UNARY, { number: 3 });
       expect(status).toMatchObject({ code: Code.UNKNOWN, details: 'Forbidden resource' });
-      expect(did).toEqual(['guard of rpc EnhancedController.unary']);
+      expect(actions).toEqual(['guard of rpc EnhancedController.unary']);
     });
 
-    it('refuse a message by a pipe, with the status that it makes', async () => {
-      const { status } = await client.call(UNARY, { number: 0 }, ASKED);
+    it('rejects a message with the status that a pipe creates', async () => {
+      const { status } = await client.call(UNARY, { number: 0 }, NAMED_CALL);
       expect(status).toMatchObject({ code: Code.INVALID_ARGUMENT, details: 'number' });
     });
 
-    it('change each message of a stream by an interceptor', async () => {
+    it('maps each message of a stream in an interceptor', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Chat', notes(3)))).toEqual([2, 4, 6]);
-      expect(did).toEqual(['before', 'after']);
+      expect(actions).toEqual(['before', 'after']);
     });
 
-    it('give single properties of a message by pipes of a parameter', async () => {
+    it('passes single properties of a message through parameter pipes', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Watch', { number: 2 }))).toEqual([1, 2]);
     });
 
     const kinds = ['Unary', 'Watch', 'Collect', 'Chat'] as const;
-    describe.each(kinds)('what a handler of %s throws', (kind) => {
+    describe.each(kinds)('exception of a %s handler', (kind) => {
       it.each([
         ['an error', { code: Code.UNKNOWN, details: 'Internal server error' }],
         ['an HTTP exception', { code: Code.UNKNOWN, details: 'Internal server error' }],
-        ['a text', { code: Code.UNKNOWN, details: 'said' }],
+        ['a string', { code: Code.UNKNOWN, details: 'said' }],
         ['a code and a message', { code: Code.NOT_FOUND, details: 'no such note' }],
         ['a code, details and metadata', { code: Code.ABORTED, details: 'try again' }],
-      ])('%s', async (text, expected) => {
-        const { messages, status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 5 }, ASKED);
+      ])('returns the expected status for %s', async (text, expected) => {
+        const { messages, status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 5 }, NAMED_CALL);
         expect(numbers({ messages })).toEqual(kind === 'Watch' ? [1] : []);
         expect(status).toMatchObject(expected);
         const { metadata } = status;
@@ -210,9 +210,9 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       });
     });
 
-    it.each(['Unary', 'Watch'])('catch by a filter what %s throws', async (kind) => {
+    it.each(['Unary', 'Watch'])('passes the exception of a %s handler to the filter for its class', async (kind) => {
       const text = 'what a filter knows';
-      const { status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 3 }, ASKED);
+      const { status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 3 }, NAMED_CALL);
       expect(status).toMatchObject({ code: Code.FAILED_PRECONDITION, details: `${text}: no number` });
     });
   });
@@ -231,7 +231,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
     }
   }
 
-  it('are provided for the whole application, and injected', async () => {
+  it('applies enhancers that are provided for the whole application and injects their dependencies', async () => {
     @Injectable()
     class CountingInterceptor extends DoublingInterceptor {
       constructor(@Inject('first') private readonly first: number) {
@@ -261,11 +261,11 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       { provide: APP_GUARD, useClass: NamedGuard },
       { provide: APP_FILTER, useClass: EverythingFilter },
     ];
-    // Nest gives a hybrid application's providers of this kind to what inherits them.
+    // In a hybrid application, Nest applies these providers only to microservices that inherit the configuration.
     for (const how of [{ alone: true }, { inheritAppConfig: true }]) {
       await serving({ controllers: [PlainController], providers, ...how }, async (client) => {
-        expect(numbers(await client.call(UNARY, { number: 1 }, ASKED))).toEqual([102]);
-        const broken = await client.call(UNARY, { text: 'broken' }, ASKED);
+        expect(numbers(await client.call(UNARY, { number: 1 }, NAMED_CALL))).toEqual([102]);
+        const broken = await client.call(UNARY, { text: 'broken' }, NAMED_CALL);
         expect(broken.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: broken on request' });
         const refused = await client.call(UNARY, { number: 1 });
         expect(refused.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: Forbidden resource' });
@@ -276,7 +276,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
   it.each([
     ['inherits', true, [6]],
     ['does not inherit', false, [4]],
-  ])('of an application reach a server that %s them', async (_how, inheritAppConfig, expected) => {
+  ])('applies global enhancers only if the server inherits them: %s', async (_how, inheritAppConfig, expected) => {
     const global: Pick<ServerSettings, 'configure'> = {
       configure: (app) => {
         app.useGlobalPipes({ transform: (value: unknown) => isNote(value) && { ...value, number: value.number + 1 } });
@@ -287,13 +287,13 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
     };
     await serving({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
       // The handler adds 1; the pipe adds 1 and the interceptor doubles where they are inherited.
-      const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, ASKED);
+      const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, NAMED_CALL);
       expect(numbers({ messages })).toEqual(expected);
       expect((await client.call(UNARY)).status.code).toBe(inheritAppConfig ? Code.UNKNOWN : Code.OK);
     });
   });
 
-  it('and controllers may live for one call each', async () => {
+  it('supports request-scoped controllers and providers', async () => {
     let made = 0;
     @Injectable({ scope: Scope.REQUEST })
     class OfOneCall {

@@ -31,16 +31,16 @@ type Sent = Partial<Note>;
 
 const broken = () => new RpcException({ code: Code.DATA_LOSS, message: 'broken on request' });
 
-/** One of each kind as Nest's documentation writes them. The text of a request says what is done. */
+/** One handler of each method kind, as in Nest's documentation. The text of a request selects the behavior. */
 @Controller()
 export class KindsController {
   /** Number of subscriptions to endless Observables. */
   begun = 0;
-  /** Observables of handlers that are over, however that came. */
+  /** Number of handler Observables that have ended for any reason. */
   over = 0;
-  /** Emits for those who ask for 'released'. */
+  /** Emits the response to requests with the text 'released'. */
   readonly released = new Subject<Sent>();
-  /** What the latest stream of requests gave. */
+  /** The events of the latest request stream. */
   requests: (number | 'completed' | 'failed')[] = [];
 
   @GrpcMethod('Kinds', 'Unary')
@@ -137,7 +137,7 @@ export class KindsController {
   }
 }
 
-/** Handlers that work on grpc-js's own call. */
+/** Handlers that use grpc-js's call object. */
 @Controller()
 export class CallsController {
   @GrpcStreamCall('Calls', 'Collect')

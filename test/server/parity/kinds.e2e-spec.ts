@@ -9,7 +9,7 @@ import { SERVERS, startServer, type RunningServer } from './servers.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-describe.each(SERVERS)('%s: the kinds of methods', (which) => {
+describe.each(SERVERS)('%s: method kinds', (which) => {
   let server: RunningServer;
   let client: ParityClient;
   let handlers: KindsController;
@@ -28,72 +28,75 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
     await server.close();
   });
 
-  describe('a unary method', () => {
-    it.each(['plain', 'promise', 'observable', 'promise of an observable'])('answers with a %s', async (text) => {
-      const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text, number: 1 });
-      expect(messages).toEqual([{ text, number: 2, payload: Buffer.alloc(0) }]);
-      expect(status).toMatchObject({ code: Code.OK });
-    });
+  describe('unary method', () => {
+    it.each(['plain', 'promise', 'observable', 'promise of an observable'])(
+      'responds with the return value of the handler (%s)',
+      async (text) => {
+        const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text, number: 1 });
+        expect(messages).toEqual([{ text, number: 2, payload: Buffer.alloc(0) }]);
+        expect(status).toMatchObject({ code: Code.OK });
+      },
+    );
 
-    it('answers what is asked at the same time, each its own', async () => {
-      const asked = Array.from({ length: 50 }, (_, number) => client.call('parity.v1.Kinds/Unary', { number }));
-      expect((await Promise.all(asked)).flatMap(numbers)).toEqual(
+    it('returns its own response to each concurrent call', async () => {
+      const calls = Array.from({ length: 50 }, (_, number) => client.call('parity.v1.Kinds/Unary', { number }));
+      expect((await Promise.all(calls)).flatMap(numbers)).toEqual(
         Array.from({ length: 50 }, (_, number) => number + 1),
       );
     });
 
-    it('answers with an empty message when there is nothing to give', async () => {
+    it('responds with an empty message if the handler returns undefined and the message type has no fields', async () => {
       const { messages, status } = await client.call('parity.v1.Kinds/Forget');
       expect(messages).toEqual([{}]);
       expect(status.code).toBe(Code.OK);
       expect(handlers.over).toBe(1);
     });
 
-    it('ends INTERNAL when its answer is no message', async () => {
+    it('fails with INTERNAL if the handler returns undefined and the message type has fields', async () => {
       const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text: 'nothing' });
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.INTERNAL);
     });
 
-    it('is answered when its Observable emits', async () => {
+    it('responds when the Observable emits, before it completes', async () => {
       const call = client.open('parity.v1.Kinds/Unary', { text: 'released' });
       await waitFor(() => handlers.released.observed);
       handlers.released.next({ number: 7 });
       expect(numbers(await call.ended)).toEqual([7]);
-      // Nobody completes it.
+      // The handler does not complete the Subject.
       handlers.released.complete();
     });
   });
 
-  describe('a stream of answers', () => {
-    it.each(['observable', 'promise'])('is what the %s gives, in order', async (text) => {
+  describe('server-streaming method', () => {
+    it.each(['observable', 'promise'])('streams the values of the handler in order (%s)', async (text) => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text, number: 20 });
       expect(numbers(answer)).toEqual(numbers({ messages: notes(20) }));
       expect(answer.status.code).toBe(Code.OK);
     });
 
-    it('is one message of a handler that gives one', async () => {
+    it('streams one message if the handler returns a plain value', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Watch', { text: 'plain' }))).toEqual([1]);
     });
 
-    it('ends OK without a message of an Observable that is empty', async () => {
+    it('ends with OK and no messages if the Observable is empty', async () => {
       expect(await client.call('parity.v1.Kinds/Watch', { number: 0 })).toMatchObject({
         messages: [],
         status: { code: Code.OK },
       });
     });
 
-    it('gives what came before an error, then the error', async () => {
+    it('delivers the messages before an error and then the error', async () => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'broken', number: 3 });
       expect(numbers(answer)).toEqual([1, 2, 3]);
       expect(answer.status).toMatchObject({ code: Code.DATA_LOSS, details: 'broken on request' });
     });
 
-    it.each(['all', 'broken'])('is whole and in order at a reader that stops for a while (%s)', async (text) => {
+    it.each(['all', 'broken'])('delivers all messages in order to a client that pauses (%s)', async (text) => {
       const request = { text, number: 100, payload: Buffer.alloc(65_536) };
       const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });
       await received(call, 1);
-      // An answer on the same connection: the server has stopped for the stream alone.
+      // A response on the same connection shows that the server paused this stream only.
       await client.call('parity.v1.Kinds/Unary');
       expect(call.messages).toHaveLength(1);
       call.resume();
@@ -102,20 +105,20 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       expect(answer.status.code).toBe(text === 'broken' ? Code.DATA_LOSS : Code.OK);
     });
 
-    it('is whole and in order of an Observable that is faster than the wire', async () => {
+    it('delivers all messages in order if the Observable is faster than the connection', async () => {
       const payload = Buffer.alloc(1_024 * 1_024);
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'a turn each', number: 100, payload });
       expect(numbers(answer)).toEqual(numbers({ messages: notes(100) }));
       expect(answer.status.code).toBe(Code.OK);
     });
 
-    it('ends INTERNAL when what comes is no message', async () => {
+    it('ends with INTERNAL if the Observable emits undefined', async () => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'nothing', number: 2 });
       expect(numbers(answer)).toEqual([1, 2]);
       expect(answer.status.code).toBe(Code.INTERNAL);
     });
 
-    it('unsubscribes from the Observable when the caller cancels', async () => {
+    it('unsubscribes from the response Observable when the client cancels', async () => {
       const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 2 });
       await received(call, 2);
       expect(handlers.over).toBe(0);
@@ -124,7 +127,7 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       expect((await call.ended).status.code).toBe(Code.CANCELLED);
     });
 
-    it('unsubscribes from the Observable when the deadline passes', async () => {
+    it('unsubscribes from the response Observable when the deadline passes', async () => {
       await repeatUntil('the client receives both messages before the deadline', async () => {
         const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 2 }, { deadlineMs: 150 });
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
@@ -139,20 +142,23 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
     });
   });
 
-  describe('a stream of requests', () => {
-    it.each(['observable', 'promise'])('is answered with the %s of the handler', async (as) => {
-      const answer = await client.call('parity.v1.Kinds/Collect', notes(20), { metadata: { as } });
-      expect(numbers(answer)).toEqual([20]);
-      expect(handlers.requests).toEqual([...numbers({ messages: notes(20) }), 'completed']);
-    });
+  describe('client-streaming method', () => {
+    it.each(['observable', 'promise'])(
+      'responds to a request stream with the return value of the handler (%s)',
+      async (as) => {
+        const answer = await client.call('parity.v1.Kinds/Collect', notes(20), { metadata: { as } });
+        expect(numbers(answer)).toEqual([20]);
+        expect(handlers.requests).toEqual([...numbers({ messages: notes(20) }), 'completed']);
+      },
+    );
 
-    it('may be empty', async () => {
+    it('accepts an empty request stream', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Collect', []))).toEqual([0]);
     });
   });
 
-  describe('streams both ways', () => {
-    it('answer while requests come, and end with them', async () => {
+  describe('bidi-streaming method', () => {
+    it('responds while requests arrive and ends when they end', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       for (const number of [1, 2, 3]) {
         await call.send({ number });
@@ -165,7 +171,7 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       expect(answer.status.code).toBe(Code.OK);
     });
 
-    it('end with the error of the handler while requests may still come', async () => {
+    it('ends with the error of the handler while the request stream is still open', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       await call.send({ number: 1 });
       await call.send({ text: 'broken' });
@@ -173,7 +179,7 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       expect(numbers(call)).toEqual([1]);
     });
 
-    it('end the Observable of the handler when the caller cancels', async () => {
+    it('ends the Observable of the handler when the client cancels', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       await call.send({ number: 1 });
       await received(call, 1);
@@ -182,21 +188,21 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
     });
   });
 
-  describe("a handler of grpc-js's own call", () => {
-    it('answers a stream of requests by the callback, with trailers', async () => {
+  describe("handler of grpc-js's call", () => {
+    it('responds to a request stream through the callback with trailers', async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', notes(4));
       expect(numbers({ messages })).toEqual([10]);
       expect(status.metadata.get('sum')).toEqual(['10']);
     });
 
-    it('fails a stream of requests by the callback, with trailers', async () => {
+    it('fails a request stream through the callback with trailers', async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', [{ number: -1 }]);
       expect(messages).toEqual([]);
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'below zero' });
       expect(status.metadata.get('sum')).toEqual(['-1']);
     });
 
-    it('reads, writes and ends by itself, with headers and trailers', async () => {
+    it('lets the handler read, write and end the call with headers and trailers', async () => {
       const call = client.open('parity.v1.Calls/Chat', undefined, { metadata: { sent: 'a' } });
       for (const number of [1, 2, 3]) {
         await call.send({ number });
@@ -217,7 +223,7 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       ['Kinds/Watch', { text: 'metadata', number: 1 }],
       ['Kinds/Collect', [{}]],
       ['Kinds/Chat', [{}]],
-    ])('reaches the handler of %s and comes from it, text and binary', async (method, requests) => {
+    ])('passes text and binary metadata to and from the handler of %s', async (method, requests) => {
       const metadata = { sent: 'a', 'sent-bin': Buffer.from([0, 255]) };
       const { headers, status } = await client.call(`parity.v1.${method}`, requests, { metadata });
       expect(status.code).toBe(Code.OK);
@@ -226,7 +232,7 @@ describe.each(SERVERS)('%s: the kinds of methods', (which) => {
       expect(headers?.get('seen-bin')).toEqual([Buffer.from([0, 255])]);
     });
 
-    it("comes with grpc-js's call, which knows path, deadline and peer", async () => {
+    it("passes grpc-js's call with its path, deadline and peer to the handler", async () => {
       const { messages } = await client.call('parity.v1.Kinds/Unary', { text: 'metadata' });
       expect(messages).toMatchObject([{ text: '/parity.v1.Kinds/Unary true string' }]);
     });

@@ -39,7 +39,7 @@ describe.each(SERVERS)('%s', (which) => {
   }
 
   describe('options', () => {
-    it('bound messages both ways', async () => {
+    it('limits the size of messages in both directions', async () => {
       const options = { maxReceiveMessageLength: 1_000, maxSendMessageLength: 2_000 };
       await serving({ options }, async (client) => {
         const ask = async (request: object) => (await client.call(UNARY, request)).status.code;
@@ -50,7 +50,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('take the credentials of TLS, and ask for those of the client', async () => {
+    it('serves with TLS credentials and requires a client certificate', async () => {
       const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
       const secured = { url: await freeAddress(), credentials: ServerCredentials.createSsl(pem('ca'), [pair], true) };
       const trusting = credentials.createSsl(pem('ca'), pem('client-key'), pem('client'));
@@ -59,13 +59,13 @@ describe.each(SERVERS)('%s', (which) => {
       await serving({ options: secured, client }, async (trusted, server) => {
         expect(numbers(await trusted.call(UNARY, { number: 1 }))).toEqual([2]);
         const untrusted = { credentials: credentials.createSsl(pem('ca')), options: named };
-        const stranger = new ParityClient(server.url, untrusted);
-        expect((await stranger.call(UNARY)).status.code).toBe(Code.UNAVAILABLE);
-        stranger.close();
+        const untrustedClient = new ParityClient(server.url, untrusted);
+        expect((await untrustedClient.call(UNARY)).status.code).toBe(Code.UNAVAILABLE);
+        untrustedClient.close();
       });
     });
 
-    it("hand grpc-js's own over: interceptors", async () => {
+    it('passes interceptors in channelOptions to grpc-js', async () => {
       const seen: string[] = [];
       const interceptor: ServerInterceptor = ({ path }, call) => {
         const listener = new ServerListenerBuilder().withOnReceiveMessage((message, next) => {
@@ -80,7 +80,7 @@ describe.each(SERVERS)('%s', (which) => {
           });
         return new ServerInterceptingCall(call, responder.build());
       };
-      // grpc-js takes it there, though its type for channels knows nothing of it.
+      // grpc-js accepts interceptors here, but its ChannelOptions type does not declare them.
       const channelOptions = { interceptors: [interceptor] } as unknown as ChannelOptions;
       await serving({ options: { channelOptions } }, async (client) => {
         const { messages, headers } = await client.call(UNARY, { number: 1 });
@@ -91,7 +91,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it("hand grpc-js's own over: the age of connections", async () => {
+    it('applies the connection age of channelOptions', async () => {
       const channelOptions = { 'grpc.max_connection_age_ms': 50, 'grpc.max_connection_age_grace_ms': 50 };
       await serving({ options: { channelOptions } }, async (client) => {
         const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
@@ -102,7 +102,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('make pings by keepalive', async () => {
+    it('sends keepalive pings', async () => {
       const options = { url: await freeAddress(), keepalive: { keepaliveTimeMs: 30, keepaliveTimeoutMs: 1_000 } };
       await serving({ options }, async (_client, { url }) => {
         const session = connect(`http://${url}`);
@@ -114,8 +114,8 @@ describe.each(SERVERS)('%s', (which) => {
     });
   });
 
-  describe('the place', () => {
-    it('may be a port of an address, and is free for the next one when it closes', async () => {
+  describe('address', () => {
+    it('listens on an address and frees it when it closes', async () => {
       const options = { url: await freeAddress() };
       for (const number of [1, 2]) {
         await serving({ options }, async (client) => {
@@ -124,7 +124,7 @@ describe.each(SERVERS)('%s', (which) => {
       }
     });
 
-    it('fails the start when somebody else is there', async () => {
+    it('fails to start if the address is in use', async () => {
       const options = { url: await freeAddress() };
       await serving({ options }, async () => {
         await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
@@ -132,9 +132,9 @@ describe.each(SERVERS)('%s', (which) => {
     });
 
     it.each([
-      ['a microservice alone', { alone: true }],
+      ['a standalone microservice', { alone: true }],
       ['a hybrid application', { alone: false }],
-    ])('may be %s', async (_what, how) => {
+    ])('serves in %s', async (_what, how) => {
       await serving(how, async (client, { app, microservice }) => {
         expect(numbers(await client.call(UNARY, { number: 1 }))).toEqual([2]);
         expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 1 }, { number: 2 }]))).toEqual([3]);
@@ -143,41 +143,41 @@ describe.each(SERVERS)('%s', (which) => {
     });
   });
 
-  describe('the microservice', () => {
-    it('tells hooks of the start and the end of each call once', async () => {
-      const told: string[] = [];
+  describe('microservice', () => {
+    it('calls the start and end hooks once per call', async () => {
+      const hookCalls: string[] = [];
       await serving({}, async (client, { microservice }) => {
         const strategy = strategyOf(microservice);
         strategy.setOnProcessingStartHook((_transport, { operationId }, done) => {
-          told.push(`${operationId} begins`);
+          hookCalls.push(`${operationId} begins`);
           return done();
         });
-        strategy.setOnProcessingEndHook(() => told.push('end'));
+        strategy.setOnProcessingEndHook(() => hookCalls.push('end'));
         for (const method of ['Unary', 'Watch', 'Collect', 'Chat']) {
           const { status } = await client.call(`parity.v1.Kinds/${method}`, [{ number: 1 }]);
           expect(status.code).toBe(Code.OK);
-          await waitFor(() => told.length === 2);
-          expect(told.splice(0)).toEqual([`${method} begins`, 'end']);
+          await waitFor(() => hookCalls.length === 2);
+          expect(hookCalls.splice(0)).toEqual([`${method} begins`, 'end']);
         }
       });
     });
 
-    it('lets the hook of the start wait for a handler that streams', async () => {
-      const told: string[] = [];
+    it('lets the start hook await a streaming handler', async () => {
+      const hookCalls: string[] = [];
       await serving({}, async (client, { app, microservice }) => {
         strategyOf(microservice).setOnProcessingStartHook(async (_transport, { operationId }, done) => {
           await done();
-          told.push(`${operationId} is over: ${app.get(KindsController).over}`);
+          hookCalls.push(`${operationId} is over: ${app.get(KindsController).over}`);
         });
         const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
         await received(call, 1);
         call.cancel();
-        await waitFor(() => told.length === 1);
-        expect(told).toEqual(['Watch is over: 1']);
+        await waitFor(() => hookCalls.length === 1);
+        expect(hookCalls).toEqual(['Watch is over: 1']);
       });
     });
 
-    it('has no status, no events and nothing to unwrap', async () => {
+    it('throws on status, on() and unwrap()', async () => {
       await serving({}, async (_client, { microservice }) => {
         expect(() => microservice.status).toThrow();
         expect(() => microservice.on('error', () => undefined)).toThrow();
@@ -185,7 +185,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('lets calls finish when it closes with gracefulShutdown', async () => {
+    it('lets calls finish on close if gracefulShutdown is true', async () => {
       const server = await startServer({
         which,
         controllers: [KindsController],
@@ -196,7 +196,7 @@ describe.each(SERVERS)('%s', (which) => {
       const call = client.open(UNARY, { text: 'released' });
       await waitFor(() => released.observed);
       const closing = server.close();
-      // It takes no more.
+      // New calls are rejected.
       await waitFor(async () => (await client.call(UNARY)).status.code === Code.UNAVAILABLE);
       released.next({ number: 5 });
       expect(numbers(await call.ended)).toEqual([5]);
@@ -205,7 +205,7 @@ describe.each(SERVERS)('%s', (which) => {
       await closing;
     });
 
-    it('closes though a stream is open, which then ends with an error', async () => {
+    it('closes while a stream is open and ends that stream with an error', async () => {
       const server = await startServer({ which, controllers: [KindsController] });
       const client = new ParityClient(server.url);
       const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
@@ -226,7 +226,7 @@ interface Hooked {
   setOnProcessingEndHook(hook: () => void): void;
 }
 
-/** The transport inside a microservice, as those who trace have it: Nest 11 has no other way to it. */
+/** The transport strategy of a microservice, as tracing libraries access it. Nest 11 has no public accessor. */
 function strategyOf(microservice: unknown): Hooked {
   return (microservice as { readonly serverInstance: Hooked }).serverInstance;
 }

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 
 const PROTOS = join(import.meta.dirname, 'protos');
 
-/** What shop.proto imports is found from here. */
+/** Include directories that resolve the imports of shop.proto. */
 export const INCLUDES = [PROTOS];
 export const KINDS_PROTO = join(PROTOS, 'kinds.proto');
 export const ARCHIVE_PROTO = join(PROTOS, 'archive.proto');
-/** By its name in `INCLUDES`. */
+/** Relative to `INCLUDES`. */
 export const SHOP_PROTO = 'shop.proto';
 
-/** One of the certificates or keys. */
+/** Reads a certificate or a key of the fixtures. */
 export const pem = (name: string): Buffer =>
   readFileSync(join(import.meta.dirname, '../../fixtures/tls', `${name}.pem`));

@@ -12,30 +12,30 @@ import {
 import { freePort } from '../../support/free-port.mjs';
 import { KINDS_PROTO } from './places.js';
 
-/** Nest's own server, and ours in its place. */
+/** Nest's own server and its replacement. */
 export const SERVERS = ['Transport.GRPC', 'ResilientGrpcServer'] as const;
 export type Which = (typeof SERVERS)[number];
 
 type Application = INestApplication | INestMicroservice;
 
-/** What a test says about its server. */
+/** Settings of a server under test. */
 export interface ServerSettings {
   readonly which: Which;
   readonly controllers: readonly Type[];
   readonly providers?: readonly Provider[];
-  /** Of the server; Nest's does nothing with those of ours. @defaultValue kinds.proto, on a socket in the file system */
+  /** Options of the server; Nest's server ignores the ones it does not know. @defaultValue kinds.proto on a Unix socket */
   readonly options?: Partial<ResilientGrpcServerOptions>;
-  /** Says what the application has for all its handlers, before anything listens. */
+  /** Configures global enhancers of the application before it listens. */
   readonly configure?: (app: Application) => void;
-  /** @defaultValue false, as Nest's */
+  /** @defaultValue false, as in Nest */
   readonly inheritAppConfig?: boolean;
-  /** A microservice alone, without HTTP beside it. @defaultValue false */
+  /** Starts a standalone microservice without an HTTP server. @defaultValue false */
   readonly alone?: boolean;
 }
 
-/** A server that listens. */
+/** A listening server. */
 export interface RunningServer {
-  /** For a client. */
+  /** The address for clients. */
   readonly url: string;
   readonly app: Application;
   readonly microservice: INestMicroservice;
@@ -44,7 +44,7 @@ export interface RunningServer {
 
 /**
  * Starts an application that serves gRPC.
- * @throws what the start of the application failed with
+ * @throws the error of the start of the application
  */
 export async function startServer(settings: ServerSettings): Promise<RunningServer> {
   const folder = mkdtempSync(join(tmpdir(), 'parity-'));
@@ -121,7 +121,7 @@ async function startAlone(settings: ServerSettings, options: ResilientGrpcServer
   }
 }
 
-/** Nest's server belongs to no module; ours has its own. */
+/** Nest's server belongs to no module; ResilientGrpcServer has its own. */
 function moduleOf({ which, controllers, providers = [] }: ServerSettings, options: ResilientGrpcServerOptions) {
   class AppModule {}
   return {
@@ -132,7 +132,7 @@ function moduleOf({ which, controllers, providers = [] }: ServerSettings, option
   };
 }
 
-/** An address of 127.0.0.1 on which nobody listens. */
+/** An unused address of 127.0.0.1. */
 export async function freeAddress(): Promise<string> {
   return `127.0.0.1:${await freePort()}`;
 }

@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
 });
 
-/** One server of an application: its module, and its microservice once the application is there. */
+/** One server of an application: its module and, once the application exists, its microservice. */
 interface Part {
   readonly url: string;
   readonly imports: DynamicModule[];
@@ -31,7 +31,7 @@ async function part(which: Which): Promise<Part> {
   if (which === 'Transport.GRPC') {
     return { url, imports: [], microservice: () => ({ transport: Transport.GRPC, options }) };
   }
-  // Two servers of a class in one application are told apart as two of anything are: by a token of one's own.
+  // Two servers of the same class in one application need their own provider tokens.
   const token = Symbol(url);
   @Module({
     imports: [ResilientGrpcServerModule.forRoot(options)],
@@ -47,26 +47,29 @@ async function part(which: Which): Promise<Part> {
 
 const PAIRS = SERVERS.flatMap((first) => SERVERS.map((second) => [first, second] as const));
 
-it.each(PAIRS)('%s and %s serve in one application, each at its address, and close with it', async (...pair) => {
-  const parts = [await part(pair[0]), await part(pair[1])];
-  const module = {
-    module: class AppModule {},
-    imports: parts.flatMap(({ imports }) => imports),
-    controllers: [KindsController, CallsController],
-  };
-  const app = await NestFactory.create(module, { logger: false, abortOnError: false });
-  open.push(app);
-  for (const { microservice } of parts) app.connectMicroservice(microservice(app));
-  await app.startAllMicroservices();
-  await app.init();
-  const clients = parts.map(({ url }) => new ParityClient(url));
-  open.push(...clients);
-  for (const client of clients) {
-    expect(numbers(await client.call('parity.v1.Kinds/Unary', { number: 1 }))).toEqual([2]);
-    expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 2 }, { number: 3 }]))).toEqual([5]);
-  }
-  await app.close();
-  for (const client of clients) {
-    await waitFor(async () => (await client.call('parity.v1.Kinds/Unary')).status.code === Code.UNAVAILABLE);
-  }
-});
+it.each(PAIRS)(
+  'serves %s and %s in one application at their own addresses and closes both with it',
+  async (...pair) => {
+    const parts = [await part(pair[0]), await part(pair[1])];
+    const module = {
+      module: class AppModule {},
+      imports: parts.flatMap(({ imports }) => imports),
+      controllers: [KindsController, CallsController],
+    };
+    const app = await NestFactory.create(module, { logger: false, abortOnError: false });
+    open.push(app);
+    for (const { microservice } of parts) app.connectMicroservice(microservice(app));
+    await app.startAllMicroservices();
+    await app.init();
+    const clients = parts.map(({ url }) => new ParityClient(url));
+    open.push(...clients);
+    for (const client of clients) {
+      expect(numbers(await client.call('parity.v1.Kinds/Unary', { number: 1 }))).toEqual([2]);
+      expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 2 }, { number: 3 }]))).toEqual([5]);
+    }
+    await app.close();
+    for (const client of clients) {
+      await waitFor(async () => (await client.call('parity.v1.Kinds/Unary')).status.code === Code.UNAVAILABLE);
+    }
+  },
+);

@@ -4,29 +4,29 @@ import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { Subscription, type SchedulerLike } from 'rxjs';
 import { onTestFinished, vi } from 'vitest';
 
-/** The timers of this process while a test holds them: they fire only in `advance`. */
+/** Fake timers of this process; they fire only in `advance`. */
 export interface HeldTimers {
   /** Moves both clocks forward and runs the timers that are due. */
   advance(ms: number): Promise<void>;
-  /** Polls in real time until `condition` is true; `waitFor` would wait for a held timer. Fails after 20 s. */
+  /** Polls in real time until `condition` is true, because `waitFor` would use a fake timer. Fails after 20 s. */
   until(condition: () => unknown): Promise<void>;
   /**
-   * Scheduler of the held timers, for operators. The default scheduler of RxJS uses `setInterval`, which is not held because grpc-js
-   * closes unused connections with it.
+   * RxJS scheduler on the fake timers, for operators. The default scheduler of RxJS uses `setInterval`, which stays real because
+   * grpc-js closes unused connections with it.
    */
   readonly scheduler: SchedulerLike;
 }
 
 const { setTimeout: realTimeout } = globalThis;
-/** Terminus 12 waits by these. */
+/** Terminus 12 waits with these. */
 const promised = createRequire(import.meta.url)('node:timers/promises') as typeof TimersPromises;
 const { setTimeout: realPromised } = promised;
 const realNow = performance.now.bind(performance);
 const UNTIL_MS = 20_000;
 
 /**
- * Holds `setTimeout()` and both clocks of this process until the test ends. Sockets and turns of the event loop go on, so that a delay
- * of any length is neither over too early on a busy machine nor waited for.
+ * Replaces `setTimeout()` and both clocks of this process with fakes until the test ends. Sockets and the event loop keep running, so
+ * that no delay elapses too early on a busy machine and no test waits for one.
  */
 export function holdTimers(): HeldTimers {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
@@ -46,7 +46,7 @@ export function holdTimers(): HeldTimers {
     scheduler: {
       now: () => Date.now(),
       schedule: (work, delayMs = 0, state) => {
-        // True: the operators of this package pass functions without `this`.
+        // Safe cast: the operators of this package pass functions without `this`.
         const timer = setTimeout(work as (state: unknown) => void, delayMs, state);
         return new Subscription(() => {
           clearTimeout(timer);
@@ -62,18 +62,18 @@ export function releaseTimers(): void {
   replacePromised(realPromised);
 }
 
-/** `setTimeout` of node:timers/promises by the held timers. */
+/** `setTimeout` of node:timers/promises on the fake timers. */
 function heldPromised<T = void>(ms?: number, value?: T, options: TimerOptions = {}): Promise<T> {
   const { signal } = options;
   return new Promise((resolve) => {
-    // The real function rejects at once if its signal is aborted.
+    // The real function rejects immediately if its signal is aborted.
     const abort = () => {
       clearTimeout(timer);
       resolve(realPromised(ms, value, options));
     };
     const timer = setTimeout(() => {
       signal?.removeEventListener('abort', abort);
-      // True: without a value, T is void.
+      // Safe cast: without a value, T is void.
       resolve(value as T);
     }, ms);
     if (signal?.aborted === true) abort();

@@ -2,7 +2,7 @@ import type { ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { bundled } from '../../support/bundled.js';
 
-/** Options that can be handed to another process. */
+/** Server options that can be serialized for another process. */
 export type PlainServerOptions = Pick<
   ResilientGrpcServerOptions,
   | 'drain'
@@ -16,10 +16,10 @@ export type PlainServerOptions = Pick<
   | 'reflection'
 >;
 
-/** How it runs: with TLS, beside an HTTP server, or behind it another server, and how the clients of that drain (JSON). */
+/** Flags of the process: TLS, an HTTP server, an upstream server, and the drain options of the upstream clients (JSON). */
 export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}` | `--clients=${string}`;
 
-/** Limit for conditions that a busy machine reaches late; shorter than that of a test. */
+/** Timeout for conditions that take long on a busy machine; shorter than the timeout of a test. */
 const HANG_MS = 25_000;
 
 interface Counts {
@@ -27,14 +27,14 @@ interface Counts {
   readonly sockets: number;
 }
 
-/** A Nest application that serves `orders.v1.Orders` by the strategy, in a process of its own. */
+/** A Nest application with ResilientGrpcServer that serves `orders.v1.Orders` in its own process. */
 export class NestServer {
   private constructor(private readonly child: ChildServer) {}
 
   static async start(options: PlainServerOptions = {}, flags: readonly ServerFlag[] = []): Promise<NestServer> {
     const script = bundled(new URL('./orders-app.mjs', import.meta.url));
     const args = (port: number) => ['--port', String(port), '--options', JSON.stringify(options), ...flags];
-    // Nest's own lines tell of ports too.
+    // Matches the whole line, because Nest's own log lines mention ports too.
     const ready = /^listening on .*:(\d+)$/;
     return new NestServer(await ChildServer.start({ script, args, ready, readyTimeoutMs: HANG_MS }));
   }
@@ -56,52 +56,52 @@ export class NestServer {
     return this.messages<{ http: number }>('http').at(-1)?.http ?? 0;
   }
 
-  /** Why connections were ended. */
+  /** The reasons for which the server closed connections. */
   get connectionEnds(): readonly string[] {
     return this.messages<{ reason: string }>('reason').map(({ reason }) => reason);
   }
 
-  /** Streams of handlers, and sockets of the whole process. */
+  /** Number of open streams of the server and of sockets of the whole process. */
   async counts(): Promise<Counts> {
     const before = this.messages('streams').length;
     this.child.send('counts');
     return waitFor(() => this.messages<Counts>('streams')[before], { timeoutMs: HANG_MS });
   }
 
-  /** Lets the handlers of orders whose id is 'held' go on; those of later calls are held again. */
+  /** Releases the handlers of orders with the id 'held'; later calls are held again. */
   release(): void {
     this.child.send('release');
   }
 
-  /** SIGSTOP: its sockets stay open, and nothing answers. */
+  /** Sends SIGSTOP: the sockets stay open, but the process does not respond. */
   freeze(): void {
     this.child.freeze();
   }
 
-  /** SIGCONT: ends `freeze`. */
+  /** Sends SIGCONT, which ends `freeze`. */
   thaw(): void {
     this.child.thaw();
   }
 
-  /** SIGTERM, and no more. */
+  /** Sends SIGTERM without waiting. */
   signal(): void {
     const { pid } = this.child;
     if (pid !== undefined) process.kill(pid, 'SIGTERM');
   }
 
-  /** SIGTERM, until it has ended; how many milliseconds that took it, as it says itself. */
+  /** Sends SIGTERM, waits until the process exits and resolves to the duration in milliseconds that the process reports. */
   async terminate(): Promise<number> {
     await this.child.terminate(HANG_MS);
     return this.endedAfterMs;
   }
 
-  /** Resolves when it has ended, by a signal of before; how many milliseconds that took it, as it says itself. */
+  /** Waits until the process exits after an earlier signal and resolves to the duration in milliseconds that it reports. */
   async ended(): Promise<number> {
     await this.gone();
     return this.endedAfterMs;
   }
 
-  /** Resolves when it has ended, by itself or by a signal. */
+  /** Resolves when the process has exited for any reason. */
   async gone(): Promise<void> {
     await waitFor(() => !this.child.running, {
       timeoutMs: HANG_MS,
@@ -115,7 +115,7 @@ export class NestServer {
     return Number(found);
   }
 
-  /** SIGKILL where it still runs. */
+  /** Sends SIGKILL if the process still runs. */
   async close(): Promise<void> {
     await this.child.close();
   }

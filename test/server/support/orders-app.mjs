@@ -1,7 +1,7 @@
-// A Nest application that serves orders.v1.Orders by the strategy, in a process of its own:
+// A Nest application with ResilientGrpcServer that serves orders.v1.Orders in its own process:
 //   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--upstream URL [--clients JSON]]
-// SIGTERM closes the application, and then it must end by itself, and says how long it took; a hybrid one leaves signals to Nest.
-// Over IPC it tells how many streams and sockets it has, when asked, and why connections end.
+// SIGTERM closes the application, after which the process must exit on its own and prints the duration. A hybrid application leaves
+// signals to Nest. Over IPC, the process reports its open streams and sockets on request, and the reason of each closed connection.
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +27,7 @@ const { values } = parseArgs({
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
 
-/** Answers of handlers that wait for a message 'release'. */
+/** Responses of handlers that wait for a message 'release'. */
 const held = [];
 
 class Orders {
@@ -35,7 +35,7 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // 'slow:300' is answered after 300 ms, 'held' after the next message 'release'; where there is an upstream, by that.
+  // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Calls the upstream if there is one.
   get({ id }) {
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
     const answered = new Promise((resolve) => {
@@ -46,13 +46,13 @@ class Orders {
     return answered.then(() => firstValueFrom(this.upstream.getService('Orders').get({ id: `${id} of upstream` })));
   }
 
-  // From 0: one event, and then nothing, for ever. From 1: as many as the client reads.
+  // From 0: one event and then none, without an end. From 1: as many as the client reads.
   watch({ from }) {
     if (String(from) === '1') return flood();
     return new Observable((subscriber) => subscriber.next({ sequence: 1 }));
   }
 
-  // Each request is answered, until they end.
+  // Echoes each request.
   session(requests) {
     return requests;
   }
@@ -65,7 +65,7 @@ async function* flood() {
 
 Optional()(Orders, undefined, 0);
 Inject(getGrpcClientToken('upstream'))(Orders, undefined, 0);
-// By hand, as this is no TypeScript.
+// Applies decorators as functions, because this file is plain JavaScript.
 const decorate = (decorator, target, name) =>
   decorator(target.prototype, name, Object.getOwnPropertyDescriptor(target.prototype, name));
 Controller()(Orders);
@@ -124,17 +124,17 @@ async function start() {
 
 const { app, http } = await start();
 const server = app.get(ResilientGrpcServer);
-const tell = (message) => process.connected && process.send(message);
-server.events$.subscribe((event) => event.type === 'connection-end' && tell(event));
+const send = (message) => process.connected && process.send(message);
+server.events$.subscribe((event) => event.type === 'connection-end' && send(event));
 process.on('message', (message) => {
   if (message === 'release') {
     for (const answer of held.splice(0)) answer();
     return;
   }
   const sockets = process.getActiveResourcesInfo().filter((type) => type === 'TCPSocketWrap').length;
-  tell({ streams: server.activeStreams().length, sockets });
+  send({ streams: server.activeStreams().length, sockets });
 });
-// The channel to whoever started it is not what it lives for.
+// The IPC channel must not keep the process alive.
 process.channel?.unref();
 
 let signalledAt;
@@ -146,5 +146,5 @@ process.on('SIGTERM', () => {
 process.on('exit', () => {
   console.log(`ended by itself after ${Math.round(performance.now() - signalledAt)} ms`);
 });
-if (http !== undefined) tell({ http });
+if (http !== undefined) send({ http });
 console.log(`listening on 127.0.0.1:${server.port}`);

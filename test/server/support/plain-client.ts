@@ -17,7 +17,7 @@ import { onTestFinished as afterCurrentTest } from 'vitest';
 import { HEALTH_PROTO } from '../served-orders.js';
 
 const file = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-// True: loaded from a proto, they are services.
+// Safe cast: these names are services in the .proto files.
 const ordersService = loadSync(file('protos/orders.proto'), { longs: String })['orders.v1.Orders'] as ServiceDefinition;
 const healthService = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
 
@@ -28,20 +28,20 @@ type Unary = (
 ) => unknown;
 type ServerStream = (request: object) => ClientReadableStream<unknown>;
 
-/** A stream as its client sees it. */
+/** A stream as received by its client. */
 export interface SeenStream {
   readonly call: ClientReadableStream<unknown>;
   readonly messages: readonly unknown[];
-  /** undefined while it is open. */
+  /** `undefined` while the stream is open. */
   readonly status: StatusObject | undefined;
 }
 
-/** A client of grpc-js and nothing else, with connections of its own; closed at the end of the test. */
+/** A plain grpc-js client with its own connections; closed at the end of the test. */
 export class PlainClient {
   private readonly orders: Client;
   private readonly health: Client;
 
-  /** @param options of its channel; `onTestFinished` of the test's context where tests run concurrently */
+  /** @param options of its channel; concurrent tests must pass `onTestFinished` of their context */
   constructor(
     url: string,
     {
@@ -73,7 +73,7 @@ export class PlainClient {
     return this.unary(this.orders, 'Get', { id });
   }
 
-  /** As `get`, for a load of calls. */
+  /** Like `get`, as an Observable for `CallLoad`. */
   get$(id = '1'): Observable<unknown> {
     return new Observable((subscriber) => {
       this.get(id).then(
@@ -88,14 +88,14 @@ export class PlainClient {
     });
   }
 
-  /** `orders.v1.Orders/Watch`: one event, or from 1 as many as are read. */
+  /** `orders.v1.Orders/Watch`: one event, or as many as are read if `from` is 1. */
   watch(from = 0): SeenStream {
     return this.stream(this.orders, 'Watch', { from });
   }
 
-  /** `orders.v1.Orders/Session`, with one request and more as they are sent, each of which is answered. */
+  /** `orders.v1.Orders/Session` with one request; `send()` sends more. The server echoes each. */
   session(): SeenStream & { send(): void } {
-    // True: grpc-js makes a method of each.
+    // Safe cast: grpc-js creates a method for each rpc.
     const open = Reflect.get(this.orders, 'Session') as () => ClientDuplexStream<unknown, unknown>;
     const call = open.call(this.orders);
     const send = () => void call.write({ messageId: 1 });
@@ -114,7 +114,7 @@ export class PlainClient {
   }
 
   private unary(client: Client, method: string, request: object): Promise<unknown> {
-    // True: grpc-js makes a method of each.
+    // Safe cast: grpc-js creates a method for each rpc.
     const call = Reflect.get(client, method) as Unary;
     return new Promise((resolve, reject) => {
       call.call(client, request, { deadline: Date.now() + 40_000 }, (error, answer) => {
@@ -125,7 +125,7 @@ export class PlainClient {
   }
 
   private stream(client: Client, method: string, request: object): SeenStream {
-    // True: as above.
+    // Safe cast: grpc-js creates a method for each rpc.
     return seenOf((Reflect.get(client, method) as ServerStream).call(client, request));
   }
 }

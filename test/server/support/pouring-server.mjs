@@ -1,6 +1,6 @@
-// A Nest application whose Watch pours messages of 64 KiB, in a process of its own: 3 000 of them, then none.
+// A Nest application in its own process whose Watch streams 3,000 messages of 64 KiB.
 //   node --expose-gc pouring-server.mjs --port 0 --source generator|observable --options JSON
-// Asked over IPC, it tells what it holds, how many messages were made, and what is open.
+// On an IPC message, it reports its memory, the number of created messages, and its open streams and lingering handlers.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -27,7 +27,7 @@ let made = 0;
 let startPouring = () => {};
 /** @type {Promise<void>} */
 const pour = new Promise((resolve) => (startPouring = resolve));
-// Each of its own bytes: held twice, they would count twice.
+// Each message has its own buffer, so that the memory of all queued messages counts.
 const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, (made % 26) + 97).toString('latin1') } });
 
 class Orders {
@@ -41,8 +41,8 @@ async function* generated() {
 }
 
 /**
- * One message in each turn of the event loop. After the first of them, which fill the windows and buffers of a client that does not
- * read, it waits for the message 'pour': a client that is busy must not count as one that still takes some.
+ * Emits one message in each turn of the event loop. After the first 32, which fill the windows and buffers of a client that does not
+ * read, it waits for the IPC message 'pour', so that a busy client does not count as one that still reads.
  */
 function pushed() {
   return new Observable((subscriber) => {

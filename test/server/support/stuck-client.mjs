@@ -1,5 +1,5 @@
-// A client in a process of its own, to be frozen: node stuck-client.mjs --url HOST:PORT --health PROTO
-// It has an idle stream, one of which it reads as much as comes, a Watch of health, and says when all three have begun.
+// A client in its own process that the test freezes: node stuck-client.mjs --url HOST:PORT --health PROTO
+// It opens an idle stream, an endless stream that it reads, and a health Watch, and reports when all three have started.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js';

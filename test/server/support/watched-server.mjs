@@ -1,7 +1,7 @@
-// A Nest application that serves grpc.health.v1, in a process of its own: by this library's server, or by Nest's with the package
-// grpc-health-check, as Nest's documentation has it.
+// A Nest application that serves grpc.health.v1 in its own process, with this library's server or with Nest's server and the package
+// grpc-health-check, as in Nest's documentation.
 //   node --expose-gc watched-server.mjs --port 50051 --kind ours|nest
-// Asked over IPC, it reports the memory that it holds.
+// On an IPC message, it reports its memory.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -7,16 +7,16 @@ import { el, setAttribute, setText } from './parts.js';
 
 const HASH = '#client=';
 const LINKS = {
-  connecting: ['Connecting', 'asking the application how its clients are'],
+  connecting: ['Connecting', 'Connecting to the application.'],
   live: ['Live', ''],
-  silent: ['Silent', 'The connection is there, and the application says nothing: it is busy, or frozen.'],
-  away: ['No answer', 'The application does not answer; trying again.'],
-  ending: ['Shutting down', 'The application is shutting down: it takes no new work.'],
-  forbidden: ['Forbidden', 'You may not see this page (any more): the application answered'],
-  refused: ['Refused', 'Something else than the dashboard answers; trying again:'],
+  silent: ['No updates', 'Connected, but no updates arrive; the application may be busy or blocked.'],
+  unreachable: ['No response', 'The application does not respond; retrying.'],
+  ending: ['Shutting down', 'The application is shutting down.'],
+  forbidden: ['Forbidden', 'Access to this page was denied; the application responded with'],
+  refused: ['Unexpected response', 'The server did not return dashboard data; retrying. Response:'],
 };
 
-/** The dashboard, in any page. `onVerdict({ bad, all, link })` is told how things are. */
+/** The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients and the link state. */
 export class Dashboard {
   #clients = new Map();
   #total = 0;
@@ -33,7 +33,7 @@ export class Dashboard {
     this.onVerdict = onVerdict;
     this.status = el('p', { class: 'link', role: 'status' });
     this.clock = el('span', { class: 'dim' });
-    this.process = el('span', { class: 'dim', title: 'The process that answers' });
+    this.process = el('span', { class: 'dim', title: 'Process that serves this page' });
     this.verdict = el('p', { class: 'verdict-line', role: 'status' });
     this.notice = el('p', { class: 'notice', role: 'alert', hidden: true });
     this.back = el('a', { class: 'back', text: '← all clients', href: this.#address('') });
@@ -51,42 +51,44 @@ export class Dashboard {
     parent.append(this.element);
     this.feed = new LiveFeed(import.meta.url, {
       onData: (event, data) => this.#take(event, data),
-      onLink: (link) => this.#linked(link),
+      onLink: (link) => this.#setLink(link),
     });
-    this.feed.listen(this.#chosen());
-    addEventListener('hashchange', () => this.#chose());
+    this.feed.listen(this.#selectedKey());
+    addEventListener('hashchange', () => this.#selectionChanged());
     addEventListener('keydown', (event) => this.#key(event));
-    // Canvas does not follow the colours of the page by itself.
+    // A canvas does not follow the page's color scheme automatically.
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#details?.redraw());
     new ResizeObserver(() => this.#show()).observe(this.view);
     setInterval(() => this.#show(), 500);
     this.#show();
   }
 
-  #chosen() {
+  #selectedKey() {
     if (!location.hash.startsWith(HASH)) return undefined;
-    const written = location.hash.slice(HASH.length);
+    const encoded = location.hash.slice(HASH.length);
     try {
-      return decodeURIComponent(written);
+      return decodeURIComponent(encoded);
     } catch {
-      // Somebody wrote it who did not know how it is written.
-      return written;
+      // Entered by hand, without URL encoding.
+      return encoded;
     }
   }
 
-  /** Key of the client whose details are shown: the chosen one, or the only one. */
-  #shown() {
-    return this.#chosen() ?? (this.#clients.size === 1 && this.#total === 1 ? [...this.#clients.keys()][0] : undefined);
+  /** Key of the client whose details are shown: the selected one, or the only one. */
+  #shownKey() {
+    return (
+      this.#selectedKey() ?? (this.#clients.size === 1 && this.#total === 1 ? [...this.#clients.keys()][0] : undefined)
+    );
   }
 
   #address(hash) {
     return `${location.pathname}${location.search}${hash === '' ? '#' : hash}`;
   }
 
-  #chose() {
-    this.feed.listen(this.#shown());
-    this.listensTo = this.#shown();
-    // As on a page of its own; when it is there.
+  #selectionChanged() {
+    this.feed.listen(this.#shownKey());
+    this.listensTo = this.#shownKey();
+    // Moves the focus as a new page would, once the view is shown.
     this.#focusDue = true;
     this.#show();
   }
@@ -103,17 +105,17 @@ export class Dashboard {
     if (event === 'whole') this.#takeWhole(data, at);
     else {
       for (const key of data.gone) this.#clients.delete(key);
-      const told = new Set();
+      const updated = new Set();
       for (const { key, ...properties } of data.clients) {
         this.#client(key).take(properties, at);
-        told.add(key);
+        updated.add(key);
       }
-      // Counts that did not change are a sample all the same.
-      for (const [key, client] of this.#clients) if (!told.has(key)) client.take({}, at);
+      // Unchanged counters are sampled, too.
+      for (const [key, client] of this.#clients) if (!updated.has(key)) client.take({}, at);
     }
     this.#known = true;
-    // The only client is shown in full without being asked for.
-    const shown = this.#shown();
+    // A single client is shown in full without a selection.
+    const shown = this.#shownKey();
     if (shown !== this.listensTo) {
       this.listensTo = shown;
       this.feed.listen(shown);
@@ -140,7 +142,7 @@ export class Dashboard {
     return client;
   }
 
-  #linked(link) {
+  #setLink(link) {
     this.#link = link;
     this.#show();
   }
@@ -148,7 +150,7 @@ export class Dashboard {
   #show() {
     const { state, text } = this.#link;
     const fresh = state === 'live' || (state === 'ending' && Date.now() + this.#skew - this.#at < 3_000);
-    // What is old stays as it was: nothing of it goes on by itself.
+    // Ages of stale data do not advance.
     const now = fresh ? Math.max(Date.now() + this.#skew, this.#at) : this.#at;
     const [word, sentence] = LINKS[state];
     setText(this.status, word);
@@ -158,7 +160,7 @@ export class Dashboard {
       this.#known
         ? fresh
           ? moment(now, now)
-          : `as it was at ${moment(this.#at, this.#at)}, ${age(Date.now() + this.#skew - this.#at)} ago`
+          : `as of ${moment(this.#at, this.#at)}, ${age(Date.now() + this.#skew - this.#at)} ago`
         : '',
     );
     this.notice.hidden = state === 'live' || (state === 'connecting' && !this.#known);
@@ -166,7 +168,7 @@ export class Dashboard {
     this.element.classList.toggle('stale', this.#known && !fresh);
     const assessed = [...this.#clients.values()].map((client) => client.assess(now));
     const bad = assessed.filter(({ rank }) => rank >= 4).length;
-    // One client says so itself.
+    // A single client shows its own assessment.
     this.verdict.hidden = assessed.length < 2;
     setText(this.verdict, assessed.length < 2 ? '' : verdict(bad, assessed.length));
     setAttribute(this.verdict, 'data-tone', bad > 0 ? 'bad' : 'ok');
@@ -175,9 +177,9 @@ export class Dashboard {
   }
 
   #showView(now) {
-    const key = this.#shown();
+    const key = this.#shownKey();
     const client = key === undefined ? undefined : this.#clients.get(key);
-    // Those of a client that was not looked at come with the next whole.
+    // The details of a client that was not open arrive with the next full state.
     if (client?.snapshot.methods !== undefined) {
       if (this.detailsOf !== key) {
         this.#details?.destroy();
@@ -198,13 +200,13 @@ export class Dashboard {
       return;
     }
     const texts = !this.#known
-      ? ['', this.#link.state === 'connecting' ? 'Waiting for the first figures…' : '']
+      ? ['', this.#link.state === 'connecting' ? 'Waiting for the first data…' : '']
       : key !== undefined && client === undefined
-        ? [`There is no client ‘${key}’ (any more).`, 'It was closed, or the address is of another application.']
+        ? [`There is no client ‘${key}’.`, 'It was closed, or the link belongs to another application.']
         : client === undefined
           ? [
               'No clients yet.',
-              'They appear here when the application makes them: ResilientGrpcModule.forFeature([...]), or GrpcClients.create().',
+              'Clients appear here when the application creates them: ResilientGrpcModule.forFeature([...]), or GrpcClients.create().',
             ]
           : ['', 'Waiting for the details…'];
     if (this.empty.dataset.text !== texts.join()) {
@@ -218,8 +220,8 @@ export class Dashboard {
   }
 
   #place(...elements) {
-    const is = [...this.view.children];
-    if (is.length === elements.length && is.every((element, i) => element === elements[i])) return;
+    const current = [...this.view.children];
+    if (current.length === elements.length && current.every((element, i) => element === elements[i])) return;
     this.view.replaceChildren(...elements);
   }
 
@@ -229,13 +231,13 @@ export class Dashboard {
     if (event.key === '/' && !typing && this.overview.element.isConnected) {
       event.preventDefault();
       this.overview.focusFilter();
-    } else if (event.key === 'Escape' && !typing && this.#chosen() !== undefined) location.hash = '';
+    } else if (event.key === 'Escape' && !typing && this.#selectedKey() !== undefined) location.hash = '';
   }
 }
 
 /**
- * What another release says only its own page knows how to read. Once for each: behind a balancer that asks now this one, now that one, the
- * page would do nothing else.
+ * Reloads the page, because only the page of a release can read its events. Once per release: behind a load balancer that alternates
+ * between releases, the page would reload forever.
  */
 function reloadFor(release) {
   const key = `nestjs-resilient-grpc.reloaded-for.${release}`;
@@ -245,6 +247,6 @@ function reloadFor(release) {
 }
 
 function verdict(bad, all) {
-  if (bad === 0) return `All ${counted(all, 'client')} are well.`;
-  return `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} in trouble.`;
+  if (bad === 0) return `All ${counted(all, 'client')} are healthy.`;
+  return `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} unhealthy.`;
 }

@@ -2,33 +2,33 @@ import { faultsOf } from './client-state.js';
 import { age, count, duration, momentAndAge, NONE, percent, shortPath } from './format.js';
 import { el, Table } from './parts.js';
 
-/** What a reason of a failure means, and whether the server may have seen the call. */
+/** Meaning of each failure reason. */
 const REASONS = {
-  server: 'the server’s own answer',
-  'connection-lost': 'the connection broke after the request had been sent',
-  refused: 'the server’s transport did not take it',
-  outage: 'no connection for longer than the grace',
-  'too-many-waiting': 'too many calls waited for a connection already',
-  'concurrency-limit': 'too many calls ran at once already',
-  'circuit-open': 'the circuit breaker of its method is open',
-  deadline: 'its deadline came first',
-  'attempt-timeout': 'its last attempt took too long',
-  'stream-idle': 'no message for too long',
-  cancelled: 'its caller ended it',
-  'inbound-cancelled': 'whoever it was for had gone',
-  draining: 'the client was draining',
-  closed: 'the client was closed',
-  protocol: 'the answer was not understood',
+  server: 'status sent by the server',
+  'connection-lost': 'connection lost after the request was sent',
+  refused: 'refused by the server’s transport',
+  outage: 'no connection for longer than the grace period',
+  'too-many-waiting': 'too many calls were waiting for a connection',
+  'concurrency-limit': 'too many calls were running',
+  'circuit-open': 'circuit breaker of the method is open',
+  deadline: 'deadline exceeded',
+  'attempt-timeout': 'last attempt timed out',
+  'stream-idle': 'no message within the idle timeout',
+  cancelled: 'cancelled by the caller',
+  'inbound-cancelled': 'inbound call was cancelled',
+  draining: 'client was draining',
+  closed: 'client was closed',
+  protocol: 'invalid response',
 };
 
-/** An item's tables know where their items are in a snapshot. */
+/** Creates a table that reads its items from a snapshot with `itemsOf`. */
 function tableOf(itemsOf, options) {
   return Object.assign(new Table(options), { itemsOf: (snapshot) => itemsOf(snapshot) ?? [] });
 }
 
 const latency = (which) => ({
   title: which === 'maxMs' ? 'max' : which.slice(0, -2),
-  note: 'From the begin of a call to its answer, waits and retries included; of the last 30 to 60 seconds',
+  note: 'From the start of a call to its response, including waits and retries; last 30 to 60 seconds',
   number: true,
   text: (method) => (method.latency === undefined ? NONE : duration(method.latency[which])),
   order: (method) => method.latency?.[which] ?? -1,
@@ -43,26 +43,26 @@ const number = (title, valueOf, note) => ({
 const SHORT_METHOD = { title: 'method', text: ({ path }) => shortPath(path), hint: ({ path }) => path, cell: 'path' };
 const bad = (column, isBad) => ({ ...column, tone: (item) => (isBad(item) ? 'bad' : '') });
 
-/** Tables of calls: by method, by reason, by error. */
+/** Creates the tables of calls: by method, by reason, by error. */
 export function callTables() {
   return {
     methods: tableOf(({ methods }) => methods, {
       label: 'Methods',
-      empty: 'No call yet.',
+      empty: 'No calls yet.',
       keyOf: ({ path }) => path,
       sortBy: 'calls',
       columns: [
         { title: 'method', text: ({ path }) => path, order: ({ path }) => path, cell: 'path' },
         { title: 'kind', text: ({ kind }) => kind, order: ({ kind }) => kind },
-        number('calls', ({ started }) => started, 'Begun since the client was made'),
+        number('calls', ({ started }) => started, 'Started since the client was created'),
         bad(
-          number('failed', ({ failed }) => failed, 'Since the client was made'),
+          number('failed', ({ failed }) => failed, 'Since the client was created'),
           ({ codes }) => faultsOf(codes) > 0,
         ),
         bad(
           {
-            title: 'lately',
-            note: 'Share that failed of those that ended in the last 30 to 60 seconds',
+            title: 'failed recently',
+            note: 'Share of failed calls among those that ended in the last 30 to 60 seconds',
             number: true,
             text: ({ recent }) => percent(recent.failed, recent.ended),
             order: ({ recent }) => recent.failed / Math.max(recent.ended, 1),
@@ -88,32 +88,32 @@ export function callTables() {
       ({ failures }) => failures && Object.entries(failures).map(([reason, times]) => ({ reason, times })),
       {
         label: 'Failed calls by reason',
-        empty: 'No call has failed.',
+        empty: 'No failed calls.',
         keyOf: ({ reason }) => reason,
         sortBy: 'failed',
         columns: [
           { title: 'reason', text: ({ reason }) => reason, order: ({ reason }) => reason, cell: 'path' },
           number('failed', ({ times }) => times),
-          { title: 'what it means', text: ({ reason }) => REASONS[reason] ?? '', cell: 'wide' },
+          { title: 'meaning', text: ({ reason }) => REASONS[reason] ?? '', cell: 'wide' },
         ],
       },
     ),
     notRetried: tableOf(
       ({ notRetried }) => notRetried && Object.entries(notRetried).map(([why, times]) => ({ why, times })),
       {
-        label: 'Why failed calls had no further attempt',
+        label: 'Why failed calls were not retried',
         empty: '',
         keyOf: ({ why }) => why,
         sortBy: 'times',
         columns: [
-          { title: 'no further attempt, because', text: ({ why }) => why, order: ({ why }) => why, cell: 'wide' },
+          { title: 'not retried because', text: ({ why }) => why, order: ({ why }) => why, cell: 'wide' },
           number('times', ({ times }) => times),
         ],
       },
     ),
     errors: tableOf(({ errors }) => errors?.toReversed(), {
       label: 'Last errors',
-      empty: 'No call has failed.',
+      empty: 'No failed calls.',
       keyOf: ({ path, code, reason }) => `${path} ${code} ${reason}`,
       columns: [
         { title: 'last', text: ({ lastAt }, now) => momentAndAge(lastAt, now), cell: 'moment' },
@@ -130,12 +130,12 @@ export function callTables() {
   };
 }
 
-/** Tables of what lies below the calls, and of what bounds them. */
+/** Creates the tables of connections, streams, and limits. */
 export function connectionTables() {
   return {
     connections: new Table({
       label: 'Connections',
-      empty: 'It knows no address: none was needed yet, or it does not choose them itself.',
+      empty: 'No addresses: none was needed yet, or the load-balancing policy is not one of this library (xds:).',
       keyOf: ({ address }) => address,
       columns: [
         { title: 'address', text: ({ address }) => address, cell: 'path' },
@@ -150,25 +150,25 @@ export function connectionTables() {
     }),
     outages: new Table({
       label: 'Past outages',
-      empty: 'No outage so far.',
+      empty: 'No outages yet.',
       keyOf: ({ since }) => since,
       columns: [
         { title: 'began', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
         { title: 'lasted', number: true, text: ({ durationMs }) => duration(durationMs) },
-        number('held', ({ waitedCalls }) => waitedCalls, 'Calls that waited in it'),
+        number('waited', ({ waitedCalls }) => waitedCalls, 'Calls that waited during the outage'),
         bad(
-          number('failed', ({ failedCalls }) => failedCalls, 'Calls that waited and failed, or were refused'),
+          number('failed', ({ failedCalls }) => failedCalls, 'Calls that failed after waiting, or were rejected'),
           ({ failedCalls }) => failedCalls > 0,
         ),
-        number('tries', ({ connectAttempts }) => connectAttempts, 'Failed attempts to connect'),
+        number('attempts', ({ connectAttempts }) => connectAttempts, 'Failed connection attempts'),
         { title: 'cause', text: ({ cause }) => cause, cell: 'wide' },
       ],
     }),
     streams: new Table({
-      label: 'Streams that are open, the oldest first',
-      empty: 'No stream is open.',
-      // Two of them may be alike: a row is a place.
-      keyOf: ({ place }) => place,
+      label: 'Open streams, oldest first',
+      empty: 'No open streams.',
+      // Two streams may be identical, so rows are keyed by position.
+      keyOf: ({ position }) => position,
       columns: [
         SHORT_METHOD,
         { title: 'kind', text: ({ kind }) => kind },
@@ -178,7 +178,7 @@ export function connectionTables() {
           number: true,
           text: ({ lastMessageAt, waiting }, now) =>
             waiting
-              ? 'waits for a connection'
+              ? 'waiting for a connection'
               : lastMessageAt
                 ? `${age(now - Date.parse(lastMessageAt))} ago`
                 : 'none yet',
@@ -191,7 +191,7 @@ export function connectionTables() {
         {
           title: 'opened at',
           text: ({ openedAt }) => openedAt ?? '',
-          note: 'With the option traceStreams',
+          note: 'Requires the option traceStreams',
           cell: 'path',
         },
       ],
@@ -202,20 +202,20 @@ export function connectionTables() {
       empty: 'No method has a circuit breaker.',
       keyOf: ({ path }) => path,
       columns: [
-        { title: 'circuit of', text: ({ path }) => path, cell: 'path' },
+        { title: 'method', text: ({ path }) => path, cell: 'path' },
         {
-          title: 'is',
+          title: 'state',
           text: ({ state }) => state,
           tone: ({ state }) => ({ open: 'bad', 'half-open': 'warn' })[state] ?? 'ok',
         },
       ],
     }),
     limits: new Table({
-      label: 'Limits of calls at once',
-      empty: 'No limit of calls at once.',
+      label: 'Concurrency limits',
+      empty: 'No concurrency limits.',
       keyOf: ({ path }) => path ?? '',
       columns: [
-        { title: 'limit of', text: ({ path }) => path ?? 'the whole client', cell: 'path' },
+        { title: 'scope', text: ({ path }) => path ?? 'the whole client', cell: 'path' },
         {
           title: 'running',
           number: true,

@@ -16,7 +16,7 @@ const ATTEMPTS = [
 ];
 const WAITING = [{ label: 'waiting calls', colour: 'wait', field: 'waiting', fill: true }];
 
-/** Everything that is known of one client: what is wrong first. */
+/** Details of one client, problems first. */
 export class Details {
   constructor() {
     this.word = el('b', { class: 'state' });
@@ -37,7 +37,7 @@ export class Details {
     this.strip = new StateStrip();
     this.stripFrom = el('span');
     this.stripPanel = panel(
-      'State of the connection',
+      'Connection state',
       this.strip.element,
       el('p', { class: 'strip-axis' }, this.stripFrom, el('span', { text: 'now' })),
     );
@@ -45,13 +45,13 @@ export class Details {
       new TimeChart({ label, series, value, legend: true, sync: 'details', height: 140 });
     this.calls = chart('Calls per second: succeeded and failed', CALLS, rate);
     this.attempts = chart('Attempts per second: all, retries and hedges', ATTEMPTS, rate);
-    this.waiting = chart('Calls that wait for a connection', WAITING, (value) => count(Math.round(value ?? 0)));
+    this.waiting = chart('Calls waiting for a connection', WAITING, (value) => count(Math.round(value ?? 0)));
     this.charts = [this.calls, this.attempts, this.waiting];
     this.retries = new Meter(
       'retries',
-      'Each retry costs a token, successes and time bring them back; at 0 nothing is retried',
+      'A retry costs a token; successful calls and time return tokens. Retries stop at 0, or at half with retryThrottling.',
     );
-    this.hedges = new Meter('hedges', 'Each hedge costs a token; hedges are at most 5 % of calls');
+    this.hedges = new Meter('hedges', 'A hedge costs a token. Hedges are limited to 5 % of calls.');
     this.tables = callTables();
     this.more = connectionTables();
     this.totals = new Facts();
@@ -79,7 +79,7 @@ export class Details {
         panel('Past outages', this.more.outages.element),
         panel('Connections', this.more.connections.element),
         panel(
-          'Bounds',
+          'Limits',
           this.retries.element,
           this.hedges.element,
           this.more.circuits.element,
@@ -87,23 +87,23 @@ export class Details {
         ),
       ),
       panel('Streams', this.more.streams.element, this.more.moreStreams),
-      panel('Since it was made', this.totals.element),
+      panel('Since creation', this.totals.element),
     );
   }
 
-  /** Leads the focus here, as a link to a page of its own would. */
+  /** Moves the focus here, as a link to a new page would. */
   focus() {
     this.head.firstElementChild.focus({ preventScroll: true });
   }
 
   show(client, now) {
     const { snapshot } = client;
-    const is = client.assess(now);
-    setAttribute(this.head, 'data-tone', is.tone);
-    setText(this.word, is.word);
+    const assessment = client.assess(now);
+    setAttribute(this.head, 'data-tone', assessment.tone);
+    setText(this.word, assessment.word);
     setText(this.name, client.key);
     setText(this.target, snapshot.target);
-    setText(this.sentence, is.sentence);
+    setText(this.sentence, assessment.sentence);
     this.#showNow(client, now);
     const windowMs = shownMs(client.oldest, now);
     this.strip.show(snapshot, now, windowMs);
@@ -139,17 +139,23 @@ export class Details {
       const left = Date.parse(outage.graceEndsAt) - now;
       const next = outage.nextAttemptAt && Date.parse(outage.nextAttemptAt) - now;
       const nextText =
-        next === undefined ? (state === 'CONNECTING' ? 'under way' : NONE) : next > 50 ? `in ${duration(next)}` : 'now';
+        next === undefined
+          ? state === 'CONNECTING'
+            ? 'in progress'
+            : NONE
+          : next > 50
+            ? `in ${duration(next)}`
+            : 'now';
       this.outage.show([
         ['since', momentAndAge(outage.since, now)],
         [
           'calls',
-          left > 0 ? `wait; fail in ${duration(left)}` : `fail at once, since ${moment(outage.graceEndsAt, now)}`,
+          left > 0 ? `waiting; fail in ${duration(left)}` : `fail immediately since ${moment(outage.graceEndsAt, now)}`,
           left > 0 ? 'warn' : 'bad',
         ],
-        ['attempts to connect', `${count(outage.attempts)}${outage.attempts === 1 ? ' has' : ' have'} failed`],
+        ['connection attempts', `${count(outage.attempts)} failed`],
         ['next attempt', nextText],
-        ...(outage.flapping ? [['flapping', 'three outages in a minute share one grace', 'bad']] : []),
+        ...(outage.flapping ? [['flapping', 'three outages in a minute share one grace period', 'bad']] : []),
         ['last error', lastError ?? NONE],
       ]);
     }
@@ -161,9 +167,9 @@ export class Details {
       ...(report
         ? [
             ['calls finished', count(report.finished)],
-            ['streams ended in order', count(report.completed)],
+            ['streams completed', count(report.completed)],
             ['cut off', count(report.cancelled), report.cancelled > 0 && 'bad'],
-            ['took', duration(report.durationMs)],
+            ['duration', duration(report.durationMs)],
           ]
         : []),
     ]);
@@ -195,12 +201,12 @@ export class Details {
   #showMore(snapshot, now) {
     const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, createdAt } =
       snapshot;
-    // They come with the details.
+    // Missing until the details arrive.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);
     this.more.outages.show(outages.latest.toReversed(), now);
     this.more.streams.show(
-      streams.oldest.map((stream, place) => ({ ...stream, place })),
+      streams.oldest.map((stream, position) => ({ ...stream, position })),
       now,
     );
     const hidden = streams.total - streams.oldest.length;
@@ -211,25 +217,25 @@ export class Details {
     this.retries.show(retryBudget);
     this.hedges.show(hedgeBudget);
     this.totals.show([
-      ['made', momentAndAge(createdAt, now)],
-      ['calls begun', count(counters.started)],
+      ['created', momentAndAge(createdAt, now)],
+      ['calls started', count(counters.started)],
       ['succeeded', count(counters.succeeded)],
       ['failed', count(counters.failed), counters.failed > 0 && 'bad'],
-      ['ended by their callers', count(counters.cancelled)],
+      ['cancelled by callers', count(counters.cancelled)],
       ['attempts', count(counters.attempts)],
       ['retries', count(counters.retried)],
       ['hedges', count(counters.hedged)],
       ['streams resumed', count(counters.resumed)],
       ['connections replaced', count(counters.replaced)],
       ['outages', count(outages.total)],
-      ['waits that ended well', count(waits.released)],
-      ['waits that failed', count(waits.refused), waits.refused > 0 && 'bad'],
-      ['waits whose caller left', count(waits.abandoned)],
+      ['waits released', count(waits.released)],
+      ['waits failed', count(waits.refused), waits.refused > 0 && 'bad'],
+      ['waits abandoned', count(waits.abandoned)],
     ]);
   }
 }
 
-/** Names and values: [name, value, tone?] each. */
+/** List of names and values: [name, value, tone?] each. */
 class Facts {
   constructor() {
     this.element = el('dl', { class: 'facts' });

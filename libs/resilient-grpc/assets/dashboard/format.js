@@ -1,4 +1,4 @@
-// Numbers and moments as people read them, always with their unit.
+// Formats numbers and times for people, always with units.
 
 const whole = new Intl.NumberFormat('en');
 const precise = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
@@ -16,12 +16,12 @@ export function count(value) {
   return whole.format(value);
 }
 
-/** '1 call', '2 calls'. */
+/** Formats a count with its noun: '1 call', '2 calls'. */
 export function counted(value, thing) {
   return `${count(value)} ${thing}${value === 1 ? '' : 's'}`;
 }
 
-/** A length: '350 ms', '1.4 s', '12 s', '3 min 20 s', '2 h 5 min', '4 d 1 h'. */
+/** Formats a duration: '350 ms', '1.4 s', '12 s', '3 min 20 s', '2 h 5 min', '4 d 1 h'. */
 export function duration(ms) {
   if (ms < 0.95) return '<1 ms';
   if (ms < 1_000) return `${ms < 10 ? precise.format(ms) : Math.round(ms)} ms`;
@@ -40,7 +40,7 @@ export function duration(ms) {
   }
 }
 
-/** As {@link duration}, without a fraction that would flicker. */
+/** Formats as {@link duration}, in whole seconds, because fractions would flicker. */
 export function age(ms) {
   return duration(Math.max(ms < 1_000 ? 1_000 : Math.floor(ms / 1_000) * 1_000, 0)).replace('.0 s', ' s');
 }
@@ -54,26 +54,26 @@ export function percent(part, all) {
   if (all === 0) return NONE;
   const share = (part / all) * 100;
   if (share > 0 && share < 0.1) return '<0.1 %';
-  // All of them is said of all of them alone.
+  // 100 % only if all are included.
   if (share < 100 && share > 99.9) return '>99.9 %';
   const isRound = Number.isInteger(share) || (share >= 10 && share <= 99);
   return `${isRound ? Math.round(share) : share.toFixed(1)} %`;
 }
 
-/** 'Orders/Get' of '/orders.v1.Orders/Get'. */
+/** Returns 'Orders/Get' for '/orders.v1.Orders/Get'. */
 export function shortPath(path) {
   const slash = path.lastIndexOf('/');
   return path.slice(Math.max(path.lastIndexOf('.', slash), path.lastIndexOf('/', slash - 1)) + 1);
 }
 
-/** A moment, local: '14:03:09', with the day where it is another one than that of `now`. */
+/** Formats a time in the local time zone: '14:03:09', with the day if it differs from that of `now`. */
 export function moment(at, now) {
   const date = new Date(at);
   const time = clock.format(date);
   return date.toDateString() === new Date(now).toDateString() ? time : `${day.format(date)}, ${time}`;
 }
 
-/** '14:03:09, 12 s ago'. */
+/** Formats a time with its age: '14:03:09, 12 s ago'. */
 export function momentAndAge(at, now) {
   return `${moment(at, now)}, ${age(now - new Date(at))} ago`;
 }

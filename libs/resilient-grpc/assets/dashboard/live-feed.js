@@ -1,18 +1,18 @@
-/** Without an event for so long something is wrong; one comes each second. */
+/** Time without an event after which the link counts as silent, in milliseconds; one event arrives per second. */
 const SILENT_AFTER_MS = 3_500;
-const AGAIN_AFTER_MS = 2_000;
+const RETRY_DELAY_MS = 2_000;
 
 /**
- * Events of the server, for as long as the page is open. `onData(event, data)` gets what it says; `onLink(link)` how the link is:
- * 'connecting', 'live', 'silent', 'away', 'ending', 'forbidden' or 'refused', with a text where there is more to say.
+ * Receives the server's events while the page is open. `onData(event, data)` receives their data. `onLink(link)` receives the link state:
+ * 'connecting', 'live', 'silent', 'unreachable', 'ending', 'forbidden', or 'refused', some with an additional text.
  */
 export class LiveFeed {
   #base;
   #onData;
   #onLink;
   #source;
-  #again;
-  #watch;
+  #retryTimer;
+  #silenceTimer;
   #link;
   #query = '';
 
@@ -22,10 +22,10 @@ export class LiveFeed {
     this.#onLink = onLink;
   }
 
-  /** Listens; with the details of one client, if `client` names one. */
+  /** Starts receiving events, with the details of `client` if given. */
   listen(client) {
     this.#query = client === undefined ? '' : `?client=${encodeURIComponent(client)}`;
-    this.#tell(this.#link?.state === 'live' ? this.#link : { state: 'connecting' });
+    this.#setLink(this.#link?.state === 'live' ? this.#link : { state: 'connecting' });
     this.#open();
   }
 
@@ -37,63 +37,63 @@ export class LiveFeed {
       source.addEventListener(event, ({ data }) => {
         if (source !== this.#source) return;
         const parsed = JSON.parse(data);
-        this.#heard(parsed.accepting ? { state: 'live' } : { state: 'ending' });
+        this.#received(parsed.accepting ? { state: 'live' } : { state: 'ending' });
         this.#onData(event, parsed);
       });
-    source.addEventListener('end', () => this.#ended());
+    source.addEventListener('end', () => this.#serverEnded());
     source.addEventListener('error', () => {
-      // While it is CONNECTING the browser tries again by itself; what it was answered instead of events it does not say.
+      // While CONNECTING, the browser retries automatically. It does not expose a response that is not an event stream.
       if (source !== this.#source) return;
-      clearTimeout(this.#watch);
-      if (source.readyState === EventSource.CLOSED) void this.#ask('later');
-      else this.#tell({ state: 'away' });
+      clearTimeout(this.#silenceTimer);
+      if (source.readyState === EventSource.CLOSED) void this.#fetchSnapshot('later');
+      else this.#setLink({ state: 'unreachable' });
     });
   }
 
-  #heard(link) {
-    this.#tell(link);
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => this.#tell({ state: 'silent' }), SILENT_AFTER_MS);
+  #received(link) {
+    this.#setLink(link);
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#setLink({ state: 'silent' }), SILENT_AFTER_MS);
   }
 
-  /** The application shuts down: its streams have ended, its servers answer a little longer. */
-  #ended() {
+  /** The application is shutting down. Its event streams have ended, but its servers respond a little longer. */
+  #serverEnded() {
     this.#stop();
-    this.#tell({ state: 'ending' });
-    this.#again = setTimeout(() => void this.#ask(), AGAIN_AFTER_MS / 2);
+    this.#setLink({ state: 'ending' });
+    this.#retryTimer = setTimeout(() => void this.#fetchSnapshot(), RETRY_DELAY_MS / 2);
   }
 
-  /** Asks why there are no events, and shows what there is without them. `open`: when to listen again where there could be some. */
-  async #ask(open = 'now') {
+  /** Fetches a snapshot, to find out why there are no events. `open`: 'now' to reopen the event stream immediately if possible. */
+  async #fetchSnapshot(open = 'now') {
     this.#stop();
     try {
-      const answer = await fetch(new URL('snapshot', this.#base), { cache: 'no-store' });
-      if (answer.status === 401 || answer.status === 403)
-        this.#tell({ state: 'forbidden', text: String(answer.status) });
-      else if (answer.ok) {
-        const snapshot = await answer.json();
+      const response = await fetch(new URL('snapshot', this.#base), { cache: 'no-store' });
+      if (response.status === 401 || response.status === 403)
+        this.#setLink({ state: 'forbidden', text: String(response.status) });
+      else if (response.ok) {
+        const snapshot = await response.json();
         if (snapshot.accepting) {
           if (open === 'now') return this.#open();
-          this.#tell({ state: 'refused', text: 'no events' });
+          this.#setLink({ state: 'refused', text: 'no events' });
         } else {
-          this.#tell({ state: 'ending' });
+          this.#setLink({ state: 'ending' });
           this.#onData('snapshot', snapshot);
         }
-      } else this.#tell({ state: 'refused', text: `${answer.status} ${answer.statusText}` });
+      } else this.#setLink({ state: 'refused', text: `${response.status} ${response.statusText}` });
     } catch {
-      this.#tell({ state: 'away' });
+      this.#setLink({ state: 'unreachable' });
     }
-    this.#again = setTimeout(() => void this.#ask(), AGAIN_AFTER_MS);
+    this.#retryTimer = setTimeout(() => void this.#fetchSnapshot(), RETRY_DELAY_MS);
   }
 
   #stop() {
-    clearTimeout(this.#again);
-    clearTimeout(this.#watch);
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#silenceTimer);
     this.#source?.close();
     this.#source = undefined;
   }
 
-  #tell(link) {
+  #setLink(link) {
     if (this.#link?.state === link.state && this.#link.text === link.text) return;
     this.#link = link;
     this.#onLink(link);

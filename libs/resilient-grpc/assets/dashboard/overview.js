@@ -5,16 +5,16 @@ import { StateStrip } from './state-strip.js';
 
 const COLUMNS = [
   ['Client', ''],
-  ['State', 'Of its connection, over time'],
-  ['Calls', 'Begun in a second'],
-  ['Failed', 'Of the calls that ended in the last 30 to 60 seconds'],
-  ['Waiting', 'Calls that wait for a connection, and the oldest of them'],
-  ['Running', 'Calls and streams that have not ended'],
+  ['State', 'Connection state over time'],
+  ['Calls', 'Started per second'],
+  ['Failed', 'Among the calls that ended in the last 30 to 60 seconds'],
+  ['Waiting', 'Calls waiting for a connection, and the longest wait'],
+  ['Running', 'Open calls and streams'],
 ];
 
-/** All clients, the worst first. */
+/** Overview of all clients, the worst first. */
 export class Overview {
-  /** `linkTo(key)`: address of the details of a client. */
+  /** `linkTo(key)` returns the URL of a client's details. */
   constructor(linkTo) {
     this.linkTo = linkTo;
     this.input = el('input', {
@@ -49,13 +49,13 @@ export class Overview {
     this.#show();
   }
 
-  /** Leads the focus to the client one comes from, or to the first. */
+  /** Moves the focus to the client that was open, or to the first one. */
   focus(key) {
     const links = [...this.body.querySelectorAll('a')];
     (links.find((link) => link.textContent === key) ?? links[0])?.focus();
   }
 
-  /** '/' leads to the filter. */
+  /** Moves the focus to the filter, on the key '/'. */
   focusFilter() {
     this.input.focus();
     this.input.select();
@@ -64,23 +64,24 @@ export class Overview {
   #show() {
     const text = this.input.value.trim().toLowerCase();
     const { clients, total, now } = this;
-    const chosen = clients.filter(({ key }) => key.toLowerCase().includes(text));
+    const matching = clients.filter(({ key }) => key.toLowerCase().includes(text));
     this.filter.hidden = clients.length < 2;
-    this.table.hidden = chosen.length === 0;
-    this.none.hidden = chosen.length > 0;
-    setText(this.none, `No client’s name contains ‘${this.input.value.trim()}’.`);
-    const shown = text === '' ? '' : `${count(chosen.length)} of ${counted(clients.length, 'client')}`;
-    const more = total > clients.length ? `the ${clients.length} of ${total} that need it most are here` : '';
+    this.table.hidden = matching.length === 0;
+    this.none.hidden = matching.length > 0;
+    setText(this.none, `No client name contains ‘${this.input.value.trim()}’.`);
+    const shown = text === '' ? '' : `${count(matching.length)} of ${counted(clients.length, 'client')}`;
+    const more =
+      total > clients.length ? `showing ${clients.length} of ${total} clients, those with problems first` : '';
     setText(this.counted, [shown, more].filter(Boolean).join('; '));
     const windowMs = shownMs(Math.min(...clients.map(({ oldest }) => oldest)), now);
     setText(this.window, `Last ${duration(windowMs)}`);
-    const rows = chosen
-      .map((client) => ({ client, key: client.key, is: client.assess(now) }))
-      .sort((a, b) => b.is.rank - a.is.rank || a.key.localeCompare(b.key));
+    const rows = matching
+      .map((client) => ({ client, key: client.key, assessment: client.assess(now) }))
+      .sort((a, b) => b.assessment.rank - a.assessment.rank || a.key.localeCompare(b.key));
     this.rows.show(rows, ({ key }) => key, now, windowMs);
   }
 
-  /** Up and down lead from client to client, besides the tab key. */
+  /** Moves the focus between clients with the up and down arrow keys. */
   #walk(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const links = [...this.body.querySelectorAll('a')];
@@ -108,13 +109,13 @@ class Row {
     );
   }
 
-  show({ client, is }, now, windowMs) {
+  show({ client, assessment }, now, windowMs) {
     const { snapshot } = client;
     const { recent, waiting, oldestWaitMs, active } = snapshot;
-    setAttribute(this.element, 'data-tone', is.tone);
-    setText(this.word, is.word);
+    setAttribute(this.element, 'data-tone', assessment.tone);
+    setText(this.word, assessment.word);
     setText(this.target, snapshot.target);
-    setText(this.sentence, is.sentence);
+    setText(this.sentence, assessment.sentence);
     this.strip.show(snapshot, now, windowMs);
     const failed = recent.failed === 0 ? '0' : `${count(recent.failed)} (${percent(recent.failed, recent.ended)})`;
     const texts = [

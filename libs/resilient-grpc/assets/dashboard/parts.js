@@ -1,6 +1,6 @@
-// What pages are built of. Texts from outside are set as text, never as markup.
+// Building blocks of pages. External strings are set as text, never as markup.
 
-/** An element with attributes, properties (`class`, `text`, `on…`) and children. */
+/** Creates an element with attributes, properties (`class`, `text`, `on…`), and children. */
 export function el(tag, { text, ...attributes } = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,7 +13,7 @@ export function el(tag, { text, ...attributes } = {}, ...children) {
   return element;
 }
 
-/** Sets a text where it is another one: what does not change is not said again, and keeps its selection. */
+/** Sets a text only if it changed, so that screen readers do not repeat it and selections are kept. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -22,13 +22,13 @@ export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** Children of `parent` for `items`, kept by key: made once, shown again and again, in this order. */
+/** Children of `parent`, one per item, reused by key and kept in the order of the items. */
 export class Children {
   #known = new Map();
 
-  constructor(parent, make) {
+  constructor(parent, create) {
     this.parent = parent;
-    this.make = make;
+    this.create = create;
   }
 
   show(items, keyOf, ...more) {
@@ -38,10 +38,10 @@ export class Children {
       const key = keyOf(item);
       keys.add(key);
       let known = this.#known.get(key);
-      if (known === undefined) this.#known.set(key, (known = this.make(item)));
-      // Moved only where it is not: moving takes the focus away.
-      const place = before === null ? this.parent.firstElementChild : before.nextElementSibling;
-      if (place !== known.element) this.parent.insertBefore(known.element, place);
+      if (known === undefined) this.#known.set(key, (known = this.create(item)));
+      // Moved only if needed, because moving an element removes its focus.
+      const position = before === null ? this.parent.firstElementChild : before.nextElementSibling;
+      if (position !== known.element) this.parent.insertBefore(known.element, position);
       known.show(item, ...more);
       before = known.element;
     }
@@ -56,7 +56,7 @@ export class Children {
 /**
  * A table of `columns`: { title, text(item, now), note?, hint?, tone?, number?, cell?, order? }. `note` explains the title,
  * `hint` an item; `order(item)` makes it sortable.
- * Where there are no items `empty` stands in its place.
+ * `empty` is shown instead if there are no items.
  */
 export class Table {
   #descending = true;
@@ -86,9 +86,9 @@ export class Table {
     const rows = order ? items.toSorted((a, b) => (this.#descending ? -1 : 1) * compare(order(a), order(b))) : items;
     this.rows.show(rows, this.keyOf, now);
     this.heads.forEach((head, i) => {
-      const is = this.columns[i] === this.sorted && order !== undefined;
+      const isSorted = this.columns[i] === this.sorted && order !== undefined;
       if (this.columns[i].order)
-        setAttribute(head, 'aria-sort', is ? (this.#descending ? 'descending' : 'ascending') : 'none');
+        setAttribute(head, 'aria-sort', isSorted ? (this.#descending ? 'descending' : 'ascending') : 'none');
     });
   }
 
@@ -127,12 +127,12 @@ function compare(a, b) {
   return typeof a === 'number' ? a - b : String(a).localeCompare(String(b));
 }
 
-/** A part of the page with a title. */
+/** Creates a section of the page with a title. */
 export function panel(title, ...children) {
   return el('section', { class: 'panel', 'aria-label': title }, el('h3', { text: title }), ...children);
 }
 
-/** Tokens that are left, of what there is at most. */
+/** Remaining tokens and their maximum. */
 export class Meter {
   constructor(label, note) {
     this.meter = el('meter', { 'aria-label': label, min: '0' });

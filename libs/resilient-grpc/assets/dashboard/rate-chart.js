@@ -3,15 +3,15 @@ import { el, setText } from './parts.js';
 
 const FONT = '11px system-ui, sans-serif';
 
-/** A colour of the page, by the name of its custom property. */
+/** Returns a color of the page by the name of its custom property. */
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 /**
- * A chart of values over time. `series`: { label, colour, fill?, dash? } each, where `colour` names a custom property of the page.
- * `value` writes a value, `times` replaces the axis of time. `legend`: what the lines are and what they are now, or where the
- * pointer is; charts of the same `sync` point at the same moment.
+ * Chart of values over time. `series`: { label, colour, fill?, dash? } each, where `colour` names a custom property of the page.
+ * `value` formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or
+ * now. Charts with the same `sync` share the pointer position.
  */
 export class TimeChart {
   #chart;
@@ -28,8 +28,8 @@ export class TimeChart {
   }
 
   /**
-   * `data`: moments in seconds, then a column for each series. `min`, `max`: what is shown of them. `highest`: of all values, at
-   * least. `marks`: moments at which something went or came back.
+   * `data`: times in seconds, then a column for each series. `min`, `max`: time range shown. `highest`: minimum upper limit of the value
+   * axis. `marks`: times at which a connection was lost or restored.
    */
   draw(data, { min, max, highest, marks = [] }) {
     if (!this.box.isConnected || this.box.clientWidth === 0) return;
@@ -43,10 +43,10 @@ export class TimeChart {
       this.#chart.setScale('x', { min, max });
       this.#chart.setScale('y', { min: 0, max: highest * 1.05 });
     });
-    this.#tell();
+    this.#updateLegend();
   }
 
-  /** Canvas does not follow the colours of the page by itself. */
+  /** Redraws with the current colors, because a canvas does not follow the page's color scheme automatically. */
   redraw() {
     this.#chart?.redraw(false);
   }
@@ -97,7 +97,7 @@ export class TimeChart {
           setCursor: [
             ({ cursor }) => {
               this.#pointed = cursor.left >= 0 ? cursor.idx : null;
-              this.#tell();
+              this.#updateLegend();
             },
           ],
         },
@@ -107,7 +107,7 @@ export class TimeChart {
     );
   }
 
-  #tell() {
+  #updateLegend() {
     const [moments, ...columns] = this.#data;
     if (!this.legend || moments === undefined) return;
     const at = this.#pointed ?? moments.length - 1;
@@ -118,7 +118,7 @@ export class TimeChart {
     );
   }
 
-  /** What does not fit: an arrow and the value, where the highest of it would be. */
+  /** Draws an arrow and the value at the highest point of a line that exceeds the axis. */
   #drawOvershoot(chart) {
     const { max } = chart.scales.y;
     const [moments, ...columns] = this.#data;
@@ -132,7 +132,7 @@ export class TimeChart {
       ctx.textBaseline = 'top';
       ctx.fillStyle = colour(`--${this.series[i].colour}`);
       const text = `↑ ${this.options.value(Math.round(column[highest]))}`;
-      // Behind it: before it are the marks of what led to it.
+      // Drawn to the right of the point, because marks of its cause are to the left.
       const x = chart.valToPos(moments[highest], 'x', true) + 8 * devicePixelRatio;
       const last = bbox.left + bbox.width - ctx.measureText(text).width;
       ctx.fillText(text, Math.min(x, last), bbox.top + 2 * devicePixelRatio);
@@ -140,7 +140,7 @@ export class TimeChart {
     });
   }
 
-  /** A line where something went, another where it came back. */
+  /** Draws a vertical line at each mark. */
   #drawMarks(chart) {
     const { ctx, bbox } = chart;
     ctx.save();
@@ -159,7 +159,7 @@ export class TimeChart {
   }
 }
 
-/** What the lines of a chart are, in words beside their colours, and their values at one moment. */
+/** Names of the lines of a chart next to their colors, with their values at one time. */
 class Legend {
   constructor(series) {
     this.values = series.map(() => el('b'));

@@ -2,11 +2,11 @@ import { STATES } from './client-state.js';
 import { age, counted, duration, moment } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 
-/** States since `begin` as stretches: { state, from, to, cause }, oldest first. */
+/** Returns the states since `begin` as stretches: { state, from, to, cause }, oldest first. */
 export function stretches({ history, connectivity, createdAt }, begin, now) {
   const all = [];
   let state = history[0]?.from ?? connectivity.state;
-  // Of more changes than are kept, nobody knows what was before the first.
+  // With a full history, the state before its first change is unknown.
   let from = history.length < 100 ? Date.parse(createdAt) : Date.parse(history[0].at);
   let cause;
   for (const change of history) {
@@ -19,7 +19,7 @@ export function stretches({ history, connectivity, createdAt }, begin, now) {
   return all.filter(({ to }) => to > begin).map((one) => ({ ...one, from: Math.max(one.from, begin) }));
 }
 
-/** State over time, as a strip: by colour, by pattern, and by word where there is room for one. */
+/** Strip of the state over time, by color, pattern, and, if it fits, word. */
 export class StateStrip {
   constructor() {
     this.bar = el('div', { class: 'strip', role: 'img' });
@@ -27,19 +27,15 @@ export class StateStrip {
     this.parts = new Children(this.bar, () => new Stretch());
   }
 
-  /** The last `ms` milliseconds. */
+  /** Shows the last `ms` milliseconds. */
   show(snapshot, now, ms) {
     const all = stretches(snapshot, now - ms, now);
     const none = { state: undefined, from: now - ms, to: all[0].from };
     const keyOf = ({ state, from }) => (state === undefined ? 'none' : from > now - ms ? from : 'first');
     this.parts.show(none.to > none.from ? [none, ...all] : all, keyOf, now, ms);
     const { state, since } = snapshot.connectivity;
-    const changes = counted(all.length - 1, 'change');
-    setAttribute(
-      this.bar,
-      'aria-label',
-      `${changes} of state in ${duration(ms)}; ${state} since ${moment(since, now)}`,
-    );
+    const changes = counted(all.length - 1, 'state change');
+    setAttribute(this.bar, 'aria-label', `${changes} in ${duration(ms)}; ${state} since ${moment(since, now)}`);
   }
 }
 
@@ -56,7 +52,7 @@ class Stretch {
     setAttribute(this.element, 'data-state', state ?? 'none');
     this.element.style.flexGrow = String(Math.max(share, 0.01));
     setText(this.word, word);
-    if (state === undefined) setAttribute(this.element, 'title', 'before this client was made');
+    if (state === undefined) setAttribute(this.element, 'title', 'before this client was created');
     else {
       const until = to === now ? 'now' : moment(to, now);
       const why = cause === undefined ? '' : `\n${cause}`;

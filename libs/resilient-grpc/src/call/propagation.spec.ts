@@ -20,8 +20,8 @@ function inbound(change: Partial<CapturedCall> = {}): CapturedCall {
 
 const nothing: Propagation = { deadline: false, cancellation: false, metadata: [] };
 
-describe('what an inbound call hands on', () => {
-  it('is nothing, unless it is named', () => {
+describe('propagated', () => {
+  it('propagates nothing if every option is off', () => {
     expect(propagated(inbound(), nothing, 0)).toEqual({
       deadline: Infinity,
       signal: undefined,
@@ -30,9 +30,9 @@ describe('what an inbound call hands on', () => {
     });
   });
 
-  it('is what is named, and there', () => {
-    const named = { deadline: true, cancellation: true, metadata: ['b', 'c', 'a'] };
-    expect(propagated(inbound(), named, 0)).toMatchObject({
+  it('propagates the configured deadline, cancellation, and metadata if the inbound call has them', () => {
+    const configured = { deadline: true, cancellation: true, metadata: ['b', 'c', 'a'] };
+    expect(propagated(inbound(), configured, 0)).toMatchObject({
       deadline: 5_000,
       signal,
       entries: [
@@ -41,10 +41,10 @@ describe('what an inbound call hands on', () => {
       ],
     });
     const { deadline: _, ...without } = inbound();
-    expect(propagated(without, named, 0).deadline).toBe(Infinity);
+    expect(propagated(without, configured, 0).deadline).toBe(Infinity);
   });
 
-  it('is the mark of a retry, whatever is named; of a stream only in its first 10 s', () => {
+  it('always propagates the retry mark, for a stream only during its first 10 s', () => {
     const marked = [['x-retry-chain', '1']];
     expect(propagated(inbound({ retry: true }), nothing, 60_000)).toMatchObject({
       entries: marked,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { StreamIterator } from './stream-iterator.js';
 import type { StreamSink } from './stream-source.js';
 
-/** An iterator over a call that does nothing by itself. */
+/** Creates an iterator over a fake call. The test delivers messages through `sink` and reads the calls to the source in `did`. */
 function make<T = number>() {
   const did: string[] = [];
   let sink: StreamSink<T> | undefined;
@@ -18,8 +18,8 @@ function make<T = number>() {
   return { did, iterator, sink: () => sink! };
 }
 
-describe('an iterator of a call', () => {
-  it('starts nothing before the first next()', async () => {
+describe('StreamIterator', () => {
+  it('starts the call with the first next()', async () => {
     const { did, iterator } = make();
     expect(iterator[Symbol.asyncIterator]()).toBe(iterator);
     expect(did).toEqual([]);
@@ -27,14 +27,14 @@ describe('an iterator of a call', () => {
     expect(did).toEqual(['begin']);
   });
 
-  it('that is returned before starts nothing ever', async () => {
+  it('never starts the call if return() comes first', async () => {
     const { did, iterator } = make();
     expect(await iterator.return()).toEqual({ done: true, value: undefined });
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
     expect(did).toEqual([]);
   });
 
-  it('hands messages to those who wait, in their order', async () => {
+  it('delivers messages to waiting next() calls in their order', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next()];
     sink().next(1);
@@ -45,7 +45,7 @@ describe('an iterator of a call', () => {
     ]);
   });
 
-  it('holds 16 messages, asks for no more until one is taken, and then goes on', async () => {
+  it('buffers 16 messages and requests more only after one was read', async () => {
     const { did, iterator, sink } = make();
     const first = iterator.next();
     expect(sink().next(0)).toBe(true);
@@ -57,7 +57,7 @@ describe('an iterator of a call', () => {
     expect(did).toEqual(['begin', 'read on']);
   });
 
-  it('hands over what it holds before a failure, tells that once, and is then at its end', async () => {
+  it('delivers buffered messages before a failure, rejects once, and is done', async () => {
     const { iterator, sink } = make();
     const first = iterator.next();
     const failure = new Error('torn');
@@ -70,7 +70,7 @@ describe('an iterator of a call', () => {
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('tells a failure to the first who waits, and its end to the others', async () => {
+  it('rejects the first waiting next() with the failure and completes the others', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next(), iterator.next()];
     const failure = new Error('torn');
@@ -79,7 +79,7 @@ describe('an iterator of a call', () => {
     expect(settled.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
   });
 
-  it('ends all who wait when the call is complete', async () => {
+  it('completes all waiting next() calls when the call completes', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next()];
     sink().next(1);
@@ -90,7 +90,7 @@ describe('an iterator of a call', () => {
     ]);
   });
 
-  it('that is returned cancels the call, drops what it holds and ends those who wait', async () => {
+  it('cancels the call, drops buffered messages, and completes waiting next() calls on return()', async () => {
     const { did, iterator, sink } = make();
     const first = iterator.next();
     sink().next(1);
@@ -107,7 +107,7 @@ describe('an iterator of a call', () => {
     expect(await waiting).toEqual({ done: true, value: undefined });
   });
 
-  it('that is returned does not tell a failure any more that nobody has asked for', async () => {
+  it('drops an unread failure on return()', async () => {
     const { iterator, sink } = make();
     const first = iterator.next();
     sink().next(1);
@@ -118,7 +118,7 @@ describe('an iterator of a call', () => {
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('hands over messages that are undefined as any other', async () => {
+  it('delivers undefined messages like any other', async () => {
     const { did, iterator, sink } = make<number | undefined>();
     const first = iterator.next();
     for (const message of [undefined, undefined, 1]) sink().next(message);
@@ -133,7 +133,7 @@ describe('an iterator of a call', () => {
     expect(did).toEqual(['begin', 'read on', 'read on']);
   });
 
-  it('does not take a failure of a call that was left for its own', async () => {
+  it('ignores a failure and a message that arrive after return()', async () => {
     const { iterator, sink } = make();
     void iterator.next();
     await iterator.return();

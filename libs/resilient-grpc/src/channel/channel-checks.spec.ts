@@ -3,19 +3,19 @@ import { describe, expect, it } from 'vitest';
 import { lacksPort, targetProblem } from './channel-checks.js';
 
 describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
-  "a target that starts with '%s' and names a host",
+  "target that starts with '%s' and names a host",
   (prefix) => {
-    it.each(['orders', '127.0.0.1', '[::1]'])('is valid with a port and without one: %s', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])('accepts %s with and without a port', (host) => {
       expect(targetProblem(`${prefix}${host}:50051`)).toBeUndefined();
       expect(targetProblem(`${prefix}${host}`)).toBeUndefined();
     });
 
-    it.each(['orders', '127.0.0.1', '[::1]'])('is reported as lacking a port only if it has none: %s', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])('reports a missing port of %s', (host) => {
       expect(lacksPort(`${prefix}${host}`)).toBe(true);
       expect(lacksPort(`${prefix}${host}:50051`)).toBe(false);
     });
 
-    it.each(['0', '65536', 'http', ''])("is rejected if its port is '%s'", (port) => {
+    it.each(['0', '65536', 'http', ''])("rejects port '%s'", (port) => {
       const target = `${prefix}orders:${port}`;
       expect(targetProblem(target)).toBe(
         `expected a port from 1 to 65535, got '${port}' in '${target}'; write 'host:port'`,
@@ -24,16 +24,16 @@ describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
   },
 );
 
-describe('a target with credentials', () => {
+describe('target with credentials', () => {
   it.each(['redis://me:hush@cache:1/0', 'dns:///me:hush@orders:1', 'hush:hush@orders:1'])(
-    'is rejected: %s',
+    'rejects credentials in the target %s',
     (target) => {
       expect(targetProblem(target)).toMatch(/^expected a target without credentials, got '[^']*\*\*\*@/);
       expect(targetProblem(target)).not.toContain('hush');
     },
   );
 
-  it('is left to a resolver that the application registered', () => {
+  it('accepts targets of a resolver that the application registered', () => {
     class Resolver {
       updateResolution = () => undefined;
       destroy = () => undefined;
@@ -58,11 +58,11 @@ it.each([
   'ipv4:10.0.0.1:50051,10.0.0.2:50051',
   'ipv6:[::1]:50051',
   'xds:///orders:99999',
-  // Resolvers that an application registers with grpc-js.
+  // Schemes of resolvers that an application registers with grpc-js.
   'consul:///orders:99999',
   'consul://agent:8500/orders',
   'kubernetes:///orders.shop:grpc',
-])('a target of another scheme is left to its resolver: %s', (target) => {
+])('leaves %s to the resolver of its scheme', (target) => {
   expect(targetProblem(target)).toBeUndefined();
   expect(lacksPort(target)).toBe(false);
 });

@@ -18,22 +18,22 @@ const MAX_REASONS = 3;
 export function targetProblem(url: string, leastPort = 1): string | undefined {
   if (url.length > MAX_TARGET_LENGTH)
     return `expected a target of at most ${String(MAX_TARGET_LENGTH)} characters, got ${String(url.length)}; write a DNS name`;
-  if (url.trim() === '') return "expected a target, got an empty text; write 'host:port'";
-  if (/\s/.test(url)) return `expected a target without blanks, got ${JSON.stringify(maskAddress(url))}`;
+  if (url.trim() === '') return "expected a target, got an empty string; write 'host:port'";
+  if (/\s/.test(url)) return `expected a target without whitespace, got ${JSON.stringify(maskAddress(url))}`;
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
   if (scheme !== null) {
     const rest = url.slice(scheme[0].length).replace(/\/+$/, '');
-    const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ', and `tls: {}` beside it' : '';
-    return `expected a gRPC target, got '${maskAddress(url)}'; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}: gRPC has no such scheme`;
+    const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ' and `tls: {}`' : '';
+    return `expected a gRPC target, got '${maskAddress(url)}', whose scheme gRPC does not support; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}`;
   }
   const shown = maskAddress(url);
   if (shown !== url) {
     if (hasOwnResolver(url)) return undefined;
-    return `expected a target without credentials, got '${shown}'; send them as \`metadata\`: gRPC has no user or password in a target`;
+    return `expected a target without credentials, got '${shown}'; send them as \`metadata\``;
   }
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
-    return `expected the IP address of a name server, with a port or without, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's`;
+    return `expected the IP address of a name server with an optional port, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's name servers`;
   // grpc-js accepts an invalid port, and every call then fails.
   const port = portOf(url);
   if (port === undefined) return undefined;
@@ -96,7 +96,7 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   }
   const more = reasons.length - MAX_REASONS;
   const shown = reasons.slice(0, MAX_REASONS).join('; ');
-  return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'it is empty';
+  return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'the list is empty';
 }
 
 /** True if `value` can be passed to a channel. grpc-js accepts only its own class. */

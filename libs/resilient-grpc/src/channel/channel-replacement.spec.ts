@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { WireChannel } from './wire-channel.js';
 import { ChannelReplacement, type ChannelReplacementCallbacks } from './channel-replacement.js';
 
-class FakeGeneration {
+class FakeWireChannel {
   ready = false;
   connects = 0;
   closed = false;
@@ -15,17 +15,17 @@ class FakeGeneration {
 }
 
 function make() {
-  const made: FakeGeneration[] = [];
+  const made: FakeWireChannel[] = [];
   const promoted: string[] = [];
   const owner: ChannelReplacementCallbacks & { ready: boolean } = {
     ready: true,
     makeGeneration: () => {
-      made.push(new FakeGeneration());
-      // True enough: a replacement connects and closes it, and asks whether it is READY.
+      made.push(new FakeWireChannel());
+      // Safe: a replacement uses only `ready`, `connect` and `close`.
       return made.at(-1) as unknown as WireChannel;
     },
     promote: (generation, reason) => {
-      promoted.push(`${made.indexOf(generation as unknown as FakeGeneration)} ${reason}`);
+      promoted.push(`${made.indexOf(generation as unknown as FakeWireChannel)} ${reason}`);
     },
   };
   const replacement = new ChannelReplacement(owner);
@@ -37,8 +37,8 @@ function make() {
   return { made, promoted, owner, replacement, becomesReady };
 }
 
-describe('a new channel', () => {
-  it.each(['credentials', 'age'] as const)('for %s takes over when it is READY', (reason) => {
+describe('ChannelReplacement', () => {
+  it.each(['credentials', 'age'] as const)('takes over when READY if the reason is %s', (reason) => {
     const { made, promoted, replacement, becomesReady } = make();
     replacement.begin(reason);
     expect(made[0]?.connects).toBe(1);
@@ -47,7 +47,7 @@ describe('a new channel', () => {
     expect([promoted, replacement.pending]).toEqual([[`0 ${reason}`], false]);
   });
 
-  it('takes over at once where there is nothing to wait for', () => {
+  it('takes over immediately if the current channel is not READY', () => {
     const { made, promoted, owner, replacement } = make();
     owner.ready = false;
     replacement.begin('credentials');
@@ -55,7 +55,7 @@ describe('a new channel', () => {
     expect(made[0]?.connects).toBe(0);
   });
 
-  it('takes the place of one that is being made', () => {
+  it('closes a pending replacement when another one begins', () => {
     const { made, promoted, replacement, becomesReady } = make();
     replacement.begin('age');
     replacement.begin('credentials');
@@ -66,7 +66,7 @@ describe('a new channel', () => {
     expect(promoted).toEqual(['1 credentials']);
   });
 
-  it('that is dropped is closed', () => {
+  it('closes a dropped replacement', () => {
     const { made, promoted, replacement } = make();
     replacement.begin('age');
     replacement.drop();
@@ -76,8 +76,8 @@ describe('a new channel', () => {
   });
 });
 
-describe('a new channel in place of a dead connection', () => {
-  it('waits, READY, until it is taken', () => {
+describe('replacement of a dead connection', () => {
+  it('stays pending when READY until useReplacement()', () => {
     const { promoted, replacement, becomesReady } = make();
     replacement.makeReplacement();
     expect(replacement.replacementReady).toBe(false);
@@ -87,7 +87,7 @@ describe('a new channel in place of a dead connection', () => {
     expect([promoted, replacement.replacementReady]).toEqual([['0 suspicion'], false]);
   });
 
-  it('is made once, and asked to connect again: it may have lost its connection', () => {
+  it('creates one replacement and reconnects it, in case it lost its connection', () => {
     const { made, replacement } = make();
     replacement.makeReplacement();
     replacement.makeReplacement();
@@ -95,7 +95,7 @@ describe('a new channel in place of a dead connection', () => {
     expect(made[0]?.connects).toBe(2);
   });
 
-  it('is not needed where another is being made, which is not for suspicion to take or to drop', () => {
+  it('creates none and drops none while a replacement for another reason is pending', () => {
     const { made, promoted, replacement, becomesReady } = make();
     replacement.begin('credentials');
     replacement.makeReplacement();
@@ -107,7 +107,7 @@ describe('a new channel in place of a dead connection', () => {
     expect(promoted).toEqual(['0 credentials']);
   });
 
-  it('is dropped when the dead is heard of', () => {
+  it('closes the replacement on dropReplacement()', () => {
     const { made, replacement } = make();
     replacement.makeReplacement();
     replacement.dropReplacement();

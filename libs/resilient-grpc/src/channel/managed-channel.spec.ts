@@ -31,7 +31,7 @@ const METHOD: MethodDescriptor = {
   responseDeserialize: () => undefined,
 };
 
-/** A server whose connections become READY until they are reset. */
+/** Starts a server whose connections stay READY until they are reset. */
 async function startServer() {
   const sockets = new Set<Socket>();
   const server = createServer();
@@ -50,18 +50,18 @@ async function startServer() {
     resetAll();
     await new Promise((resolve) => server.close(resolve));
   });
-  // True: it listens on TCP.
+  // Safe: the server listens on TCP.
   return { url: `127.0.0.1:${(server.address() as AddressInfo).port}`, resetAll };
 }
 
-/** A server that accepts connections and stays silent while `isSilent` is true; otherwise connections become READY. */
+/** Starts a server that accepts connections and stays silent while `isSilent` is true; otherwise connections become READY. */
 async function startSilentServer() {
   const http2 = createServer();
   const server = { url: '', isSilent: true, accepted: [] as Socket[] };
   const tcp = createTcpServer((socket) => {
     server.accepted.push(socket.on('error', () => undefined));
     if (!server.isSilent) http2.emit('connection', socket);
-    // Otherwise it does not notice the end of the connection.
+    // A paused socket would not notice the end of the connection.
     else socket.resume();
   });
   await new Promise<void>((resolve) => {
@@ -71,7 +71,7 @@ async function startSilentServer() {
     for (const socket of server.accepted) socket.destroy();
     await new Promise((resolve) => tcp.close(resolve));
   });
-  // True: it listens on TCP.
+  // Safe: the server listens on TCP.
   server.url = `127.0.0.1:${(tcp.address() as AddressInfo).port}`;
   return server;
 }
@@ -88,7 +88,7 @@ function openChannel(
       target,
       credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
       outageGraceMs: GRACE_MS,
-      // Longer than any test: the answers alone decide the pace.
+      // Longer than any test, so that only the responses determine the pace.
       releaseWithinMs: 600_000,
       maxWaitingCalls: 1_000,
       maxWaitingBytes: 1_000,
@@ -118,7 +118,7 @@ function openChannel(
   return channel;
 }
 
-/** Lets a call wait for `channel`: by default one without a deadline and without bytes. */
+/** Makes a call wait for `channel`. By default, the call has no deadline and no bytes. */
 function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Waiter>): void {
   channel.wait({
     waitForReady: undefined,
@@ -133,7 +133,7 @@ function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Wait
   });
 }
 
-it('refuses all waiting calls at once when the connection is lost that was READY at the end of the grace', async () => {
+it('refuses all waiting calls if a connection that was READY at the end of the grace period is lost', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startServer();
@@ -141,7 +141,7 @@ it('refuses all waiting calls at once when the connection is lost that was READY
   const channel = openChannel(server.url, clock);
   channel.wire.getConnectivityState(true);
   await waitFor(() => channel.ready);
-  // A connection that lived too short, without an answer, begins an outage.
+  // A connection that closes immediately, without a response, starts an outage.
   server.resetAll();
   await waitFor(() => channel.connectivity.outage);
 
@@ -167,7 +167,7 @@ it('refuses all waiting calls at once when the connection is lost that was READY
   expect(new Set(refused.map(({ reason }) => reason))).toEqual(new Set(['outage']));
 });
 
-/** A channel whose only connection was reset at once, after `calls` calls on it: an outage is on. */
+/** Opens a channel in an outage: its only connection was reset immediately, after `calls` calls on it. */
 async function openInOutage(
   calls = 0,
   settings: Partial<ChannelSettings> = {},
@@ -201,7 +201,7 @@ function startCall(channel: ManagedChannel): void {
   );
 }
 
-/** Lets 500 calls wait for the connection that ends the outage, and counts those released in 1.5 s of it. */
+/** Makes 500 calls wait for the connection that ends the outage. Returns the number released in its first 1.5 s. */
 async function releasedOf(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   onRelease: (waiter: Waiter) => void = () => undefined,
@@ -229,7 +229,7 @@ async function releasedOf(
   return released;
 }
 
-/** Lets a call with `bytes` of request wait, and returns its refusal. */
+/** Makes a call with a request of `bytes` bytes wait, and returns its refusal. */
 function refusalOf(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   bytes: number,
@@ -240,7 +240,7 @@ function refusalOf(
   return refused;
 }
 
-it('lets any number of calls and bytes wait while it connects without an outage', async () => {
+it('allows any number of calls and bytes to wait while it connects without an outage', async () => {
   const server = await startSilentServer();
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, { maxWaitingCalls: 5, maxWaitingBytes: 50 });
@@ -254,15 +254,15 @@ it.each([
     'maxWaitingCalls',
     { maxWaitingCalls: 3 },
     10,
-    '3 calls with 30 bytes of requests wait for it already (maxWaitingCalls: 3)',
+    '3 calls with 30 request bytes are already waiting (maxWaitingCalls: 3)',
   ],
   [
     'maxWaitingBytes',
     { maxWaitingBytes: 35 },
     10,
-    '3 calls with 30 bytes of requests wait for it already (maxWaitingBytes: 35; this request has 10)',
+    '3 calls with 30 request bytes are already waiting (maxWaitingBytes: 35; this request: 10)',
   ],
-])('names %s if it refuses a call in an outage', async (_, limits, bytes, details) => {
+])('names %s in the refusal of a call in an outage', async (_, limits, bytes, details) => {
   const outage = await openInOutage(0, limits);
   for (let call = 0; call < 3; call++) expect(refusalOf(outage, bytes)).toBeUndefined();
   const refusal = refusalOf(outage, bytes);
@@ -270,13 +270,13 @@ it.each([
   expect(refusal?.details).toContain(details);
 });
 
-it('lets 1,000 calls of 272 KB wait in an outage by default', async () => {
+it('allows 1,000 calls of 272 KiB to wait in an outage by default', async () => {
   const { maxWaitingCalls, maxWaitingBytes } = DEFAULT_CLIENT_SETTINGS;
   const outage = await openInOutage(0, { maxWaitingCalls, maxWaitingBytes });
   for (let call = 0; call < 1_000; call++) expect(refusalOf(outage, 272 * 1_024)).toBeUndefined();
 });
 
-it('connects again in an outage although no call is waiting, and the outage ends', async () => {
+it('reconnects in an outage even if no call is waiting, and ends the outage', async () => {
   const { channel, clock } = await openInOutage();
   await clock.advanceAsync(1_000);
   await waitFor(() => channel.ready);
@@ -284,7 +284,7 @@ it('connects again in an outage although no call is waiting, and the outage ends
   expect(channel.connectivity.outage).toBeUndefined();
 });
 
-/** A channel whose target is a socket that does not exist yet. After a failed attempt its backoff outlasts the test. */
+/** Opens a channel to a socket that does not exist yet. Its backoff after a failed attempt is longer than the test. */
 function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChannel; readonly path: string } {
   const directory = mkdtempSync(join(tmpdir(), 'channel-'));
   onTestFinished(() => {
@@ -297,7 +297,7 @@ function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChan
   return { channel, path };
 }
 
-/** Lets a call wait for `channel`, and returns what becomes of it. */
+/** Makes a call wait for `channel`, and returns its outcome. */
 function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: boolean): string[] {
   const ends: string[] = [];
   wait(channel, clock, {
@@ -308,7 +308,7 @@ function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: b
   return ends;
 }
 
-it('ends a backoff early for a call that begins to wait during it', async () => {
+it('ends the backoff early if a call begins to wait during it', async () => {
   const clock = new VirtualClock();
   const { channel, path } = openWithoutServer(clock);
   // Fails. No call is waiting, so only the backoff leads to the next attempt.
@@ -332,7 +332,7 @@ it('ends a backoff early for a call that begins to wait during it', async () => 
   expect(ends).toEqual(['released']);
 });
 
-it('refuses calls with waitForReady: false that already wait when an outage begins, and no others', async () => {
+it('refuses only waiting calls with waitForReady: false when an outage begins', async () => {
   const clock = new VirtualClock();
   const { channel } = openWithoutServer(clock);
   const [impatient, usual, patient] = [false, undefined, true].map((wait) => waitFrom(channel, clock, wait));
@@ -342,7 +342,7 @@ it('refuses calls with waitForReady: false that already wait when an outage begi
   expect([impatient, usual, patient]).toEqual([['outage'], [], []]);
 });
 
-it('releases waiting calls faster if released calls are answered, and more slowly if they fail', async () => {
+it('releases waiting calls faster if released calls receive responses, and more slowly if they fail', async () => {
   const unanswered = await releasedOf(await openInOutage(40));
   const well = await openInOutage(40);
   const answered = await releasedOf(well, (waiter) => {
@@ -356,13 +356,13 @@ it('releases waiting calls faster if released calls are answered, and more slowl
   expect(failed).toBeLessThan(unanswered);
 });
 
-it('releases waiting calls faster in a client that makes more calls', async () => {
+it('releases waiting calls faster if the client made more calls before the outage', async () => {
   const seldom = await releasedOf(await openInOutage());
   const often = await releasedOf(await openInOutage(200));
   expect(often).toBeGreaterThan(3 * seldom);
 });
 
-it('lengthens the connect timeout while attempts time out, and returns to the configured one after a connection', async () => {
+it('increases the connect timeout while attempts time out, and resets it after a connection', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startSilentServer();
@@ -371,7 +371,7 @@ it('lengthens the connect timeout while attempts time out, and returns to the co
     connection: 'warm',
     // The outage grace is shorter, so the timeout grows from the second attempt on.
     connectTimeoutMs: 2_000,
-    // Each backoff is over before its attempt times out, so the next attempt follows at once.
+    // Each backoff is over before its attempt times out, so the next attempt follows immediately.
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
   });
   clock.advance(0);
@@ -387,7 +387,7 @@ it('lengthens the connect timeout while attempts time out, and returns to the co
   server.isSilent = false;
   clock.advance(5_120);
   await waitFor(() => channel.ready);
-  // A connection that lived this long is replaced at once.
+  // The client reconnects immediately after a connection that lived this long.
   clock.advance(60_000);
   server.isSilent = true;
   const connected = server.accepted.length;
@@ -412,25 +412,25 @@ it('reports once that calls wait for a slow attempt to connect, and names the si
   };
   waitOnce();
   clock.advance(0);
-  await waitFor(() => channel.whyNotReady().includes('stayed silent'));
+  await waitFor(() => channel.whyNotReady().includes('did not respond'));
   clock.advance(1_400);
   expect(slow).toEqual([]);
   waitOnce();
   clock.advance(100);
-  const silent = 'the peer accepted the connection and stayed silent';
+  const silent = 'the peer accepted the TCP connection but did not respond';
   expect(slow).toEqual([expect.objectContaining({ cause: `connecting for 1.5 s: ${silent}`, waiting: 2 })]);
   expect(channel.whyNotReady()).toBe(`${server.url} is CONNECTING (connecting for 1.5 s: ${silent})`);
   clock.advance(18_500);
   await waitFor(() => channel.connectivity.outage);
   clock.advance(GRACE_MS);
   expect(refused.map(({ details }) => details)).toEqual([
-    expect.stringContaining(`(timed out after 20.0 s: ${silent}; 1 try)`),
-    expect.stringContaining(`(timed out after 20.0 s: ${silent}; 1 try)`),
+    expect.stringContaining(`(timed out after 20.0 s: ${silent}; 1 connection attempt)`),
+    expect.stringContaining(`(timed out after 20.0 s: ${silent}; 1 connection attempt)`),
   ]);
   expect(slow).toHaveLength(1);
 });
 
-it('reports no slow attempt if the connection is READY, or no call is waiting, within 1.5 s', async () => {
+it('reports no slow attempt to connect if the channel is READY within 1.5 s', async () => {
   const server = await startServer();
   const clock = new VirtualClock();
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());

@@ -25,24 +25,23 @@ import { SuspicionWatch } from './connection/suspicion-watch.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 
-/** What a managed channel is made with. */
+/** Dependencies of a managed channel. */
 export interface ChannelDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: EventHub;
-  /** Told after each change of `connectivity`. */
+  /** Called after each change of `connectivity`. */
   readonly changed: () => void;
 }
 
-/** Changes of state that are remembered. */
+/** Maximum number of state changes that are kept. */
 const HISTORY = 100;
-/** Calls failed in one turn of the event loop at the end of a grace. */
+/** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
 
 /**
- * One grpc-js channel and everything known about it: state and history, outage and grace, who waits, how they are let out, when
- * it is connected again. Calls begin on a READY channel only, so grpc-js never queues one: waiting, its bounds and its end are
- * decided here.
+ * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
+ * Calls start only while it is READY, so grpc-js never queues one.
  */
 export class ManagedChannel
   implements CallTransport, WireChannelCallbacks, OutageCallbacks, ChannelReplacementCallbacks
@@ -52,7 +51,7 @@ export class ManagedChannel
   ready = false;
   lastError: string | undefined;
   isClosed = false;
-  /** Those that are idle or on their way out too. */
+  /** Number of open connections, including idle and closing ones. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
   private readonly hold: KeepProcessAlive;
@@ -64,14 +63,14 @@ export class ManagedChannel
   private readonly replacement = new ChannelReplacement(this);
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
-  /** What new calls go to. */
+  /** Carries new calls. */
   current: WireChannel;
   private state: ConnectivityState = 'IDLE';
   private since: number;
   private lastShortLived = false;
-  /** Attempts to connect in a row that took too long. */
+  /** Number of consecutive connection attempts that timed out. */
   private timeouts = 0;
-  /** Attempts to connect that failed since the state was last told. */
+  /** Number of failed connection attempts that the outage watch has not received yet. */
   private failures = 0;
 
   constructor(
@@ -104,7 +103,7 @@ export class ManagedChannel
     if (settings.connection === 'warm') this.connect();
   }
 
-  /** grpc-js's channel that new calls go to. */
+  /** grpc-js's channel for new calls. */
   get wire(): Channel {
     return this.current.channel;
   }
@@ -133,7 +132,7 @@ export class ManagedChannel
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
   }
 
-  /** What the attempt to connect waits for, if that is known. */
+  /** Progress of the running connection attempt; `undefined` if there is none, or if it is unknown. */
   get connecting(): string | undefined {
     return this.state === 'CONNECTING' ? this.current.connecting : undefined;
   }
@@ -160,7 +159,7 @@ export class ManagedChannel
 
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
-    // An answer on a connection that is on its way out says nothing of the next one.
+    // A response on a closing connection is no evidence about the next one.
     if (!this.ready) return;
     this.current.answered();
     this.outage.answered();
@@ -192,10 +191,10 @@ export class ManagedChannel
     if (this.waiting.remove(waiter)) this.outage.callLeft();
   }
 
-  /** Why `waiter` may not wait. */
+  /** Returns why `waiter` may not wait; `undefined` if it may. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
     if (this.isClosed) return CLOSED;
-    // While a connection is only being made grpc-js would queue any number of calls.
+    // Without an outage, no limit applies while the channel connects. grpc-js would queue any number of calls, too.
     if (this.outage.current === undefined) return undefined;
     if (!this.ready && !this.mayWaitOut(waiter)) return this.outageRefusal();
     return tooManyWaiting(this.target, this.waiting, waiter.bytes, this.settings);
@@ -207,7 +206,7 @@ export class ManagedChannel
 
   // ── connecting ──
 
-  /** Leaves IDLE, in a turn of its own: a channel that goes idle is still in the middle of it. */
+  /** Leaves IDLE in a later event-loop turn, because a channel that becomes idle has not completed that change yet. */
   private connect(): void {
     this.dependencies.clock.defer(() => {
       if (!this.isClosed && this.state === 'IDLE') this.current.connect();
@@ -264,7 +263,7 @@ export class ManagedChannel
 
   onState(generation: WireChannel, state: ConnectivityState, error: string | undefined): void {
     if (this.isClosed || this.replacement.onState(generation, state) || generation !== this.current) return;
-    // What is known of single connections says more than the child policy's summary of them.
+    // Errors of single connections are more precise than the child policy's summary.
     if (error !== undefined && this.failures === 0) this.lastError = error;
     this.enter(state);
     if (state === 'READY') this.becameReady();
@@ -290,7 +289,7 @@ export class ManagedChannel
     this.timeouts = 0;
     this.earlyReconnect.stop();
     if (!this.replacement.pending) this.age.start();
-    // Before the outage may end: what it held goes out at a pace.
+    // Called before the outage may end, so that calls that waited in it are released at a limited rate.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
   }
@@ -300,10 +299,10 @@ export class ManagedChannel
     this.suspicion.forget();
     this.age.stop();
     this.release.stop();
-    // A grace may have ended, and an outage begun, while the channel was READY: those who wait then were spared until now.
+    // A grace may have ended, or an outage begun, while the channel was READY. Waiting calls were not refused then.
     this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement.pending && state !== 'CONNECTING') {
-      // New credentials or a younger channel were wanted anyway, and there is nothing left to wait for.
+      // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.
       this.replacement.takeOver();
     } else if (state === 'TRANSIENT_FAILURE') {
       for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed();
@@ -313,7 +312,10 @@ export class ManagedChannel
     }
   }
 
-  /** In an outage too, though nobody waits: it must end by itself, or those who look at it before they call never would. */
+  /**
+   * True if the channel should connect. Also true in an outage without waiting calls: it must end automatically, because callers may check
+   * the state before they call.
+   */
   private wantsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
   }
@@ -328,7 +330,7 @@ export class ManagedChannel
     this.refuseSlice((waiter) => waiter.waitForReady === undefined);
   }
 
-  /** Fails who may no longer wait, a slice in each turn: thousands of errors at once would block the event loop. */
+  /** Fails expired waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
   private refuseSlice(which: (waiter: Waiter) => boolean): void {
     if (this.ready || this.outage.current === undefined) return;
     const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
@@ -372,7 +374,10 @@ export class ManagedChannel
     this.suspicion.replaced();
   }
 
-  /** While calls wait, several short tries serve them better than a few that grow. */
+  /**
+   * True during the outage grace if several connection attempts fit into it. Their timeout then does not grow, because short attempts
+   * find a recovered server sooner.
+   */
   private get triesFitInGrace(): boolean {
     return this.outage.insideGrace && this.settings.connectTimeoutMs < this.settings.outageGraceMs;
   }
@@ -383,7 +388,7 @@ export class ManagedChannel
     return new WireChannel({ ...others, credentials: credentials.current, connectLimits }, this, this.dependencies);
   }
 
-  /** Ends waiting and connecting, then the channel. Calls in flight are their owners' to end. */
+  /** Fails the waiting calls, stops connecting, and closes the channel. The client ends the calls in flight. */
   close(): void {
     if (this.isClosed) return;
     this.enter('SHUTDOWN');

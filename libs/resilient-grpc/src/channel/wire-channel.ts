@@ -32,25 +32,25 @@ import { stateName } from './state-name.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** What happens to a generation, told to the managed channel. */
+/** Callbacks of a wire channel to its managed channel. */
 export interface WireChannelCallbacks {
   onState(generation: WireChannel, state: ConnectivityState, error: string | undefined): void;
   /** One attempt to connect failed. */
   onConnectFailed(generation: WireChannel, cause: string): void;
   /** A connection that was READY ended. */
   onConnectionEnded(generation: WireChannel, ended: EndedConnection): void;
-  /** It is not used for new calls any more: its address was removed, or the channel goes idle. */
+  /** The channel no longer uses the connection to `address`: the address was removed, or the channel went idle. */
   onConnectionLetGo(generation: WireChannel, address: string): void;
-  /** What one was worth that has ended: known at once, or later where it was in doubt. */
+  /** An ended connection was judged: immediately, or later if it was undecided. */
   onConnectionJudged(generation: WireChannel, judged: EndedConnection): void;
-  /** A connection of any generation is open, or no longer. */
+  /** A connection of any wire channel opened (1) or closed (−1). */
   onOpen(change: 1 | -1): void;
   onKeepaliveThrottled(keepaliveTimeMs: number): void;
-  /** A call on `connection` was ended on this side because it took too long, `waitedMs` after it began. */
+  /** This side ended a call on `connection` because it took too long, `waitedMs` after its start. */
   onTimedOut(generation: WireChannel, connection: EstablishedConnection, waitedMs: number): void;
 }
 
-/** What a generation is made from. */
+/** Settings of a wire channel. */
 export interface GenerationSettings {
   readonly target: string;
   readonly credentials: ChannelCredentials;
@@ -59,7 +59,7 @@ export interface GenerationSettings {
   readonly connectLimits: ConnectLimits;
 }
 
-/** What it is made with. */
+/** Dependencies of a wire channel. */
 export interface WireChannelDependencies {
   readonly clock: Clock;
   readonly random: Random;
@@ -67,8 +67,8 @@ export interface WireChannelDependencies {
 }
 
 /**
- * One channel of grpc-js with all that is attached to it. A managed channel has one, and for a moment two while one replaces the
- * other; an old one is closed when its last call has ended.
+ * One grpc-js channel with everything attached to it. A managed channel has one, and briefly two while one replaces the other. The old
+ * one closes when its last call has ended.
  */
 export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCallbacks, AddressHistoryCallbacks {
   readonly channel: Channel;
@@ -81,7 +81,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   private readonly seamReport: SeamReport;
   private readonly unreadEnds: MissedResetDetector;
   private readonly authority: string | undefined;
-  /** Opened beside the calls. */
+  /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
   private readonly pings: boolean;
   private active = 0;
@@ -105,7 +105,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
-    // Under xds: the control plane names the policies, and connections are seen by the public states only.
+    // With xds:, the control plane selects the policies, so only the public states are observed.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
     const serviceConfig = JSON.stringify({
       loadBalancingConfig: this.policy === undefined ? settings.loadBalancing : this.policy.loadBalancingConfig,
@@ -115,15 +115,15 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
       'grpc.service_config': serviceConfig,
-      // Each resend is decided above: grpc-js also resends streams that the server reset with REFUSED_STREAM, which proxies send for
-      // requests that were processed.
+      // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, which proxies
+      // send for requests that were processed.
       'grpc.enable_retries': 0,
     });
     this.seamReport = clientSeamReport(this.events, settings.credentials, this.channel);
     this.watchPublicState();
   }
 
-  /** Whether each connection is seen, or only the public states of the channel. */
+  /** True if each connection is observed; false if only the public states of the channel are. */
   get observed(): boolean {
     return this.policy !== undefined;
   }
@@ -132,7 +132,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     return this.state === 'READY';
   }
 
-  /** What connecting waits for. `undefined` if this grpc-js does not show it, and between two attempts. */
+  /** Progress of the connection attempt; `undefined` between two attempts, or if this grpc-js does not expose it. */
   get connecting(): string | undefined {
     const { attempts, policy } = this;
     if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
@@ -149,16 +149,16 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   /** Leaves IDLE. */
   connect(): void {
-    // A closed channel of grpc-js comes back to life when asked to connect.
+    // A closed grpc-js channel would connect again.
     if (!this.closed) this.channel.getConnectivityState(true);
   }
 
-  /** Ends the backoff of connections that wait in one. */
+  /** Ends the backoff of every connection that is in one. */
   endBackoff(): void {
     this.policy?.control?.endBackoff();
   }
 
-  /** When the next attempt to connect begins, in milliseconds since 1970. */
+  /** Start of the next connection attempt in milliseconds since 1970; `undefined` if none is scheduled. */
   nextAttemptAt(): number | undefined {
     const { clock, histories } = this;
     const held = histories.heldUntil;
@@ -173,7 +173,10 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.unreadEnds.wake();
   }
 
-  /** Under xds:, or if a resolver names another policy, a connection is found by the calls on it: by the next turn they have streams. */
+  /**
+   * Observes the connection of `call` if the policy is not active: with `xds:`, or if a resolver selects another policy. The stream of the
+   * call exists in the next turn.
+   */
   callCreated(call: object): void {
     if (this.policy?.control !== undefined) return;
     this.dependencies.clock.defer(() => {
@@ -189,7 +192,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
     const connection = peer === undefined ? undefined : this.histories.at(peer);
-    // What began before this connection was there hangs on one that the server is draining.
+    // A call that began earlier runs on a previous connection, which the server is draining.
     if (connection === undefined || startedAt < connection.readyAt) return;
     this.callbacks.onTimedOut(this, connection, waitedMs);
   }
@@ -198,7 +201,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     return this.histories.ready;
   }
 
-  /** Addresses it knows, whatever their state. */
+  /** Known addresses, in any state. */
   get knownConnections(): readonly KnownConnection[] {
     return this.histories.known;
   }
@@ -207,14 +210,14 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     return this.policy?.control?.probe(address);
   }
 
-  /** Opens a stream on a connection, beside the calls; undefined while none is READY. */
+  /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     const stream = this.policy?.control?.openStream({ ...opening, authority: this.authority });
     if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
 
-  /** The server answered a call: the connections there are work. */
+  /** Reports that the server responded to a call. All current connections then count as working. */
   answered(): void {
     this.histories.answered();
   }
@@ -229,7 +232,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.holdOffs.reconsider(peer);
   }
 
-  /** Takes no more calls; closes when the last one has ended. `close()` of grpc-js under keepalive would cut them. */
+  /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
   retire(): void {
     this.retired = true;
     for (const stream of this.streams) stream.leaveConnection();
@@ -246,7 +249,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.channel.close();
   }
 
-  // ── as observer of the load-balancing policy ──
+  // ── PolicyObserver ──
 
   onState(state: ConnectivityState, error: string | undefined): void {
     if (this.closed) return;
@@ -282,7 +285,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   onUnresolved(): void {
     if (this.closed) return;
     this.connectFailed(this.unresolved);
-    // grpc-js looks a name up once, and by itself never again where that failed. Asked to connect it does, behind its backoff.
+    // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();
     });
@@ -314,7 +317,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     if (this.closed) return;
     if (this.histories.hasLetGo) closeUnused(this.channel);
     this.onState('IDLE', undefined);
-    // A service config of the resolver replaced the policy: the channel may be READY through another one.
+    // If a service config of the resolver replaced the policy, the channel may be READY through another one.
     queueMicrotask(() => {
       this.readPublicState();
     });
@@ -370,7 +373,10 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
   }
 
-  /** The only source where our policy has no place, and before it exists: what cannot be resolved may never get to it. */
+  /**
+   * Watches the public state of the channel. It is the only source without the policy and before the policy exists: a failed name lookup
+   * may never reach the policy.
+   */
   private watchPublicState(): void {
     const arm = (): void => {
       if (this.closed) return;

@@ -23,7 +23,7 @@ export function nearestPlaceOf(holder: Stack): string | undefined {
   return places(holder)[0];
 }
 
-const UNKNOWN = 'an unknown place';
+const UNKNOWN = 'an unknown location';
 const PACKAGE = /[\\/]node_modules[\\/]|^node:/;
 // Matches absolute paths only, because node:internal/timers contains a slash, too.
 const FRAME = /(?:\(|\s)((?:file:\/\/|[A-Za-z]:\\|\/)[^()]*?):(\d+):\d+\)?$/;

@@ -3,11 +3,11 @@ import { protoPath } from 'grpc-health-check';
 import { expect, it } from 'vitest';
 import { HEALTH_CONTRACT, HEALTH_SERVICE } from './health-contract.js';
 
-/** The file that a message was made from. */
+/** Descriptors of the file that defines the message. */
 const fileOf = (definition: PackageDefinition) =>
   (definition['grpc.health.v1.HealthCheckRequest'] as { fileDescriptorProtos: Buffer[] }).fileDescriptorProtos;
 
-it('is the contract of the standard file, byte by byte', () => {
+it('matches the standard health.proto byte for byte', () => {
   const standard = loadSync(protoPath, { keepCase: true });
   expect(Object.keys(HEALTH_CONTRACT).sort()).toEqual(Object.keys(standard).sort());
   expect(fileOf(HEALTH_CONTRACT)).toEqual(fileOf(standard));

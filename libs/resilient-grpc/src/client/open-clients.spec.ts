@@ -7,8 +7,8 @@ import { markClosed, markOpen, openClients, type OpenClient } from './open-clien
 const client = (name: string): OpenClient => ({ name, target: 'here:1', registry: [] });
 const names = () => openClients().map(({ name }) => name);
 
-describe('the list of open clients', () => {
-  it('has them until they are closed', () => {
+describe('open clients', () => {
+  it('lists a client until it is closed', () => {
     const one = client('one');
     const mark = markOpen(one);
     expect(openClients()).toContain(one);
@@ -16,9 +16,9 @@ describe('the list of open clients', () => {
     expect(openClients()).not.toContain(one);
   });
 
-  it('keeps none that nobody else has', async () => {
+  it('does not prevent the garbage collection of an unreferenced client', async () => {
     setFlagsFromString('--expose-gc');
-    // True: the flag gives every new context one.
+    // Safe: the flag above gives each new context a `gc`.
     const collect = runInNewContext('gc') as () => void;
     markOpen(client('dropped'));
     expect(names()).toContain('dropped');

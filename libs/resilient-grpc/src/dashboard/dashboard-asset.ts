@@ -60,8 +60,8 @@ export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
     ]);
   } catch (error) {
     throw new Error(
-      `The files of the dashboard are not where its code is (${String(error)}); ` +
-        'a program bundled to one file leaves nestjs-resilient-grpc out of the bundle (external)',
+      `Cannot read the dashboard files next to the code (${String(error)}); ` +
+        'if the application is bundled, mark nestjs-resilient-grpc as external',
       { cause: error },
     );
   }

@@ -6,12 +6,12 @@ import type { GrpcClients } from '../nest/grpc-clients.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { DashboardFeed, type Visitor } from './dashboard-feed.js';
 
-/** A client that counts how often it is asked. Whoever touches its events fails the test. */
+/** A client that counts its snapshots. Reading `events$` fails the test. */
 class ClientInTest {
   readonly states = new BehaviorSubject('READY');
   readonly connectivity$ = this.states;
   readonly counters = { started: 0, succeeded: 0, failed: 0, cancelled: 0, attempts: 0, retried: 0, hedged: 0 };
-  asked = 0;
+  snapshots = 0;
   waiting = 0;
   methods: unknown[] = [];
   broken = false;
@@ -25,19 +25,19 @@ class ClientInTest {
     throw new Error('the dashboard has subscribed to events');
   }
   snapshot(): GrpcClientSnapshot {
-    this.asked += 1;
+    this.snapshots += 1;
     if (this.broken) throw new Error('broken');
     const { name, waiting, connectivity, methods } = this;
     const value = {
       version: 1,
-      at: String(this.asked),
+      at: String(this.snapshots),
       name,
       waiting,
       connectivity,
       methods,
       counters: { ...this.counters },
     };
-    // True as far as the feed looks at it.
+    // Safe: the feed reads no other field.
     return value as unknown as GrpcClientSnapshot;
   }
 }
@@ -59,7 +59,7 @@ class VisitorInTest implements Visitor {
   get last() {
     return this.delta.at(-1)!;
   }
-  /** Moments at which it was told something, from `fromMs` on. */
+  /** Times of the events that the visitor received, from `fromMs` on. */
   times(fromMs = 0): number[] {
     return this.delta.map(({ atMs }) => atMs).filter((ms) => ms >= fromMs);
   }
@@ -83,14 +83,14 @@ const join = (looksAt?: string): VisitorInTest => {
 };
 const listeners = () => clients.filter(({ states }) => states.observed).length;
 
-describe('with nobody looking', () => {
-  it('every client is asked once in two seconds, and none is listened to', () => {
+describe('feed with no page open', () => {
+  it('samples every client every two seconds, and subscribes to none', () => {
     clock.advance(20_000);
-    expect(clients.map(({ asked }) => asked)).toEqual([11, 11]);
+    expect(clients.map(({ snapshots }) => snapshots)).toEqual([11, 11]);
     expect(listeners()).toBe(0);
   });
 
-  it('the last ten minutes are kept, for who comes after the trouble', () => {
+  it('keeps the samples of the last ten minutes', () => {
     clients[0]!.counters.failed = 7;
     clock.advance(3_600_000);
     const { data } = join('orders').last;
@@ -103,8 +103,8 @@ describe('with nobody looking', () => {
   });
 });
 
-describe('a visitor', () => {
-  it('is told everything, then each second what is new, even if that is nothing', () => {
+describe('visitor', () => {
+  it('receives the full state, then the changes every second, even if there are none', () => {
     const visitor = join('orders');
     expect(visitor.delta).toMatchObject([
       { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },
@@ -117,7 +117,7 @@ describe('a visitor', () => {
     expect(visitor.last).toMatchObject({ atMs: 2_000, data: { clients: [] } });
   });
 
-  it('is told of the details of the client it looks at, and of no other', () => {
+  it('receives details only of the client that is open in its page', () => {
     const [ofOrders, ofAll] = [join('orders'), join()];
     expect(Object.keys(ofOrders.last.data.clients[0])).toContain('methods');
     expect(Object.keys(ofOrders.last.data.clients[1])).not.toContain('methods');
@@ -127,7 +127,7 @@ describe('a visitor', () => {
     expect(ofAll.last.data.clients).toEqual([]);
   });
 
-  it('hears of a change of state at once, and of what follows from it four times a second for two seconds', () => {
+  it('receives a state change immediately, then updates four times a second for two seconds', () => {
     const visitor = join();
     clock.advance(5_400);
     clients[0]!.states.next('TRANSIENT_FAILURE');
@@ -141,7 +141,7 @@ describe('a visitor', () => {
     expect(after.slice(0, 12)).toEqual([0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, 2_000, 3_000, 4_000, 5_000]);
   });
 
-  it('hears of a storm of changes four times a second', () => {
+  it('receives a flood of state changes about four times a second', () => {
     const visitor = join();
     clock.advance(1_000);
     for (let i = 0; i < 1_000; i++) {
@@ -153,21 +153,21 @@ describe('a visitor', () => {
     expect(perSecond).toBeGreaterThan(3);
   });
 
-  it('that comes later is told what the others were told, and all go on from there alike', () => {
+  it('receives, if it joins later, the state that others have, then the same changes', () => {
     const early = join('orders');
     clock.advance(1_000);
     clients[0]!.counters.started = 1;
     clock.advance(300);
-    const asked = clients[0]!.asked;
+    const snapshots = clients[0]!.snapshots;
     const late = join('orders');
-    expect(clients[0]!.asked).toBe(asked);
+    expect(clients[0]!.snapshots).toBe(snapshots);
     expect(late.last.data.clients[0].counters.started).toBe(0);
     clock.advance(700);
     expect(late.last.data).toEqual(early.last.data);
     expect(late.last.data.clients[0].counters.started).toBe(1);
   });
 
-  it('that takes nothing has nothing written for it, and is told everything when it takes something again', () => {
+  it('receives nothing while it is blocked, and then the full state', () => {
     const slow = join();
     clock.advance(1_000);
     slow.isBlocked = true;
@@ -181,11 +181,11 @@ describe('a visitor', () => {
     expect(slow.last).toMatchObject({ event: 'change' });
   });
 
-  it('is told which process answers, and of which release it is', () => {
+  it('receives the host, the pid and the release of the process', () => {
     expect(join().last.data.process).toEqual({ host: 'here', pid: 7, release: '1.2.3' });
   });
 
-  it('hears of clients that come, go, and come again under the same name', () => {
+  it('receives clients that are added, replaced under the same name, or removed', () => {
     const visitor = join();
     clients.push(new ClientInTest('tenant'));
     clock.advance(1_000);
@@ -198,7 +198,7 @@ describe('a visitor', () => {
     expect(visitor.last.data).toMatchObject({ gone: ['tenant'], total: 2 });
   });
 
-  it('sees fifty clients of many: those in trouble, and the one that it looks at', () => {
+  it('receives 50 of many clients: the one open in its page first, then those in trouble', () => {
     clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clients[150]!.states.next('TRANSIENT_FAILURE');
     clock.advance(2_000);
@@ -209,7 +209,7 @@ describe('a visitor', () => {
     expect(keys.slice(0, 3)).toEqual(['tenant-199', 'tenant-150', 'tenant-0']);
   });
 
-  it('sees the one that it looks at though more than fifty others are in trouble', () => {
+  it('receives the client open in its page even if more than 50 others are in trouble', () => {
     clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     for (const client of clients.slice(0, 100)) client.states.next('TRANSIENT_FAILURE');
     clock.advance(2_000);
@@ -219,7 +219,7 @@ describe('a visitor', () => {
     expect(visitor.last.data.gone).toEqual([]);
   });
 
-  it('finds the minutes before a client gave way to others in trouble', () => {
+  it('receives samples from before others in trouble displaced a client', () => {
     clients = Array.from({ length: 60 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clock.advance(20_000);
     for (const client of clients.slice(10)) client.states.next('TRANSIENT_FAILURE');
@@ -231,12 +231,12 @@ describe('a visitor', () => {
     expect(samplesOf('tenant-55')[0]![0]! - clock.epoch()).toBeLessThan(-10_000);
   });
 
-  it('tells two clients of one name apart', () => {
+  it('receives different keys for two clients of one name', () => {
     clients.push(new ClientInTest('orders'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit', 'orders (2)']);
   });
 
-  it('tells a numbered client from one that is called so', () => {
+  it('receives different keys for a numbered client and one with such a name', () => {
     clients.push(new ClientInTest('orders'), new ClientInTest('orders (2)'), new ClientInTest('orders (2)'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual([
       'orders',
@@ -247,7 +247,7 @@ describe('a visitor', () => {
     ]);
   });
 
-  it('of details that nobody had looked at before is told them from then on as they change', () => {
+  it('receives the details of a client that no page had open before, then only their changes', () => {
     clients[0]!.methods = [{ path: '/a' }];
     const early = join();
     const first = join('orders');
@@ -257,18 +257,18 @@ describe('a visitor', () => {
     expect(early.last.data.clients).toEqual([]);
   });
 
-  it('that was the last one leaves the feed asleep', () => {
+  it('returns the feed to slow sampling when the last visitor disconnects', () => {
     const visitor = join();
     expect(listeners()).toBe(2);
     feed.leave(visitor);
     expect(listeners()).toBe(0);
     clock.advance(1_000);
-    const asked = clients[0]!.asked;
+    const snapshots = clients[0]!.snapshots;
     clock.advance(20_000);
-    expect(clients[0]!.asked - asked).toBe(10);
+    expect(clients[0]!.snapshots - snapshots).toBe(10);
   });
 
-  it('is let go at the beginning of the shutdown, with the last word, and no timer stays', () => {
+  it('receives the last changes and is disconnected when the shutdown begins, and no timer remains', () => {
     const visitor = join();
     clients[0]!.waiting = 3;
     feed.beforeApplicationShutdown();
@@ -279,7 +279,7 @@ describe('a visitor', () => {
   });
 });
 
-it('a client that cannot be looked at does not end the others', () => {
+it('continues with the other clients if the snapshot of one throws', () => {
   Logger.overrideLogger(false);
   clients[0]!.broken = true;
   const visitor = join();

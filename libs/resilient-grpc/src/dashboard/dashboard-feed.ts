@@ -10,19 +10,19 @@ import { StateChanges } from './state-changes.js';
 import { ClientDelta } from './client-delta.js';
 
 /** Sampling interval with no page open: enough to draw the last minutes for a visitor who comes after an incident. */
-const HISTORY_EVERY_MS = 2_000;
+const HISTORY_INTERVAL_MS = 2_000;
 /** Samples kept per client: ten minutes. */
 const HISTORY_LENGTH = 300;
 /** Samples sent for clients that are not open in the page: enough for a rate. */
 const SHORT_HISTORY = 3;
 /** Update interval with a page open, which is also the heartbeat. */
-const TELL_EVERY_MS = 1_000;
+const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Delay between a change of state and its update. It is also the update interval for `RESTLESS_MS` afterwards, while dependent values
+ * Delay between a change of state and its update. It is also the update interval for `UNSETTLED_MS` afterwards, while dependent values
  * change.
  */
-const TELL_SOON_MS = 250;
-const RESTLESS_MS = 2_000;
+const MIN_UPDATE_INTERVAL_MS = 250;
+const UNSETTLED_MS = 2_000;
 
 /** Connected page that receives updates. */
 export interface Visitor {
@@ -66,13 +66,13 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
   private readonly changes = new StateChanges(() => this.stateChanged());
-  private watched: ReadonlyMap<string, DashboardClient> = new Map();
+  private shown: ReadonlyMap<string, DashboardClient> = new Map();
   /** Histories of clients that were replaced by clients in trouble: at most as many as are shown, the most recent last. */
   private readonly setAside = new Map<ResilientGrpcClient, SampleRing>();
-  private gone: readonly string[] = [];
+  private removed: readonly string[] = [];
   private total = 0;
   /** Time of the last sampling, in milliseconds since 1970. */
-  private lookedAt = 0;
+  private sampledEpoch = 0;
   private ended = false;
   private failed = false;
   private next: { readonly timer: Timer; readonly at: number } | undefined;
@@ -123,9 +123,9 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
     // Later visitors receive the state that the others last received, and all continue from there.
-    if (first || (visitor.looksAt !== undefined && !this.watched.has(visitor.looksAt))) this.send(visitor);
+    if (first || (visitor.looksAt !== undefined && !this.shown.has(visitor.looksAt))) this.send(visitor);
     visitor.send('whole', this.whole(visitor));
-    this.wake(TELL_EVERY_MS);
+    this.wake(UPDATE_INTERVAL_MS);
   }
 
   leave(visitor: Visitor): void {
@@ -136,7 +136,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private stateChanged(): void {
     const now = this.clock.now();
     this.changedAt = now;
-    this.wake(Math.max(0, TELL_SOON_MS - (now - this.sentAt)));
+    this.wake(Math.max(0, MIN_UPDATE_INTERVAL_MS - (now - this.sentAt)));
   }
 
   /** Schedules the next turn in at most `ms` milliseconds. */
@@ -150,16 +150,16 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private turn(): void {
     this.next = undefined;
     if (this.visitors.size === 0) {
-      this.look();
-      return this.wake(HISTORY_EVERY_MS);
+      this.sample();
+      return this.wake(HISTORY_INTERVAL_MS);
     }
     this.send();
-    this.wake(this.clock.now() - this.changedAt < RESTLESS_MS ? TELL_SOON_MS : TELL_EVERY_MS);
+    this.wake(this.clock.now() - this.changedAt < UNSETTLED_MS ? MIN_UPDATE_INTERVAL_MS : UPDATE_INTERVAL_MS);
   }
 
   /** Samples the clients and updates all visitors except `newcomer`, which has not received the full state yet. */
   private send(newcomer?: Visitor): void {
-    this.look();
+    this.sample();
     this.sentAt = this.clock.now();
     for (const visitor of this.visitors) {
       if (visitor === newcomer) continue;
@@ -171,36 +171,36 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /** Determines the shown clients, their state, and their changes. */
-  private look(): void {
-    const isOpenInPage = new Set([...this.visitors].map(({ looksAt }) => looksAt));
-    const { total, shown } = shownClients(this.clients, isOpenInPage);
+  private sample(): void {
+    const openInPage = new Set([...this.visitors].map(({ looksAt }) => looksAt));
+    const { total, shown } = shownClients(this.clients, openInPage);
     const now = this.clock.now();
     const epoch = this.clock.epoch();
-    const due = now - this.sampledAt >= HISTORY_EVERY_MS - TELL_SOON_MS / 2;
+    const due = now - this.sampledAt >= HISTORY_INTERVAL_MS - MIN_UPDATE_INTERVAL_MS / 2;
     if (due) this.sampledAt = now;
-    const before = this.watched;
-    const watched = new Map<string, DashboardClient>();
+    const before = this.shown;
+    const current = new Map<string, DashboardClient>();
     for (const one of shown) {
       const snapshot = this.snapshotOf(one.client);
       if (snapshot === undefined) continue;
       const known = before.get(one.key);
       const same = known?.client === one.client ? known : undefined;
-      const isLooked = isOpenInPage.has(one.key);
+      const isOpenInPage = openInPage.has(one.key);
       const { ring, delta } = same ?? {
         ring: this.setAside.get(one.client) ?? new SampleRing(HISTORY_LENGTH),
-        delta: new ClientDelta(one.key, snapshot, isLooked),
+        delta: new ClientDelta(one.key, snapshot, isOpenInPage),
       };
       // Without visitors, nothing needs to be serialized.
-      if (same !== undefined && this.visitors.size > 0) delta.update(snapshot, isLooked);
+      if (same !== undefined && this.visitors.size > 0) delta.update(snapshot, isOpenInPage);
       if (due || same === undefined) ring.push(sampleOf(snapshot, epoch));
-      watched.set(one.key, { ...one, ring, delta });
+      current.set(one.key, { ...one, ring, delta });
       this.setAside.delete(one.client);
     }
     this.putAside(before, total > shown.length ? new Set(shown.map(({ client }) => client)) : undefined);
     this.total = total;
-    this.lookedAt = epoch;
-    this.gone = [...before.keys()].filter((key) => !watched.has(key));
-    this.watched = watched;
+    this.sampledEpoch = epoch;
+    this.removed = [...before.keys()].filter((key) => !current.has(key));
+    this.shown = current;
     if (this.visitors.size > 0 && !this.ended) this.changes.follow(shown.map(({ client }) => client));
   }
 
@@ -222,14 +222,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     try {
       return client.snapshot();
     } catch (error) {
-      if (!this.failed) this.logger.error(`the dashboard cannot show ${client.name}: ${String(error)}`);
+      if (!this.failed) this.logger.error(`dashboard cannot show client ${client.name}: ${String(error)}`);
       this.failed = true;
       return undefined;
     }
   }
 
   private whole({ looksAt }: Visitor): string {
-    const all = [...this.watched.values()];
+    const all = [...this.shown.values()];
     const clients = all.map(({ key, delta }) => delta.whole(key === looksAt));
     const samples = all.map(({ key, ring }) => [key, ring.latest(key === looksAt ? undefined : SHORT_HISTORY)]);
     const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
@@ -237,13 +237,13 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   private change({ looksAt }: Visitor): string {
-    const clients = [...this.watched.values()].flatMap(({ key, delta }) => delta.changes(key === looksAt) ?? []);
-    return `{${this.common()},"gone":${JSON.stringify(this.gone)},"clients":[${clients.join()}]}`;
+    const clients = [...this.shown.values()].flatMap(({ key, delta }) => delta.changes(key === looksAt) ?? []);
+    return `{${this.common()},"gone":${JSON.stringify(this.removed)},"clients":[${clients.join()}]}`;
   }
 
   private common(): string {
-    const { total, lookedAt } = this;
+    const { total, sampledEpoch } = this;
     // Uses the time of the last sampling, because later visitors receive that state too.
-    return JSON.stringify({ at: lookedAt, accepting: this.clients.accepting, total }).slice(1, -1);
+    return JSON.stringify({ at: sampledEpoch, accepting: this.clients.accepting, total }).slice(1, -1);
   }
 }

@@ -18,8 +18,8 @@ function problemsOf(options: unknown): string[] {
   }
 }
 
-describe('options of the dashboard', () => {
-  it('take guards, or the word that there are none', () => {
+describe('dashboard options', () => {
+  it('accepts guards, or public: true', () => {
     expect(resolveDashboardOptions({ public: true })).toEqual({ path: 'grpc', imports: [], guards: [] });
     expect(resolveDashboardOptions({ guards: [OpsGuard], path: '/ops/grpc/', imports: [] })).toEqual({
       path: 'ops/grpc',
@@ -28,42 +28,50 @@ describe('options of the dashboard', () => {
     });
   });
 
-  const remedy = 'write guards: [OpsGuard], or public: true where everybody who reaches the port may see it';
+  const remedy = 'write guards: [OpsGuard], or public: true if everyone who can reach the port may see the page';
   it.each<[string, unknown, string[]]>([
-    ['nothing', undefined, [`${AT}: expected an object, as { guards: [OpsGuard] }, got nothing`]],
+    ['missing options', undefined, [`${AT}: expected an object such as { guards: [OpsGuard] }, got nothing`]],
     [
       'a proxy that throws',
       new Proxy({}, { ownKeys: () => JSON.parse('') as never }),
       [`${AT}: cannot be read: Unexpected end of JSON input; write plain values`],
     ],
-    ['neither', {}, [`${AT}: expected guards or public: true, got neither; ${remedy}`]],
-    ['both', { guards: [OpsGuard], public: true }, [`${AT}: expected guards or public: true, got both; keep one`]],
-    ['no guard', { guards: [] }, [`${AT}.guards: expected classes of guards, as [OpsGuard], got an array of 0`]],
+    ['neither guards nor public', {}, [`${AT}: expected guards or public: true, got neither; ${remedy}`]],
     [
-      'an object for a guard',
+      'both guards and public',
+      { guards: [OpsGuard], public: true },
+      [`${AT}: expected guards or public: true, got both; keep one`],
+    ],
+    [
+      'an empty list of guards',
+      { guards: [] },
+      [`${AT}.guards: expected a non-empty array of guard classes such as [OpsGuard], got an array of length 0`],
+    ],
+    [
+      'an instance of a guard',
       { guards: [new OpsGuard()] },
       [
-        `${AT}.guards[0]: expected the class of a guard, as OpsGuard; what it needs comes from imports, got an object with canActivate`,
+        `${AT}.guards[0]: expected a guard class such as OpsGuard (\`imports\` provides its dependencies), got an object with canActivate`,
       ],
     ],
-    ['what is not public', { public: false }, [`${AT}.public: expected true, or guards, got false`]],
+    ['public: false', { public: false }, [`${AT}.public: expected true, or \`guards\` instead, got false`]],
     [
-      'a path that takes everything',
+      'a wildcard path',
       { public: true, path: '*' },
-      [`${AT}.path: expected a path of its own without parameters, as 'ops/grpc', got "*"`],
+      [`${AT}.path: expected a non-empty path without parameters such as 'ops/grpc', got "*"`],
     ],
     ...['..', 'ops/..', './grpc', '/a/../b/'].map((path): [string, unknown, string[]] => [
-      `a path that is resolved away: ${path}`,
+      `a path with dot segments (${path})`,
       { public: true, path },
-      [`${AT}.path: expected a path of its own without parameters, as 'ops/grpc', got "${path}"`],
+      [`${AT}.path: expected a non-empty path without parameters such as 'ops/grpc', got "${path}"`],
     ]),
     [
-      'no path at all',
+      'an empty path',
       { public: true, path: '/' },
-      [`${AT}.path: expected a path of its own without parameters, as 'ops/grpc', got "/"`],
+      [`${AT}.path: expected a non-empty path without parameters such as 'ops/grpc', got "/"`],
     ],
     [
-      'several slips at once',
+      'several problems at once',
       { guard: [OpsGuard], paths: 'x' },
       [
         `${AT}.guard: unknown key; write guards: [OpsGuard]`,
@@ -71,7 +79,7 @@ describe('options of the dashboard', () => {
         `${AT}: expected guards or public: true, got neither; ${remedy}`,
       ],
     ],
-  ])('%s: says where, what, and what to write', (_what, options, problems) => {
+  ])('reports path, problem and remedy for %s', (_what, options, problems) => {
     expect(problemsOf(options)).toEqual(problems);
   });
 });

@@ -39,30 +39,30 @@ const DEFAULT_DASHBOARD_PATH = 'grpc';
 
 const AT = 'ResilientGrpcDashboardModule.forRoot';
 
-const PATH_TEXT = "a path of its own without parameters, as 'ops/grpc'";
-const GUARDS_TEXT = 'classes of guards, as [OpsGuard]';
+const PATH_TEXT = "a non-empty path without parameters such as 'ops/grpc'";
+const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
 const PATH = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
 const schema = v.object(
   {
     path: orUndefined(v.pipe(v.string(PATH_TEXT), v.regex(PATH, PATH_TEXT))),
-    imports: orUndefined(v.array(v.unknown(), 'an array of modules, as [AuthModule]')),
+    imports: orUndefined(v.array(v.unknown(), 'an array of modules such as [AuthModule]')),
     guards: orUndefined(
       v.pipe(
-        v.array(v.function('the class of a guard, as OpsGuard; what it needs comes from imports'), GUARDS_TEXT),
+        v.array(v.function('a guard class such as OpsGuard (`imports` provides its dependencies)'), GUARDS_TEXT),
         v.minLength(1, GUARDS_TEXT),
       ),
     ),
-    public: orUndefined(v.literal(true, 'true, or guards')),
+    public: orUndefined(v.literal(true, 'true, or `guards` instead')),
   },
-  'an object, as { guards: [OpsGuard] }',
+  'an object such as { guards: [OpsGuard] }',
 );
 
 const REMEDIES: KeyRemedies = {
   guard: 'write guards: [OpsGuard]',
   useGuards: 'write guards: [OpsGuard]',
   prefix: 'write `path`',
-  isGlobal: 'leave it out: nobody injects anything of it',
+  isGlobal: 'leave it out; the module exports no providers',
 };
 
 /**
@@ -86,6 +86,6 @@ function accessProblems(options: unknown): ConfigurationProblem[] {
   const given = ['guards', 'public'].filter((key) => Reflect.get(options, key) !== undefined);
   if (given.length === 1) return [];
   if (given.length === 2) return [{ path: AT, message: 'expected guards or public: true, got both; keep one' }];
-  const remedy = 'write guards: [OpsGuard], or public: true where everybody who reaches the port may see it';
+  const remedy = 'write guards: [OpsGuard], or public: true if everyone who can reach the port may see the page';
   return [{ path: AT, message: `expected guards or public: true, got neither; ${remedy}` }];
 }

@@ -19,7 +19,7 @@ import { DashboardResponse } from './dashboard-response.js';
 import { EventStream } from './event-stream.js';
 
 /** Injection token of the page's files. */
-export const DASHBOARD_ASSETS = Symbol('files of the dashboard');
+export const DASHBOARD_ASSETS = Symbol('DashboardAssets');
 
 /** Maximum number of open pages. Each costs a connection and its write buffer. */
 const MAX_VISITORS = 100;
@@ -70,7 +70,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     private welcome(answer: DashboardResponse, looksAt: string | undefined): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
-      if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many pages look at it' });
+      if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open' });
       if (!answer.events()) return;
       this.visitors += 1;
       const stream = new EventStream(answer.raw, systemClock, () => {

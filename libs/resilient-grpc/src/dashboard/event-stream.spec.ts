@@ -8,13 +8,13 @@ import { EventStream } from './event-stream.js';
 
 const LARGE = JSON.stringify('x'.repeat(1_000_000));
 
-describe('events to one visitor', () => {
+describe('EventStream', () => {
   let clock: VirtualClock;
   let server: Server;
   let response: ServerResponse;
   let visitor: IncomingMessage;
   let stream: EventStream;
-  let hasLeft: () => boolean;
+  let hasEnded: () => boolean;
 
   beforeEach(async () => {
     clock = new VirtualClock();
@@ -23,10 +23,10 @@ describe('events to one visitor', () => {
     await once(server, 'listening');
     const request = get({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', agent: false });
     [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
-    // Of this one alone: that of the test before may be told late.
-    const own = { left: false };
-    hasLeft = () => own.left;
-    stream = new EventStream(response, clock, () => (own.left = true));
+    // Created per test, because the previous test's stream may end late.
+    const own = { ended: false };
+    hasEnded = () => own.ended;
+    stream = new EventStream(response, clock, () => (own.ended = true));
     [visitor] = (await once(request, 'response')) as [IncomingMessage];
     visitor.on('error', () => undefined);
     visitor.pause();
@@ -41,14 +41,14 @@ describe('events to one visitor', () => {
     for (let sent = 0; sent < 100 && !stream.isBlocked; sent++) stream.send('change', LARGE);
   };
 
-  it('do not queue up for one who does not read, however long it lasts', async () => {
+  it('drops events instead of buffering them while the visitor does not read', async () => {
     fillUp();
     expect(stream.isBlocked).toBe(true);
     const held = response.writableLength;
     for (let i = 0; i < 100; i++) stream.send('change', LARGE);
     expect(response.writableLength).toBe(held);
     expect(held).toBeLessThan(2_200_000);
-    // It reads again, and is told again.
+    // The visitor reads again and receives events again.
     let text = '';
     visitor.on('data', (chunk) => (text += String(chunk)));
     visitor.resume();
@@ -57,38 +57,38 @@ describe('events to one visitor', () => {
     await waitFor(() => text.endsWith('event: whole\ndata: 1\n\n'));
   });
 
-  it('end for one who takes nothing for half a minute', async () => {
+  it('disconnects a visitor that reads nothing for 30 s', async () => {
     fillUp();
     clock.advance(29_999);
-    expect(hasLeft()).toBe(false);
+    expect(hasEnded()).toBe(false);
     clock.advance(1);
-    await waitFor(hasLeft);
+    await waitFor(hasEnded);
     expect(clock.pending).toBe(0);
   });
 
-  it('end with a word', async () => {
+  it('sends a final event on end() and ignores later calls', async () => {
     let text = '';
     visitor.on('data', (chunk) => (text += String(chunk)));
     visitor.resume();
     stream.send('whole', '{"a":1}');
     stream.end();
-    // Between the last word and the end of the connection.
+    // After the final event, before the connection ends.
     stream.send('change', '{}');
     await once(visitor, 'close');
     expect(text).toBe('retry: 1000\n\nevent: whole\ndata: {"a":1}\n\nevent: end\ndata: {}\n\n');
-    await waitFor(hasLeft);
+    await waitFor(hasEnded);
     expect(clock.pending).toBe(0);
-    // Too late is no mistake.
+    // Calls after the end are allowed.
     stream.send('change', '{}');
     stream.end();
   });
 
-  it('are cut half a second after the end for one who does not read', async () => {
+  it('disconnects a visitor that does not read half a second after end()', async () => {
     fillUp();
     stream.end();
     clock.advance(499);
-    expect(hasLeft()).toBe(false);
+    expect(hasEnded()).toBe(false);
     clock.advance(1);
-    await waitFor(hasLeft);
+    await waitFor(hasEnded);
   });
 });

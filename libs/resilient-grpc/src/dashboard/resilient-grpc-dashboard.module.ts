@@ -18,7 +18,7 @@ export class ResilientGrpcDashboardModule {
     if (feed !== undefined) return;
     // Without options the module would mount no page, and report no problem.
     const message =
-      'imported without options; write ResilientGrpcDashboardModule.forRoot({ guards: [OpsGuard] }), or forRoot({ public: true })';
+      'expected options, got none; write ResilientGrpcDashboardModule.forRoot({ guards: [OpsGuard] }), or forRoot({ public: true })';
     throw new GrpcConfigurationError([{ path: 'imports: ResilientGrpcDashboardModule', message }]);
   }
 

@@ -9,10 +9,10 @@ export interface ShownClient {
   readonly client: ResilientGrpcClient;
 }
 
-/** Selects the clients to show, with their keys. Clients whose keys are in `isOpenInPage` come first. */
+/** Selects the clients to show, with their keys. Clients whose keys are in `openInPage` come first. */
 export function shownClients(
   clients: Iterable<ResilientGrpcClient>,
-  isOpenInPage: ReadonlySet<string | undefined>,
+  openInPage: ReadonlySet<string | undefined>,
 ): {
   readonly total: number;
   readonly shown: readonly ShownClient[];
@@ -20,7 +20,7 @@ export function shownClients(
   const all = keyed([...clients]);
   if (all.length <= SHOWN_CLIENTS) return { total: all.length, shown: all };
   const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
-  for (const one of all) groups[isOpenInPage.has(one.key) ? 0 : inTrouble(one.client) ? 1 : 2].push(one);
+  for (const one of all) groups[openInPage.has(one.key) ? 0 : inTrouble(one.client) ? 1 : 2].push(one);
   return { total: all.length, shown: groups.flat().slice(0, SHOWN_CLIENTS) };
 }
 

@@ -22,7 +22,7 @@ import { TimeBudget } from './time-budget.js';
 const DNS_IS_SILENT: CheckResult = {
   check: 'dns-config',
   status: 'skipped',
-  says: 'cannot be asked for: no name server has answered in time',
+  says: 'not checked: no name server responded in time',
   facts: {},
 };
 
@@ -80,14 +80,14 @@ async function* checkServer(
       yield reflected.result;
     }
   } else {
-    yield { check: 'client', status: 'skipped', says: 'not tried: no address can be used', facts: {} };
+    yield { check: 'client', status: 'skipped', says: 'not checked: no usable address', facts: {} };
   }
   const found = await budget.within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_IS_SILENT);
   if (found !== undefined) yield found;
   if (everyMs === undefined) return reflected;
   if (usable === undefined) {
-    const why = proxy === undefined ? 'no address can be used' : 'connections go through a proxy';
-    yield { check: 'keepalive', status: 'skipped', says: `not tried: ${why}`, facts: {} };
+    const why = proxy === undefined ? 'no usable address' : 'connections go through a proxy';
+    yield { check: 'keepalive', status: 'skipped', says: `not checked: ${why}`, facts: {} };
   } else {
     const ownTime = { ...way, budget: new TimeBudget(systemClock, keepaliveMs(everyMs) + connectTimeoutMs) };
     yield await keepaliveCheck(usable.address, ownTime, everyMs);

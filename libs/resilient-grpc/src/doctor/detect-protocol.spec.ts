@@ -6,22 +6,22 @@ import { PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
 
 const frame = (type: number, stream = 0) => Buffer.from([0, 0, 0, type, 0, 0, 0, 0, stream]);
 
-describe('the first bytes of an answer', () => {
+describe('detectProtocol', () => {
   it.each([
-    ['http2', frame(4)],
-    ['goaway', frame(7)],
-    ['unknown', frame(4, 1)],
-    ['unknown', frame(4).subarray(0, 8)],
-    ['http1', Buffer.from('HTTP/1.1 400 Bad Request\r\n')],
-    ['tls', Buffer.from([0x15, 3, 1, 0, 2, 2, 70])],
-    ['tls', Buffer.from([0x16, 3, 3])],
-    ['unknown', Buffer.from('220 mail.example ESMTP')],
-    ['unknown', Buffer.alloc(0)],
-  ] as const)('are %s', (spoken, bytes) => {
-    expect(detectProtocol(bytes)).toBe(spoken);
+    ['http2', 'a SETTINGS frame', frame(4)],
+    ['goaway', 'a GOAWAY frame', frame(7)],
+    ['unknown', 'a SETTINGS frame on stream 1', frame(4, 1)],
+    ['unknown', 'a truncated frame', frame(4).subarray(0, 8)],
+    ['http1', 'an HTTP/1 response', Buffer.from('HTTP/1.1 400 Bad Request\r\n')],
+    ['tls', 'a TLS alert', Buffer.from([0x15, 3, 1, 0, 2, 2, 70])],
+    ['tls', 'a TLS handshake', Buffer.from([0x16, 3, 3])],
+    ['unknown', 'an SMTP greeting', Buffer.from('220 mail.example ESMTP')],
+    ['unknown', 'no bytes', Buffer.alloc(0)],
+  ] as const)('detects %s from %s', (protocol, _what, bytes) => {
+    expect(detectProtocol(bytes)).toBe(protocol);
   });
 
-  it('are SETTINGS where the preface was sent to an HTTP/2 server', async () => {
+  it('detects http2 when a server responds to the HTTP/2 preface', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const socket = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
@@ -32,7 +32,7 @@ describe('the first bytes of an answer', () => {
     server.close();
   });
 
-  it('are shown as one line that does nothing to a terminal', () => {
+  it('shows the first line without control characters', () => {
     expect(firstLine(Buffer.from('HTTP/1.1 200 OK\r\nserver: x'))).toBe('HTTP/1.1 200 OK');
     expect(firstLine(Buffer.from('\u001b[2Jhello'))).toBe('.[2Jhello');
   });

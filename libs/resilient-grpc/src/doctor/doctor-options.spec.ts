@@ -12,8 +12,8 @@ function wrongIn(...args: string[]): readonly string[] {
   return read.kind === 'wrong' ? read.problems.map(({ path, message }) => `${path}: ${message}`) : [];
 }
 
-describe('the arguments of the doctor', () => {
-  it('are a target, and defaults for all the rest', () => {
+describe('doctor arguments', () => {
+  it('reads the target and applies the defaults', () => {
     expect(optionsOf('orders:50051')).toEqual({
       target: 'orders:50051',
       tls: undefined,
@@ -33,11 +33,11 @@ describe('the arguments of the doctor', () => {
     [['--ca', 'ca.pem'], { ca: 'ca.pem' }],
     [['--server-name', 'orders'], { serverName: 'orders' }],
     [['--cert', 'c.pem', '--key', 'k.pem'], { cert: 'c.pem', key: 'k.pem' }],
-  ])('mean TLS by %j', (args, tls) => {
+  ])('enables TLS for %j', (args, tls) => {
     expect(optionsOf('orders:50051', ...args).tls).toMatchObject(tls);
   });
 
-  it("fill a shutdown up with the library's own defaults, and Kubernetes'", () => {
+  it('completes the shutdown times with the defaults of the library and of Kubernetes', () => {
     expect(optionsOf('--readiness-delay', '5s').shutdown).toEqual({
       drainMs: 10_000,
       readinessDelayMs: 5_000,
@@ -47,12 +47,12 @@ describe('the arguments of the doctor', () => {
     expect(optionsOf('--drain', '0s').shutdown?.drainMs).toBe(0);
   });
 
-  it('need no target for a file or a shutdown', () => {
+  it('requires no target for a service config file', () => {
     expect(optionsOf('--service-config', 'config.json')).toMatchObject({ target: undefined });
   });
 
   it.each([
-    [['doctor'], "target: expected the url of a client, as 'orders:50051', got nothing"],
+    [['doctor'], "target: expected the url of a client, such as 'orders:50051', got nothing"],
     [
       ['doctr', 'orders:50051'],
       `command: expected 'doctor', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
@@ -60,34 +60,42 @@ describe('the arguments of the doctor', () => {
     [['doctor', 'a:1', 'b:1'], 'target: expected one target, got ["a:1","b:1"]'],
     [
       ['doctor', 'a:1', '--keepalive', '10'],
-      '--keepalive: expected a duration greater than 0, in seconds as text, got "10"; write "10s"',
+      '--keepalive: expected a duration greater than 0, in seconds as a string, got "10"; write "10s"',
     ],
     [
       ['doctor', 'a:1', '--timeout', '500ms'],
-      '--timeout: expected a duration greater than 0, in seconds as text, got "500ms"; write "0.5s"',
+      '--timeout: expected a duration greater than 0, in seconds as a string, got "500ms"; write "0.5s"',
     ],
     [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
     [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],
-  ])('are refused when they are wrong: %j', (args, problem) => {
+  ])('rejects invalid arguments: %j', (args, problem) => {
     expect(wrongIn(...args)).toEqual([problem]);
   });
 
   it.each([
-    [['--service-config', 'a.json', '--ca', 'ca.pem'], '--ca', 'is of a target, and there is none'],
-    [['--drain', '10s', '--keepalive', '20s'], '--keepalive', 'is of a target, and there is none'],
-    [['orders:50051', '--proto', 'a.proto'], '--proto', 'give it by --service-config'],
-  ])('are wrong where one of them would do nothing: %j', (args, path, message) => {
+    [['--service-config', 'a.json', '--ca', 'ca.pem'], '--ca', 'requires a target; write doctor <host:port> --ca'],
+    [
+      ['--drain', '10s', '--keepalive', '20s'],
+      '--keepalive',
+      'requires a target; write doctor <host:port> --keepalive',
+    ],
+    [
+      ['orders:50051', '--proto', 'a.proto'],
+      '--proto',
+      'requires --service-config; write --service-config FILE --proto FILE',
+    ],
+  ])('rejects an argument that would have no effect: %j', (args, path, message) => {
     expect(readArguments(['doctor', ...args])).toEqual({
       kind: 'wrong',
       problems: [{ path, message: expect.stringContaining(message) }],
     });
   });
 
-  it('tell all that is wrong at once', () => {
+  it('reports all problems at once', () => {
     expect(wrongIn('doctor', 'a:1', '--timeout', '1', '--drain', 'x')).toHaveLength(2);
   });
 
-  it.each([[[]], [['--help']], [['help']], [['doctor', '-h']]])('ask for help by %j', (args) => {
+  it.each([[[]], [['--help']], [['help']], [['doctor', '-h']]])('returns the help for %j', (args) => {
     expect(readArguments(args).kind).toBe('help');
   });
 });

@@ -90,13 +90,13 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive } = values;
   const asksShutdown = SHUTDOWN.some((name) => values[name] !== undefined);
   if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.none) {
-    problems.add('target', "the url of a client, as 'orders:50051'", undefined);
+    problems.add('target', "the url of a client, such as 'orders:50051'", undefined);
   }
   // Options without effect are rejected: a user would assume that they were checked.
   const idle = target === undefined ? OF_A_TARGET.filter((name) => values[name] !== undefined) : [];
-  for (const name of idle) problems.say(`--${name}`, 'is of a target, and there is none: give it before the options');
+  for (const name of idle) problems.say(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
   if (protoFile !== undefined && serviceConfigFile === undefined) {
-    problems.say('--proto', 'is what a service config is compared with: give it by --service-config');
+    problems.say('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
   }
   const options: DoctorOptions = {
     target,

@@ -18,7 +18,12 @@ export function knownMethods(
       // Checks the file size first, because the .proto parser reads without a limit.
       readBoundedFile(protoFile);
     } catch (error) {
-      return [{ path: '--proto', message: `cannot be read (${errorCode(error)}); write its path as seen from here` }];
+      return [
+        {
+          path: '--proto',
+          message: `cannot be read (${errorCode(error)}); check the path, which is relative to the working directory`,
+        },
+      ];
     }
     const contract = loadContract({ protoPath: protoFile }, '--proto');
     if (!contract.ok) return contract.problems.map(({ message }) => ({ path: '--proto', message }));

@@ -8,7 +8,7 @@ import type { TargetAddress } from './target-address.js';
 import type { TimeBudget } from './time-budget.js';
 import { targetUri } from './resolve-target.js';
 
-const NO_CONNECTOR = 'this @grpc/grpc-js offers its TLS to no program (_createSecureConnector)';
+const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS connector (_createSecureConnector)';
 
 /** The parameters of a connection. */
 export interface ConnectionWay {
@@ -79,7 +79,7 @@ export async function step<T>(
     (value) => ({ value }),
     (error: unknown) => ({ failure: failureOf(phase, error) }),
   );
-  const late = { failure: { phase, code: 'timeout', message: `nothing within ${duration(ms)}` } };
+  const late = { failure: { phase, code: 'timeout', message: `timed out after ${duration(ms)}` } };
   return budget.within<Awaited<typeof settled> | typeof late>(ms, settled, late);
 }
 

@@ -42,13 +42,13 @@ export async function resolveTarget(
       resolver = names.createResolver?.(targetUri(canonicalTarget), listener, {
         'grpc.service_config_disable_resolution': 1,
       });
-      if (resolver === undefined) resolve(failed('this @grpc/grpc-js makes no resolver for programs (createResolver)'));
+      if (resolver === undefined) resolve(failed('this version of @grpc/grpc-js does not export createResolver'));
       resolver?.updateResolution();
     } catch (error) {
       resolve(failed(error instanceof Error ? error.message : String(error)));
     }
   });
-  const late = { ok: false, details: 'no answer', code: 'ETIMEDOUT', tookMs: timeoutMs } as const;
+  const late = { ok: false, details: 'timed out', code: 'ETIMEDOUT', tookMs: timeoutMs } as const;
   const found = await budget.within(timeoutMs, asked, late);
   resolver?.destroy();
   return found.ok || found.code !== undefined ? found : { ...found, code: await causeOf(canonicalTarget, budget) };

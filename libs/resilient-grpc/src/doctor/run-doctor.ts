@@ -27,14 +27,14 @@ export async function runDoctor(args: readonly string[], { env, stdout, stderr }
   }
   if (read.kind === 'wrong') {
     for (const { path, message } of read.problems) stderr.write(`${path}: ${message}\n`);
-    stderr.write('nestjs-resilient-grpc --help tells what there is\n');
+    stderr.write('see nestjs-resilient-grpc --help\n');
     return WRONG_USAGE;
   }
   const { options } = read;
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
   // The pings may take a minute, so announce the wait on a terminal.
   if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
-    stderr.write(`the pings take ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
+    stderr.write(`sending keepalive pings for ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
   }
   const results: CheckResult[] = [];
   for await (const result of runChecks(options, env)) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { addressText, kindOf } from './target-address.js';
 
-describe('an address', () => {
+describe('target address', () => {
   it.each([
     ['127.0.0.53', 'loopback'],
     ['::1', 'loopback'],
@@ -15,11 +15,11 @@ describe('an address', () => {
     ['0.0.0.0', 'any'],
     ['93.184.216.34', 'public'],
     ['2606:2800::1', 'public'],
-  ])('%s is %s', (host, kind) => {
+  ])('classifies %s as %s', (host, kind) => {
     expect(kindOf({ host, port: 1 })).toBe(kind);
   });
 
-  it('is written as grpc-js writes it', () => {
+  it('formats an address like grpc-js', () => {
     expect(addressText({ host: '10.0.0.7', port: 50051 })).toBe('10.0.0.7:50051');
     expect(addressText({ host: '::1', port: 50051 })).toBe('[::1]:50051');
     expect(addressText({ path: '/run/orders.sock' })).toBe('/run/orders.sock');

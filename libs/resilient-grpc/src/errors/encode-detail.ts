@@ -15,7 +15,7 @@ export function encodeDetail(typeName: string, value: unknown, path: string): Ui
   const shape = shapeOf(typeName);
   if (shape === undefined) {
     throw new TypeError(
-      `${path}: '${typeName}' is none of the standard details of google.rpc; give it as a Uint8Array, encoded by your own code for it`,
+      `${path}: expected a standard detail type of google.rpc, got '${typeName}'; encode other types yourself and pass a Uint8Array`,
     );
   }
   return encodeMessage(shape, value, path, typeName);
@@ -23,11 +23,11 @@ export function encodeDetail(typeName: string, value: unknown, path: string): Ui
 
 function encodeMessage(shape: Shape, value: unknown, path: string, what: string): Uint8Array {
   const numbers = new Map(Object.entries(shape).map(([number, [name]]) => [name, Number(number)]));
-  const fields = entriesOf(value, path, what).map(([name, part]) => {
+  const fields = entriesOf(value, path, `an object with the fields of ${what}`).map(([name, part]) => {
     const number = numbers.get(name);
     const kind = number === undefined ? undefined : shape[number]?.[1];
     if (number === undefined || kind === undefined) {
-      throw new TypeError(`${path}.${name}: no field of ${what}, which has ${[...numbers.keys()].join(', ')}`);
+      throw new TypeError(`${path}.${name}: unknown field of ${what}; known fields: ${[...numbers.keys()].join(', ')}`);
     }
     return part === undefined ? new Uint8Array() : encodeField(number, kind, part, `${path}.${name}`);
   });
@@ -37,7 +37,7 @@ function encodeMessage(shape: Shape, value: unknown, path: string, what: string)
 function encodeField(number: number, kind: FieldKind, value: unknown, path: string): Uint8Array {
   if (kind === 'number') return writeField(number, int64(value, path));
   if (kind === 'map') {
-    const entries = entriesOf(value, path, 'a map of texts').map(([key, text]) =>
+    const entries = entriesOf(value, path, 'an object with string values').map(([key, text]) =>
       writeField(
         number,
         Buffer.concat([textField(1, key), textField(2, textOf(text, `${path}[${JSON.stringify(key)}]`))]),
@@ -72,7 +72,7 @@ function textField(number: number, text: string): Uint8Array {
 
 function duration(value: unknown, path: string): Uint8Array {
   if (typeof value !== 'number' || !(Math.abs(value) <= MAX_DURATION_SECONDS * 1_000)) {
-    throw wrong(path, 'a length in milliseconds', value);
+    throw wrong(path, 'a duration in milliseconds', value);
   }
   const whole = Math.trunc(value / 1_000);
   const rest = Math.round((value - whole * 1_000) * 1_000_000);
@@ -85,19 +85,19 @@ function duration(value: unknown, path: string): Uint8Array {
 
 function int64(value: unknown, path: string): bigint {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < -INT64_LIMIT || value >= INT64_LIMIT) {
-    throw wrong(path, 'a whole number of 64 bits', value);
+    throw wrong(path, 'a 64-bit integer', value);
   }
   return BigInt(value);
 }
 
 function textOf(value: unknown, path: string): string {
-  if (typeof value !== 'string') throw wrong(path, 'text', value);
+  if (typeof value !== 'string') throw wrong(path, 'a string', value);
   return value;
 }
 
-function entriesOf(value: unknown, path: string, what: string): readonly [name: string, value: unknown][] {
+function entriesOf(value: unknown, path: string, expected: string): readonly [name: string, value: unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) {
-    throw wrong(path, `an object with the fields of ${what}`, value);
+    throw wrong(path, expected, value);
   }
   return Object.entries(value);
 }

@@ -3,7 +3,7 @@ import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import { describe, expect, it, vi } from 'vitest';
 import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
 
-// What a server's library would make: the same definitions, encoded by protobufjs. Each message is the request of a method.
+// Encodes details as a server's library would, with protobufjs. Each message is the request of a method.
 const MESSAGES = ['Status', 'RetryInfo', 'ErrorInfo', 'BadRequest', 'DebugInfo', 'QuotaFailure'];
 const encoders = fromJSON({
   nested: {
@@ -79,8 +79,8 @@ function failed(metadata: Metadata, more: Partial<GrpcCallFailure> = {}): GrpcCa
   });
 }
 
-describe('details of an error', () => {
-  it('are decoded where their type is known, in their order', () => {
+describe('status details', () => {
+  it('decodes details of known types, in order', () => {
     const { statusDetails } = failed(
       trailers(
         [
@@ -130,7 +130,7 @@ describe('details of an error', () => {
     expect(Object.prototype).not.toHaveProperty('zone');
   });
 
-  it('stay bytes where their type is not known, or does not fit', () => {
+  it('keeps details as bytes if their type is unknown or their value does not match it', () => {
     const bytes = Uint8Array.of(10, 200);
     const { statusDetails } = failed(trailers(['shop.v1.Mine', bytes], ['ErrorInfo', bytes]));
     expect(statusDetails.map(({ value }) => [...(value as Uint8Array)])).toEqual([
@@ -140,15 +140,15 @@ describe('details of an error', () => {
   });
 
   it.each([
-    ['nothing', new Metadata()],
-    ['no message', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'AAAA' })],
-    ['half a message', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Gv8=' })],
-    ['a wire type that is none', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Dw==' })],
-  ])('are none where the trailers hold %s', (_, metadata) => {
+    ['no status', new Metadata()],
+    ['an invalid status', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'AAAA' })],
+    ['a truncated status', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Gv8=' })],
+    ['an invalid wire type', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Dw==' })],
+  ])('returns no details if the trailers contain %s', (_, metadata) => {
     expect(failed(metadata).statusDetails).toEqual([]);
   });
 
-  it('are read once, and only when somebody asks', () => {
+  it('decodes details once, on first access, and excludes them from JSON', () => {
     const metadata = trailers(['DebugInfo', { detail: 'hush' }]);
     const error = failed(metadata, { retryAfterMs: 1 });
     metadata.remove('grpc-status-details-bin');
@@ -159,7 +159,7 @@ describe('details of an error', () => {
     expect(Object.keys(other)).not.toContain('statusDetails');
   });
 
-  it('say when trying again makes sense, where nothing else does', () => {
+  it('takes retryAfterMs from RetryInfo if the failure has none', () => {
     const metadata = trailers(['ErrorInfo', {}], ['RetryInfo', { retryDelay: { seconds: 2, nanos: 500_000_000 } }]);
     expect(failed(metadata).retryAfterMs).toBe(2_500);
     expect(failed(metadata, { retryAfterMs: 7 }).retryAfterMs).toBe(7);
@@ -168,8 +168,8 @@ describe('details of an error', () => {
   });
 });
 
-describe('a call error', () => {
-  it('is known by its code or its name', () => {
+describe('GrpcCallError', () => {
+  it('is recognized by the number or the name of its code', () => {
     const error = failed(new Metadata());
     expect(isGrpcCallError(error)).toBe(true);
     expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(false);
@@ -179,7 +179,7 @@ describe('a call error', () => {
     expect(isGrpcCallError(undefined)).toBe(false);
   });
 
-  it('is an instance of the class of every copy of this package, and of a subclass only where it was made by it', async () => {
+  it('is an instance of GrpcCallError in every copy of this package, and of a subclass only if created by it', async () => {
     vi.resetModules();
     const { GrpcCallError: Other } = await import('./grpc-call-error.js');
     const error = failed(new Metadata());
@@ -191,7 +191,7 @@ describe('a call error', () => {
     expect(new Mine(error) instanceof Mine).toBe(true);
   });
 
-  it("begins as grpc-js's does, and shows no metadata where it is logged", () => {
+  it("starts its message like grpc-js's error and hides metadata from logs", () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');
     const error = failed(metadata, { cause: new Error('why') });

@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from './grpc-configuration-error.js';
 
-describe('a configuration that cannot be used', () => {
-  it('is printed with each of its problems once', () => {
+describe('GrpcConfigurationError', () => {
+  it('prints each problem once', () => {
     const problems = [
       { path: 'clients.orders.url', message: 'expected a target' },
       { path: 'clients.orders.ulr', message: 'unknown key' },

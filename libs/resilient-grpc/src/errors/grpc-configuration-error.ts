@@ -34,5 +34,5 @@ function summary(problems: readonly ConfigurationProblem[]): string {
   if (only !== undefined && problems.length === 1) return `${only.path}: ${only.message}`;
   const shown = problems.slice(0, MAX_SHOWN).map(({ path, message }) => `\n  - ${path}: ${message}`);
   const more = problems.length > MAX_SHOWN ? `\n  and ${String(problems.length - MAX_SHOWN)} more` : '';
-  return `${String(problems.length)} problems in the configuration of gRPC:${shown.join('')}${more}`;
+  return `${String(problems.length)} problems in the gRPC configuration:${shown.join('')}${more}`;
 }

@@ -15,7 +15,7 @@ it.each([
   expect(maskCredentials(text)).toBe(masked);
 });
 
-it('maskCredentials() masks a URL that is cut', () => {
+it('maskCredentials() masks a truncated URL', () => {
   expect(maskCredentials('at https://me:hush', true)).toBe('at https://***');
 });
 
@@ -25,7 +25,7 @@ it.each([
   ['orders', 'orders'],
   ['orders: not reached', 'orders: not reached'],
   ['{"a":1', '{"a":1'],
-])('maskAddress() turns %j into %j if it is cut', (address, masked) => {
+])('maskAddress() turns a truncated %j into %j', (address, masked) => {
   expect(maskAddress(address, true)).toBe(masked);
 });
 
@@ -41,7 +41,7 @@ it.each([
 });
 
 it.each(['[2001:db8::1]:50051,', 'a:', 'x:///', 'x:///a:', '://', '@'])(
-  'the time for a text of many %j grows as its length, not as its square',
+  'maskAddress() takes linear time, not quadratic, for a string of many %j',
   (part) => {
     const timeOf = (length: number): number => {
       const text = part.repeat(Math.ceil(length / part.length));
@@ -50,7 +50,7 @@ it.each(['[2001:db8::1]:50051,', 'a:', 'x:///', 'x:///a:', '://', '@'])(
       const { user, system } = process.cpuUsage(begin);
       return (user + system) / 1_000;
     };
-    // 16 times the text: as a square it would take 256 times as long. The best of three, in CPU time.
+    // For 16 times the length, quadratic time would be 256 times as long. Uses the best CPU time of three runs.
     const best = (length: number): number => Math.max(1, Math.min(timeOf(length), timeOf(length), timeOf(length)));
     expect(best(160_000) / best(10_000)).toBeLessThan(100);
   },

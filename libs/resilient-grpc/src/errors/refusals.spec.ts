@@ -11,8 +11,8 @@ const CASES = [
   [new IdleTimeoutError(5_000), isIdleTimeoutError, 14, ['idleMs']],
 ] as const;
 
-describe('errors made without the server', () => {
-  it.each(CASES)('%o has its name, its code of gRPC, its numbers and a guard', (error, guard, code, data) => {
+describe('errors that the client creates', () => {
+  it.each(CASES)('has name, gRPC code, data and type guard: %o', (error, guard, code, data) => {
     expect(error.name).toBe(error.constructor.name);
     expect(error.code).toBe(code);
     expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));
@@ -25,7 +25,7 @@ describe('errors made without the server', () => {
     ]);
   });
 
-  it('say what, and the numbers', () => {
+  it('states the cause and its numbers in the message', () => {
     expect(CASES.map(([{ message }]) => message)).toEqual([
       'The circuit breaker of orders is open after too many failures; it admits a probe within 1201 ms',
       'Concurrency limit reached: 10 running, 5 queued',

@@ -6,14 +6,14 @@ import { describe, expect, it } from 'vitest';
 import { statusDetailsBin } from './status-details-bin.js';
 import { STATUS_DETAILS_KEY, statusDetailsOf, type StatusDetail } from './status-details.js';
 
-// Google's messages as protobufjs reads and writes them.
+// Google's messages, encoded and decoded by protobufjs.
 const protoPath = fileURLToPath(new URL('../../../../protos/testing/error-details.proto', import.meta.url));
-const theirs = loadSync(protoPath, { longs: Number, defaults: true })['testing.rpc.Encoders'] as Record<
+const encoders = loadSync(protoPath, { longs: Number, defaults: true })['testing.rpc.Encoders'] as Record<
   string,
   MethodDefinition<object, object>
 >;
-const theyRead = (type: string, bytes: Uint8Array): any => theirs[type]!.requestDeserialize(Buffer.from(bytes));
-const theyWrite = (type: string, value: object): Uint8Array => theirs[type]!.requestSerialize(value);
+const pbDecode = (type: string, bytes: Uint8Array): any => encoders[type]!.requestDeserialize(Buffer.from(bytes));
+const pbEncode = (type: string, value: object): Uint8Array => encoders[type]!.requestSerialize(value);
 
 function read(bin: Buffer): readonly StatusDetail[] {
   const trailers = new Metadata();
@@ -26,14 +26,14 @@ const roundTrip = (details: readonly StatusDetail[]) => read(statusDetailsBin(8,
 const text = fc.string({ unit: 'grapheme' });
 const texts = <N extends string>(...names: N[]) =>
   Object.fromEntries(names.map((name) => [name, text])) as Record<N, typeof text>;
-// Keys as own data, '__proto__' too.
+// Keys are own properties, including '__proto__'.
 const map = fc.dictionary(fc.oneof(text, fc.constant('__proto__')), text, { noNullPrototype: true });
-// Exact in milliseconds, whole in nanoseconds.
+// Exact as milliseconds, and a whole number of nanoseconds.
 const delayMs = fc.integer({ min: -4_000_000, max: 4_000_000 }).map((eighths) => eighths / 8);
 const int64 = fc.maxSafeInteger();
 const localizedMessage = fc.record(texts('locale', 'message'));
 
-/** As the decoder gives them. */
+/** Values as the decoder returns them. */
 const VALUES: Readonly<Record<string, fc.Arbitrary<object>>> = {
   ErrorInfo: fc.record({ ...texts('reason', 'domain'), metadata: map }),
   RetryInfo: fc.record({ retryDelayMs: delayMs }, { requiredKeys: [] }),
@@ -75,8 +75,8 @@ const anyDetail = fc.oneof(
     .map((bytes): StatusDetail => ({ typeUrl: 'type.example.com/shop.v1.Mine', value: Buffer.from(bytes) })),
 );
 
-/** `value` as protobufjs names its parts: a length is a Duration. */
-function asTheyTell(value: any): unknown {
+/** Converts `value` to the shape that protobufjs uses, in which a duration is a Duration message. */
+function toPbValue(value: any): unknown {
   const { retryDelayMs, ...rest } = value;
   if (retryDelayMs === undefined) return rest;
   // Never -0.
@@ -84,8 +84,8 @@ function asTheyTell(value: any): unknown {
   return { retryDelay: { seconds, nanos: (retryDelayMs - seconds * 1_000) * 1_000_000 } };
 }
 
-describe('encoded details', () => {
-  it('are read as they were given, in their order', () => {
+describe('statusDetailsBin', () => {
+  it('encodes details that are decoded unchanged, in order', () => {
     fc.assert(
       fc.property(fc.array(anyDetail, { maxLength: 4 }), (details) => {
         expect(roundTrip(details)).toEqual(details);
@@ -93,18 +93,18 @@ describe('encoded details', () => {
     );
   });
 
-  it.each(TYPES)('are what protobufjs reads and writes: %s', (type) => {
+  it.each(TYPES)('encodes and decodes %s like protobufjs', (type) => {
     fc.assert(
       fc.property(VALUES[type]!, (value) => {
         const [detail] = roundTrip([{ typeUrl: `google.rpc.${type}`, value }]);
-        const status = theyRead('Status', statusDetailsBin(8, 'no more', [{ typeUrl: `google.rpc.${type}`, value }]));
+        const status = pbDecode('Status', statusDetailsBin(8, 'no more', [{ typeUrl: `google.rpc.${type}`, value }]));
         expect(status).toMatchObject({ code: 8, message: 'no more' });
         const [any] = status.details;
         expect(any.type_url).toBe(`type.googleapis.com/google.rpc.${type}`);
-        expect(theyRead(type, any.value)).toMatchObject(asTheyTell(value) as object);
-        const written = theyWrite('Status', {
+        expect(pbDecode(type, any.value)).toMatchObject(toPbValue(value) as object);
+        const written = pbEncode('Status', {
           details: [
-            { type_url: `type.googleapis.com/google.rpc.${type}`, value: theyWrite(type, asTheyTell(value) as object) },
+            { type_url: `type.googleapis.com/google.rpc.${type}`, value: pbEncode(type, toPbValue(value) as object) },
           ],
         });
         expect(read(Buffer.from(written))).toEqual([detail]);
@@ -113,7 +113,7 @@ describe('encoded details', () => {
     );
   });
 
-  it('may leave any field out, and name the type alone', () => {
+  it('accepts missing fields and a type name without a prefix', () => {
     expect(
       roundTrip([
         { typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } },
@@ -131,12 +131,12 @@ describe('encoded details', () => {
     ]);
   });
 
-  it('hold lengths of a fraction of a millisecond, and of the longest Duration', () => {
+  it('encodes durations from a fraction of a millisecond to the longest Duration', () => {
     for (const retryDelayMs of [0, 0.000_001, 999.999_999_9, -0.5, -1_500, 315_576_000_000_000]) {
       const details = [{ typeUrl: 'google.rpc.RetryInfo', value: { retryDelayMs } }];
-      const [any] = theyRead('Status', statusDetailsBin(8, '', details)).details;
-      // A whole second is none of its nanoseconds.
-      expect(Math.abs(theyRead('RetryInfo', any.value).retryDelay.nanos)).toBeLessThan(1_000_000_000);
+      const [any] = pbDecode('Status', statusDetailsBin(8, '', details)).details;
+      // The nanoseconds stay below one second.
+      expect(Math.abs(pbDecode('RetryInfo', any.value).retryDelay.nanos)).toBeLessThan(1_000_000_000);
       const [detail] = roundTrip(details);
       expect((detail!.value as { retryDelayMs: number }).retryDelayMs).toBeCloseTo(retryDelayMs, 6);
     }
@@ -144,62 +144,67 @@ describe('encoded details', () => {
 
   it.each<[what: string, typeUrl: string, value: unknown, message: string]>([
     [
-      'a field of another name',
+      'an unknown field',
       'google.rpc.BadRequest',
       { violations: [] },
-      'details[1].value.violations: no field of google.rpc.BadRequest, which has fieldViolations',
+      'details[1].value.violations: unknown field of google.rpc.BadRequest; known fields: fieldViolations',
     ],
     [
-      'a field of another name further in',
+      'an unknown nested field',
       'google.rpc.Help',
       { links: [{}, { href: 'x' }] },
-      'details[1].value.links[1].href: no field of this message, which has description, url',
+      'details[1].value.links[1].href: unknown field of this message; known fields: description, url',
     ],
-    ['a number for text', 'google.rpc.ErrorInfo', { reason: 7 }, 'details[1].value.reason: expected text, got 7'],
     [
-      'a number in a map of texts',
+      'a number instead of a string',
+      'google.rpc.ErrorInfo',
+      { reason: 7 },
+      'details[1].value.reason: expected a string, got 7',
+    ],
+    [
+      'a number in a map of strings',
       'google.rpc.ErrorInfo',
       { metadata: { limit: 5 } },
-      'details[1].value.metadata["limit"]: expected text, got 5',
+      'details[1].value.metadata["limit"]: expected a string, got 5',
     ],
     [
-      'a Map for an object',
+      'a Map instead of an object',
       'google.rpc.ErrorInfo',
       { metadata: new Map() },
-      'details[1].value.metadata: expected an object with the fields of a map of texts, got an object',
+      'details[1].value.metadata: expected an object with string values, got an object',
     ],
     [
-      'a single message for many',
+      'a message instead of an array',
       'google.rpc.BadRequest',
       { fieldViolations: { field: 'id' } },
       'details[1].value.fieldViolations: expected an array, got an object',
     ],
     [
-      'a length with a unit',
+      'a duration with a unit',
       'google.rpc.RetryInfo',
       { retryDelayMs: '5s' },
-      'details[1].value.retryDelayMs: expected a length in milliseconds, got "5s"',
+      'details[1].value.retryDelayMs: expected a duration in milliseconds, got "5s"',
     ],
     [
-      'a length that is no number',
+      'a duration of NaN',
       'google.rpc.RetryInfo',
       { retryDelayMs: NaN },
-      'details[1].value.retryDelayMs: expected a length in milliseconds, got NaN',
+      'details[1].value.retryDelayMs: expected a duration in milliseconds, got NaN',
     ],
     [
-      'a part of a unit',
+      'a fraction for an integer field',
       'google.rpc.QuotaFailure',
       { violations: [{ quotaValue: 1.5 }] },
-      'details[1].value.violations[0].quotaValue: expected a whole number of 64 bits, got 1.5',
+      'details[1].value.violations[0].quotaValue: expected a 64-bit integer, got 1.5',
     ],
     [
-      'a number beyond 64 bits',
+      'an integer beyond 64 bits',
       'google.rpc.QuotaFailure',
       { violations: [{ quotaValue: 2 ** 63 }] },
-      'details[1].value.violations[0].quotaValue: expected a whole number of 64 bits, got 9223372036854776000',
+      'details[1].value.violations[0].quotaValue: expected a 64-bit integer, got 9223372036854776000',
     ],
     [
-      'nothing',
+      'null as a value',
       'google.rpc.DebugInfo',
       null,
       'details[1].value: expected an object with the fields of google.rpc.DebugInfo, got null',
@@ -208,10 +213,10 @@ describe('encoded details', () => {
       'an object of an unknown type',
       'shop.v1.Mine',
       { id: 1 },
-      "details[1].value: 'shop.v1.Mine' is none of the standard details of google.rpc; give it as a Uint8Array, encoded by your own code for it",
+      "details[1].value: expected a standard detail type of google.rpc, got 'shop.v1.Mine'; encode other types yourself and pass a Uint8Array",
     ],
-    ['no type', '', {}, 'details[1].typeUrl: expected the name of a type, like \'google.rpc.ErrorInfo\', got ""'],
-  ])('are refused where they hold %s', (_, typeUrl, value, message) => {
+    ['an empty type name', '', {}, 'details[1].typeUrl: expected a type name such as \'google.rpc.ErrorInfo\', got ""'],
+  ])('throws a TypeError for %s', (_, typeUrl, value, message) => {
     const good: StatusDetail = { typeUrl: 'google.rpc.DebugInfo', value: {} };
     expect(() => statusDetailsBin(3, '', [good, { typeUrl, value }])).toThrow(new TypeError(message));
   });

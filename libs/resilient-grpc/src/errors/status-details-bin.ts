@@ -22,7 +22,7 @@ export function statusDetailsBin(code: StatusCode, message: string, details: rea
 function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
   if (typeof typeUrl !== 'string' || typeNameOf(typeUrl) === '') {
     throw new TypeError(
-      `${path}.typeUrl: expected the name of a type, like 'google.rpc.ErrorInfo', got ${JSON.stringify(typeUrl)}`,
+      `${path}.typeUrl: expected a type name such as 'google.rpc.ErrorInfo', got ${JSON.stringify(typeUrl)}`,
     );
   }
   const url = typeUrl.includes('/') ? typeUrl : TYPE_PREFIX + typeUrl;

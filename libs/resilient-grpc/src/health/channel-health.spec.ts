@@ -17,26 +17,26 @@ const of = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = t
     epochNow,
   );
 
-describe('health of a channel', () => {
+describe('channelHealth', () => {
   it.each([
-    ['READY', {}, 2_000, true, 'up'],
-    ['idle', { state: 'IDLE' }, 2_000, true, 'up'],
-    ['connecting for the first time', { state: 'CONNECTING' }, 2_000, true, 'up'],
-    ['in an outage inside its grace', { state: 'TRANSIENT_FAILURE', outage }, 5_999, true, 'degraded'],
-    ['in an outage beyond its grace', { state: 'TRANSIENT_FAILURE', outage }, 6_000, true, 'down'],
-    ['READY again in an outage that is not over', { outage }, 7_000, true, 'down'],
-    ['draining', {}, 2_000, false, 'down'],
-    ['closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
-  ] as const)('that is %s', (_, connectivity, now, accepting, status) => {
+    ['up if READY', {}, 2_000, true, 'up'],
+    ['up if IDLE', { state: 'IDLE' }, 2_000, true, 'up'],
+    ['up if connecting for the first time', { state: 'CONNECTING' }, 2_000, true, 'up'],
+    ['degraded in an outage within its grace', { state: 'TRANSIENT_FAILURE', outage }, 5_999, true, 'degraded'],
+    ['down in an outage beyond its grace', { state: 'TRANSIENT_FAILURE', outage }, 6_000, true, 'down'],
+    ['down if READY again in an outage that has not ended', { outage }, 7_000, true, 'down'],
+    ['down if draining', {}, 2_000, false, 'down'],
+    ['down if closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
+  ] as const)('reports %s', (_, connectivity, now, accepting, status) => {
     expect(of(connectivity, now, accepting).status).toBe(status);
   });
 
   it.each([
-    ['the time of a grace', 5_000, 1, 1, 'up'],
-    ['longer, while nobody needs it', 60_000, 0, 0, 'up'],
-    ['longer, while a call waits', 5_001, 1, 0, 'degraded'],
-    ['longer, and calls have failed', 5_001, 0, 1, 'degraded'],
-  ])('that connects for the first time for %s', (_, now, waiting, failed, status) => {
+    ['up within the grace', 5_000, 1, 1, 'up'],
+    ['up beyond the grace if no call needs it', 60_000, 0, 0, 'up'],
+    ['degraded beyond the grace if a call is waiting', 5_001, 1, 0, 'degraded'],
+    ['degraded beyond the grace if calls have failed', 5_001, 0, 1, 'degraded'],
+  ])('reports a channel that connects for the first time as %s', (_, now, waiting, failed, status) => {
     expect(of({ state: 'CONNECTING' }, now, true, waiting, failed).status).toBe(status);
   });
 
@@ -45,11 +45,11 @@ describe('health of a channel', () => {
     ['IDLE', {}, false],
     ['READY', { outage }, true],
     ['CONNECTING', {}, true],
-  ] as const)('that is %s with %o tells its last error: %s', (state, more, tells) => {
+  ] as const)('decides for %s with %o whether to include lastError: %s', (state, more, tells) => {
     expect('lastError' in of({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(tells);
   });
 
-  it('tells the state, its last error and the outage', () => {
+  it('includes the state, the last error and the outage in the details', () => {
     expect(of({ state: 'TRANSIENT_FAILURE', lastError: 'connect ECONNREFUSED', outage }).details).toEqual({
       state: 'TRANSIENT_FAILURE',
       target: 'orders:1',

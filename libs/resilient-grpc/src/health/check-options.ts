@@ -5,25 +5,25 @@ import { optionProblems } from '../client/settings/validate-options.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
 const name = (what: string) => orUndefined(v.pipe(v.string(what), v.nonEmpty(what)));
-const names = orUndefined(v.array(v.string("a client's name"), "an array of names, as ['orders']"));
+const names = orUndefined(v.array(v.string('a client name'), "an array of client names such as ['orders']"));
 
 const SCHEMAS = {
   'GrpcChannelHealthIndicator.check': v.object(
-    { key: name("a name, as 'orders'"), required: orUndefined(flag) },
-    'an object, as { required: false }',
+    { key: name("a non-empty name such as 'orders'"), required: orUndefined(flag) },
+    'an object such as { required: false }',
   ),
   'GrpcChannelHealthIndicator.checkAll': v.object(
     { only: names, except: names },
-    "an object, as { except: ['audit'] }",
+    "an object such as { except: ['audit'] }",
   ),
   'GrpcServingHealthIndicator.check': v.object(
     {
-      key: name("a name, as 'orders'"),
-      service: orUndefined(v.string("a full name, as 'orders.v1.Orders', or '' for the whole server")),
+      key: name("a non-empty name such as 'orders'"),
+      service: orUndefined(v.string("a full service name such as 'orders.v1.Orders', or '' for the whole server")),
       timeoutMs: orUndefined(milliseconds(POSITIVE)),
       mode: orUndefined(v.picklist(['check', 'watch'], "'check' or 'watch'")),
     },
-    "an object, as { service: 'orders.v1.Orders' }",
+    "an object such as { service: 'orders.v1.Orders' }",
   ),
 } as const;
 
@@ -38,7 +38,7 @@ export function assertKey(method: string, key: unknown): void {
   if (typeof key === 'string' && key !== '') return;
   const problem: ConfigurationProblem = {
     path: `${method}.key`,
-    message: `expected a name, as 'process', got ${describeValue(key)}`,
+    message: `expected a non-empty name such as 'process', got ${describeValue(key)}`,
   };
   throw new GrpcConfigurationError([problem]);
 }

@@ -128,7 +128,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     if (this.loggedUnimplemented.has(client)) return;
     this.loggedUnimplemented.add(client);
     const { name, target } = client;
-    const text = `${target} has no grpc.health.v1.Health, and is taken for serving; serve it there, or check the channel alone`;
+    const text = `${target} does not implement grpc.health.v1.Health and counts as serving; implement it there, or check only the channel`;
     const line = new LogLine('warn', text, { client: name, event: 'no-health-service', target });
     new LibraryLogger(`ResilientGrpc:${name}`).warn(line);
   }
@@ -158,6 +158,6 @@ async function ask(client: InternalGrpcClient, service: string, timeoutMs: numbe
 }
 
 function notWatchable({ name, target }: InternalGrpcClient): GrpcConfigurationError {
-  const message = `expected 'check' for '${name}', got 'watch': the connections to ${target} are not seen one by one, as under xds:, where the control plane knows of health; write mode: 'check'`;
+  const message = `expected 'check' for '${name}', got 'watch', which cannot observe the connections to ${target} individually; under xds:, the control plane handles health; write mode: 'check'`;
   return new GrpcConfigurationError([{ path: 'GrpcServingHealthIndicator.check.mode', message }]);
 }

@@ -3,37 +3,43 @@ import { servingHealth, type ServingAnswer } from './serving-check.js';
 
 const channel = { status: 'up', details: { state: 'READY' } } as const;
 
-describe('health of a server', () => {
+describe('servingHealth', () => {
   it.each<[ServingAnswer, string, object]>([
     [{ kind: 'status', status: 'SERVING' }, 'up', { serving: 'SERVING' }],
     [
       { kind: 'status', status: 'NOT_SERVING' },
       'down',
-      { serving: 'NOT_SERVING', message: 'the server takes no calls' },
+      { serving: 'NOT_SERVING', message: 'the server is not serving' },
     ],
-    [{ kind: 'status', status: 'UNKNOWN' }, 'down', { serving: 'UNKNOWN', message: 'the server takes no calls' }],
+    [{ kind: 'status', status: 'UNKNOWN' }, 'down', { serving: 'UNKNOWN', message: 'the server is not serving' }],
     [
       { kind: 'status', status: 'SERVICE_UNKNOWN' },
       'down',
-      { serving: 'SERVICE_UNKNOWN', message: "the server knows no 'Orders'; write a full name, as 'orders.v1.Orders'" },
+      {
+        serving: 'SERVICE_UNKNOWN',
+        message: "the server does not know service 'Orders'; write a full name such as 'orders.v1.Orders'",
+      },
     ],
-    [{ kind: 'unimplemented' }, 'up', { message: 'the server has no grpc.health.v1.Health' }],
-    [{ kind: 'unanswered', afterMs: 1_500 }, 'down', { message: 'no answer within 1.5 s' }],
+    [{ kind: 'unimplemented' }, 'up', { message: 'the server does not implement grpc.health.v1.Health' }],
+    [{ kind: 'unanswered', afterMs: 1_500 }, 'down', { message: 'no response within 1.5 s' }],
     [{ kind: 'failed', method: 'Watch', code: 7 }, 'down', { message: 'Watch failed: PERMISSION_DENIED' }],
     [{ kind: 'failed', method: 'Check', code: 99 }, 'down', { message: 'Check failed: 99' }],
-    [{ kind: 'refused' }, 'down', { message: 'the server refuses calls (REFUSED_STREAM)' }],
-    [{ kind: 'connection-lost' }, 'down', { message: 'its connection was lost, and another is READY' }],
-  ])('%j is %s', (answer, status, details) => {
+    [{ kind: 'refused' }, 'down', { message: 'the server rejects calls (REFUSED_STREAM)' }],
+    [{ kind: 'connection-lost' }, 'down', { message: 'the connection was lost during the check; another is READY' }],
+  ])('maps %j to %s', (answer, status, details) => {
     expect(servingHealth(channel, 'Orders', answer)).toEqual({
       status,
       details: { state: 'READY', service: 'Orders', ...details },
     });
   });
 
-  it.each(['refused', 'connection-lost'] as const)('that is lost while it is asked is degraded: %s', (kind) => {
-    expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind })).toMatchObject({
-      status: 'degraded',
-      details: { message: 'the connection was lost meanwhile; calls wait' },
-    });
-  });
+  it.each(['refused', 'connection-lost'] as const)(
+    'reports a connection that was lost during the check as degraded: %s',
+    (kind) => {
+      expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind })).toMatchObject({
+        status: 'degraded',
+        details: { message: 'the connection was lost during the check; calls wait' },
+      });
+    },
+  );
 });

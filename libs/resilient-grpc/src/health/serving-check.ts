@@ -16,8 +16,8 @@ export type ServingAnswer =
 
 /** Messages for a channel that is READY anyway, so that no call waits. */
 const LOST = {
-  refused: 'the server refuses calls (REFUSED_STREAM)',
-  'connection-lost': 'its connection was lost, and another is READY',
+  refused: 'the server rejects calls (REFUSED_STREAM)',
+  'connection-lost': 'the connection was lost during the check; another is READY',
 } as const;
 
 /**
@@ -28,15 +28,18 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
   const details: ChannelHealth['details'] = { ...channel.details, service };
   switch (answer.kind) {
     case 'unimplemented':
-      return { status: 'up', details: { ...details, message: 'the server has no grpc.health.v1.Health' } };
+      return { status: 'up', details: { ...details, message: 'the server does not implement grpc.health.v1.Health' } };
     case 'unanswered':
-      return { status: 'down', details: { ...details, message: `no answer within ${duration(answer.afterMs)}` } };
+      return { status: 'down', details: { ...details, message: `no response within ${duration(answer.afterMs)}` } };
     case 'failed':
       return { status: 'down', details: { ...details, message: `${answer.method} failed: ${nameOf(answer.code)}` } };
     case 'refused':
     case 'connection-lost':
       if (details['state'] === 'READY') return { status: 'down', details: { ...details, message: LOST[answer.kind] } };
-      return { status: 'degraded', details: { ...details, message: 'the connection was lost meanwhile; calls wait' } };
+      return {
+        status: 'degraded',
+        details: { ...details, message: 'the connection was lost during the check; calls wait' },
+      };
     case 'status':
       return answer.status === 'SERVING'
         ? { status: 'up', details: { ...details, serving: answer.status } }
@@ -48,8 +51,9 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
 }
 
 function reasonOf(status: Exclude<ServingStatus, 'SERVING'>, service: string): string {
-  if (status === 'SERVICE_UNKNOWN') return `the server knows no '${service}'; write a full name, as 'orders.v1.Orders'`;
-  return 'the server takes no calls';
+  if (status === 'SERVICE_UNKNOWN')
+    return `the server does not know service '${service}'; write a full name such as 'orders.v1.Orders'`;
+  return 'the server is not serving';
 }
 
 function nameOf(code: number): string {

@@ -9,11 +9,11 @@ import { ServingWatch } from './serving-watch.js';
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
-/** A client whose Watch streams a test answers by hand. */
+/** A client on whose Watch streams the test sends each status. */
 function watched(initial: Connectivity['state'] = 'READY') {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
-  /** When each Watch was begun. */
+  /** Start times of the Watch streams. */
   const begunAt: number[] = [];
   const requests: unknown[] = [];
   const cancelled: number[] = [];
@@ -25,12 +25,12 @@ function watched(initial: Connectivity['state'] = 'READY') {
       return states.value;
     },
     connectivity$: states,
-    openStream: (_method: unknown, request: object, heard: AuxiliaryStreamListener) => {
+    openStream: (_method: unknown, request: object, callbacks: AuxiliaryStreamListener) => {
       begunAt.push(clock.now());
       requests.push(request);
       if (broken) return Promise.reject(new Error('no token'));
       if (!connected) return Promise.resolve(undefined);
-      listener = heard;
+      listener = callbacks;
       const number = begunAt.length;
       return Promise.resolve({ cancel: () => cancelled.push(number) });
     },
@@ -45,36 +45,36 @@ function watched(initial: Connectivity['state'] = 'READY') {
     enter: (state: Connectivity['state']) => {
       states.next({ state, since: new Date(clock.now()) });
     },
-    say: (status: string) => listener?.onMessage({ status }),
+    respond: (status: string) => listener?.onMessage({ status }),
     end: (status?: { code: number; details: string }) => listener?.onEnd(status),
     disconnect: () => (connected = false),
     breakMetadata: () => (broken = true),
     closeClient: () => {
       states.complete();
     },
-    /** The answer, at once or never. */
+    /** Returns the answer that is available without waiting. */
     known: async () => {
-      const asked = watch.ask(0);
+      const answer = watch.ask(0);
       await clock.advanceAsync(0);
-      return asked;
+      return answer;
     },
   };
 }
 
-describe('a Watch', () => {
-  it('is begun on a READY channel, asks for its service, and hands on what is said', async () => {
-    const { watch, say, requests, clock } = watched();
+describe('ServingWatch', () => {
+  it('starts a Watch for its service on a READY channel and returns the latest status', async () => {
+    const { watch, respond, requests, clock } = watched();
     const first = watch.ask(1_000);
     await clock.advanceAsync(10);
-    say('SERVING');
+    respond('SERVING');
     expect(await first).toEqual({ kind: 'status', status: 'SERVING' });
-    say('NOT_SERVING');
+    respond('NOT_SERVING');
     expect(await watch.ask(1_000)).toEqual({ kind: 'status', status: 'NOT_SERVING' });
     expect(requests).toEqual([{ service: 'orders.v1.Orders' }]);
     expect(clock.pending).toBe(0);
   });
 
-  it('is not begun while the channel is anything else, and nobody is waited for', async () => {
+  it('starts no Watch and does not wait while the channel is not READY', async () => {
     const { watch, enter, begunAt, clock } = watched('IDLE');
     expect(await watch.ask(1_000)).toBeUndefined();
     enter('CONNECTING');
@@ -84,19 +84,19 @@ describe('a Watch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('is begun once, however often the state is told', async () => {
-    const { enter, say, begunAt, clock } = watched();
+  it('starts one Watch if READY is emitted repeatedly', async () => {
+    const { enter, respond, begunAt, clock } = watched();
     enter('READY');
     await clock.advanceAsync(1);
-    say('SERVING');
+    respond('SERVING');
     enter('READY');
     expect(begunAt).toHaveLength(1);
   });
 
-  it('is cancelled, and forgotten, when the channel is READY no longer', async () => {
-    const { enter, say, cancelled, known, clock, begunAt } = watched();
+  it('cancels the Watch and discards its status when the channel leaves READY', async () => {
+    const { enter, respond, cancelled, known, clock, begunAt } = watched();
     await clock.advanceAsync(1);
-    say('SERVING');
+    respond('SERVING');
     enter('IDLE');
     expect(cancelled).toEqual([1]);
     expect(await known()).toBeUndefined();
@@ -106,36 +106,36 @@ describe('a Watch', () => {
     expect(await known()).toEqual({ kind: 'unanswered', afterMs: 0 });
   });
 
-  it('that is waited for is over when the connection is', async () => {
+  it('stops waiting for a status when the connection is lost', async () => {
     const { watch, enter, clock } = watched();
-    const asked = watch.ask(60_000);
+    const answer = watch.ask(60_000);
     await clock.advanceAsync(5);
     enter('TRANSIENT_FAILURE');
-    expect(await asked).toBeUndefined();
+    expect(await answer).toBeUndefined();
     expect(clock.pending).toBe(0);
   });
 
-  it('that nobody answers is told after the time given, and goes on', async () => {
-    const { watch, say, clock, begunAt } = watched();
-    const asked = watch.ask(300);
+  it('reports a missing status after the timeout and keeps the Watch open', async () => {
+    const { watch, respond, clock, begunAt } = watched();
+    const answer = watch.ask(300);
     await clock.advanceAsync(300);
-    expect(await asked).toEqual({ kind: 'unanswered', afterMs: 300 });
-    say('SERVING');
+    expect(await answer).toEqual({ kind: 'unanswered', afterMs: 300 });
+    respond('SERVING');
     expect(await watch.ask(300)).toEqual({ kind: 'status', status: 'SERVING' });
     expect(begunAt).toHaveLength(1);
   });
 
-  it('is answered where the answer lay unread while this process stood still', async () => {
-    const { watch, say, clock } = watched();
-    const asked = watch.ask(300);
+  it('returns a status that was unread while the event loop was blocked', async () => {
+    const { watch, respond, clock } = watched();
+    const answer = watch.ask(300);
     await clock.advanceAsync(1);
-    clock.setTimer(() => say('SERVING'), 400);
+    clock.setTimer(() => respond('SERVING'), 400);
     clock.block(3_000);
     await clock.advanceAsync(3_000);
-    expect(await asked).toEqual({ kind: 'status', status: 'SERVING' });
+    expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
   });
 
-  it('that ends is not serving, and begun again behind a backoff that grows', async () => {
+  it('reports a Watch that ends as failed and restarts it with growing backoff', async () => {
     const { end, begunAt, clock, known } = watched();
     for (const delay of [1_000, 1_600, 2_560]) {
       await clock.advanceAsync(1);
@@ -147,30 +147,30 @@ describe('a Watch', () => {
     expect(begunAt.map(Math.round)).toEqual([0, 1_001, 2_602, 5_163]);
   });
 
-  it('that was answered and lived is begun again at once, and waited for', async () => {
-    const { watch, say, end, begunAt, clock } = watched();
+  it('restarts a long-lived Watch after a short delay and waits for its status', async () => {
+    const { watch, respond, end, begunAt, clock } = watched();
     await clock.advanceAsync(1);
-    say('SERVING');
+    respond('SERVING');
     await clock.advanceAsync(2_000);
     end({ code: StatusCode.OK, details: '' });
-    const asked = watch.ask(1_000);
+    const answer = watch.ask(1_000);
     await clock.advanceAsync(60);
-    say('SERVING');
-    expect(await asked).toEqual({ kind: 'status', status: 'SERVING' });
+    respond('SERVING');
+    expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
     expect(begunAt).toEqual([0, 2_051]);
   });
 
-  it('that is answered and ended without a pause is begun no more than once a second', async () => {
-    const { say, end, begunAt, clock } = watched();
+  it('starts at most one Watch a second if each ends right after its status', async () => {
+    const { respond, end, begunAt, clock } = watched();
     for (let round = 0; round < 100; round++) {
       await clock.advanceAsync(100);
-      say('SERVING');
+      respond('SERVING');
       end(UNAVAILABLE);
     }
     expect(begunAt.length).toBeLessThanOrEqual(11);
   });
 
-  it('that a server does not know is taken for serving, and not begun again on this connection', async () => {
+  it('reports an unimplemented Watch and does not restart it on the same connection', async () => {
     const { enter, end, begunAt, clock, known } = watched();
     await clock.advanceAsync(1);
     end(UNIMPLEMENTED);
@@ -183,25 +183,25 @@ describe('a Watch', () => {
     expect(begunAt).toHaveLength(2);
   });
 
-  it('that something in between answers in HTTP is not serving', async () => {
+  it('reports an HTTP response from an intermediary as failed', async () => {
     const { end, clock, known } = watched();
     await clock.advanceAsync(1);
     end({ code: StatusCode.UNIMPLEMENTED, details: 'Received HTTP status code 404' });
     expect(await known()).toMatchObject({ kind: 'failed' });
   });
 
-  it('goes to another connection, where its own takes no more calls while the channel is READY', async () => {
-    const { say, end, begunAt, clock, known } = watched();
+  it('moves to another connection if its own accepts no more calls while the channel is READY', async () => {
+    const { respond, end, begunAt, clock, known } = watched();
     await clock.advanceAsync(1);
-    say('SERVING');
+    respond('SERVING');
     end();
     await clock.advanceAsync(60);
     expect(begunAt).toEqual([0, 51]);
-    say('NOT_SERVING');
+    respond('NOT_SERVING');
     expect(await known()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
   });
 
-  it('asks no faster where a READY channel has no connection to ask, or there is no metadata', async () => {
+  it('keeps the backoff if a READY channel has no connection, or the metadata cannot be obtained', async () => {
     for (const trouble of ['disconnect', 'breakMetadata'] as const) {
       const { enter, begunAt, clock, ...rest } = watched('IDLE');
       rest[trouble]();
@@ -212,11 +212,11 @@ describe('a Watch', () => {
     }
   });
 
-  it('is cancelled when it is closed, or its client is, and begins no more', async () => {
+  it('cancels the Watch on close() of itself or of the client, and starts no other', async () => {
     for (const how of ['close', 'closeClient'] as const) {
-      const { watch, closeClient, enter, say, cancelled, begunAt, clock } = watched();
+      const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = watched();
       await clock.advanceAsync(1);
-      say('SERVING');
+      respond('SERVING');
       if (how === 'close') watch.close();
       else closeClient();
       enter('IDLE');
@@ -227,7 +227,7 @@ describe('a Watch', () => {
     }
   });
 
-  it('that was closed before it had begun is cancelled when it has', async () => {
+  it('cancels a Watch that starts after close()', async () => {
     const { watch, cancelled, clock } = watched();
     watch.close();
     await clock.advanceAsync(1);

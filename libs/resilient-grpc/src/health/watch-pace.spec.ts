@@ -3,8 +3,8 @@ import { nextWatch } from './watch-pace.js';
 
 const middle = () => 0.5;
 
-describe('the pace of a Watch', () => {
-  it('backs off from 1 s to 30 s while nobody answers', () => {
+describe('nextWatch', () => {
+  it('backs off from 1 s to 30 s while the server does not respond', () => {
     const delays: number[] = [];
     let failures = 0;
     for (let round = 0; round < 10; round++) {
@@ -15,17 +15,17 @@ describe('the pace of a Watch', () => {
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
-  it('spreads each wait by a fifth', () => {
+  it('randomizes each delay by ±20 %', () => {
     expect(nextWatch({ answered: false, livedMs: 0, failures: 0 }, () => 0).delayMs).toBeCloseTo(800);
     expect(nextWatch({ answered: false, livedMs: 0, failures: 0 }, () => 1).delayMs).toBeCloseTo(1_200);
   });
 
-  it('goes on at once, but not all in one moment, after one that was answered and lived', () => {
+  it('restarts after a short random delay if the Watch was long-lived and received a status', () => {
     expect(nextWatch({ answered: true, livedMs: 1_000, failures: 7 }, middle)).toEqual({ delayMs: 50, failures: 0 });
     expect(nextWatch({ answered: true, livedMs: 1_000, failures: 7 }, () => 0)).toEqual({ delayMs: 0, failures: 0 });
   });
 
-  it('waits the first backoff after an answer that was the end, however often that comes', () => {
+  it('waits for the initial backoff each time a Watch ends right after its status', () => {
     const next = nextWatch({ answered: true, livedMs: 5, failures: 7 }, middle);
     expect(next).toEqual({ delayMs: 1_000, failures: 1 });
     expect(nextWatch({ answered: true, livedMs: 5, failures: 1 }, middle)).toEqual(next);

@@ -60,7 +60,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
     if (names.has(options.name)) {
       problems.push({
         path: pathOfClient(options.name),
-        message: 'the same name twice in one call; keep one, or give the other a name of its own',
+        message: 'defined twice in one call; remove or rename one of them',
       });
     }
     names.add(options.name);
@@ -118,7 +118,7 @@ function sourceProblems(
   return [
     ...strangers.map((key) => ({
       path: `${path}.${key}`,
-      message: `unknown key beside a factory; give it in what the factory returns (beside it stand ${known})`,
+      message: `unknown key next to a factory; return it from the factory (known keys: ${known})`,
     })),
     ...asyncSourceProblems(options, path),
   ];

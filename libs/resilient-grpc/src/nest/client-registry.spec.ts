@@ -15,34 +15,34 @@ import type { GrpcClientOptions } from './module-options.js';
 const protoPath = join(import.meta.dirname, '../client/settings/fixtures/shop.proto');
 const shop: GrpcClientOptions = { name: 'shop', protoPath, url: 'shop:50051' };
 
-/** A client that records what is asked of it. */
-function standIn(settings: ResolvedClientSettings) {
+/** A fake client that records the calls of its methods. */
+function fakeClient(settings: ResolvedClientSettings) {
   const connectivity$ = new BehaviorSubject({ state: 'IDLE', since: new Date(0) });
-  const asked: string[] = [];
+  const methodCalls: string[] = [];
   return {
     name: settings.name,
     target: settings.target,
     settings,
-    asked,
+    methodCalls,
     connectivity$,
     drain: async (options?: { timeoutMs?: number }) => {
-      asked.push(`drain ${String(options?.timeoutMs)}`);
+      methodCalls.push(`drain ${String(options?.timeoutMs)}`);
       connectivity$.complete();
       return { finished: 2, completed: 1, cancelled: 0, durationMs: 5 };
     },
     endStreams: async () => {
-      asked.push('end streams');
+      methodCalls.push('end streams');
     },
     activeCalls: () => [{ path: '/shop.v1.Shop/Buy' }],
     close: async () => {
-      asked.push('close');
+      methodCalls.push('close');
       connectivity$.complete();
     },
   };
 }
-type StandIn = ReturnType<typeof standIn>;
+type FakeClient = ReturnType<typeof fakeClient>;
 
-let made: StandIn[];
+let made: FakeClient[];
 let registry: ClientRegistry;
 let lines: string[];
 
@@ -51,7 +51,7 @@ beforeEach(() => {
   lines = [];
   registry = new ClientRegistry({
     createClient: (settings) => {
-      const client = standIn(settings);
+      const client = fakeClient(settings);
       made.push(client);
       return client as unknown as InternalGrpcClient;
     },
@@ -88,15 +88,15 @@ const problemsOf = async (work: Promise<unknown>): Promise<string[]> => {
   return error.problems.map(({ path, message }) => `${path}: ${message}`);
 };
 
-describe('one name', () => {
-  it('is one client, however often it is defined alike', async () => {
+describe('client name', () => {
+  it('creates one client for identical definitions of one name', async () => {
     const first = await obtain({ ...shop, metadata: { a: ['b'] } });
     const second = await obtain({ ...shop, metadata: { a: ['b'] } }, 'b.ts:2');
     expect(second).toBe(first);
     expect(made).toHaveLength(1);
   });
 
-  it('is one client where modules share one definition, whatever its factory makes', async () => {
+  it('creates one client if modules share one definition, even if its factory returns different settings', async () => {
     const options = { ...shop };
     const first = await registry.obtain(define(options), {
       url: 'shop:1',
@@ -109,7 +109,7 @@ describe('one name', () => {
     expect(second).toBe(first);
   });
 
-  it('defined differently fails with both places, what differs, and the cure', async () => {
+  it('rejects different definitions of one name with both locations, the differences and a remedy', async () => {
     await obtain(shop, 'a.ts:1');
     const [problem, ...others] = await problemsOf(
       obtain(
@@ -125,14 +125,14 @@ describe('one name', () => {
     expect(problem).toContain('define it once and import that module');
   });
 
-  it('never shows secrets that differ', async () => {
+  it('hides secrets in the differences of two definitions', async () => {
     await obtain({ ...shop, metadata: { authorization: 'hush1' } });
     const [problem] = await problemsOf(obtain({ ...shop, metadata: { authorization: 'hush2' } }));
     expect(problem).toContain('metadata.authorization');
     expect(problem).not.toContain('hush');
   });
 
-  it('may be a symbol, also two with one description', async () => {
+  it('accepts symbols as names, even two with the same description', async () => {
     const [a, b] = [Symbol('shop'), Symbol('shop')];
     await obtain({ ...shop, name: a });
     await obtain({ ...shop, name: b, url: 'shop:2' });
@@ -140,8 +140,8 @@ describe('one name', () => {
   });
 });
 
-describe('a start', () => {
-  it('fails with the problems of all clients, and closes those that were made', async () => {
+describe('start-up', () => {
+  it('fails the start with the problems of all clients and closes the clients created so far', async () => {
     await obtain(shop);
     const results = await Promise.all([
       problemsOf(obtain({ ...shop, name: 'a', url: '' })),
@@ -153,46 +153,46 @@ describe('a start', () => {
         expect.arrayContaining(['clients.a.url', 'clients.b.timeoutMs', 'forRoot.drain.timeoutMs']),
       );
     }
-    expect(made[0]?.asked).toEqual(['close', 'close', 'close']);
+    expect(made[0]?.methodCalls).toEqual(['close', 'close', 'close']);
   });
 
-  it('says in a line what a client will do', async () => {
+  it('logs the settings of a client in one line', async () => {
     await obtain({ ...shop, methods: { Create: { idempotent: true } } });
     expect(lines).toEqual([
       'LOG [ResilientGrpc:shop] shop:50051 | shop.v1.Orders, shop.v1.Nothing | safe to repeat: Orders/Get, Orders/Put (proto idempotency_level); Orders/Create (methods["Create"].idempotent) | calls wait up to 5.0 s in an outage',
     ]);
   });
 
-  it('warns under the name of the client', async () => {
+  it('logs warnings with the name of the client', async () => {
     await obtain({ ...shop, url: 'shop' });
-    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port: gRPC takes 443");
+    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443");
   });
 
-  it('takes forRoot once, before any client', async () => {
+  it('accepts forRoot only once, before any client', async () => {
     registry.configure({ defaults: { timeoutMs: 7 } }, 'a.ts:1');
     await obtain(shop);
     expect(made[0]?.settings.policies.get('/shop.v1.Orders/Create')?.timeoutMs).toBe(7);
     expect(await problemsOf(configure({}, 'b.ts:2'))).toEqual([
-      'forRoot: called twice, at a.ts:1 and at b.ts:2; keep one, in the root module',
-      "forRoot: comes after clients were made ('shop'); import it in the root module",
+      'forRoot: called twice, at a.ts:1 and at b.ts:2; keep one call, in the root module',
+      "forRoot: called after clients were created ('shop'); import it in the root module",
     ]);
   });
 });
 
-describe('a client that is made at run time', () => {
-  it('is there until it is closed, and its name is free then', async () => {
+describe('client created at run time', () => {
+  it('keeps a client until it is closed, and then frees its name', async () => {
     const client = registry.create({ ...shop, name: 'tenant-1' });
     expect(registry.get('tenant-1')).toBe(client);
     expect([...registry]).toEqual([client]);
     expect(() => registry.create({ ...shop, name: 'tenant-1' })).toThrow(
-      /clients\.tenant-1: the name is in use since .*client-registry\.spec\.ts:\d+; close\(\)/,
+      /clients\.tenant-1: the client defined at .*client-registry\.spec\.ts:\d+ already has this name; close it/,
     );
     await client.close();
     expect([...registry]).toEqual([]);
     registry.create({ ...shop, name: 'tenant-1' });
   });
 
-  it('is refused with all problems, of contract and settings', () => {
+  it('rejects invalid options with all problems of the definition and the settings', () => {
     try {
       registry.create({ name: 't', protoPath: '/nowhere.proto', url: '', timeoutMs: -1 });
       expect.unreachable();
@@ -205,14 +205,14 @@ describe('a client that is made at run time', () => {
     }
   });
 
-  it('that is not there is answered with the one that was meant', async () => {
-    expect(() => registry.get('shop')).toThrow("No gRPC client 'shop'; none is made yet");
+  it('suggests the closest name for an unknown client', async () => {
+    expect(() => registry.get('shop')).toThrow("No gRPC client 'shop'; no client exists yet");
     await obtain(shop);
     expect(() => registry.get('shpo')).toThrow("No gRPC client 'shpo'; did you mean 'shop'?");
   });
 });
 
-describe('a shutdown', () => {
+describe('shutdown', () => {
   const lifecycle = ({
     testing = true,
     listens = true,
@@ -228,25 +228,25 @@ describe('a shutdown', () => {
     return { clock, of };
   };
 
-  it('ends streams first, then drains all clients, once, and says so in a line', async () => {
+  it('ends streams first, then drains all clients once and logs one line', async () => {
     await obtain(shop);
     registry.create({ ...shop, name: 'tenant' });
     lines = [];
     const { of, clock } = lifecycle();
     await of.beforeApplicationShutdown();
     expect(registry.accepting).toBe(false);
-    expect(made.map(({ asked }) => asked)).toEqual([['end streams'], ['end streams']]);
+    expect(made.map(({ methodCalls }) => methodCalls)).toEqual([['end streams'], ['end streams']]);
     clock.advance(1_500);
     await Promise.all([of.onApplicationShutdown(), of.onApplicationShutdown()]);
     await of.beforeApplicationShutdown();
-    expect(made.map(({ asked }) => asked)).toEqual(Array(2).fill(['end streams', 'drain 8500']));
+    expect(made.map(({ methodCalls }) => methodCalls)).toEqual(Array(2).fill(['end streams', 'drain 8500']));
     expect(lines).toEqual([
       'LOG [ResilientGrpc] drained 2 clients in 1500 ms: 4 calls finished, 2 streams completed, 0 cut off',
     ]);
     expect(clock.pending).toBe(0);
   });
 
-  it('holds readiness down for a while first, where that is asked, from the first hook on', async () => {
+  it('reports not ready for readinessDelayMs, from the first hook, before it ends streams', async () => {
     registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { of, clock } = lifecycle();
@@ -254,15 +254,15 @@ describe('a shutdown', () => {
     await clock.advanceAsync(200);
     const first = of.beforeApplicationShutdown();
     await clock.advanceAsync(299);
-    expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
+    expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
     await clock.advanceAsync(1);
     await first;
-    expect(made[0]?.asked).toEqual(['end streams']);
+    expect(made[0]?.methodCalls).toEqual(['end streams']);
     await of.onApplicationShutdown();
-    expect(made[0]?.asked).toEqual(['end streams', 'drain 400']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 400']);
   });
 
-  it('keeps streams while a server of the same process still serves everything', async () => {
+  it('keeps streams until the server of the same process has notified its streams', async () => {
     await obtain(shop);
     const { of } = lifecycle();
     let served: () => void = () => undefined;
@@ -273,14 +273,14 @@ describe('a shutdown', () => {
     });
     const first = of.beforeApplicationShutdown();
     await Promise.resolve();
-    expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
+    expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
     served();
     await first;
-    expect(made[0]?.asked).toEqual(['end streams']);
+    expect(made[0]?.methodCalls).toEqual(['end streams']);
     await of.onApplicationShutdown();
   });
 
-  it('ends after a server of the same process, whatever its own time is, and does not take that for a fault of Nest', async () => {
+  it('drains after the server of the same process, even past its own timeout, and logs no warning', async () => {
     registry.configure({ drain: { timeoutMs: 1_000 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
@@ -290,17 +290,17 @@ describe('a shutdown', () => {
     of.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => drained });
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(4_000);
-    expect(made[0]?.asked).toEqual(['end streams']);
+    expect(made[0]?.methodCalls).toEqual(['end streams']);
     over();
-    // Nest has waited for it too.
+    // Nest waits for the server, too.
     await drained.then(() => of.onApplicationShutdown());
-    expect(made[0]?.asked).toEqual(['end streams', 'drain 0']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
     await clock.advanceAsync(0);
     expect(lines).toEqual([expect.stringMatching(/^LOG \[ResilientGrpc\] drained 1 client in 4000 ms/)]);
     expect(clock.pending).toBe(0);
   });
 
-  it('ends although a server of the same process has failed to', async () => {
+  it('drains even if the drain of a server of the same process fails', async () => {
     await obtain(shop);
     const { of } = lifecycle();
     of.endAfter({
@@ -310,78 +310,78 @@ describe('a shutdown', () => {
     });
     await of.beforeApplicationShutdown();
     await of.onApplicationShutdown();
-    expect(made[0]?.asked).toEqual(['end streams', 'drain 10000']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 10000']);
   });
 
-  it('ends in its time when the application does not, and names what holds it', async () => {
+  it('ends within its timeout if the application does not close, and logs what is still open', async () => {
     await obtain(shop);
     lines = [];
     const { of, clock } = lifecycle();
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(9_999);
-    expect(made[0]?.asked).toEqual(['end streams']);
+    expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
-    expect(made[0]?.asked).toEqual(['end streams', 'drain 0']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
     expect(lines).toEqual([
-      'WARN [ResilientGrpc] the application has not closed within 10 s (2 open HTTP connections, 1 call of /shop.v1.Shop/Buy); ' +
-        'gRPC clients close now',
+      'WARN [ResilientGrpc] the application did not close within 10 s (2 open HTTP connections, 1 call of /shop.v1.Shop/Buy); ' +
+        'closing gRPC clients now',
       'LOG [ResilientGrpc] drained 1 client in 10000 ms: 2 calls finished, 1 stream completed, 0 cut off',
     ]);
-    // Nest gets there in the end.
+    // Nest calls its last hook late.
     await of.onApplicationShutdown();
-    expect(made[0]?.asked).toHaveLength(2);
+    expect(made[0]?.methodCalls).toHaveLength(2);
     expect(clock.pending).toBe(0);
   });
 
   it.each([
     ['has no HTTP server', async () => undefined],
-    ['cannot say', () => Promise.reject(new Error('not listening'))],
-  ])('ends in its time too where the application %s', async (_what, connections) => {
+    ['cannot count its connections', () => Promise.reject(new Error('not listening'))],
+  ])('ends within its timeout if the application does not close and %s', async (_what, connections) => {
     await obtain(shop);
     lines = [];
     const { of, clock } = lifecycle({ connections });
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(10_000);
-    expect(lines[0]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); gRPC');
+    expect(lines[0]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); closing gRPC');
   });
 
-  it('counts its time from the first hook that Nest calls, and serves until the second', async () => {
+  it('measures its timeout from the first hook, and creates clients until the second', async () => {
     await obtain(shop);
     const { of, clock } = lifecycle();
     of.onModuleDestroy();
     clock.advance(1_000);
     of.onModuleDestroy();
     clock.advance(1_000);
-    // It is not ready, but clients are still made.
-    expect([registry.accepting, made[0]?.asked]).toEqual([false, []]);
+    // The application is not ready, but clients can still be created.
+    expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
     registry.create({ ...shop, name: 'tenant' });
     await of.beforeApplicationShutdown();
-    expect(() => registry.create({ ...shop, name: 'late' })).toThrow('the application shuts down');
+    expect(() => registry.create({ ...shop, name: 'late' })).toThrow('the application is shutting down');
     clock.advance(500);
     await of.onApplicationShutdown();
-    expect(made[0]?.asked).toEqual(['end streams', 'drain 7500']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 7500']);
     expect(clock.pending).toBe(0);
   });
 
-  it('ends in its time where Nest does not get from the first hook to the second', async () => {
+  it('ends within its timeout if Nest does not reach the second hook', async () => {
     registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
     const { of, clock } = lifecycle();
     of.onModuleDestroy();
     await clock.advanceAsync(9_999);
-    expect(made[0]?.asked).toEqual([]);
+    expect(made[0]?.methodCalls).toEqual([]);
     await clock.advanceAsync(1);
-    expect(made[0]?.asked).toEqual(['drain 0']);
-    expect(lines[0]).toContain('the application has not closed within 10 s');
-    // The hook that hung ends after all.
+    expect(made[0]?.methodCalls).toEqual(['drain 0']);
+    expect(lines[0]).toContain('the application did not close within 10 s');
+    // The blocked hook ends late.
     await of.beforeApplicationShutdown();
     await of.onApplicationShutdown();
-    expect(made[0]?.asked).toEqual(['drain 0']);
+    expect(made[0]?.methodCalls).toEqual(['drain 0']);
     expect(clock.pending).toBe(0);
   });
 
-  it('ends in the same time for clients that were made after its first hook', async () => {
+  it('ends clients that were created after its first hook within the same timeout', async () => {
     const { of, clock } = lifecycle();
     of.onModuleDestroy();
     expect(clock.pending).toBe(0);
@@ -389,28 +389,28 @@ describe('a shutdown', () => {
     registry.create(shop);
     await of.beforeApplicationShutdown();
     await clock.advanceAsync(5_999);
-    expect(made[0]?.asked).toEqual(['end streams']);
+    expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
-    expect(made[0]?.asked).toEqual(['end streams', 'drain 0']);
+    expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
   });
 
-  it('whose delay is longer than its time ends in its time', async () => {
+  it('ends within its timeout if readinessDelayMs is longer', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { of, clock } = lifecycle();
     const first = of.beforeApplicationShutdown();
     await clock.advanceAsync(900);
     await first;
-    expect(made[0]?.asked[0]).toBe('drain 0');
+    expect(made[0]?.methodCalls[0]).toBe('drain 0');
     expect(clock.pending).toBe(0);
   });
 
-  it('refuses clients that are made afterwards', async () => {
+  it('rejects clients that are created after the shutdown began', async () => {
     await lifecycle().of.beforeApplicationShutdown();
-    expect(() => registry.create(shop)).toThrow('the application shuts down');
+    expect(() => registry.create(shop)).toThrow('the application is shutting down');
   });
 
-  it('without clients says nothing, and sets no timer', async () => {
+  it('logs nothing and sets no timer if there are no clients', async () => {
     const { of, clock } = lifecycle();
     await of.beforeApplicationShutdown();
     expect(clock.pending).toBe(0);
@@ -419,10 +419,10 @@ describe('a shutdown', () => {
   });
 
   it.each([
-    ['warns once', false, false, 1],
-    ['is silent where signals are listened for', false, true, 0],
-    ['is silent in tests', true, false, 0],
-  ])('without its hooks: %s', async (_, testing, listens, warnings) => {
+    ['once', false, false, 1],
+    ['never if there are listeners for signals', false, true, 0],
+    ['never in tests', true, false, 0],
+  ])('warns about missing shutdown hooks: %s', async (_, testing, listens, warnings) => {
     await obtain(shop);
     lines = [];
     const { of, clock } = lifecycle({ testing, listens });
@@ -433,14 +433,14 @@ describe('a shutdown', () => {
   });
 });
 
-describe('a service config that comes later', () => {
+describe('service config that arrives later', () => {
   const source = () => new Subject<object>();
 
-  it('is waited for, and decides about load balancing', async () => {
+  it('waits for the first service config and takes load balancing from it', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
     expect(made).toEqual([]);
-    expect(() => registry.get('shop')).toThrow(/none is made yet/);
+    expect(() => registry.get('shop')).toThrow(/no client exists yet/);
     serviceConfig.next({ loadBalancingConfig: [{ round_robin: {} }] });
     await obtained;
     expect(made[0]?.settings.channel.loadBalancing).toEqual([{ round_robin: {} }]);
@@ -448,7 +448,7 @@ describe('a service config that comes later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('is waited for by all who define the client alike', async () => {
+  it('waits once for the service config of identical definitions', async () => {
     const serviceConfig = source();
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
     const differs = problemsOf(obtain({ ...shop, serviceConfig, timeoutMs: 5 }, 'c.ts:3'));
@@ -461,7 +461,7 @@ describe('a service config that comes later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('fails the start where the first one is wrong', async () => {
+  it('fails the start if the first service config is invalid', async () => {
     const serviceConfig = source();
     const problems = problemsOf(obtain({ ...shop, serviceConfig }));
     serviceConfig.next({ methodConfig: 7 });
@@ -470,10 +470,10 @@ describe('a service config that comes later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
-  it('is not waited for any more once the start has failed', async () => {
+  it('stops waiting for the service config once the start has failed', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
-    const failed = expect(obtained).rejects.toThrow(/the application does not run/);
+    const failed = expect(obtained).rejects.toThrow(/the application failed to start or is shutting down/);
     await problemsOf(obtain({ ...shop, name: 'other', timeoutMs: -1 }));
     serviceConfig.next({});
     await failed;
@@ -481,7 +481,7 @@ describe('a service config that comes later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
-  it('is not waited for by a client that is made at run time', () => {
+  it('does not wait for the service config of a client created at run time', () => {
     const serviceConfig = source();
     registry.create({ ...shop, serviceConfig });
     expect(made).toHaveLength(1);

@@ -113,11 +113,11 @@ export class ClientRegistry extends GrpcClients {
     const copied = copyOptions(options, 'forRoot');
     const problems = copied.ok ? moduleOptionsProblems(copied.value) : [...copied.problems];
     if (this.root !== undefined) {
-      const message = `called twice, at ${this.root.place} and at ${place}; keep one, in the root module`;
+      const message = `called twice, at ${this.root.place} and at ${place}; keep one call, in the root module`;
       problems.push({ path: 'forRoot', message });
     }
     if (this.entries.size > 0) {
-      const message = `comes after clients were made (${this.names()}); import it in the root module`;
+      const message = `called after clients were created (${this.names()}); import it in the root module`;
       problems.push({ path: 'forRoot', message });
     }
     if (copied.ok && problems.length === 0) {
@@ -200,13 +200,13 @@ export class ClientRegistry extends GrpcClients {
       meant !== undefined
         ? `did you mean '${meant}'?`
         : labels.length === 0
-          ? 'none is made yet: import ResilientGrpcModule.forFeature([...])'
-          : `there are ${this.names()}`;
+          ? 'no client exists yet; import ResilientGrpcModule.forFeature([...])'
+          : `known clients: ${this.names()}`;
     throw new Error(`No gRPC client '${clientLabel(name)}'; ${remedy}`);
   }
 
   create(options: GrpcClientOptions): ResilientGrpcClient {
-    if (!this.open) throw new Error('No gRPC client can be made: the application shuts down');
+    if (!this.open) throw new Error('Cannot create a gRPC client: the application is shutting down');
     const place = callSite();
     const defined = defineClients([options], 'sync', place);
     if (!defined.ok) throw new GrpcConfigurationError(defined.problems);
@@ -215,7 +215,7 @@ export class ClientRegistry extends GrpcClients {
       throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
     const known = this.entries.get(definition.name);
     if (known !== undefined) {
-      const message = `the name is in use since ${known.definition.place}; close() that client first, or choose another name`;
+      const message = `the client defined at ${known.definition.place} already has this name; close it first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
     const { interceptorOf } = this.dependencies;
@@ -282,7 +282,7 @@ export class ClientRegistry extends GrpcClients {
     logger.log(startUpLine(resolved));
     for (const warning of resolution.warnings) logger.warn(warning);
     if (resolved.propagation !== undefined && !this.capturesInbound) {
-      logger.warn('propagate is on, but nothing captures inbound calls; write forRoot({ propagate: {} }) as well');
+      logger.warn('propagate is on, but inbound calls are not captured; also write forRoot({ propagate: {} })');
     }
     return client;
   }
@@ -320,7 +320,9 @@ export class ClientRegistry extends GrpcClients {
     if ((!this.failed || this.started) && this.open) return this.make(definition, settings, resolution, interceptorOf);
     // The start has failed meanwhile, or the application is shutting down.
     release(resolution.settings);
-    throw new Error(`No gRPC client '${definition.label}' is made: the application does not run`);
+    throw new Error(
+      `Cannot create gRPC client '${definition.label}': the application failed to start or is shutting down`,
+    );
   }
 
   private differenceProblems(definition: ClientDefinition, settings: unknown): ConfigurationProblem[] {
@@ -335,7 +337,7 @@ export class ClientRegistry extends GrpcClients {
     return [
       {
         path: pathOfClient(definition.name),
-        message: `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or isGlobal: true), or give one another name`,
+        message: `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`,
       },
     ];
   }

@@ -38,7 +38,7 @@ function differingPaths(a: unknown, b: unknown, path: string): string[] {
 
 function described(path: string, a: unknown, b: unknown): string {
   const describe = SECRET.test(path) ? describeSecret : describeValue;
-  return `${path === '' ? 'everything' : path} (${describe(a)} and ${describe(b)})`;
+  return `${path === '' ? 'settings' : path} (${describe(a)} and ${describe(b)})`;
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {

@@ -90,7 +90,7 @@ export class GrpcLifecycle
     this.hooksCheck = this.dependencies.clock.setTimer(() => {
       if (this.registry.size === 0 || this.dependencies.listensForSignals()) return;
       this.logger.warn(
-        'enableShutdownHooks() was not called: SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
+        'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
       );
     }, HOOKS_CHECK_MS);
   }
@@ -162,7 +162,7 @@ export class GrpcLifecycle
       ...this.openCalls(),
     ];
     const who = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
-    const text = `the application has not closed within ${duration(timeoutMs)}${who}; gRPC clients close now`;
+    const text = `the application did not close within ${duration(timeoutMs)}${who}; closing gRPC clients now`;
     this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open: holders.join(', ') }));
     await this.onApplicationShutdown();
   }

@@ -11,12 +11,12 @@ export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
   return (type) => {
     const scope = scopeOf(moduleRef, type);
     if (scope === undefined) {
-      throw new Error(`no module provides ${type.name}; write it into the providers of one, or give an instance`);
+      throw new Error(`no module provides ${type.name}; add it to the providers of a module, or pass an instance`);
     }
     if (scope !== Scope.DEFAULT) {
-      const kind = scope === Scope.REQUEST ? 'request-scoped (itself, or something it injects is)' : 'transient';
+      const kind = scope === Scope.REQUEST ? 'request-scoped (or injects a request-scoped provider)' : 'transient';
       throw new Error(
-        `${type.name} is ${kind}, and a client is one for all requests; make it a singleton, and read what belongs to a request from call.inbound`,
+        `${type.name} is ${kind}, but all requests share one client; make it a singleton, and read request data from call.inbound`,
       );
     }
     // The cast is needed because Nest expects a concrete class, and an abstract class may be provided as well.

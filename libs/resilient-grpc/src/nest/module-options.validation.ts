@@ -9,7 +9,7 @@ import { optionProblems, type KeyRemedies } from '../client/settings/validate-op
 /** Schema of `drain`, for clients and servers. */
 export const drainSchema = v.object(
   { timeoutMs: orUndefined(milliseconds(0)), readinessDelayMs: orUndefined(milliseconds(0)) },
-  'an object, as { timeoutMs: 10000 }',
+  'an object such as { timeoutMs: 10000 }',
 );
 
 const rootSchema = v.object(
@@ -19,16 +19,16 @@ const rootSchema = v.object(
     propagate: orUndefined(v.unknown()),
     drain: orUndefined(drainSchema),
   },
-  'an object, as { defaults: { timeoutMs: 2000 } }',
+  'an object such as { defaults: { timeoutMs: 2000 } }',
 );
 
 const ROOT_REMEDIES: KeyRemedies = {
-  clients: 'write them into ResilientGrpcModule.forFeature([...])',
-  url: 'write it into ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
-  timeoutMs: 'write it into defaults: { timeoutMs }',
-  interceptors: 'write it into defaults: { interceptors }',
-  metadata: 'write it into defaults: { metadata }',
-  isGlobal: 'forRoot is global; leave it out',
+  clients: 'move them to ResilientGrpcModule.forFeature([...])',
+  url: 'move it to ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
+  timeoutMs: 'move it to defaults: { timeoutMs }',
+  interceptors: 'move it to defaults: { interceptors }',
+  metadata: 'move it to defaults: { metadata }',
+  isGlobal: 'forRoot is always global; remove it',
 };
 
 /** Problems of the options of `forRoot`. */
@@ -39,7 +39,10 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
   if (defaults !== undefined) problems.push(...defaultsProblems(defaults, 'forRoot.defaults'));
   const propagate: unknown = Reflect.get(options, 'propagate');
   if (propagate === false) {
-    problems.push({ path: 'forRoot.propagate', message: 'expected an object, got false; leave it out: it is off' });
+    problems.push({
+      path: 'forRoot.propagate',
+      message: 'expected an object, got false; remove it to disable propagation',
+    });
   }
   return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];
 }
@@ -57,7 +60,7 @@ export function asyncSourceProblems(source: unknown, path: string): Configuratio
     return [
       {
         path,
-        message: `expected one of useFactory, useClass and useExisting, got ${found}; write useFactory: () => ({ ... })`,
+        message: `expected exactly one of useFactory, useClass and useExisting, got ${found}; write useFactory: () => ({ ... })`,
       },
     ];
   }

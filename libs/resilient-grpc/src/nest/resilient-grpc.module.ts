@@ -21,7 +21,7 @@ import { asyncSourceProblems } from './module-options.validation.js';
 import { systemClock } from '../time/clock.js';
 import { ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
 
-const ROOT_VERDICT = Symbol('what is wrong with ResilientGrpcModule.forRoot');
+const ROOT_VERDICT = Symbol('validation of ResilientGrpcModule.forRoot');
 const GIVEN_ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot, as given');
 
 const INBOUND_INTERCEPTOR: Provider = {

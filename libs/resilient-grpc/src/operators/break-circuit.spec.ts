@@ -26,7 +26,7 @@ function trip(breaker: CircuitBreaker): void {
 }
 
 describe('breakCircuit', () => {
-  it('refuses without subscribing while the circuit is open, lets one probe through, and closes with it', () => {
+  it('rejects without subscribing while the circuit is open, admits one probe, and closes after its success', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const breaker = breakerOf(scheduler);
@@ -45,7 +45,7 @@ describe('breakCircuit', () => {
     });
   });
 
-  it('counts a first value as a success: a stream that lives for long decides a probe at once', () => {
+  it('counts the first value as a success, so that a long stream decides a probe at once', () => {
     const scheduler = virtual();
     const breaker = breakerOf(scheduler, { breakDurationMs: 5 });
     trip(breaker);
@@ -54,7 +54,7 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe('closed');
   });
 
-  it('gives the permit of a probe back when it is unsubscribed before it answered', () => {
+  it('releases the permit of a probe that is unsubscribed before its first value', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const breaker = breakerOf(scheduler);
@@ -65,17 +65,17 @@ describe('breakCircuit', () => {
   });
 
   it.each([
-    ['UNAVAILABLE', status(14), 'open'],
-    ['an attempt that took too long', new DeadlineError(5), 'open'],
-    ['a stream that fell silent', new IdleTimeoutError(5), 'open'],
-    ['an error without a status', new Error('ECONNRESET'), 'open'],
-    ['something thrown that is no error', 'no', 'open'],
-    ['NOT_FOUND', status(5), 'closed'],
-    ['CANCELLED', status(1), 'closed'],
-    ['another circuit', new CircuitOpenError('stock', 5), 'closed'],
-    ['a limit', new ConcurrencyLimitError(1, 0), 'closed'],
-    ['an abort', Object.assign(new Error(), { name: 'AbortError' }), 'closed'],
-  ])('judges errors: %s', (_, error, state) => {
+    ['opens after UNAVAILABLE', status(14), 'open'],
+    ['opens after attempts that exceed their deadline', new DeadlineError(5), 'open'],
+    ['opens after streams that exceed their idle timeout', new IdleTimeoutError(5), 'open'],
+    ['opens after errors without a status', new Error('ECONNRESET'), 'open'],
+    ['opens after thrown values that are not errors', 'no', 'open'],
+    ['stays closed after NOT_FOUND', status(5), 'closed'],
+    ['stays closed after CANCELLED', status(1), 'closed'],
+    ['stays closed after errors of another open circuit', new CircuitOpenError('stock', 5), 'closed'],
+    ['stays closed after errors of a concurrency limit', new ConcurrencyLimitError(1, 0), 'closed'],
+    ['stays closed after aborts', Object.assign(new Error(), { name: 'AbortError' }), 'closed'],
+  ])('%s', (_, error, state) => {
     const breaker = breakerOf(virtual());
     for (let i = 0; i < 3; i++)
       throwError(() => error)
@@ -84,7 +84,7 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe(state);
   });
 
-  it('counts answers of all kinds, so that a third of failures does not open it', () => {
+  it('counts values, empty completions and final statuses as successes', () => {
     const breaker = breakerOf(virtual());
     for (const source of [of(1), EMPTY, throwError(() => status(5)), throwError(() => status(14))]) {
       source.pipe(breakCircuit(breaker)).subscribe(ignore);
@@ -97,7 +97,7 @@ describe('breakCircuit', () => {
     expect(calm.state).toBe('closed');
   });
 
-  it('settles each subscription once, also where the answer makes its subscriber leave or come again', () => {
+  it('counts each subscription once, even if a value makes its subscriber unsubscribe or subscribe again', () => {
     const breaker = breakerOf(virtual(), { minimumThroughput: 3 });
     const guarded = of(1, 2, 3).pipe(breakCircuit(breaker));
     const seen: number[] = [];
@@ -111,14 +111,14 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('tells of its transitions', () => {
-    const told: string[] = [];
-    const breaker = breakerOf(virtual(), { onTransition: (one: any) => told.push(`${one.from}-${one.to}`) });
+  it('reports its transitions', () => {
+    const transitions: string[] = [];
+    const breaker = breakerOf(virtual(), { onTransition: (one: any) => transitions.push(`${one.from}-${one.to}`) });
     trip(breaker);
-    expect(told).toEqual(['closed-open']);
+    expect(transitions).toEqual(['closed-open']);
   });
 
-  it('outside of a deadline and inside of a retry counts each attempt that hangs', () => {
+  it('counts each attempt that hangs, between an inner deadline and an outer retry', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const breaker = breakerOf(scheduler);
@@ -130,7 +130,7 @@ describe('breakCircuit', () => {
     });
   });
 
-  it('goes by monotonic time when no scheduler is given', () => {
+  it('uses monotonic time without a scheduler', () => {
     const breaker = new CircuitBreaker();
     const subject = new Subject<number>();
     subject.pipe(breakCircuit(breaker)).subscribe();
@@ -138,7 +138,7 @@ describe('breakCircuit', () => {
     expect(breaker.now()).toBeLessThan(1e12);
   });
 
-  it('refuses options that are none', () => {
+  it('rejects invalid options', () => {
     expect(() => new CircuitBreaker({ failureRatio: 50, breakDurationMs: 0 })).toThrow(/^2 problems/);
   });
 });

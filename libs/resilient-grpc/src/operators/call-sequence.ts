@@ -181,7 +181,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   private start(call: Call): void {
     const stream = this.make();
     if (!isObservable(stream)) {
-      throw new TypeError(`${this.operator}: the factory gave ${show(stream)}, expected an Observable`);
+      throw new TypeError(`${this.operator}: expected the factory to return an Observable, got ${show(stream)}`);
     }
     if (this.over()) return;
     // The cast follows the factory's type; only `isObservable` can be checked at run time.

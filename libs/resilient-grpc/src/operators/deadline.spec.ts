@@ -8,7 +8,7 @@ import { deadline } from './deadline.js';
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('deadline', () => {
-  it('fails the whole at its time, counted from the subscription, and unsubscribes', () => {
+  it('fails when the time since the subscription has passed, and unsubscribes from the source', () => {
     const scheduler = virtual();
     scheduler.run(({ hot, expectObservable, expectSubscriptions }) => {
       const source = hot('   --a--b--c--d|');
@@ -19,22 +19,22 @@ describe('deadline', () => {
     });
   });
 
-  it('unsubscribes before it fails', () => {
+  it('unsubscribes from the source before it fails', () => {
     const scheduler = virtual();
     scheduler.run(({ flush }) => {
-      const did: string[] = [];
+      const log: string[] = [];
       NEVER.pipe(
-        finalize(() => did.push('unsubscribed')),
+        finalize(() => log.push('unsubscribed')),
         deadline(5, { scheduler }),
       ).subscribe({
-        error: () => did.push('failed'),
+        error: () => log.push('failed'),
       });
       flush();
-      expect(did).toEqual(['unsubscribed', 'failed']);
+      expect(log).toEqual(['unsubscribed', 'failed']);
     });
   });
 
-  it('leaves what ends in time alone, and no timer behind', () => {
+  it('forwards a source that ends in time', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-a-(b|)');
@@ -43,7 +43,7 @@ describe('deadline', () => {
     });
   });
 
-  it('counts anew for each subscription', () => {
+  it('starts again for each subscription', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('---(a|)').pipe(deadline(4, { scheduler }));
@@ -52,7 +52,7 @@ describe('deadline', () => {
     });
   });
 
-  it.each([0, -1])('of %i ms subscribes nothing', (ms) => {
+  it.each([0, -1])('fails without subscribing after %i ms', (ms) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('(a|)');
@@ -61,11 +61,11 @@ describe('deadline', () => {
     });
   });
 
-  it('of Infinity is none', () => {
+  it('returns the source for Infinity', () => {
     expect(NEVER.pipe(deadline(Infinity))).toBe(NEVER);
   });
 
-  it('sets its timer before a synchronous source runs, and clears it when that has ended', () => {
+  it('sets its timer before a synchronous source runs, and clears it when the source ends', () => {
     const scheduler = new TestScheduler(() => undefined);
     const scheduled = scheduler.actions;
     let during = -1;
@@ -83,7 +83,7 @@ describe('deadline', () => {
     expect(scheduled.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('is refused when it is no number', () => {
+  it('rejects a value that is not a number', () => {
     expect(() => deadline(NaN)).toThrow(GrpcConfigurationError);
     expect(() => deadline('5' as any)).toThrow('deadline: expected a number of milliseconds, got "5"');
   });

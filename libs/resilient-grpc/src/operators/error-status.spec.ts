@@ -13,7 +13,7 @@ function callError(reason: string, code: StatusCode = 14, notRetriedBecause = 'a
     client: 'orders',
     path: '/orders.v1.Orders/Get',
     peer: undefined,
-    // Also reasons that a later version of this package may have.
+    // May be a reason that only a later version of this package has.
     reason: reason as FailureReason,
     reachedServer: 'maybe',
     attempts: [],
@@ -22,7 +22,7 @@ function callError(reason: string, code: StatusCode = 14, notRetriedBecause = 'a
   });
 }
 
-describe('a failed call of a client', () => {
+describe('isTransient and outcomeOf', () => {
   it.each([
     ['server', true, 'failure'],
     ['connection-lost', true, 'failure'],
@@ -33,12 +33,12 @@ describe('a failed call of a client', () => {
     ['draining', false, 'ignored'],
     ['closed', false, 'ignored'],
     ['circuit-open', false, 'ignored'],
-  ])('that ended as UNAVAILABLE because of %s: may help %s, counts as %s', (reason, isPassing, outcome) => {
-    expect(isTransient(callError(reason))).toBe(isPassing);
+  ])('treats UNAVAILABLE with reason %s as transient: %s, and counts it as %s', (reason, transient, outcome) => {
+    expect(isTransient(callError(reason))).toBe(transient);
     expect(outcomeOf(callError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
-  it('which the client would not repeat for its side effects is not repeated behind its back', () => {
+  it('treats a call as final if the client found it not safe to repeat', () => {
     expect(isTransient(callError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
   });
 
@@ -51,12 +51,12 @@ describe('a failed call of a client', () => {
     ['concurrency-limit', 8, 'ignored'],
     ['server', 8, 'success'],
     ['server', 5, 'success'],
-  ] as const)('because of %s with code %i is final, and counts as %s', (reason, code, outcome) => {
+  ] as const)('treats reason %s with code %i as final, and counts it as %s', (reason, code, outcome) => {
     expect(isTransient(callError(reason, code))).toBe(false);
     expect(outcomeOf(callError(reason, code), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
-  it('with CANCELLED by the server counts where that is listed', () => {
+  it('counts CANCELLED of the server as a failure only if it is listed', () => {
     expect(outcomeOf(callError('server', 1), DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
     const listed = { ...DEFAULT_CIRCUIT_BREAKER, statusCodes: new Set<StatusCode>([1]) };
     expect(outcomeOf(callError('server', 1), listed)).toBe('failure');

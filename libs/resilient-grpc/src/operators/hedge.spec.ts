@@ -8,7 +8,7 @@ const unavailable = Object.assign(new Error('14 UNAVAILABLE: gone'), { code: 14 
 const notFound = Object.assign(new Error('5 NOT_FOUND: no order'), { code: 5 });
 
 describe('hedge', () => {
-  it('makes one attempt when its first value comes in time', () => {
+  it('makes one attempt if its first value arrives before the delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('  ---a 20ms b|');
@@ -18,7 +18,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes another when it is slow, takes whichever is first, and unsubscribes the other before', () => {
+  it('makes another attempt after the delay, emits the faster one, and unsubscribes the slower one first', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('30ms a|');
@@ -32,7 +32,7 @@ describe('hedge', () => {
     });
   });
 
-  it('keeps to the first when that is the one that answers', () => {
+  it('emits the first attempt if it answers before the second', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms (a|)');
@@ -41,7 +41,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes no more than maxAttempts, one after each delay', () => {
+  it('makes at most maxAttempts attempts, one after each delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-');
@@ -50,7 +50,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes all at once without a delay', () => {
+  it('makes all attempts at once without a delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('--a|');
@@ -59,7 +59,7 @@ describe('hedge', () => {
     });
   });
 
-  it('replaces one that failed at once, and counts the delay from there', () => {
+  it('replaces a failed attempt at once, and restarts the delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const bad = cold('-----#', undefined, unavailable);
@@ -75,30 +75,30 @@ describe('hedge', () => {
   });
 
   it.each<[string, (subscriber: Subscriber<never>) => void]>([
-    ['later', (subscriber) => void asapScheduler.schedule(() => subscriber.error(unavailable))],
-    ['while it is subscribed to', (subscriber) => subscriber.error(unavailable)],
-  ])('unsubscribes an attempt that fails %s before it subscribes to the next one', async (_, fail) => {
-    const did: string[] = [];
+    ['asynchronously', (subscriber) => void asapScheduler.schedule(() => subscriber.error(unavailable))],
+    ['during its subscription', (subscriber) => subscriber.error(unavailable)],
+  ])('unsubscribes from an attempt that fails %s before it subscribes to the next one', async (_, fail) => {
+    const log: string[] = [];
     let attempts = 0;
     const source = new Observable<never>((subscriber) => {
       const attempt = ++attempts;
-      did.push(`begin ${attempt}`);
+      log.push(`begin ${attempt}`);
       fail(subscriber);
-      return () => did.push(`end ${attempt}`);
+      return () => log.push(`end ${attempt}`);
     });
     const error = await new Promise((resolve) => {
       source.pipe(hedge({ maxAttempts: 3, delayMs: Infinity })).subscribe({
         error: (last) => {
-          did.push('error');
+          log.push('error');
           resolve(last);
         },
       });
     });
     expect(error).toBe(unavailable);
-    expect(did).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2', 'begin 3', 'end 3', 'error']);
+    expect(log).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2', 'begin 3', 'end 3', 'error']);
   });
 
-  it('with an infinite delay makes another only for one that failed', () => {
+  it('makes another attempt only after a failure if the delay is infinite', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-----#', undefined, unavailable);
@@ -108,7 +108,7 @@ describe('hedge', () => {
     });
   });
 
-  it('passes the last failure on when all have failed', () => {
+  it('forwards the last failure if all attempts failed', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('20ms #', undefined, 'first'), cold('--#', undefined, 'second')];
@@ -118,7 +118,7 @@ describe('hedge', () => {
     });
   });
 
-  it('ends with a final status at once, and all others with it', () => {
+  it('fails with a final status at once, and unsubscribes from all other attempts', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('-');
@@ -130,7 +130,7 @@ describe('hedge', () => {
     });
   });
 
-  it('passes on what befalls the winner after its first value, and makes no further attempt', () => {
+  it('forwards a failure that follows the first value, and makes no further attempt', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('a 20ms #', undefined, unavailable);
@@ -140,7 +140,7 @@ describe('hedge', () => {
     });
   });
 
-  it('takes an attempt that completes without a value for an answer', () => {
+  it('treats completion without a value as a response', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms |');
@@ -149,7 +149,7 @@ describe('hedge', () => {
     });
   });
 
-  it('subscribes a synchronous source once, even without a delay', () => {
+  it('subscribes to a synchronous source once, even without a delay', () => {
     let subscribed = 0;
     const seen: number[] = [];
     const source = defer(() => of(++subscribed));
@@ -157,7 +157,7 @@ describe('hedge', () => {
     expect([subscribed, seen]).toEqual([1, [1]]);
   });
 
-  it('makes all its attempts at a source that fails synchronously, and fails once', () => {
+  it('makes all attempts if the source fails synchronously, and fails once', () => {
     let subscribed = 0;
     const errors: unknown[] = [];
     const source = defer(() => throwError(() => ++subscribed));
@@ -165,7 +165,7 @@ describe('hedge', () => {
     expect([subscribed, errors]).toEqual([3, [3]]);
   });
 
-  it('stops a synchronous source that its subscriber has left, and makes no further attempt', () => {
+  it('stops a synchronous source if its subscriber unsubscribes, and makes no further attempt', () => {
     const scheduler = virtual();
     let emitted = 0;
     const source = new Observable<number>((subscriber) => {
@@ -177,7 +177,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('survives a subscriber that leaves while another attempt is being made', () => {
+  it('unsubscribes from all attempts if the subscriber unsubscribes while another attempt starts', () => {
     const scheduler = virtual();
     const begun: Subject<number>[] = [];
     const subscription = new Subscription();
@@ -193,7 +193,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('leaves nothing behind: no timer, no subscription', () => {
+  it('clears its timers and subscriptions', () => {
     const scheduler = virtual();
     const source = new Subject<number>();
     const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
@@ -205,7 +205,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('refuses options that are none', () => {
+  it('rejects invalid options', () => {
     expect(() => hedge({ maxAttempts: 0, delayMs: -1 })).toThrow(/^2 problems/);
     expect(() => hedge({ maxAttempts: 2, delayMs: NaN })).toThrow(
       'hedge.delayMs: expected a number of milliseconds of 0 or more',

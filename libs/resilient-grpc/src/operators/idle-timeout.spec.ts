@@ -7,7 +7,7 @@ import { idleTimeout } from './idle-timeout.js';
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('idleTimeout', () => {
-  it('fails when nothing came for so long, since the subscription', () => {
+  it('fails if no value arrives in time after the subscription', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('------a');
@@ -17,7 +17,7 @@ describe('idleTimeout', () => {
     });
   });
 
-  it('counts anew from each value, however many there are', () => {
+  it('restarts the timeout with each value', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('----a----b----c-------d');
@@ -27,7 +27,7 @@ describe('idleTimeout', () => {
     });
   });
 
-  it('passes on an end, and an error of the source', () => {
+  it('forwards completion and an error of the source', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(cold('-a-|').pipe(idleTimeout(5, { scheduler }))).toBe('-a-|');
@@ -35,18 +35,18 @@ describe('idleTimeout', () => {
     });
   });
 
-  it('leaves no timer behind: not after a synchronous source, not after who unsubscribed', () => {
+  it('clears its timer after a synchronous source and after unsubscription', () => {
     const scheduler = virtual();
     of(1, 2).pipe(idleTimeout(5, { scheduler })).subscribe();
     NEVER.pipe(idleTimeout(5, { scheduler })).subscribe().unsubscribe();
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('of Infinity is none', () => {
+  it('returns the source for Infinity', () => {
     expect(NEVER.pipe(idleTimeout(Infinity))).toBe(NEVER);
   });
 
-  it.each([0, -1, NaN, '5'])('is refused for %o', (ms) => {
+  it.each([0, -1, NaN, '5'])('rejects %o', (ms) => {
     expect(() => idleTimeout(ms as number)).toThrow(/^idleTimeout: expected a number of milliseconds greater than 0/);
   });
 });

@@ -23,7 +23,7 @@ const virtual = () => new TestScheduler((actual, expected) => expect(actual).toE
 const ignore = { error: () => undefined };
 
 describe('limitConcurrency', () => {
-  it('runs so many at once, the others in their order, and refuses beyond the queue', () => {
+  it('runs up to maxConcurrent sources at once, queues others in order, and rejects beyond the queue', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 2, maxQueued: 2 });
@@ -38,7 +38,7 @@ describe('limitConcurrency', () => {
     });
   });
 
-  it('hands on the permit of one that fails, and of one that is unsubscribed', () => {
+  it('passes on the permit of a source that fails or is unsubscribed', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
@@ -56,32 +56,32 @@ describe('limitConcurrency', () => {
   it.each<[string, (subscriber: Subscriber<never>) => void]>([
     ['failed', (subscriber) => subscriber.error(new Error('no'))],
     ['completed', (subscriber) => subscriber.complete()],
-  ])('tears down one that %s before it passes the permit on', (_, end) => {
-    const did: string[] = [];
+  ])('tears down a source that %s before it passes on the permit', (_, end) => {
+    const log: string[] = [];
     const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
     const begun: Subscriber<never>[] = [];
     const source = new Observable<never>((subscriber) => {
       const number = begun.push(subscriber);
-      did.push(`begin ${number}`);
-      return () => did.push(`end ${number}`);
+      log.push(`begin ${number}`);
+      return () => log.push(`end ${number}`);
     });
     for (let i = 0; i < 2; i++) source.pipe(limitConcurrency(limit)).subscribe(ignore);
     end(begun[0]!);
-    expect(did).toEqual(['begin 1', 'end 1', 'begin 2']);
+    expect(log).toEqual(['begin 1', 'end 1', 'begin 2']);
   });
 
-  it('never subscribes who has left the queue', () => {
+  it('never subscribes to a source that was unsubscribed in the queue', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
-      const left = cold('a|');
+      const cancelled = cold('a|');
       expectObservable(cold('-----|').pipe(limitConcurrency(limit))).toBe('-----|');
-      expectObservable(left.pipe(limitConcurrency(limit)), '^-!').toBe('');
-      expectSubscriptions(left.subscriptions).toBe([]);
+      expectObservable(cancelled.pipe(limitConcurrency(limit)), '^-!').toBe('');
+      expectSubscriptions(cancelled.subscriptions).toBe([]);
     });
   });
 
-  it('tears a source down before the next one begins', () => {
+  it('tears down an unsubscribed source before the next one starts', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
     const log: string[] = [];
     const one = (name: string) =>
@@ -97,7 +97,7 @@ describe('limitConcurrency', () => {
     expect([limit.running, limit.queued]).toEqual([0, 0]);
   });
 
-  it('has the permit free for who comes again in answer to the end', () => {
+  it('frees the permit before it forwards the end, so that the subscriber can subscribe again', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 0 });
     const seen: number[] = [];
     const limited = (value: number) => of(value).pipe(limitConcurrency(limit));
@@ -111,7 +111,7 @@ describe('limitConcurrency', () => {
     expect(limit.running).toBe(0);
   });
 
-  it('takes synchronous sources of any number without running out of stack', () => {
+  it('runs 10,000 queued synchronous sources without a stack overflow', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 10_000 });
     const gate = new Subject<void>();
     gate.pipe(limitConcurrency(limit)).subscribe();
@@ -123,7 +123,7 @@ describe('limitConcurrency', () => {
     expect([done, limit.running, limit.queued]).toEqual([10_000, 0, 0]);
   });
 
-  it('stops a synchronous source that its subscriber has left, and gives its permit back once', () => {
+  it('stops a synchronous source if its subscriber unsubscribes, and releases its permit once', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 0 });
     let emitted = 0;
     const source = new Observable<number>((subscriber) => {
@@ -135,7 +135,7 @@ describe('limitConcurrency', () => {
     expect(limit.running).toBe(0);
   });
 
-  it('takes two subscriptions of one limited source for two', () => {
+  it('counts each subscription of one limited source', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 2 });
     const limited = NEVER.pipe(limitConcurrency(limit));
     const subscriptions = [limited.subscribe(), limited.subscribe(), limited.subscribe()];
@@ -144,7 +144,7 @@ describe('limitConcurrency', () => {
     expect([limit.running, limit.queued]).toEqual([0, 0]);
   });
 
-  it('refuses options that are none', () => {
+  it('rejects invalid options', () => {
     expect(() => new ConcurrencyLimit({ maxConcurrent: 0, maxQueued: 0.5 })).toThrow(/^2 problems/);
   });
 });

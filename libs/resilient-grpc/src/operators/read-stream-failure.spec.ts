@@ -13,7 +13,7 @@ function callError(reason: FailureReason, code: StatusCode, retryAfterMs?: numbe
   metadata.set('grpc-retry-pushback-ms', '250');
   return new GrpcCallError({
     code,
-    // What would be judged otherwise, did not the reason come first.
+    // Would be classified differently if the reason did not take precedence.
     details: 'Connection dropped',
     metadata,
     client: 'orders',
@@ -30,46 +30,46 @@ function callError(reason: FailureReason, code: StatusCode, retryAfterMs?: numbe
 const grpcJs = (code: number, details: unknown, extra: object = {}) =>
   Object.assign(new Error(`${String(code)}: ${String(details)}`), { code, details }, extra);
 
-describe('what an error says about the next call of a stream', () => {
+describe('readStreamFailure', () => {
   it.each([
-    ['a call of ours', callError('server', 14, 700), 'server', 14],
-    ['a call of ours that was lost', callError('connection-lost', 14), 'connection-lost', 14],
-    ["grpc-js's own", grpcJs(14, 'Connection dropped'), 'connection-lost', 14],
-    ["a server's status from grpc-js", grpcJs(13, 'boom'), 'server', 13],
-    ['a status without a text', grpcJs(14, undefined), 'server', 14],
-    ['a bound on one call', new DeadlineError(5), 'attempt-timeout', 4],
-    ['silence', new IdleTimeoutError(5), 'stream-idle', 14],
-    ['an open circuit', new CircuitOpenError('orders', 5), 'circuit-open', 14],
-    ['a full limit', new ConcurrencyLimitError(1, 0), 'concurrency-limit', 8],
-    ['an abort', Object.assign(new Error('left'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
+    ['a GrpcCallError', callError('server', 14, 700), 'server', 14],
+    ['a GrpcCallError of a lost connection', callError('connection-lost', 14), 'connection-lost', 14],
+    ['a lost connection from grpc-js', grpcJs(14, 'Connection dropped'), 'connection-lost', 14],
+    ['a server status from grpc-js', grpcJs(13, 'boom'), 'server', 13],
+    ['a status without details', grpcJs(14, undefined), 'server', 14],
+    ['a DeadlineError', new DeadlineError(5), 'attempt-timeout', 4],
+    ['an IdleTimeoutError', new IdleTimeoutError(5), 'stream-idle', 14],
+    ['a CircuitOpenError', new CircuitOpenError('orders', 5), 'circuit-open', 14],
+    ['a ConcurrencyLimitError', new ConcurrencyLimitError(1, 0), 'concurrency-limit', 8],
+    ['an AbortError', Object.assign(new Error('left'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
     ['an error of the program', new TypeError('slip'), undefined, undefined],
-    ['an error with a code that is none of gRPC', grpcJs(404, 'Connection dropped'), undefined, undefined],
+    ['an error with a code outside gRPC', grpcJs(404, 'Connection dropped'), undefined, undefined],
     ['an error of Node', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
-    ['a text', 'no', undefined, undefined],
+    ['a string', 'no', undefined, undefined],
     ['null', null, undefined, undefined],
-    ['nothing', undefined, undefined, undefined],
-  ])('%s', (_, error, reason, code) => {
+    ['undefined', undefined, undefined, undefined],
+  ])('reads the reason and the code of %s', (_, error, reason, code) => {
     expect(readStreamFailure(error)).toMatchObject({ reason, code });
   });
 
   it.each([
-    ['none', {}, undefined],
+    ['no property', {}, undefined],
     ['a number', { retryAfterMs: 700 }, 700],
     ['0', { retryAfterMs: 0 }, 0],
-    ['what no timer can take', { retryAfterMs: NaN }, undefined],
-    ['what is no length', { retryAfterMs: -5 }, undefined],
-    ['a text', { retryAfterMs: '700' }, undefined],
-  ])('when to try again, of %s', (_, extra, retryAfterMs) => {
+    ['NaN', { retryAfterMs: NaN }, undefined],
+    ['a negative number', { retryAfterMs: -5 }, undefined],
+    ['a string', { retryAfterMs: '700' }, undefined],
+  ])('reads retryAfterMs of an error with %s', (_, extra, retryAfterMs) => {
     expect(readStreamFailure(grpcJs(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
   });
 
   it.each([
-    ["trailers of grpc-js's", callError('server', 14).metadata, { kind: 'delay', ms: 250 }],
-    ['trailers without one', new Metadata(), { kind: 'none' }],
-    ['no trailers', undefined, { kind: 'none' }],
-    ['metadata of something else', { get: 'a text' }, { kind: 'none' }],
+    ['trailers of grpc-js', callError('server', 14).metadata, { kind: 'delay', ms: 250 }],
+    ['trailers without a pushback', new Metadata(), { kind: 'none' }],
+    ['an error without trailers', undefined, { kind: 'none' }],
+    ['metadata of another type', { get: 'a text' }, { kind: 'none' }],
     ['headers of fetch', new Map([['grpc-retry-pushback-ms', '7']]), { kind: 'none' }],
-  ])('the pushback, in %s', (_, metadata, pushback) => {
+  ])('reads the pushback from %s', (_, metadata, pushback) => {
     expect(readStreamFailure(grpcJs(14, 'busy', { metadata })).pushback).toEqual(pushback);
   });
 });

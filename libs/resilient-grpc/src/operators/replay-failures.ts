@@ -8,26 +8,26 @@ import { StatusCode } from '../status/status-code.js';
 /** Error for a source that pushed more than the buffer may hold. */
 export function tooMuchPushed(held: LedgerLimits, unacknowledged: number): ReplayError {
   const message =
-    `The source pushed more than can be held: ${count(unacknowledged)} unacknowledged, ${count(held.messages)} waiting behind, ` +
-    'and an Observable cannot be paused; give an AsyncIterable, which can, or raise maxUnacknowledged';
+    `The source pushed more than the buffers hold: ${count(unacknowledged)} unacknowledged, ${count(held.messages)} queued; ` +
+    'pass an AsyncIterable, which can be paused, or raise maxUnacknowledged';
   return new ReplayError('source-too-fast', message, unacknowledged);
 }
 
 /** Error for two unacknowledged messages with the same `id`, which an acknowledgement cannot distinguish. */
 export function sameId(id: unknown, unacknowledged: number): ReplayError {
-  const message = `A second message with the id ${show(id)} came while the first is unacknowledged; give each an id of its own`;
+  const message = `A second message with id ${show(id)} arrived while the first is unacknowledged; give each message a unique id`;
   return new ReplayError('duplicate-id', message, unacknowledged);
 }
 
 /** Error for a call that was sent `awaited` messages and acknowledged none of them in time. */
 export function noAcknowledgement(ms: number, awaited: number, unacknowledged: number): ReplayError {
-  const message = `No acknowledgement for ${String(ms)} ms, while ${count(awaited)} waited for one`;
+  const message = `No acknowledgement within ${String(ms)} ms; ${count(awaited)} sent and not acknowledged`;
   return new ReplayError('acknowledgement-timeout', message, unacknowledged);
 }
 
 /** Error for a server that ended a call cleanly with messages unacknowledged. */
 export function leftUnacknowledged(awaited: number, unacknowledged: number): ReplayError {
-  const message = `The server ended the call in order and left ${count(awaited)} unacknowledged that it was sent`;
+  const message = `The server ended the call cleanly, but did not acknowledge ${count(awaited)} sent to it`;
   return new ReplayError('unacknowledged', message, unacknowledged);
 }
 
@@ -48,10 +48,10 @@ export function poisonedAt(
 ): ResumeError {
   const last = error instanceof Error ? error.message : show(error);
   const place =
-    unacknowledged === 0 ? '' : `, while ${count(unacknowledged)} waited for it, the first with the id ${show(oldest)}`;
+    unacknowledged === 0 ? '' : ` (${count(unacknowledged)} unacknowledged, the first with id ${show(oldest)})`;
   const message =
-    `The server failed ${String(MAX_SERVER_FAILURES)} times and acknowledged nothing${place}, at last with "${last}"; mend what it ` +
-    'fails at, or leave that message out';
+    `The server failed ${String(MAX_SERVER_FAILURES)} times without an acknowledgement${place}, last with "${last}"; fix the ` +
+    'failure on the server, or omit the message that causes it';
   return new ResumeError('poison', code ?? StatusCode.UNKNOWN, message, { cause: error });
 }
 

@@ -14,18 +14,20 @@ export class ReplayIds {
 
   /** Validates the id of a message. @throws TypeError if its type is not supported, such as the Long of a 64-bit field. */
   ofMessage<Id extends ReplayId>(id: Id): Id {
-    const type = typeOf(id, 'id', 'a string, number, bigint or symbol');
+    const type = typeOf(id, 'id', 'a string, number, bigint, or symbol');
     this.types.add(type);
     return id;
   }
 
   /** Validates the id in an acknowledgement. @throws TypeError if its type is not supported, or is not the type of any message's id. */
   ofAcknowledgement<Id extends ReplayId>(id: Id): Id {
-    const type = typeOf(id, 'acknowledges', 'a string, number, bigint or symbol, or undefined for none');
+    const type = typeOf(id, 'acknowledges', 'a string, number, bigint, or symbol, or undefined if there is none');
     if (this.types.size > 0 && !this.types.has(type)) {
       const types = [...this.types].join(' or ');
-      const found = `the ${type} ${show(id)}, which equals none of them`;
-      throw new TypeError(`replayUnacknowledged.acknowledges: expected a ${types}, as id gives them, got ${found}`);
+      const found = `the ${type} ${show(id)}, which matches none of them`;
+      throw new TypeError(
+        `replayUnacknowledged.acknowledges: expected a ${types}, like the ids of messages, got ${found}`,
+      );
     }
     return id;
   }
@@ -34,6 +36,6 @@ export class ReplayIds {
 function typeOf(id: unknown, key: string, expected: string): string {
   const type = typeof id;
   if (TYPES.includes(type)) return type;
-  const remedy = type === 'object' && id !== null ? '; write String(…) of what is a Long' : '';
+  const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
   throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${show(id)}${remedy}`);
 }

@@ -25,11 +25,11 @@ beforeEach(() => {
 });
 
 const optionsOf = () => sessionOptions(time);
-/** A session that is subscribed to. */
+/** Creates a session and subscribes to it. */
 const start = sessionStarter(() => time);
 
-describe('what follows a call', () => {
-  it('by the server, in order, is another while the source goes on or something is unacknowledged', async () => {
+describe('replay session after a call', () => {
+  it('makes another call after a clean end while the source continues or messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     const onError = (error: unknown) => void errors.push(error);
@@ -50,7 +50,7 @@ describe('what follows a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('is nothing, when a source that nobody could ask has ended as well', async () => {
+  it('completes after a clean end if the source turns out to have ended too', async () => {
     const server = new MemorySessions(false);
     const { ends } = start(server, new NumberedSource(1));
     await server.call.read();
@@ -62,7 +62,7 @@ describe('what follows a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('is another after a lost connection, even if only its end in order is missing', async () => {
+  it('makes another call after a lost connection, even if only the clean end is missing', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(1));
     await turn();
@@ -77,7 +77,7 @@ describe('what follows a call', () => {
   it.each<[string, unknown]>([
     ['a final status', Object.assign(new Error('no'), { code: 5, details: '' })],
     ['an error of the program', new TypeError('mine')],
-  ])('is the end after %s', async (_, error) => {
+  ])('fails after %s', async (_, error) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -88,11 +88,11 @@ describe('what follows a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('is what onError says', async () => {
+  it('follows the decision of onError', async () => {
     const server = new MemorySessions();
     const seen: unknown[] = [];
-    const says = ['resume', undefined, 'complete'] as const;
-    const onError = (error: unknown) => says[seen.push(error) - 1];
+    const decisions = ['resume', undefined, 'complete'] as const;
+    const onError = (error: unknown) => decisions[seen.push(error) - 1];
     const { ends } = start(server, new NumberedSource(), { onError });
     const mine = new TypeError('mine');
     server.call.sink.error(mine);
@@ -105,7 +105,7 @@ describe('what follows a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('is the end with what onError throws', () => {
+  it('fails with an error that onError throws', () => {
     const server = new MemorySessions();
     const mine = new TypeError('mine');
     const { ends } = start(server, new NumberedSource(), {
@@ -117,7 +117,7 @@ describe('what follows a call', () => {
     expect(ends).toEqual([mine]);
   });
 
-  it('waits longer each time, until something is acknowledged', async () => {
+  it('doubles the backoff until a message is acknowledged', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
     for (const delay of [100, 200, 400, 800]) {
@@ -150,26 +150,29 @@ describe('what follows a call', () => {
 
   it.each<[string, unknown]>([
     ['lost', lost],
-    ['ended UNAVAILABLE by the server', unavailable],
-    ['ended INTERNAL by the server', internal],
-  ])('comes within the first backoff each time, if calls are %s after 6 s that carried nothing', async (_, error) => {
-    const server = new MemorySessions();
-    const { ends } = start(server, new NumberedSource());
-    for (let calls = 1; calls <= 20; calls++) {
-      await time.pass(6_000);
-      expect(server.calls).toHaveLength(calls);
-      server.call.sink.error(error);
-      await time.pass(50);
-    }
-    expect(ends).toEqual([]);
-    expect(server.calls).toHaveLength(21);
-    expect(server.call.received).toEqual([1, 2, 3, 4]);
-  });
+    ['ended with UNAVAILABLE by the server', unavailable],
+    ['ended with INTERNAL by the server', internal],
+  ])(
+    'makes the next call within the initial backoff each time calls are %s after 6 s without messages',
+    async (_, error) => {
+      const server = new MemorySessions();
+      const { ends } = start(server, new NumberedSource());
+      for (let calls = 1; calls <= 20; calls++) {
+        await time.pass(6_000);
+        expect(server.calls).toHaveLength(calls);
+        server.call.sink.error(error);
+        await time.pass(50);
+      }
+      expect(ends).toEqual([]);
+      expect(server.calls).toHaveLength(21);
+      expect(server.call.received).toEqual([1, 2, 3, 4]);
+    },
+  );
 
   it.each<[string, (call: MemoryCall) => void, object]>([
     ['fails', (call) => call.sink.error(internal), { cause: internal, code: 13 }],
-    ['ends in order', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
-  ])('is the end when the server %s five times without acknowledging anything', async (_, end, error) => {
+    ['ends the call cleanly', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
+  ])('fails if the server %s five times without an acknowledgement', async (_, end, error) => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     for (let calls = 1; calls <= 5; calls++) {
@@ -181,11 +184,11 @@ describe('what follows a call', () => {
     expect(ends).toEqual([expect.any(ResumeError)]);
     expect(ends[0]).toMatchObject({ reason: 'poison', ...error });
     expect((ends[0] as Error).message).toMatch(
-      /^The server failed 5 times and acknowledged nothing, while 4 messages waited for it, the first with the id 1, at last with ".*"; mend/,
+      /^The server failed 5 times without an acknowledgement \(4 messages unacknowledged, the first with id 1\), last with ".*"; fix/,
     );
   });
 
-  it('comes after any number of lost connections', async () => {
+  it('makes another call after any number of lost connections', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     for (let calls = 1; calls <= 50; calls++) {
@@ -198,7 +201,7 @@ describe('what follows a call', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('is no further call after maxAttempts', async () => {
+  it('makes no further call after maxAttempts', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { backoff: { maxAttempts: 2 } });
     server.call.sink.error(lost);
@@ -208,8 +211,8 @@ describe('what follows a call', () => {
   });
 });
 
-describe('an acknowledgement that does not come', () => {
-  it('makes the call a broken one, which is left and followed by the next', async () => {
+describe('acknowledgement timeout', () => {
+  it('closes the call without an acknowledgement and makes another one', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
@@ -222,7 +225,9 @@ describe('an acknowledgement that does not come', () => {
     await time.pass(1);
     expect(server.call.left).toBe(true);
     expect(errors).toMatchObject([{ reason: 'acknowledgement-timeout', code: 14, unacknowledged: 4 }]);
-    expect((errors[0] as Error).message).toBe('No acknowledgement for 1000 ms, while 4 messages waited for one');
+    expect((errors[0] as Error).message).toBe(
+      'No acknowledgement within 1000 ms; 4 messages sent and not acknowledged',
+    );
     await time.pass(100);
     expect(server.calls).toHaveLength(2);
     await time.pass(999);
@@ -231,7 +236,7 @@ describe('an acknowledgement that does not come', () => {
     expect(server.call.left).toBe(true);
   });
 
-  it('is none while nothing was sent, and none while nothing is unacknowledged', async () => {
+  it('does not run before a message is sent, or while none is unacknowledged', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
     await time.pass(5_000);
@@ -243,7 +248,7 @@ describe('an acknowledgement that does not come', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('is as good as a lost connection where the server says nothing at all, and a failure of the server where it does', async () => {
+  it('counts as a lost connection if the server is silent, and as a server failure if it sends messages', async () => {
     const silent = new MemorySessions();
     const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
     const talking = new MemorySessions();
@@ -260,7 +265,7 @@ describe('an acknowledgement that does not come', () => {
     expect(ends).toEqual([]);
   });
 
-  it('counts against the message from the first call that is stuck on it, however long the timeout is', async () => {
+  it('counts from the first call without progress, even if the timeout is long', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {
@@ -272,7 +277,7 @@ describe('an acknowledgement that does not come', () => {
     expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
   });
 
-  it('is not waited for while the reader has enough', async () => {
+  it('pauses while the buffer of the reader is full', async () => {
     const server = new MemorySessions();
     const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
     const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
@@ -295,8 +300,8 @@ describe('an acknowledgement that does not come', () => {
   });
 });
 
-describe('age', () => {
-  it('ends a call that has nothing unacknowledged, and the next follows at once', async () => {
+describe('maximum age of a replay call', () => {
+  it('closes a call without unacknowledged messages, and makes the next one at once', async () => {
     const server = new MemorySessions();
     start(server, NEVER, { maxAgeMs: 60_000 });
     await time.pass(59_999);
@@ -306,7 +311,7 @@ describe('age', () => {
     expect(server.calls[0]).toMatchObject({ left: true });
   });
 
-  it('first has the call acknowledge what it was sent', async () => {
+  it('half-closes the call and waits for its acknowledgements first', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(60_000);
@@ -322,7 +327,7 @@ describe('age', () => {
     expect(server.calls).toHaveLength(2);
   });
 
-  it('waits a second for that, and then sends it again', async () => {
+  it('waits one second for acknowledgements, then sends the messages again', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(61_000);
@@ -331,7 +336,7 @@ describe('age', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('is spread by ±10 %', async () => {
+  it('varies by ±10 %', async () => {
     for (const [random, ageMs] of [
       [0, 54_000],
       [1, 66_000],
@@ -346,13 +351,13 @@ describe('age', () => {
   });
 });
 
-describe('a client that carries it', () => {
-  it('finds one scope for all calls, told once of its end', async () => {
+describe('scope of a replay session', () => {
+  it('shares one scope among all calls, and notifies its host once', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     const scope = server.call.scope!;
-    const told: string[] = [];
-    scope.hosts.add({ ended: (how) => void told.push(how) });
+    const outcomes: string[] = [];
+    scope.hosts.add({ ended: (how) => void outcomes.push(how) });
     await turn();
     server.call.ack(1, 2);
     expect(scope).toMatchObject({ handedOver: 2, resumes: 0 });
@@ -360,15 +365,15 @@ describe('a client that carries it', () => {
     await time.pass(100);
     expect(server.call.scope).toBe(scope);
     expect(scope.resumes).toBe(1);
-    expect(told).toEqual([]);
+    expect(outcomes).toEqual([]);
     scope.fail(lost);
     scope.fail(lost);
     scope.complete();
-    expect(told).toEqual(['failed']);
+    expect(outcomes).toEqual(['failed']);
     expect(ends).toEqual([lost]);
   });
 
-  it('tells it to complete: it takes nothing more, and does so when what it took is acknowledged', async () => {
+  it('stops reading the source if its host completes it, and completes once all messages are acknowledged', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -384,7 +389,7 @@ describe('a client that carries it', () => {
     expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: true });
   });
 
-  it('tells it to complete: at once, where nothing is unacknowledged', async () => {
+  it('completes at once if its host completes it without unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, NEVER);
     server.call.scope!.complete();
@@ -393,18 +398,21 @@ describe('a client that carries it', () => {
 
   it.each<[string, (call: MemoryCall) => void, unknown]>([
     ['lost', (call) => call.sink.error(lost), lost],
-    ['ended in order', (call) => call.sink.complete(), expect.objectContaining({ reason: 'unacknowledged' })],
-  ])('tells it to complete: it fails where the call is %s before all is acknowledged', async (_, end, error) => {
-    const server = new MemorySessions();
-    const { ends } = start(server, new NumberedSource());
-    await turn();
-    server.call.scope!.complete();
-    end(server.call);
-    expect(ends).toEqual([error]);
-    expect(time.pending).toBe(0);
-  });
+    ['ended cleanly', (call) => call.sink.complete(), expect.objectContaining({ reason: 'unacknowledged' })],
+  ])(
+    'fails if its host completes it and the call is %s before all messages are acknowledged',
+    async (_, end, error) => {
+      const server = new MemorySessions();
+      const { ends } = start(server, new NumberedSource());
+      await turn();
+      server.call.scope!.complete();
+      end(server.call);
+      expect(ends).toEqual([error]);
+      expect(time.pending).toBe(0);
+    },
+  );
 
-  it('tells it to complete while it waits: it fails where something is unacknowledged', async () => {
+  it('fails if its host completes it during a backoff with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -418,7 +426,7 @@ describe('a client that carries it', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('refuses the next call by telling it to complete: nobody would acknowledge what is left', async () => {
+  it('fails if its host completes it at the start of the next call with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -432,7 +440,7 @@ describe('a client that carries it', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('sets a deadline, which no wait outlives: the call that begins then tells that it has passed', async () => {
+  it('waits at most until its deadline, so that the next call reports the exceeded deadline', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
     server.call.scope!.deadline = 40;

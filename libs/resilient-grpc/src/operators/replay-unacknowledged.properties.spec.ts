@@ -12,14 +12,14 @@ import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 
 type Step =
-  /** The source has so many more. */
+  /** The source emits this many more messages. */
   | { readonly do: 'give'; readonly count: number }
   /** The server reads one message, if there is one. */
   | { readonly do: 'read' }
   /** The server acknowledges one of what it has ever read. */
   | { readonly do: 'acknowledge'; readonly which: number }
   | { readonly do: 'lose' }
-  /** The server ends the call in order. */
+  /** The server ends the call cleanly. */
   | { readonly do: 'end' }
   | { readonly do: 'pass'; readonly ms: number };
 
@@ -47,7 +47,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   maxUnacknowledged: fc.integer({ min: 1, max: 5 }),
   maxUnacknowledgedBytes: fc.constantFrom(1, 25, 1_000),
   sizes: fc.array(fc.integer({ min: 0, max: 30 }), { minLength: 1, maxLength: 5 }),
-  // Room and replay show only after many steps.
+  // Limits and replay take effect only after many steps.
   steps: fc.array(step, { maxLength: 80, size: 'max' }),
 });
 
@@ -55,10 +55,10 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
 });
-// The fifth one in a row without an acknowledgement would rightly end the session.
+// The fifth clean end in a row without an acknowledgement would end the session.
 const MAX_ENDS = 4;
 
-/** A source that has what it was given, and hands it out one by one. */
+/** A source that returns its messages one by one, as many as it was given. */
 class GivenSource implements AsyncIterableIterator<Numbered> {
   taken = 0;
   private given = 0;
@@ -90,7 +90,7 @@ class GivenSource implements AsyncIterableIterator<Numbered> {
   }
 }
 
-/** One session, what goes in and what arrives. */
+/** A session with its source, and the messages that arrive at the server. */
 class World {
   readonly time = new VirtualScheduler();
   readonly server = new MemorySessions(false);
@@ -101,7 +101,7 @@ class World {
   readonly acknowledged = new Set<number>();
   readonly answers: Answer[] = [];
   readonly watched;
-  /** What arrived and should not have. */
+  /** Messages that arrived and should not have. */
   readonly faults: string[] = [];
   given = 0;
   ends = 0;
@@ -124,7 +124,7 @@ class World {
     );
   }
 
-  async take(one: Step): Promise<void> {
+  async apply(one: Step): Promise<void> {
     const { call } = this.server;
     switch (one.do) {
       case 'give':
@@ -149,7 +149,7 @@ class World {
     this.check();
   }
 
-  /** From now on nothing breaks, and everything is read and acknowledged. */
+  /** Reads and acknowledges everything, without further failures. */
   async finish(): Promise<void> {
     if (this.plan.source === 'pulled') this.source.complete();
     else this.pushed.complete();
@@ -190,7 +190,7 @@ class World {
     if (call.left || this.watched.ends.length > 0) return;
     const before = this.watched.seen.length;
     call.sink.next({ ack: id });
-    // Else the call is over, and nobody hears of it.
+    // Without a delivered message the call is over, and the acknowledgement has no effect.
     if (this.watched.seen.length === before) return;
     this.answers.push({ ack: id });
     if (this.acknowledged.has(id)) return;
@@ -205,7 +205,7 @@ class World {
     expect(unacknowledged.length).toBeLessThanOrEqual(maxUnacknowledged);
     const bytes = unacknowledged.reduce((sum, id) => sum + this.sizeOf(id), 0);
     if (unacknowledged.length > 1) expect(bytes).toBeLessThanOrEqual(maxUnacknowledgedBytes);
-    // One more may have been taken that turned out to be too large for now.
+    // One more message may have been taken that is too large to be sent yet.
     expect(this.source.taken).toBeLessThanOrEqual(this.acknowledged.size + maxUnacknowledged + 1);
   }
 
@@ -214,12 +214,12 @@ class World {
   }
 }
 
-describe('whatever gets in the way', { timeout: 300_000 }, () => {
-  it('everything arrives, for the first time in order, and nothing again that was acknowledged', async () => {
+describe('replay session with any failures', { timeout: 300_000 }, () => {
+  it('delivers all messages, the first time in order, and none again after its acknowledgement', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (chosen) => {
         const world = new World(chosen);
-        for (const one of chosen.steps) await world.take(one);
+        for (const one of chosen.steps) await world.apply(one);
         await world.finish();
         expect(world.watched.ends).toEqual(['complete']);
         expect([...new Set(world.arrived)]).toEqual(Array.from({ length: world.given }, (_, index) => index + 1));

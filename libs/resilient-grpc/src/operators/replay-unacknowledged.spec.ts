@@ -20,13 +20,13 @@ beforeEach(() => {
 });
 
 const optionsOf = () => sessionOptions(time);
-/** A session that is subscribed to. */
+/** Creates a session and subscribes to it. */
 const start = sessionStarter(() => time);
 
 const upTo = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
 
-describe('a session', () => {
-  it('sends everything, hands over everything, and completes when all is acknowledged and the call has ended', async () => {
+describe('replay session', () => {
+  it('sends and delivers all messages, and completes once all are acknowledged and the call has ended', async () => {
     const server = new MemorySessions();
     const { seen, ends } = start(server, new NumberedSource(3));
     await turn();
@@ -62,8 +62,8 @@ describe('a session', () => {
       }),
       [1],
     ],
-    ['nothing', [], []],
-  ])('takes %s', async (_, outgoing, ids) => {
+    ['an empty array', [], []],
+  ])('accepts %s as the source', async (_, outgoing, ids) => {
     const server = new MemorySessions();
     const { ends } = start(server, outgoing);
     for (let acknowledged = 0; acknowledged < ids.length; acknowledged++) {
@@ -77,7 +77,7 @@ describe('a session', () => {
     expect(server.calls).toHaveLength(1);
   });
 
-  it('goes on with the next call: hello, what is unacknowledged in the old order, then what is new', async () => {
+  it('sends hello, the unacknowledged messages in order, then new ones on the next call', async () => {
     const server = new MemorySessions();
     let hellos = 0;
     const hello = (): Numbered => ({ id: -++hellos });
@@ -98,7 +98,7 @@ describe('a session', () => {
     expect(ends).toEqual([]);
   });
 
-  it('drops what the call before still says, once it was left', async () => {
+  it('drops late messages and errors of an earlier call', async () => {
     const server = new MemorySessions();
     const { seen } = start(server, new NumberedSource());
     await turn();
@@ -112,7 +112,7 @@ describe('a session', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('ignores acknowledgements that are repeated or name nothing', async () => {
+  it('ignores acknowledgements that are repeated or unknown', async () => {
     const server = new MemorySessions();
     const { seen, ends } = start(server, new NumberedSource());
     await turn();
@@ -123,7 +123,7 @@ describe('a session', () => {
     expect(ends).toEqual([]);
   });
 
-  it('takes an acknowledgement for all before it, where it is cumulative', async () => {
+  it('applies a cumulative acknowledgement to all earlier messages', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
     await turn();
@@ -135,7 +135,7 @@ describe('a session', () => {
     expect(server.call.received).toEqual(upTo(4, 4));
   });
 
-  it('does not repeat what the next call acknowledges before its turn', async () => {
+  it('does not replay messages that the next call acknowledges before their turn', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
     void server.call.readAll();
@@ -148,7 +148,7 @@ describe('a session', () => {
     expect(server.call.received).toEqual([4, 5, 6, 7]);
   });
 
-  it('keeps its subscriptions apart', async () => {
+  it('keeps separate state per session', async () => {
     const server = new MemorySessions();
     const first = start(
       server,
@@ -161,7 +161,7 @@ describe('a session', () => {
     expect(server.calls.map(({ received }) => received)).toEqual([[1, 2], [7]]);
   });
 
-  it('gives who iterates the messages of a call again all of them from the start', async () => {
+  it('starts again with all unacknowledged messages if the outgoing messages of a call are iterated again', async () => {
     const server = new MemorySessions();
     const { ends } = start(
       { factory: (outgoing) => server.factory(outgoing).pipe(retry(1)) as any },
@@ -179,8 +179,8 @@ describe('a session', () => {
   });
 });
 
-describe('room', () => {
-  it('is all that is taken from the source, one by one', async () => {
+describe('buffer limits', () => {
+  it('reads one message at a time from the source, up to maxUnacknowledged', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     start(server, source);
@@ -191,7 +191,7 @@ describe('room', () => {
     expect(source).toMatchObject({ asked: 5, mostAtOnce: 1 });
   });
 
-  it('is not used ahead of a server that does not read', async () => {
+  it('reads nothing from the source while the server does not read', async () => {
     const server = new MemorySessions(false);
     const source = new NumberedSource();
     start(server, source);
@@ -202,7 +202,7 @@ describe('room', () => {
     expect(source.asked).toBe(1);
   });
 
-  it('is bounded in bytes, too', async () => {
+  it('limits unacknowledged messages by bytes too', async () => {
     const server = new MemorySessions();
     const sizes = [40, 60, 1, 500, 10];
     const weighed = { maxUnacknowledgedBytes: 100, size: ({ id }: Numbered) => sizes[id - 1]! };
@@ -211,7 +211,7 @@ describe('room', () => {
     expect(server.call.received).toEqual([1, 2]);
     server.call.ack(1);
     await turn();
-    // 500 are more than there may be: alone, when nothing else is unacknowledged.
+    // A message of 500 bytes exceeds the limit, so it is sent once nothing else is unacknowledged.
     expect(server.call.received).toEqual([1, 2, 3]);
     server.call.ack(2);
     await turn();
@@ -224,7 +224,7 @@ describe('room', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it('keeps what a slow source gave while there was no call', async () => {
+  it('keeps a message that a slow source emits between two calls', async () => {
     const server = new MemorySessions();
     const waiting: ((message: Numbered) => void)[] = [];
     const source: AsyncIterable<Numbered> = {
@@ -244,7 +244,7 @@ describe('room', () => {
     expect(waiting).toHaveLength(3);
   });
 
-  it('holds a burst of an Observable, and fails when there is no end to it', async () => {
+  it('buffers a burst of an Observable, and fails beyond the limit', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -257,13 +257,13 @@ describe('room', () => {
     expect(ends).toEqual([expect.any(ReplayError)]);
     expect(ends[0]).toMatchObject({ reason: 'source-too-fast', code: 8, unacknowledged: 4 });
     expect((ends[0] as Error).message).toBe(
-      'The source pushed more than can be held: 4 messages unacknowledged, 1000 messages waiting behind, and an Observable cannot be paused; give an AsyncIterable, which can, or raise maxUnacknowledged',
+      'The source pushed more than the buffers hold: 4 messages unacknowledged, 1000 messages queued; pass an AsyncIterable, which can be paused, or raise maxUnacknowledged',
     );
     expect(pushed.observed).toBe(false);
     expect(server.call.left).toBe(true);
   });
 
-  it('holds as many as may be unacknowledged, and no more bytes than that or a MiB', async () => {
+  it('buffers up to maxUnacknowledged messages, and up to maxUnacknowledgedBytes or 1 MiB', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -279,7 +279,7 @@ describe('room', () => {
     expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
   });
 
-  it('is given up for an Observable without end that pushes at once', () => {
+  it('fails for an infinite synchronous Observable', () => {
     let pushed = 0;
     const endless = new Observable<Numbered>((subscriber) => {
       while (!subscriber.closed) subscriber.next({ id: ++pushed });
@@ -292,8 +292,8 @@ describe('room', () => {
   });
 });
 
-describe('the end', () => {
-  it('comes with an error of the source, whatever is unacknowledged', async () => {
+describe('end of a replay session', () => {
+  it('fails with an error of the source, even with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -321,13 +321,13 @@ describe('the end', () => {
         throw new Error('my source');
       },
     ],
-  ])('comes with the error of %s', async (_, outgoing) => {
+  ])('fails with the error of %s', async (_, outgoing) => {
     const { ends } = start(new MemorySessions(), outgoing());
     await turn();
     expect(ends).toEqual([new Error('my source')]);
   });
 
-  it('by its subscriber lets go of the call, the source and all timers', async () => {
+  it('releases the call, the source and all timers if the subscriber unsubscribes', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { subscription } = start(server, source, { ackTimeoutMs: 1_000, maxAgeMs: 60_000 });
@@ -339,7 +339,7 @@ describe('the end', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('by its subscriber while it waits makes no further call', async () => {
+  it('makes no further call if the subscriber unsubscribes during a backoff', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { subscription, ends } = start(server, pushed);
@@ -351,7 +351,7 @@ describe('the end', () => {
     expect(ends).toEqual([]);
   });
 
-  it('by a break of its reader does, too', async () => {
+  it('releases the call and the source if the reader stops iterating', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const reader = replayUnacknowledged(server.factory, source, optionsOf())[Symbol.asyncIterator]();
@@ -372,36 +372,36 @@ describe('the end', () => {
     ['hello throws', { hello: boom }, [], 'boom'],
     ['acknowledges throws', { acknowledges: boom }, [{}], 'boom'],
     [
-      'id gives what can be none',
+      'id returns an invalid id',
       { id: () => ({ low: 1, high: 0 }) },
       [],
-      /^replayUnacknowledged\.id: expected a string, number, bigint or symbol, got {"low":1,"high":0}; write String\(…\) of what is a Long$/,
+      /^replayUnacknowledged\.id: expected a string, number, bigint, or symbol, got {"low":1,"high":0}; convert a Long with String\(…\)$/,
     ],
     [
-      'acknowledges gives what can be none',
+      'acknowledges returns an invalid id',
       { acknowledges: () => null },
       [{}],
-      /^replayUnacknowledged\.acknowledges: .*or undefined for none, got null$/,
+      /^replayUnacknowledged\.acknowledges: .*or undefined if there is none, got null$/,
     ],
     [
-      'acknowledges gives what no id ever equals',
+      'acknowledges returns another type than id',
       { acknowledges: ({ ack }) => String(ack) },
       [{ ack: 1 }],
-      'replayUnacknowledged.acknowledges: expected a number, as id gives them, got the string "1", which equals none of them',
+      'replayUnacknowledged.acknowledges: expected a number, like the ids of messages, got the string "1", which matches none of them',
     ],
     [
-      'size gives what is none',
+      'size returns NaN',
       { size: () => NaN, maxUnacknowledgedBytes: 5 },
       [],
       'replayUnacknowledged.size: expected a number of 0 or more, got NaN',
     ],
     [
-      'two messages have one id',
+      'two messages have the same id',
       { id: () => 7 },
       [],
-      'A second message with the id 7 came while the first is unacknowledged; give each an id of its own',
+      'A second message with id 7 arrived while the first is unacknowledged; give each message a unique id',
     ],
-  ])('comes when %s', async (_, change, messages, text) => {
+  ])('fails if %s', async (_, change, messages, text) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source, change as object);
@@ -415,12 +415,12 @@ describe('the end', () => {
     expect(source.returned).toBe(source.asked > 0 ? 1 : 0);
   });
 
-  it('comes with what the factory throws', () => {
+  it('fails with an error that the factory throws', () => {
     const { ends } = start({ factory: boom }, new NumberedSource());
     expect(ends).toEqual([new Error('boom')]);
   });
 
-  it('comes when its subscriber leaves on a message', async () => {
+  it('closes the call if the subscriber unsubscribes within a message', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const subscription = replayUnacknowledged(server.factory, source, optionsOf()).subscribe(() =>
@@ -434,8 +434,8 @@ describe('the end', () => {
   });
 });
 
-describe('options', () => {
-  it('are refused all at once', () => {
+describe('options of replayUnacknowledged', () => {
+  it('rejects all invalid options at once', () => {
     const wrong = {
       id: 'id',
       acknowledgement: 'some',
@@ -466,19 +466,19 @@ describe('options', () => {
     );
   });
 
-  it.each([undefined, null, 5])('are refused if they are %s', (none) => {
+  it.each([undefined, null, 5])('rejects %s instead of options', (none) => {
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], none as any))).toContain('replayUnacknowledged');
   });
 
-  it('that cannot match are refused as they are written', () => {
+  it('rejects at compile time an acknowledges whose type differs from id', () => {
     const { factory } = new MemorySessions();
     const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };
-    // @ts-expect-error: a string equals no number
+    // @ts-expect-error: a string never equals a number
     replayUnacknowledged(factory, [], { ...options, acknowledges: ({ text }: Answer) => text });
     replayUnacknowledged(factory, [], { ...options, acknowledges: ({ ack }) => ack });
   });
 
-  it('of bytes come together', () => {
+  it('requires size together with maxUnacknowledgedBytes', () => {
     const options = { ...optionsOf(), maxUnacknowledgedBytes: 5 };
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toEqual(['replayUnacknowledged.size']);
   });

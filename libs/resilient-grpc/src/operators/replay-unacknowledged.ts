@@ -107,7 +107,7 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
       given,
       'replayUnacknowledged',
       problems,
-      'an object of options, as { id, acknowledges, maxUnacknowledged }',
+      'an options object, such as { id, acknowledges, maxUnacknowledged }',
     );
     return readSettings(factory, outgoing, read === undefined ? ({} as typeof options) : options, problems);
   });
@@ -138,7 +138,7 @@ function readSettings<Out, In, Id extends ReplayId>(
     : Infinity;
   const input = sourceInput(outgoing);
   if (input === undefined) {
-    problems.add(`${path}.outgoing`, 'an AsyncIterable, an Iterable, an Observable or a Promise', outgoing);
+    problems.add(`${path}.outgoing`, 'an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing);
   }
   return {
     factory,

@@ -25,10 +25,10 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   details: 'Connection dropped',
 });
 
-/** One call as a client would make it, driven by hand. */
-class HandCall implements StreamSource {
+/** A call of a client, controlled by the test. */
+class ManualCall implements StreamSource {
   readonly prefetch = 2;
-  readonly did: string[] = [];
+  readonly log: string[] = [];
 
   constructor(
     readonly from: number,
@@ -37,26 +37,29 @@ class HandCall implements StreamSource {
   ) {}
 
   begin(): void {
-    this.did.push('begin');
+    this.log.push('begin');
   }
   readOn(): void {
-    this.did.push('readOn');
+    this.log.push('readOn');
   }
   unsubscribe(): void {
-    this.did.push('unsubscribe');
+    this.log.push('unsubscribe');
   }
 }
 
-/** A resumable stream of calls driven by hand, in virtual time. */
-function make(options: Partial<ResumeOptions<number, number>> = {}, began: (call: HandCall) => void = () => undefined) {
+/** A resumable stream of manual calls, in virtual time. */
+function make(
+  options: Partial<ResumeOptions<number, number>> = {},
+  began: (call: ManualCall) => void = () => undefined,
+) {
   const scheduler = new VirtualTimeScheduler();
-  const calls: HandCall[] = [];
+  const calls: ManualCall[] = [];
   const stream = resumable(
     (from: number) =>
       new GrpcObservable<number>(
-        () => expect.fail('it is to be opened, not subscribed to'),
+        () => expect.fail('it must be opened, not subscribed to'),
         (sink, scope) => {
-          const call = new HandCall(from, sink, scope);
+          const call = new ManualCall(from, sink, scope);
           calls.push(call);
           began(call);
           return call;
@@ -67,11 +70,11 @@ function make(options: Partial<ResumeOptions<number, number>> = {}, began: (call
   return { scheduler, calls, stream };
 }
 
-/** Lets those who await a message go on. */
+/** Runs the code that awaits a message. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-describe('a resumable stream that is iterated', () => {
-  it('begins nothing before the first message is asked for', async () => {
+describe('iterated resumable stream', () => {
+  it('makes no call before the first next()', async () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     expect(calls).toHaveLength(0);
@@ -79,23 +82,23 @@ describe('a resumable stream that is iterated', () => {
     expect(calls).toHaveLength(0);
   });
 
-  it('stops reading when the reader has enough, and reads on with him', async () => {
+  it('stops reading at the prefetch limit, and continues when the reader reads', async () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
-    const { sink, did } = calls[0]!;
+    const { sink, log } = calls[0]!;
     expect(sink.demand).toMatchObject({ asked: 1, waiting: true });
     expect(sink.next(1)).toBe(true);
     expect(await first).toEqual({ done: false, value: 1 });
     expect([sink.next(2), sink.next(3)]).toEqual([true, false]);
-    expect(did).toEqual(['begin']);
+    expect(log).toEqual(['begin']);
     expect((await reader.next()).value).toBe(2);
-    expect(did).toEqual(['begin', 'readOn']);
+    expect(log).toEqual(['begin', 'readOn']);
     await reader.return?.();
-    expect(did).toEqual(['begin', 'readOn', 'unsubscribe']);
+    expect(log).toEqual(['begin', 'readOn', 'unsubscribe']);
   });
 
-  it('goes on behind what the reader holds, not behind what he has read', async () => {
+  it('resumes after the last buffered message, not after the last one read', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -114,7 +117,7 @@ describe('a resumable stream that is iterated', () => {
     ]);
   });
 
-  it('makes no further call for a reader who has enough, however often one breaks', async () => {
+  it('makes no further call while the buffer is full', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -126,10 +129,10 @@ describe('a resumable stream that is iterated', () => {
     expect((await reader.next()).value).toBe(2);
     expect(calls.map(({ from }) => from)).toEqual([0, 3]);
     await reader.return?.();
-    expect(calls[1]!.did).toEqual(['begin', 'unsubscribe']);
+    expect(calls[1]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('leaves nothing behind when the reader goes while a call is due', async () => {
+  it('clears its timers if the reader stops while a call is due', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -143,12 +146,12 @@ describe('a resumable stream that is iterated', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('drops what comes late of a call that was left, and has it not read on', () => {
+  it('drops late messages of an earlier call, and does not continue to read it', () => {
     const { stream, calls, scheduler } = make({ maxAgeMs: 6_000 });
     const seen: number[] = [];
     const subscription = stream.subscribe((message) => seen.push(message));
     scheduler.schedule(() => {
-      expect(calls[0]!.did).toEqual(['begin', 'unsubscribe']);
+      expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
       expect(calls[0]!.sink.next(1)).toBe(false);
       calls[0]!.sink.error(lost);
       calls[0]!.sink.complete();
@@ -160,7 +163,7 @@ describe('a resumable stream that is iterated', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('reads on for a reader who says so within a message, without a deeper stack', () => {
+  it('continues to read without recursion if readOn() is called within a message', () => {
     const { stream, calls } = make();
     const seen: number[] = [];
     const source = stream.openStream({
@@ -173,21 +176,21 @@ describe('a resumable stream that is iterated', () => {
       complete: () => undefined,
     });
     source.begin();
-    const { sink, did } = calls[0]!;
+    const { sink, log } = calls[0]!;
     expect([sink.next(1), sink.next(2)]).toEqual([true, true]);
-    expect(did).toEqual(['begin']);
+    expect(log).toEqual(['begin']);
     source.unsubscribe();
     expect(seen).toEqual([1, 2]);
   });
 
-  it('has nothing read on for a reader who leaves within a message', () => {
+  it('stops reading if the subscriber unsubscribes within a message', () => {
     const { stream, calls } = make();
     stream.pipe(take(1)).subscribe();
     expect(calls[0]!.sink.next(1)).toBe(false);
-    expect(calls[0]!.did).toEqual(['begin', 'unsubscribe']);
+    expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('reads on over what is not handed over', () => {
+  it('continues to read after messages that it does not deliver', () => {
     const { stream, calls, scheduler } = make({ heartbeat: (message) => message === 7 });
     stream.subscribe();
     expect(calls[0]!.sink.next(3)).toBe(true);
@@ -198,8 +201,8 @@ describe('a resumable stream that is iterated', () => {
   });
 });
 
-describe('a plain Observable from the factory, iterated', () => {
-  it('is held back for a slow reader, and ends behind what is held', async () => {
+describe('iterated plain Observable', () => {
+  it('buffers messages for a slow reader, and completes after them', async () => {
     const stream = resumable((from: number) => range(from + 1, 500).pipe(map((n) => n)), {
       cursor: (message: number) => message,
       seed: 0,
@@ -212,12 +215,12 @@ describe('a plain Observable from the factory, iterated', () => {
     expect(seen).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
   });
 
-  it('goes on from what was handed over when it fails behind what is held', async () => {
-    const asked: number[] = [];
+  it('resumes after the buffered messages if the Observable fails after them', async () => {
+    const cursors: number[] = [];
     const scheduler = new VirtualTimeScheduler();
     const stream = resumable(
       (last: number) => {
-        asked.push(last);
+        cursors.push(last);
         return last === 0
           ? concat(
               range(1, 100),
@@ -232,11 +235,11 @@ describe('a plain Observable from the factory, iterated', () => {
       seen.push(message);
       scheduler.flush();
     }
-    expect(asked).toEqual([0, 100]);
+    expect(cursors).toEqual([0, 100]);
     expect(seen).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('may leave as many messages lying as the bound says, and not one more', () => {
+  it('buffers up to MAX_HELD unread messages, and fails for one more', () => {
     const source = new Subject<number>();
     const errors: unknown[] = [];
     resumable(() => source, { cursor: (message: number) => message, seed: 0 })
@@ -248,7 +251,7 @@ describe('a plain Observable from the factory, iterated', () => {
     expect([errors.length, source.observed]).toEqual([1, false]);
   });
 
-  it('is too much beyond a bound: what was handed over stays in order, then it fails and says what to do', async () => {
+  it('delivers messages in order, then fails with a remedy if more than MAX_HELD are unread', async () => {
     let unsubscribed = false;
     const flood = new Observable<number>((subscriber) => {
       for (let i = 1; i <= 5_000 && !subscriber.closed; i++) subscriber.next(i);
@@ -261,7 +264,7 @@ describe('a plain Observable from the factory, iterated', () => {
     await expect(read()).rejects.toMatchObject({
       reason: 'slow-reader',
       code: 8,
-      message: expect.stringMatching(/^More than 1000 messages came .*put pipe\(\) behind resumable\(\)$/),
+      message: expect.stringMatching(/^More than 1000 messages arrived .*apply pipe\(\) after resumable\(\)$/),
     });
     expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));
     expect(seen.length).toBeLessThan(MAX_HELD);
@@ -269,17 +272,17 @@ describe('a plain Observable from the factory, iterated', () => {
   });
 });
 
-describe('the life of a call', () => {
-  it('starts with its last attempt, so that a long wait for the channel does not make a call healthy', () => {
+describe('duration of a call', () => {
+  it('starts with the last attempt, so that a long wait for the channel does not make a call healthy', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
-    const after = (ms: number, work: (call: HandCall) => void) => {
+    const after = (ms: number, work: (call: ManualCall) => void) => {
       scheduler.schedule(() => work(calls.at(-1)!), ms);
       scheduler.maxFrames = scheduler.frame + ms;
       scheduler.flush();
     };
     const backoffs = [100, 200, 400].map((backoffMs, index) => {
-      // It waited for 10 s, went out, and failed 10 ms later.
+      // The call waits for 10 s, is sent, and fails 10 ms later.
       after(10_000, ({ scope }) => scope!.attemptBegan());
       after(10, ({ sink }) => sink.error(lost));
       after(backoffMs - 1, () => undefined);
@@ -298,15 +301,15 @@ describe('the life of a call', () => {
   });
 });
 
-describe('the scope of a resumable stream', () => {
-  /** As a client does it with the first call. */
+describe('scope of a resumable stream', () => {
+  /** Registers a host with the first call, as a client does. */
   const hosting =
-    (told: string[]) =>
-    ({ scope }: HandCall) => {
-      if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => told.push(how) });
+    (outcomes: string[]) =>
+    ({ scope }: ManualCall) => {
+      if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => outcomes.push(how) });
     };
 
-  it('is one for all of its calls, and counts what was handed over', () => {
+  it('shares one scope among all calls, and counts delivered messages', () => {
     const { stream, calls, scheduler } = make();
     stream.subscribe();
     calls[0]!.sink.next(1);
@@ -323,7 +326,7 @@ describe('the scope of a resumable stream', () => {
     expect(currentStreamScope()).toBeUndefined();
   });
 
-  it('shows how it is read', () => {
+  it('exposes the demand of its reader', () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     void reader.next();
@@ -332,11 +335,11 @@ describe('the scope of a resumable stream', () => {
   });
 
   it.each<[string, string, (made: ReturnType<typeof make>, unsubscribe: () => void) => void]>([
-    ['is complete', 'succeeded', ({ calls }) => calls[0]!.sink.complete()],
+    ['completes', 'succeeded', ({ calls }) => calls[0]!.sink.complete()],
     ['fails', 'failed', ({ calls }) => calls[0]!.sink.error(new Error('own'))],
-    ['is left', 'cancelled', (_, unsubscribe) => unsubscribe()],
+    ['is unsubscribed', 'cancelled', (_, unsubscribe) => unsubscribe()],
     [
-      'is left while it waits',
+      'is unsubscribed during a backoff',
       'cancelled',
       ({ calls }, unsubscribe) => {
         calls[0]!.sink.error(lost);
@@ -345,42 +348,42 @@ describe('the scope of a resumable stream', () => {
     ],
     ['is completed by its host', 'succeeded', ({ calls }) => calls[0]!.scope!.complete()],
     ['is failed by its host', 'failed', ({ calls }) => calls[0]!.scope!.fail(lost)],
-  ])('tells its host once when it %s: %s', (_, outcome, end) => {
-    const told: string[] = [];
-    const made = make({}, hosting(told));
+  ])('notifies its host once if it %s: %s', (_, outcome, end) => {
+    const outcomes: string[] = [];
+    const made = make({}, hosting(outcomes));
     const subscription = made.stream.subscribe({ error: () => undefined });
     const unsubscribe = (): void => {
       subscription.unsubscribe();
     };
-    expect(told).toEqual([]);
+    expect(outcomes).toEqual([]);
     end(made, unsubscribe);
-    expect(told).toEqual([outcome]);
+    expect(outcomes).toEqual([outcome]);
     const { scope } = made.calls[0]!;
     scope!.complete();
     scope!.fail(lost);
     unsubscribe();
     made.calls[0]!.sink.error(lost);
     made.scheduler.flush();
-    expect(told).toEqual([outcome]);
+    expect(outcomes).toEqual([outcome]);
     expect(made.calls).toHaveLength(1);
   });
 
-  it.each(['before', 'after'])('tells its host once where it ended %s that was known', (when) => {
-    const told: string[] = [];
+  it.each(['before', 'after'])('notifies its host once if the stream ended %s the host registered', (when) => {
+    const outcomes: string[] = [];
     const { stream } = make({}, (call) => {
-      if (when === 'after') hosting(told)(call);
+      if (when === 'after') hosting(outcomes)(call);
       call.scope!.complete();
-      if (when === 'before') hosting(told)(call);
+      if (when === 'before') hosting(outcomes)(call);
     });
     let completed = 0;
     stream.subscribe({ complete: () => (completed += 1) });
-    expect([told, completed]).toEqual([['succeeded'], 1]);
+    expect([outcomes, completed]).toEqual([['succeeded'], 1]);
   });
 
-  it('ends once, whoever ends it', () => {
+  it('ends once, even if it is ended several times', () => {
     const { stream, calls } = make();
-    const heard: unknown[] = [];
-    const sink = { next: () => true, error: (it: unknown) => heard.push(it), complete: () => heard.push('|') };
+    const received: unknown[] = [];
+    const sink = { next: () => true, error: (it: unknown) => received.push(it), complete: () => received.push('|') };
     const source = stream.openStream(sink);
     source.begin();
     const { scope } = calls[0]!;
@@ -390,12 +393,12 @@ describe('the scope of a resumable stream', () => {
     source.unsubscribe();
     source.readOn();
     source.begin();
-    expect(heard).toEqual([lost]);
+    expect(received).toEqual([lost]);
     expect(calls).toHaveLength(1);
-    expect(calls[0]!.did).toEqual(['begin', 'unsubscribe']);
+    expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('sets no timer for a reader who leaves while a call is left or judged', () => {
+  it('sets no timer if the subscriber unsubscribes while a call is closed or onError runs', () => {
     const leaving = new Subscription();
     const old = make({ maxAgeMs: 6_000 }, (call) => {
       call.unsubscribe = () => {
@@ -418,31 +421,35 @@ describe('the scope of a resumable stream', () => {
     expect(failed.scheduler.actions).toEqual([]);
   });
 
-  it.each(['while a call runs', 'during a backoff'])('ends in order %s, and nothing is resumed', (when) => {
+  it.each(['while a call runs', 'during a backoff'])('completes %s without resuming', (when) => {
     const { stream, calls, scheduler } = make({ maxAgeMs: 10_000, onComplete: 'resume' });
-    const heard: unknown[] = [];
-    stream.subscribe({ next: (it) => heard.push(it), error: (it) => heard.push(it), complete: () => heard.push('|') });
+    const received: unknown[] = [];
+    stream.subscribe({
+      next: (it) => received.push(it),
+      error: (it) => received.push(it),
+      complete: () => received.push('|'),
+    });
     calls[0]!.sink.next(1);
     if (when === 'during a backoff') calls[0]!.sink.error(lost);
     calls[0]!.scope!.complete();
-    expect(calls[0]!.did).toEqual(when === 'during a backoff' ? ['begin'] : ['begin', 'unsubscribe']);
+    expect(calls[0]!.log).toEqual(when === 'during a backoff' ? ['begin'] : ['begin', 'unsubscribe']);
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
-    expect(heard).toEqual([1, '|']);
+    expect(received).toEqual([1, '|']);
     scheduler.flush();
     expect(calls).toHaveLength(1);
   });
 
-  it('fails with what its host says, without asking anybody', () => {
+  it('fails with the error of its host without calling onError', () => {
     const error = new Error('draining');
-    const { stream, calls } = make({ onError: () => expect.fail('asked') });
-    const heard: unknown[] = [];
-    stream.subscribe({ error: (it) => heard.push(it) });
+    const { stream, calls } = make({ onError: () => expect.fail('onError was called') });
+    const received: unknown[] = [];
+    stream.subscribe({ error: (it) => received.push(it) });
     calls[0]!.scope!.fail(error);
-    expect(heard).toEqual([error]);
-    expect(calls[0]!.did).toEqual(['begin', 'unsubscribe']);
+    expect(received).toEqual([error]);
+    expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('waits no longer than to its deadline, when the call that begins tells that time is over', () => {
+  it('waits at most until its deadline, so that the next call reports the exceeded deadline', () => {
     const { stream, calls, scheduler } = make({}, ({ scope }) => {
       scope!.deadline = 5_000;
     });
@@ -462,7 +469,7 @@ describe('the scope of a resumable stream', () => {
     expect(at).toEqual([0, 4_500]);
   });
 
-  it('waits its backoff beyond the deadline, where the user will not have it end', () => {
+  it('waits its backoff beyond the deadline if onError resumes the stream', () => {
     const { stream, calls, scheduler } = make({ onError: () => 'resume' }, ({ scope }) => {
       scope!.deadline = 1_000;
     });
@@ -474,7 +481,7 @@ describe('the scope of a resumable stream', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('does not hold for what its reader begins in answer to a message that comes at once', () => {
+  it('does not apply to calls that a subscriber starts within a synchronous message', () => {
     const scopes: (StreamScope | undefined)[] = [];
     const note = () => scopes.push(currentStreamScope());
     const options = { cursor: (message: number) => message, seed: 0 };
@@ -491,7 +498,7 @@ describe('the scope of a resumable stream', () => {
     inner().subscribe({ next: note, error: note });
     expect(scopes).toEqual([undefined, undefined, undefined, undefined, undefined]);
 
-    // Within another stream it is that one's.
+    // Within another stream, the scope of that stream applies.
     let outer: StreamScope | undefined;
     const seen: (StreamScope | undefined)[] = [];
     const around = defer(() => {

@@ -6,7 +6,7 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { resumable } from './resumable.js';
 
-/** The server's log: a place for each number from 1 on, of which the caller wants those that `matches`. */
+/** Length of the server's log. Places start at 1; the caller requests those for which `matches` returns true. */
 const LENGTH = 120;
 const PREFETCH = 4;
 const matches = (place: number): boolean => place % 3 !== 0;
@@ -21,18 +21,18 @@ type Step =
   | { readonly do: 'emit'; readonly count: number }
   | { readonly do: 'bookmark' }
   | { readonly do: 'break'; readonly how: 'lost' | 'internal' | 'clean' }
-  /** A call that is over says something all the same. */
+  /** A call that is over sends a message and an error anyway. */
   | { readonly do: 'late' }
   | { readonly do: 'read'; readonly count: number }
   | { readonly do: 'pass'; readonly ms: number };
 
 interface Plan {
   readonly how: 'pushed' | 'pulled';
-  /** What the factory gives: a client's call, or that with something piped behind it. */
+  /** What the factory returns: a call of a client, or the result of its pipe(). */
   readonly source: 'call' | 'piped';
   readonly onComplete: 'complete' | 'resume';
   readonly maxAgeMs: number | undefined;
-  /** How many places before the cursor each call begins, one after the other, over and over. */
+  /** Number of places before the cursor at which each call starts, repeated in a cycle. */
   readonly overlaps: readonly number[];
   readonly steps: readonly Step[];
 }
@@ -43,12 +43,12 @@ const LOST = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
 });
 const INTERNAL = Object.assign(new Error('13 INTERNAL: boom'), { code: 13, details: 'boom' });
 
-/** A call as the server serves it: it reads one message after the other, and stops where the sink has enough. */
+/** A call on the server. It sends one message after the other, and stops while the sink is full. */
 class ServedCall implements StreamSource {
   readonly prefetch = PREFETCH;
   isOver = false;
   next: number;
-  /** The last place it told of. */
+  /** The last place that it sent. */
   given = 0;
   private isReading = true;
 
@@ -61,7 +61,7 @@ class ServedCall implements StreamSource {
   }
 
   begin(): void {
-    // Everything comes by the steps of the plan.
+    // The steps of the plan send all messages.
   }
   readOn(): void {
     this.isReading = true;
@@ -105,14 +105,14 @@ class ServedCall implements StreamSource {
   }
 }
 
-/** A resumable stream over that server, and its reader. */
+/** A resumable stream from that server, and its reader. */
 class World {
   readonly scheduler = new VirtualTimeScheduler();
   readonly calls: ServedCall[] = [];
   readonly seen: number[] = [];
   readonly errors: unknown[] = [];
-  /** Cursors that the calls were asked to begin behind, with the number of messages that had been handed over. */
-  readonly asked: number[] = [];
+  /** Cursors after which the calls were to start. */
+  readonly cursors: number[] = [];
   completed = false;
   private failuresHere = { at: -1, count: 0 };
   private subscription: Subscription | undefined;
@@ -122,7 +122,7 @@ class World {
     const { how, overlaps, onComplete, maxAgeMs } = plan;
     const stream = resumable(
       (from: number, attempt) => {
-        this.asked.push(from);
+        this.cursors.push(from);
         return this.call(from, overlaps[(attempt - 1) % overlaps.length] ?? 0);
       },
       {
@@ -185,7 +185,7 @@ class World {
     this.scheduler.frame = until;
   }
 
-  /** Not so often by the server's word at one place that it would be the end. */
+  /** Ends the call, but with fewer server failures at one place than would end the stream. */
   private break(how: 'lost' | 'internal' | 'clean'): void {
     const call = this.calls.at(-1);
     if (call === undefined || call.isOver) return;
@@ -193,12 +193,12 @@ class World {
       if (this.plan.onComplete === 'resume') call.end(undefined);
       return;
     }
-    // What is held for the reader has come too.
-    const at = Math.max(this.asked.at(-1) ?? 0, call.given);
+    // Messages that are buffered for the reader count as delivered.
+    const at = Math.max(this.cursors.at(-1) ?? 0, call.given);
     if (this.failuresHere.at !== at) this.failuresHere = { at, count: 0 };
-    const isServers = how === 'internal' && this.failuresHere.count < MAX_SERVER_FAILURES - 1;
-    if (isServers) this.failuresHere.count += 1;
-    call.end(isServers ? INTERNAL : LOST);
+    const isServerFailure = how === 'internal' && this.failuresHere.count < MAX_SERVER_FAILURES - 1;
+    if (isServerFailure) this.failuresHere.count += 1;
+    call.end(isServerFailure ? INTERNAL : LOST);
   }
 
   private async read(count: number): Promise<void> {
@@ -216,11 +216,11 @@ class World {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** The server goes on to the end of its log, and ends it, and the reader reads. */
+  /** The server sends the rest of its log and completes, and the reader reads everything. */
   async finish(): Promise<void> {
-    const mayGoOn = (): boolean =>
+    const isUnfinished = (): boolean =>
       this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < WANTED.length;
-    for (let i = 0; i < 200 && mayGoOn() && this.errors.length === 0; i++) {
+    for (let i = 0; i < 200 && isUnfinished() && this.errors.length === 0; i++) {
       await this.read(10);
       this.pass(15_000);
       const call = this.calls.at(-1);
@@ -229,14 +229,14 @@ class World {
     }
   }
 
-  /** Messages that were handed over or are held, beyond those that were read. */
+  /** Number of messages that were delivered or buffered, but not read. */
   get ahead(): number {
-    const furthest = Math.max(0, ...this.asked, ...this.calls.map((call) => call.next - 1));
+    const furthest = Math.max(0, ...this.cursors, ...this.calls.map((call) => call.next - 1));
     const last = this.seen.at(-1) ?? 0;
     return WANTED.filter((place) => place > last && place <= furthest).length;
   }
 
-  async leave(): Promise<void> {
+  async stop(): Promise<void> {
     this.subscription?.unsubscribe();
     await this.reader?.return?.();
   }
@@ -266,12 +266,12 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   onComplete: fc.constantFrom('complete' as const, 'resume' as const),
   maxAgeMs: fc.constantFrom(undefined, 7_000, 20_000),
   overlaps: fc.array(fc.nat(30), { minLength: 1, maxLength: 4 }),
-  // A break within a break takes a long way to come to.
+  // A failure within a failure takes many steps to reach.
   steps: fc.array(step, { maxLength: 80, size: 'max' }),
 });
 
-describe('whatever happens to its calls, a resumable stream', { timeout: 300_000 }, () => {
-  it('hands over exactly the log, in order, once, to its end', async () => {
+describe('resumable stream with any failures', { timeout: 300_000 }, () => {
+  it('delivers the log exactly once, in order, to its end', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (it) => {
         const world = new World(it);
@@ -283,9 +283,9 @@ describe('whatever happens to its calls, a resumable stream', { timeout: 300_000
         expect(world.errors).toEqual([]);
         expect(world.seen).toEqual(WANTED);
         expect(world.completed).toBe(it.onComplete === 'complete');
-        // Each call begins behind the one before it, never further back.
-        expect(world.asked).toEqual([...world.asked].sort((a, b) => a - b));
-        await world.leave();
+        // No call starts before the cursor of the previous one.
+        expect(world.cursors).toEqual([...world.cursors].sort((a, b) => a - b));
+        await world.stop();
         expect(world.calls.filter(({ isOver }) => !isOver)).toEqual([]);
         expect(world.scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
       }),
@@ -293,7 +293,7 @@ describe('whatever happens to its calls, a resumable stream', { timeout: 300_000
     );
   });
 
-  it('that is pulled holds no more than what is read ahead, and that is not more with each call', async () => {
+  it('buffers at most the prefetch if it is pulled, for any number of calls', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (drawn) => {
         const world = new World({ ...drawn, how: 'pulled', source: 'call' });
@@ -301,7 +301,7 @@ describe('whatever happens to its calls, a resumable stream', { timeout: 300_000
           await world.step(next);
           expect(world.ahead).toBeLessThanOrEqual(PREFETCH);
         }
-        await world.leave();
+        await world.stop();
       }),
       { numRuns: 200 },
     );

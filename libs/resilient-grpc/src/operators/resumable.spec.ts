@@ -35,25 +35,25 @@ const unavailable = Object.assign(new Error('14 UNAVAILABLE: No message passed')
 });
 const internal = Object.assign(new Error('13 INTERNAL: boom'), { code: 13, details: 'boom' });
 const notFound = Object.assign(new Error('5 NOT_FOUND: no log'), { code: 5, details: 'no log' });
-const own = new TypeError('a slip of the pen');
+const own = new TypeError('a bug');
 
 const MESSAGES = { a: 1, b: 2, c: 3, d: 4, e: 5 };
 
-/** A stream of calls: one Observable after the other, the last of them again and again; and what each was asked for. */
+/** A stream of calls: each Observable in turn, then the last one repeatedly. `requests`: time, cursor, number of each. */
 function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<number>[], options: Options = {}) {
-  const asked: unknown[] = [];
+  const requests: unknown[] = [];
   const stream = resumable<number, number>(
     (cursor, attempt) => {
-      asked.push([scheduler.now(), cursor, attempt]);
+      requests.push([scheduler.now(), cursor, attempt]);
       return streams[Math.min(attempt, streams.length) - 1]!;
     },
     { cursor: (message) => message, seed: 0, scheduler, random: () => 0.5, ...options },
   );
-  return { stream, asked };
+  return { stream, requests };
 }
 
 describe('resumable', () => {
-  it('passes on a call that needs no other', () => {
+  it('forwards a call that completes', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('-a-b|', MESSAGES)]);
@@ -61,65 +61,65 @@ describe('resumable', () => {
     });
   });
 
-  it('goes on from the last message when the connection is lost, after a backoff', () => {
+  it('resumes from the last message after a backoff if the connection is lost', () => {
     const scheduler = virtual();
-    const { stream, asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { stream, requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('-a-b#', MESSAGES, lost), cold('-c|', MESSAGES)]);
       expectObservable(made.stream).toBe('-a-b 100ms -c|', MESSAGES);
       return made;
     });
-    expect(asked).toEqual([
+    expect(requests).toEqual([
       [0, 0, 1],
       [104, 2, 2],
     ]);
     expect(stream).toBeInstanceOf(Observable);
   });
 
-  it('resumes within the first backoff, at random, after a call that lasted long', () => {
+  it('resumes within the initial backoff, at random, after a long call', () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)], { random: () => 0.2 });
       expectObservable(made.stream).toBe('a 5019ms b|', MESSAGES);
       return made;
     });
-    expect(asked).toEqual([
+    expect(requests).toEqual([
       [0, 0, 1],
       [5_020, 1, 2],
     ]);
   });
 
-  it('resumes a quiet feed within the first backoff each time, for any number of calls that the server ends after 6 s', () => {
+  it('resumes an idle feed within the initial backoff each time the server ends a call after 6 s', () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('6s #', undefined, unavailable)]);
       expectObservable(made.stream, '^ 119s !').toBe('');
       return made;
     });
-    expect(asked.map(([at]: any) => at)).toEqual(Array.from({ length: 20 }, (_, index) => index * 6_050));
+    expect(requests.map(([at]: any) => at)).toEqual(Array.from({ length: 20 }, (_, index) => index * 6_050));
   });
 
-  it('does not take a feed for poisoned that the server ends INTERNAL after 6 s each time', () => {
+  it('does not fail as poisoned if the server ends each call with INTERNAL after 6 s', () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('6s #', undefined, internal)]);
       expectObservable(made.stream, '^ 119s !').toBe('');
       return made;
     });
-    expect(asked).toHaveLength(20);
+    expect(requests).toHaveLength(20);
   });
 
-  it('waits longer from failure to failure, and afresh after progress', () => {
+  it('doubles the backoff with each failure, and resets it after progress', () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const down = cold<number>('#', undefined, lost);
       const made = calls(scheduler, [down, down, down, cold('(a#)', MESSAGES, lost), down, cold('|')]);
       expectObservable(made.stream).toBe('700ms a 299ms |', MESSAGES);
       return made;
     });
-    expect(asked.map(([at]: any) => at)).toEqual([0, 100, 300, 700, 800, 1_000]);
+    expect(requests.map(([at]: any) => at)).toEqual([0, 100, 300, 700, 800, 1_000]);
   });
 
-  it('drops what the server gives again', () => {
+  it('drops messages that the server repeats', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('abc#', MESSAGES, lost), cold('abcde|', MESSAGES)]);
@@ -127,7 +127,7 @@ describe('resumable', () => {
     });
   });
 
-  it('passes the failure on when there are as many without progress as may be', () => {
+  it('forwards the failure after maxAttempts calls without progress', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('#', undefined, lost)], { backoff: { maxAttempts: 3 } });
@@ -143,7 +143,7 @@ describe('resumable', () => {
     });
   });
 
-  it('says so when the server failed five times at one place', () => {
+  it('fails as poisoned if the server failed five times at one cursor', () => {
     const scheduler = clock();
     const { stream } = calls(scheduler, [of(1, 2), throwError(() => internal)], { onComplete: 'resume' });
     const errors: unknown[] = [];
@@ -152,12 +152,12 @@ describe('resumable', () => {
     expect(errors).toEqual([expect.objectContaining({ reason: 'poison', code: 13, cause: internal })]);
     expect(isResumeError(errors[0])).toBe(true);
     expect((errors[0] as Error).message).toBe(
-      'The server failed 5 times at cursor 2 without getting beyond it, at last with "13 INTERNAL: boom"; mend what it ' +
-        'fails at, or begin behind it with a later seed',
+      'The server failed 5 times at cursor 2 without progress, last with "13 INTERNAL: boom"; fix the failure ' +
+        'on the server, or start after this cursor with a later seed',
     );
   });
 
-  it('takes what bounds a call within the factory for the end of that call alone', () => {
+  it('resumes after a DeadlineError of a single call', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, new DeadlineError(5)), cold('b|', MESSAGES)]);
@@ -166,36 +166,36 @@ describe('resumable', () => {
   });
 
   it.each([
-    ['retryAfterMs', Object.assign(new Error(), { code: 14, retryAfterMs: 700 }), 700],
+    ['the retryAfterMs of the error', Object.assign(new Error(), { code: 14, retryAfterMs: 700 }), 700],
     [
-      'a pushback',
+      'the pushback of the server',
       Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['900']]]) }),
       900,
     ],
-    ['retryAfterMs that is none', Object.assign(new Error(), { code: 14, retryAfterMs: NaN }), 100],
-  ])('waits as long as %s says', (_, error, waitMs) => {
+    ['the backoff if retryAfterMs is invalid', Object.assign(new Error(), { code: 14, retryAfterMs: NaN }), 100],
+  ])('waits for %s', (_, error, waitMs) => {
     const scheduler = clock();
-    const { stream, asked } = calls(scheduler, [throwError(() => error), EMPTY]);
+    const { stream, requests } = calls(scheduler, [throwError(() => error), EMPTY]);
     stream.subscribe();
     scheduler.flush();
-    expect(asked.at(-1)).toEqual([waitMs, 0, 2]);
+    expect(requests.at(-1)).toEqual([waitMs, 0, 2]);
   });
 
-  it('fails when the server says not to come again', () => {
+  it('fails if the pushback forbids a retry', () => {
     const error = Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['-1']]]) });
     const errors: unknown[] = [];
     calls(clock(), [throwError(() => error)]).stream.subscribe({ error: (it) => errors.push(it) });
     expect(errors).toEqual([error]);
   });
 
-  it('passes on several messages with one cursor', () => {
+  it('forwards several messages with the same cursor', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(calls(scheduler, [cold('aabb|', MESSAGES)]).stream).toBe('aabb|', MESSAGES);
     });
   });
 
-  it('keeps its subscriptions apart', () => {
+  it('keeps separate state per subscription', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const stream = resumable((from: number) => (from === 0 ? cold('ab#', MESSAGES, lost) : cold('c|', MESSAGES)), {
@@ -210,8 +210,8 @@ describe('resumable', () => {
   });
 });
 
-describe('a clean end of a call', () => {
-  it('is the end of the stream by default', () => {
+describe('clean end of a call', () => {
+  it('completes the stream by default', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, lost), cold('b|', MESSAGES), cold('c|', MESSAGES)]);
@@ -219,56 +219,56 @@ describe('a clean end of a call', () => {
     });
   });
 
-  it('of a feed is followed by the next call: within the first backoff if it lasted long, whatever it brought', () => {
+  it("resumes with onComplete 'resume', within the initial backoff if the call was long", () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
         onComplete: 'resume',
       });
       expectObservable(made.stream, '^ 13s !').toBe('a 12100ms b', MESSAGES);
       return made;
     });
-    expect(asked.map(([at]: any) => at)).toEqual([0, 6_051, 12_101]);
+    expect(requests.map(([at]: any) => at)).toEqual([0, 6_051, 12_101]);
   });
 
-  it('at once does not hammer the server, nor end the stream', () => {
+  it('backs off if calls end cleanly at once, and does not end the stream', () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('|')], { onComplete: 'resume', backoff: { maxAttempts: 2 } });
       expectObservable(made.stream, '^ 30s !').toBe('');
       return made;
     });
-    expect(asked.map(([at]: any) => at)).toEqual([0, 100, 300, 700, 1_500, 3_100, 6_300, 12_700, 22_700]);
+    expect(requests.map(([at]: any) => at)).toEqual([0, 100, 300, 700, 1_500, 3_100, 6_300, 12_700, 22_700]);
   });
 });
 
 describe('heartbeats', () => {
-  it('are not handed over, and move the cursor on', () => {
+  it('advances the cursor with heartbeats without delivering them', () => {
     const scheduler = virtual();
-    const { asked } = scheduler.run(({ cold, expectObservable }) => {
+    const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const streams = [cold('abc#', MESSAGES, lost), cold('de|', MESSAGES)];
       const made = calls(scheduler, streams, { heartbeat: (message) => message % 2 === 1 });
       expectObservable(made.stream).toBe('-b- 100ms d-|', MESSAGES);
       return made;
     });
-    expect(asked).toEqual([
+    expect(requests).toEqual([
       [0, 0, 1],
       [103, 3, 2],
     ]);
   });
 });
 
-describe('the age of a call', () => {
-  it('ends it before a proxy does, and the next one goes on at once', () => {
+describe('maximum age of a call', () => {
+  it('closes a call before a proxy does, and resumes at once', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const feed = cold('a', MESSAGES);
-      const { stream, asked } = calls(scheduler, [feed], { maxAgeMs: 60_000 });
+      const { stream, requests } = calls(scheduler, [feed], { maxAgeMs: 60_000 });
       expectObservable(stream, '^ 130s !').toBe('a', MESSAGES);
       expectSubscriptions(feed.subscriptions).toBe(['^ 59999ms !', '60s ^ 59999ms !', '120s ^ 10s !']);
       scheduler.schedule(
         () =>
-          expect(asked).toEqual([
+          expect(requests).toEqual([
             [0, 0, 1],
             [60_000, 1, 2],
             [120_000, 1, 3],
@@ -278,29 +278,29 @@ describe('the age of a call', () => {
     });
   });
 
-  it('is spread by 10 % to both sides', () => {
+  it('varies by ±10 %', () => {
     for (const [chance, age] of [
       [0, 54_000],
       [0.999_999, 66_000],
     ] as const) {
       const scheduler = clock();
-      const { stream, asked } = calls(scheduler, [NEVER], { maxAgeMs: 60_000, random: () => chance });
+      const { stream, requests } = calls(scheduler, [NEVER], { maxAgeMs: 60_000, random: () => chance });
       const subscription = stream.subscribe();
       scheduler.schedule(() => subscription.unsubscribe(), 70_000);
       scheduler.flush();
-      expect(asked.at(-1)).toEqual([age, 0, 2]);
+      expect(requests.at(-1)).toEqual([age, 0, 2]);
     }
   });
 
-  it('does not count as a failure, and resets the backoff if it was long', () => {
+  it('does not count as a failure, and resets the backoff after a long call', () => {
     const scheduler = clock();
-    const { stream, asked } = calls(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
+    const { stream, requests } = calls(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
       maxAgeMs: 10_000,
       backoff: { maxAttempts: 3 },
     });
     stream.subscribe();
     scheduler.flush();
-    expect(asked.map(([at]: any) => at)).toEqual([0, 100, 10_100, 10_200]);
+    expect(requests.map(([at]: any) => at)).toEqual([0, 100, 10_100, 10_200]);
   });
 });
 
@@ -312,32 +312,32 @@ describe('onError', () => {
     ['resume', own, 'a 100ms b|'],
     [undefined, lost, 'a 100ms b|'],
     [undefined, notFound, 'a#'],
-  ] as const)('that says %s after %o decides', (asked, error, expected) => {
-    const heard: unknown[] = [];
+  ] as const)('determines the next step if it returns %s after %o', (decision, error, expected) => {
+    const received: unknown[] = [];
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const onError = (...what: readonly unknown[]) => {
-        heard.push(what);
-        return asked;
+        received.push(what);
+        return decision;
       };
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, error), cold('b|', MESSAGES)], { onError });
       expectObservable(stream).toBe(expected, MESSAGES, error);
     });
-    expect(heard).toEqual([[error, 1]]);
+    expect(received).toEqual([[error, 1]]);
   });
 
-  it('is not asked when the client is closed', () => {
+  it('is not called if the client is closed', () => {
     const error = Object.assign(new Error(), { code: 14, details: 'Channel closed before call started' });
     const errors: unknown[] = [];
-    const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('asked') });
+    const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('onError was called') });
     stream.subscribe({ error: (it) => errors.push(it) });
     expect(errors).toEqual([error]);
   });
 
-  it('may have the subscriber leave', () => {
+  it('may unsubscribe the stream', () => {
     const scheduler = virtual();
     const subscription = new Subscription();
-    const { stream, asked } = calls(scheduler, [throwError(() => lost)], {
+    const { stream, requests } = calls(scheduler, [throwError(() => lost)], {
       onError: () => {
         subscription.unsubscribe();
         return 'resume';
@@ -345,11 +345,11 @@ describe('onError', () => {
     });
     subscription.add(stream.subscribe());
     scheduler.flush();
-    expect(asked).toHaveLength(1);
+    expect(requests).toHaveLength(1);
   });
 });
 
-describe('what cannot be handed over in order ends the stream', () => {
+describe('failed delivery', () => {
   function failureOf(streams: readonly Observable<number>[], options: Options = {}): any {
     const scheduler = clock();
     const errors: unknown[] = [];
@@ -362,35 +362,35 @@ describe('what cannot be handed over in order ends the stream', () => {
     return Object.assign(errors[0] as Error, { seen });
   }
 
-  it('a cursor that goes back: DATA_LOSS', () => {
+  it('fails with DATA_LOSS if a cursor goes back', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
     expect(isCursorRegressionError(error)).toBe(true);
     expect(error.message).toBe(
-      'A message with cursor 4 came after 7 within one call; the server must give them in order, and `cursor` and `compare` ' +
-        'must follow that order',
+      'A message with cursor 4 arrived after 7 within one call; the server must send messages in order, and `cursor` and `compare` ' +
+        'must match that order',
     );
   });
 
-  it('a cursor that cannot be compared, which is named', () => {
+  it('names the cursor in the error if it cannot be compared', () => {
     const error = failureOf([concat(of(5, '6' as unknown as number), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
-      'The cursor of a message is "6" (string), which cannot be compared to 5; have `cursor` give a number or a BigInt, or ' +
-        'write `compare`',
+      'The cursor of a message is "6" (string), which cannot be compared with 5; return a number or a BigInt from `cursor`, or ' +
+        'set `compare`',
     );
   });
 
-  it('a cursor that was rounded, as it may hide messages: the remedy is a BigInt', () => {
+  it('fails and suggests a BigInt if a cursor was rounded, because it may hide messages', () => {
     const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
-      'The cursor of a message is 9007199254740992, a number beyond 2^53, which may stand for its neighbours too: what comes ' +
-        'next would be taken for had; load 64-bit fields with `longs: String`, and have `cursor` give a BigInt of it',
+      'The cursor of a message is 9007199254740992, a number beyond 2^53, which is rounded: the next message could ' +
+        'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`',
     );
   });
 
-  it('a server that gives everything again and does not get on', () => {
+  it('fails if the server repeats more than MAX_OVERLAP messages without a newer one', () => {
     const again = new Observable<number>((subscriber) => {
       for (let i = 0; i <= MAX_OVERLAP; i++) subscriber.next(1);
     });
@@ -403,12 +403,12 @@ describe('what cannot be handed over in order ends the stream', () => {
     ]);
     expect(error).toMatchObject({ reason: 'overlap', code: 13, seen: [1] });
     expect(error.message).toBe(
-      'More than 10000 messages came up to cursor 1, from which the call was to go on; pass the cursor that the factory is ' +
-        'given to the server, and have the server begin behind it',
+      "More than 10000 messages arrived up to cursor 1, after which the call should have started; pass the factory's cursor " +
+        'to the server, and make the server start after it',
     );
   });
 
-  it.each(['cursor', 'compare', 'heartbeat', 'onError'] as const)('an error of %s', (name) => {
+  it.each(['cursor', 'compare', 'heartbeat', 'onError'] as const)('fails with an error that %s throws', (name) => {
     const fails = (): never => {
       throw own;
     };
@@ -421,9 +421,9 @@ describe('what cannot be handed over in order ends the stream', () => {
     expect(failureOf(streams, { [name]: fails })).toBe(own);
   });
 
-  it('an error of the factory, or something else than an Observable, and that asks nobody', () => {
+  it('fails without calling onError if the factory throws or returns no Observable', () => {
     const onError = (): never => {
-      throw new Error('asked');
+      throw new Error('onError was called');
     };
     const made = (factory: () => Observable<number>) => {
       const errors: any[] = [];
@@ -437,13 +437,13 @@ describe('what cannot be handed over in order ends the stream', () => {
     };
     expect(made(fails)).toBe(own);
     expect(made(() => Promise.resolve(1) as any).message).toBe(
-      'resumable: the factory gave {}, expected an Observable',
+      'resumable: expected the factory to return an Observable, got {}',
     );
   });
 });
 
-describe('its subscriber', () => {
-  it('may leave at any time: nothing is left behind', () => {
+describe('subscriber of a resumable stream', () => {
+  it('releases the call and all timers by unsubscribing at any time', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const streams = [
@@ -463,7 +463,7 @@ describe('its subscriber', () => {
     }
   });
 
-  it('that leaves within a message stops a synchronous call', () => {
+  it('stops a synchronous call by unsubscribing within a message', () => {
     let emitted = 0;
     const endless = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(++emitted);
@@ -472,7 +472,7 @@ describe('its subscriber', () => {
     expect(emitted).toBe(3);
   });
 
-  it('that leaves within the factory gets no call', () => {
+  it('prevents a call by unsubscribing within the factory', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = clock();
@@ -488,7 +488,7 @@ describe('its subscriber', () => {
     expect(subscribed).toBe(1);
   });
 
-  it('gets in order what it makes the source emit', () => {
+  it('receives messages in order if it makes the source emit', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
     calls(clock(), [source]).stream.subscribe((message) => {
@@ -499,7 +499,7 @@ describe('its subscriber', () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
-  it('gets a message during which its call breaks off', () => {
+  it('receives a message during which its call fails', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const seen: number[] = [];
@@ -507,23 +507,23 @@ describe('its subscriber', () => {
       if (message === 2) source.error(lost);
       return message;
     };
-    const { stream, asked } = calls(scheduler, [source, of(3)], { cursor });
+    const { stream, requests } = calls(scheduler, [source, of(3)], { cursor });
     stream.subscribe((message) => seen.push(message));
     source.next(1);
     source.next(2);
     scheduler.flush();
     expect(seen).toEqual([1, 2, 3]);
-    expect(asked.at(-1)).toEqual([100, 2, 2]);
+    expect(requests.at(-1)).toEqual([100, 2, 2]);
   });
 
-  it('hears nothing late of a call that was left', () => {
+  it('receives no late messages of an earlier call', () => {
     const scheduler = clock();
     const sinks: { next(message: number): void }[] = [];
-    const rude = new Observable<number>((subscriber) => {
+    const leaky = new Observable<number>((subscriber) => {
       sinks.push(subscriber);
     });
     const seen: number[] = [];
-    const { stream } = calls(scheduler, [rude], { maxAgeMs: 5_000 });
+    const { stream } = calls(scheduler, [leaky], { maxAgeMs: 5_000 });
     const subscription = stream.subscribe((message) => seen.push(message));
     scheduler.schedule(() => {
       sinks[0]!.next(1);
@@ -534,7 +534,7 @@ describe('its subscriber', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('may be slower by far than the stack is deep: many messages at once, many calls at once', () => {
+  it('receives many synchronous messages and calls without a stack overflow', () => {
     let seen = 0;
     const many = 200_000;
     const burst = new Observable<number>((subscriber) => {
@@ -554,11 +554,11 @@ describe('its subscriber', () => {
   });
 });
 
-describe('options', () => {
+describe('options of resumable', () => {
   const cursor = (message: number): number => message;
   const factory = (): Observable<number> => EMPTY;
 
-  it('are refused all at once where they are none', () => {
+  it('rejects all invalid options at once', () => {
     const wrong = {
       cursor: 'id',
       seed: 'x',
@@ -599,26 +599,26 @@ describe('options', () => {
   });
 
   it.each([['0'], [undefined], [{ low: 1, high: 0, unsigned: false }], [NaN], [2 ** 53], [true]])(
-    'need compare for a seed like %o',
+    'requires compare for the seed %o',
     (seed) => {
       expect(() => resumable(factory, { cursor, seed } as any)).toThrow(
-        /^resumable\.seed: expected a number up to 2\^53 or a bigint, got .*; write compare, .*compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\)/,
+        /^resumable\.seed: expected a number up to 2\^53 or a bigint, got .*; write compare if .*compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\)/,
       );
       expect(() => resumable(factory, { cursor, seed, compare: () => 0 } as any)).not.toThrow();
     },
   );
 
-  it('of the backoff may be given one by one, and may be without end', () => {
+  it('accepts single backoff options and an infinite maxAttempts', () => {
     const scheduler = clock();
-    const { stream, asked } = calls(scheduler, [throwError(() => lost), throwError(() => lost), EMPTY], {
+    const { stream, requests } = calls(scheduler, [throwError(() => lost), throwError(() => lost), EMPTY], {
       backoff: { initialBackoffMs: 10, maxAttempts: Infinity, jitter: undefined },
     });
     stream.subscribe();
     scheduler.flush();
-    expect(asked.map(([at]: any) => at)).toEqual([0, 10, 30]);
+    expect(requests.map(([at]: any) => at)).toEqual([0, 10, 30]);
   });
 
-  it('have a plain Observable behind a pipe, like any other', () => {
+  it('returns a plain Observable from pipe()', () => {
     const seen: string[] = [];
     resumable(() => of(1, 2), { cursor, seed: 0 })
       .pipe(map(String))

@@ -80,8 +80,8 @@ export function resumable<T, C>(
 }
 
 const REMEDY =
-  'compare, where a cursor is neither number nor bigint (64-bit ids arrive as strings or Longs): ' +
-  'compare: (a, b) => Number(BigInt(a) - BigInt(b)), or have cursor and seed map it to a BigInt';
+  'compare if cursors are neither numbers nor bigints (64-bit ids arrive as strings or Longs), such as ' +
+  'compare: (a, b) => Number(BigInt(a) - BigInt(b)), or convert cursor and seed to a BigInt';
 
 type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
 

@@ -10,8 +10,8 @@ import { MAX_HELD } from './plain-source.js';
 export function poisoned(error: unknown, code: StatusCode | undefined, cursor: unknown): ResumeError {
   const last = error instanceof Error ? error.message : show(error);
   const message =
-    `The server failed ${String(MAX_SERVER_FAILURES)} times at cursor ${show(cursor)} without getting beyond it, at last with ` +
-    `"${last}"; mend what it fails at, or begin behind it with a later seed`;
+    `The server failed ${String(MAX_SERVER_FAILURES)} times at cursor ${show(cursor)} without progress, last with ` +
+    `"${last}"; fix the failure on the server, or start after this cursor with a later seed`;
   return new ResumeError('poison', code ?? StatusCode.UNKNOWN, message, { cause: error });
 }
 
@@ -26,25 +26,25 @@ export function cannotPlace(
       return new CursorRegressionError(
         previous,
         cursor,
-        `A message with cursor ${show(cursor)} came after ${show(previous)} within one call; the server must give them in ` +
-          'order, and `cursor` and `compare` must follow that order',
+        `A message with cursor ${show(cursor)} arrived after ${show(previous)} within one call; the server must send messages in ` +
+          'order, and `cursor` and `compare` must match that order',
       );
     case 'too-much-overlap':
       return new ResumeError(
         'overlap',
         StatusCode.INTERNAL,
-        `More than ${String(MAX_OVERLAP)} messages came up to cursor ${show(previous)}, from which the call was to go on; pass ` +
-          'the cursor that the factory is given to the server, and have the server begin behind it',
+        `More than ${String(MAX_OVERLAP)} messages arrived up to cursor ${show(previous)}, after which the call should have started; pass ` +
+          "the factory's cursor to the server, and make the server start after it",
       );
     case 'not-comparable':
       return new ResumeError(
         'cursor',
         StatusCode.INTERNAL,
         isRounded(cursor)
-          ? `The cursor of a message is ${show(cursor)}, a number beyond 2^53, which may stand for its neighbours too: what comes ` +
-              'next would be taken for had; load 64-bit fields with `longs: String`, and have `cursor` give a BigInt of it'
-          : `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared to ${show(previous)}; have ` +
-              '`cursor` give a number or a BigInt, or write `compare`',
+          ? `The cursor of a message is ${show(cursor)}, a number beyond 2^53, which is rounded: the next message could ` +
+              'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`'
+          : `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared with ${show(previous)}; return ` +
+              'a number or a BigInt from `cursor`, or set `compare`',
       );
   }
 }
@@ -54,7 +54,7 @@ export function tooMuchHeld(): ResumeError {
   return new ResumeError(
     'slow-reader',
     StatusCode.RESOURCE_EXHAUSTED,
-    `More than ${String(MAX_HELD)} messages came that the reader has not asked for: what the factory returns has no flow ` +
-      'control; return the call of the client itself from it, and put pipe() behind resumable()',
+    `More than ${String(MAX_HELD)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
+      "flow control; return the client's call itself from the factory, and apply pipe() after resumable()",
   );
 }

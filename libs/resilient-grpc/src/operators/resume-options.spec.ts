@@ -10,25 +10,25 @@ interface Entry {
 }
 declare function watch(request: { readonly from: number | string | bigint }): Observable<Entry>;
 
-/** Never called: TypeScript reads it, and complains of an expected error that is none. */
+/** Never called. TypeScript reports each `@ts-expect-error` that has no error. */
 export function refusedByTypes() {
-  // @ts-expect-error ids of 64 bits in a text need compare
+  // @ts-expect-error 64-bit ids in strings require compare
   resumable((from: string) => watch({ from }), { cursor: (entry) => entry.id, seed: '0' });
-  // @ts-expect-error so does what is a number at times
+  // @ts-expect-error a cursor that may be a string requires compare
   resumable((from: string | number) => watch({ from }), { cursor: (entry) => entry.id as string | number, seed: 0 });
-  // @ts-expect-error and an object, as Nest's default loader has 64 bits
+  // @ts-expect-error a Long of Nest's default loader requires compare
   resumable((_: { low: number }) => watch({ from: 0 }), { cursor: () => ({ low: 1 }), seed: { low: 0 } });
-  // @ts-expect-error the cursor of a message is of the seed's kind
+  // @ts-expect-error the cursor of a message must have the type of the seed
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.id, seed: 0 });
-  // @ts-expect-error there is no seed
+  // @ts-expect-error the seed is missing
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence });
-  // @ts-expect-error a slip of the pen
+  // @ts-expect-error 'again' is not a valid value
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onComplete: 'again' });
-  // @ts-expect-error what onError says is one of three words
+  // @ts-expect-error onError must return 'resume', 'complete', 'fail' or undefined
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onError: () => true });
 }
 
-/** Never called either: all of it is right. */
+/** Never called either. All of it must compile. */
 export function takenByTypes() {
   const byId = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
   const maybe = undefined as number | undefined;
@@ -49,8 +49,8 @@ export function takenByTypes() {
   };
 }
 
-describe('the types of resumable', () => {
-  it('infer the cursor from the seed, and the messages from the factory', () => {
+describe('types of resumable', () => {
+  it('infers the cursor from the seed, and the messages from the factory', () => {
     type Taken = ReturnType<typeof takenByTypes>;
     expectTypeOf<Taken['number']>().toEqualTypeOf<GrpcObservable<Entry>>();
     expectTypeOf<Taken['bigint']>().toEqualTypeOf<GrpcObservable<Entry>>();

@@ -10,7 +10,7 @@ const BACKOFF = { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1_000, ra
 const unavailable = Object.assign(new Error('14 UNAVAILABLE: gone'), { code: 14 });
 
 describe('retryBackoff', () => {
-  it('waits 100 ms, then 200 ms, and passes the third failure on', () => {
+  it('waits 100 ms, then 200 ms, and forwards the third failure', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const attempt = cold('#', undefined, unavailable);
@@ -19,7 +19,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('goes on with the attempt that succeeds', () => {
+  it('forwards the attempt that succeeds', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('--#', undefined, unavailable), cold('-a-b|')];
@@ -28,7 +28,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('passes on what a failed attempt emitted, as any retry does', () => {
+  it('forwards the values of a failed attempt, like any retry', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('a#', undefined, unavailable);
@@ -43,7 +43,7 @@ describe('retryBackoff', () => {
     [{ maxBackoffMs: 150 }, [100, 150, 150]],
     [{ backoffMultiplier: 3 }, [100, 300, 900]],
     [{ jitter: 'full' as const, random: (): number => 0.25 }, [25, 50, 100]],
-  ])('waits by %o: %o', (over, waits) => {
+  ])('applies %o: waits %o ms', (over, waits) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
@@ -54,7 +54,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('makes no further attempt when it was unsubscribed while it waits', () => {
+  it('makes no further attempt if it is unsubscribed during a wait', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
@@ -63,10 +63,10 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('asks retryOn with the error and the number of the attempt', () => {
-    const asked: unknown[] = [];
+  it('calls retryOn with the error and the attempt number', () => {
+    const calls: unknown[] = [];
     const retryOn = (error: unknown, attempt: number): boolean => {
-      asked.push([error, attempt]);
+      calls.push([error, attempt]);
       return attempt < 2;
     };
     const scheduler = virtual();
@@ -74,13 +74,13 @@ describe('retryBackoff', () => {
       const source = cold('#', undefined, 'no');
       expectObservable(source.pipe(retryBackoff({ ...BACKOFF, retryOn, scheduler }))).toBe('100ms #', undefined, 'no');
     });
-    expect(asked).toEqual([
+    expect(calls).toEqual([
       ['no', 1],
       ['no', 2],
     ]);
   });
 
-  it('passes on what retryOn throws', () => {
+  it('forwards an error that retryOn throws', () => {
     const errors: unknown[] = [];
     const retryOn = (): boolean => {
       throw new Error('mine');
@@ -92,13 +92,13 @@ describe('retryBackoff', () => {
   });
 
   it.each([
-    ['UNAVAILABLE', unavailable, true],
-    ['an attempt that took too long', new DeadlineError(5), true],
-    ['an error without a status', new Error('ECONNRESET'), true],
-    ['NOT_FOUND', Object.assign(new Error(), { code: 5 }), false],
-    ['DEADLINE_EXCEEDED of the call', Object.assign(new Error(), { code: 4 }), false],
-    ['an open circuit', new CircuitOpenError('orders', 5_000), false],
-  ])('by itself repeats after %s: %o %s', (_, error, repeats) => {
+    ['retries after UNAVAILABLE', unavailable, true],
+    ['retries after an attempt that exceeded its deadline', new DeadlineError(5), true],
+    ['retries after an error without a status', new Error('ECONNRESET'), true],
+    ['does not retry after NOT_FOUND', Object.assign(new Error(), { code: 5 }), false],
+    ['does not retry after DEADLINE_EXCEEDED of the call', Object.assign(new Error(), { code: 4 }), false],
+    ['does not retry after an open circuit', new CircuitOpenError('orders', 5_000), false],
+  ])('%s by default', (_, error, repeats) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, error);
@@ -108,7 +108,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('stops a synchronous source that its subscriber has left', () => {
+  it('stops a synchronous source if its subscriber unsubscribes', () => {
     let emitted = 0;
     const source = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(emitted++);
@@ -117,7 +117,7 @@ describe('retryBackoff', () => {
     expect(emitted).toBe(3);
   });
 
-  it('keeps its subscriptions apart', () => {
+  it('keeps separate state per subscription', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const retried = cold('#', undefined, unavailable).pipe(retryBackoff({ ...BACKOFF, scheduler }));
@@ -126,7 +126,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('refuses options that are none, all of them at once', () => {
+  it('rejects all invalid options at once', () => {
     const wrong = { maxAttempts: 0, initialBackoffMs: 0, maxBackoffMs: NaN, backoffMultiplier: -1, jitter: 'some' };
     expect(() => of(1).pipe(map(String), retryBackoff(wrong as any))).toThrow(/^5 problems/);
   });

@@ -4,7 +4,7 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { schedulerClock } from './scheduler-clock.js';
 
 describe('schedulerClock', () => {
-  it('lets a PeerTimer run at its own time, and clear its timer', async () => {
+  it('fires a PeerTimer in the time of the scheduler, and clears its timer', async () => {
     const scheduler = new VirtualScheduler();
     const clock = schedulerClock(scheduler);
     const firedAt: number[] = [];

@@ -96,16 +96,16 @@ export function channelOptionProblems(options: Given, path: string): Configurati
   const given: Readonly<Record<string, unknown>> = options.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
   const problems: ConfigurationProblem[] = channelValueProblems(given, at, CHECKED_VALUES);
-  const say = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
+  const add = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
   for (const [ours, theirs] of Object.entries(ALSO_CHANNEL_OPTIONS)) {
     const value = given[theirs];
     const own: unknown = Reflect.get(options, ours);
     if (value === undefined) continue;
     const least = ours === 'maxConnectionAgeGraceMs' ? 0 : 1;
     if (typeof value !== 'number' || !(value >= least)) {
-      say(theirs, `expected a number of ${String(least)} or more, got ${describeValue(value)}; write \`${ours}\``);
+      add(theirs, `expected a number of ${String(least)} or more, got ${describeValue(value)}; write \`${ours}\``);
     } else if (own !== undefined && own !== value) {
-      say(theirs, saidTwice(ours, own, value));
+      add(theirs, conflictMessage(ours, own, value));
     }
   }
   const { keepalive = {} } = options;
@@ -113,12 +113,12 @@ export function channelOptionProblems(options: Given, path: string): Configurati
     const own: unknown = Reflect.get(keepalive, ours);
     const value = given[theirs];
     if (own === undefined || value === undefined || Number(own) === value) continue;
-    say(theirs, saidTwice(`keepalive.${ours}`, own, value));
+    add(theirs, conflictMessage(`keepalive.${ours}`, own, value));
   }
   const interceptors = given['interceptors'];
   if (interceptors !== undefined && !(Array.isArray(interceptors) && interceptors.every(isFunction))) {
     const found = describeValue(interceptors);
-    say('interceptors', `expected an array of grpc-js's interceptors, which are functions, got ${found}`);
+    add('interceptors', `expected an array of grpc-js interceptors (functions), got ${found}`);
   }
   return problems;
 }
@@ -132,8 +132,8 @@ export function ignoredByGrpcJs({ keepalive = {}, maxMetadataSize }: Given): rea
   return maxMetadataSize ? ['maxMetadataSize', ...pings] : pings;
 }
 
-function saidTwice(ours: string, own: unknown, value: unknown): string {
-  return `expected what \`${ours}\` says, ${describeValue(own)}, or nothing, got ${describeValue(value)}; keep \`${ours}\``;
+function conflictMessage(ours: string, own: unknown, value: unknown): string {
+  return `expected ${describeValue(own)}, as in \`${ours}\`, got ${describeValue(value)}; keep only \`${ours}\``;
 }
 
 function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Record<string, unknown> {

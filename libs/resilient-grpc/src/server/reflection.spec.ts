@@ -20,7 +20,7 @@ import { waitFor } from '../testing/wait-for.js';
 import { addReflection } from './reflection.js';
 import { ServiceStreams } from './service-streams.js';
 
-// A real server of grpc-js, and a client made from the protocol's own file.
+// Uses a real grpc-js server and a client created from the reflection protocol's .proto file.
 
 const ORDERS = 'shop.v1.Orders';
 const definition = loadSync(join(import.meta.dirname, '../client/settings/fixtures/shop.proto'));
@@ -54,7 +54,7 @@ async function make(change: { health?: boolean; version?: Version; before?: (ser
     server.forceShutdown();
     await leaks.settled();
   });
-  /** A stream of questions that stays open. */
+  /** Opens a reflection stream and keeps it open. */
   const open = () => {
     const replies: any[] = [];
     const failures: string[] = [];
@@ -63,22 +63,22 @@ async function make(change: { health?: boolean; version?: Version; before?: (ser
     call.on('error', (error: ServiceError) => failures.push(`${String(error.code)} ${error.details}`));
     return { call, replies, failures };
   };
-  const ask = async (question: object) => {
+  const query = async (request: object) => {
     const { call, replies } = open();
-    call.write(question);
+    call.write(request);
     const reply = await waitFor(() => replies[0]);
     call.end();
     return reply;
   };
-  return { server, standing, open, ask };
+  return { server, standing, open, query };
 }
 
 describe('reflection', () => {
-  it.each(['v1', 'v1alpha'] as const)('lists the services that are served, health among them (%s)', async (version) => {
-    const { ask } = await make({ version });
-    const { listServicesResponse } = await ask({ listServices: '*' });
+  it.each(['v1', 'v1alpha'] as const)('lists the served services, including health (%s)', async (version) => {
+    const { query } = await make({ version });
+    const { listServicesResponse } = await query({ listServices: '*' });
     const names = listServicesResponse.service.map(({ name }: { name: string }) => name);
-    // Of the same file, and not served.
+    // In the same file, but not served.
     expect(names).not.toContain('shop.v1.Nothing');
     expect(names.sort()).toEqual(['grpc.health.v1.Health', ORDERS]);
   });
@@ -87,19 +87,19 @@ describe('reflection', () => {
     [ORDERS, 'Upload'],
     ['shop.v1.Order', 'sequence'],
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
-  ])('finds the file of %s', async (fileContainingSymbol, holds) => {
-    const { ask } = await make();
-    const { fileDescriptorResponse } = await ask({ fileContainingSymbol });
+  ])('returns the file that defines %s', async (fileContainingSymbol, holds) => {
+    const { query } = await make();
+    const { fileDescriptorResponse } = await query({ fileContainingSymbol });
     expect(fileDescriptorResponse.fileDescriptorProto.some((file: Buffer) => file.includes(holds))).toBe(true);
   });
 
-  it('knows nothing of health where that is not served', async () => {
-    const { ask } = await make({ health: false });
-    const { errorResponse } = await ask({ fileContainingSymbol: 'grpc.health.v1.Health' });
+  it('returns NOT_FOUND for health if health is not served', async () => {
+    const { query } = await make({ health: false });
+    const { errorResponse } = await query({ fileContainingSymbol: 'grpc.health.v1.Health' });
     expect(errorResponse.errorCode).toBe(5);
   });
 
-  it('answers several questions of one stream', async () => {
+  it('answers several requests on one stream', async () => {
     const { open } = await make();
     const { call, replies } = open();
     for (let i = 0; i < 5; i++) call.write({ fileContainingSymbol: ORDERS });
@@ -107,7 +107,7 @@ describe('reflection', () => {
     call.end();
   });
 
-  it('does not hold a shutdown by a stream that its client keeps', async () => {
+  it('ends a reflection stream that its client keeps open, so that the shutdown completes', async () => {
     const { server, standing, open } = await make();
     const { call, replies, failures } = open();
     call.write({ listServices: '*' });
@@ -121,18 +121,18 @@ describe('reflection', () => {
     expect(standing.size).toBe(0);
   });
 
-  it('stands back where the application serves it by itself', async () => {
-    const { ask } = await make({
+  it('adds no reflection service if the application already serves one', async () => {
+    const { query } = await make({
       before: (server) => {
         new ReflectionService(definition, { services: ['shop.v1.Nothing'] }).addToServer(server);
       },
     });
-    const { listServicesResponse } = await ask({ listServices: '*' });
+    const { listServicesResponse } = await query({ listServices: '*' });
     expect(listServicesResponse.service).toEqual([{ name: 'shop.v1.Nothing' }]);
   });
 });
 
-describe('a start with reflection', () => {
+describe('addReflection', () => {
   const problemOf = (run: () => void) => {
     try {
       run();
@@ -143,7 +143,7 @@ describe('a start with reflection', () => {
     }
   };
 
-  it('fails where the package is not installed, and says how to install it', () => {
+  it('fails with the install command if @grpc/reflection is not installed', () => {
     const elsewhere = mkdtempSync(join(tmpdir(), 'no-packages-'));
     onTestFinished(() => {
       rmSync(elsewhere, { recursive: true });
@@ -156,11 +156,13 @@ describe('a start with reflection', () => {
     );
   });
 
-  it('fails for a definition that does not hold its files, which would list nothing', () => {
+  it('rejects a packageDefinition without its file descriptors, which would list nothing', () => {
     const bare = { [ORDERS]: definition[ORDERS] } as PackageDefinition;
     const message = problemOf(() => {
       addReflection(new Server(), { ...input, definition: bare, standing: new ServiceStreams() });
     });
-    expect(message).toMatch(/^forRoot\.reflection: expected a packageDefinition of proto-loader.*write protoPath/);
+    expect(message).toMatch(
+      /^forRoot\.reflection: expected a packageDefinition with file descriptors, .*write protoPath/,
+    );
   });
 });

@@ -32,7 +32,7 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, requi
   const { ReflectionService } = reflectionPackage(requireFrom, path);
   if (!Object.values(input.definition).some(isDescribed)) {
     const message =
-      "expected a packageDefinition of proto-loader, which holds the files it was made from, got one without; write protoPath, or proto-loader's loadSync()";
+      "expected a packageDefinition with file descriptors, got one without; write protoPath, or use proto-loader's loadSync()";
     throw new GrpcConfigurationError([{ path, message }]);
   }
   const definition = input.health ? { ...HEALTH_CONTRACT, ...input.definition } : input.definition;
@@ -53,8 +53,7 @@ function reflectionPackage(from: string, path: string): typeof Reflection {
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
     if (!missing || !error.message.includes("'@grpc/reflection'")) throw error;
-    const message =
-      'expected the package @grpc/reflection to be installed, found none; run npm install @grpc/reflection';
+    const message = 'expected the package @grpc/reflection to be installed, got none; run npm install @grpc/reflection';
     throw new GrpcConfigurationError([{ path, message }]);
   }
 }

@@ -14,7 +14,7 @@ import { resolveServerOptions } from './resolve-server-options.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 import type { ResilientGrpcServerOptions } from './server-options.js';
 
-const GIVEN_OPTIONS = Symbol('options of ResilientGrpcServerModule');
+const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 
 /** Paths of the options in problems. */
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';

@@ -41,9 +41,9 @@ export interface ServerDependencies {
 }
 
 const CLOSED =
-  'This ResilientGrpcServer was closed, and does not listen again: close the application, and make it anew (NestFactory.create)';
+  'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
 const LISTENS_ALREADY =
-  'This ResilientGrpcServer listens already: start its microservice once; a second address needs a module of its own';
+  'This ResilientGrpcServer is already listening; start its microservice once, and import another module for a second address';
 
 /**
  * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events,
@@ -71,7 +71,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private startHook = false;
   private endHook = false;
   /** Unsubscribes the telemetry of an earlier, failed start. */
-  private stopTelling: (() => void) | undefined;
+  private unsubscribeTelemetry: (() => void) | undefined;
   /** Resolves the promise on which Nest's start hook of a call waits: the end of its handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
@@ -246,9 +246,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
     if (telemetry === undefined) return new Server(this.grpcOptions);
-    this.stopTelling?.();
+    this.unsubscribeTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
-    this.stopTelling = this.events.listen((event) => {
+    this.unsubscribeTelemetry = this.events.listen((event) => {
       recorder.take(event);
     }, false);
     return observedServer(this.grpcOptions, recorder, clock);

@@ -9,8 +9,8 @@ const resolve = (options: Partial<ResilientGrpcServerOptions> = {}) =>
   resolveServerOptions({ ...right, ...options }, 'forRoot');
 const forGrpcJs = (options: Partial<ResilientGrpcServerOptions> = {}) => grpcServerOptions(resolve(options));
 
-describe('resolved options of a server', () => {
-  it('are complete where only a contract was given', () => {
+describe('resolveServerOptions', () => {
+  it('fills in the defaults if only a contract is given', () => {
     const { methodOptions, nest, path: _path, ...rest } = resolve();
     expect(rest).toEqual({
       drain: { timeoutMs: 10_000, readinessDelayMs: 0 },
@@ -33,7 +33,7 @@ describe('resolved options of a server', () => {
     });
   });
 
-  it('are as they were given', () => {
+  it('keeps every given value', () => {
     const given = {
       drain: { timeoutMs: 5_000, readinessDelayMs: 100 },
       leakWarningMs: Infinity,
@@ -48,7 +48,7 @@ describe('resolved options of a server', () => {
     expect(resolve(given)).toMatchObject(given);
   });
 
-  it('of a method are those of the most exact pattern, key by key', () => {
+  it('resolves method options from the most specific pattern, key by key', () => {
     const { methodOptions, patterns } = resolve({
       onDrain: 'complete',
       methods: {
@@ -67,13 +67,13 @@ describe('resolved options of a server', () => {
     expect(resolve({ onDrain: 'complete' }).methodOptions('a', 'B').onDrain).toBe('complete');
   });
 
-  it("let streams finish where Nest's gracefulShutdown asks for it, unless said otherwise", () => {
+  it("defaults onDrain to 'finish' if Nest's gracefulShutdown is true", () => {
     expect(resolve({ gracefulShutdown: true }).methodOptions('a', 'B').onDrain).toBe('finish');
     expect(resolve({ gracefulShutdown: false }).methodOptions('a', 'B').onDrain).toBe('fail');
     expect(resolve({ gracefulShutdown: true, onDrain: 'fail' }).methodOptions('a', 'B').onDrain).toBe('fail');
   });
 
-  it("take limits of connections under grpc-js's names, as large or small as they are", () => {
+  it("accepts connection limits under grpc-js's names without a minimum", () => {
     const limits = resolve({
       channelOptions: {
         'grpc.max_connection_age_ms': 300,
@@ -90,7 +90,7 @@ describe('resolved options of a server', () => {
     });
   });
 
-  it('take what grpc-js takes for no limit for none', () => {
+  it("treats grpc-js's values for unlimited as no limit", () => {
     const unlimited = resolve({
       channelOptions: { 'grpc.max_connection_age_ms': 2 ** 31 - 1, 'grpc.max_connection_idle_ms': Infinity },
     });
@@ -98,7 +98,7 @@ describe('resolved options of a server', () => {
     expect(unlimited.connectionIdleTimeoutMs).toBeUndefined();
   });
 
-  it('warn of what surprises', () => {
+  it('warns about options that have no effect or conflict', () => {
     const { warnings } = resolve({
       maxMetadataSize: 8_192,
       keepalive: { http2MaxPingStrikes: 2, http2MaxPingsWithoutData: 0, keepaliveTimeMs: 30_000 },
@@ -106,13 +106,13 @@ describe('resolved options of a server', () => {
       drain: { timeoutMs: 5_000, readinessDelayMs: 5_000 },
     });
     expect(warnings).toEqual([
-      "without effect, as grpc-js's server has no such setting: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData",
-      'maxConnectionAgeGraceMs does nothing without maxConnectionAgeMs',
-      'drain.readinessDelayMs (5000) leaves no time for calls to finish in drain.timeoutMs (5000), which is the whole shutdown',
+      'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData; leave them out',
+      'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs',
+      'drain.readinessDelayMs (5000) leaves no time for calls to finish, because drain.timeoutMs (5000) includes it; write a larger drain.timeoutMs',
     ]);
   });
 
-  it('leave what the user gave as it was, and hand it to Nest', () => {
+  it('passes the given options to Nest without changing them', () => {
     const given = Object.freeze({
       ...right,
       maxSendMessageLength: 5,
@@ -127,8 +127,8 @@ describe('resolved options of a server', () => {
   });
 });
 
-describe("options of grpc-js's server", () => {
-  it('have pings that find peers which are gone, and no channelz', () => {
+describe('grpcServerOptions', () => {
+  it('enables keepalive pings and disables channelz by default', () => {
     expect(forGrpcJs()).toEqual({
       'grpc.enable_channelz': 0,
       'grpc.keepalive_time_ms': 60_000,
@@ -136,7 +136,7 @@ describe("options of grpc-js's server", () => {
     });
   });
 
-  it("have Nest's keys, as Nest names them", () => {
+  it("maps Nest's option keys to those of grpc-js", () => {
     const interceptor = () => undefined as never;
     expect(
       forGrpcJs({
@@ -167,19 +167,19 @@ describe("options of grpc-js's server", () => {
     });
   });
 
-  it('keep pings of channelOptions', () => {
+  it('keeps the keepalive settings of channelOptions', () => {
     const channelOptions = { 'grpc.keepalive_time_ms': 1_234, 'grpc.keepalive_timeout_ms': 567 };
     expect(forGrpcJs({ channelOptions })).toMatchObject(channelOptions);
   });
 
-  it.each([0, Infinity, 2 ** 40])('send no pings where their time is %d', (keepaliveTimeMs) => {
+  it.each([0, Infinity, 2 ** 40])('disables keepalive pings if keepaliveTimeMs is %d', (keepaliveTimeMs) => {
     const options = forGrpcJs({ keepalive: { keepaliveTimeMs } });
     const time = options['grpc.keepalive_time_ms']!;
-    // What grpc-js takes for none.
+    // grpc-js sends no pings for either value.
     expect(time === 0 || time === 2 ** 31 - 1).toBe(true);
   });
 
-  it('never have an age or idle time of connections, which are ended in another way', () => {
+  it('omits the age and idle limits of connections, which the library enforces', () => {
     const options = forGrpcJs({
       maxConnectionAgeMs: 60_000,
       channelOptions: { 'grpc.max_connection_age_grace_ms': 5, 'grpc.max_connection_idle_ms': 6_000 },
@@ -187,7 +187,7 @@ describe("options of grpc-js's server", () => {
     expect(Object.keys(options).filter((key) => key.includes('connection'))).toEqual([]);
   });
 
-  it('are taken by its server', () => {
+  it('returns options that the grpc-js Server applies', () => {
     const server = new Server(forGrpcJs({ maxConcurrentStreams: 5, credentials: ServerCredentials.createInsecure() }));
     expect(Reflect.get(server, 'keepaliveTimeMs')).toBe(60_000);
     expect(Reflect.get(server, 'channelzEnabled')).toBe(false);

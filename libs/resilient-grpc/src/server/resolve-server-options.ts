@@ -113,11 +113,11 @@ function protoLoaderProblems(
   try {
     const loaded: unknown = createRequire(require.resolve('@nestjs/microservices'))(protoLoader);
     if (typeof loaded === 'object' && loaded !== null && 'loadSync' in loaded) return [];
-    const message = `expected a package with loadSync(), got "${protoLoader}"; leave it out: @grpc/proto-loader is used`;
+    const message = `expected a package with loadSync(), got "${protoLoader}"; leave it out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   } catch (error) {
     const [text] = (error instanceof Error ? error.message : String(error)).split('\n');
-    const message = `expected a package that can be loaded, got ${describeValue(protoLoader)} (${text ?? ''}); install it, or leave it out: @grpc/proto-loader is used`;
+    const message = `expected a loadable package, got ${describeValue(protoLoader)} (${text ?? ''}); install it, or leave it out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   }
 }
@@ -129,16 +129,15 @@ function warningsOf(
 ): string[] {
   const ignored = ignoredByGrpcJs(options);
   const warnings: string[] = [];
-  if (ignored.length > 0)
-    warnings.push(`without effect, as grpc-js's server has no such setting: ${ignored.join(', ')}`);
+  if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; leave them out`);
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
-    warnings.push('maxConnectionAgeGraceMs does nothing without maxConnectionAgeMs');
+    warnings.push('maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs');
   }
   if (drain.readinessDelayMs > 0 && drain.readinessDelayMs >= drain.timeoutMs) {
     const { readinessDelayMs, timeoutMs } = drain;
     warnings.push(
-      `drain.readinessDelayMs (${String(readinessDelayMs)}) leaves no time for calls to finish in drain.timeoutMs ` +
-        `(${String(timeoutMs)}), which is the whole shutdown`,
+      `drain.readinessDelayMs (${String(readinessDelayMs)}) leaves no time for calls to finish, because drain.timeoutMs ` +
+        `(${String(timeoutMs)}) includes it; write a larger drain.timeoutMs`,
     );
   }
   return warnings;

@@ -130,6 +130,6 @@ function admitted(call: ServedCall, calls: ServerCalls): boolean {
 
 /** Asserts that there is a callback; grpc-js passes one to every unary and client-streaming call. */
 function given(callback: AnswerCallback | undefined): AnswerCallback {
-  if (callback === undefined) throw new TypeError('A method that answers once was called without a callback');
+  if (callback === undefined) throw new TypeError('A unary or client-streaming method was called without a callback');
   return callback;
 }

@@ -5,7 +5,7 @@ import { VirtualClock } from '../testing/virtual-clock.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
-/** A server with calls that end when they are told to, or not. */
+/** Imitates a server whose calls end on request, except for the stubborn ones. */
 class FakeServer {
   size = 0;
   ended = 0;
@@ -25,7 +25,7 @@ class FakeServer {
     readonly log: string[],
   ) {}
 
-  /** Calls that end by themselves, so many milliseconds from now. */
+  /** Adds calls that end on their own after `ms` milliseconds. */
   callsThatEndIn(ms: number, count = 1): void {
     this.size += count;
     this.clock.setTimer(() => {
@@ -49,12 +49,12 @@ class FakeServer {
   }
 
   notifyStreams(): Promise<void> {
-    this.note('streams told');
+    this.note('streams notified');
     return Promise.resolve();
   }
 
   endAll(): number {
-    this.note('all ended');
+    this.note('calls ended');
     const left = this.size;
     this.end(left - this.stubborn);
     return left;
@@ -65,12 +65,12 @@ class FakeServer {
   }
 
   announceEnd(): void {
-    this.note('told to go');
+    this.note('GOAWAY sent');
     if (this.stubborn === 0) this.sockets = 0;
   }
 
   endHalfRequests(noCallIsOpen: () => boolean): void {
-    this.note('half requests ended');
+    this.note('incomplete requests ended');
     this.noCallIsOpen = noCallIsOpen;
   }
 
@@ -112,8 +112,8 @@ function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: num
   const log: string[] = [];
   const server = new FakeServer(clock, log);
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
-  const told: GrpcServerEvent[] = [];
-  events.listen((event) => told.push(event), false);
+  const reported: GrpcServerEvent[] = [];
+  events.listen((event) => reported.push(event), false);
   const drain = new ServerDrain(
     { timeoutMs, readinessDelayMs },
     { clock, events, calls: server, connections: server, health: server },
@@ -121,22 +121,22 @@ function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: num
   drain.serve(server);
   const reports: ServerDrainReport[] = [];
   drain.onEnd((report) => reports.push(report));
-  return { clock, log, server, drain, told, reports };
+  return { clock, log, server, drain, reported, reports };
 }
 
-describe('the drain of a server', () => {
-  it('is done at once where nothing is open', async () => {
+describe('ServerDrain', () => {
+  it('completes immediately if nothing is open', async () => {
     const { clock, log, drain, reports } = drainOf({});
     void drain.run();
     await clock.advanceAsync(0);
     expect(log).toEqual([
       '0 NOT_SERVING',
-      '0 told to go',
+      '0 GOAWAY sent',
       '0 shut down',
       '0 watches ended',
-      '0 streams told',
-      '0 half requests ended',
-      '0 all ended',
+      '0 streams notified',
+      '0 incomplete requests ended',
+      '0 calls ended',
       '0 sockets destroyed',
       '0 forced',
     ]);
@@ -144,7 +144,7 @@ describe('the drain of a server', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('does not wait for grpc-js when all sockets are closed', async () => {
+  it('does not wait for grpc-js once all sockets are closed', async () => {
     const { clock, server, drain, reports } = drainOf({});
     server.neverShut = true;
     void drain.run();
@@ -152,7 +152,7 @@ describe('the drain of a server', () => {
     expect(reports).toEqual([{ ...QUIET, durationMs: 0 }]);
   });
 
-  it('waits for grpc-js if the connections are not seen', async () => {
+  it('waits for grpc-js if connections cannot be observed', async () => {
     const { clock, server, drain, reports } = drainOf({});
     Object.assign(server, { isAttached: false, neverShut: true, sockets: 0 });
     void drain.run();
@@ -162,7 +162,7 @@ describe('the drain of a server', () => {
     expect(reports).toHaveLength(1);
   });
 
-  it('lets calls finish, and reports them', async () => {
+  it('lets calls finish and reports their number', async () => {
     const { clock, server, drain, reports } = drainOf({});
     server.callsThatEndIn(300, 12);
     void drain.run();
@@ -170,25 +170,25 @@ describe('the drain of a server', () => {
     expect(reports).toEqual([{ ...QUIET, finished: 12, durationMs: 300 }]);
   });
 
-  it('ends what is left a moment before the time is over, and forces the rest when it is', async () => {
+  it('ends open calls 100 ms before the timeout and forces the rest at the timeout', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
     server.callsThatNeverEnd(3);
     void drain.run();
     await clock.advanceAsync(20_000);
-    expect(log.slice(5)).toEqual(['9900 all ended', '10000 sockets destroyed', '10000 forced']);
+    expect(log.slice(5)).toEqual(['9900 calls ended', '10000 sockets destroyed', '10000 forced']);
     expect(reports).toEqual([{ ...QUIET, cutOff: 3, connectionsCutOff: 1, durationMs: 10_000 }]);
     expect(clock.pending).toBe(0);
   });
 
-  it('keeps its time where that is short', async () => {
+  it('ends open calls 20 ms before a timeout of 200 ms', async () => {
     const { clock, log, server, drain } = drainOf({ timeoutMs: 200 });
     server.callsThatNeverEnd(1);
     void drain.run();
     await clock.advanceAsync(200);
-    expect(log.slice(5, 7)).toEqual(['180 all ended', '200 sockets destroyed']);
+    expect(log.slice(5, 7)).toEqual(['180 calls ended', '200 sockets destroyed']);
   });
 
-  it('serves everything in the readiness delay, with health NOT_SERVING', async () => {
+  it('keeps serving during the readiness delay with health NOT_SERVING', async () => {
     const { clock, log, drain } = drainOf({ readinessDelayMs: 5_000 });
     drain.begin();
     await clock.advanceAsync(1_000);
@@ -196,10 +196,10 @@ describe('the drain of a server', () => {
     await clock.advanceAsync(3_999);
     expect(log).toEqual(['0 NOT_SERVING']);
     await clock.advanceAsync(1);
-    expect(log.slice(1, 3)).toEqual(['5000 told to go', '5000 shut down']);
+    expect(log.slice(1, 3)).toEqual(['5000 GOAWAY sent', '5000 shut down']);
   });
 
-  it('has its delay within its time', async () => {
+  it('counts the readiness delay towards the timeout', async () => {
     const { clock, server, drain, reports } = drainOf({ timeoutMs: 1_000, readinessDelayMs: 5_000 });
     server.callsThatNeverEnd(1);
     void drain.run();
@@ -207,7 +207,7 @@ describe('the drain of a server', () => {
     expect(reports.map(({ durationMs }) => durationMs)).toEqual([1_000]);
   });
 
-  it('is one drain, whoever asks and however often', async () => {
+  it('drains once if begin() and run() are called repeatedly', async () => {
     const { clock, log, drain, reports } = drainOf({});
     drain.begin();
     drain.begin();
@@ -220,7 +220,7 @@ describe('the drain of a server', () => {
     expect(reports).toHaveLength(1);
   });
 
-  it('runs by itself before its time is over where hooks of others hang', async () => {
+  it('runs automatically before the timeout if another shutdown hook hangs', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
     server.callsThatNeverEnd(1);
     drain.begin();
@@ -232,18 +232,18 @@ describe('the drain of a server', () => {
     ]);
   });
 
-  it('tells of its begin and its end', async () => {
-    const { clock, server, drain, told } = drainOf({});
+  it('reports the start and the end of the drain', async () => {
+    const { clock, server, drain, reported } = drainOf({});
     server.callsThatEndIn(50, 2);
     void drain.run();
     await clock.advanceAsync(50);
-    expect(told.map(({ at: _at, ...event }) => event)).toEqual([
+    expect(reported.map(({ at: _at, ...event }) => event)).toEqual([
       { type: 'drain', phase: 'begin', running: 2 },
       { type: 'drain', phase: 'end', ...QUIET, finished: 2, durationMs: 50 },
     ]);
   });
 
-  it('has nothing to do where nothing was served', async () => {
+  it('does nothing before serve(), and drains a server that is added later', async () => {
     const clock = new VirtualClock();
     const server = new FakeServer(clock, []);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
@@ -254,7 +254,7 @@ describe('the drain of a server', () => {
     await drain.run();
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);
-    // It was about to listen.
+    // The server was about to listen.
     drain.serve(server);
     expect(server.log).toEqual(['0 NOT_SERVING']);
     void drain.run();
@@ -263,14 +263,14 @@ describe('the drain of a server', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('lets go of half requests when no call is left, and not while there is one', async () => {
+  it('ends incomplete requests once no call is open, but not before', async () => {
     const { clock, log, server, drain } = drainOf({});
     server.callsThatEndIn(300);
     void drain.run();
     await clock.advanceAsync(299);
-    expect(log).not.toContainEqual(expect.stringContaining('half requests'));
+    expect(log).not.toContainEqual(expect.stringContaining('incomplete requests'));
     await clock.advanceAsync(1);
-    expect(log).toContain('300 half requests ended');
+    expect(log).toContain('300 incomplete requests ended');
     expect(server.noCallIsOpen()).toBe(true);
     server.size = 1;
     expect(server.noCallIsOpen()).toBe(false);
@@ -280,22 +280,22 @@ describe('the drain of a server', () => {
     ['streams', { notifyStreams: () => Promise.reject(new Error('broken')) }],
     ['calls', { endAll: () => assert.fail('broken') }],
     ['connections', { announceEnd: () => assert.fail('broken') }],
-  ])('forces the end where something of the %s fails, and says so to who waits for it', async (_what, breaks) => {
+  ])('forces the shutdown and rejects run() if draining the %s fails', async (_what, breaks) => {
     const { clock, log, server, drain } = drainOf({});
     server.callsThatNeverEnd(1);
     Object.assign(server, breaks);
     drain.begin();
-    // A rejection that nobody hears would end the process, and fails this run.
+    // An unhandled rejection would end the process and fail this run.
     drain.runInBackground();
-    const told = drain.streamsNotified().catch(() => 'told');
+    const notified = drain.streamsNotified().catch(() => 'failed');
     await clock.advanceAsync(10_000);
     expect(log.slice(-2)).toEqual([expect.stringMatching(/sockets destroyed$/), expect.stringMatching(/forced$/)]);
-    await told;
+    await notified;
     await expect(drain.run()).rejects.toThrow('broken');
     expect(clock.pending).toBe(0);
   });
 
-  it('is over for all though the log is down', async () => {
+  it('notifies all listeners if one of them throws', async () => {
     const { clock, drain, reports } = drainOf({});
     drain.onEnd(() => assert.fail('log is down'));
     drain.onEnd((report) => reports.push(report));

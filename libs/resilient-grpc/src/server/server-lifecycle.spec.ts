@@ -35,7 +35,7 @@ function lifecycle() {
     },
   };
   const endAfter: ServerDrainHandle[] = [];
-  const clients = { endAfter: (beside: ServerDrainHandle) => endAfter.push(beside) };
+  const clients = { endAfter: (handle: ServerDrainHandle) => endAfter.push(handle) };
   const logger = {
     log: (line: unknown) => log.push(String(line)),
     warn: (line: unknown) => log.push(`WARN ${String(line)}`),
@@ -47,20 +47,20 @@ function lifecycle() {
     ready,
     server,
     endAfter,
-    tell: (...told: Parameters<DrainListener>) => {
-      logDrain(...told);
+    drainEnded: (...result: Parameters<DrainListener>) => {
+      logDrain(...result);
     },
   };
 }
 
-describe('the life of a server in an application', () => {
-  it('is SERVING when the application has started', () => {
+describe('ServerLifecycle', () => {
+  it('reports to health that the application has started', () => {
     const { made, log } = lifecycle();
     made.onApplicationBootstrap();
     expect(log).toEqual(['bootstrapped']);
   });
 
-  it('begins to drain at the first hook, and goes on when the readiness delay is over, which Nest waits for', async () => {
+  it('begins the drain in the first hook and runs it after the readiness delay, which Nest awaits', async () => {
     const { made, log, ready } = lifecycle();
     made.onModuleDestroy();
     const hook = made.beforeApplicationShutdown();
@@ -71,13 +71,13 @@ describe('the life of a server in an application', () => {
     expect(log).toEqual(['begin', 'run']);
   });
 
-  it('lets the clients of its process end after it', () => {
+  it('makes the clients of the process close after the server', () => {
     const { endAfter, server } = lifecycle();
     expect(endAfter).toEqual([server.drain]);
   });
 
-  it('tells of its drain in one line', () => {
-    const { log, tell: logDrain } = lifecycle();
+  it('logs the drain in one line', () => {
+    const { log, drainEnded: logDrain } = lifecycle();
     logDrain(QUIET, new Map());
     logDrain({ ...QUIET, finished: 1, completed: 3 }, new Map());
     expect(log).toEqual([
@@ -86,23 +86,23 @@ describe('the life of a server in an application', () => {
     ]);
   });
 
-  it('warns of calls that were cut off, and names five paths of them', () => {
-    const { log, tell: logDrain } = lifecycle();
+  it('warns about calls that were cut off and lists at most five paths', () => {
+    const { log, drainEnded: logDrain } = lifecycle();
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
     logDrain({ ...QUIET, cutOff: 28 }, paths);
     expect(log).toEqual([
-      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 28 cut off (1 call of /a.B/M0, 2 calls of /a.B/M1, ' +
-        '3 calls of /a.B/M2, 4 calls of /a.B/M3, 5 calls of /a.B/M4, calls of 2 more methods)',
+      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 28 cut off (1 call to /a.B/M0, 2 calls to /a.B/M1, ' +
+        '3 calls to /a.B/M2, 4 calls to /a.B/M3, 5 calls to /a.B/M4, calls to 2 more methods)',
     ]);
   });
 
-  it('warns of connections that were cut off', () => {
-    const { log, tell: logDrain } = lifecycle();
+  it('warns about connections that were cut off', () => {
+    const { log, drainEnded: logDrain } = lifecycle();
     logDrain({ ...QUIET, connectionsCutOff: 1 }, new Map());
     logDrain({ ...QUIET, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
     expect(log).toEqual([
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
-      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 2 cut off (2 calls of /a.B/M), 2 connections cut off',
+      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 2 cut off (2 calls to /a.B/M), 2 connections cut off',
     ]);
   });
 });

@@ -82,8 +82,8 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
 }
 
 function named(paths: ReadonlyMap<string, number>): string {
-  const first = [...paths].slice(0, MAX_LISTED_METHODS).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+  const first = [...paths].slice(0, MAX_LISTED_METHODS).map(([path, count]) => `${counted(count, 'call')} to ${path}`);
   const more =
-    paths.size > MAX_LISTED_METHODS ? [`calls of ${String(paths.size - MAX_LISTED_METHODS)} more methods`] : [];
+    paths.size > MAX_LISTED_METHODS ? [`calls to ${String(paths.size - MAX_LISTED_METHODS)} more methods`] : [];
   return [...first, ...more].join(', ');
 }

@@ -32,48 +32,60 @@ function make() {
   return { clock, lines, kept, seen, stacks, log, take };
 }
 
-describe('the log of a server', () => {
+describe('ServerLog', () => {
   it.each<[what: string, event: EventBody<GrpcServerEvent>, line: RegExp]>([
-    ['a handler that runs on', { type: 'handler-leak', path, overMs: 61_000 }, /^warn \/orders.*still runs 61 s after/],
     [
-      'an Observable ahead of its client',
-      { type: 'responses-overflow', path, bytes: 9_000_000 },
-      /^warn .*9000000 bytes ahead of its client.*async generator/,
+      'a handler that outlives its call',
+      { type: 'handler-leak', path, overMs: 61_000 },
+      /^warn \/orders.*handler still running 61 s after/,
     ],
     [
-      'an Observable that pushes all at once',
+      'an Observable that outruns its client',
+      { type: 'responses-overflow', path, bytes: 9_000_000 },
+      /^warn .*9000000 bytes ahead of the client.*async generator/,
+    ],
+    [
+      'an Observable that emits in one burst',
       { type: 'responses-burst', path, messages: 12_000 },
       /^warn .*12000 responses at once.*async generator/,
     ],
-    ['a second answer', { type: 'extra-response', path }, /^warn .*emitted again after its answer, which was dropped/],
     [
-      'a stream on which nothing passed',
+      'a second response',
+      { type: 'extra-response', path },
+      /^warn .*unary handler emitted another value after its response; the value was dropped/,
+    ],
+    [
+      'an idle stream',
       { type: 'stream-idle', path, peer: '10.0.0.7:4711', idleMs: 30_000 },
-      /^log .*stream of 10\.0\.0\.7:4711 ended, as no message passed for 30 s \(streamIdleTimeoutMs\)/,
+      /^log .*stream from 10\.0\.0\.7:4711 ended: no message for 30 s \(streamIdleTimeoutMs\)/,
     ],
     [
-      'a dead peer',
+      'a peer that does not answer a ping',
       { type: 'connection-end', peer: '10.0.0.7:4711', reason: 'keepalive' },
-      /^debug connection of 10\.0\.0\.7:4711 ended: it did not answer a ping/,
+      /^debug connection from 10\.0\.0\.7:4711 ended: keepalive ping not answered/,
     ],
     [
-      'a half request',
+      'an incomplete request',
       { type: 'connection-end', peer: 'a', reason: 'incomplete-request' },
-      /^debug .*had begun a request and sent no more of it/,
+      /^debug .*only incomplete requests open at the drain/,
     ],
-    ['an old connection', { type: 'connection-end', peer: 'a', reason: 'age' }, /^debug .*maxConnectionAgeMs/],
     [
-      'an unknown error',
-      { type: 'handler-failed', path, error: new TypeError('x is no function') },
-      /^error .*its handler failed: TypeError: x is no function/,
+      'a connection that reached its maximum age',
+      { type: 'connection-end', peer: 'a', reason: 'age' },
+      /^debug .*maxConnectionAgeMs/,
     ],
-  ])('tells of %s', (_what, event, line) => {
+    [
+      'an unexpected error of a handler',
+      { type: 'handler-failed', path, error: new TypeError('x is no function') },
+      /^error .*handler failed: TypeError: x is no function/,
+    ],
+  ])('logs %s', (_what, event, line) => {
     const { lines, take } = make();
     take(event);
     expect(lines).toEqual([expect.stringMatching(line)]);
   });
 
-  it('says nothing of calls, and leaves the drain to who runs it', () => {
+  it('logs neither calls nor the drain', () => {
     const { lines, take, log } = make();
     take({ type: 'call-start', path, kind: 'unary' });
     take({ type: 'call-end', path, kind: 'unary', end: { code: 13, peer: 'a', durationMs: 1, sent: 0, received: 1 } });
@@ -86,7 +98,7 @@ describe('the log of a server', () => {
     [{ type: 'handler-failed', path, error: new Error('no table') }, 'error'],
     [{ type: 'handler-leak', path, overMs: 60_000 }, 'warn'],
     [{ type: 'stream-idle', path, peer: 'a', idleMs: 5 }, 'log'],
-  ])('tells %j once a minute, and then how many more there were', (event, level) => {
+  ])('logs %j at most once a minute, with the number of repeats', (event, level) => {
     const { clock, lines, take } = make();
     for (let i = 0; i < 1_000; i++) take(event);
     expect(lines).toHaveLength(1);
@@ -97,13 +109,13 @@ describe('the log of a server', () => {
     expect(lines).toHaveLength(2);
     clock.advance(60_000);
     expect(lines[2]).toMatch(/\(1 more in the last minute\)$/);
-    // After a quiet minute it is told at once again.
+    // After a minute without repeats, the next one is logged immediately.
     clock.advance(60_000);
     take(event);
     expect(lines).toHaveLength(4);
   });
 
-  it('tells two methods, and two faults of one, each by itself', () => {
+  it('limits repeats separately for each method and event type', () => {
     const { lines, take } = make();
     take({ type: 'extra-response', path });
     take({ type: 'handler-leak', path, overMs: 60_000 });
@@ -111,7 +123,7 @@ describe('the log of a server', () => {
     expect(lines).toHaveLength(3);
   });
 
-  it('shows where a handler failed, once', () => {
+  it('logs the stack of a repeated error once', () => {
     const { stacks, take } = make();
     const error = new Error('no table');
     take({ type: 'handler-failed', path, error });
@@ -119,7 +131,7 @@ describe('the log of a server', () => {
     expect(stacks).toEqual([error.stack]);
   });
 
-  it('spends nothing on a failure that it does not write, and little on one that it does', () => {
+  it('reads the message of an error only when it writes the line', () => {
     const { clock, kept, take } = make();
     take({ type: 'handler-failed', path, error: new Error('no table') });
     const error = new Error('one more');
@@ -128,10 +140,10 @@ describe('the log of a server', () => {
     for (let i = 0; i < 1_000; i++) take({ type: 'handler-failed', path, error });
     expect(read).toBe(0);
     clock.advance(60_000);
-    expect(kept[1]!.msg).toMatch(/its handler failed: Error: one more, 1 \(1000 more/);
+    expect(kept[1]!.msg).toMatch(/handler failed: Error: one more, 1 \(1000 more/);
   });
 
-  it('has a line of what a client sent, of any length and make, as one line', () => {
+  it('escapes and truncates client input in errors', () => {
     const { kept, take } = make();
     const sent = `${'a-'.repeat(40_000)}\n[Nest] 1 LOG forged\u001b[31m`;
     take({ type: 'handler-failed', path, error: new Error(`no such name: ${sent}`) });
@@ -142,17 +154,17 @@ describe('the log of a server', () => {
   });
 
   it.each([
-    ['nothing', undefined, 'nothing'],
+    ['undefined', undefined, 'nothing'],
     ['null', null, 'null'],
-    ['a text with a line of its own', 'a\nFAKE', 'a\\u000aFAKE'],
-    ['an object, by its keys alone', { token: 'hush' }, 'an object with token'],
-  ])('shows what was thrown in place of an error: %s', (_what, error, shown) => {
+    ['a string with its line break escaped', 'a\nFAKE', 'a\\u000aFAKE'],
+    ['an object by its keys only', { token: 'hush' }, 'an object with token'],
+  ])('logs a thrown value that is not an error: %s', (_what, error, shown) => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error });
-    expect(lines).toEqual([`error ${path}: its handler failed: ${shown}`]);
+    expect(lines).toEqual([`error ${path}: handler failed: ${shown}`]);
   });
 
-  it('cuts a long message', () => {
+  it('truncates a long message', () => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error: new Error('x'.repeat(100_000)) });
     expect(lines[0]!.length).toBeLessThan(500);
@@ -184,13 +196,13 @@ describe('the log of a server', () => {
       { type: 'handler-failed', path, error: 'no' },
       { path, error: 'no' },
     ],
-  ])('gives programs the fields of %j', (event, fields) => {
+  ])('attaches structured fields to the line of %j', (event, fields) => {
     const { kept, take } = make();
     take(event);
     expect(kept.map((line) => line.fields)).toEqual([{ event: event.type, ...fields }]);
   });
 
-  it('masks what looks like a secret in an error, in its stack too', () => {
+  it('masks secrets in the message and the stack of an error', () => {
     const { kept, take } = make();
     take({ type: 'handler-failed', path, error: new Error('401 for Bearer abc.def-ghi, authorization=hush') });
     const shown = JSON.stringify(kept[0]);
@@ -199,14 +211,14 @@ describe('the log of a server', () => {
     expect(shown).toContain('401 for Bearer ***');
   });
 
-  it('builds no line for debug where nobody reads it', () => {
+  it('builds no debug line if the debug level is off', () => {
     const { kept, seen, take } = make();
     seen.debug = false;
     take({ type: 'connection-end', peer: 'a', reason: 'age' });
     expect(kept).toEqual([]);
   });
 
-  it('leaves no timer behind, and nothing unsaid', () => {
+  it('writes pending lines and clears its timers on close', () => {
     const { clock, lines, log, take } = make();
     for (let i = 0; i < 3; i++) take({ type: 'extra-response', path });
     log.close();

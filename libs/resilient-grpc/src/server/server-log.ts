@@ -9,7 +9,7 @@ import type { Clock } from '../time/clock.js';
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
 
 const SUMMARY_MS = 60_000;
-const PULLED = 'answer with an async generator, which is pulled as the client reads';
+const PULLED = 'return an async generator, which is pulled as the client reads';
 
 /**
  * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. An effect of an option,
@@ -42,8 +42,8 @@ export class ServerLog {
         this.say(
           'warn',
           event,
-          `its handler still runs ${duration(event.overMs)} after the call ended; end it by @CallSignal(), or by what ` +
-            'Observables and async generators do when they are left',
+          `handler still running ${duration(event.overMs)} after the call ended; stop it with @CallSignal(), ` +
+            'Observable teardown or `finally`',
           { overMs: Math.round(event.overMs) },
         );
         return;
@@ -51,7 +51,7 @@ export class ServerLog {
         this.say(
           'warn',
           event,
-          `an Observable ran ${String(event.bytes)} bytes ahead of its client, and its stream was ended ` +
+          `stream ended: its Observable was ${String(event.bytes)} bytes ahead of the client ` +
             `(maxQueuedResponseBytes); ${PULLED}`,
           { bytes: event.bytes },
         );
@@ -60,18 +60,18 @@ export class ServerLog {
         this.say(
           'warn',
           event,
-          `an Observable pushed ${counted(event.messages, 'response')} at once, which are held in memory; ${PULLED}`,
+          `an Observable emitted ${counted(event.messages, 'response')} at once, all buffered in memory; ${PULLED}`,
           { messages: event.messages },
         );
         return;
       case 'extra-response':
-        this.say('warn', event, 'a handler that answers once emitted again after its answer, which was dropped');
+        this.say('warn', event, 'unary handler emitted another value after its response; the value was dropped');
         return;
       case 'stream-idle':
         this.say(
           'log',
           event,
-          `stream of ${event.peer} ended, as no message passed for ${duration(event.idleMs)} (streamIdleTimeoutMs)`,
+          `stream from ${event.peer} ended: no message for ${duration(event.idleMs)} (streamIdleTimeoutMs)`,
           { peer: event.peer, idleMs: Math.round(event.idleMs) },
         );
         return;
@@ -79,7 +79,7 @@ export class ServerLog {
         const { type, peer, reason } = event;
         if (!this.debugs()) return;
         this.sink.debug(
-          new LogLine('debug', `connection of ${peer} ended: ${ENDS[reason]}`, { event: type, peer, reason }),
+          new LogLine('debug', `connection from ${peer} ended: ${ENDS[reason]}`, { event: type, peer, reason }),
         );
         return;
       }
@@ -121,7 +121,7 @@ export class ServerLog {
       const what = error instanceof Error ? `${error.name}: ${error.message}` : textOf(error);
       const stack =
         error instanceof Error && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
-      return lineOf('error', event, `its handler failed: ${oneLine(what)}`, {
+      return lineOf('error', event, `handler failed: ${oneLine(what)}`, {
         error: oneLine(what),
         stack,
       });
@@ -139,11 +139,11 @@ function lineOf(
 }
 
 const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
-  age: 'it was old enough (maxConnectionAgeMs)',
-  'age-grace': 'calls on it outlasted maxConnectionAgeGraceMs',
-  idle: 'it had no call for connectionIdleTimeoutMs',
-  keepalive: 'it did not answer a ping (keepalive)',
-  'incomplete-request': 'it had begun a request and sent no more of it when the server drained',
+  age: 'maximum age reached (maxConnectionAgeMs)',
+  'age-grace': 'calls still open after maxConnectionAgeGraceMs',
+  idle: 'no calls for connectionIdleTimeoutMs',
+  keepalive: 'keepalive ping not answered',
+  'incomplete-request': 'only incomplete requests open at the drain',
 };
 
 /** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */

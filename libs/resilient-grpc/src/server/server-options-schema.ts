@@ -33,35 +33,37 @@ const keepaliveSchema = v.object(
     http2MinPingIntervalWithoutDataMs: orUndefined(count),
     http2MaxPingStrikes: orUndefined(count),
   },
-  'an object, as { keepaliveTimeMs: 30000 }',
+  'an object such as { keepaliveTimeMs: 30000 }',
 );
 
-const FILES = "a .proto file or an array of them, as 'orders.proto'";
+const FILES = "a .proto file or an array of .proto files such as 'orders.proto'";
 const file = v.pipe(v.string(FILES), v.nonEmpty(FILES));
 
 /** Nest's own options. The files and objects that they refer to are checked when the server starts. */
 const nestEntries = {
-  url: orUndefined(v.string("an address, as '0.0.0.0:50051'")),
-  package: orUndefined(v.union([v.string(), v.array(v.string())], "a package or an array of them, as 'orders.v1'")),
+  url: orUndefined(v.string("an address such as '0.0.0.0:50051'")),
+  package: orUndefined(
+    v.union([v.string(), v.array(v.string())], "a package or an array of packages such as 'orders.v1'"),
+  ),
   protoPath: orUndefined(v.union([file, v.pipe(v.array(file), v.minLength(1, FILES))], FILES)),
-  packageDefinition: orUndefined(v.record(v.string(), v.unknown(), "what proto-loader's loadSync() gives")),
-  loader: orUndefined(v.record(v.string(), v.unknown(), 'options of proto-loader, as { longs: String }')),
-  protoLoader: orUndefined(text("the name of a package, as '@grpc/proto-loader'")),
+  packageDefinition: orUndefined(v.record(v.string(), v.unknown(), "the result of proto-loader's loadSync()")),
+  loader: orUndefined(v.record(v.string(), v.unknown(), 'proto-loader options such as { longs: String }')),
+  protoLoader: orUndefined(text("a package name such as '@grpc/proto-loader'")),
   maxSendMessageLength: orUndefined(bytes),
   maxReceiveMessageLength: orUndefined(bytes),
   maxMetadataSize: orUndefined(integer(0)),
   keepalive: orUndefined(keepaliveSchema),
   channelOptions: orUndefined(
-    v.record(v.string(), v.unknown(), "an object of grpc-js's options, as { 'grpc.max_concurrent_streams': 100 }"),
+    v.record(v.string(), v.unknown(), "an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
   ),
   credentials: orUndefined(
     v.custom(
       (value) => value instanceof ServerCredentials,
-      "grpc-js's ServerCredentials, as ServerCredentials.createSsl(...), of the one @grpc/grpc-js installed (npm ls @grpc/grpc-js)",
+      "grpc-js's ServerCredentials, such as ServerCredentials.createSsl(...), from the same copy of @grpc/grpc-js (see npm ls @grpc/grpc-js)",
     ),
   ),
   gracefulShutdown: orUndefined(flag),
-  onLoadPackageDefinition: orUndefined(v.function('a function, as (definition, server) => ...')),
+  onLoadPackageDefinition: orUndefined(v.function('a function such as (definition, server) => ...')),
 } as const;
 
 /** Schema of the server options. Checks each option alone; `resolveServerOptions` checks their combinations. */
@@ -72,8 +74,8 @@ export const serverOptionsSchema = v.object(
     methods: orUndefined(
       v.record(
         v.string(),
-        v.object(methodEntries, "an object of method options, as { onDrain: 'complete' }"),
-        "an object by method, as { Watch: { onDrain: 'complete' } }",
+        v.object(methodEntries, "an object of method options such as { onDrain: 'complete' }"),
+        "an object by method such as { Watch: { onDrain: 'complete' } }",
       ),
     ),
     drain: orUndefined(drainSchema),
@@ -86,25 +88,26 @@ export const serverOptionsSchema = v.object(
     health: orUndefined(flag),
     reflection: orUndefined(flag),
   },
-  "an object of options, as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
+  "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
 );
 
-const CLIENTS = 'it belongs to clients, in ResilientGrpcModule; leave it out';
+const CLIENTS = 'it is a client option of ResilientGrpcModule; leave it out';
 const HOST = "write `url`: '0.0.0.0:50051'";
 const SHUTDOWN = 'write drain: { timeoutMs }';
 
 /** Remedies for keys that users know from other libraries or modules. */
 export const SERVER_KEY_REMEDIES: KeyRemedies = {
-  options: "it is Nest's nested form; write its keys here: forRoot({ url, protoPath, package })",
-  transport: 'it is always gRPC; leave it out',
-  strategy: 'write it where Nest takes it: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
+  options: "write the keys of Nest's nested `options` directly: forRoot({ url, protoPath, package })",
+  transport: 'the transport is always gRPC; leave it out',
+  strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
   isGlobal: 'leave it out',
   host: HOST,
   hostname: HOST,
   port: HOST,
   tls: 'write credentials: ServerCredentials.createSsl(...)',
-  insecure: 'leave it out: without `credentials` the server is plain',
-  interceptors: "those of grpc-js belong into channelOptions: { interceptors }, Nest's beside their handlers",
+  insecure: 'leave it out; without `credentials`, the server uses no TLS',
+  interceptors:
+    'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',
   drainTimeoutMs: SHUTDOWN,
   shutdownTimeoutMs: SHUTDOWN,
   timeoutMs: SHUTDOWN,
@@ -112,9 +115,10 @@ export const SERVER_KEY_REMEDIES: KeyRemedies = {
   maxConnectionIdleMs: 'write `connectionIdleTimeoutMs`',
   keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
-  propagate: 'what is handed on to outgoing calls stands in ResilientGrpcModule.forRoot({ propagate })',
+  propagate: 'write it for outgoing calls, in ResilientGrpcModule.forRoot({ propagate })',
   defaults: CLIENTS,
   clients: CLIENTS,
   serviceConfig: CLIENTS,
-  maxQueuedRequestBytes: 'requests are read as handlers take them; leave it out, or write `maxQueuedResponseBytes`',
+  maxQueuedRequestBytes:
+    'requests are read only as handlers consume them; leave it out, or write `maxQueuedResponseBytes`',
 };

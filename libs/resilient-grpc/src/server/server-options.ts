@@ -7,26 +7,26 @@ export type ServerDrainMode = 'fail' | 'complete' | 'finish';
 /** Options for all methods, or for some of them in `methods`. */
 export interface ServerMethodOptions {
   /**
-   * Handling of open response streams at shutdown. 'fail': stops the handler immediately (unsubscribes its Observable, returns its
-   * iterator, aborts its `AbortSignal`) and ends the stream UNAVAILABLE, so that a resumable client resumes on another server.
-   * 'complete': the same, but ends the stream OK. 'finish': lets the stream finish until shortly before the drain timeout, then acts
-   * as 'fail'; the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
+   * Handling of open response streams at shutdown. 'fail': stops the handler immediately (unsubscribes from its Observable, returns its
+   * iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on another server.
+   * 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain timeout, then
+   * acts as 'fail'; the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
    * @defaultValue 'fail'
    */
   readonly onDrain?: ServerDrainMode | undefined;
   /**
    * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response that waits for a
-   * client that does not read does not count as a message. Idle streams end UNAVAILABLE. If the client does not read, a status cannot
-   * pass the unread messages; the stream is reset, and the client receives CANCELLED. Does not apply to `@GrpcStreamCall`, whose
+   * client that does not read does not count as a message. Idle streams end with UNAVAILABLE. If the client does not read, a status
+   * cannot pass the unread messages; the stream is reset, and the client receives CANCELLED. Does not apply to `@GrpcStreamCall`, whose
    * handler owns the stream.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
    * Maximum bytes of responses, greater than 0, that an Observable may push while its client reads none. Each message counts 128 bytes
-   * more than its size, and at least 128 messages are allowed. Beyond that, the stream ends RESOURCE_EXHAUSTED if responses from an
-   * earlier turn of the event loop are still waiting. It also does if a client that reads is 30 s behind with more than this many
-   * bytes. Otherwise, responses pushed in one turn do not count. Iterables are pulled and never run ahead of the client.
+   * more than its size, and at least 128 messages are allowed. Beyond that, the stream ends with RESOURCE_EXHAUSTED if responses from an
+   * earlier turn of the event loop are still waiting. It also does if the client reads, but the oldest waiting response is 30 s old.
+   * Otherwise, responses pushed in one turn do not count. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
@@ -39,11 +39,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly drain?: DrainOptions | undefined;
     /**
      * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern
-     * wins. A pattern that matches no method makes the server fail to start.
+     * wins. A pattern that matches no method fails the startup of the server.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
     /**
-     * Time in milliseconds, greater than 0, after the end of a call until its still running handler is logged; `Infinity` for never.
+     * Time in milliseconds, greater than 0, after the end of a call, at which a handler that is still running is logged; `Infinity`
+     * disables the warning.
      * @defaultValue 60000
      */
     readonly leakWarningMs?: number | undefined;
@@ -54,8 +55,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      */
     readonly maxConnectionAgeMs?: number | undefined;
     /**
-     * Time in milliseconds, 0 or more, that open calls may continue after the GOAWAY for connection age; then they end UNAVAILABLE. See
-     * gRFC A9.
+     * Time in milliseconds, 0 or more, that open calls may continue after the GOAWAY for connection age; then they end with UNAVAILABLE.
+     * See gRFC A9.
      * @defaultValue none
      */
     readonly maxConnectionAgeGraceMs?: number | undefined;

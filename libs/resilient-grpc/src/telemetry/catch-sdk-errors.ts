@@ -5,7 +5,7 @@ const logged = new Set<string>();
 
 /**
  * Returns the result of `work`, or `undefined` if it throws. Span processors, samplers, and views are application code that runs inside
- * the call being recorded; an error they throw must not fail the call or the process. Each `what` is logged once.
+ * the call being recorded; an error they throw must not fail the call or the process. Each `what` (such as 'starting a span') is logged once.
  */
 export function catchSdkErrors<T>(what: string, work: () => T): T | undefined {
   try {
@@ -13,7 +13,10 @@ export function catchSdkErrors<T>(what: string, work: () => T): T | undefined {
   } catch (error) {
     if (!logged.has(what)) {
       logged.add(what);
-      diag.error(`OpenTelemetry's SDK threw at ${what}; calls go on without, and this is told once`, error);
+      diag.error(
+        `OpenTelemetry SDK threw while ${what}; calls continue; further errors of this kind are not logged`,
+        error,
+      );
     }
     return undefined;
   }

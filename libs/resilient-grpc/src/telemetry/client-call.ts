@@ -7,8 +7,8 @@ import type { ClientMetrics } from './client-metrics.js';
 import type { TracedAttempt, TracedClientCall } from './client-traces.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 
-const METRICS = 'the metrics of a client';
-const SPANS = 'the spans of a client';
+const METRICS = 'recording client metrics';
+const SPANS = 'recording client spans';
 
 /** Records the metrics and spans of one client call. */
 export class ClientCallRecorder implements CallTelemetry {

@@ -90,56 +90,56 @@ export function clientInstruments(meter: Meter) {
     }),
     // This library
     outages: meter.createCounter('resilient_grpc.client.outages', {
-      description: 'Outages that have begun, those that last among them.',
+      description: 'Number of outages that have started, including those that have not ended.',
       unit: '{outage}',
     }),
     outageDuration: meter.createHistogram('resilient_grpc.client.outage.duration', {
-      description: 'How long an outage lasted that is over.',
+      description: 'Duration of outages that have ended.',
       unit: 's',
       ...by(OUTAGE_BUCKETS),
     }),
     waitDuration: meter.createHistogram('resilient_grpc.client.wait.duration', {
-      description: 'How long a call waited for the channel, and how that ended.',
+      description: 'Time that calls waited for the channel, by outcome.',
       ...SECONDS,
     }),
     waitingCalls: meter.createObservableGauge('resilient_grpc.client.waiting_calls', {
-      description: 'Calls that wait for the channel.',
+      description: 'Number of calls waiting for the channel.',
       unit: '{call}',
     }),
     oldestWait: meter.createObservableGauge('resilient_grpc.client.oldest_wait', {
-      description: 'How long the call has waited that waits longest; 0 where none does.',
+      description: 'Time that the longest-waiting call has waited; 0 if no call is waiting.',
       unit: 's',
     }),
     notRetried: meter.createCounter('resilient_grpc.client.not_retried', {
-      description: 'Failed attempts that were the last of their call, by why there was no further one.',
+      description: 'Number of failed attempts that were not retried, by reason.',
       unit: '{attempt}',
     }),
     retryBudget: meter.createObservableGauge('resilient_grpc.client.retry_budget', {
-      description: 'What is left of the budget for retries: 1 is all of it, at 0 none is made.',
+      description: 'Remaining share of the retry budget; 1 is full. Retries stop at 0, or at 0.5 with retryThrottling.',
       unit: '1',
     }),
     replacements: meter.createCounter('resilient_grpc.client.replacements', {
-      description: 'Connections that another took the place of.',
+      description: 'Number of connections that the client replaced, by reason.',
       unit: '{connection}',
     }),
     streams: meter.createUpDownCounter('resilient_grpc.client.streams', {
-      description: 'Streams that are open.',
+      description: 'Number of open streams.',
       unit: '{stream}',
     }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {
-      description: 'How long the stream has been open that is open longest; 0 where none is.',
+      description: 'Age of the oldest open stream; 0 if no stream is open.',
       unit: 's',
     }),
     resumes: meter.createCounter('resilient_grpc.client.resumes', {
-      description: 'Streams that went on after they had broken off, and whether messages had come since the last time.',
+      description: 'Number of stream resumes, by whether messages arrived since the previous one.',
       unit: '{resume}',
     }),
     drainDuration: meter.createHistogram('resilient_grpc.client.drain.duration', {
-      description: 'The time the shutdown of the client took.',
+      description: 'Duration of client drains.',
       ...SECONDS,
     }),
     cutOff: meter.createCounter('resilient_grpc.client.drain.cut_off_calls', {
-      description: 'Calls that were left at the end of the time of a shutdown, and were ended.',
+      description: 'Number of calls still open at the drain timeout, which were ended by force.',
       unit: '{call}',
     }),
   };

@@ -48,7 +48,7 @@ export class ClientTraces {
     const { tracer, injects } = this;
     const parent = context.active();
     if (tracer === undefined) return new TracedClientCall(undefined, undefined, path, parent, injects);
-    const span = catchSdkErrors('the begin of a span', () =>
+    const span = catchSdkErrors('starting a span', () =>
       tracer.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
     );
     // If creating the span failed, the active context is still propagated.
@@ -85,7 +85,7 @@ export class TracedClientCall {
    */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
     const attributes = { 'previous-rpc-attempts': previous, 'transparent-retry': transparent };
-    const span = catchSdkErrors('the begin of a span', () =>
+    const span = catchSdkErrors('starting a span', () =>
       this.tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
     );
     if (delayed) span?.addEvent('Delayed LB pick complete');
@@ -99,7 +99,7 @@ export class TracedClientCall {
   private injected(metadata: Metadata, span: Span | undefined): Metadata {
     // The caller may reuse its metadata for other calls, and all attempts of this call share it.
     const own = metadata.clone();
-    catchSdkErrors('sending the context of a call along', () => {
+    catchSdkErrors('injecting the trace context', () => {
       propagation.inject(span === undefined ? this.within : trace.setSpan(this.within, span), own, METADATA_SETTER);
     });
     return own;

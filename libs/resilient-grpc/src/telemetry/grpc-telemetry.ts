@@ -6,7 +6,7 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import type { StatusCode } from '../status/status-code.js';
 
 /** Injection token of {@link GrpcTelemetry}. It has no provider if the telemetry module is not imported. */
-export const GRPC_TELEMETRY: InjectionToken<GrpcTelemetry> = Symbol('telemetry of gRPC');
+export const GRPC_TELEMETRY: InjectionToken<GrpcTelemetry> = Symbol('GrpcTelemetry');
 
 /**
  * The metrics and traces interface that clients and servers use. It does not mention OpenTelemetry, which is an optional peer dependency.

@@ -4,10 +4,10 @@ import { ObservedClients } from './observed-clients.js';
 
 const figures = { openConnections: 0, waiting: 2, oldestWaitMs: 0, oldestStreamMs: 0 };
 
-/** A meter that is collected when a test says so, and clients told of to it. */
+/** Creates a meter that the test collects, and a function that adds a client to it. */
 function make() {
   const callbacks = new Set<BatchObservableCallback>();
-  // The part of a meter that is used.
+  // Only the functions that the code under test uses.
   const meter = {
     addBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.add(callback),
     removeBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.delete(callback),
@@ -23,7 +23,7 @@ function make() {
       clients.close(attributes);
     };
   };
-  /** Names of those that were observed. */
+  /** Collects once and returns the names of the observed clients. */
   const collect = async () => {
     const names = new Set<unknown>();
     const observe = (_: unknown, __: number, attributes: Attributes) => names.add(attributes['resilient_grpc.client']);
@@ -34,8 +34,8 @@ function make() {
   return { add, collect, callbacks };
 }
 
-describe('clients that are observed', () => {
-  it('are asked by one callback, which goes with the last of them', async () => {
+describe('ObservedClients', () => {
+  it('observes all clients in one callback and removes it after the last client closed', async () => {
     const { add, collect, callbacks } = make();
     const closeOne = add('one');
     const closeTwo = add('two');
@@ -50,7 +50,7 @@ describe('clients that are observed', () => {
     expect(await collect()).toEqual(['three']);
   });
 
-  it('are not kept for a collection that never comes', async () => {
+  it('keeps at most 100 closed clients if metrics are not collected', async () => {
     const { add, collect } = make();
     for (let i = 0; i < 1_000; i++) add(`client ${i}`)();
     expect(await collect()).toEqual(Array.from({ length: 100 }, (_, i) => `client ${i + 900}`));

@@ -25,8 +25,8 @@ import { ServerTraces, type TracedCall } from './server-traces.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import { VERSION } from './version.js';
 
-const METRICS = 'the metrics of a server';
-const SPANS = 'the spans of a server';
+const METRICS = 'recording server metrics';
+const SPANS = 'recording server spans';
 
 /** The enabled signals. */
 export interface TelemetryParts {
@@ -59,14 +59,14 @@ export class OpenTelemetry implements GrpcTelemetry {
   }
 
   forClient(client: ObservableClient): void {
-    const telemetry = catchSdkErrors('the begin of a client', () => this.clientTelemetry(client));
+    const telemetry = catchSdkErrors('setting up client telemetry', () => this.clientTelemetry(client));
     if (telemetry === undefined) this.pendingClients?.push(client);
     else client.setTelemetry(telemetry);
   }
 
   /** Sets the telemetry of waiting clients. Called once, when the application has started; providers registered later are ignored. */
   started(): void {
-    const { pendingClients: pendingClients = [] } = this;
+    const { pendingClients = [] } = this;
     this.pendingClients = undefined;
     for (const client of pendingClients) this.forClient(client);
   }
@@ -75,10 +75,10 @@ export class OpenTelemetry implements GrpcTelemetry {
   get isIdle(): boolean {
     const { metrics: measures, traces } = this.parts;
     if (!measures && !traces) return false;
-    const isTaken = (): boolean =>
+    const isRegistered = (): boolean =>
       (measures && registeredMeter() !== undefined) ||
       (traces && (registeredTracer() !== undefined || propagation.fields().length > 0));
-    return catchSdkErrors('the start of the application', isTaken) === false;
+    return catchSdkErrors('checking for a registered SDK', isRegistered) === false;
   }
 
   /** Returns `undefined` if no SDK consumes the enabled signals, so that no data is built. */
@@ -132,12 +132,12 @@ class OpenClientTelemetry implements ClientTelemetry {
   }
 
   begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
-    const traced = catchSdkErrors('the spans of a client', () => this.traces?.begin(method.path, scope));
+    const traced = catchSdkErrors('recording client spans', () => this.traces?.begin(method.path, scope));
     return new ClientCallRecorder(method, this.metrics, traced, this.clock);
   }
 
   take(event: GrpcClientEvent): void {
-    catchSdkErrors('the metrics of a client', () => this.metrics?.take(event));
+    catchSdkErrors('recording client metrics', () => this.metrics?.take(event));
   }
 
   close(): void {

@@ -3,11 +3,14 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ResilientGrpcTelemetryModule } from './resilient-grpc-telemetry.module.js';
 
 describe('ResilientGrpcTelemetryModule.forRoot', () => {
-  it.each([[undefined], [{}], [{ metrics: false }], [{ metrics: undefined, traces: true }]])('takes %o', (options) => {
-    expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ module: ResilientGrpcTelemetryModule });
-  });
+  it.each([[undefined], [{}], [{ metrics: false }], [{ metrics: undefined, traces: true }]])(
+    'accepts the options %o',
+    (options) => {
+      expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ module: ResilientGrpcTelemetryModule });
+    },
+  );
 
-  it('tells all that is wrong with its options', () => {
+  it('reports every invalid option', () => {
     const options = { metrics: 'yes', trace: false, spans: true } as object;
     expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
       new GrpcConfigurationError([
@@ -16,7 +19,7 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
           path: 'ResilientGrpcTelemetryModule.forRoot.trace',
           message: "unknown key; did you mean 'traces'?",
         },
-        { path: 'ResilientGrpcTelemetryModule.forRoot.spans', message: 'unknown key; known are metrics, traces' },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.spans', message: 'unknown key; known keys: metrics, traces' },
       ]),
     );
   });

@@ -50,7 +50,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     this.telemetry.started();
     if (!this.telemetry.isIdle) return;
     const text =
-      'no OpenTelemetry SDK is registered: nothing is collected; register one before the application is made';
+      'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
     new Logger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
   }
 
@@ -69,7 +69,7 @@ function optionProblems(options: object): ConfigurationProblem[] {
     if (!(key in DEFAULT_TELEMETRY_OPTIONS)) {
       const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS);
       const meant = closest(key, known);
-      const remedy = meant === undefined ? `known are ${known.join(', ')}` : `did you mean '${meant}'?`;
+      const remedy = meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`;
       return [{ path, message: `unknown key; ${remedy}` }];
     }
     if (value === undefined || typeof value === 'boolean') return [];

@@ -48,23 +48,23 @@ export class ServerMetrics {
       ...latency,
     });
     this.streams = meter.createUpDownCounter('resilient_grpc.server.streams', {
-      description: 'Streams that are open.',
+      description: 'Number of open streams.',
       unit: '{stream}',
     });
     this.idleStreams = meter.createCounter('resilient_grpc.server.idle_streams', {
-      description: 'Streams that were ended because no message passed (streamIdleTimeoutMs).',
+      description: 'Number of streams ended because no message was sent or received (streamIdleTimeoutMs).',
       unit: '{stream}',
     });
     this.leaks = meter.createCounter('resilient_grpc.server.handler_leaks', {
-      description: 'Handlers that still ran long after their call had ended (leakWarningMs).',
+      description: 'Number of handlers still running long after their call ended (leakWarningMs).',
       unit: '{handler}',
     });
     this.drainDuration = meter.createHistogram('resilient_grpc.server.drain.duration', {
-      description: 'The time the shutdown of the server took.',
+      description: 'Duration of server drains.',
       ...latency,
     });
     this.cutOff = meter.createCounter('resilient_grpc.server.drain.cut_off_calls', {
-      description: 'Calls that were left at the end of the time of a shutdown, and were ended.',
+      description: 'Number of calls still open at the drain timeout, which were ended by force.',
       unit: '{call}',
     });
   }

@@ -20,7 +20,7 @@ export class ServerTraces {
   begin({ path, metadata }: IncomingCall): TracedCall {
     // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of its calls.
     const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
-    const parent = catchSdkErrors('reading the context of a call', extract) ?? ROOT_CONTEXT;
+    const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
     const span = this.tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
     return new TracedCall(span, trace.setSpan(parent, span));
   }

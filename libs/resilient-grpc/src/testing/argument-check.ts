@@ -1,5 +1,5 @@
 /**
- * Creates an argument check for `method`: `check(holds, 'times as an integer of 1 or more', times)`. The check throws a RangeError if
+ * Creates an argument check for `method`: `check(holds, 'times to be an integer of 1 or more', times)`. The check throws a RangeError if
  * `holds` is false.
  */
 export function checker(method: string) {

@@ -159,7 +159,7 @@ export class ChildServer {
       await this.kill();
       throw error;
     }
-    if (port === 0) throw new Error(`Ended before it listened: waited for ${what()}`, { cause: failure });
+    if (port === 0) throw new Error(`Process ended before listening: waited for ${what()}`, { cause: failure });
     this.boundPort = port;
   }
 

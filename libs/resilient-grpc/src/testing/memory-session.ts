@@ -84,7 +84,7 @@ export class MemorySessions {
   /** The latest call. */
   get call(): MemoryCall {
     const call = this.calls.at(-1);
-    if (call === undefined) throw new Error('MemorySessions: no call was made yet');
+    if (call === undefined) throw new Error('MemorySessions: no call has started yet');
     return call;
   }
 

@@ -67,11 +67,11 @@ export class MemoryAttempt implements Attempt {
   startRead(): void {
     if (!this.open) return;
     this.reads += 1;
-    if (this.reads > 1) this.transport.violations.push('two reads are open at once');
+    if (this.reads > 1) this.transport.violations.push('a read started while another was pending');
   }
 
   send(_message: unknown, written?: () => void): void {
-    if (this.written !== undefined) this.transport.violations.push('two messages are in flight at once');
+    if (this.written !== undefined) this.transport.violations.push('a message was sent while another was in flight');
     this.written = written;
   }
 
@@ -175,7 +175,7 @@ export class MemoryTransport implements CallTransport {
   }
 
   start(request: AttemptRequest, listener: AttemptListener): Attempt {
-    if (!this.ready) this.violations.push('an attempt began on a channel that is not READY');
+    if (!this.ready) this.violations.push('an attempt started on a channel that is not READY');
     this.onStart(request);
     const attempt = new MemoryAttempt(request, listener, this);
     this.attempts.push(attempt);
@@ -192,7 +192,7 @@ export class MemoryTransport implements CallTransport {
   }
 
   wait(waiter: Waiter): void {
-    if (this.waiters.has(waiter)) this.violations.push('a call stands in the queue twice');
+    if (this.waiters.has(waiter)) this.violations.push('a call was queued twice');
     this.waiters.add(waiter);
   }
 

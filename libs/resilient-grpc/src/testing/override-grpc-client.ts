@@ -24,7 +24,7 @@ export function overrideGrpcClient(
   const given: unknown = settings;
   if (typeof given !== 'object' || given === null) {
     const name = clientLabel(client);
-    throw new TypeError(`overrideGrpcClient: expected settings of '${name}' like { url }, got ${String(given)}`);
+    throw new TypeError(`overrideGrpcClient: expected settings for '${name}' such as { url }, got ${String(given)}`);
   }
   const overrides = overridesOf(builder);
   const all = [...(overrides.get(client) ?? []), settings];
@@ -60,7 +60,7 @@ function checkDefined(compiled: TestingModule, client: string | symbol): void {
   try {
     clients = compiled.get(GrpcClients, { strict: false });
   } catch {
-    const remedy = 'the module under test imports no ResilientGrpcModule.forFeature([...])';
+    const remedy = 'import ResilientGrpcModule.forFeature([...]) in the module under test';
     throw new Error(`No gRPC client '${clientLabel(client)}' to override; ${remedy}`);
   }
   clients.get(client);

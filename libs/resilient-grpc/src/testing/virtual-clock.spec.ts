@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from './virtual-clock.js';
 
 describe('VirtualClock', () => {
-  it('stands still until it is advanced, in monotonic and in epoch time alike', () => {
+  it('advances monotonic and epoch time only in advance()', () => {
     const clock = new VirtualClock(1_000_000);
     expect([clock.now(), clock.epoch()]).toEqual([0, 1_000_000]);
     clock.advance(250);
     expect([clock.now(), clock.epoch()]).toEqual([250, 1_000_250]);
   });
 
-  it('runs timers in the order in which they are due, ties in the order they were set, at their own time', () => {
+  it('runs timers in the order of their due times and then of their creation', () => {
     const clock = new VirtualClock();
     const seen: string[] = [];
     const note = (name: string) => () => seen.push(`${name}@${clock.now()}`);
@@ -23,7 +23,7 @@ describe('VirtualClock', () => {
     expect(clock.nextTimerInMs).toBe(1);
   });
 
-  it('runs what a timer sets when that falls due in the same advance', () => {
+  it('runs a timer that another timer set if it is due within the same advance()', () => {
     const clock = new VirtualClock();
     const seen: number[] = [];
     const tick = () => {
@@ -36,7 +36,7 @@ describe('VirtualClock', () => {
     expect(clock.pending).toBe(1);
   });
 
-  it('forgets a timer that was cleared, also by a timer before it', () => {
+  it('does not run a timer that an earlier timer cleared', () => {
     const clock = new VirtualClock();
     let ran = false;
     const late = clock.setTimer(() => (ran = true), 20);
@@ -46,7 +46,7 @@ describe('VirtualClock', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('runs deferred tasks and timers of a negative length at an advance of nothing', () => {
+  it('runs deferred tasks and timers with a negative delay on advance(0)', () => {
     const clock = new VirtualClock();
     const seen: string[] = [];
     clock.defer(() => seen.push('deferred'));
@@ -56,7 +56,7 @@ describe('VirtualClock', () => {
     expect(seen).toEqual(['deferred', 'negative']);
   });
 
-  it('lets promises run between timers when advanced asynchronously', async () => {
+  it('runs promise callbacks between timers in advanceAsync()', async () => {
     const clock = new VirtualClock();
     const sleep = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
     const seen: number[] = [];
@@ -71,7 +71,9 @@ describe('VirtualClock', () => {
     expect(clock.now()).toBe(1_000);
   });
 
-  it('refuses a timer of NaN, which Node would run at once', () => {
-    expect(() => new VirtualClock().setTimer(() => undefined, NaN)).toThrow('a timer of NaN ms');
+  it('rejects a timer of NaN ms, which Node would run immediately', () => {
+    expect(() => new VirtualClock().setTimer(() => undefined, NaN)).toThrow(
+      'VirtualClock: expected a delay in milliseconds, got NaN',
+    );
   });
 });

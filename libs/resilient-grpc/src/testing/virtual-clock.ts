@@ -27,7 +27,7 @@ export class VirtualClock implements Clock {
 
   setTimer(task: () => void, ms: number): Timer {
     // NaN is rejected because Node would run such a timer immediately, and a test should reveal that.
-    if (Number.isNaN(ms)) throw new RangeError('VirtualClock: a timer of NaN ms');
+    if (Number.isNaN(ms)) throw new RangeError('VirtualClock: expected a delay in milliseconds, got NaN');
     const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };
     const later = this.timers.findIndex((other) => other.dueAt > timer.dueAt);
     this.timers.splice(later === -1 ? this.timers.length : later, 0, timer);

@@ -2,20 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { waitFor } from './wait-for.js';
 
 describe('waitFor', () => {
-  it('resolves to the first truthy value, of promises too', async () => {
-    let asked = 0;
-    expect(await waitFor(() => (++asked < 3 ? undefined : 'here'), { intervalMs: 1 })).toBe('here');
-    expect(asked).toBe(3);
+  it('resolves to the first truthy value or truthy value of a promise', async () => {
+    let checks = 0;
+    expect(await waitFor(() => (++checks < 3 ? undefined : 'here'), { intervalMs: 1 })).toBe('here');
+    expect(checks).toBe(3);
     expect(await waitFor(() => Promise.resolve(5))).toBe(5);
   });
 
-  it('asks at least once, and fails with what was waited for', async () => {
-    let asked = 0;
-    const never = waitFor(() => ++asked < 0, { timeoutMs: 0, describe: () => `a miracle (${asked})` });
+  it('checks at least once and names the condition in its error', async () => {
+    let checks = 0;
+    const never = waitFor(() => ++checks < 0, { timeoutMs: 0, describe: () => `a miracle (${checks})` });
     await expect(never).rejects.toThrow('Waited 0 ms for: a miracle (1)');
   });
 
-  it('takes a condition that throws as not met yet, and gives its last error as the cause', async () => {
+  it('treats a condition that throws as unmet and keeps its last error as the cause', async () => {
     const cause = new Error('not ready');
     const failing = waitFor(
       () => {

@@ -10,7 +10,7 @@ function make(ms: number) {
   return { clock, firedAt, timer };
 }
 
-/** `clock`, except for some of its functions. */
+/** Returns `clock` with some of its functions replaced. */
 function changed(clock: Clock, functions: Partial<Clock>): Clock {
   return {
     now: () => clock.now(),
@@ -27,7 +27,7 @@ function changed(clock: Clock, functions: Partial<Clock>): Clock {
 }
 
 describe('PeerTimer', () => {
-  it.each([1, 49, 50, 100, 300, 1_234, 20_000])('runs its task once, after %i ms, in a process that runs', (ms) => {
+  it.each([1, 49, 50, 100, 300, 1_234, 20_000])('runs its task once after %i ms if the process is not paused', (ms) => {
     const { clock, firedAt } = make(ms);
     clock.advance(ms - 0.5);
     expect(firedAt).toEqual([]);
@@ -35,7 +35,7 @@ describe('PeerTimer', () => {
     expect([firedAt, clock.pending]).toEqual([[expect.closeTo(ms, 2)], 0]);
   });
 
-  it('never runs its task when it is cleared, at whatever time', () => {
+  it('never runs its task after clear(), whenever that is called', () => {
     for (const after of [0, 1, 60, 99.9]) {
       const { clock, firedAt, timer } = make(100);
       if (after > 0) clock.advance(after);
@@ -45,14 +45,14 @@ describe('PeerTimer', () => {
     }
   });
 
-  it('never runs its task, and sets no timer, when the time is infinite', () => {
+  it('sets no timer and never runs its task if the time is infinite', () => {
     const { clock, firedAt } = make(Infinity);
     expect(clock.pending).toBe(0);
     clock.advance(2 ** 40);
     expect(firedAt).toEqual([]);
   });
 
-  it('starts when a turn of the event loop has passed, in which what was written has left', () => {
+  it('starts one turn of the event loop later, when written data has been sent', () => {
     const { clock, firedAt } = make(100);
     clock.block(400);
     clock.advance(499);
@@ -61,9 +61,9 @@ describe('PeerTimer', () => {
     expect(firedAt).toEqual([500]);
   });
 
-  it('is cleared by what is read in the turn in which the time is over', () => {
+  it('does not run its task if data read in the turn of expiry clears it', () => {
     const { clock, firedAt, timer } = make(100);
-    // The last part has begun. The timer below fires in the turn in which it ends, after its own timer.
+    // The last part is running. The timer below fires in the turn in which that part ends, after the timer of the part.
     clock.advance(60);
     clock.setTimer(() => timer.clear(), 40);
     clock.advance(1_000);
@@ -71,33 +71,30 @@ describe('PeerTimer', () => {
   });
 
   it.each([
-    ['covers its end', 100, 60, 120, 230],
-    ['lies in the middle of it', 300, 110, 200, 510],
-    ['is longer than itself', 100, 60, 3_000, 3_110],
-    ['begins with it', 100, 0, 90, 190],
-  ])(
-    'measures a part again in which the process stood still, where the standstill %s',
-    (_where, ms, from, blockMs, at) => {
-      const { clock, firedAt } = make(ms);
-      if (from > 0) clock.advance(from);
-      clock.block(blockMs);
-      clock.advance(10_000);
-      expect(firedAt).toEqual([expect.closeTo(at, 2)]);
-    },
-  );
+    ['at its end', 100, 60, 120, 230],
+    ['in its middle', 300, 110, 200, 510],
+    ['longer than the whole time', 100, 60, 3_000, 3_110],
+    ['from its start', 100, 0, 90, 190],
+  ])('repeats the part of its time in which the process was paused (%s)', (_where, ms, from, blockMs, at) => {
+    const { clock, firedAt } = make(ms);
+    if (from > 0) clock.advance(from);
+    clock.block(blockMs);
+    clock.advance(10_000);
+    expect(firedAt).toEqual([expect.closeTo(at, 2)]);
+  });
 
-  it('decides after twice its time in a process that is always late', () => {
+  it('runs its task after twice its time if the process is always late', () => {
     const { clock, firedAt } = make(800);
     clock.advance(0);
     for (let turn = 0; turn < 30; turn++) {
       clock.block(200);
       clock.advance(200);
     }
-    // Parts of 100 ms, each of which takes 200: four that are measured again, and four that count.
+    // Parts of 100 ms take 200 ms each: four are repeated, and four count.
     expect(firedAt).toEqual([8 * 200]);
   });
 
-  it('counts a standstill of a long time as no more than five seconds too few', () => {
+  it('delays its task by a long pause plus at most 5 s', () => {
     const { clock, firedAt } = make(300_000);
     clock.advance(299_000);
     clock.block(60_000);
@@ -106,7 +103,7 @@ describe('PeerTimer', () => {
     expect(firedAt[0]).toBeLessThanOrEqual(365_000);
   });
 
-  it.each([0.4, 12.3, 1_000.4])('runs its task after %s ms where timers are whole milliseconds', (ms) => {
+  it.each([0.4, 12.3, 1_000.4])('runs its task after %s ms if timers are whole milliseconds', (ms) => {
     const clock = new BusyClock();
     const whole = changed(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
     let runs = 0;
@@ -115,7 +112,7 @@ describe('PeerTimer', () => {
     expect([runs, clock.pending]).toEqual([1, 0]);
   });
 
-  it('runs its task where the clock stands still and only timers are fake', () => {
+  it('runs its task if the clock stands still and only timers are fake', () => {
     const clock = new BusyClock();
     const still = changed(clock, { now: () => 7 });
     let runs = 0;
@@ -124,7 +121,7 @@ describe('PeerTimer', () => {
     expect([runs, clock.pending]).toEqual([1, 0]);
   });
 
-  it('takes the usual lag of an event loop for no standstill', () => {
+  it('does not treat usual event-loop lag as a pause', () => {
     const { clock, firedAt } = make(100);
     clock.advance(99);
     clock.block(45);

@@ -7,7 +7,7 @@ const PARTS = 8;
 const MIN_PART_MS = 50;
 /** A pause of the process that ends within a part goes unnoticed. A pause that exceeds a part repeats the whole part. */
 const MAX_PART_MS = 5_000;
-/** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, whatever the clock says. */
+/** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, regardless of the clock. */
 const EARLY_MS = 1;
 
 /**

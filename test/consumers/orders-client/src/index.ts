@@ -1,21 +1,21 @@
-/** A company's own client of the orders. It brings nestjs-resilient-grpc, so an application may have a second copy of it. */
+/** A company's own client of the orders service. It depends on nestjs-resilient-grpc, so an application may have a second copy. */
 import { Injectable, Module, type DynamicModule } from '@nestjs/common';
 import { InjectGrpcService, ResilientGrpcModule, type Resilient } from 'nestjs-resilient-grpc';
 import { firstValueFrom, type Observable } from 'rxjs';
 
-/** An order, as far as this client tells of it. */
+/** The fields of an order that this client exposes. */
 export interface Order {
   readonly id: string;
   readonly item: string;
 }
 
-/** The service, by hand. */
+/** The handwritten interface of the service. */
 export interface OrdersClient {
   get(request: { id: string }): Observable<Order>;
   watch(request: { from: string }): Observable<{ sequence: string }>;
 }
 
-/** What the services of the company call. */
+/** The client that the company's services inject. */
 @Injectable()
 export class Orders {
   constructor(@InjectGrpcService('orders', 'Orders') readonly service: Resilient<OrdersClient>) {}
@@ -25,7 +25,7 @@ export class Orders {
   }
 }
 
-/** Gives `Orders`, and the client itself. */
+/** Exports `Orders` and the client itself. */
 @Module({})
 export class OrdersClientModule {
   static register(url: string): DynamicModule {

@@ -18,16 +18,17 @@ export function toMetadata(input: Metadata | Values): Metadata {
 /** Describes the problem of one entry; `undefined` if it is valid. Never contains values, which may be secrets. */
 export function metadataEntryProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", "." and "-"';
-  if (/^grpc-/i.test(key)) return "expected a key that does not begin with 'grpc-': those are gRPC's own";
+  if (/^grpc-/i.test(key)) return "expected a key that does not start with 'grpc-', which gRPC reserves";
   const binary = /-bin$/i.test(key);
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
   for (const one of values) {
     if (binary && !Buffer.isBuffer(one)) return `expected a Buffer, because the key ends in '-bin', got ${kind(one)}`;
     if (binary) continue;
-    if (Buffer.isBuffer(one)) return `expected text, got a Buffer; for binary values write a key that ends in '-bin'`;
-    if (typeof one !== 'string') return `expected text or an array of texts, got ${kind(one)}`;
+    if (Buffer.isBuffer(one))
+      return `expected a string, got a Buffer; write a key that ends in '-bin' for binary values`;
+    if (typeof one !== 'string') return `expected a string or an array of strings, got ${kind(one)}`;
     if (!/^[ -~]*$/.test(one))
-      return 'expected printable ASCII; for other text write a key that ends in "-bin" and a Buffer';
+      return "expected printable ASCII; write a key that ends in '-bin' and a Buffer for other values";
   }
   return undefined;
 }

@@ -25,9 +25,9 @@ interface Listener {
   onReceiveStatus(status: { readonly code: number; readonly details: string; readonly metadata: Metadata }): void;
 }
 
-/** A call of grpc-js that does nothing by itself. */
+/** A grpc-js call that the test controls. */
 class FakeCall {
-  /** The objects of grpc-js that `readWire` reads. */
+  /** The grpc-js objects that `readWire` reads. */
   child: object | undefined;
   listener: Listener | undefined;
   metadata: Metadata | undefined;
@@ -87,7 +87,7 @@ function make(change: Partial<AttemptRequest> = {}) {
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
     checkSeams: () => undefined,
   };
-  const told: string[] = [];
+  const reported: string[] = [];
   const ends: AttemptEnd[] = [];
   const request: AttemptRequest = {
     method: METHOD,
@@ -104,17 +104,17 @@ function make(change: Partial<AttemptRequest> = {}) {
     owner,
     request,
     {
-      onHeaders: () => told.push('headers'),
-      onMessage: (message) => told.push(`message ${JSON.stringify(message)}`),
+      onHeaders: () => reported.push('headers'),
+      onMessage: (message) => reported.push(`message ${JSON.stringify(message)}`),
       onEnd: (end) => {
-        told.push('end');
+        reported.push('end');
         ends.push(end);
       },
     },
     clock,
     clock.now(),
   );
-  return { clock, call, owner, created, told, ends, attempt, request };
+  return { clock, call, owner, created, reported, ends, attempt, request };
 }
 
 const grpcHeaders = (): Metadata => {
@@ -123,8 +123,8 @@ const grpcHeaders = (): Metadata => {
   return headers;
 };
 
-describe('an attempt', () => {
-  it('is one call of the channel, which it starts at once', () => {
+describe('WireAttempt', () => {
+  it('creates one call on the channel and starts it immediately', () => {
     const { created, call, request } = make({ deadline: 1_000 });
     expect(created).toEqual([[METHOD.path, 1_000, undefined, null, undefined]]);
     expect(call.metadata).toBe(request.metadata);
@@ -132,16 +132,19 @@ describe('an attempt', () => {
   });
 
   it.each([
-    ['an answer of trailers alone', grpcHeaders(), 1],
-    ['a status that no server sent', new Metadata(), 0],
-  ])('clears a connection in doubt, or not: %s', (_what, metadata, times) => {
-    const { owner, call } = make();
-    owner.isUndecided = true;
-    call.end(Status.NOT_FOUND, 'there is none', metadata);
-    expect(owner.answered).toHaveLength(times);
-  });
+    ['a trailers-only response of the server', grpcHeaders(), 1],
+    ['a status without a response', new Metadata(), 0],
+  ])(
+    'reports a response on an undecided connection only for a status from the server: %s',
+    (_what, metadata, times) => {
+      const { owner, call } = make();
+      owner.isUndecided = true;
+      call.end(Status.NOT_FOUND, 'there is none', metadata);
+      expect(owner.answered).toHaveLength(times);
+    },
+  );
 
-  it('hands on the options of grpc-js', () => {
+  it('forwards the call options of grpc-js', () => {
     const parent = new EventEmitter() as never;
     const { created, call } = make({
       options: { host: 'orders.internal', parent, propagate_flags: 3, credentials: {} as never },
@@ -150,13 +153,13 @@ describe('an attempt', () => {
     expect(call.did).toEqual(['credentials', 'start']);
   });
 
-  it('tells headers, messages and its end, and how far it got', () => {
-    const { call, told, ends, owner } = make();
+  it('reports headers, messages, and its end with the evidence', () => {
+    const { call, reported, ends, owner } = make();
     call.listener?.onReceiveMetadata(grpcHeaders());
     call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
     const trailers = new Metadata();
     call.end(5, 'none', trailers);
-    expect(told).toEqual(['headers', 'message {"number":1}', 'end']);
+    expect(reported).toEqual(['headers', 'message {"number":1}', 'end']);
     expect(ends[0]).toMatchObject({
       code: 5,
       details: 'none',
@@ -172,13 +175,13 @@ describe('an attempt', () => {
     expect(owner.ended).toBe(1);
   });
 
-  it('takes the content-type of an answer without headers from its trailers', () => {
+  it('takes the content-type of a response without headers from its trailers', () => {
     const { call, ends } = make();
     call.end(5, 'none', grpcHeaders());
     expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
   });
 
-  it('has no peer and was not picked if grpc-js returns the target as its peer', () => {
+  it('reports no peer and no pick if grpc-js returns the target as its peer', () => {
     const { call, ends, owner } = make();
     call.peer = 'dns:orders:50051';
     owner.ready = false;
@@ -186,17 +189,17 @@ describe('an attempt', () => {
     expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
   });
 
-  it('ends once, whatever comes afterwards', () => {
-    const { call, told, owner } = make();
+  it('reports one end and ignores later events', () => {
+    const { call, reported, owner } = make();
     call.end(0);
     call.end(13);
     call.listener?.onReceiveMetadata(grpcHeaders());
     call.listener?.onReceiveMessage(Buffer.from('{}'));
-    expect(told).toEqual(['end']);
+    expect(reported).toEqual(['end']);
     expect(owner.ended).toBe(1);
   });
 
-  it('passes requests, reads and the half-close on', () => {
+  it('forwards requests, reads, and the half-close', () => {
     const { call, attempt } = make();
     let written = 0;
     attempt.send(Buffer.from('a'), () => void (written += 1));
@@ -208,33 +211,33 @@ describe('an attempt', () => {
   });
 });
 
-describe('an attempt that is cancelled', () => {
-  it('is cancelled at once and again in the next turn, when grpc-js has a stream to cancel', () => {
-    const { call, clock, attempt, told } = make();
+describe('cancelled attempt', () => {
+  it('cancels immediately and again in the next turn, when grpc-js has a stream to cancel', () => {
+    const { call, clock, attempt, reported } = make();
     attempt.cancel('cancel', 1, 'enough');
     expect(call.did).toEqual(['start', 'cancel 1 enough']);
     call.end(1, 'enough');
     clock.advance(0);
     expect(call.did).toEqual(['start', 'cancel 1 enough', 'cancel 1 enough']);
-    expect(told).toEqual(['end']);
+    expect(reported).toEqual(['end']);
     expect(clock.pending).toBe(0);
   });
 
-  it('remembers who ended it', () => {
+  it('records the reason for the cancellation', () => {
     const { call, attempt, ends } = make();
     attempt.cancel('deadline', 4, 'too late');
     call.end(4, 'too late');
     expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
   });
 
-  it('hands no message on any more', () => {
-    const { call, attempt, told } = make();
+  it('drops later messages', () => {
+    const { call, attempt, reported } = make();
     attempt.cancel('cancel', 1, 'enough');
     call.listener?.onReceiveMessage(Buffer.from('{}'));
-    expect(told).toEqual([]);
+    expect(reported).toEqual([]);
   });
 
-  it('after its end is left alone', () => {
+  it('ignores a cancellation after the end', () => {
     const { call, clock, attempt } = make();
     call.end(0);
     attempt.cancel('cancel', 1, 'enough');
@@ -242,18 +245,18 @@ describe('an attempt that is cancelled', () => {
     expect(call.did).toEqual(['start']);
   });
 
-  it('by one who no longer listens tells nobody', () => {
-    const { call, attempt, told, owner } = make();
+  it('reports nothing after abandon()', () => {
+    const { call, attempt, reported, owner } = make();
     attempt.abandon();
     call.listener?.onReceiveMetadata(grpcHeaders());
     call.end(1, 'Cancelled on client');
     expect(call.did).toContain('cancel 1 Cancelled on client');
-    expect(told).toEqual([]);
+    expect(reported).toEqual([]);
     expect(owner.ended).toBe(1);
   });
 });
 
-describe('a status that servers send when they shut down', () => {
+describe('status of a server that shuts down', () => {
   const repeatable = (change: Partial<AttemptRequest> = {}) => {
     const scene = make({ mayRepeat: true, ...change });
     const session = { closed: false, destroyed: false };
@@ -261,7 +264,7 @@ describe('a status that servers send when they shut down', () => {
     const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
     scene.call.child = { underlyingCalls: [{ call: { child } }] };
     const connection = connectionRecord(transport);
-    /** Runs what the end of the connection ends. */
+    /** Calls the listeners of the connection's end. */
     const endConnection = () => {
       for (const ended of connection.endListeners) ended();
     };
@@ -273,7 +276,7 @@ describe('a status that servers send when they shut down', () => {
     [14, 'enter idle'],
     [14, 'Server shutdown'],
     [1, 'CANCELLED'],
-  ])('is delivered with the GOAWAY that follows: %i %s', (code, details) => {
+  ])('delivers %i %s with the GOAWAY that follows', (code, details) => {
     const { call, clock, connection, ends, endConnection } = repeatable();
     call.end(code, details, grpcHeaders());
     clock.advance(19);
@@ -287,7 +290,7 @@ describe('a status that servers send when they shut down', () => {
     expect(connection.endListeners.size).toBe(0);
   });
 
-  it('is delivered after 20 ms without a GOAWAY', () => {
+  it('delivers the status after 20 ms without a GOAWAY', () => {
     const { call, clock, connection, ends } = repeatable();
     call.end(1, 'CANCELLED', grpcHeaders());
     clock.advance(19);
@@ -298,7 +301,7 @@ describe('a status that servers send when they shut down', () => {
     expect(connection.endListeners.size).toBe(0);
   });
 
-  it('is delivered when the connection closes without a GOAWAY', () => {
+  it('delivers the status when the connection closes without a GOAWAY', () => {
     const { call, clock, ends, endConnection } = repeatable();
     call.end(1, 'CANCELLED', grpcHeaders());
     endConnection();
@@ -306,7 +309,7 @@ describe('a status that servers send when they shut down', () => {
     expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
   });
 
-  it('is replaced by a cancel, once', () => {
+  it('replaces a delayed status with that of a cancellation, once', () => {
     const { attempt, call, clock, connection, ends, endConnection } = repeatable();
     call.end(1, 'CANCELLED', grpcHeaders());
     connection.goawayCode = 0;
@@ -319,12 +322,12 @@ describe('a status that servers send when they shut down', () => {
     expect(call.did).toEqual(['start']);
   });
 
-  it('of a cancelled call is discarded if its owner has abandoned it', () => {
-    const { attempt, call, clock, owner, told } = repeatable();
+  it('drops a delayed status of an abandoned attempt', () => {
+    const { attempt, call, clock, owner, reported } = repeatable();
     call.end(1, 'CANCELLED', grpcHeaders());
     attempt.abandon();
     clock.advance(0);
-    expect(told).toEqual([]);
+    expect(reported).toEqual([]);
     expect(owner.ended).toBe(1);
     expect(clock.pending).toBe(0);
   });
@@ -335,7 +338,7 @@ describe('a status that servers send when they shut down', () => {
     ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
     ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
     ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
-  ])('is delivered at once if %s', (_why, change, prepare) => {
+  ])('delivers the status immediately if %s', (_why, change, prepare) => {
     const scene = repeatable(change);
     prepare(scene);
     scene.call.end(1, 'CANCELLED', grpcHeaders());
@@ -355,7 +358,7 @@ describe('a status that servers send when they shut down', () => {
   });
 });
 
-describe('an attempt that took too long', () => {
+describe('attempt that took too long', () => {
   type Scene = ReturnType<typeof make>;
   const STREAM: MethodDescriptor = { ...METHOD, kind: 'server-stream', responseStream: true };
   const cancelled = (why: AttemptEnd['endedHere'], code: number) => (scene: Scene) => {
@@ -364,23 +367,23 @@ describe('an attempt that took too long', () => {
   };
 
   it.each<[string, (scene: Scene) => void]>([
-    ['for its deadline', cancelled('deadline', 4)],
-    ['for its timeout', cancelled('attempt-timeout', 1)],
-    ['for the patience of a stream', cancelled('stream-idle', 1)],
+    ['its deadline', cancelled('deadline', 4)],
+    ['the attempt timeout', cancelled('attempt-timeout', 1)],
+    ['the idle timeout of a stream', cancelled('stream-idle', 1)],
     [
-      'for its deadline, as grpc-js finds',
+      'its deadline, enforced by grpc-js',
       ({ call }) => {
         call.end(4, 'Deadline exceeded');
       },
     ],
     [
-      'for an owner who left at the deadline',
+      'abandon() at the deadline',
       ({ call, attempt }) => {
         attempt.abandon('deadline');
         call.end(1);
       },
     ],
-  ])('%s speaks against its connection', (_, end) => {
+  ])('counts against its connection if ended by %s', (_, end) => {
     const scene = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
     scene.clock.advance(1_000);
     end(scene);
@@ -389,13 +392,13 @@ describe('an attempt that took too long', () => {
 
   it.each<[string, (scene: Scene) => void]>([
     [
-      'is answered',
+      'receives a response',
       ({ call }) => {
         call.end(0);
       },
     ],
     [
-      'is told by the server that it took too long',
+      'receives DEADLINE_EXCEEDED from the server',
       ({ call }) => {
         call.end(4);
       },
@@ -407,76 +410,76 @@ describe('an attempt that took too long', () => {
       },
     ],
     ['is cancelled', cancelled('cancel', 1)],
-    ['is closed', cancelled('closed', 14)],
+    ['ends because the client closes', cancelled('closed', 14)],
     [
-      'is left by its owner',
+      'is abandoned',
       ({ call, attempt }) => {
         attempt.abandon();
         call.end(1);
       },
     ],
-  ])('is none that %s', (_, end) => {
+  ])('does not count against its connection if it %s', (_, end) => {
     const scene = make();
     scene.clock.advance(1_000);
     end(scene);
     expect(scene.owner.tooLong).toEqual([]);
   });
 
-  it('is told with the time it waited: none is known of a stream that had been heard of', () => {
-    const unheard = make({ method: STREAM });
-    unheard.clock.advance(30_000);
-    cancelled('stream-idle', 1)(unheard);
-    expect(unheard.owner.tooLong).toMatchObject([{ waitedMs: 30_000 }]);
-    const heard = make({ method: STREAM });
-    heard.call.listener?.onReceiveMetadata(grpcHeaders());
-    heard.clock.advance(3_600_000);
-    cancelled('stream-idle', 1)(heard);
-    expect(heard.owner.tooLong).toMatchObject([{ waitedMs: 0 }]);
+  it('reports the time waited, which is 0 for a stream that received headers', () => {
+    const withoutHeaders = make({ method: STREAM });
+    withoutHeaders.clock.advance(30_000);
+    cancelled('stream-idle', 1)(withoutHeaders);
+    expect(withoutHeaders.owner.tooLong).toMatchObject([{ waitedMs: 30_000 }]);
+    const withHeaders = make({ method: STREAM });
+    withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
+    withHeaders.clock.advance(3_600_000);
+    cancelled('stream-idle', 1)(withHeaders);
+    expect(withHeaders.owner.tooLong).toMatchObject([{ waitedMs: 0 }]);
   });
 });
 
-describe('an attempt that grpc-js ends by itself', () => {
-  it('at its deadline did not end by a word of the server', () => {
+describe('attempt ended by grpc-js', () => {
+  it('reports the end at the deadline as local', () => {
     const { call, clock, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
     clock.advance(100);
     call.end(4, 'Deadline exceeded after 0.100s');
     expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
   });
 
-  it('with DEADLINE_EXCEEDED before its deadline did', () => {
+  it('attributes DEADLINE_EXCEEDED before the deadline to the server', () => {
     const { call, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
     call.end(4, 'the server gave up');
     expect(ends[0]).toMatchObject({ endedHere: 'no' });
   });
 
-  it('because its parent was cancelled was cancelled here', () => {
+  it('reports the cancellation of the parent call as local', () => {
     const { call, ends } = make({ options: { parent: { cancelled: true } as never } });
     call.end(1, 'Cancelled by parent call');
     expect(ends[0]).toMatchObject({ endedHere: 'cancel' });
   });
 
-  it('with CANCELLED while its parent lives was cancelled by the other side', () => {
+  it('attributes CANCELLED to the server if the parent call is not cancelled', () => {
     const { call, ends } = make({ options: { parent: { cancelled: false } as never } });
     call.end(1, 'Call cancelled');
     expect(ends[0]).toMatchObject({ endedHere: 'no' });
   });
 });
 
-describe('a response that cannot be read', () => {
-  it('ends the attempt as INTERNAL, by this side', () => {
-    const { call, told, ends } = make();
+describe('unreadable response', () => {
+  it('cancels the attempt locally with INTERNAL', () => {
+    const { call, reported, ends } = make();
     call.listener?.onReceiveMessage(Buffer.from('{'));
     expect(call.did[1]).toMatch(/^cancel 13 Response message parsing error: /);
     call.end(13, 'Response message parsing error: …');
-    expect(told).toEqual(['end']);
+    expect(reported).toEqual(['end']);
     expect(ends[0]).toMatchObject({ endedHere: 'protocol', messagesReceived: 0 });
   });
 });
 
-describe('an attempt under interceptors', () => {
+describe('attempt with interceptors', () => {
   const through: Interceptor = (options, next) => new InterceptingCall(next(options));
 
-  it('has metadata of its own: interceptors may write into them', () => {
+  it('copies the metadata, because interceptors may change it', () => {
     const { call, request } = make({
       interceptors: [
         (options, next) =>
@@ -492,16 +495,16 @@ describe('an attempt under interceptors', () => {
     expect(request.metadata.getMap()).toEqual({});
   });
 
-  it('gives and takes messages as objects, and reads by itself where there is one answer', () => {
-    const { call, attempt, told } = make({ interceptors: [through] });
+  it('sends and receives messages as objects and reads a single response automatically', () => {
+    const { call, attempt, reported } = make({ interceptors: [through] });
     attempt.send({ number: 1 });
     attempt.startRead();
     expect(call.did).toEqual(['start', 'read', 'send {"number":1}']);
     call.listener?.onReceiveMessage(Buffer.from('{"number":2}'));
-    expect(told).toEqual(['message {"number":2}']);
+    expect(reported).toEqual(['message {"number":2}']);
   });
 
-  it('reads on demand where there are many', () => {
+  it('reads a response stream on demand', () => {
     const { call, attempt } = make({
       interceptors: [through],
       method: { ...METHOD, kind: 'server-stream', responseStream: true },
@@ -511,13 +514,13 @@ describe('an attempt under interceptors', () => {
     expect(call.did).toEqual(['start', 'read']);
   });
 
-  it('does not take the missing answer of a failed call for a message', () => {
-    const { call, told } = make({ interceptors: [through] });
+  it('delivers no message if the call failed without one', () => {
+    const { call, reported } = make({ interceptors: [through] });
     call.end(5, 'none');
-    expect(told).toEqual(['end']);
+    expect(reported).toEqual(['end']);
   });
 
-  it('knows that a response could not be read', () => {
+  it('reports an unreadable response as a local protocol error', () => {
     const { call, ends } = make({ interceptors: [through] });
     call.listener?.onReceiveMessage(Buffer.from('{'));
     call.end(13, 'whatever');
@@ -525,8 +528,8 @@ describe('an attempt under interceptors', () => {
     expect(ends[0]?.details).toMatch(/^Response message parsing error: /);
   });
 
-  it('that answer by themselves are believed', () => {
-    const { call, ends, told } = make({
+  it('forwards a status created by an interceptor', () => {
+    const { call, ends, reported } = make({
       interceptors: [
         (options, next) =>
           new InterceptingCall(next(options), {
@@ -536,7 +539,7 @@ describe('an attempt under interceptors', () => {
           }),
       ],
     });
-    expect(told).toEqual(['end']);
+    expect(reported).toEqual(['end']);
     expect(ends[0]).toMatchObject({ code: 7, details: 'not allowed' });
     expect(call.did).not.toContain('start');
   });

@@ -257,8 +257,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private reportTimeout(): void {
     if (!TOOK_TOO_LONG.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
-    const wasHeard = this.request.method.responseStream && this.headersReceived;
-    this.callbacks.timedOut(this.peer, this.startedAt, wasHeard ? 0 : this.clock.now() - this.startedAt);
+    const hadHeaders = this.request.method.responseStream && this.headersReceived;
+    this.callbacks.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */

@@ -19,14 +19,14 @@ function make() {
   return { clock, closed, judged, histories };
 }
 
-describe('the histories of a thousand addresses', () => {
+describe('histories of 1,000 addresses', () => {
   const addresses = Array.from({ length: 1_000 }, (_, index) => `10.0.0.7:${String(index + 1)}`);
 
-  it('contain each address that is in use', () => {
+  it('keeps every address that is in use', () => {
     const { histories } = make();
     for (const address of addresses) histories.entered(address, 'CONNECTING');
     for (const address of addresses) {
-      // True: nothing else of it is asked for here.
+      // Safe: the code under test only listens to its events.
       histories.connected(address, new EventEmitter() as unknown as Socket);
       histories.entered(address, 'READY');
     }
@@ -34,7 +34,7 @@ describe('the histories of a thousand addresses', () => {
     expect(histories.ready).toHaveLength(1_000);
   });
 
-  it('contain 256 addresses if none of them is in use any more', () => {
+  it('keeps 256 addresses if none is in use', () => {
     const { histories } = make();
     for (const address of addresses) {
       histories.entered(address, 'CONNECTING');
@@ -44,10 +44,10 @@ describe('the histories of a thousand addresses', () => {
   });
 });
 
-describe('a connection that nobody uses any more', () => {
-  it('is closed when its socket is', () => {
+describe('released connection', () => {
+  it('reports the connection as closed when its socket closes', () => {
     const { clock, closed, histories } = make();
-    // True: nothing else of it is asked for here.
+    // Safe: the code under test only listens to its events.
     const socket = new EventEmitter() as unknown as Socket;
     histories.connected(ADDRESS, socket);
     clock.advance(500);
@@ -57,14 +57,14 @@ describe('a connection that nobody uses any more', () => {
     expect(closed).toEqual([500]);
   });
 
-  it('is closed at once if its socket is unknown', () => {
+  it('reports the connection as closed immediately if its socket is unknown', () => {
     const { closed, histories } = make();
     histories.connected(ADDRESS, undefined);
     histories.release(ADDRESS, false);
     expect(closed).toHaveLength(1);
   });
 
-  it('that ends while it is in use is not told as closed by this side', () => {
+  it('does not report a connection that ends in use as closed by the client', () => {
     const { closed, histories } = make();
     const socket = new EventEmitter() as unknown as Socket;
     histories.connected(ADDRESS, socket);
@@ -74,10 +74,10 @@ describe('a connection that nobody uses any more', () => {
   });
 });
 
-describe('a connection that its server took its leave of before the first answer', () => {
-  function takeLeave(made: ReturnType<typeof make>, code = 0) {
+describe('connection with a GOAWAY before the first response', () => {
+  function goAway(made: ReturnType<typeof make>, code = 0) {
     const { clock, histories } = made;
-    // True: nothing else of them is asked for here.
+    // Safe: the code under test only listens to their events.
     const socket = new EventEmitter() as unknown as Socket;
     const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
     histories.connected(ADDRESS, socket);
@@ -88,53 +88,53 @@ describe('a connection that its server took its leave of before the first answer
     return { ended: histories.disconnected(ADDRESS), socket, readyAt };
   }
 
-  /** The first one was passed over. */
+  /** Creates histories in which the next such connection is the second one. The first one has no hold-off. */
   function makeSecond() {
     const made = make();
-    takeLeave(made);
+    goAway(made);
     return made;
   }
 
-  it('is in doubt, and its address is held off', () => {
+  it('holds off the address while the connection is undecided', () => {
     const made = makeSecond();
-    expect(takeLeave(made).ended).toMatchObject({ closedImmediately: true, isUndecided: true });
+    expect(goAway(made).ended).toMatchObject({ closedImmediately: true, isUndecided: true });
     expect(made.histories).toMatchObject({ isUndecided: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
     expect(made.judged).toEqual([]);
   });
 
-  it('was as good as any other once a call on it has an answer', () => {
+  it('ends the hold-off when a call on the connection receives a response', () => {
     const made = makeSecond();
-    const { readyAt } = takeLeave(made);
+    const { readyAt } = goAway(made);
     made.histories.answeredTo(ADDRESS, readyAt);
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
     expect(made.judged).toMatchObject([{ answered: true, closedImmediately: false, livedMs: 100 }]);
     expect(made.histories).toMatchObject({ isUndecided: false });
   });
 
-  it('proves nothing by an answer to a call that was older than it', () => {
+  it('ignores a response to a call that began before the connection', () => {
     const made = makeSecond();
     made.clock.advance(10);
-    const { readyAt } = takeLeave(made);
+    const { readyAt } = goAway(made);
     made.histories.answeredTo(ADDRESS, readyAt - 1);
     expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
     expect(made.judged).toEqual([]);
   });
 
-  it('was no better than a failed attempt when it is cut off without an answer', () => {
+  it('counts the connection as a failed attempt if it closes without a response', () => {
     const made = makeSecond();
-    const { socket } = takeLeave(made);
+    const { socket } = goAway(made);
     socket.emit('close');
     expect(made.judged).toMatchObject([{ answered: false, closedImmediately: true }]);
     expect(made.histories.holdOffMs(ADDRESS)).toBeGreaterThan(0);
     expect(made.histories).toMatchObject({ isUndecided: false });
   });
 
-  it('is proved by an answer on one of those before it as well', () => {
+  it('ends the hold-off when a call on an earlier undecided connection receives a response', () => {
     const made = makeSecond();
-    const { readyAt } = takeLeave(made);
+    const { readyAt } = goAway(made);
     made.clock.advance(2_000);
-    takeLeave(made);
+    goAway(made);
     made.clock.advance(1);
     made.histories.answeredTo(ADDRESS, readyAt);
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
@@ -142,29 +142,29 @@ describe('a connection that its server took its leave of before the first answer
     expect(made.histories).toMatchObject({ isUndecided: true });
   });
 
-  it('is no such one when it was told that something was wrong', () => {
+  it('treats a GOAWAY with an error code as an immediate close', () => {
     const made = makeSecond();
-    expect(takeLeave(made, 11).ended).toMatchObject({ closedImmediately: true, isUndecided: false });
+    expect(goAway(made, 11).ended).toMatchObject({ closedImmediately: true, isUndecided: false });
   });
 
-  it('is passed over the first time since the last answer: the next connection is made at once', () => {
+  it('sets no hold-off after the first GOAWAY since the last response', () => {
     const made = make();
-    const first = takeLeave(made);
+    const first = goAway(made);
     expect(first.ended).toMatchObject({ closedImmediately: false, isUndecided: true });
     expect(made.histories.holdOffMs(ADDRESS)).toBeLessThanOrEqual(0);
     first.socket.emit('close');
     expect(made.judged).toEqual([]);
-    expect(takeLeave(made).ended).toMatchObject({ closedImmediately: true });
-    // The first one counts: two in a row wait longer than one.
+    expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
+    // The first one counts: the hold-off of two in a row is longer than that of one.
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
     made.histories.connected(ADDRESS, undefined);
     made.histories.answered();
-    expect(takeLeave(made).ended).toMatchObject({ closedImmediately: false });
+    expect(goAway(made).ended).toMatchObject({ closedImmediately: false });
   });
 
-  it('counts if one before it ended at once with an error', () => {
+  it('sets a hold-off if the previous connection closed immediately with an error', () => {
     const made = make();
-    takeLeave(made, 11);
-    expect(takeLeave(made).ended).toMatchObject({ closedImmediately: true });
+    goAway(made, 11);
+    expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
   });
 });

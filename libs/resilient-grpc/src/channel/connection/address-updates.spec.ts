@@ -23,19 +23,19 @@ function make(
     (...counts) => limited.push(counts),
     random,
   );
-  // True: nothing else is read of the config.
+  // Safe: nothing else of the config is read.
   const config = { getLoadBalancerName: () => policy } as AddressUpdate[1];
   const endpoint = (hosts: string) => ({ addresses: hosts.split('+').map((host) => ({ host, port: 1 })) });
-  /** An endpoint with two addresses is 'a+b'. */
+  /** Reports endpoints. 'a+b' is an endpoint with two addresses. */
   const report = (...hosts: readonly string[]): boolean =>
     updates.take({ ok: true, value: hosts.map(endpoint) }, config, {}, '');
-  // True: as grpc-js writes an error.
+  // Safe: grpc-js reports an error in this form.
   const fail = (): boolean => updates.take({ ok: false, error: { code: 14 } } as AddressUpdate[0], config, {}, '');
   return { clock, applied, limited, updates, report, fail };
 }
 
-describe('the pace of address updates', () => {
-  it('passes the first update at once, then the latest one every 100 ms', () => {
+describe('rate of address updates', () => {
+  it('applies the first update immediately, then the latest one every 100 ms', () => {
     const { clock, applied, report } = make();
     for (let i = 0; i < 250; i++) {
       report(String(i));
@@ -48,7 +48,7 @@ describe('the pace of address updates', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('passes an update after 10 s without one at once', () => {
+  it('applies an update immediately after 10 s without one', () => {
     const { clock, applied, report } = make();
     report('a');
     clock.advance(10_000);
@@ -56,7 +56,7 @@ describe('the pace of address updates', () => {
     expect(applied).toEqual([['a'], ['b']]);
   });
 
-  it('uses a tenth of the time at most if an update takes long', () => {
+  it('spends at most a tenth of the time on slow updates', () => {
     const { clock, applied, report } = make((_, of) => {
       of.advance(200);
       return true;
@@ -69,7 +69,7 @@ describe('the pace of address updates', () => {
     expect(applied).toHaveLength(2);
   });
 
-  it('delays the next update by 5 s at most, also if the process stopped while it applied one', () => {
+  it('delays the next update by at most 5 s, even if the process stopped during an update', () => {
     const { clock, applied, report } = make((_, of) => {
       of.advance(60_000);
       return true;
@@ -82,13 +82,13 @@ describe('the pace of address updates', () => {
     expect(applied).toHaveLength(2);
   });
 
-  it('returns whether the policy can use an update that does not wait', () => {
+  it('returns false if the policy cannot use an update', () => {
     const { report } = make((update) => update[0] !== 'bad');
     expect(report('bad')).toBe(false);
     expect(report('bad')).toBe(true);
   });
 
-  it('passes updates without addresses ever less often, and the first addresses after them at once', () => {
+  it('applies updates without addresses at growing intervals, and the next addresses immediately', () => {
     const { clock, applied, report } = make();
     const at: number[] = [];
     const startedAt = clock.now();
@@ -114,7 +114,7 @@ describe('the pace of address updates', () => {
     expect(applied.at(-1)).toBe('failed');
   });
 
-  it('holds a report that comes while another one is being passed on', () => {
+  it('delays an update that arrives while another one is being applied', () => {
     const made = make((update) => {
       if (update[0] === 'a') made.report('b');
       return true;
@@ -125,7 +125,7 @@ describe('the pace of address updates', () => {
     expect(made.applied).toEqual([['a'], ['b']]);
   });
 
-  it('leaves no timer when it is stopped', () => {
+  it('clears its timer on stop()', () => {
     const { clock, applied, updates, report } = make();
     report('a');
     report('b');
@@ -135,10 +135,10 @@ describe('the pace of address updates', () => {
   });
 });
 
-describe('the number of addresses', () => {
+describe('address limit', () => {
   const names = (from: number, count: number): string[] => Array.from({ length: count }, (_, i) => String(from + i));
 
-  it('is what the resolver reports, up to 1,000', () => {
+  it('uses all reported addresses up to 1,000', () => {
     const { clock, applied, limited, report } = make();
     report(...names(0, MAX_ADDRESSES));
     clock.advance(1_000);
@@ -148,7 +148,7 @@ describe('the number of addresses', () => {
     expect(limited).toEqual([[1_001, 1_000]]);
   });
 
-  it('is drawn at random, in the order of the report, so that the clients of a name share its servers', () => {
+  it('selects addresses at random, in reported order, so that the clients together use all servers', () => {
     const uses = new Map<string, number>();
     for (let client = 0; client < 40; client++) {
       const { applied, report } = make(undefined, { random: Math.random });
@@ -158,24 +158,24 @@ describe('the number of addresses', () => {
       for (const name of used) uses.set(name, (uses.get(name) ?? 0) + 1);
     }
     expect(uses.size).toBe(2_000);
-    // On average, 20 of the 40 clients use an address. That none or all of them use one has a chance of 4 in 1,000,000,000.
+    // On average, 20 of the 40 clients use an address. The probability that none or all use one is 4 in 1,000,000,000.
     expect(Math.min(...uses.values())).toBeGreaterThan(0);
     expect(Math.max(...uses.values())).toBeLessThan(40);
   });
 
-  it('is the first of the report under pick_first, which prefers them', () => {
+  it('uses the first addresses under pick_first, which prefers them', () => {
     const { applied, report } = make(undefined, { policy: 'pick_first' });
     report(...names(0, 1_500));
     expect(applied[0]).toEqual(names(0, 1_000));
   });
 
-  it('is of whole endpoints: all addresses of an endpoint are used, or none', () => {
+  it('uses all addresses of an endpoint or none', () => {
     const { applied, report } = make(undefined, { policy: 'pick_first' });
     report(...names(0, 600).map((name) => `${name}+v6-${name}`));
     expect(applied[0]).toEqual(names(0, 500).map((name) => `${name}+v6-${name}`));
   });
 
-  it('is bounded for a single endpoint, too', () => {
+  it('limits the addresses of a single endpoint', () => {
     const { applied, report } = make();
     report(names(0, 1_500).join('+'));
     expect(applied[0]).toEqual([names(0, 1_000).join('+')]);
@@ -188,7 +188,7 @@ describe('the number of addresses', () => {
     report(...names(0, 1_500).reverse());
     expect(new Set(applied[1])).toEqual(new Set(applied[0]));
     clock.advance(1_000);
-    // Some of those in use are gone.
+    // Some addresses in use are no longer reported.
     report(...names(300, 1_500).reverse());
     const kept = (applied[1] as readonly string[]).filter((name) => Number(name) >= 300);
     expect(kept.length).toBeLessThan(MAX_ADDRESSES);
@@ -196,7 +196,7 @@ describe('the number of addresses', () => {
     expect(applied[2]).toEqual(expect.arrayContaining(kept));
   });
 
-  it('counts an address that is reported many times once', () => {
+  it('uses an address once that is reported many times', () => {
     const { applied, report } = make();
     report(...Array.from({ length: 5_000 }, () => 'a'), 'b');
     expect(applied[0]).toEqual(['a', 'b']);

@@ -12,11 +12,11 @@ function make(timeoutMs: () => number = () => 500) {
   return { clock, attempts };
 }
 
-/** What `net.connect` reads of the address, as it copies its options. */
+/** Copies the address, as `net.connect` copies its options. */
 const signalOf = (address: object) => ({ ...address }) as { signal?: AbortSignal };
 
-describe('an attempt to connect', () => {
-  it('that takes too long before TCP stands is ended by the signal of its address', () => {
+describe('ConnectAttempts', () => {
+  it('aborts by the signal of the address if TCP does not connect in time', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
     expect(signalOf(address).signal).toBeUndefined();
@@ -30,7 +30,7 @@ describe('an attempt to connect', () => {
     expect(attempts.settle(KEY, false)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
   });
 
-  it('shows what the oldest attempt waits for, and for how long', async () => {
+  it('reports the missing step and the age of the oldest attempt', async () => {
     const { clock, attempts } = make(() => 20_000);
     expect(attempts.progress).toBeUndefined();
     const oldest = attempts.begin(KEY);
@@ -39,7 +39,7 @@ describe('an attempt to connect', () => {
     expect(attempts.progress).toBe('connecting for 1.5 s: the TCP connection was not accepted');
     const handshake = oldest.secure(new Socket(), new Promise(() => undefined));
     clock.advance(500);
-    expect(attempts.progress).toBe('connecting for 2.0 s: the peer accepted the connection and stayed silent');
+    expect(attempts.progress).toBe('connecting for 2.0 s: the peer accepted the TCP connection but did not respond');
     attempts.settle(KEY, false);
     expect(attempts.progress).toBe('connecting for 0.5 s: the TCP connection was not accepted');
     oldest.abort('over');
@@ -47,7 +47,7 @@ describe('an attempt to connect', () => {
     attempts.abortAll();
   });
 
-  it('does not take too long where this process stood still', () => {
+  it('does not count a pause of the process toward the timeout', () => {
     const { clock, attempts } = make();
     const { signal } = attempts.begin(KEY);
     clock.advance(100);
@@ -58,7 +58,7 @@ describe('an attempt to connect', () => {
     expect(signal.aborted).toBe(true);
   });
 
-  it('that takes too long afterwards ends its socket and its handshake', async () => {
+  it('destroys the socket and rejects the handshake if the handshake times out', async () => {
     const { clock, attempts } = make();
     const attempt = attempts.begin(KEY);
     const socket = new Socket();
@@ -66,11 +66,11 @@ describe('an attempt to connect', () => {
     const failure = handshake.catch((error: unknown) => String(error));
     clock.advance(500);
     expect(socket.destroyed).toBe(true);
-    expect(await failure).toContain('timed out after 0.5 s: the peer accepted the connection and stayed silent');
-    expect(attempts.settle(KEY, false)?.timedOut).toContain('stayed silent');
+    expect(await failure).toContain('timed out after 0.5 s: the peer accepted the TCP connection but did not respond');
+    expect(attempts.settle(KEY, false)?.timedOut).toContain('did not respond');
   });
 
-  it('that was ended while TCP was being made does not use what comes of it', () => {
+  it('destroys a socket that connects after the timeout', () => {
     const { clock, attempts } = make();
     const attempt = attempts.begin(KEY);
     clock.advance(500);
@@ -79,14 +79,14 @@ describe('an attempt to connect', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('hands on what the handshake gives, or fails with', async () => {
+  it('forwards the result or the error of the handshake', async () => {
     const { attempts } = make();
     expect(await attempts.begin(KEY).secure(new Socket(), Promise.resolve('done'))).toBe('done');
     const failure = new Error('bad certificate');
     await expect(attempts.begin(KEY).secure(new Socket(), Promise.reject(failure))).rejects.toBe(failure);
   });
 
-  it('that succeeds or fails by itself leaves no timer', () => {
+  it('clears its timer when the attempt settles', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
     expect(attempts.settle(KEY, false)?.timedOut).toBeUndefined();
@@ -94,14 +94,14 @@ describe('an attempt to connect', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('that succeeds gives the socket its connection stands on', () => {
+  it('returns the socket of the connection when the attempt settles', () => {
     const { attempts } = make();
     const socket = new Socket();
     void attempts.begin(KEY).secure(socket, Promise.resolve());
     expect(attempts.settle(KEY, false)?.socket).toBe(socket);
   });
 
-  it('has a signal and a limit of its own', () => {
+  it('gives each attempt its own signal and timeout', () => {
     const limits = [100, 300];
     const { clock, attempts } = make(() => limits.shift() ?? 0);
     const address = attempts.abortable(ADDRESS, KEY);
@@ -118,7 +118,7 @@ describe('an attempt to connect', () => {
     expect(second?.aborted).toBe(true);
   });
 
-  it('that begins while another to the same address seems to run takes its place', () => {
+  it('replaces a running attempt to the same address', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
     attempts.begin(KEY);
@@ -126,7 +126,7 @@ describe('an attempt to connect', () => {
     expect(clock.pending).toBe(1);
   });
 
-  it('that has succeeded keeps its socket when it is let go of, for calls may run there, until the channel is closed', async () => {
+  it('keeps the socket of a released connection open for its calls until the channel is closed', async () => {
     const { attempts } = make();
     const attempt = attempts.begin(KEY);
     const socket = new Socket();
@@ -139,7 +139,7 @@ describe('an attempt to connect', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('that has not is ended when it is let go of', async () => {
+  it('aborts an unfinished attempt when it is released', async () => {
     const { attempts } = make();
     const attempt = attempts.begin(KEY);
     const handshake = attempt.secure(new Socket(), new Promise<never>(() => undefined));
@@ -147,7 +147,7 @@ describe('an attempt to connect', () => {
     await expect(handshake).rejects.toThrow('the channel was closed');
   });
 
-  it('that grpc-js begins when the channel is closed makes no connection', () => {
+  it('opens no connection for an attempt that grpc-js starts after the channel was closed', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
     attempts.abortAll();
@@ -157,7 +157,7 @@ describe('an attempt to connect', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('is ended with its socket when the channel is closed', async () => {
+  it('aborts running attempts with their sockets when the channel is closed', async () => {
     const { clock, attempts } = make();
     const socket = new Socket();
     const handshake = attempts.begin(KEY).secure(socket, new Promise<never>(() => undefined));
@@ -171,8 +171,8 @@ describe('an attempt to connect', () => {
   });
 });
 
-describe('an abortable address', () => {
-  it('is otherwise the address it was', () => {
+describe('abortable address', () => {
+  it('keeps all other properties of the address', () => {
     const { attempts } = make();
     expect({ ...attempts.abortable(ADDRESS, KEY) }).toEqual({ ...ADDRESS, signal: undefined });
     expect({ ...attempts.abortable({ path: '/run/orders.sock' }, '/run/orders.sock') }).toMatchObject({

@@ -137,7 +137,7 @@ export class ConnectAttempt {
   /** Waits for the handshake on `socket`, which is connected. From now on, an abort destroys the socket. */
   secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
-    this.phase = 'the peer accepted the connection and stayed silent';
+    this.phase = 'the peer accepted the TCP connection but did not respond';
     if (this.controller.signal.aborted) socket.destroy();
     // With TLS, a destroyed socket does not end the handshake, and a rejected handshake does not close the socket.
     return this.endable(handshake);

@@ -6,32 +6,32 @@ import { ConnectionStream, type StreamEnd } from './connection-stream.js';
 type SubchannelInterface = experimental.SubchannelInterface;
 type Listener = Parameters<ReturnType<ReturnType<SubchannelInterface['getChannel']>['createCall']>['start']>[1];
 
-// What it does on connections of grpc-js is proved over sockets, by test/health.
+// test/health tests it on grpc-js connections over sockets.
 
-/** A connection of which a test decides everything. */
+/** Creates a fake connection that the test controls. */
 function connection({ start = () => Promise.resolve() }: { start?: () => Promise<void> } = {}) {
-  const told: string[] = [];
+  const actions: string[] = [];
   const listeners = new Set<() => void>();
   let received: Listener | undefined;
   const call = {
     options: { host: 'orders:50051' },
     start: (metadata: Metadata, listener: Listener) => {
-      told.push(`start ${String(metadata.get('x-tenant'))} at ${call.options.host}`);
-      // As grpc-js's filters do.
+      actions.push(`start ${String(metadata.get('x-tenant'))} at ${call.options.host}`);
+      // grpc-js's filters change the metadata that they receive.
       metadata.set('grpc-accept-encoding', 'identity');
       received = listener;
       return start();
     },
     sendMessageWithContext: (_context: object, message: Uint8Array) => {
-      told.push(`send ${message.length}`);
+      actions.push(`send ${message.length}`);
       return Promise.resolve();
     },
-    startRead: () => told.push('read'),
-    halfClose: () => told.push('half-close'),
-    cancelWithStatus: (code: number) => told.push(`cancel ${code}`),
+    startRead: () => actions.push('read'),
+    halfClose: () => actions.push('half-close'),
+    cancelWithStatus: (code: number) => actions.push(`cancel ${code}`),
   };
   const subchannel = {
-    getChannel: () => ({ createCall: (path: string) => (told.push(path), call) }),
+    getChannel: () => ({ createCall: (path: string) => (actions.push(path), call) }),
     addConnectivityStateListener: (listener: () => void) => listeners.add(listener),
     removeConnectivityStateListener: (listener: () => void) => listeners.delete(listener),
   } as unknown as SubchannelInterface;
@@ -50,7 +50,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
     })!;
   return {
     open,
-    told,
+    actions,
     ends,
     messages,
     metadata,
@@ -69,13 +69,13 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
 
 const settled = () => new Promise(setImmediate);
 
-describe('a stream on one connection', () => {
-  it('sends its request, and reads one message after the other', async () => {
-    const { open, told, receive, messages, metadata } = connection();
+describe('ConnectionStream', () => {
+  it('sends its request and reads one message after another', async () => {
+    const { open, actions, receive, messages, metadata } = connection();
     open('orders.example');
     await settled();
     receive(2);
-    expect(told).toEqual([
+    expect(actions).toEqual([
       '/grpc.health.v1.Health/Watch',
       'start shop at orders.example',
       'send 3',
@@ -84,11 +84,11 @@ describe('a stream on one connection', () => {
       'read',
     ]);
     expect(messages).toEqual([2]);
-    // What the caller gave is shared.
+    // The caller's metadata is shared, so it must not change.
     expect(metadata.get('grpc-accept-encoding')).toEqual([]);
   });
 
-  it('tells its end once, and leaves nothing at the connection', async () => {
+  it('reports its end once and removes its listener from the connection', async () => {
     const { open, finish, changeState, ends, listeners } = connection();
     const stream = open();
     await settled();
@@ -99,33 +99,33 @@ describe('a stream on one connection', () => {
     expect([stream.isOver, listeners.size]).toEqual([true, 0]);
   });
 
-  it('is cancelled when its connection takes no more calls', async () => {
-    const { open, changeState, receive, ends, messages, told } = connection();
+  it('cancels the call when the connection accepts no more calls', async () => {
+    const { open, changeState, receive, ends, messages, actions } = connection();
     open();
     await settled();
     changeState();
     receive(2);
-    expect([ends, messages, told.at(-1)]).toEqual([[undefined], [], 'cancel 1']);
+    expect([ends, messages, actions.at(-1)]).toEqual([[undefined], [], 'cancel 1']);
   });
 
-  it('that is cancelled ends without a word, also where it had not been made yet', async () => {
-    const { open, finish, ends, told, listeners } = connection();
+  it('reports nothing after cancel(), even if grpc-js has not created the stream yet', async () => {
+    const { open, finish, ends, actions, listeners } = connection();
     open().cancel();
     await settled();
-    // The second one reaches what was made in between.
-    expect(told.filter((one) => one === 'cancel 1')).toHaveLength(2);
+    // The second one reaches the stream that grpc-js created in between.
+    expect(actions.filter((one) => one === 'cancel 1')).toHaveLength(2);
     finish(StatusCode.CANCELLED);
     expect([ends, listeners.size]).toEqual([[], 0]);
   });
 
-  it('that cannot be made tells so', async () => {
+  it('reports INTERNAL if the stream cannot be created', async () => {
     const { open, ends } = connection({ start: () => Promise.reject(new Error('no such header')) });
     open();
     await settled();
     expect(ends).toEqual([{ code: StatusCode.INTERNAL, details: 'Error: no such header' }]);
   });
 
-  it('is not there where grpc-js lets nobody call on one connection', () => {
+  it('returns undefined if this grpc-js cannot bind a call to one connection', () => {
     expect(ConnectionStream.open({} as SubchannelInterface, {} as never)).toBeUndefined();
   });
 });

@@ -13,12 +13,12 @@ import { waitFor } from '../../testing/wait-for.js';
 import { insecureCredentials } from '../channel-checks.js';
 import { ManagedChannel } from '../managed-channel.js';
 
-// Real sockets in virtual time: what suspicion does to a channel.
+// Tests the effect of suspicion on a channel with real sockets in virtual time.
 
 const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 const ANSWERED = '/testing.v1.Echo/Answered';
 const SILENT = '/testing.v1.Echo/Silent';
-/** From the first call that times out, with half of the spread: 7.5 s of silence, 5 s of probe. */
+/** Time from the first call timeout to the verdict if `random` returns 0.5: 7.5 s of silence, 5 s of probe. */
 const VERDICT_MS = 12_500;
 
 const method = (path: string): MethodDescriptor => ({
@@ -33,7 +33,7 @@ const method = (path: string): MethodDescriptor => ({
   responseDeserialize: (bytes) => bytes,
 });
 
-/** Answers all calls but those of `Silent`. */
+/** Starts a server that responds to all calls except those of `Silent`. */
 async function startServer(options: ServerOptions = {}) {
   const calls: string[] = [];
   const sessions = new Set<ServerHttp2Session>();
@@ -57,7 +57,7 @@ async function startServer(options: ServerOptions = {}) {
     for (const session of sessions) session.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
-  // True: it listens on TCP.
+  // Safe: the server listens on TCP.
   const proxy = await FaultProxy.start(`127.0.0.1:${(server.address() as AddressInfo).port}`);
   onTestFinished(() => proxy.close());
   return { proxy, calls, sessions, seen };
@@ -152,7 +152,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /** Calls that wait for a second and are given up. */
+  /** Starts calls and cancels those without a response after a second. Returns the peers of the cancelled calls. */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
     await turns();
@@ -168,14 +168,14 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
 
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 
-// Called first, asked last: what a test registers is ended in reverse order.
+// Registered first, so that it runs last: a test's cleanups run in reverse order.
 beforeEach(() => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
 });
 
-describe('a black hole', () => {
-  it('is left for a new connection, which is READY before the old one ends', async () => {
+describe('black-holed connection', () => {
+  it('closes the connection once a new one is READY', async () => {
     const { proxy } = await startServer();
     const { clock, channel, start, answered, timeOut, replacements, states } = await scene([proxy]);
     await answered();
@@ -201,7 +201,7 @@ describe('a black hole', () => {
     expect(channel.connectivity.outage).toBeUndefined();
   });
 
-  it('is waited for while nothing else is READY, and kept when it lets bytes through again', async () => {
+  it('keeps the connection while its replacement is not READY and after bytes arrive again', async () => {
     const { proxy } = await startServer();
     const { clock, answered, start, timeOut, replacements, states } = await scene([proxy]);
     await answered();
@@ -227,7 +227,7 @@ describe('a black hole', () => {
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 
-  it('that ends its connection by itself after all is an end like any other', async () => {
+  it('reconnects as usual if the connection is reset before a replacement is READY', async () => {
     const { proxy } = await startServer();
     const { clock, answered, timeOut, replacements, states } = await scene([proxy]);
     await answered();
@@ -247,7 +247,7 @@ describe('a black hole', () => {
     expect(proxy.counters.open).toBe(1);
   });
 
-  it('is nobody’s business any more on a channel that goes idle', async () => {
+  it('ends the suspicion if the channel goes idle', async () => {
     const { proxy } = await startServer();
     const { clock, timeOut, replacements, states } = await scene([proxy], {
       connection: 'on-demand',
@@ -265,7 +265,7 @@ describe('a black hole', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('under a connection that is on its way out harms nobody', async () => {
+  it('makes no replacement for a connection that new credentials have already replaced', async () => {
     const { proxy } = await startServer();
     const { clock, answered, start, replacements, rotate } = await scene([proxy]);
     await answered();
@@ -284,7 +284,7 @@ describe('a black hole', () => {
     expect(last.end).toBeUndefined();
   });
 
-  it('leaves nothing behind when the channel is closed while a connection is asked', async () => {
+  it('clears all timers if the channel is closed during a probe', async () => {
     const { proxy } = await startServer();
     const { clock, channel, answered, timeOut } = await scene([proxy]);
     await answered();
@@ -298,8 +298,8 @@ describe('a black hole', () => {
   });
 });
 
-describe('a dead connection of several addresses', () => {
-  it('under pick_first is left for another address', async () => {
+describe('dead connection with several addresses', () => {
+  it('moves calls to another address under pick_first', async () => {
     const [a, b] = [await startServer(), await startServer()];
     const { clock, answered, timeOut, replacements, states } = await scene([a.proxy, b.proxy]);
     expect((await answered()).peer).toBe(a.proxy.url);
@@ -307,7 +307,7 @@ describe('a dead connection of several addresses', () => {
     await a.proxy.staySilent();
     await timeOut();
     await clock.advanceAsync(VERDICT_MS);
-    // The first address does not answer: grpc-js turns to the second after 250 ms of its own.
+    // The first address does not respond. grpc-js tries the second after 250 ms of real time.
     await waitFor(() => b.proxy.counters.bytesToClient > 0);
     await arrived(b.proxy);
     await clock.advanceAsync(1_000);
@@ -316,7 +316,7 @@ describe('a dead connection of several addresses', () => {
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 
-  it('under round_robin is ended alone: the others carry the calls on the connections they have', async () => {
+  it('closes only the dead connection under round_robin, and the other connections carry the calls', async () => {
     const servers = [await startServer(), await startServer(), await startServer()] as const;
     const [dead, ...well] = servers;
     const proxies = servers.map(({ proxy }) => proxy);
@@ -332,7 +332,7 @@ describe('a dead connection of several addresses', () => {
     await timeOut(9);
     await waitFor(() => replacements().length > 0);
     expect(replacements()).toMatchObject([{ address: dead.proxy.url, by: 'other-connections' }]);
-    // It is connected to again, and gets no call until that has succeeded.
+    // The client reconnects to it and sends it no call until that succeeds.
     await waitFor(() => dead.proxy.counters.accepted === 2);
     for (let i = 0; i < 6; i++) expect((await answered()).peer).not.toBe(dead.proxy.url);
     expect(well.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
@@ -340,8 +340,8 @@ describe('a dead connection of several addresses', () => {
   });
 });
 
-describe('a suspected connection of several', () => {
-  it('that ends by itself is forgotten', async () => {
+describe('suspected connection with several addresses', () => {
+  it('drops the suspicion if the connection is reset', async () => {
     const [a, b] = [await startServer(), await startServer()];
     const { clock, answered, timeOut, replacements } = await scene([a.proxy, b.proxy], {
       loadBalancing: 'round_robin',
@@ -360,8 +360,8 @@ describe('a suspected connection of several', () => {
   });
 });
 
-describe('a server that is alive', () => {
-  it('without a stream to spare is kept: it answers a PING', async () => {
+describe('live server', () => {
+  it('keeps a connection without a free stream if the server answers a PING', async () => {
     const { proxy, calls, seen } = await startServer({ settings: { maxConcurrentStreams: 1 } });
     const { clock, start, answered, timeOut, replacements } = await scene([proxy]);
     await answered();
@@ -378,7 +378,7 @@ describe('a server that is alive', () => {
     expect(replacements()).toEqual([]);
   });
 
-  it('is asked by one health check, and no PING where it answers that', async () => {
+  it('sends one health check and, if the server answers it, no PING', async () => {
     const { proxy, calls, seen } = await startServer();
     const { clock, answered, timeOut } = await scene([proxy]);
     await answered();
@@ -392,12 +392,12 @@ describe('a server that is alive', () => {
   });
 });
 
-/** Until what was begun is on its way. */
+/** Waits until started calls are on the wire. */
 async function turns(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Whatever the server has to say has been read. */
+/** Waits until no more bytes arrive from the server. */
 async function arrived(proxy: FaultProxy): Promise<void> {
   let last = -1;
   let same = 0;

@@ -52,10 +52,10 @@ export class DisconnectReasonWatch {
   get end(): ConnectionEnd {
     if (this.first !== undefined) return this.first;
     // grpc-js drops a connection whose socket is still open if a keepalive ping timed out.
-    return this.isPinged && this.isDirect ? 'connection timed out' : 'unknown';
+    return this.isPinged && this.isOpen ? 'connection timed out' : 'unknown';
   }
 
-  private get isDirect(): boolean {
+  private get isOpen(): boolean {
     try {
       return !this.session.socket.destroyed && !this.session.socket.readableEnded;
     } catch {

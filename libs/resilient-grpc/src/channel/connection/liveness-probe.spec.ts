@@ -4,17 +4,17 @@ import { LivenessProbe } from './liveness-probe.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-// What it does where grpc-js has all of it is proved on sockets, beside the load-balancing policy.
-describe('a probe', () => {
+// dead-connections.spec.ts tests the probe itself on sockets.
+describe('LivenessProbe.of', () => {
   const session = { ping: () => true };
   const getChannel = () => ({});
 
   it.each<[string, boolean, object, unknown]>([
-    ['is there where grpc-js has what it needs', true, { transport: { session } }, getChannel],
-    ['is not where no connection is READY', false, { transport: null }, getChannel],
-    ['is not where sessions are kept elsewhere', false, {}, getChannel],
-    ['is not where sessions cannot be pinged', false, { transport: { session: {} } }, getChannel],
-    ['is not where single connections cannot be called on', false, { transport: { session } }, undefined],
+    ['creates a probe if grpc-js has the required names', true, { transport: { session } }, getChannel],
+    ['returns undefined if no connection is READY', false, { transport: null }, getChannel],
+    ['returns undefined if grpc-js stores sessions elsewhere', false, {}, getChannel],
+    ['returns undefined if sessions have no ping()', false, { transport: { session: {} } }, getChannel],
+    ['returns undefined if grpc-js cannot bind a call to one connection', false, { transport: { session } }, undefined],
   ])('%s', (_, isThere, real, channelOf) => {
     const subchannel = { getRealSubchannel: () => real, getChannel: channelOf } as unknown as SubchannelInterface;
     expect(LivenessProbe.of(subchannel) !== undefined).toBe(isThere);

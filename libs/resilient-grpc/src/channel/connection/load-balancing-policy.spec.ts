@@ -21,18 +21,18 @@ import { systemClock } from '../../time/clock.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
 import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
 
-// These hold for the grpc-js that is installed: they are to fail on one that has moved what the policy stands on.
+// These tests use the installed grpc-js. They must fail on a version without the private names that the policy needs.
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
 const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 
-/** Writes down what the policy tells. */
+/** Records the reports of the policy. */
 class Recorder implements PolicyObserver {
   readonly clock = systemClock;
-  /** 'CONNECTING', 'TRANSIENT_FAILURE' … of the whole channel. */
+  /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
-  /** 'address FROM>TO' of single connections. */
+  /** State changes of single connections, as 'address FROM>TO'. */
   readonly connections: string[] = [];
   readonly errors: string[] = [];
   readonly channelErrors: (string | undefined)[] = [];
@@ -54,7 +54,7 @@ class Recorder implements PolicyObserver {
     this.sessions.push(session);
   }
   checkSeams(): void {
-    // All of them are there.
+    // The installed grpc-js has all private names.
   }
   onUnresolved(): void {
     this.connections.push('unresolved');
@@ -66,10 +66,10 @@ class Recorder implements PolicyObserver {
     this.states.push('IDLE');
   }
   onLetGo(address: string, state: string): void {
-    if (state !== 'IDLE') this.connections.push(`${address} let go in ${state}`);
+    if (state !== 'IDLE') this.connections.push(`${address} released in ${state}`);
   }
   onTakenUp(address: string, state: string): void {
-    this.connections.push(`${address} taken up in ${state}`);
+    this.connections.push(`${address} used again in ${state}`);
   }
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
     this.throttled.push(`${address} ${keepaliveTimeMs}`);
@@ -97,7 +97,7 @@ class Recorder implements PolicyObserver {
 interface Peer {
   readonly address: string;
   readonly sessions: Set<ServerHttp2Session>;
-  /** 'path grpc-timeout' of what was called. */
+  /** Received calls, as 'path grpc-timeout'. */
   readonly calls: string[];
   pings: number;
   /** Listens again, on the same port. */
@@ -107,7 +107,7 @@ interface Peer {
 
 let isWatched = false;
 
-/** Before anything else is opened in a test: what is asked for first when a test is over is done last. */
+/** Checks for leaks at the end of a test. Must run before anything is opened, because cleanups run in reverse order. */
 function leaveNothingOpen(): void {
   if (isWatched) return;
   isWatched = true;
@@ -118,7 +118,7 @@ function leaveNothingOpen(): void {
   });
 }
 
-/** Answers a health check as one that has none, and nothing else. */
+/** Starts a server that responds to a health check with UNIMPLEMENTED and to no other call. */
 async function startPeer(options: ServerOptions = {}): Promise<Peer> {
   leaveNothingOpen();
   const sessions = new Set<ServerHttp2Session>();
@@ -142,7 +142,7 @@ async function startPeer(options: ServerOptions = {}): Promise<Peer> {
     await new Promise<void>((resolve) => {
       next.listen(port, '127.0.0.1', resolve);
     });
-    // True: it listens on TCP.
+    // Safe: the server listens on TCP.
     ({ port } = next.address() as AddressInfo);
     server = next;
   };
@@ -173,7 +173,7 @@ interface Watched {
   readonly policy: PolicyHandle;
 }
 
-/** A channel of grpc-js with the policy around `child`, which never reconnects by itself in the time of a test. */
+/** Opens a grpc-js channel with the policy around `child`. Its reconnect backoff is longer than a test. */
 function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
   leaveNothingOpen();
   const seen = new Recorder();
@@ -197,8 +197,8 @@ const turns = async (): Promise<void> => {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
-describe('the policy sees', () => {
-  it.each([0, 11])('what runs on a connection, and so why it ended: GOAWAY %i', async (code) => {
+describe('load-balancing policy', () => {
+  it.each([0, 11])('provides the session with the disconnect reason: GOAWAY %i', async (code) => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -211,7 +211,7 @@ describe('the policy sees', () => {
     session!.destroy();
   });
 
-  it('that a connection was let go of because its pings got no answer: it is whole', async () => {
+  it('detects a keepalive timeout by the open socket of the session', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -224,7 +224,7 @@ describe('the policy sees', () => {
     expect(pinged!.end).toBe('GOAWAY NO_ERROR');
   });
 
-  it('an attempt to connect, and why it failed', async () => {
+  it('reports an attempt to connect and the cause of its failure', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen } = watched(peer.address);
@@ -239,7 +239,7 @@ describe('the policy sees', () => {
     expect(seen.states).toContain('CONNECTING');
   });
 
-  it('each attempt, where the public channel shows one change', async () => {
+  it('reports each attempt of a channel that stays in TRANSIENT_FAILURE', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen } = watched(
@@ -256,7 +256,7 @@ describe('the policy sees', () => {
     expect(state(channel)).toBe('TRANSIENT_FAILURE');
   });
 
-  it('a connection that is READY, before the channel is, and its end', async () => {
+  it('reports a READY connection and its end', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -269,7 +269,7 @@ describe('the policy sees', () => {
     expect(state(channel)).toBe('IDLE');
   });
 
-  it('an end by GOAWAY', async () => {
+  it('reports the end of a connection by GOAWAY', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -278,7 +278,7 @@ describe('the policy sees', () => {
     await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
   });
 
-  it('each address as it is handed to grpc-js, and arguments join those of its connection', async () => {
+  it('makes each address abortable before grpc-js receives it', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -287,7 +287,7 @@ describe('the policy sees', () => {
     expect(seen.abortables).toEqual([{ host, port: Number(port) }]);
   });
 
-  it('that a server found the pings too many', async () => {
+  it('reports that the server rejected keepalive pings (too_many_pings)', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address, { pick_first: {} }, { 'grpc.keepalive_time_ms': 10_000 });
     channel.getConnectivityState(true);
@@ -297,13 +297,13 @@ describe('the policy sees', () => {
       session.close();
     }
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    // grpc-js tells of it with the next change of that connection.
+    // grpc-js reports it with the next state change of the connection.
     channel.getConnectivityState(true);
     await waitFor(() => seen.throttled.length > 0);
     expect(seen.throttled).toEqual([`${peer.address} 20000`]);
   });
 
-  it('that a channel has gone idle, and comes back', async () => {
+  it('exposes no control while the channel is idle', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(
       peer.address,
@@ -322,7 +322,7 @@ describe('the policy sees', () => {
 });
 
 describe('endBackoff()', () => {
-  it('brings the next attempt at once, as often as it is asked', async () => {
+  it('starts the next attempt immediately, every time it is called', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -338,7 +338,7 @@ describe('endBackoff()', () => {
     await waitFor(() => seen.states.at(-1) === 'READY');
   });
 
-  it('does nothing to a connection that is not in one', async () => {
+  it('has no effect on a connection that is not in backoff', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -351,7 +351,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('is when the next attempt begins, and nothing while none is waited for', async () => {
+  it('returns the start of the next attempt, or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -359,7 +359,7 @@ describe('backoffEndsAt()', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
     const endsAt = policy.control?.backoffEndsAt() ?? NaN;
-    // The backoff counts from the begin of the attempt, which lies between these two, however long the machine takes.
+    // The backoff counts from the start of the attempt, which lies between these two times, however slow the machine is.
     expect(endsAt - beganAt).toBeGreaterThan(30_000 * 0.8 - 10);
     expect(endsAt - Date.now()).toBeLessThan(30_000 * 1.2 + 10);
     await peer.listen();
@@ -369,7 +369,7 @@ describe('backoffEndsAt()', () => {
   });
 });
 
-describe('a probe', () => {
+describe('probe', () => {
   const begin = (channel: Channel, path: string) => {
     const call = channel.createCall(path, Infinity, null, null, null);
     call.start(new Metadata(), {
@@ -384,7 +384,7 @@ describe('a probe', () => {
     return { cancel };
   };
 
-  it('asks exactly the connection it is for, by a health check that says how long it has', async () => {
+  it('sends a health check with its timeout, or a PING, on the probed connection only', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const { channel, seen, policy } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
@@ -398,7 +398,7 @@ describe('a probe', () => {
     expect(b.pings).toBe(0);
   });
 
-  it('is there for connections that are READY', async () => {
+  it('returns a probe only for a READY connection', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -410,12 +410,12 @@ describe('a probe', () => {
     expect(policy.control?.probe(peer.address)).toBeUndefined();
   });
 
-  it('that is ended is cancelled, and the connection goes on', async () => {
+  it('cancels its call on end() and keeps the connection', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
-    // The only stream is taken: what is asked now waits here.
+    // The only stream is in use, so further calls wait in the client.
     const first = begin(channel, '/a/First');
     await waitFor(() => peer.calls.length === 1);
     const probe = policy.control?.probe(peer.address);
@@ -430,7 +430,7 @@ describe('a probe', () => {
     expect(seen.states.at(-1)).toBe('READY');
   });
 
-  it('has a PING arrive where the server allows no more streams, and a call would not', async () => {
+  it('delivers a PING if the server allows no more streams, which delays a call', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -446,14 +446,14 @@ describe('a probe', () => {
     probe?.end();
   });
 
-  it('of a connection that is just ending fails in silence', async () => {
+  it('throws nothing if the connection is closing', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     const probe = policy.control!.probe(peer.address)!;
     (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
-    // Vitest fails a run in which a promise is rejected that nobody looks at.
+    // Vitest fails a run with an unhandled rejection.
     probe.check(5_000);
     probe.ping();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
@@ -461,8 +461,8 @@ describe('a probe', () => {
   });
 });
 
-describe('a hold-off', () => {
-  it('delays the next attempt until it is over', async () => {
+describe('hold-off', () => {
+  it('delays the next attempt until the hold-off ends', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -481,7 +481,7 @@ describe('a hold-off', () => {
     expect(seen.count('IDLE>CONNECTING')).toBe(2);
   });
 
-  it('is taken back when the channel is closed', async () => {
+  it('drops the delayed attempt when the channel is closed', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     seen.holdMs = 300;
@@ -493,8 +493,8 @@ describe('a hold-off', () => {
   });
 });
 
-describe('the child policy', () => {
-  it('pick_first keeps one of two addresses', async () => {
+describe('child policy', () => {
+  it('connects to one of two addresses under pick_first', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const { channel, seen } = watched(`ipv4:${a.address},${b.address}`);
     channel.getConnectivityState(true);
@@ -503,13 +503,13 @@ describe('the child policy', () => {
     expect(a.sessions.size + b.sessions.size).toBe(1);
   });
 
-  it('round_robin keeps both, and stays READY without one of them', async () => {
+  it('connects to both addresses under round_robin and stays READY without one of them', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const { channel, seen } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
     await waitFor(() => seen.count('CONNECTING>READY') === 2);
     await turns();
-    // One child policy: a second would have connections of its own.
+    // There is one child policy. A second one would open further connections.
     expect(a.sessions.size).toBe(1);
     expect(b.sessions.size).toBe(1);
     await a.stop();
@@ -518,7 +518,7 @@ describe('the child policy', () => {
     expect(b.sessions.size).toBe(1);
   });
 
-  it('is the first that is known', async () => {
+  it('uses the first policy that grpc-js knows', async () => {
     const peer = await startPeer();
     const seen = new Recorder();
     const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
@@ -533,8 +533,8 @@ describe('the child policy', () => {
   });
 });
 
-describe('channels', () => {
-  it('tell their own observer only', async () => {
+describe('several channels', () => {
+  it('reports to the observer of its own channel only', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const [one, two] = [watched(a.address), watched(b.address)];
     one.channel.getConnectivityState(true);
@@ -544,13 +544,13 @@ describe('channels', () => {
     expect(two.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
   });
 
-  it('that are closed while their target is being resolved connect no more', async () => {
+  it('does not connect if the channel is closed during name resolution', async () => {
     const peer = await startPeer();
     const closed = watched(peer.address);
     closed.channel.getConnectivityState(true);
     closed.policy.release();
     closed.channel.close();
-    // What came of it would have come first.
+    // A connection of the closed channel would have come first.
     const next = watched(peer.address);
     next.channel.getConnectivityState(true);
     await waitFor(() => next.seen.states.at(-1) === 'READY');
@@ -558,7 +558,7 @@ describe('channels', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
-  it('that are closed during an attempt to connect release it', async () => {
+  it('releases an attempt to connect when the channel is closed', async () => {
     const sockets: Socket[] = [];
     const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));
     await new Promise<void>((resolve) => {
@@ -567,22 +567,22 @@ describe('channels', () => {
     onTestFinished(async () => {
       await new Promise((resolve) => silent.close(resolve));
     });
-    // True: it listens on TCP.
+    // Safe: the server listens on TCP.
     const { channel, seen } = watched(`127.0.0.1:${(silent.address() as AddressInfo).port}`);
     channel.getConnectivityState(true);
     await waitFor(() => sockets.length === 1);
     channel.close();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(seen.connections.at(-1)).toMatch(/let go in CONNECTING$/);
-    // grpc-js leaves what hangs to whoever made it.
+    expect(seen.connections.at(-1)).toMatch(/released in CONNECTING$/);
+    // grpc-js does not close a hanging connection attempt.
     for (const socket of sockets) socket.destroy();
   });
 });
 
-describe('a service config from outside', () => {
+describe('external service config', () => {
   const INTERNAL = 'load-balancing policy nestjs_resilient_grpc is internal to nestjs-resilient-grpc';
 
-  /** Another channel of the process, to `peer`. */
+  /** Opens another channel of the process, to `peer`. */
   function other(peer: Peer, options: ChannelOptions): Channel {
     const channel = new Channel(peer.address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
@@ -593,7 +593,7 @@ describe('a service config from outside', () => {
     return channel;
   }
 
-  /** The status of a call on `channel`. */
+  /** Returns the status of a call on `channel`. */
   const statusOf = (channel: Channel): Promise<{ readonly code: number; readonly details: string }> =>
     new Promise((resolve) => {
       const call = channel.createCall('/a/B', Date.now() + 30_000, null, null, null);
@@ -609,7 +609,7 @@ describe('a service config from outside', () => {
     ['a made-up id', () => ({ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } })],
     ['no id', () => ({ nestjs_resilient_grpc: { child: [{ pick_first: {} }] } })],
     ['the id of another channel', ({ policy }: Watched) => policy.loadBalancingConfig[0]!],
-  ])('that names the policy with %s fails its channel and touches no other', async (_what, configOf) => {
+  ])('fails only its own channel if it names the policy with %s', async (_what, configOf) => {
     const peer = await startPeer();
     const victim = watched(peer.address);
     victim.channel.getConnectivityState(true);
@@ -627,7 +627,7 @@ describe('a service config from outside', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
-  it('fails a second channel with the options of the first, which stays in use', async () => {
+  it('fails a second channel that reuses the options of the first, which stays in use', async () => {
     const peer = await startPeer();
     const victim = watched(peer.address);
     victim.channel.getConnectivityState(true);
@@ -644,13 +644,13 @@ describe('a service config from outside', () => {
     expect(victim.seen.states.at(-1)).toBe('READY');
   });
 
-  it('cannot put the policy inside itself', async () => {
+  it('fails a channel whose config nests the policy in itself', async () => {
     const peer = await startPeer();
     const { channel } = watched(peer.address, { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } });
     expect((await statusOf(channel)).details).toContain(INTERNAL);
   });
 
-  it('that names the policy of another copy of this library fails its channel with a clear error', async () => {
+  it('fails its channel with a clear error if it names the policy of another copy of this library', async () => {
     const peer = await startPeer();
     watched(peer.address);
     vi.resetModules();
@@ -663,15 +663,15 @@ describe('a service config from outside', () => {
     expect(policy.refusal).toContain(INTERNAL);
   });
 
-  it('does not find its owner in the options that grpc-js traces', async () => {
+  it('does not expose the owner in the channel options that grpc-js traces', async () => {
     const peer = await startPeer();
     const { policy } = watched(peer.address);
     expect(JSON.stringify(policy.channelOptions)).toBe('{"grpc.internal.no_subchannel.nestjs_resilient_grpc":{}}');
   });
 });
 
-describe('another copy of this library that shares grpc-js', () => {
-  it('registers the policy under another name, and both work', async () => {
+describe('second copy of this library on one grpc-js', () => {
+  it('registers the policy under another name, and both copies work', async () => {
     const peer = await startPeer();
     const first = watched(peer.address);
     vi.resetModules();

@@ -192,7 +192,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   static createFromJson(json: { readonly id: unknown; readonly child: object[] }): ObservingPolicyConfig {
     // Safe: a service config contains an array of objects with one key each.
     const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
-    if (child === null) throw new Error(`none of the load-balancing policies is known: ${JSON.stringify(json.child)}`);
+    if (child === null) throw new Error(`no supported load-balancing policy in ${JSON.stringify(json.child)}`);
     return new ObservingPolicyConfig(String(json.id), child);
   }
 }

@@ -7,34 +7,34 @@ function connection() {
   return Object.assign(made, { destroy: (because: string) => void made.destroyed.push(because) });
 }
 
-describe('the end of a connection that Node does not read', () => {
+describe('MissedResetDetector', () => {
   let clock: BusyClock;
   let connections: ReturnType<typeof connection>[];
   let active: boolean;
-  let ends: MissedResetDetector;
+  let detector: MissedResetDetector;
 
   beforeEach(() => {
     clock = new BusyClock();
     connections = [connection(), connection()];
     active = true;
-    ends = new MissedResetDetector(
+    detector = new MissedResetDetector(
       () => connections,
       () => active,
       clock,
     );
   });
 
-  it('is found at the second look, and ends that connection and no other', () => {
+  it('closes only the reset connection, at the second check', () => {
     connections[0]!.isReset = true;
-    ends.wake();
+    detector.wake();
     clock.advance(499);
     expect(connections[0]!.destroyed).toEqual([]);
     clock.advance(1);
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([['connection reset'], []]);
   });
 
-  it('is found at the next look if HTTP/2 has ended on it', () => {
-    ends.wake();
+  it('closes a connection at the next check if HTTP/2 has stopped on it', () => {
+    detector.wake();
     connections[1]!.isStopped = true;
     clock.advance(249);
     expect(connections[1]!.destroyed).toEqual([]);
@@ -42,16 +42,16 @@ describe('the end of a connection that Node does not read', () => {
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([[], ['connection aborted']]);
   });
 
-  it('is found before the first call after an idle period if HTTP/2 has ended on it', () => {
+  it('closes a connection before the first call after an idle period if HTTP/2 has stopped on it', () => {
     connections[1]!.isStopped = true;
-    ends.wake();
+    detector.wake();
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([[], ['connection aborted']]);
   });
 
-  it('has time while something is still read', () => {
+  it('keeps a reset connection while data is still read from it', () => {
     connections[0]!.isReset = true;
-    ends.wake();
-    for (let look = 0; look < 8; look++) {
+    detector.wake();
+    for (let check = 0; check < 8; check++) {
       connections[0]!.bytesRead += 1;
       clock.advance(250);
     }
@@ -60,9 +60,9 @@ describe('the end of a connection that Node does not read', () => {
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
   });
 
-  it('reports no reset if pending data is read in the turn of a late check', () => {
+  it('closes no connection if pending data is read in the turn of a late check', () => {
     connections[0]!.isReset = true;
-    ends.wake();
+    detector.wake();
     clock.advance(260);
     clock.setTimer(() => (connections[0]!.bytesRead += 1), 300);
     clock.block(1_000);
@@ -70,9 +70,9 @@ describe('the end of a connection that Node does not read', () => {
     expect(connections[0]!.destroyed).toEqual([]);
   });
 
-  it('is looked for while calls are under way, and by one timer', () => {
-    ends.wake();
-    ends.wake();
+  it('checks only while calls are active, with one timer', () => {
+    detector.wake();
+    detector.wake();
     clock.advance(10_000);
     expect(clock.pending).toBe(1);
     active = false;
@@ -82,15 +82,15 @@ describe('the end of a connection that Node does not read', () => {
     clock.advance(10_000);
     expect(connections[0]!.destroyed).toEqual([]);
     active = true;
-    ends.wake();
+    detector.wake();
     clock.advance(500);
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
   });
 
-  it('is looked for no more after a stop', () => {
+  it('does not check after stop()', () => {
     connections[0]!.isReset = true;
-    ends.wake();
-    ends.stop();
+    detector.wake();
+    detector.stop();
     clock.advance(10_000);
     expect(connections[0]!.destroyed).toEqual([]);
   });

@@ -4,13 +4,13 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { SuspicionWatch, type SuspicionCallbacks, type WatchedConnection } from './suspicion-watch.js';
 
-/** A clock whose process can be busy, so that timers come late, and which reads sockets between timers and deferred tasks. */
+/** A clock whose process can be blocked, so that timers fire late. It reads sockets between timers and deferred tasks. */
 class BusyClock extends VirtualClock {
   private busyMs = 0;
-  /** What sockets bring in each turn. */
+  /** Reads the sockets, in each turn. */
   poll: () => void = () => undefined;
 
-  /** Nothing runs for `ms`. */
+  /** Blocks the process for `ms`. */
   block(ms: number): void {
     this.busyMs += ms;
   }
@@ -28,19 +28,19 @@ class BusyClock extends VirtualClock {
 class FakeConnection implements WatchedConnection {
   bytesRead = 100;
   destroyed = false;
-  canBeAsked = true;
+  canBeProbed = true;
   others: FakeConnection[] = [];
-  /** 'check 5000', 'ping', 'end' */
-  readonly asked: string[] = [];
+  /** Calls of the probe: 'check 5000', 'ping', 'end'. */
+  readonly probed: string[] = [];
 
   constructor(readonly address: string) {}
 
   probe() {
-    if (!this.canBeAsked) return undefined;
+    if (!this.canBeProbed) return undefined;
     return {
-      check: (timeoutMs: number) => void this.asked.push(`check ${timeoutMs}`),
-      ping: () => void this.asked.push('ping'),
-      end: () => void this.asked.push('end'),
+      check: (timeoutMs: number) => void this.probed.push(`check ${timeoutMs}`),
+      ping: () => void this.probed.push('ping'),
+      end: () => void this.probed.push('end'),
     };
   }
   destroy(): void {
@@ -51,7 +51,7 @@ class FakeConnection implements WatchedConnection {
 class FakeCallbacks implements SuspicionCallbacks {
   made = false;
   replacementReady = false;
-  /** 'make', 'drop', 'take' */
+  /** Calls of the watch: 'make', 'drop', 'take'. */
   readonly did: string[] = [];
   taken: () => void = () => undefined;
 
@@ -71,7 +71,7 @@ class FakeCallbacks implements SuspicionCallbacks {
   }
 }
 
-/** A connection's part of the spread is 2.5 s: it is asked after 7.5 s of silence. */
+/** Creates a watch that probes after 7.5 s of silence, because `random` returns 0.5 and the spread is 5 s. */
 function make() {
   const clock = new BusyClock();
   const events: GrpcClientEvent[] = [];
@@ -89,15 +89,15 @@ function make() {
   return { clock, events, owner, watch, connection, timeOut };
 }
 
-/** Up to the verdict of a probe that nobody answers. */
+/** Advances to the verdict of a probe without a response. */
 function dead(scene = make()) {
   scene.timeOut();
   scene.clock.advance(12_500);
   return scene;
 }
 
-describe('the watch', () => {
-  it('sleeps until a call times out, and again when a byte came', () => {
+describe('SuspicionWatch', () => {
+  it('runs its timer from a call timeout until a byte arrives', () => {
     const { clock, connection, timeOut } = make();
     expect(clock.pending).toBe(0);
     timeOut(1);
@@ -105,64 +105,64 @@ describe('the watch', () => {
     connection.bytesRead += 1;
     clock.advance(250);
     expect(clock.pending).toBe(0);
-    expect(connection.asked).toEqual([]);
+    expect(connection.probed).toEqual([]);
   });
 
-  it('sleeps again when nobody calls any more', () => {
+  it('stops its timer if no more calls time out', () => {
     const { clock, connection, timeOut } = make();
     timeOut(2);
     clock.advance(67_500);
     expect(clock.pending).toBe(0);
-    expect(connection.asked).toEqual([]);
+    expect(connection.probed).toEqual([]);
   });
 
-  it('stays asleep where a connection cannot be asked', () => {
+  it('starts no timer if the connection cannot be probed', () => {
     const { clock, connection, timeOut } = make();
-    connection.canBeAsked = false;
+    connection.canBeProbed = false;
     timeOut(10);
     expect(clock.pending).toBe(0);
   });
 
-  it('has connections at one address follow one another', () => {
+  it('counts timeouts separately for successive connections to one address', () => {
     const { clock, connection, timeOut } = make();
     timeOut(2);
     const next = new FakeConnection(connection.address);
     timeOut(2, next);
     clock.advance(20_000);
-    expect([connection.asked, next.asked]).toEqual([[], []]);
+    expect([connection.probed, next.probed]).toEqual([[], []]);
   });
 });
 
-describe('a silent connection', () => {
-  it('is asked by a call, then by a PING, and another is made when neither brings a byte', () => {
+describe('silent connection', () => {
+  it('probes with a call, then a PING, and makes a replacement if neither brings a byte', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(7_499);
-    expect(connection.asked).toEqual([]);
+    expect(connection.probed).toEqual([]);
     clock.advance(1);
-    expect(connection.asked).toEqual(['check 5000']);
+    expect(connection.probed).toEqual(['check 5000']);
     clock.advance(2_500);
-    expect(connection.asked).toEqual(['check 5000', 'ping']);
+    expect(connection.probed).toEqual(['check 5000', 'ping']);
     clock.advance(2_499);
     expect(owner.did).toEqual([]);
     clock.advance(1);
-    expect(connection.asked).toEqual(['check 5000', 'ping', 'end']);
+    expect(connection.probed).toEqual(['check 5000', 'ping', 'end']);
     expect(owner.did).toEqual(['make']);
     expect(connection.destroyed).toBe(false);
   });
 
-  it('is alive with any byte, and the probe is taken back', () => {
+  it('ends the probe when any byte arrives', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_000);
     connection.bytesRead += 17;
     clock.advance(60_000);
-    expect(connection.asked).toEqual(['check 5000', 'ping', 'end']);
+    expect(connection.probed).toEqual(['check 5000', 'ping', 'end']);
     expect(owner.did).toEqual([]);
     expect(clock.pending).toBe(0);
   });
 
-  it('is alive with a byte that is read in the very turn of the verdict, after the timers', () => {
+  it('makes no replacement if a byte is read in the turn of the verdict, after the timers', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_499);
@@ -171,17 +171,17 @@ describe('a silent connection', () => {
     expect(owner.did).toEqual([]);
   });
 
-  it('is not asked when our own event loop was blocked for 3 s', () => {
+  it('does not probe if the event loop was blocked for 3 s', () => {
     const { clock, connection, timeOut } = make();
     timeOut();
     clock.advance(3_000);
     clock.block(3_000);
     clock.advance(20_000);
-    expect(connection.asked).toEqual([]);
+    expect(connection.probed).toEqual([]);
     expect(clock.pending).toBe(0);
   });
 
-  it('is not given up by a probe during which it was, but by the time after that', () => {
+  it('delays the verdict if the event loop was blocked during the probe', () => {
     const { clock, owner, timeOut } = make();
     timeOut();
     clock.advance(11_000);
@@ -192,29 +192,29 @@ describe('a silent connection', () => {
     expect(owner.did).toEqual(['make']);
   });
 
-  it('that ends by itself is no longer anybody’s business', () => {
+  it('ends the probe when the connection ends', () => {
     const { clock, owner, watch, connection, timeOut } = make();
     timeOut();
     clock.advance(8_000);
     watch.ended(connection.address);
     clock.advance(20_000);
-    expect(connection.asked).toEqual(['check 5000', 'end']);
+    expect(connection.probed).toEqual(['check 5000', 'end']);
     expect(owner.did).toEqual([]);
     expect(clock.pending).toBe(0);
   });
 
-  it('that can no longer be asked when its time has come is left alone', () => {
+  it('drops the suspicion if the connection cannot be probed when the probe is due', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
-    connection.canBeAsked = false;
+    connection.canBeProbed = false;
     clock.advance(60_000);
     expect(owner.did).toEqual([]);
     expect(clock.pending).toBe(0);
   });
 });
 
-describe('a dead connection', () => {
-  it('ends once its successor is READY and has been for half a second, after that has taken over', () => {
+describe('dead connection', () => {
+  it('closes the connection after the replacement has been READY for half a second and has taken over', () => {
     const { clock, events, owner, connection, timeOut } = dead();
     clock.advance(60_000);
     expect(connection.destroyed).toBe(false);
@@ -246,9 +246,9 @@ describe('a dead connection', () => {
   });
 
   it.each([
-    ['while its successor is being made', false],
-    ['when its successor is READY', true],
-  ])('that is heard of %s lives, and the successor is dropped', (_, replacementReady) => {
+    ['while the replacement connects', false],
+    ['when the replacement is READY', true],
+  ])('keeps the connection and drops the replacement if a byte arrives %s', (_, replacementReady) => {
     const { clock, events, owner, connection } = dead();
     clock.advance(1_000);
     owner.replacementReady = replacementReady;
@@ -261,20 +261,20 @@ describe('a dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('that is heard of by a call that times out lives too', () => {
+  it('drops the replacement if a byte has arrived when a call times out', () => {
     const { owner, connection, timeOut } = dead();
     connection.bytesRead += 1;
     timeOut(1);
     expect(owner.did).toEqual(['make', 'drop']);
   });
 
-  it('that another at its address has followed needs no successor', () => {
+  it('drops the replacement if a new connection to the address exists', () => {
     const { owner, connection, timeOut } = dead();
     timeOut(1, new FakeConnection(connection.address));
     expect(owner.did).toEqual(['make', 'drop']);
   });
 
-  it('that ends by itself needs no successor', () => {
+  it('drops the replacement when the connection ends', () => {
     const { clock, owner, watch, connection } = dead();
     watch.ended(connection.address);
     expect(owner.did).toEqual(['make', 'drop']);
@@ -282,14 +282,14 @@ describe('a dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends also when its channel is replaced for another reason', () => {
+  it('closes the connection when its channel is replaced for another reason', () => {
     const { events, watch, connection } = dead();
     watch.replaced();
     expect(connection.destroyed).toBe(true);
     expect(events).toMatchObject([{ reason: 'suspicion', by: 'new-channel' }]);
   });
 
-  it('ends though nobody listens to events', () => {
+  it('closes the connection even if there is no event listener', () => {
     const clock = new BusyClock();
     const owner = new FakeCallbacks();
     const watch = new SuspicionWatch(owner, clock, () => 0.5, new EventHub({ client: 'orders' }, () => clock.epoch()));
@@ -303,7 +303,7 @@ describe('a dead connection', () => {
     expect(connection.destroyed).toBe(true);
   });
 
-  it('leaves those that are only suspected alone', () => {
+  it('closes no connection that is only suspected', () => {
     const { clock, owner, connection, timeOut } = make();
     const other = new FakeConnection('10.0.0.8:50051');
     timeOut();
@@ -316,7 +316,7 @@ describe('a dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('is let go, with its successor, when the channel is not READY any more or closed', () => {
+  it('drops the replacement and keeps the connection on forget()', () => {
     const { clock, owner, watch, connection } = dead();
     watch.forget();
     expect(owner.did).toEqual(['make', 'drop']);
@@ -325,7 +325,7 @@ describe('a dead connection', () => {
   });
 });
 
-describe('a dead connection among several', () => {
+describe('dead connection among several', () => {
   function several() {
     const scene = make();
     const others = ['10.0.0.8:50051', '10.0.0.9:50051'].map((address) => new FakeConnection(address));
@@ -333,7 +333,7 @@ describe('a dead connection among several', () => {
     return { ...scene, others: others as [FakeConnection, FakeConnection] };
   }
 
-  it('is ended where it is when another was heard of meanwhile', () => {
+  it('closes the connection without a new channel if another one received data during the probe', () => {
     const { clock, events, owner, connection, others, timeOut } = several();
     timeOut();
     clock.advance(12_000);
@@ -345,7 +345,7 @@ describe('a dead connection among several', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('needs a new channel when none was: they may all be dead', () => {
+  it('makes a new channel if no other connection received data, because all may be dead', () => {
     const { clock, owner, connection, others, timeOut } = several();
     others[0].bytesRead += 1;
     timeOut();
@@ -358,7 +358,7 @@ describe('a dead connection among several', () => {
 });
 
 describe('replacements', () => {
-  it('are three in ten minutes at most', () => {
+  it('replaces at most three connections in ten minutes', () => {
     const { clock, owner, watch } = make();
     const destroyed = [1, 2, 3, 4].map((number) => {
       owner.replacementReady = true;

@@ -19,6 +19,6 @@ it.each<[target: string, host: string | undefined, authority?: string]>([
   ['ipv6:[::1]:50051', undefined],
   ['xds:///orders', undefined],
   ['', undefined],
-])('of %j is %j', (target, host, authority) => {
+])('parses the DNS name of %j as %j', (target, host, authority) => {
   expect(dnsNameOf(target)).toEqual(host === undefined ? undefined : { host, authority });
 });

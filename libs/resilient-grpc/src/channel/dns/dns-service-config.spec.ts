@@ -19,15 +19,15 @@ import {
 type Answer = readonly (readonly string[])[] | 'no such name' | 'failure' | 'silence';
 const RCODE = { 'no such name': 3, failure: 2 } as const;
 
-/** A name server on loopback that answers every question for TXT with what `answer` says. */
+/** A name server on loopback that responds to every TXT query with `answer`. */
 class TxtServer {
   answer: Answer = [];
-  /** Names that were asked for. */
-  readonly asked: string[] = [];
+  /** Queried names. */
+  readonly queried: string[] = [];
 
   private constructor(private readonly socket: Socket) {
     socket.on('message', (query, { port, address }) => {
-      this.asked.push(nameIn(query));
+      this.queried.push(nameIn(query));
       const reply = this.reply(query);
       if (reply !== undefined) socket.send(reply, port, address);
     });
@@ -62,7 +62,7 @@ class TxtServer {
   }
 }
 
-/** The byte after the name that begins behind the header. */
+/** Returns the offset after the name, which follows the header. */
 function endOfName(query: Buffer): number {
   let at = 12;
   while (query[at] !== 0) at += 1 + query[at]!;
@@ -90,14 +90,14 @@ function record(choices: unknown): string[] {
 
 const timeout = (seconds: string) => ({ methodConfig: [{ name: [{}], timeout: seconds }] });
 
-/** What a client of `target` is given, in virtual time and with chance in its middle. */
+/** Reads the record as a client of `target` does, in virtual time and with `random` returning 0.5. */
 function reading(server: TxtServer, options: DnsServiceConfigOptions = {}, target = 'dns:///orders.shop:50051') {
   const leaks = captureLeaks();
   const clock = new VirtualClock();
   const reports: string[] = [];
   const found: unknown[] = [];
   const source = dnsServiceConfig({ servers: [server.address], ...options });
-  if (!needsTarget(source)) throw new Error('it has no target to be told');
+  if (!needsTarget(source)) throw new Error('expected a source that needs a target');
   const subscription = source[FOR_TARGET]({
     target,
     path: 'clients.orders.serviceConfig',
@@ -117,24 +117,24 @@ function reading(server: TxtServer, options: DnsServiceConfigOptions = {}, targe
   return { clock, reports, found, subscription };
 }
 
-/** Lets the time to the next look pass, and waits until it was answered and the one after it is due. */
-async function nextLook({ clock }: { readonly clock: VirtualClock }): Promise<void> {
+/** Advances to the next read, and waits until it has ended and the one after it is scheduled. */
+async function nextRead({ clock }: { readonly clock: VirtualClock }): Promise<void> {
   await waitFor(() => clock.pending === 1);
   clock.advance(clock.nextTimerInMs!);
   await waitFor(() => clock.pending === 1);
 }
 
-describe('the service config of a target in DNS', () => {
-  it('stands in the TXT record _grpc_config of its name', async () => {
+describe('dnsServiceConfig', () => {
+  it('reads the TXT record _grpc_config of the name', async () => {
     const server = await TxtServer.start();
     server.answer = [['v=spf1 -all'], record([{ serviceConfig: timeout('1s') }])];
     const { found } = reading(server);
     await waitFor(() => found.length === 1);
-    expect(server.asked).toEqual(['_grpc_config.orders.shop']);
+    expect(server.queried).toEqual(['_grpc_config.orders.shop']);
     expect(found).toEqual([timeout('1s')]);
   });
 
-  it('may be longer than one string', async () => {
+  it('joins the strings of a long record', async () => {
     const server = await TxtServer.start();
     const long = { methodConfig: [{ name: [{ service: 'a'.repeat(300) }], timeout: '1s' }] };
     server.answer = [record([{ serviceConfig: long }])];
@@ -143,7 +143,7 @@ describe('the service config of a target in DNS', () => {
     expect(found).toEqual([long]);
   });
 
-  it('is chosen by language, host name and percentage', async () => {
+  it('selects the choice by language, host name, and percentage', async () => {
     const server = await TxtServer.start();
     server.answer = [
       record([
@@ -160,9 +160,9 @@ describe('the service config of a target in DNS', () => {
   it.each<[sentence: string, answer: Answer]>([
     ['no such name', 'no such name'],
     ['no TXT record', []],
-    ['no grpc_config among them', [['v=spf1 -all']]],
+    ['no grpc_config record', [['v=spf1 -all']]],
     ['no choice for this client', [record([{ percentage: 0, serviceConfig: timeout('1s') }])]],
-  ])('is empty where there is %s', async (_sentence, answer) => {
+  ])('emits an empty service config if there is %s', async (_sentence, answer) => {
     const server = await TxtServer.start();
     server.answer = answer;
     const { found, reports } = reading(server);
@@ -171,36 +171,36 @@ describe('the service config of a target in DNS', () => {
     expect(reports).toEqual([]);
   });
 
-  it('is read again each minute, and told when it changed', async () => {
+  it('reads the record every minute and emits only changes', async () => {
     const server = await TxtServer.start();
     server.answer = [record([{ serviceConfig: timeout('1s') }])];
-    const look = reading(server);
-    await waitFor(() => look.clock.pending === 1);
-    expect(look.clock.nextTimerInMs).toBe(60_000);
-    await nextLook(look);
-    expect(look.found).toHaveLength(1);
+    const scene = reading(server);
+    await waitFor(() => scene.clock.pending === 1);
+    expect(scene.clock.nextTimerInMs).toBe(60_000);
+    await nextRead(scene);
+    expect(scene.found).toHaveLength(1);
     server.answer = [record([{ serviceConfig: timeout('2s') }])];
-    await nextLook(look);
+    await nextRead(scene);
     server.answer = 'no such name';
-    await nextLook(look);
-    await nextLook(look);
-    expect(look.found).toEqual([timeout('1s'), timeout('2s'), {}]);
-    expect(server.asked).toHaveLength(5);
+    await nextRead(scene);
+    await nextRead(scene);
+    expect(scene.found).toEqual([timeout('1s'), timeout('2s'), {}]);
+    expect(server.queried).toHaveLength(5);
   });
 
-  it('is read as often as it is told to', async () => {
+  it('reads the record at the interval refreshMs', async () => {
     const server = await TxtServer.start();
     const { clock } = reading(server, { refreshMs: 5_000 });
     await waitFor(() => clock.pending === 1);
     expect(clock.nextTimerInMs).toBe(5_000);
   });
 
-  it('is told as unreadable, with the place, when a choice is wrong', async () => {
+  it('reports an invalid choice with its path', async () => {
     const server = await TxtServer.start();
     server.answer = [record([{ percentage: 200, serviceConfig: {} }])];
     const clock = new VirtualClock();
     const source = dnsServiceConfig({ servers: [server.address] });
-    if (!needsTarget(source)) throw new Error('it has no target to be told');
+    if (!needsTarget(source)) throw new Error('expected a source that needs a target');
     const target = { target: 'orders:1', path: 'here', clock, random: () => 0, report: () => undefined };
     const value = await firstValueFrom(source[FOR_TARGET](target));
     expect(value).toBeInstanceOf(UnreadableServiceConfig);
@@ -214,96 +214,102 @@ describe('the service config of a target in DNS', () => {
   });
 });
 
-describe('a name server that does not answer', () => {
+describe('unresponsive name server', () => {
   it.each<Answer>(['failure', 'silence'])(
-    '(%s) leaves things as they are, and is asked again with a backoff',
+    'emits nothing, reports the failure once, and retries with backoff (%s)',
     async (answer) => {
       const server = await TxtServer.start();
       server.answer = answer;
-      const look = reading(server);
+      const scene = reading(server);
       const waits: number[] = [];
-      await waitFor(() => look.clock.pending === 1, { timeoutMs: 10_000 });
+      await waitFor(() => scene.clock.pending === 1, { timeoutMs: 10_000 });
       for (let i = 0; i < (answer === 'silence' ? 1 : 3); i++) {
-        waits.push(look.clock.nextTimerInMs!);
-        if (answer === 'failure') await nextLook(look);
+        waits.push(scene.clock.nextTimerInMs!);
+        if (answer === 'failure') await nextRead(scene);
       }
       expect(waits).toEqual([1_000, 1_600, 2_560].slice(0, waits.length).map((ms) => expect.closeTo(ms, 3)));
-      expect(look.found).toEqual([]);
-      expect(look.reports).toEqual([
-        expect.stringMatching(/^_grpc_config\.orders\.shop: .+ stays in force, and it is asked/),
+      expect(scene.found).toEqual([]);
+      expect(scene.reports).toEqual([
+        expect.stringMatching(
+          /^_grpc_config\.orders\.shop: DNS lookup failed \(.+\); the current service config stays in effect, and the lookup/,
+        ),
       ]);
       server.answer = [record([{ serviceConfig: timeout('1s') }])];
-      await nextLook(look);
-      expect(look.found).toEqual([timeout('1s')]);
-      expect(look.clock.nextTimerInMs).toBe(60_000);
+      await nextRead(scene);
+      expect(scene.found).toEqual([timeout('1s')]);
+      expect(scene.clock.nextTimerInMs).toBe(60_000);
     },
   );
 
-  it('is reported again after it had answered', async () => {
+  it('reports a failure again after a response', async () => {
     const server = await TxtServer.start();
-    const look = reading(server);
+    const scene = reading(server);
     for (const answer of ['failure', 'failure', [], 'failure'] as const) {
       server.answer = answer;
-      await nextLook(look);
+      await nextRead(scene);
     }
-    expect(look.reports).toHaveLength(2);
+    expect(scene.reports).toHaveLength(2);
   });
 
-  it('is not asked any more when nobody listens', async () => {
+  it('sends no more queries after unsubscribe()', async () => {
     const server = await TxtServer.start();
     server.answer = 'silence';
-    const look = reading(server);
-    await waitFor(() => server.asked.length > 0);
-    look.subscription.unsubscribe();
+    const scene = reading(server);
+    await waitFor(() => server.queried.length > 0);
+    scene.subscription.unsubscribe();
     server.answer = [];
-    await waitFor(() => look.clock.pending === 0);
-    expect(look.reports).toEqual([]);
+    await waitFor(() => scene.clock.pending === 0);
+    expect(scene.reports).toEqual([]);
   });
 });
 
-describe('a source that cannot be read', () => {
-  /** What is wrong with it, before anything is asked. */
+describe('invalid source', () => {
+  /** Returns the problems that are found before the first query. */
   async function problemsOf(options: DnsServiceConfigOptions, target: string): Promise<string> {
     const source = dnsServiceConfig(options);
-    if (!needsTarget(source)) throw new Error('it has no target to be told');
+    if (!needsTarget(source)) throw new Error('expected a source that needs a target');
     const dependencies = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
     const value = await firstValueFrom(source[FOR_TARGET](dependencies));
     return (value as UnreadableServiceConfig).problems.map(({ path, message }) => `${path}: ${message}`).join('\n');
   }
 
   it.each(['unix:/run/orders.sock', '127.0.0.1:50051', '[::1]:50051', 'xds:///orders'])(
-    'has a target without a name: %s',
+    'rejects a target without a DNS name: %s',
     async (target) => {
       expect(await problemsOf({}, target)).toBe(
-        `here: expected a target with a name in DNS for dnsServiceConfig(), got '${target}'; write the service config itself`,
+        `here: expected a target with a DNS name for dnsServiceConfig(), got '${target}'; write the service config directly`,
       );
     },
   );
 
-  it('has a refresh that is no length', async () => {
+  it('rejects an invalid refreshMs', async () => {
     for (const refreshMs of [0, 999, NaN, Infinity, -1]) {
-      expect(await problemsOf({ refreshMs }, 'orders')).toContain(`of 1000 or more, got ${refreshMs}`);
+      expect(await problemsOf({ refreshMs }, 'orders')).toContain(
+        `expected refreshMs of 1000 or more for dnsServiceConfig(), got ${refreshMs}`,
+      );
     }
   });
 
-  it('has servers that are none', async () => {
+  it('rejects name servers that are not IP addresses', async () => {
     expect(await problemsOf({ servers: ['ns.example'] }, 'orders')).toContain(
-      `as 'ip' or 'ip:port', got ["ns.example"]`,
+      `as 'ip' or 'ip:port' for dnsServiceConfig(), got ["ns.example"]`,
     );
-    expect(await problemsOf({}, 'dns://ns.example/orders')).toContain(`as 'ip' or 'ip:port', got ["ns.example"]`);
+    expect(await problemsOf({}, 'dns://ns.example/orders')).toContain(
+      `as 'ip' or 'ip:port' for dnsServiceConfig(), got ["ns.example"]`,
+    );
   });
 
-  it('has nobody who tells it a target', async () => {
-    await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow('give it as `serviceConfig` of a client');
+  it('fails if it is subscribed to without a client', async () => {
+    await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow('pass it as `serviceConfig` of a client');
   });
 });
 
-it('asks the authority of the target where no server is named', async () => {
+it('queries the authority of the target if no server is configured', async () => {
   const server = await TxtServer.start();
   const source = dnsServiceConfig();
-  if (!needsTarget(source)) throw new Error('it has no target to be told');
+  if (!needsTarget(source)) throw new Error('expected a source that needs a target');
   const target = `dns://${server.address}/orders:1`;
   const dependencies = { target, path: 'here', clock: new VirtualClock(), random: () => 0, report: () => undefined };
   expect(await firstValueFrom(source[FOR_TARGET](dependencies))).toMatchObject({ value: {} });
-  expect(server.asked).toEqual(['_grpc_config.orders']);
+  expect(server.queried).toEqual(['_grpc_config.orders']);
 });

@@ -81,9 +81,7 @@ const NO_CHOICES = '[]';
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
-    subscriber.error(
-      new TypeError('dnsServiceConfig() has no target of its own; give it as `serviceConfig` of a client'),
-    );
+    subscriber.error(new TypeError('dnsServiceConfig() has no target; pass it as `serviceConfig` of a client'));
   });
   const forTarget = (dependencies: TargetDependencies): Observable<unknown> =>
     new Observable((subscriber) => {
@@ -119,7 +117,7 @@ class TxtReading {
     const problems: Problem[] = [];
     const name = dnsNameOf(target);
     if (name === undefined || isIP(name.host) !== 0) {
-      const message = `expected a target with a name in DNS for dnsServiceConfig(), got '${target}'; write the service config itself`;
+      const message = `expected a target with a DNS name for dnsServiceConfig(), got '${target}'; write the service config directly`;
       problems.push({ path, message });
     } else {
       this.name = serviceConfigName(name.host);
@@ -127,14 +125,14 @@ class TxtReading {
     if (!(refreshMs >= MIN_REFRESH_MS && refreshMs < Infinity)) {
       problems.push({
         path,
-        message: `expected dnsServiceConfig({ refreshMs }) of ${MIN_REFRESH_MS} or more, got ${refreshMs}`,
+        message: `expected refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`,
       });
     }
     const asked = servers ?? (name?.authority === undefined ? [] : [name.authority]);
     try {
       if (asked.length > 0) this.resolver.setServers(asked);
     } catch {
-      const message = `expected name servers of dnsServiceConfig() as 'ip' or 'ip:port', got ${JSON.stringify(asked)}`;
+      const message = `expected name servers as 'ip' or 'ip:port' for dnsServiceConfig(), got ${JSON.stringify(asked)}`;
       problems.push({ path, message });
     }
     if (problems.length > 0) found(new UnreadableServiceConfig(problems, false));
@@ -173,7 +171,9 @@ class TxtReading {
     // Reported once until the next response.
     if (this.closed || this.failures > 1) return;
     const why = error instanceof Error ? error.message : String(error);
-    this.dependencies.report(`${this.name}: ${why}; what was known of it stays in force, and it is asked for again`);
+    this.dependencies.report(
+      `${this.name}: DNS lookup failed (${why}); the current service config stays in effect, and the lookup is retried`,
+    );
   }
 
   private retryMs(): number {

@@ -7,7 +7,7 @@ import { WaitingCalls } from './waiting-calls.js';
 
 const WITHIN_MS = 15_000;
 
-/** `count` calls that wait, and the numbers of those released, in order. */
+/** Creates `count` waiting calls. `released` receives the number of each released call, in order. */
 function make(count: number, change: (number: number) => Partial<Waiter> = () => ({})) {
   const clock = new BusyClock();
   const waiting = new WaitingCalls();
@@ -36,8 +36,8 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
 const UNARY = { expectsPromptResponse: true };
 const STREAM = { expectsPromptResponse: false };
 
-describe('waiting calls, when the channel is usable', () => {
-  it('are sent in a turn of their own, oldest first', () => {
+describe('CallRelease', () => {
+  it('sends calls in a separate turn, oldest first', () => {
     const { clock, release, released } = make(3);
     release.begin(false);
     expect(released).toEqual([]);
@@ -46,9 +46,9 @@ describe('waiting calls, when the channel is usable', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('go out in slices after a cold start, so that the event loop breathes', () => {
+  it('sends calls in batches after a cold start, so that the event loop is not blocked', () => {
     const { clock, release, released } = make(600);
-    // A deferred task runs at the next turn: nothing between two of them may let out more than a slice.
+    // A deferred task runs in the next turn. Each task must release at most one batch.
     const turns: number[] = [];
     const { defer } = clock;
     clock.defer = (task) => {
@@ -64,7 +64,7 @@ describe('waiting calls, when the channel is usable', () => {
     expect(released).toHaveLength(600);
   });
 
-  it('go out at a pace after an outage: not all at once, and faster while they are answered', () => {
+  it('paces calls after an outage, and sends faster while they receive responses', () => {
     const { clock, release, released, load } = make(1_000);
     load.answered(5);
     release.begin(true);
@@ -88,15 +88,15 @@ describe('waiting calls, when the channel is usable', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('go out more slowly when they fail', () => {
+  it('sends calls more slowly if they fail', () => {
     const good = make(1_000);
     const bad = make(1_000);
     for (const { release, clock, released } of [good, bad]) {
       release.begin(true);
-      let told = 0;
+      let ended = 0;
       for (let i = 0; i < 200; i++) {
         clock.advance(10);
-        for (; told < released.length; told++) {
+        for (; ended < released.length; ended++) {
           if (release === good.release) release.answered(UNARY, 5);
           else release.failed(UNARY);
         }
@@ -105,7 +105,7 @@ describe('waiting calls, when the channel is usable', () => {
     expect(bad.released.length).toBeLessThan(good.released.length / 4);
   });
 
-  it('go out faster and faster where they are streams that stay open, though nothing comes of them', () => {
+  it('sends streams at an increasing pace while they stay open, even without responses', () => {
     const { clock, release, released } = make(300, () => STREAM);
     release.begin(true);
     clock.advance(300);
@@ -114,19 +114,19 @@ describe('waiting calls, when the channel is usable', () => {
     expect(released).toHaveLength(300);
   });
 
-  it('go out more slowly where they are streams that the server refuses', () => {
+  it('sends streams more slowly if the server rejects them', () => {
     const { clock, release, released } = make(300, () => STREAM);
     release.begin(true);
-    let told = 0;
+    let ended = 0;
     for (let i = 0; i < 300; i++) {
       clock.advance(10);
-      for (; told < released.length; told++) release.failed(STREAM);
+      for (; ended < released.length; ended++) release.failed(STREAM);
     }
     // 300 / 14.25 s
     expect(released.length).toBeLessThanOrEqual(65);
   });
 
-  it('go out at a pace too where they were lost with a connection, though no outage was on', () => {
+  it('paces calls that were lost with a connection, even without an outage', () => {
     const { clock, release, released } = make(1_000, () => ({ rateLimited: true }));
     release.begin(false);
     clock.advance(100);
@@ -134,7 +134,7 @@ describe('waiting calls, when the channel is usable', () => {
     expect(released.length).toBeLessThan(50);
   });
 
-  it('stay where they are when it is lost again', () => {
+  it('stops if the channel becomes unusable again', () => {
     const { clock, release, released, channel } = make(1_000);
     release.begin(true);
     clock.advance(50);
@@ -150,7 +150,7 @@ describe('waiting calls, when the channel is usable', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('that have less time left than a call usually takes are passed over', () => {
+  it('skips calls with less time left than a call usually takes', () => {
     const { clock, release, released, waiting, load } = make(4, (number) =>
       number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 100 },
     );
@@ -161,13 +161,13 @@ describe('waiting calls, when the channel is usable', () => {
     expect(waiting.size).toBe(0);
   });
 
-  it('need no timer where there are none', () => {
+  it('sets no timer if no call is waiting', () => {
     const { clock, release } = make(0);
     release.begin(true);
     expect(clock.pending).toBe(0);
   });
 
-  it('are sent after those that waited before them, if they come while others are released', () => {
+  it('sends calls that arrive during the release after those that waited before', () => {
     const { clock, release, released, push } = make(100);
     release.begin(true);
     clock.advance(0);
@@ -177,7 +177,7 @@ describe('waiting calls, when the channel is usable', () => {
     expect(released.map(({ number }) => number)).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('are sent by their deadlines, those without one by the bound of the release', () => {
+  it('orders calls by their deadlines, those without one by the release bound', () => {
     const deadlines = [Infinity, 30_000, 9_000, 3_000, Infinity];
     const { clock, release, released } = make(5, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (deadlines[number - 1] ?? NaN),
@@ -188,13 +188,13 @@ describe('waiting calls, when the channel is usable', () => {
   });
 });
 
-/** Ends what was released and has not been ended yet. */
+/** Ends one released call. */
 type Answer = (held: ReturnType<typeof make>) => void;
 
-describe('the bound of a release', () => {
+describe('release bound', () => {
   const FAST_MS = 5;
 
-  /** Sends 5 s of 500 calls/s, and answers what was sent each 10 ms; gives the time of the last one. */
+  /** Releases all calls and ends the sent ones every 10 ms. Returns the time from READY to the last one. */
   function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
     const { clock, release, released } = held;
     const readyAt = clock.now();
@@ -225,7 +225,7 @@ describe('the bound of a release', () => {
 
   it.each<[string, Answer]>([
     [
-      'answers slowly',
+      'responds slowly',
       ({ release }) => {
         release.answered(UNARY, 5_000);
       },
@@ -236,8 +236,8 @@ describe('the bound of a release', () => {
         release.failed(UNARY);
       },
     ],
-    ['never answers', () => undefined],
-  ])('sends every held call at a third of the usual load while the server %s', (_, answer) => {
+    ['never responds', () => undefined],
+  ])('sends all waiting calls at a third of the usual load while the server %s', (_, answer) => {
     const held = hold(true);
     const lastMs = drain(held, answer);
     expect(lastMs).toBeLessThanOrEqual(WITHIN_MS);
@@ -247,7 +247,7 @@ describe('the bound of a release', () => {
     for (let ms = released[0]!.at; ms < released.at(-1)!.at; ms += 1_000) expect(secondOf(ms)).toBeLessThan(500 * 0.36);
   });
 
-  it('sends every held call in time while the server answers more and more slowly', () => {
+  it('sends all waiting calls in time while the server responds more and more slowly', () => {
     const answer: Answer = ({ release, clock }) => {
       release.answered(UNARY, (clock.now() - 10_000) / 10);
     };
@@ -255,7 +255,7 @@ describe('the bound of a release', () => {
   });
 
   it.each([true, false])(
-    'sends every held call in time if the event loop is blocked half of the time, with history: %s',
+    'sends all waiting calls in time if the event loop is blocked half of the time (load history: %s)',
     (history) => {
       const held = hold(history);
       const { clock } = held;
@@ -275,7 +275,7 @@ describe('the bound of a release', () => {
     },
   );
 
-  it('sends 20,000 calls in time that a client without history holds', () => {
+  it('sends 20,000 waiting calls in time in a client without load history', () => {
     const held = hold(false, 20_000);
     expect(
       drain(held, ({ release }) => {
@@ -286,7 +286,7 @@ describe('the bound of a release', () => {
     expect(released.filter(({ at }) => at <= 1_000).length).toBeGreaterThan(1_300);
   });
 
-  it('applies to calls that begin to wait during the release, from then on', () => {
+  it('applies to calls that arrive during the release, from their arrival', () => {
     const held = hold(true);
     const { clock, push } = held;
     const joinedAt = new Map<number, number>();
@@ -308,7 +308,7 @@ describe('the bound of a release', () => {
     }
   });
 
-  it('is three times the longest wait if that is longer', () => {
+  it('extends to three times the longest wait if that is longer', () => {
     const held = hold(true);
     held.clock.advance(60_000);
     held.load.thaw(held.clock.now());
@@ -325,8 +325,8 @@ describe('the bound of a release', () => {
   });
 });
 
-describe('the pace of a release', () => {
-  it('rises faster for early deadlines while calls are answered as usual', () => {
+describe('release pace', () => {
+  it('increases faster for early deadlines while response times are as usual', () => {
     const sentIn = (deadlineMs: number): number => {
       const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
       load.answered(5);
@@ -340,7 +340,7 @@ describe('the pace of a release', () => {
     expect(sentIn(2_000)).toBeGreaterThan(1.5 * sentIn(60_000));
   });
 
-  it('does not rise for early deadlines while calls are answered slowly', () => {
+  it('does not increase for early deadlines while responses are slow', () => {
     const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + 2_000 }));
     load.answered(5);
     release.begin(true);

@@ -5,8 +5,8 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 
-/** A clock whose timers come early once each time they are set for more than a moment, as Node's may. */
-function hasty(clock: BusyClock, earlyMs: number): Clock {
+/** Returns a clock whose timers of more than 5 ms fire early, as Node's may. */
+function withEarlyTimers(clock: BusyClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
@@ -20,45 +20,45 @@ function hasty(clock: BusyClock, earlyMs: number): Clock {
   };
 }
 
-describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs) => {
+describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs) => {
   function watch() {
     const clock = new BusyClock();
-    const told: string[] = [];
+    const reported: string[] = [];
     const owner = {
       ready: false,
       lastError: 'refused',
       connecting: undefined,
       waiting: { size: 0 },
       outageBegan: () => undefined,
-      graceEnded: () => told.push(`grace ended at ${clock.now()}, inside: ${String(outage.insideGrace)}`),
+      graceEnded: () => reported.push(`grace ended at ${clock.now()}, inside: ${String(outage.insideGrace)}`),
       changed: () => undefined,
     };
     const outage: OutageWatch = new OutageWatch(
       500,
       owner,
       new LoadBaseline(0),
-      hasty(clock, earlyMs),
+      withEarlyTimers(clock, earlyMs),
       new EventHub({ client: 'orders' }, () => clock.epoch()),
     );
     outage.attemptFailed();
-    return { clock, owner, outage, told };
+    return { clock, owner, outage, reported };
   }
 
-  it('tells of the end of its grace when no call may wait any more', async () => {
-    const { clock, told } = watch();
+  it('reports the end of the grace period when calls may no longer wait', async () => {
+    const { clock, reported } = watch();
     await clock.advanceAsync(2_000);
-    expect(told).toEqual(['grace ended at 500, inside: false']);
+    expect(reported).toEqual(['grace ended at 500, inside: false']);
   });
 
-  it('is over before its grace where a standstill of this process hid the answer of the server', async () => {
-    const { clock, outage, told } = watch();
+  it('ends the outage without a grace report if a response arrived while the process was paused', async () => {
+    const { clock, outage, reported } = watch();
     clock.setTimer(() => outage.answered(), 600);
     clock.block(3_000);
     await clock.advanceAsync(5_000);
-    expect([told, outage.current]).toEqual([[], undefined]);
+    expect([reported, outage.current]).toEqual([[], undefined]);
   });
 
-  it('ends when the channel has been READY for a second, though nobody calls', async () => {
+  it('ends the outage after the channel has been READY for a second, even without calls', async () => {
     const { clock, owner, outage } = watch();
     await clock.advanceAsync(100);
     owner.ready = true;
@@ -70,7 +70,7 @@ describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs)
     expect(clock.pending).toBe(0);
   });
 
-  it('goes on where the channel was READY for less', async () => {
+  it('continues the outage if the channel was READY for less than a second', async () => {
     const { clock, owner, outage } = watch();
     owner.ready = true;
     outage.becameReady();
@@ -83,7 +83,7 @@ describe.each([0, 0.7, 4])('an outage, where timers come %s ms early', (earlyMs)
   });
 });
 
-describe('a slow attempt to connect', () => {
+describe('slow attempt to connect', () => {
   function watch() {
     const clock = new BusyClock();
     const events = new EventHub({ client: 'orders' }, () => clock.epoch());
@@ -102,7 +102,7 @@ describe('a slow attempt to connect', () => {
   }
   const REPORT = expect.objectContaining({ type: 'slow-connect', cause: 'connecting', waiting: 1 });
 
-  it('is reported when calls have waited for 1.5 s, once until the channel is READY', async () => {
+  it('reports calls that have waited for 1.5 s, once until the channel is READY', async () => {
     const { clock, reported, owner, outage } = watch();
     outage.callHeld();
     await clock.advanceAsync(1_490);
@@ -123,15 +123,15 @@ describe('a slow attempt to connect', () => {
 
   it.each<[when: string, change: (watched: ReturnType<typeof watch>) => void]>([
     [
-      'the channel is READY',
+      'the channel becomes READY',
       ({ owner, outage }) => {
         owner.ready = true;
         outage.becameReady();
       },
     ],
-    ['no call is waiting any more', ({ owner }) => (owner.waiting.size = 0)],
+    ['no call is waiting', ({ owner }) => (owner.waiting.size = 0)],
     ['the channel is closed', ({ outage }) => outage.close()],
-  ])('is not reported if %s before that', async (_when, change) => {
+  ])('reports nothing if %s within 1.5 s', async (_when, change) => {
     const watched = watch();
     watched.outage.callHeld();
     await watched.clock.advanceAsync(1_000);
@@ -140,7 +140,7 @@ describe('a slow attempt to connect', () => {
     expect([watched.reported, watched.clock.pending]).toEqual([[], 0]);
   });
 
-  it('is not reported in an outage, which is reported itself', async () => {
+  it('reports nothing in an outage, which has its own event', async () => {
     const { clock, reported, outage } = watch();
     outage.callHeld();
     outage.attemptFailed();
@@ -148,7 +148,7 @@ describe('a slow attempt to connect', () => {
     expect(reported).toEqual([expect.objectContaining({ type: 'outage-start' })]);
   });
 
-  it('is reported for a later call if the first one was cancelled', async () => {
+  it('reports a later call if the first one was cancelled', async () => {
     const { clock, reported, owner, outage } = watch();
     outage.callHeld();
     owner.waiting.size = 0;
@@ -159,7 +159,7 @@ describe('a slow attempt to connect', () => {
     expect(reported).toEqual([REPORT]);
   });
 
-  it('does not count time in which this process did not run', async () => {
+  it('does not count time in which the process was paused', async () => {
     const { clock, reported, outage } = watch();
     outage.callHeld();
     clock.block(1_400);

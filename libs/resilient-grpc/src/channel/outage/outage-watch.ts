@@ -137,7 +137,7 @@ export class OutageWatch {
 
   /** Reports a slow attempt to connect. With a silent peer, no outage begins and nothing else is reported until the attempt times out. */
   private readonly connectIsSlow = (): void => {
-    const { ready, waiting, connecting = 'it has not failed yet' } = this.callbacks;
+    const { ready, waiting, connecting = 'no attempt to connect has failed yet' } = this.callbacks;
     if (ready || this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
     else if (this.events.wanted) {
       this.events.emit({ type: 'slow-connect', cause: connecting, waiting: waiting.size });

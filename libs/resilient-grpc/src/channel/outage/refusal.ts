@@ -9,14 +9,18 @@ export interface OutageDetails {
   readonly nextTryInMs: number | undefined;
 }
 
-/** Returns the refusal of a call: 'orders:50051 has been unreachable for 7.3 s (connect ECONNREFUSED …; 9 tries); next try in 2.1 s' */
+/**
+ * Returns the refusal of a call:
+ * 'orders:50051 has been unreachable for 7.3 s (connect ECONNREFUSED …; 9 connection attempts); next attempt in 2.1 s'
+ */
 export function outageRefusal(outage: OutageDetails): WaitRefusal {
   const { target, lastedMs, cause, connectAttempts, nextTryInMs } = outage;
-  const next = nextTryInMs === undefined ? 'trying now' : `next try in ${seconds(nextTryInMs)}`;
+  const next = nextTryInMs === undefined ? 'connecting now' : `next attempt in ${seconds(nextTryInMs)}`;
+  const attempts = `${String(connectAttempts)} connection ${connectAttempts === 1 ? 'attempt' : 'attempts'}`;
   const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
   return {
     reason: 'outage',
-    details: `${lasted} (${cause}; ${String(connectAttempts)} ${connectAttempts === 1 ? 'try' : 'tries'}); ${next}`,
+    details: `${lasted} (${cause}; ${attempts}); ${next}`,
     retryAfterMs: nextTryInMs ?? 0,
   };
 }
@@ -36,12 +40,12 @@ export function tooManyWaiting(
 ): WaitRefusal | undefined {
   const refusal = (limit: string): WaitRefusal => ({
     reason: 'too-many-waiting',
-    details: `${target} is not ready, and ${String(waiting.size)} calls with ${String(waiting.bytes)} bytes of requests wait for it already (${limit})`,
+    details: `${target} is not ready, and ${String(waiting.size)} calls with ${String(waiting.bytes)} request bytes are already waiting (${limit})`,
     retryAfterMs: undefined,
   });
   if (waiting.size >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
   if (waiting.bytes + bytes <= maxWaitingBytes) return undefined;
-  return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request has ${String(bytes)}`);
+  return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request: ${String(bytes)}`);
 }
 
 export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };

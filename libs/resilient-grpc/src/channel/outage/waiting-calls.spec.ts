@@ -17,8 +17,8 @@ function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
   };
 }
 
-describe('calls that wait', () => {
-  it('are listed oldest first', () => {
+describe('WaitingCalls', () => {
+  it('lists calls oldest first', () => {
     const calls = new WaitingCalls();
     const [a, b, c] = [waiter(), waiter(), waiter()];
     for (const one of [a, b, c]) calls.push(one);
@@ -26,7 +26,7 @@ describe('calls that wait', () => {
     expect(calls.size).toBe(3);
   });
 
-  it('may leave, once', () => {
+  it('removes a call once', () => {
     const calls = new WaitingCalls();
     const [a, b] = [waiter(10), waiter(5)];
     calls.push(a);
@@ -38,7 +38,7 @@ describe('calls that wait', () => {
     expect(calls.bytes).toBe(0);
   });
 
-  it('are taken oldest first where some are to be failed, and only so many', () => {
+  it('takes matching calls oldest first, up to the limit', () => {
     const calls = new WaitingCalls();
     const all = [waiter(1), waiter(2), waiter(3), waiter(4)];
     for (const one of all) calls.push(one);
@@ -48,7 +48,7 @@ describe('calls that wait', () => {
     expect([...calls]).toEqual([all[1], all[3]]);
   });
 
-  it('may come back after they left, as the youngest', () => {
+  it('appends a call that is added again after its removal', () => {
     const calls = new WaitingCalls();
     const [a, b] = [waiter(7), waiter()];
     calls.push(a);
@@ -58,7 +58,7 @@ describe('calls that wait', () => {
     expect({ size: calls.size, bytes: calls.bytes, all: [...calls] }).toEqual({ size: 2, bytes: 7, all: [b, a] });
   });
 
-  it('are what a plain list would hold, whatever comes and goes', () => {
+  it('equals a plain list after any sequence of operations', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('push' as const), bytes: fc.nat(100) }),
       fc.record({ kind: fc.constant('remove' as const), at: fc.nat(1_000) }),
@@ -90,7 +90,7 @@ describe('calls that wait', () => {
     );
   });
 
-  it('are known to hold some that were lost with a connection', () => {
+  it('reports whether it contains a call that was lost with a connection', () => {
     const calls = new WaitingCalls();
     const lost = waiter(0, { rateLimited: true });
     calls.push(waiter());

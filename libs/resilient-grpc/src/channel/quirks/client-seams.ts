@@ -14,14 +14,14 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'single connections (connect timeout, early reconnects, pauses after connections that end at once, search for dead connections, resends after GOAWAY)',
+    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, resends after GOAWAY)',
 };
 
 /** Names for the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
   needs: ['_createSecureConnector()', '_equals()', '_isSecure()'],
-  lostWithout: 'sockets (connect timeout, TCP keepalive, search for dead connections, causes of lost connections)',
+  lostWithout: 'access to sockets (connect timeout, TCP keepalive, dead-connection detection, disconnect reasons)',
 };
 
 /** Names of the connector that the credentials create. */
@@ -39,50 +39,52 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'experimental',
     needs: ['BaseSubchannelWrapper.prototype.getChannel()'],
-    lostWithout: 'calls on one connection (search for dead connections, a Watch of health)',
+    lostWithout: 'calls on one connection (dead-connection detection, health Watch)',
   },
   {
     on: 'experimental',
     needs: ['parseLoadBalancingConfig()'],
-    lostWithout: 'the check of loadBalancingConfig at the start',
+    lostWithout: 'validation of loadBalancingConfig at the start',
   },
   {
     on: 'experimental',
     needs: ['createResolver()'],
-    lostWithout: 'credentials in the targets of resolvers that the application registers',
+    lostWithout: 'credentials in the targets of custom resolvers',
   },
   { on: 'experimental', needs: ['BaseFilter()'], lostWithout: 'compressed sizes in telemetry' },
   {
     on: 'channel',
     needs: ['internalChannel.subchannelPool.unrefUnusedSubchannels()'],
-    lostWithout: 'the immediate close of idle connections (up to 10 s later)',
+    lostWithout: 'immediate closing of idle connections (they close up to 10 s later)',
   },
   // Probed at the first connection.
   SOCKET_SEAM,
   { on: 'connection', needs: ['resetBackoff()'], lostWithout: 'early reconnects' },
-  { on: 'connection', needs: ['backoffTimeout.getEndTime()'], lostWithout: 'the time of the next try in errors' },
+  {
+    on: 'connection',
+    needs: ['backoffTimeout.getEndTime()'],
+    lostWithout: 'time of the next connection attempt in errors',
+  },
   {
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
-    lostWithout:
-      'evidence from connections (resends after GOAWAY, causes of lost connections, search for dead connections)',
+    lostWithout: 'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection)',
   },
   {
     on: 'connection',
     needs: ['transport.session.[kHandle].hasPendingData()', 'transport.session.[state].streams'],
-    lostWithout:
-      'the search for connections that a protocol error has stopped (calls on them wait for their deadlines)',
+    lostWithout: 'detection of connections that stopped after a protocol error (their calls wait for their deadlines)',
   },
   {
     on: 'socket',
     needs: ['_handle.getpeername()'],
-    lostWithout: 'the search for resets that Node overlooks under TLS',
+    lostWithout: 'detection of resets that Node misses under TLS',
   },
-  // Probed at the first Watch of health.
+  // Probed at the first health Watch.
   {
     on: 'call on one connection',
     needs: ['options.host'],
-    lostWithout: 'grpc.default_authority for a Watch of health',
+    lostWithout: 'grpc.default_authority for a health Watch',
   },
   // Probed at the first call that fails after a response, and at the first call with telemetry.
   {

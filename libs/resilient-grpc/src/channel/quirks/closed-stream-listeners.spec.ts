@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { removeClosedStreamListeners } from './closed-stream-listeners.js';
 
-describe('a stream of a session', () => {
+describe('removeClosedStreamListeners', () => {
   let server: Http2Server;
   let session: ClientHttp2Session;
   let answer: (stream: ServerHttp2Stream, path?: string) => void;
@@ -18,7 +18,7 @@ describe('a stream of a session', () => {
       );
     });
     await once(server, 'listening');
-    // True: it listens on a port.
+    // Safe: the server listens on TCP.
     session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     await once(session, 'connect');
     removeClosedStreamListeners(session);
@@ -29,26 +29,27 @@ describe('a stream of a session', () => {
     await once(server, 'close');
   });
 
-  it('tells whoever listens all there is to tell, in order, and then forgets him', async () => {
+  it('removes listeners only after all events were delivered in their order', async () => {
     answer = (stream, path) => {
       stream.respond({ ':status': 200 }, { waitForTrailers: true });
       stream.on('wantTrailers', () => {
         stream.sendTrailers({ 'grpc-status': '0' });
       });
-      // When the request has ended.
+      // After the end of the request.
       stream.resume().on('end', () => stream.end(path));
     };
     const stream = session.request({ ':method': 'POST', ':path': '/greeting' }, { endStream: true });
-    const told: string[] = [];
-    for (const event of ['response', 'data', 'trailers', 'end', 'close']) stream.on(event, () => void told.push(event));
-    stream.on('data', (answer) => void told.push(String(answer)));
-    // Whoever listens to the very event in which all are forgotten, last of all.
+    const events: string[] = [];
+    for (const event of ['response', 'data', 'trailers', 'end', 'close'])
+      stream.on(event, () => void events.push(event));
+    stream.on('data', (answer) => void events.push(String(answer)));
+    // Added last, to the same event in which all listeners are removed.
     await once(stream, 'close');
-    expect(told).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
+    expect(events).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
     expect(stream.eventNames()).toEqual(['error']);
   });
 
-  it('that fails tells its error before, and no error behind ends the process', async () => {
+  it('removes listeners after the error event, and a later error does not crash the process', async () => {
     answer = (stream) => {
       stream.close(7);
     };
@@ -58,10 +59,10 @@ describe('a stream of a session', () => {
     expect(await failed).toMatchObject([{ code: 'ERR_HTTP2_STREAM_ERROR' }]);
     await closed;
     expect(stream.rstCode).toBe(7);
-    stream.emit('error', new Error('behind'));
+    stream.emit('error', new Error('late'));
   });
 
-  it('of a session that ends forgets as well', async () => {
+  it('removes listeners when the session ends', async () => {
     answer = (stream) => {
       stream.respond({ ':status': 200 });
     };
@@ -77,7 +78,7 @@ describe('a stream of a session', () => {
   });
 });
 
-it('a session without requests, as another grpc-js may have it, is left alone', () => {
+it('ignores a session without request(), which another grpc-js may have', () => {
   const session = {};
   removeClosedStreamListeners(session);
   expect(session).toEqual({});

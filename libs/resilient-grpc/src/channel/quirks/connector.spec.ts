@@ -23,7 +23,7 @@ import { ConnectAttempts } from '../connection/connect-attempts.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
 import type { EstablishedConnection } from '../connection/established-connection.js';
 
-// Like the policy's, these are to fail on a grpc-js that makes its connections in another way.
+// These tests use the installed grpc-js. They must fail on a version that creates its connections in another way.
 
 const TIMEOUT_MS = 200;
 const TLS = new URL('../../../../../test/fixtures/tls/', import.meta.url);
@@ -32,7 +32,7 @@ const pem = (name: string): Buffer => readFileSync(new URL(`${name}.pem`, TLS));
 const PLAIN = ['plain', () => credentials.createInsecure()] as const;
 const SECURE = ['TLS', () => credentials.createSsl(pem('ca'))] as const;
 
-/** A peer that accepts and then says nothing. */
+/** Starts a peer that accepts connections and then stays silent. */
 async function silentPeer() {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
@@ -51,11 +51,11 @@ async function silentPeer() {
 async function listening(server: Server): Promise<string> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // True: it listens on TCP.
+  // Safe: the server listens on TCP.
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** A peer whose queue of connections is full: the kernel answers nobody any more. */
+/** Starts a peer with a full backlog, so that the kernel accepts no more connections. */
 async function deafPeer(): Promise<string> {
   const code = `
     const server = require('node:net').createServer();
@@ -72,7 +72,7 @@ async function deafPeer(): Promise<string> {
   });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const port = Number(line.toString());
-  // Linux takes one more than the backlog; who comes after these gets no answer.
+  // Linux accepts one more than the backlog. Further connections get no response.
   for (let taken = 0; taken < 2; taken++) {
     const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
     fillers.push(socket);
@@ -81,7 +81,7 @@ async function deafPeer(): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-/** A channel under our connector, and what it tells. At the end of the test nothing may be left of it. */
+/** Creates a channel with our connector, and records its reports. Checks for leaks at the end of the test. */
 function generation(
   target: string,
   creds: ChannelCredentials,
@@ -123,25 +123,25 @@ function generation(
   return { made, failures, states, ended, timedOut };
 }
 
-describe('an attempt to connect ends at its timeout', () => {
-  it('while TCP is being made, by the signal of its address', async () => {
+describe('connect timeout', () => {
+  it('aborts the TCP connect at the timeout, by the signal of the address', async () => {
     const url = await deafPeer();
     const { made, failures } = generation(url, credentials.createInsecure());
     const beganAt = performance.now();
     made.connect();
     await waitFor(() => failures.length > 0);
     expect(failures[0]).toBe('timed out after 0.2 s: the TCP connection was not accepted');
-    // The next attempt has a signal of its own: that of the first would end it at once.
+    // The next attempt has its own signal. The first one's signal would end it immediately.
     await waitFor(() => failures.length > 1);
     expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
   });
 
-  it.each([PLAIN, SECURE])('with its socket, where the peer accepts and stays silent (%s)', async (_how, creds) => {
+  it.each([PLAIN, SECURE])('closes the socket at the timeout if the peer stays silent (%s)', async (_how, creds) => {
     const peer = await silentPeer();
     const { made, failures } = generation(peer.url, creds());
     made.connect();
     await waitFor(() => failures.length > 0);
-    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted the connection and stayed silent');
+    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted the TCP connection but did not respond');
     await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
     await waitFor(() => failures.length >= 3);
     expect(peer.sockets.length).toBeGreaterThanOrEqual(3);
@@ -149,8 +149,8 @@ describe('an attempt to connect ends at its timeout', () => {
   });
 });
 
-describe('close() in the middle of an attempt leaves nothing behind', () => {
-  it('while TCP is being made', async () => {
+describe('close() during an attempt to connect', () => {
+  it('releases all resources while TCP connects', async () => {
     const url = await deafPeer();
     const { made, failures } = generation(url, credentials.createInsecure(), 60_000);
     const leaks = captureLeaks();
@@ -161,7 +161,7 @@ describe('close() in the middle of an attempt leaves nothing behind', () => {
     expect(failures).toEqual([]);
   });
 
-  it.each([PLAIN, SECURE])('while the peer is silent (%s)', async (_how, creds) => {
+  it.each([PLAIN, SECURE])('closes the socket while the peer is silent (%s)', async (_how, creds) => {
     const peer = await silentPeer();
     const { made, failures } = generation(peer.url, creds(), 60_000);
     made.connect();
@@ -172,11 +172,11 @@ describe('close() in the middle of an attempt leaves nothing behind', () => {
   });
 });
 
-describe('a good peer', () => {
+describe('responsive peer', () => {
   it.each([
     [...PLAIN, () => createHttp2Server()],
     [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
-  ] as const)('is connected to, and no timer is left (%s)', async (_how, creds, makeServer) => {
+  ] as const)('becomes READY without a leaked timer (%s)', async (_how, creds, makeServer) => {
     const server = makeServer();
     const sessions = new Set<{ destroy(): void }>();
     server.on('session', (session) => sessions.add(session));
@@ -191,12 +191,12 @@ describe('a good peer', () => {
     expect(ended[0]).toMatchObject({ address: url, answered: false });
   });
 
-  it('that shows a wrong certificate is a failure of its own', async () => {
+  it('fails with the certificate error, not with a timeout, if the certificate is not trusted', async () => {
     const server = createSecureServer({ key: pem('server-key'), cert: pem('server') });
     server.on('sessionError', () => undefined).on('tlsClientError', () => undefined);
     const url = await listening(server);
     onTestFinished(() => void server.close());
-    const { made, failures } = generation(url, credentials.createSsl(pem('stranger')), 2_000);
+    const { made, failures } = generation(url, credentials.createSsl(pem('untrusted')), 2_000);
     made.connect();
     await waitFor(() => failures.length > 0);
     expect(failures[0]).not.toContain('timed out');
@@ -204,8 +204,8 @@ describe('a good peer', () => {
   });
 });
 
-describe('a connection', () => {
-  /** Answers calls of '/a/Answered', and no others. */
+describe('established connection', () => {
+  /** Starts a server that responds only to calls of '/a/Answered'. */
   async function startServer(makeServer: () => Http2Server | Http2SecureServer) {
     const server = makeServer();
     const sessions = new Set<ServerHttp2Session>();
@@ -245,7 +245,7 @@ describe('a connection', () => {
     [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
   ] as const;
 
-  it.each(KINDS)('counts what it reads, and nothing else (%s)', async (_how, creds, makeServer) => {
+  it.each(KINDS)('counts only received bytes (%s)', async (_how, creds, makeServer) => {
     const server = await startServer(makeServer);
     const { made } = generation(server.url, creds(), 2_000);
     made.connect();
@@ -257,7 +257,7 @@ describe('a connection', () => {
     expect(before).toBeGreaterThan(0);
     await call(made, '/a/Answered');
     expect(connection.bytesRead).toBeGreaterThan(before);
-    // What a peer that acknowledges nothing at all would leave behind: bytes sent, none read.
+    // As with a peer that acknowledges nothing: bytes are sent, and none are received.
     const quiet = connection.bytesRead;
     void call(made, '/a/Silent');
     await waitFor(() => server.streams.length === 3);
@@ -266,7 +266,7 @@ describe('a connection', () => {
     await waitFor(() => connection.bytesRead > quiet);
   });
 
-  it.each(KINDS)('that is destroyed takes along what still hangs on it (%s)', async (_how, creds, makeServer) => {
+  it.each(KINDS)('fails hanging calls when the connection is destroyed (%s)', async (_how, creds, makeServer) => {
     const server = await startServer(makeServer);
     const { made, ended } = generation(server.url, creds(), 2_000);
     made.connect();
@@ -280,7 +280,7 @@ describe('a connection', () => {
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
   });
 
-  it('that is reset while it is written to ends, though Node overlooks that (TLS)', async () => {
+  it('ends the connection after a reset during a write, which Node misses (TLS)', async () => {
     const frame = (type: number, length: number): Buffer => {
       const made = Buffer.alloc(9 + length);
       made.writeUIntBE(length, 0, 3);
@@ -294,7 +294,7 @@ describe('a connection', () => {
       (secured) => {
         secured.on('error', () => undefined).write(settings);
         reset = () => {
-          // Two records of TLS, each of which asks for an answer: the first one meets the reset, the second one waits for the first.
+          // Two TLS records that each require a response: the first response meets the reset, the second waits for the first.
           secured.write(Buffer.concat([ping, unknown, ping]));
           tcp?.resetAndDestroy();
         };
@@ -316,7 +316,7 @@ describe('a connection', () => {
     expect(ended[0]).toMatchObject({ reason: 'connection reset' });
   });
 
-  it('knows the others', async () => {
+  it('lists the other connections', async () => {
     const [a, b] = [await startServer(() => createHttp2Server()), await startServer(() => createHttp2Server())];
     const target = `ipv4:${a.url},${b.url}`;
     const { made } = generation(target, credentials.createInsecure(), 2_000, 'round_robin');
@@ -326,7 +326,7 @@ describe('a connection', () => {
     expect(first?.others).toEqual([second]);
   });
 
-  it('is what a call that took too long is held against, unless it came after the call had begun', async () => {
+  it('suspects the connection after a call timeout only if it was READY when the call began', async () => {
     const server = await startServer(() => createHttp2Server());
     const { made, timedOut } = generation(server.url, credentials.createInsecure(), 2_000);
     made.connect();
@@ -340,7 +340,7 @@ describe('a connection', () => {
   });
 });
 
-describe('the connector', () => {
+describe('connector', () => {
   function make(inner: ChannelCredentials, address: string | undefined = '127.0.0.1:1') {
     const begun: string[] = [];
     const attempts = new ConnectAttempts({ timeoutMs: () => 60_000 }, systemClock);
@@ -357,38 +357,38 @@ describe('the connector', () => {
     return { begun, observed, connector: observed._createSecureConnector(target, options) };
   }
 
-  const withKeepAliveTold = () => {
-    const told: unknown[][] = [];
+  const withRecordedKeepAlive = () => {
+    const keepAliveCalls: unknown[][] = [];
     const socket = new Socket();
     socket.setKeepAlive = (...args) => {
-      told.push(args);
+      keepAliveCalls.push(args);
       return socket;
     };
-    return { socket, told };
+    return { socket, keepAliveCalls };
   };
 
   it.each([
-    ['of an address that is known', '127.0.0.1:1'],
-    ['of one that is not', undefined],
-  ])('%s has TCP itself look for vanished hosts', async (_what, address) => {
+    ['known address', '127.0.0.1:1'],
+    ['unknown address', undefined],
+  ])('enables TCP keepalive (%s)', async (_what, address) => {
     const { connector } = make(credentials.createInsecure(), address);
-    const { socket, told } = withKeepAliveTold();
+    const { socket, keepAliveCalls } = withRecordedKeepAlive();
     expect(await connector.connect(socket)).toMatchObject({ socket, secure: false });
-    expect(told).toEqual([[true, 60_000]]);
+    expect(keepAliveCalls).toEqual([[true, 60_000]]);
   });
 
-  it('is asked once at the begin of each attempt', async () => {
+  it('begins an attempt with each waitForReady()', async () => {
     const { begun, connector } = make(credentials.createInsecure());
     await connector.waitForReady();
     await connector.waitForReady();
     expect(begun).toEqual(['127.0.0.1:1', '127.0.0.1:1']);
   });
 
-  it('is asked by grpc-js as often as it tries', async () => {
+  it('begins one attempt for each attempt of grpc-js', async () => {
     const peer = await silentPeer();
     const { made, failures } = generation(peer.url, credentials.createInsecure(), 50);
     const { attempts } = made as unknown as { readonly attempts: ConnectAttempts };
-    // What had failed when each of them began.
+    // The number of failures when each attempt began.
     const begun: number[] = [];
     const { begin } = attempts;
     attempts.begin = (key) => {
@@ -401,7 +401,7 @@ describe('the connector', () => {
     expect(begun.slice(0, 3)).toEqual([0, 1, 2]);
   });
 
-  it('keeps what the credentials are: their security, and those of calls', async () => {
+  it('keeps the security and the call credentials of the wrapped credentials', async () => {
     const calls = credentials.createFromMetadataGenerator((_, callback) => {
       const metadata = new Metadata();
       metadata.set('authorization', 'Bearer x');

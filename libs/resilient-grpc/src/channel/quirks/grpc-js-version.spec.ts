@@ -6,13 +6,13 @@ const require = createRequire(import.meta.url);
 const { peerDependencies } = require('../../../package.json') as { readonly peerDependencies: Record<string, string> };
 const { version } = require('@grpc/grpc-js/package.json') as { readonly version: string };
 
-describe('the version of grpc-js', () => {
-  it('is read from what is installed', () => {
+describe('grpc-js version', () => {
+  it('reads the version of the installed package', () => {
     expect(grpcJsVersion()).toBe(version);
     expect(grpcJsProblem()).toBeUndefined();
   });
 
-  it('is tested from the first release that package.json accepts up to the installed one', () => {
+  it('covers the versions from the first that package.json accepts to the installed one', () => {
     expect(peerDependencies['@grpc/grpc-js']).toBe(`^${TESTED_GRPC_JS.oldest}`);
     expect(TESTED_GRPC_JS.newest).toBe(version);
   });
@@ -31,12 +31,12 @@ describe('the version of grpc-js', () => {
     ['2.0.0', 'untested'],
     ['', 'tested'],
     ['workspace:*', 'tested'],
-  ])('%s is %s', (given, verdict) => {
+  ])('classifies %j as %s (row %$)', (given, verdict) => {
     const found = grpcJsProblem(given) !== undefined ? 'unusable' : isUntested(given) ? 'untested' : 'tested';
     expect(found).toBe(verdict);
   });
 
-  it('is refused with what to install', () => {
+  it('names the version to install if grpc-js is too old', () => {
     expect(grpcJsProblem('1.13.4')).toBe('expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7');
   });
 });

@@ -9,28 +9,28 @@ const SEAMS: readonly Seam[] = [
 ];
 const STATE = Symbol('state');
 
-function reported(): { readonly report: SeamReport; readonly told: UntestedVersion[] } {
-  const told: UntestedVersion[] = [];
-  return { report: new SeamReport(SEAMS, (untested) => void told.push(untested)), told };
+function reported(): { readonly report: SeamReport; readonly reports: UntestedVersion[] } {
+  const reports: UntestedVersion[] = [];
+  return { report: new SeamReport(SEAMS, (untested) => void reports.push(untested)), reports };
 }
 
 describe('SeamReport', () => {
-  it('reports what the first object of a kind lacks, and nothing for the next ones in this process', () => {
-    const { report, told } = reported();
+  it('reports the names that the first object of a kind lacks, once per process', () => {
+    const { report, reports } = reported();
     report.check('spec channel', { inner: { pool: { empty: 1 }, name: null }, gone: { socket: null }, [STATE]: {} });
     report.check('spec channel', {});
     reported().report.check('spec channel', {});
-    expect(told).toHaveLength(1);
-    expect(told[0]).toMatchObject({
+    expect(reports).toHaveLength(1);
+    expect(reports[0]).toMatchObject({
       missing: ['inner.pool.empty()', '[state].streams'],
       lost: ['the emptying', 'the names'],
     });
-    expect(told[0]?.installed).toMatch(/^@grpc\/grpc-js \d+\.\d+\.\d+ on Node \d+/);
+    expect(reports[0]?.installed).toMatch(/^@grpc\/grpc-js \d+\.\d+\.\d+ on Node \d+/);
   });
 
-  it('reports nothing if everything is there, also a field that is not set yet', () => {
-    const { report, told } = reported();
+  it('reports nothing if all names are present, including a field that is not set yet', () => {
+    const { report, reports } = reported();
     report.checkStart({ 'spec start': {}, other: undefined });
-    expect(told).toEqual([]);
+    expect(reports).toEqual([]);
   });
 });

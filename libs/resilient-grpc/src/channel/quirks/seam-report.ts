@@ -44,7 +44,7 @@ export class SeamReport {
 
 function untestedVersion(missing: readonly Missing[]): UntestedVersion {
   return {
-    installed: `@grpc/grpc-js ${grpcJsVersion() || 'of an unknown version'} on Node ${process.versions.node}`,
+    installed: `@grpc/grpc-js ${grpcJsVersion() || '(unknown version)'} on Node ${process.versions.node}`,
     tested: `@grpc/grpc-js ${TESTED}`,
     missing: [...new Set(missing.flatMap(({ seam, subject }) => missingNames(seam, subject)))],
     lost: [...new Set(missing.map(({ seam }) => seam.lostWithout))],

@@ -10,7 +10,7 @@ const settings = (length: number): Buffer =>
   Buffer.concat([Buffer.from([0, 0, length, 4, 0, 0, 0, 0, 0]), Buffer.alloc(length)]);
 
 function sessionWith(server: { address(): unknown }): ClientHttp2Session {
-  // True: it listens on TCP.
+  // Safe: the server listens on TCP.
   const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   session.on('error', () => undefined);
   onTestFinished(() => {
@@ -20,7 +20,7 @@ function sessionWith(server: { address(): unknown }): ClientHttp2Session {
 }
 
 describe('isStopped', () => {
-  it('is true after a protocol error of the peer that Node does not report', async () => {
+  it('returns true after a protocol error of the peer that Node does not report', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -28,7 +28,7 @@ describe('isStopped', () => {
     const connection = once(server, 'connection');
     await once(session, 'remoteSettings');
     expect(isStopped(session)).toBe(false);
-    // True: 'connection' comes with the socket.
+    // Safe: 'connection' is emitted with the socket.
     const [socket] = (await connection) as [Socket];
     socket.write(settings(5));
     await waitFor(() => isStopped(session), { timeoutMs: 30_000 });
@@ -37,12 +37,12 @@ describe('isStopped', () => {
     expect(isStopped(session)).toBe(false);
   });
 
-  it('is true after such an error on a closed session with an open stream', async () => {
+  it('returns true after such an error on a closed session with an open stream', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const session = sessionWith(server);
-    // True: 'connection' comes with the socket.
+    // Safe: 'connection' is emitted with the socket.
     const [socket] = (await once(server, 'connection')) as [Socket];
     const stream = session.request({ ':path': '/' });
     stream.on('error', () => undefined);
@@ -54,7 +54,7 @@ describe('isStopped', () => {
     expect(session.destroyed).toBe(false);
   });
 
-  it('is false on a closed session whose last response is unread', async () => {
+  it('returns false on a closed session whose last response is unread', async () => {
     const server = createServer((_request, response) => void response.end(Buffer.alloc(100)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -69,7 +69,7 @@ describe('isStopped', () => {
     await once(session, 'close');
   });
 
-  it('is false while a session is connecting, idle, in use, and closing', async () => {
+  it('returns false while a session is connecting, idle, in use, and closing', async () => {
     const server = createServer((_request, response) => void response.write('x'));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');

@@ -54,7 +54,7 @@ beforeEach(() => {
 });
 
 describe('TLS options', () => {
-  it('take paths, PEM text and buffers, and nothing at all', () => {
+  it('accepts paths, PEM text, buffers, and no options', () => {
     for (const options of [
       {},
       { ca: fixture('ca'), cert: fixture('client'), key: fixture('client-key') },
@@ -66,41 +66,53 @@ describe('TLS options', () => {
   });
 
   const wrong: readonly [what: string, options: TlsOptions, expected: RegExp][] = [
-    ['a file that is not there', { ca: '/nowhere/ca.pem' }, /^ca: .*"\/nowhere\/ca.pem" \(ENOENT\).*write the path/],
-    ['DER', { ca: Buffer.from([0x30, 0x82]) }, /^ca: expected PEM.*openssl x509 -inform der/],
     [
-      'PEM that is no certificate',
-      { ca: '-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----' },
-      /^ca: expected a certificate/,
+      'a missing file',
+      { ca: '/nowhere/ca.pem' },
+      /^ca: .*"\/nowhere\/ca.pem" \(ENOENT\).*write a path that this process can read/,
     ],
-    ['PEM with \\n written out', { ca: '-----BEGIN CERTIFICATE-----\\nMII' }, /^ca: .*line breaks.*\.replace/],
-    ['a certificate without its key', { cert: pem('client') }, /^key: expected beside 'cert'/],
-    ['a key without its certificate', { key: pem('client-key') }, /^cert: expected beside 'key'/],
+    ['DER data', { ca: Buffer.from([0x30, 0x82]) }, /^ca: expected PEM.*openssl x509 -inform der/],
+    [
+      'PEM with an invalid certificate',
+      { ca: '-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----' },
+      /^ca: expected a PEM certificate/,
+    ],
+    ['PEM with a literal \\n', { ca: '-----BEGIN CERTIFICATE-----\\nMII' }, /^ca: .*line breaks.*\.replace/],
+    [
+      'a certificate without its key',
+      { cert: pem('client') },
+      /^key: expected key together with cert, got only cert; /,
+    ],
+    [
+      'a key without its certificate',
+      { key: pem('client-key') },
+      /^cert: expected cert together with key, got only key; /,
+    ],
     [
       'a key of another certificate',
       { cert: pem('client'), key: pem('next-key') },
-      /^key: expected the key of the first certificate/,
+      /^key: expected the private key of the first certificate/,
     ],
-    ['cert and key exchanged', { cert: pem('client-key'), key: pem('client') }, /^cert: .*exchange `cert` and `key`/],
-    ['nothing to watch', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
+    ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
+    ['reload without a path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
   ];
-  it.each(wrong)('refuse %s, and say what to write', (_, options, expected) => {
+  it.each(wrong)('rejects %s and says what to write', (_, options, expected) => {
     expect(problems(options)[0]).toMatch(expected);
   });
 
-  it('never print what may be a key', () => {
+  it('never prints text that may be a key', () => {
     const lostHeading = pem('client-key').split('\n').slice(1).join('\n');
     const text = [
       ...problems({ key: lostHeading, cert: pem('client') }),
       ...problems({ key: 'A'.repeat(300), cert: pem('client') }),
     ].join();
-    expect(text).toMatch(/text of \d+ characters/);
+    expect(text).toMatch(/a string of \d+ characters/);
     expect(text).not.toContain(lostHeading.slice(0, 20));
     expect(text).not.toContain('AAAA');
   });
 });
 
-describe('TLS files that are watched', () => {
+describe('TLS file reload', () => {
   let folder: string;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'tls-'));
@@ -114,7 +126,7 @@ describe('TLS files that are watched', () => {
   };
   const paths = () => ({ cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key'), reload: true });
 
-  it('are announced once when a new pair is whole', async () => {
+  it('announces a new pair once, when it is complete', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -130,7 +142,7 @@ describe('TLS files that are watched', () => {
     expect(source.current).not.toBe(before);
   });
 
-  it('are seen through the swap of links that Kubernetes makes', async () => {
+  it('detects the symlink swap of Kubernetes', async () => {
     place('client', join(folder, '1'));
     place('next', join(folder, '2'));
     symlinkSync('1', join(folder, '..data'));
@@ -146,7 +158,7 @@ describe('TLS files that are watched', () => {
     expect(rotations).toBe(1);
   });
 
-  it('keep the old pair while the new one does not match, and say so once', async () => {
+  it('keeps the old pair while the new one does not match, and reports it once', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -161,7 +173,7 @@ describe('TLS files that are watched', () => {
     expect(source.current).not.toBe(before);
   });
 
-  it('keep the old pair when a file is gone or is nonsense', async () => {
+  it('keeps the old pair if a file is missing or invalid', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -174,9 +186,9 @@ describe('TLS files that are watched', () => {
   });
 
   it.each([
-    ['a device without an end', () => symlinkSync('/dev/zero', join(folder, 'tls.key'))],
+    ['an endless device', () => symlinkSync('/dev/zero', join(folder, 'tls.key'))],
     ['a file of more than 1 MiB', () => writeFileSync(join(folder, 'tls.key'), Buffer.alloc(2 ** 20 + 1))],
-  ])('keep the old pair when a file has become %s', async (_what, replace) => {
+  ])('keeps the old pair if a file has become %s', async (_what, replace) => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -187,7 +199,7 @@ describe('TLS files that are watched', () => {
     expect(reports).toEqual([expect.stringMatching(/cannot be read \(EFBIG\).*the old ones stay/)]);
   });
 
-  it('keep the old pair when the new one has expired', async () => {
+  it('keeps the old pair if the new one has expired', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -198,7 +210,7 @@ describe('TLS files that are watched', () => {
     expect(reports[0]).toContain('expired');
   });
 
-  it('are looked at by one timer while somebody watches, and no longer', () => {
+  it('runs one timer, only while there is a listener', () => {
     place('client');
     const source = open(paths());
     expect(timers).toHaveLength(0);
@@ -212,7 +224,7 @@ describe('TLS files that are watched', () => {
     expect(timers).toHaveLength(0);
   });
 
-  it('are not looked at where reload is off', () => {
+  it('runs no timer if reload is off', () => {
     place('client');
     open({ ...paths(), reload: false }).watch(() => undefined);
     expect(timers).toHaveLength(0);

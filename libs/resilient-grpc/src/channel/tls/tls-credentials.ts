@@ -31,6 +31,8 @@ export interface TlsDependencies {
 /** Interval at which files are read again. Contents are compared, so any way of replacing files, such as swapped links, is detected. */
 const TLS_RELOAD_CHECK_MS = 10_000;
 
+const BOTH_OR_NEITHER = 'write both for mutual TLS, or neither';
+
 /** Creates TLS credentials: reads and validates all parts immediately. */
 export function openTlsCredentials(
   options: TlsOptions,
@@ -48,15 +50,14 @@ export function openTlsCredentials(
   if (options.reload === true && tlsPaths(options).length === 0) {
     problems.push({
       key: 'reload',
-      message: 'expected a path in ca, cert or key, found none to watch; write paths, or leave reload out',
+      message: 'expected a path to watch in ca, cert or key, got none; write paths, or remove reload',
     });
   }
-  const alone = 'got nothing; mutual TLS needs both, plain TLS neither';
   if (options.cert === undefined && options.key !== undefined) {
-    problems.push({ key: 'cert', message: `expected beside 'key', ${alone}` });
+    problems.push({ key: 'cert', message: `expected cert together with key, got only key; ${BOTH_OR_NEITHER}` });
   }
   if (options.key === undefined && options.cert !== undefined) {
-    problems.push({ key: 'key', message: `expected beside 'cert', ${alone}` });
+    problems.push({ key: 'key', message: `expected key together with cert, got only cert; ${BOTH_OR_NEITHER}` });
   }
   if (problems.length === 0) problems.push(...materialProblems(material));
   if (problems.length > 0) return { ok: false, problems };

@@ -54,7 +54,7 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     return `expected a path, PEM text or a Buffer, got ${value === null ? 'null' : typeof value}`;
   else if (isPem(value)) {
     if (/-----\\n/.test(value)) {
-      return "expected PEM text with line breaks, got '\\n' written out (an environment variable?); write .replace(/\\\\n/g, '\\n') behind it";
+      return "expected PEM text with line breaks, got escaped '\\n' (from an environment variable?); append .replace(/\\\\n/g, '\\n') to the value";
     }
     bytes = Buffer.from(value);
   } else {
@@ -63,13 +63,13 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     } catch (error) {
       // The value may be a key without its first line, so long text and base64 are not printed.
       const isPath = value.length <= 120 && !value.includes('\n') && !/^[\w+/=-]{32,}$/.test(value);
-      const shown = isPath ? JSON.stringify(maskCredentials(value)) : `text of ${String(value.length)} characters`;
-      return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write the path as the process sees it`;
+      const shown = isPath ? JSON.stringify(maskCredentials(value)) : `a string of ${String(value.length)} characters`;
+      return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write a path that this process can read`;
     }
   }
   if (!isPem(bytes.toString('latin1'))) {
     const tool = part === 'key' ? 'openssl pkey' : 'openssl x509';
-    return `expected PEM ('-----BEGIN'), got ${String(bytes.length)} bytes of something else; convert DER with '${tool} -inform der'`;
+    return `expected PEM ('-----BEGIN'), got ${String(bytes.length)} bytes in another format; convert DER with '${tool} -inform der'`;
   }
   return bytes;
 }
@@ -88,15 +88,15 @@ export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
       problems.push({
         key: 'key',
         message: encrypted
-          ? "expected a private key that is not encrypted; decrypt it with 'openssl pkey -in key.pem -out plain.pem'"
-          : `expected a private key in PEM, got what node:crypto cannot read (${errorCode(error)})`,
+          ? "expected an unencrypted private key, got an encrypted one; decrypt it with 'openssl pkey -in key.pem -out plain.pem'"
+          : `expected a PEM private key, got data that node:crypto cannot read (${errorCode(error)})`,
       });
     }
   }
   if (own !== undefined && privateKey !== undefined && !own.checkPrivateKey(privateKey)) {
     problems.push({
       key: 'key',
-      message: 'expected the key of the first certificate in `cert`, got another; write a pair that belongs together',
+      message: 'expected the private key of the first certificate in `cert`, got another key; write a matching pair',
     });
   }
   if (problems.length === 0) {
@@ -105,7 +105,7 @@ export function materialProblems({ ca, cert, key }: TlsMaterial): TlsProblem[] {
     } catch (error) {
       problems.push({
         key: cert === undefined ? 'ca' : 'cert',
-        message: `expected what node:tls accepts, got an error (${errorCode(error)})`,
+        message: `expected TLS material that node:tls accepts, got an error (${errorCode(error)})`,
       });
     }
   }
@@ -116,12 +116,10 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
   try {
     return new X509Certificate(pem);
   } catch (error) {
-    const remedy = pem.includes('PRIVATE KEY')
-      ? 'this is a private key: exchange `cert` and `key`'
-      : 'write a certificate';
+    const remedy = pem.includes('PRIVATE KEY') ? 'this is a private key; swap `cert` and `key`' : 'write a certificate';
     problems.push({
       key: part,
-      message: `expected a certificate in PEM, got what node:crypto cannot read (${errorCode(error)}); ${remedy}`,
+      message: `expected a PEM certificate, got data that node:crypto cannot read (${errorCode(error)}); ${remedy}`,
     });
     return undefined;
   }

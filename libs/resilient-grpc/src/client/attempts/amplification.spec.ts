@@ -26,7 +26,7 @@ const METHOD: MethodDescriptor = {
   responseDeserialize: () => 'answer',
 };
 
-/** Plays `seconds` of calls of a safe method against a server of which `failing` of the attempts fail. */
+/** Simulates calls to an idempotent method for `seconds`. The server fails the fraction `failing` of all attempts. */
 function play(callsPerSecond: number, seconds: number, failing: number) {
   const clock = new VirtualClock();
   const chance = seededRandom(7);
@@ -41,7 +41,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     }, 5);
   });
   const registry = new CallRegistry(clock);
-  // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
+  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
   const settings = {
     name: 'memory',
     channel: { channelOptions: {} },
@@ -74,24 +74,24 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     clock.advance(1_000 / callsPerSecond);
   }
   clock.advance(30_000);
-  return { ...counts, perCall: counts.attempts / counts.calls, left: registry.size };
+  return { ...counts, perCall: counts.attempts / counts.calls, open: registry.size };
 }
 
-describe('while everything fails for a minute', { timeout: 300_000 }, () => {
+describe('amplification while all attempts fail', { timeout: 300_000 }, () => {
   it.each([
     [1, 1.25],
     [10, 1.1],
     [1_000, 1.1],
-  ])('a client of %i calls a second sends at most %f attempts a call', (callsPerSecond, most) => {
-    const { perCall, failed, calls, left } = play(callsPerSecond, 60, 1);
-    expect(perCall).toBeLessThanOrEqual(most);
+  ])('limits a client with %i call/s to %f attempts per call if all attempts fail', (callsPerSecond, maxPerCall) => {
+    const { perCall, failed, calls, open } = play(callsPerSecond, 60, 1);
+    expect(perCall).toBeLessThanOrEqual(maxPerCall);
     expect(perCall).toBeGreaterThan(1);
-    expect({ failed, left }).toEqual({ failed: calls, left: 0 });
+    expect({ failed, open }).toEqual({ failed: calls, open: 0 });
   });
 });
 
-describe('while one attempt in ten fails', { timeout: 300_000 }, () => {
-  it('99 of 100 safe calls succeed', () => {
+describe('success rate while one attempt in ten fails', { timeout: 300_000 }, () => {
+  it('completes at least 99 of 100 calls to an idempotent method if one attempt in ten fails', () => {
     const { succeeded, calls } = play(100, 60, 0.1);
     expect(succeeded / calls).toBeGreaterThanOrEqual(0.99);
   });

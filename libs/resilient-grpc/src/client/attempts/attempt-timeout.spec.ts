@@ -7,16 +7,16 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import { ENDS, MemoryTransport } from '../../testing/memory-transport.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
 
-/** What a server answers whose time for a call is over. */
+/** The status that a server sends when its time for a call is over. */
 const SERVER_TIMEOUT = { code: 4, details: 'Deadline exceeded', contentType: 'application/grpc' };
 
-/** An attempt with a timeout of 1 s, and how it ended. */
+/** Starts an attempt with a timeout of 1 s and records how it ends. */
 function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?: number } = {}) {
   const clock = new BusyClock();
   const transport = new MemoryTransport(clock, () => undefined);
   const { deadlineMs = Infinity, ...rest } = change;
   const request: AttemptRequest = {
-    // True: nothing else of it is read here.
+    // Safe: no other field is read.
     method: { requestStream: false, responseStream: false } as MethodDescriptor,
     deadline: clock.epoch() + deadlineMs,
     metadata: new Metadata(),
@@ -36,27 +36,27 @@ function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?:
   return { clock, request, attempt, wire: wire!, sentTimeout, kinds: () => ends.map((end) => classify(end).kind) };
 }
 
-describe('an attempt with a timeout', () => {
-  it.each([Infinity, 1_001])('sends the timeout as grpc-timeout if its call has %d ms left', (deadlineMs) => {
+describe('attempt timeout', () => {
+  it.each([Infinity, 1_001])('sends the timeout as grpc-timeout if the call has %d ms left', (deadlineMs) => {
     const { request, wire, sentTimeout } = make({ deadlineMs });
     expect(sentTimeout()).toEqual(['1000m']);
-    // grpc-js would replace it by the time until the deadline.
+    // With a deadline, grpc-js would replace grpc-timeout by the time until that deadline.
     expect(wire.request.deadline).toBe(Infinity);
     expect(request.metadata.get('grpc-timeout')).toEqual([]);
   });
 
   it.each<[string, Parameters<typeof make>[0]]>([
-    ['its call has less time left', { deadlineMs: 1_000 }],
-    ['its response is a stream', { method: { requestStream: false, responseStream: true } as MethodDescriptor }],
-    ['its request is a stream', { method: { requestStream: true, responseStream: false } as MethodDescriptor }],
-    ['interceptors of grpc-js may read its deadline', { interceptors: [] }],
+    ['the call has no more time left than the timeout', { deadlineMs: 1_000 }],
+    ['the response is a stream', { method: { requestStream: false, responseStream: true } as MethodDescriptor }],
+    ['the request is a stream', { method: { requestStream: true, responseStream: false } as MethodDescriptor }],
+    ['grpc-js interceptors may read the deadline', { interceptors: [] }],
   ])('leaves the deadline to grpc-js if %s', (_when, change) => {
     const { request, wire, sentTimeout } = make(change);
     expect(sentTimeout()).toEqual([]);
     expect(wire.request.deadline).toBe(request.deadline);
   });
 
-  it('ends with its timeout', () => {
+  it('fails with attempt-timeout when the timeout expires', () => {
     const { clock, kinds } = make({ deadlineMs: 60_000 });
     clock.advance(999);
     expect(kinds()).toEqual([]);
@@ -65,7 +65,7 @@ describe('an attempt with a timeout', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it.each([900, 999])('ends with its timeout if the server reports it after %d ms', (ms) => {
+  it.each([900, 999])('fails with attempt-timeout if the server sends DEADLINE_EXCEEDED after %d of 1000 ms', (ms) => {
     const { clock, wire, kinds } = make({ deadlineMs: 60_000 });
     clock.advance(ms);
     wire.end(SERVER_TIMEOUT);
@@ -73,21 +73,21 @@ describe('an attempt with a timeout', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends with the status of the server if this is DEADLINE_EXCEEDED early in the attempt', () => {
+  it("keeps the server's status if it is DEADLINE_EXCEEDED before 90 % of the timeout", () => {
     const { clock, wire, kinds } = make();
     clock.advance(899);
     wire.end(SERVER_TIMEOUT);
     expect(kinds()).toEqual(['server']);
   });
 
-  it('ends with the status of the server if this is another one late in the attempt', () => {
+  it("keeps the server's status if it is any other code, even just before the timeout", () => {
     const { clock, wire, kinds } = make();
     clock.advance(999);
     wire.end(ENDS.busy);
     expect(kinds()).toEqual(['server']);
   });
 
-  it('ends at the deadline of its call if the time in which this process did not run moves its timeout after that', () => {
+  it('fails at the deadline of the call if a blocked event loop moves the timeout past it', () => {
     const { clock, wire, kinds } = make({ deadlineMs: 1_400 });
     clock.advance(100);
     clock.block(400);
@@ -99,7 +99,7 @@ describe('an attempt with a timeout', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('clears its timers when it is abandoned', () => {
+  it('clears its timers when the attempt is abandoned', () => {
     const { clock, attempt } = make({ deadlineMs: 60_000 });
     clock.advance(1);
     attempt.abandon();

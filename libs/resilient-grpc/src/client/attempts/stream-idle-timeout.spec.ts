@@ -4,20 +4,20 @@ import type { Attempt, AttemptListener, AttemptRequest } from '../../call/attemp
 import { BusyClock } from '../../testing/busy-clock.js';
 import { withStreamIdleTimeout } from './stream-idle-timeout.js';
 
-/** An attempt of a stream that may be silent for 100 ms, and when it was cancelled. */
+/** Starts an attempt with a stream idle timeout of 100 ms and records when it is cancelled. */
 function make() {
   const clock = new BusyClock();
   const cancelledAt: number[] = [];
-  // True: nothing else of it is asked for here.
+  // Safe: no other member is used.
   const wire = {
     startRead: () => undefined,
     abandon: () => undefined,
     cancel: () => void cancelledAt.push(clock.now()),
   } as unknown as Attempt;
-  const server: { tell?: AttemptListener } = {};
+  const server: { listener?: AttemptListener } = {};
   const start = withStreamIdleTimeout(
     (_request, listener) => {
-      server.tell = listener;
+      server.listener = listener;
       return wire;
     },
     100,
@@ -25,11 +25,11 @@ function make() {
   );
   const ignore = { onHeaders: () => undefined, onMessage: () => undefined, onEnd: () => undefined };
   const attempt = start({} as AttemptRequest, ignore);
-  return { clock, cancelledAt, attempt, server: server.tell! };
+  return { clock, cancelledAt, attempt, server: server.listener! };
 }
 
-describe('the silence of a stream', () => {
-  it('ends it when its time is over, counted from the latest message that was asked for', () => {
+describe('stream idle timeout', () => {
+  it('cancels the stream when the timeout expires, counted from the latest read', () => {
     const { clock, cancelledAt, attempt, server } = make();
     attempt.startRead();
     clock.advance(60);
@@ -41,7 +41,7 @@ describe('the silence of a stream', () => {
     expect(cancelledAt).toEqual([160]);
   });
 
-  it('does not count while nobody asks for a message', () => {
+  it('stops the timer while no read is pending', () => {
     const { clock, cancelledAt, attempt, server } = make();
     attempt.startRead();
     server.onMessage('first');
@@ -52,13 +52,13 @@ describe('the silence of a stream', () => {
     expect(cancelledAt).toEqual([1_100]);
   });
 
-  // The timer runs first in a turn in which the message lies in the socket: it was set later than the silence began.
-  it('is none when the turn in which its time is over brings the message', () => {
+  // Both timers are due in the same turn. The idle timer was set first, so it runs before the message is read.
+  it('keeps the stream if the message arrives in the turn in which the timeout expires', () => {
     const { clock, cancelledAt, attempt, server } = make();
     const read = { next: true };
     attempt.startRead();
     clock.setTimer(() => {
-      server.onMessage('came while the event loop stood still');
+      server.onMessage('late message');
       if (read.next) attempt.startRead();
       read.next = false;
     }, 100);
@@ -70,7 +70,7 @@ describe('the silence of a stream', () => {
     expect(cancelledAt).toEqual([200]);
   });
 
-  it('does not count while this process stands still before its request is sent', () => {
+  it('excludes blocked event-loop time before the request is sent from the timeout', () => {
     const { clock, cancelledAt, attempt } = make();
     attempt.startRead();
     clock.block(3_000);
@@ -81,9 +81,9 @@ describe('the silence of a stream', () => {
   });
 
   it.each([
-    ['was given up', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
+    ['was abandoned', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
     ['has ended', ({ server }: ReturnType<typeof make>) => server.onEnd(ended)],
-  ])('is nothing to one that %s meanwhile', (_how, end) => {
+  ])('does not cancel an attempt that %s before the timeout', (_how, end) => {
     const scene = make();
     scene.attempt.startRead();
     scene.clock.setTimer(() => end(scene), 100);

@@ -3,16 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { onAborted } from './abort-listeners.js';
 
 describe('onAborted', () => {
-  it('tells everybody who still listens, each once', () => {
+  it('calls each remaining listener once', () => {
     const controller = new AbortController();
-    const told: number[] = [];
-    const stops = [1, 2, 3].map((number) => onAborted(controller.signal, () => told.push(number)));
+    const called: number[] = [];
+    const stops = [1, 2, 3].map((number) => onAborted(controller.signal, () => called.push(number)));
     stops[1]?.();
     controller.abort();
-    expect(told).toEqual([1, 3]);
+    expect(called).toEqual([1, 3]);
   });
 
-  it('has one listener at the signal, and none when nobody listens', () => {
+  it('adds a single listener to the signal and removes it with the last registered one', () => {
     const { signal } = new AbortController();
     const stops = Array.from({ length: 50 }, () => onAborted(signal, () => undefined));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
@@ -22,15 +22,15 @@ describe('onAborted', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('lets those who are told take others back', () => {
+  it('does not call a listener that another listener removes', () => {
     const controller = new AbortController();
-    const told: string[] = [];
+    const called: string[] = [];
     onAborted(controller.signal, () => {
-      told.push('first');
+      called.push('first');
       stopSecond();
     });
-    const stopSecond = onAborted(controller.signal, () => told.push('second'));
+    const stopSecond = onAborted(controller.signal, () => called.push('second'));
     controller.abort();
-    expect(told).toEqual(['first']);
+    expect(called).toEqual(['first']);
   });
 });

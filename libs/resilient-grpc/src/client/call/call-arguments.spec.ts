@@ -25,36 +25,41 @@ function context(change: { readonly timeoutMs?: number; readonly metadata?: Meta
   } as unknown as MethodContext;
 }
 
-describe('what comes after the request', () => {
+describe('call arguments', () => {
   const metadata = new Metadata();
   const options: GrpcCallOptions = { timeoutMs: 5 };
 
   it.each([
-    ['nothing', undefined, undefined, { metadata: undefined, options: undefined }],
+    ['none', undefined, undefined, { metadata: undefined, options: undefined }],
     ['null, as Nest allows', null, undefined, { metadata: undefined, options: undefined }],
     ['metadata', metadata, undefined, { metadata, options: undefined }],
     ['metadata and options', metadata, options, { metadata, options }],
     ['null and options', null, options, { metadata: undefined, options }],
     ['options', options, undefined, { metadata: undefined, options }],
-    ['options twice', options, { retry: false }, { metadata: undefined, options: { timeoutMs: 5, retry: false } }],
-  ] as const)('may be %s', (_what, first, second, expected) => {
+    [
+      'options twice, merged',
+      options,
+      { retry: false },
+      { metadata: undefined, options: { timeoutMs: 5, retry: false } },
+    ],
+  ] as const)('reads the arguments after the request: %s', (_what, first, second, expected) => {
     expect(callArguments(first, second)).toEqual(expected);
   });
 
-  it('may be metadata of another copy of grpc-js', () => {
+  it('accepts metadata of another copy of grpc-js', () => {
     const foreign = { getMap: () => ({}) } as never;
     expect(callArguments(foreign, undefined).metadata).toBe(foreign);
   });
 });
 
-describe('metadata of a call', () => {
+describe('call metadata', () => {
   const ofClient = metadataOf({ 'x-client': 'c' });
 
-  it('are the client’s where the call has none, and nothing is copied', () => {
+  it("returns the client's metadata without a copy if the call has none", () => {
     expect(callMetadata(context({ metadata: ofClient }), callArguments(undefined, undefined))).toBe(ofClient);
   });
 
-  it('are the argument as it is then where the client has none: who uses it again changes another call', () => {
+  it('copies the metadata argument, so that later changes do not affect the call', () => {
     const argument = metadataOf({ 'x-argument': 'a' });
     argument.setOptions({ waitForReady: true });
     const taken = callMetadata(context(), callArguments(argument, undefined));
@@ -63,7 +68,7 @@ describe('metadata of a call', () => {
     expect(taken.getOptions()).toEqual({ waitForReady: true });
   });
 
-  it('are joined otherwise, and what they are made of stays as it was', () => {
+  it('merges metadata of the client, the argument and the options without changing them', () => {
     const argument = metadataOf({ 'x-argument': 'a' });
     argument.setOptions({ waitForReady: true });
     const joined = callMetadata(
@@ -83,7 +88,7 @@ describe('metadata of a call', () => {
     expect(argument.toJSON()).toEqual({ 'x-argument': ['a'] });
   });
 
-  it('that cannot be sent are told by key, all of them, and never by value', () => {
+  it('reports all invalid metadata by key, never by value', () => {
     const given = callArguments(
       { metadata: { 'not a key': 'geheim', 'x-token': 'geheim☕', 'x-fine': 'y' } },
       undefined,
@@ -103,26 +108,26 @@ describe('metadata of a call', () => {
   });
 });
 
-describe('the deadline of a call', () => {
+describe('call deadline', () => {
   it.each<[string, number | undefined, GrpcCallOptions | undefined, number]>([
-    ['none', undefined, undefined, Infinity],
-    ['none, with options', undefined, {}, Infinity],
-    ['the method’s', 500, undefined, NOW + 500],
-    ['the method’s, with other options', 500, { retry: false }, NOW + 500],
-    ['the length of the call', undefined, { timeoutMs: 300 }, NOW + 300],
-    ['the instant of the call', undefined, { deadline: NOW + 200 }, NOW + 200],
-    ['the instant of the call as a Date', undefined, { deadline: new Date(NOW + 200) }, NOW + 200],
-    ['the least of all', 500, { timeoutMs: 300, deadline: NOW + 400 }, NOW + 300],
-    ['the method’s where the call asks for more', 500, { timeoutMs: 3_000 }, NOW + 500],
-    ['one that has passed', 500, { deadline: NOW - 1 }, NOW - 1],
-    ['none where it is too far away to be told', undefined, { deadline: NOW * 1_000 }, Infinity],
-    ['none where the length is', Number.MAX_SAFE_INTEGER, { timeoutMs: 1e20 }, Infinity],
-  ])('is %s', (_what, timeoutMs, options, expected) => {
+    ['no deadline by default', undefined, undefined, Infinity],
+    ['no deadline with empty options', undefined, {}, Infinity],
+    ['the timeout of the method', 500, undefined, NOW + 500],
+    ['the timeout of the method with other options', 500, { retry: false }, NOW + 500],
+    ['the timeout of the call', undefined, { timeoutMs: 300 }, NOW + 300],
+    ['the deadline of the call', undefined, { deadline: NOW + 200 }, NOW + 200],
+    ['the deadline of the call as a Date', undefined, { deadline: new Date(NOW + 200) }, NOW + 200],
+    ['the earliest deadline of all', 500, { timeoutMs: 300, deadline: NOW + 400 }, NOW + 300],
+    ['the timeout of the method if that of the call is longer', 500, { timeoutMs: 3_000 }, NOW + 500],
+    ['a deadline that has passed', 500, { deadline: NOW - 1 }, NOW - 1],
+    ['no deadline if it is too far away to be sent', undefined, { deadline: NOW * 1_000 }, Infinity],
+    ['no deadline if the timeout is too long to be sent', Number.MAX_SAFE_INTEGER, { timeoutMs: 1e20 }, Infinity],
+  ])('uses %s', (_what, timeoutMs, options, expected) => {
     const made = context(timeoutMs === undefined ? {} : { timeoutMs });
     expect(callDeadline(made, options, NOW)).toBe(expected);
   });
 
-  it('is that of the inbound call where it is earlier, unless the flags leave it out', () => {
+  it('uses the deadline of `parent` if it is earlier, unless `propagate_flags` excludes it', () => {
     const parent = { getDeadline: () => new Date(NOW + 100) } as never;
     expect(callDeadline(context({ timeoutMs: 500 }), { parent }, NOW)).toBe(NOW + 100);
     expect(callDeadline(context({ timeoutMs: 50 }), { parent }, NOW)).toBe(NOW + 50);
@@ -133,13 +138,13 @@ describe('the deadline of a call', () => {
   });
 
   it.each([
-    [{ timeoutMs: NaN }, 'timeoutMs: expected a length in milliseconds above 0, got NaN; write timeoutMs: 500'],
-    [{ timeoutMs: 0 }, 'timeoutMs: expected a length in milliseconds above 0, got 0; write timeoutMs: 500'],
-    [{ timeoutMs: '500' }, 'timeoutMs: expected a length in milliseconds above 0, got "500"; write timeoutMs: 500'],
+    [{ timeoutMs: NaN }, 'timeoutMs: expected a duration in milliseconds above 0, got NaN; write timeoutMs: 500'],
+    [{ timeoutMs: 0 }, 'timeoutMs: expected a duration in milliseconds above 0, got 0; write timeoutMs: 500'],
+    [{ timeoutMs: '500' }, 'timeoutMs: expected a duration in milliseconds above 0, got "500"; write timeoutMs: 500'],
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
-    [{ deadline: 500 }, 'got 500, which is a length'],
-    [{ deadline: 'tomorrow' }, 'got the text "tomorrow"'],
-  ])('given as %j is refused with what to write', (options, text) => {
+    [{ deadline: 500 }, 'got 500, which is a duration'],
+    [{ deadline: 'tomorrow' }, 'got the string "tomorrow"'],
+  ])('rejects %o with a remedy', (options, text) => {
     const make = () => callDeadline(context(), options as never, NOW);
     expect(make).toThrow(GrpcConfigurationError);
     expect(make).toThrow(text);

@@ -64,7 +64,7 @@ function metadataProblems(metadata: unknown, path: string): ConfigurationProblem
     return message === undefined ? [] : [{ path: pathOf(path, key), message }];
   });
   if (problems.length > 0) return problems;
-  return [{ path, message: "expected an object of texts, as { 'x-tenant': 'shop' }, or grpc-js's Metadata" }];
+  return [{ path, message: "expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata" }];
 }
 
 function optionsPath(context: MethodContext): string {
@@ -104,7 +104,7 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
  */
 function checkLength(value: unknown, path: string, key: string): void {
   if (value === undefined || (typeof value === 'number' && value > 0)) return;
-  const message = `expected a length in milliseconds above 0, got ${describeValue(value)}; write ${key}: 500`;
+  const message = `expected a duration in milliseconds above 0, got ${describeValue(value)}; write ${key}: 500`;
   throw new GrpcConfigurationError([{ path: `${path}.${key}`, message }]);
 }
 

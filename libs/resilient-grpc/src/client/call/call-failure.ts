@@ -108,7 +108,7 @@ export function draining(): CallFailure {
   return {
     code: StatusCode.UNAVAILABLE,
     reason: 'draining',
-    details: 'The client is shutting down and starts no more calls',
+    details: 'The client is shutting down and does not start new calls',
   };
 }
 

@@ -31,29 +31,29 @@ interface CallPlan {
   readonly kind: MethodKind;
   readonly safe: boolean;
   readonly maxAttempts: number;
-  /** Its attempts are hedges, this long after each other. */
+  /** Delay between hedged attempts; `undefined` without hedging. */
   readonly hedgingDelayMs: number | undefined;
   readonly attemptTimeoutMs: number | undefined;
-  /** Of response streams. */
+  /** Idle timeout of response streams. */
   readonly streamIdleTimeoutMs: number | undefined;
   readonly onDrain: OnDrain | undefined;
   readonly timeoutMs: number | undefined;
   readonly waitForReady: boolean | undefined;
   readonly requests: number;
-  /** Its caller leaves on the first message. */
-  readonly leavesOnMessage: boolean;
+  /** True if the caller unsubscribes on the first message. */
+  readonly unsubscribesOnMessage: boolean;
 }
 
-/** What holds for all calls of a world. */
+/** Settings that all calls of a world share. */
 interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
-  /** What each attempt waits for before it goes out, in milliseconds; negative: it fails. */
+  /** Milliseconds that each attempt waits for its token; if negative, the token fails. */
   readonly tokenMs: number | undefined;
-  /** Nothing began or ended for a while, so that each call hears its peer out first. */
+  /** True if the channel was idle, so that each call first waits until pending data has been read. */
   readonly quiet: boolean;
-  /** Bytes of requests that may be kept: of one call, and of all. */
+  /** Maximum bytes of requests that are kept, per call and for all calls. */
   readonly keeps: readonly [perCall: number, perClient: number];
 }
 
@@ -77,20 +77,20 @@ const UNARY: CallPlan = {
   timeoutMs: undefined,
   waitForReady: undefined,
   requests: 0,
-  leavesOnMessage: false,
+  unsubscribesOnMessage: false,
 };
 
-/** A call and everything its caller saw of it. */
+/** A call and the events that its caller receives. */
 class WatchedCall {
   readonly abort = new AbortController();
   readonly errors: unknown[] = [];
   completed = 0;
-  left = false;
+  unsubscribed = false;
   afterEnd = 0;
   messages = 0;
   started = 0;
-  /** What its telemetry was told; undefined where it was never told of it. */
-  told: ToldCall | undefined;
+  /** Telemetry of the call; `undefined` if its recording never began. */
+  telemetry: RecordedTelemetry | undefined;
   readonly deadline: number;
   readonly execution: CallExecution;
 
@@ -108,58 +108,58 @@ class WatchedCall {
     const many = kind === 'client-stream' || kind === 'bidi';
     const request = many ? Array.from({ length: requests }, (_, index) => String(index)) : 'request';
     const options = { timeoutMs, waitForReady, signal: this.abort.signal };
-    const asked = { request, given: { metadata, options }, createdIn: undefined };
+    const input = { request, given: { metadata, options }, createdIn: undefined };
     const sink: StreamSink<unknown> = {
       next: () => {
         if (this.ended) this.afterEnd += 1;
         this.messages += 1;
-        if (plan.leavesOnMessage) this.leave();
+        if (plan.unsubscribesOnMessage) this.unsubscribe();
         return true;
       },
-      // Who left within a message hears no more of it, as every RxJS subscriber.
+      // A caller that unsubscribes in `next` receives nothing afterwards, like every RxJS subscriber.
       error: (error) => {
-        if (this.left) return;
+        if (this.unsubscribed) return;
         if (this.ended) this.afterEnd += 1;
         this.errors.push(error);
       },
       complete: () => {
-        if (this.left) return;
+        if (this.unsubscribed) return;
         if (this.ended) this.afterEnd += 1;
         this.completed += 1;
       },
     };
-    this.execution = new CallExecution(context, asked, sink, part);
+    this.execution = new CallExecution(context, input, sink, part);
   }
 
   get ended(): boolean {
-    return this.left || this.completed > 0 || this.errors.length > 0;
+    return this.unsubscribed || this.completed > 0 || this.errors.length > 0;
   }
 
-  leave(): void {
+  unsubscribe(): void {
     if (this.ended) return;
-    this.left = true;
+    this.unsubscribed = true;
     this.execution.unsubscribe();
   }
 }
 
-/** What is told of a call that is measured or traced. */
-class ToldCall implements CallTelemetry {
+/** Records the telemetry of a call. */
+class RecordedTelemetry implements CallTelemetry {
   readonly ends: StatusCode[] = [];
   nextIs(): void {
-    // Of no matter here.
+    // Ignored.
   }
   attempt(): never {
-    throw new Error('attempts are told of by the wire');
+    throw new Error('the transport reports attempts');
   }
   waited(): void {
-    expect(this.ends, 'how a wait ended is told before the call ends').toEqual([]);
+    expect(this.ends, 'the end of a wait is reported before the end of the call').toEqual([]);
   }
   end(code: StatusCode): void {
     this.ends.push(code);
   }
 }
 
-/** A client of one transport in virtual time, and the calls that were made. */
+/** A client on one transport in virtual time, with its calls. */
 class World {
   readonly clock = new VirtualClock();
   readonly calls: WatchedCall[] = [];
@@ -168,14 +168,14 @@ class World {
   readonly limits = new Set<MethodContext['limits'][number]>();
   readonly replayLimits: ReplayLimits;
   private readonly parts: MethodRuntime;
-  private told: ToldCall | undefined;
+  private lastTelemetry: RecordedTelemetry | undefined;
 
   constructor(private readonly plan: WorldPlan = ALONE) {
     const { clock, registry, transport } = this;
     transport.quiet = plan.quiet;
     this.replayLimits = new ReplayLimits(...plan.keeps);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
-    // True: what a pipeline is made from, and nothing of the channel, which this transport stands in for.
+    // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
     const settings = {
       name: 'memory',
       channel: { channelOptions: {} },
@@ -196,7 +196,7 @@ class World {
       events: new EventHub({ client: 'memory' }, () => clock.epoch()),
       telemetry: {
         contexts: undefined,
-        begin: () => (this.told = new ToldCall()),
+        begin: () => (this.lastTelemetry = new RecordedTelemetry()),
         take: () => undefined,
         close: () => undefined,
       },
@@ -245,17 +245,16 @@ class World {
       requestSerialize: (message: unknown) => Buffer.from(String(message)),
       responseDeserialize: String,
     };
-    // True as above: what a policy has beside these is not set.
     const context = this.parts.contextOf(method, policy);
     for (const limit of context.limits) this.limits.add(limit);
     const call = new WatchedCall(plan, String(this.calls.length), context, this.clock, part);
     this.calls.push(call);
-    this.told = undefined;
+    this.lastTelemetry = undefined;
     call.execution.begin();
-    call.told = this.told;
+    call.telemetry = this.lastTelemetry;
   }
 
-  /** No ghost: an attempt has a caller who still waits, and time left. */
+  /** Checks that an attempt starts only while its caller waits, and before its deadline. */
   private began(request: AttemptRequest): void {
     const call = this.calls.find(({ id }) => id === callOf({ request }))!;
     const { violations } = this.transport;
@@ -268,7 +267,7 @@ class World {
     return this.transport.attempts.filter(({ request }) => callOf({ request }) === call.id);
   }
 
-  /** What must hold at every moment. One `expect` for all of it: the properties check a hundred thousand moments. */
+  /** Checks all invariants. Calls `expect` once at most, because the properties run this a hundred thousand times. */
   check(): void {
     const { violations } = this.transport;
     const atMost = (what: string, value: number, limit: number): void => {
@@ -276,17 +275,16 @@ class World {
     };
     for (const call of this.calls) {
       const of = `of call ${call.id}`;
-      atMost(`ends ${of}`, call.errors.length + call.completed + (call.left ? 1 : 0), 1);
+      atMost(`ends ${of}`, call.errors.length + call.completed + (call.unsubscribed ? 1 : 0), 1);
       atMost(`notifications ${of} after its end`, call.afterEnd, 0);
-      const ends = call.told?.ends.length;
-      if (ends !== undefined && ends !== (call.ended ? 1 : 0))
-        violations.push(`ends ${of} that telemetry got: ${ends}`);
+      const ends = call.telemetry?.ends.length;
+      if (ends !== undefined && ends !== (call.ended ? 1 : 0)) violations.push(`ends ${of} in telemetry: ${ends}`);
       const attempts = this.attemptsOf(call);
       const running = attempts.filter(({ open, cancelled }) => open && !cancelled);
       const { safe, hedgingDelayMs, maxAttempts } = call.plan;
       const atOnce = hedgingDelayMs === undefined ? 1 : maxAttempts;
       atMost(`attempts ${of} at once`, running.length, call.ended ? 0 : atOnce);
-      // What a transport handed back is sent again for any method, by the default policy.
+      // A call that the transport rejected unprocessed is resent for any method, by the default policy.
       const { maxAttempts: byDefault } = DEFAULT_RETRY_POLICY;
       const limit = safe || hedgingDelayMs !== undefined ? Math.max(maxAttempts, byDefault) : byDefault;
       const resent = attempts.some(({ rejected }) => rejected) ? 1 : 0;
@@ -297,7 +295,7 @@ class World {
     if (violations.length > 0) expect(violations).toEqual([]);
   }
 
-  /** Lets everything end well, and gives how many calls never did. */
+  /** Ends all attempts successfully and returns the number of calls that never end. */
   async settle(): Promise<number> {
     for (let round = 0; round < 100 && this.calls.some(({ ended }) => !ended); round++) {
       this.transport.release();
@@ -335,7 +333,7 @@ type Step =
   | { readonly do: 'pass'; readonly ms: number }
   | { readonly do: 'end'; readonly which: number; readonly how: EndName }
   | { readonly do: 'message' | 'headers' | 'acknowledge'; readonly which: number }
-  | { readonly do: 'leave' | 'abort'; readonly which: number }
+  | { readonly do: 'unsubscribe' | 'abort'; readonly which: number }
   | { readonly do: 'disconnect' | 'release' | 'refuse' | 'end streams' | 'drain' | 'close' };
 
 async function take(world: World, step: Step): Promise<void> {
@@ -354,8 +352,8 @@ async function take(world: World, step: Step): Promise<void> {
     case 'acknowledge':
       attempt?.[step.do]();
       break;
-    case 'leave':
-      call?.leave();
+    case 'unsubscribe':
+      call?.unsubscribe();
       break;
     case 'abort':
       call?.abort.abort();
@@ -377,7 +375,7 @@ async function take(world: World, step: Step): Promise<void> {
     case 'pass':
       break;
   }
-  // Else the next step falls into the same turn of the loop.
+  // After any other step, the next one runs in the same turn of the event loop.
   if (step.do === 'pass') await world.pass(step.ms);
   world.check();
 }
@@ -393,7 +391,7 @@ const plan: fc.Arbitrary<CallPlan> = fc.record({
   timeoutMs: fc.constantFrom(undefined, 50, 1_000, 20_000),
   waitForReady: fc.constantFrom(undefined, true, false),
   requests: fc.integer({ min: 0, max: 5 }),
-  leavesOnMessage: fc.boolean(),
+  unsubscribesOnMessage: fc.boolean(),
 });
 const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   maxConcurrentCalls: fc.constantFrom(undefined, undefined, 1, 2),
@@ -401,7 +399,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second keeps two requests of one message at once, and no stream.
+  // The second holds two requests of one message each, and no stream.
   keeps: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
@@ -426,7 +424,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       which,
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'abort' as const), which }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('unsubscribe' as const, 'abort' as const), which }) },
   {
     weight: 3,
     arbitrary: fc.record({ do: fc.constantFrom('disconnect' as const, 'release' as const, 'refuse' as const) }),
@@ -437,11 +435,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-/** How often each way for a call to end was seen: a property that never sees one proves nothing of it. */
+/** Number of calls per kind of end. The property proves nothing about a kind that never occurs. */
 const seen = new Map<string, number>();
 
-describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
-  it('ends exactly once, within its attempts, and leaves nothing behind', async () => {
+describe('life of a call', { timeout: 300_000 }, () => {
+  it('ends every call exactly once, within its attempts, and releases all resources', async () => {
     const steps = fc.array(step, { minLength: 5, maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {
@@ -451,15 +449,19 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
         expect(await world.settle(), 'calls that never end').toBe(0);
         world.check();
         for (const call of world.calls) {
-          expect(call.errors.length + call.completed + (call.left ? 1 : 0)).toBe(1);
+          expect(call.errors.length + call.completed + (call.unsubscribed ? 1 : 0)).toBe(1);
           expect(getEventListeners(call.abort.signal, 'abort')).toEqual([]);
           const [error] = call.errors;
-          const how = call.left ? 'left' : error === undefined ? 'completed' : (error as GrpcCallError).reason;
+          const how = call.unsubscribed
+            ? 'unsubscribed'
+            : error === undefined
+              ? 'completed'
+              : (error as GrpcCallError).reason;
           seen.set(how, (seen.get(how) ?? 0) + 1);
           if (error === undefined) continue;
           expect(error).toBeInstanceOf(GrpcCallError);
-          // An attempt whose token could not be had is one, though it never went out; and so is the last, if it was cut off
-          // while it waited for its token.
+          // An attempt without a token counts, although it was never sent. So does a last attempt that was cancelled while it
+          // waited for its token.
           const prepared = (all.tokenMs ?? 0) < 0 ? Infinity : call.started + (all.tokenMs === undefined ? 0 : 1);
           expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
         }
@@ -476,7 +478,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     );
   });
 
-  it('waits once for a channel that is lost while its first hedge is prepared, and hedges no earlier after it', async () => {
+  it('waits once for a channel that is lost while the first hedged attempt is prepared, and keeps the hedging delay', async () => {
     const hedged = { ...UNARY, hedgingDelayMs: 100 };
     const world = new World({ ...ALONE, tokenMs: 0 });
     world.begin(hedged);
@@ -496,13 +498,13 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     world.check();
   });
 
-  it('after a pause begins when its peer was heard out, and not on a channel that was lost then', async () => {
+  it('starts calls after an idle period once pending data is read, but not on a channel that was lost meanwhile', async () => {
     const world = new World({ ...ALONE, quiet: true });
     world.begin(UNARY);
     world.begin(UNARY);
     world.begin(UNARY);
     expect(world.transport.attempts).toEqual([]);
-    world.calls[1]!.leave();
+    world.calls[1]!.unsubscribe();
     await world.pass(0);
     expect(world.calls.map(({ started }) => started)).toEqual([1, 0, 1]);
     world.begin(UNARY);
@@ -514,7 +516,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('queues for a paced release if its connection was lost, and is repeated directly after another failure', async () => {
+  it('queues a retry for a rate-limited release after a lost connection, and retries directly after other failures', async () => {
     const world = new World();
     const { transport, calls } = world;
     const safe = { ...UNARY, safe: true };
@@ -534,7 +536,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('queues for a paced release if it resumes a stream, and begins at once if the stream begins', async () => {
+  it('queues a resumed stream for a rate-limited release, and starts a new stream immediately', async () => {
     const world = new World();
     const { transport, calls } = world;
     for (const resumes of [0, 1]) world.begin({ ...UNARY, kind: 'server-stream' }, partOfStream(resumes));
@@ -545,12 +547,12 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('is sent once if its request does not fit the retry buffers, and keeps nothing after its end', async () => {
+  it('sends a call once if its request does not fit the retry buffers, and keeps no request after the end', async () => {
     const world = new World({ ...ALONE, keeps: [12, 30] });
     const { transport, calls, replayLimits } = world;
     const safe = { ...UNARY, safe: true };
     for (let i = 0; i < 3; i++) world.begin(safe);
-    // Each request has 7 bytes, and the prefix of 5 bytes that gRPC sends before a message.
+    // Each request has 7 bytes, plus the 5-byte prefix of a gRPC message.
     expect(replayLimits.used).toBe(24);
     for (const attempt of [...transport.open]) attempt.end(ENDS.busy);
     await world.pass(5_000);
@@ -560,7 +562,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(replayLimits.used).toBe(0);
   });
 
-  it.each(['rejected', 'queued'] as const)('is sent again whatever its size if it was %s', async (how) => {
+  it.each(['rejected', 'queued'] as const)('resends a request of any size if its attempt was %s', async (how) => {
     const world = new World({ ...ALONE, keeps: [1, 1] });
     world.begin({ ...UNARY, safe: true });
     world.transport.open[0]!.end(ENDS[how]);
@@ -570,7 +572,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('keeps no request of a method without retries, nor of a response stream that has begun', async () => {
+  it('keeps no request of a method without retries, or of a response stream that has begun', async () => {
     const world = new World();
     world.begin(UNARY);
     expect(world.replayLimits.used).toBe(0);
@@ -581,7 +583,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('is not hedged if its request does not fit the retry buffers', async () => {
+  it('does not hedge a call if its request does not fit the retry buffers', async () => {
     const world = new World({ ...ALONE, keeps: [1, 1] });
     world.begin({ ...UNARY, hedgingDelayMs: 100 });
     await world.pass(1_000);
@@ -592,7 +594,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedge', { hedgingDelayMs: 60_000 }],
-  ])('fails when a drain begins if it waits for %s that is due after the drain', async (_what, plan) => {
+  ])('fails a call when a drain begins if it waits for %s that is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -607,7 +609,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedge', { hedgingDelayMs: 60_000 }],
-  ])('fails at once in a drain if the next attempt, %s, is due after the drain', async (_what, plan) => {
+  ])('fails a call immediately in a drain if the next attempt, %s, is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -621,7 +623,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedge', { hedgingDelayMs: 60_000 }],
-  ])('finishes in a drain if the next attempt, %s, is due before its end', async (_what, plan) => {
+  ])('finishes a call in a drain if the next attempt, %s, is due before its end', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -634,7 +636,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await report).toMatchObject({ finished: 1, cancelled: 0, durationMs: 2_000 });
   });
 
-  it('fails in a later drain with less time if its retry is due after that one', async () => {
+  it('fails a call when a second, shorter drain begins if its retry is due after that drain', async () => {
     const world = new World();
     world.begin({ ...UNARY, safe: true });
     world.transport.open[0]!.end(ENDS['busy, again in 2 s']);
@@ -645,7 +647,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 0 });
   });
 
-  it('leaves its permit to the next call while it waits for the channel', async () => {
+  it('gives the permit of a call to the next one while the call waits for the channel', async () => {
     const world = new World({ ...ALONE, maxConcurrentCalls: 1, maxQueuedCalls: 1 });
     const { transport, calls } = world;
     world.begin({ ...UNARY, safe: true });
@@ -659,7 +661,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports its answer to the channel: a unary call when it succeeds, with its latency, a stream when it begins', async () => {
+  it('reports a response to the channel: with its latency when a unary call succeeds, and when a stream begins', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];
@@ -675,7 +677,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports a released stream as answered when its headers arrive, once', async () => {
+  it('reports a released stream as answered once, when its headers arrive', async () => {
     const world = new World();
     const { transport } = world;
     const reported: (number | undefined)[] = [];
@@ -690,7 +692,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
     expect(reported).toEqual([30]);
   });
 
-  it('is never sent more often than its policy says, and never early', async () => {
+  it('never exceeds the attempts of the policy and never retries early', async () => {
     const failure = fc.constantFrom<EndName>(
       'busy',
       'busy, again at once',
@@ -710,7 +712,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
         for (const [index, how] of hows.entries()) {
           const before = call.started;
           world.transport.open[0]?.end(ENDS[refusedToo && index % 2 === 1 ? 'refused' : how]);
-          // The shortest backoff is 80 ms, and a pushback is kept to the millisecond.
+          // The shortest backoff is 80 ms, and a pushback is exact to the millisecond.
           const early = { 'busy, again in 2 s': 1_999, 'busy, again at once': undefined }[how as string] ?? 79;
           if (how !== 'busy, again at once' && !refusedToo) {
             await world.pass(early);
@@ -719,7 +721,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
           await world.pass(5_000);
           world.transport.release();
         }
-        // What a transport handed back is sent again for any method, by the default policy.
+        // A call that the transport rejected unprocessed is resent for any method, by the default policy.
         const most = refusedToo ? Math.max(endless.maxAttempts, DEFAULT_RETRY_POLICY.maxAttempts) : endless.maxAttempts;
         expect(call.started).toBeLessThanOrEqual(most);
         expect(call.started).toBeGreaterThanOrEqual(refusedToo ? 2 : most);
@@ -735,7 +737,7 @@ describe('a call, whatever befalls it', { timeout: 300_000 }, () => {
   afterAll(() => {
     const reasons = [
       'completed',
-      'left',
+      'unsubscribed',
       'server',
       'connection-lost',
       'deadline',

@@ -31,15 +31,15 @@ function make(count: number) {
   return { clock, registry, calls, ended };
 }
 
-describe('the registry', () => {
-  it('lists the calls that have not ended, and counts those that began', () => {
+describe('CallRegistry', () => {
+  it('lists open calls and counts started calls', () => {
     const { registry, calls } = make(3);
     registry.delete(calls[1]!, 'succeeded');
     expect(registry.list().map(({ path }) => path)).toEqual(['/0', '/2']);
     expect({ size: registry.size, started: registry.started }).toEqual({ size: 2, started: 3 });
   });
 
-  it('ends all calls when it is closed', () => {
+  it('ends all calls on close()', () => {
     const { registry, ended } = make(2);
     registry.close();
     expect(ended).toEqual(['0 closed: The client was closed', '1 closed: The client was closed']);
@@ -47,15 +47,15 @@ describe('the registry', () => {
   });
 });
 
-describe('a drain', () => {
-  it('without calls is over at once', async () => {
+describe('drain', () => {
+  it('ends a drain without calls immediately', async () => {
     const { registry, clock } = make(0);
     expect(await registry.drain(10_000)).toEqual({ finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
     expect(registry.accepting).toBe('draining');
     expect(clock.pending).toBe(0);
   });
 
-  it('finishes calls whose answers lay unread when its time was over', async () => {
+  it('lets a call finish if its response was unread when the drain timeout expired', async () => {
     const { registry, clock, calls, ended } = make(1);
     const report = registry.drain(1_000);
     clock.setTimer(() => registry.delete(calls[0]!, 'succeeded'), 2_000);
@@ -65,7 +65,7 @@ describe('a drain', () => {
     expect(ended).toEqual([]);
   });
 
-  it('takes no more calls, and waits for the last of those that run', async () => {
+  it('rejects new calls and waits for all running calls', async () => {
     const { registry, clock, calls, ended } = make(2);
     const report = registry.drain(10_000);
     expect(registry.accepting).toBe('draining');
@@ -78,7 +78,7 @@ describe('a drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('cuts off what is left at the end of its time', async () => {
+  it('ends the remaining calls when the drain timeout expires', async () => {
     const { registry, clock, calls, ended } = make(3);
     const report = registry.drain(10_000);
     clock.advance(1_000);
@@ -90,7 +90,7 @@ describe('a drain', () => {
     expect(registry.size).toBe(0);
   });
 
-  it('asked for twice is one, with one report', async () => {
+  it('returns one report if drain() is called twice', async () => {
     const { registry, clock, calls } = make(1);
     const first = registry.drain(10_000);
     const second = registry.drain(1);
@@ -100,7 +100,7 @@ describe('a drain', () => {
     expect(await first).toMatchObject({ finished: 1, cancelled: 0 });
   });
 
-  it('asked for a second time with less time has less', async () => {
+  it('shortens the drain if drain() is called again with a shorter timeout', async () => {
     const { registry, clock } = make(1);
     const report = registry.drain(10_000);
     clock.advance(1_000);
@@ -110,7 +110,7 @@ describe('a drain', () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
   });
 
-  it('completes streams that say so at once, fails those that say that, and lets the others finish', async () => {
+  it('completes or fails streams immediately by their onDrain, and lets other calls finish', async () => {
     const { registry, clock, calls, ended } = make(4);
     calls[1]!.onDrain = 'complete';
     calls[2]!.onDrain = 'fail';
@@ -124,7 +124,7 @@ describe('a drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends with a close in its middle', async () => {
+  it('ends the drain when the registry is closed', async () => {
     const { registry, clock } = make(2);
     const report = registry.drain(10_000);
     registry.close();
@@ -134,8 +134,8 @@ describe('a drain', () => {
   });
 });
 
-describe('the end of streams', () => {
-  it('leaves all else alone, and is counted in the report of the drain that follows', async () => {
+describe('endStreams', () => {
+  it('leaves other calls running and counts the streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
     expect(registry.streamsEnd).toBe(false);
@@ -148,7 +148,7 @@ describe('the end of streams', () => {
     expect(await report).toMatchObject({ finished: 0, completed: 1, cancelled: 2 });
   });
 
-  it('is spread over a moment where there are many', async () => {
+  it('ends many streams in batches of 100', async () => {
     const { registry, clock, calls, ended } = make(250);
     for (const call of calls) call.onDrain = 'complete';
     const over = registry.endStreams();
@@ -161,7 +161,7 @@ describe('the end of streams', () => {
     await over;
   });
 
-  it('resets 900 of their attempts at once and the others when it is closed, since more resets end a connection', () => {
+  it('resets 900 attempts immediately and the others on close(), because more resets would end the connection', () => {
     const { registry } = make(1);
     let resets = 0;
     const attempt = { abandon: () => (resets += 1) } as unknown as Attempt;
@@ -172,7 +172,7 @@ describe('the end of streams', () => {
     expect(resets).toBe(1_000);
   });
 
-  it('counts no stream that has ended by itself meanwhile', async () => {
+  it('does not count a stream that ended before its batch', async () => {
     const { registry, clock, calls, ended } = make(101);
     for (const call of calls) call.onDrain = 'complete';
     void registry.endStreams();

@@ -21,13 +21,13 @@ function inbound(values: Readonly<Record<string, string>> = {}): CapturedCall {
 const naming = (...metadata: string[]) => ({ deadline: true, cancellation: true, metadata });
 const silent = { next: () => true, error: () => undefined, complete: () => undefined };
 
-describe('an outgoing call', () => {
-  it('costs nothing while nobody captures inbound calls', () => {
-    // Specs share a process: in another an inbound call may have been captured before.
+describe('inboundBinding', () => {
+  it('does not wrap the sink until an inbound call has been captured', () => {
+    // Specs share a process: another spec may have captured an inbound call.
     expect(sinkInContext(silent) === silent).toBe(!inboundInUse());
   });
 
-  it('is bound to the inbound call that is served where it begins', async () => {
+  it('binds a call to the inbound call in whose context it begins', async () => {
     const [one, other] = [inbound(), inbound()];
     const bound = () => inboundBinding(naming(), undefined, clock)?.inbound;
     await Promise.all(
@@ -42,7 +42,7 @@ describe('an outgoing call', () => {
     expect(bound()).toBeUndefined();
   });
 
-  it('is bound to the one it was made in where it begins outside of any', () => {
+  it('binds a call to the inbound call in which it was created if it begins outside of any', () => {
     const [made, begun] = [inbound(), inbound()];
     expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(made);
     runInbound(begun, () => {
@@ -50,7 +50,7 @@ describe('an outgoing call', () => {
     });
   });
 
-  it('is not bound where its client or itself says so', () => {
+  it('does not bind a call if its client or its options disable propagation', () => {
     runInbound(inbound(), () => {
       expect(inboundBinding(undefined, undefined, clock)).toBeUndefined();
       expect(inboundBinding(naming(), { propagate: false }, clock)).toBeUndefined();
@@ -58,7 +58,7 @@ describe('an outgoing call', () => {
     });
   });
 
-  it('tells whether it found one', () => {
+  it('reports whether there is an inbound call', () => {
     const found: boolean[] = [];
     const propagation = { ...naming(), note: (one: boolean) => found.push(one) };
     inboundBinding(propagation, undefined, clock);
@@ -67,7 +67,7 @@ describe('an outgoing call', () => {
     expect(found).toEqual([false, true]);
   });
 
-  it('leaves out values that gRPC would not send, and reads binary ones', () => {
+  it('skips metadata values that gRPC cannot send and decodes binary ones', () => {
     const values = { 'x-text': 'a', 'x-odd': 'ä', 'x-line': 'a\nb', 'x-id-bin': 'AQI=, Aw==' };
     const binding = runInbound(inbound(values), () => inboundBinding(naming(...Object.keys(values)), undefined, clock));
     expect(binding?.metadata).toEqual({ 'x-text': 'a', 'x-id-bin': [Buffer.from([1, 2]), Buffer.from([3])] });
@@ -76,57 +76,57 @@ describe('an outgoing call', () => {
   });
 });
 
-describe('what comes back', () => {
-  it('runs in the context of who asked for it, not of who opened the connection', () => {
-    const [mine, strangers] = [inbound(), inbound()];
-    const heard: (CapturedCall | undefined)[] = [];
-    const hear = (): void => {
-      heard.push(currentInbound());
+describe('context of callbacks', () => {
+  it("calls the sink in the caller's context, not in that of another inbound call", () => {
+    const [own, other] = [inbound(), inbound()];
+    const contexts: (CapturedCall | undefined)[] = [];
+    const record = (): void => {
+      contexts.push(currentInbound());
     };
-    const sink = { next: hear, error: hear, complete: hear };
+    const sink = { next: record, error: record, complete: record };
     const sinks = [
-      runInbound(mine, () => sinkInContext(sink)),
+      runInbound(own, () => sinkInContext(sink)),
       sinkInContext(sink),
-      sinkInContext(sink, { inbound: mine, trace: undefined }),
+      sinkInContext(sink, { inbound: own, trace: undefined }),
     ];
-    runInbound(strangers, () => {
+    runInbound(other, () => {
       for (const one of sinks) {
         one.next(1);
         one.error(new Error());
         one.complete();
       }
     });
-    expect(heard).toEqual([mine, mine, mine, undefined, undefined, undefined, mine, mine, mine]);
+    expect(contexts).toEqual([own, own, own, undefined, undefined, undefined, own, own, own]);
   });
 
-  it('is told to callbacks in the context of who made the call', () => {
-    const [mine, strangers] = [inbound(), inbound()];
-    const heard: (CapturedCall | undefined)[] = [];
-    const hear = (): void => {
-      heard.push(currentInbound());
+  it("calls onHeaders and onEnd in the caller's context", () => {
+    const [own, other] = [inbound(), inbound()];
+    const contexts: (CapturedCall | undefined)[] = [];
+    const record = (): void => {
+      contexts.push(currentInbound());
     };
-    const given = { metadata: undefined, options: { onHeaders: hear, onEnd: hear, timeoutMs: 5 } };
-    const { options } = runInbound(mine, () => argumentsInContext(given));
-    runInbound(strangers, () => {
+    const given = { metadata: undefined, options: { onHeaders: record, onEnd: record, timeoutMs: 5 } };
+    const { options } = runInbound(own, () => argumentsInContext(given));
+    runInbound(other, () => {
       options?.onHeaders?.(undefined as never);
       options?.onEnd?.(undefined as never);
     });
-    expect(heard).toEqual([mine, mine]);
+    expect(contexts).toEqual([own, own]);
     expect(options?.timeoutMs).toBe(5);
     const plain = { metadata: undefined, options: { timeoutMs: 5 } };
     expect(argumentsInContext(plain)).toBe(plain);
   });
 
-  it('pulls requests in the context of who sends them', async () => {
-    const [mine, strangers] = [inbound(), inbound()];
-    const heard: (CapturedCall | undefined)[] = [];
+  it("pulls request messages in the caller's context", async () => {
+    const [own, other] = [inbound(), inbound()];
+    const contexts: (CapturedCall | undefined)[] = [];
     async function* requests() {
       for (const one of [1, 2]) {
-        heard.push(currentInbound());
+        contexts.push(currentInbound());
         yield one;
       }
     }
-    const taker = {
+    const consumer = {
       maxQueuedBytes: Infinity,
       encode: (message: unknown) => message,
       bytesOf: () => 0,
@@ -138,18 +138,18 @@ describe('what comes back', () => {
       onMessagesEnd: () => undefined,
       onMessagesError: () => undefined,
     };
-    const source = runInbound(mine, () => messageSource(requests(), taker));
+    const source = runInbound(own, () => messageSource(requests(), consumer));
     for (let n = 0; n < 2; n++) {
-      runInbound(strangers, () => {
+      runInbound(other, () => {
         source.pull();
       });
       await new Promise(setImmediate);
     }
-    expect(heard).toEqual([mine, mine]);
+    expect(contexts).toEqual([own, own]);
     void source.close();
   });
 
-  it('keeps what the sink says of more', () => {
+  it("returns the result of the sink's next()", () => {
     runInbound(undefined, () => undefined);
     expect(sinkInContext({ ...silent, next: () => false }).next(1)).toBe(false);
   });

@@ -31,7 +31,7 @@ const METHOD: MethodDescriptor = {
 function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: number }): number {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
-  // True: what a pipeline is made from, and nothing of the channel, which this transport replaces.
+  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
   const settings = {
     name: 'memory',
     channel: { channelOptions: {} },
@@ -77,10 +77,10 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
 
 it.each([
   ['inbound call', { inbound: 100, method: 200, call: 300 }],
-  ['inbound call, which alone has one', { inbound: 100 }],
+  ['inbound call, the only one', { inbound: 100 }],
   ['method', { inbound: 300, method: 100 }],
   ['call', { inbound: 300, call: 100 }],
-])('sends the earliest deadline, which is that of the %s', (_, timeouts) => {
+])('sends the earliest deadline: that of the %s', (_, timeouts) => {
   expect(attemptTimeoutOf(timeouts)).toBe(100);
 });
 

@@ -21,29 +21,29 @@ const call = (change: Partial<OutgoingCall> = {}): OutgoingCall => ({
 });
 const end = { code: 0 } as CallEnd;
 
-describe('interceptors as one', () => {
-  it('are done at once where none of them waits', () => {
-    const asked: string[] = [];
-    const hooks = new CallHooks([{ onCall: () => void asked.push('a') }, { onEnd: () => undefined }], none);
+describe('CallHooks', () => {
+  it('runs onCall synchronously if no interceptor returns a promise', () => {
+    const called: string[] = [];
+    const hooks = new CallHooks([{ onCall: () => void called.push('a') }, { onEnd: () => undefined }], none);
     expect(hooks.onCall(call())).toBeUndefined();
-    expect(asked).toEqual(['a']);
+    expect(called).toEqual(['a']);
   });
 
-  it('wait for each other, and stop at the first that fails', async () => {
-    const asked: string[] = [];
+  it('runs asynchronous interceptors in sequence and stops at the first that fails', async () => {
+    const called: string[] = [];
     const waiting = (name: string, fails = false): GrpcClientInterceptor => ({
       async onCall() {
         await Promise.resolve();
-        asked.push(name);
+        called.push(name);
         if (fails) throw new Error(name);
       },
     });
     const hooks = new CallHooks([waiting('a'), waiting('b', true), waiting('c')], none);
     await expect(hooks.onCall(call())).rejects.toThrow('b');
-    expect(asked).toEqual(['a', 'b']);
+    expect(called).toEqual(['a', 'b']);
   });
 
-  it('are taken from the container once, at the first call', () => {
+  it('resolves interceptor classes from the container once, at the first call', () => {
     class Counting {
       calls = 0;
       onCall(): void {
@@ -64,11 +64,11 @@ describe('interceptors as one', () => {
     expect(instances.map(({ calls }) => calls)).toEqual([2]);
   });
 
-  it('run in the context of the inbound call that is served', () => {
+  it('runs interceptors in the context of the inbound call', () => {
     const inbound = { kind: 'http' } as CapturedCall;
     const seen: unknown[] = [];
     const hooks = new CallHooks([{ onCall: () => void seen.push(currentInbound()) }], none);
-    // As on a timer that a stranger's request has set.
+    // As on a timer that another request has set.
     runInbound({ kind: 'http' } as CapturedCall, () => {
       void hooks.onCall(call({ inbound }));
       void hooks.onCall(call());
@@ -77,8 +77,8 @@ describe('interceptors as one', () => {
     expect(seen[0]).toBe(inbound);
   });
 
-  it('all hear of the end, though one of them throws', async () => {
-    const heard: string[] = [];
+  it('calls onEnd of every interceptor, even if one throws', async () => {
+    const ended: string[] = [];
     const thrown = new Promise<unknown>((resolve) => {
       const before = process.listeners('uncaughtException');
       process.removeAllListeners('uncaughtException');
@@ -91,14 +91,14 @@ describe('interceptors as one', () => {
     const throws = (): never => {
       throw bug;
     };
-    new CallHooks([{ onEnd: throws }, { onEnd: () => void heard.push('b') }], none).onEnd(call(), end);
-    expect(heard).toEqual(['b']);
+    new CallHooks([{ onEnd: throws }, { onEnd: () => void ended.push('b') }], none).onEnd(call(), end);
+    expect(ended).toEqual(['b']);
     await expect(thrown).resolves.toBe(bug);
   });
 });
 
-describe('the metadata of an attempt', () => {
-  it('are those of the function, under those of the call, under those of interceptors', async () => {
+describe('prepareAttempt', () => {
+  it('lets call metadata override function metadata, and interceptors override both', async () => {
     const metadata = new Metadata();
     metadata.set('a', 'call');
     metadata.set('b', 'call');

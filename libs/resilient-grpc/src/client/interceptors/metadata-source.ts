@@ -42,11 +42,11 @@ function joined(base: unknown, over: unknown): Metadata {
 function checked(value: unknown): MetadataInput | undefined {
   if (value === undefined || isMetadataLike(value)) return value;
   if (typeof value !== 'object' || value === null) {
-    throw new Error("a function for metadata must give an object of texts, as { 'x-tenant': 'shop' }");
+    throw new Error("the metadata function must return an object such as { 'x-tenant': 'shop' }");
   }
   for (const [key, one] of Object.entries(value)) {
     const problem = one === undefined ? undefined : metadataEntryProblem(key, one);
-    if (problem !== undefined) throw new Error(`a function for metadata gave '${key}': ${problem}`);
+    if (problem !== undefined) throw new Error(`the metadata function returned an invalid '${key}': ${problem}`);
   }
   // Each entry was validated above.
   return value as MetadataInput;

@@ -6,101 +6,104 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { ObservableRequests } from './observable-requests.js';
 import { UNSENDABLE, type BufferedMessages, type MessageConsumer } from './message-consumer.js';
 
-/** Writes down what a source gives; what was encoded to be counted says so. Each of `nextTurn` is one of the event loop. */
-function taker(maxQueuedBytes: number, encode: MessageConsumer['encode'] = (message) => Buffer.from(String(message))) {
-  const told: unknown[] = [];
+/** Creates a consumer that records the events of a source and marks encoded messages. `nextTurn` is a turn of the event loop. */
+function makeConsumer(
+  maxQueuedBytes: number,
+  encode: MessageConsumer['encode'] = (message) => Buffer.from(String(message)),
+) {
+  const events: unknown[] = [];
   const clock = new VirtualClock();
-  const self: MessageConsumer = {
+  const consumer: MessageConsumer = {
     maxQueuedBytes,
     encode: (message) => (message === 'unsendable' ? UNSENDABLE : encode(message)),
     bytesOf: (payload) => String(payload).length,
     defer: (task) => {
       clock.defer(task);
     },
-    onEncodedMessage: (payload) => void told.push(`encoded ${String(payload)}`),
-    onOverflow: (bytes) => void told.push(['overflow', bytes]),
-    onPushedAtOnce: (messages) => void told.push(['at once', messages]),
-    onMessage: (message) => void told.push(message),
-    onMessagesEnd: () => void told.push('end'),
-    onMessagesError: (error) => void told.push(['error', error]),
+    onEncodedMessage: (payload) => void events.push(`encoded ${String(payload)}`),
+    onOverflow: (bytes) => void events.push(['overflow', bytes]),
+    onPushedAtOnce: (messages) => void events.push(['at once', messages]),
+    onMessage: (message) => void events.push(message),
+    onMessagesEnd: () => void events.push('end'),
+    onMessagesError: (error) => void events.push(['error', error]),
   };
-  return { told, self, clock, nextTurn: () => clock.advance(0) };
+  return { events, consumer, clock, nextTurn: () => clock.advance(0) };
 }
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-// Each message of one digit counts 129 bytes.
+// A message of one digit counts 129 bytes.
 const ROOM_FOR_THREE = 3 * 129;
 
-describe('an Observable that is ahead of the wire since an earlier turn', () => {
-  /** One whose first message is still held. */
+describe('Observable that is ahead of the connection since an earlier turn', () => {
+  /** Creates an Observable whose first message is still buffered. */
   function ahead(maxQueuedBytes = ROOM_FOR_THREE) {
     const subject = new Subject<unknown>();
-    const scene = taker(maxQueuedBytes);
-    const source = new ObservableRequests(subject, { ...scene.self, onPushedAtOnce: () => undefined });
+    const scene = makeConsumer(maxQueuedBytes);
+    const source = new ObservableRequests(subject, { ...scene.consumer, onPushedAtOnce: () => undefined });
     subject.next('first');
     scene.nextTurn();
     return { ...scene, subject, source };
   }
 
-  it('is held up to the bound, counted in bytes, and one more is told as too many', () => {
-    const { told, subject } = ahead();
+  it('buffers messages up to the limit in bytes and reports an overflow beyond it', () => {
+    const { events, subject } = ahead();
     for (let i = 0; i < 3; i++) subject.next(i);
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     subject.next(3);
-    expect(told).toEqual([['overflow', ROOM_FOR_THREE]]);
+    expect(events).toEqual([['overflow', ROOM_FOR_THREE]]);
   });
 
-  it('is no less for pushing in several turns', () => {
-    const { told, subject, nextTurn } = ahead();
+  it('applies the same limit to messages pushed in several turns', () => {
+    const { events, subject, nextTurn } = ahead();
     for (let i = 0; i < 4; i++) {
       subject.next(i);
       nextTurn();
     }
-    expect(told).toEqual([['overflow', ROOM_FOR_THREE]]);
+    expect(events).toEqual([['overflow', ROOM_FOR_THREE]]);
   });
 
-  it('may push again what the wire has taken', () => {
-    const { told, subject, source, nextTurn } = ahead();
+  it('buffers a further message for each one that was pulled', () => {
+    const { events, subject, source, nextTurn } = ahead();
     for (let i = 0; i < 9; i++) {
       if (i >= 2) source.pull();
       subject.next(i);
       nextTurn();
     }
-    expect(told).toEqual(['first', ...numbers(6).map((i) => `encoded ${String(i)}`)]);
+    expect(events).toEqual(['first', ...numbers(6).map((i) => `encoded ${String(i)}`)]);
   });
 
-  it('may push as much as it likes when all of the earlier turn was taken', () => {
-    const { told, subject, source } = ahead();
+  it('buffers any number of messages once those of the earlier turn were pulled', () => {
+    const { events, subject, source } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
-    expect(told).toEqual(['first']);
+    expect(events).toEqual(['first']);
     for (let i = 0; i < 9; i++) source.pull();
-    expect(told.slice(1)).toEqual(numbers(9));
+    expect(events.slice(1)).toEqual(numbers(9));
   });
 
-  it('is so no longer when all was taken before the turn was over', () => {
-    const { told, subject, source, nextTurn } = ahead();
+  it('lifts the limit if all messages were pulled before the turn ended', () => {
+    const { events, subject, source, nextTurn } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
     for (let i = 0; i < 9; i++) source.pull();
     nextTurn();
     for (const i of numbers(9)) subject.next(i);
     for (let i = 0; i < 9; i++) source.pull();
-    expect(told).toEqual(['first', ...numbers(9), ...numbers(9)]);
+    expect(events).toEqual(['first', ...numbers(9), ...numbers(9)]);
   });
 
-  it('takes no room for a message that cannot be sent', () => {
-    const { told, subject, source } = ahead();
+  it('does not count a message that cannot be sent', () => {
+    const { events, subject, source } = ahead();
     subject.next('unsendable');
     for (let i = 0; i < 3; i++) subject.next(i);
     source.pull();
     source.pull();
-    expect(told).toEqual(['first', 'encoded 0']);
+    expect(events).toEqual(['first', 'encoded 0']);
   });
 
-  it('is given in its order however long it is', () => {
-    const { told, subject, source, nextTurn } = ahead(Infinity);
+  it('delivers 7,500 buffered messages in order', () => {
+    const { events, subject, source, nextTurn } = ahead(Infinity);
     for (const one of numbers(5_000)) subject.next(one);
     for (const one of numbers(5_000)) {
       source.pull();
@@ -110,59 +113,59 @@ describe('an Observable that is ahead of the wire since an earlier turn', () => 
     for (let i = 0; i < 2_501; i++) source.pull();
     subject.complete();
     source.pull();
-    const given = told.map((one) => String(one).replace('encoded ', ''));
+    const given = events.map((one) => String(one).replace('encoded ', ''));
     expect(given).toEqual(['first', ...numbers(7_500).map(String), 'end']);
   });
 });
 
-describe('what an Observable pushes in one turn', () => {
+describe('messages that an Observable pushes in one turn', () => {
   it.each([
-    ['in which it is subscribed to', () => from(numbers(500))],
-    ['later, from a promise', () => from(Promise.resolve(numbers(500))).pipe(mergeAll())],
-  ])('(%s) is held as it is, whatever its size', async (_when, make) => {
-    const { told, self, nextTurn } = taker(ROOM_FOR_THREE, () => UNSENDABLE);
-    const source = new ObservableRequests(make(), { ...self, onPushedAtOnce: () => undefined });
+    ['on subscription', () => from(numbers(500))],
+    ['later by a promise', () => from(Promise.resolve(numbers(500))).pipe(mergeAll())],
+  ])('buffers messages pushed %s without encoding or limiting them', async (_when, make) => {
+    const { events, consumer, nextTurn } = makeConsumer(ROOM_FOR_THREE, () => UNSENDABLE);
+    const source = new ObservableRequests(make(), { ...consumer, onPushedAtOnce: () => undefined });
     nextTurn();
     await Promise.resolve();
     await Promise.resolve();
     nextTurn();
     for (let i = 0; i <= 500; i++) source.pull();
-    expect(told).toEqual([...numbers(500), 'end']);
+    expect(events).toEqual([...numbers(500), 'end']);
   });
 
-  it('is told where it is masses, when the turn is over', () => {
-    const { told, self, nextTurn } = taker(10 * 1_024);
+  it('reports a burst of messages at the end of the turn', () => {
+    const { events, consumer, nextTurn } = makeConsumer(10 * 1_024);
     const few = new Subject<number>();
-    new ObservableRequests(few, self);
+    new ObservableRequests(few, consumer);
     for (const i of numbers(10)) few.next(i);
     few.complete();
     nextTurn();
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
 
     const many = new Subject<number>();
-    const source = new ObservableRequests(many, self);
+    const source = new ObservableRequests(many, consumer);
     nextTurn();
     for (const i of numbers(11)) many.next(i);
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     nextTurn();
-    expect(told).toEqual([['at once', 11]]);
+    expect(events).toEqual([['at once', 11]]);
     for (let i = 0; i < 11; i++) source.pull();
     many.next(11);
     nextTurn();
-    expect(told).toHaveLength(12);
+    expect(events).toHaveLength(12);
   });
 
-  it('is not told when nobody wants it any more', () => {
-    const { told, self, nextTurn } = taker(10 * 1_024);
-    new ObservableRequests(from(numbers(11)), self).close();
+  it('reports no burst after close()', () => {
+    const { events, consumer, nextTurn } = makeConsumer(10 * 1_024);
+    new ObservableRequests(from(numbers(11)), consumer).close();
     nextTurn();
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
   });
 
-  it('costs no turn where the wire waits for it', () => {
-    const { self, clock } = taker(ROOM_FOR_THREE);
+  it('schedules no task if a pull is pending for each message', () => {
+    const { consumer, clock } = makeConsumer(ROOM_FOR_THREE);
     const subject = new Subject<number>();
-    const source = new ObservableRequests(subject, self);
+    const source = new ObservableRequests(subject, consumer);
     for (const i of numbers(5)) {
       source.pull();
       subject.next(i);
@@ -174,16 +177,16 @@ describe('what an Observable pushes in one turn', () => {
   });
 });
 
-describe('a message that was given', () => {
-  it('is kept no longer, however many are still held', async () => {
+describe('delivered message', () => {
+  it('releases delivered messages while others are still buffered', async () => {
     setFlagsFromString('--expose-gc');
-    // True: the flag above gives each new context a `gc`.
+    // Safe: the flag above gives each new context a `gc`.
     const collect = runInNewContext('gc') as () => void;
-    const { self, nextTurn } = taker(Infinity, (message) => message);
+    const { consumer, nextTurn } = makeConsumer(Infinity, (message) => message);
     const given: WeakRef<object>[] = [];
     const subject = new Subject<object>();
     const source = new ObservableRequests(subject, {
-      ...self,
+      ...consumer,
       bytesOf: () => 1,
       onMessage: () => undefined,
       onEncodedMessage: () => undefined,
@@ -195,7 +198,7 @@ describe('a message that was given', () => {
       nextTurn();
     };
     const alive = async () => {
-      // A WeakRef keeps what it was made or read for until the turn is over.
+      // A WeakRef keeps its target alive until the end of the turn in which it was created or read.
       await new Promise((resolve) => setImmediate(resolve));
       collect();
       return given.map((ref, index) => (ref.deref() === undefined ? -1 : index)).filter((index) => index >= 0);
@@ -211,17 +214,17 @@ describe('a message that was given', () => {
   });
 });
 
-describe('an Observable whose taker judges by itself how far ahead is too far', () => {
-  it('is asked beyond the bound alone, by what was pushed since the wire took one, and since when it is behind', () => {
+describe('consumer options', () => {
+  it('calls isTooFar only beyond the limit, with the messages since the last pull and the time of the oldest', () => {
     const subject = new Subject<unknown>();
-    const { told, self, clock, nextTurn } = taker(ROOM_FOR_THREE);
-    const asked: BufferedMessages[] = [];
+    const { events, consumer, clock, nextTurn } = makeConsumer(ROOM_FOR_THREE);
+    const calls: BufferedMessages[] = [];
     const judging: MessageConsumer = {
-      ...self,
+      ...consumer,
       onPushedAtOnce: () => undefined,
       now: () => clock.now(),
       isTooFar: (ahead) => {
-        asked.push(ahead);
+        calls.push(ahead);
         return ahead.messagesSinceTaken > 3;
       },
     };
@@ -230,34 +233,34 @@ describe('an Observable whose taker judges by itself how far ahead is too far', 
     subject.next('first');
     nextTurn();
     for (let i = 0; i < 3; i++) subject.next(i);
-    expect(asked).toEqual([]);
+    expect(calls).toEqual([]);
     source.pull();
     clock.advance(50);
     for (let i = 3; i < 6; i++) subject.next(i);
-    expect(asked.map(({ messagesSinceTaken, bytesSinceTaken }) => [messagesSinceTaken, bytesSinceTaken])).toEqual([
+    expect(calls.map(({ messagesSinceTaken, bytesSinceTaken }) => [messagesSinceTaken, bytesSinceTaken])).toEqual([
       [1, 129],
       [2, 258],
       [3, 387],
     ]);
-    expect(asked.map(({ bytes, oldestAt }) => [bytes / 129, oldestAt])).toEqual([
+    expect(calls.map(({ bytes, oldestAt }) => [bytes / 129, oldestAt])).toEqual([
       [4, heldSince],
       [5, heldSince],
       [6, heldSince],
     ]);
-    expect(told).toEqual(['first']);
+    expect(events).toEqual(['first']);
     subject.next(6);
-    expect(told).toEqual(['first', ['overflow', 6 * 129]]);
+    expect(events).toEqual(['first', ['overflow', 6 * 129]]);
   });
 
-  it('fails behind what it pushed, where its taker says so', () => {
+  it('delivers an error after the messages pushed before it if failsInOrder is true', () => {
     const subject = new Subject<unknown>();
-    const { told, self } = taker(ROOM_FOR_THREE);
-    const source = new ObservableRequests(subject, { ...self, failsInOrder: true });
+    const { events, consumer } = makeConsumer(ROOM_FOR_THREE);
+    const source = new ObservableRequests(subject, { ...consumer, failsInOrder: true });
     subject.next('first');
     subject.error('torn');
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     source.pull();
     source.pull();
-    expect(told).toEqual(['first', ['error', 'torn']]);
+    expect(events).toEqual(['first', ['error', 'torn']]);
   });
 });

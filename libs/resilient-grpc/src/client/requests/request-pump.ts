@@ -124,8 +124,8 @@ export class RequestPump implements MessageConsumer {
   }
 
   onOverflow(queuedBytes: number): void {
-    const cure = 'give an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
-    const details = `The Observable of requests is ${String(queuedBytes)} bytes ahead of the wire; ${cure}`;
+    const cure = 'pass an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
+    const details = `The request Observable is ${String(queuedBytes)} bytes ahead of the connection; ${cure}`;
     this.callbacks.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
   }
 

@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { messageSource } from './request-source.js';
 import type { MessageConsumer } from './message-consumer.js';
 
-/** Writes down what a source gives. */
-function taker() {
-  const told: unknown[] = [];
-  const unexpected = (what: unknown) => void told.push(['unexpected', what]);
-  const self: MessageConsumer = {
+/** Creates a consumer that records the events of a source. */
+function makeConsumer() {
+  const events: unknown[] = [];
+  const unexpected = (what: unknown) => void events.push(['unexpected', what]);
+  const consumer: MessageConsumer = {
     maxQueuedBytes: 1 << 20,
     encode: (message) => message,
     bytesOf: () => 0,
@@ -15,47 +15,47 @@ function taker() {
     onEncodedMessage: unexpected,
     onOverflow: unexpected,
     onPushedAtOnce: unexpected,
-    onMessage: (message) => void told.push(message),
-    onMessagesEnd: () => void told.push('end'),
-    onMessagesError: (error) => void told.push(['error', error]),
+    onMessage: (message) => void events.push(message),
+    onMessagesEnd: () => void events.push('end'),
+    onMessagesError: (error) => void events.push(['error', error]),
   };
-  return { told, self };
+  return { events, consumer };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const broken = new Error('broken');
 
-describe('what can be iterated', () => {
+describe('iterable', () => {
   it.each([
     ['an array', () => [1, 2]],
     ['a Set', () => new Set([1, 2])],
     ['a generator', () => [1, 2].values()],
-  ])('(%s) gives one thing for each pull', (_what, make) => {
-    const { told, self } = taker();
-    const source = messageSource(make(), self);
-    expect(told).toEqual([]);
+  ])('delivers one message of %s per pull', (_what, make) => {
+    const { events, consumer } = makeConsumer();
+    const source = messageSource(make(), consumer);
+    expect(events).toEqual([]);
     source.pull();
-    expect(told).toEqual([1]);
+    expect(events).toEqual([1]);
     source.pull();
     source.pull();
-    expect(told).toEqual([1, 2, 'end']);
+    expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('tells an error of its own', () => {
-    const { told, self } = taker();
+  it('reports an error that a generator throws', () => {
+    const { events, consumer } = makeConsumer();
     const source = messageSource(
       (function* () {
         yield 1;
         throw broken;
       })(),
-      self,
+      consumer,
     );
     source.pull();
     source.pull();
-    expect(told).toEqual([1, ['error', broken]]);
+    expect(events).toEqual([1, ['error', broken]]);
   });
 
-  it('is returned when nobody wants more', () => {
+  it('calls return() of the iterator on close()', () => {
     let ended = false;
     const source = messageSource(
       (function* () {
@@ -66,7 +66,7 @@ describe('what can be iterated', () => {
           ended = true;
         }
       })(),
-      taker().self,
+      makeConsumer().consumer,
     );
     source.pull();
     void source.close();
@@ -74,7 +74,7 @@ describe('what can be iterated', () => {
   });
 });
 
-describe('what can be iterated asynchronously', () => {
+describe('async iterable', () => {
   async function* generate(fail = false) {
     yield 1;
     await turn();
@@ -82,142 +82,144 @@ describe('what can be iterated asynchronously', () => {
     yield 2;
   }
 
-  it('gives one thing for each pull', async () => {
-    const { told, self } = taker();
-    const source = messageSource(generate(), self);
+  it('delivers one message of an async generator per pull', async () => {
+    const { events, consumer } = makeConsumer();
+    const source = messageSource(generate(), consumer);
     for (const expected of [[1], [1, 2], [1, 2, 'end']]) {
       source.pull();
       await turn();
       await turn();
-      expect(told).toEqual(expected);
+      expect(events).toEqual(expected);
     }
   });
 
-  it('tells an error of its own', async () => {
-    const { told, self } = taker();
-    const source = messageSource(generate(true), self);
+  it('reports an error that an async generator throws', async () => {
+    const { events, consumer } = makeConsumer();
+    const source = messageSource(generate(true), consumer);
     source.pull();
     await turn();
     source.pull();
     await turn();
     await turn();
-    expect(told).toEqual([1, ['error', broken]]);
+    expect(events).toEqual([1, ['error', broken]]);
   });
 
   const by = (next: () => unknown) => ({ [Symbol.asyncIterator]: () => ({ next }) });
 
-  it('tells an error that its next() throws', async () => {
-    const { told, self } = taker();
+  it('reports an error that next() of an async iterator throws', async () => {
+    const { events, consumer } = makeConsumer();
     const source = messageSource(
       by(() => {
         throw broken;
       }),
-      self,
+      consumer,
     );
     expect(() => source.pull()).not.toThrow();
     await turn();
-    expect(told).toEqual([['error', broken]]);
+    expect(events).toEqual([['error', broken]]);
   });
 
-  it('may give results without a promise, as for await allows', async () => {
-    const { told, self } = taker();
+  it('accepts results of an async iterator without a promise, as for await does', async () => {
+    const { events, consumer } = makeConsumer();
     const results = [{ value: 1 }, { done: true }];
     const source = messageSource(
       by(() => results.shift()),
-      self,
+      consumer,
     );
     for (let i = 0; i < 2; i++) {
       source.pull();
       await turn();
     }
-    expect(told).toEqual([1, 'end']);
+    expect(events).toEqual([1, 'end']);
   });
 
-  it('and observed is iterated: it then comes at the pace of the wire', () => {
+  it('prefers iteration for an async iterable that is also an Observable', () => {
     const both = Object.assign(of(1), { [Symbol.asyncIterator]: generate });
-    const { told, self } = taker();
-    messageSource(both, self);
-    expect(told).toEqual([]);
+    const { events, consumer } = makeConsumer();
+    messageSource(both, consumer);
+    expect(events).toEqual([]);
   });
 });
 
-describe('an iterator that gives no result', () => {
+describe('iterator without a result', () => {
   it.each([
-    ['of the one kind', { [Symbol.iterator]: () => ({ next: () => undefined }) }],
-    ['of the other', { [Symbol.asyncIterator]: () => ({ next: () => undefined }) }],
-    ['of the other, in a promise', { [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve() }) }],
-  ])('(%s) is told by name', async (_what, input) => {
-    const { told, self } = taker();
-    messageSource(input, self).pull();
+    ['an iterator', { [Symbol.iterator]: () => ({ next: () => undefined }) }],
+    ['an async iterator', { [Symbol.asyncIterator]: () => ({ next: () => undefined }) }],
+    ['an async iterator, in a promise', { [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve() }) }],
+  ])('reports a TypeError for an undefined result of %s', async (_what, input) => {
+    const { events, consumer } = makeConsumer();
+    messageSource(input, consumer).pull();
     await turn();
-    expect(told).toEqual([['error', new TypeError('expected a result from an iterator of requests, got undefined')]]);
+    expect(events).toEqual([
+      ['error', new TypeError('expected an iterator result from the request source, got undefined')],
+    ]);
   });
 });
 
-describe('an Observable', () => {
-  it('is subscribed to at once, and kept until it is asked for', () => {
-    const { told, self } = taker();
+describe('Observable', () => {
+  it('subscribes immediately and buffers messages until they are pulled', () => {
+    const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
-    const source = messageSource(subject, self);
+    const source = messageSource(subject, consumer);
     expect(subject.observed).toBe(true);
     subject.next(1);
     subject.next(2);
     subject.complete();
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     for (let i = 0; i < 3; i++) source.pull();
-    expect(told).toEqual([1, 2, 'end']);
+    expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('gives at once what was asked for before', () => {
-    const { told, self } = taker();
+  it('delivers a message immediately if a pull is pending', () => {
+    const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
-    const source = messageSource(subject, self);
+    const source = messageSource(subject, consumer);
     source.pull();
     subject.next(1);
     subject.next(2);
-    expect(told).toEqual([1]);
+    expect(events).toEqual([1]);
     source.pull();
     source.pull();
-    expect(told).toEqual([1, 2]);
+    expect(events).toEqual([1, 2]);
     subject.complete();
-    expect(told).toEqual([1, 2, 'end']);
+    expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('that fails does so at once, before messages that nobody will want', () => {
-    const { told, self } = taker();
+  it('reports an error immediately, before buffered messages', () => {
+    const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
-    messageSource(subject, self);
+    messageSource(subject, consumer);
     subject.next(1);
     subject.error(broken);
-    expect(told).toEqual([['error', broken]]);
+    expect(events).toEqual([['error', broken]]);
   });
 
-  it('that fails when it is subscribed to tells its error', () => {
-    const { told, self } = taker();
+  it('reports an error during subscription', () => {
+    const { events, consumer } = makeConsumer();
     messageSource(
       concat(
         of(1),
         throwError(() => broken),
       ),
-      self,
+      consumer,
     );
-    expect(told).toEqual([['error', broken]]);
+    expect(events).toEqual([['error', broken]]);
   });
 
-  it('is left when nobody wants more, and heard no longer', () => {
-    const { told, self } = taker();
+  it('unsubscribes on close() and ignores later messages', () => {
+    const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
-    const source = messageSource(subject, self);
+    const source = messageSource(subject, consumer);
     subject.next(1);
     void source.close();
     expect(subject.observed).toBe(false);
     source.pull();
     subject.next(2);
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
   });
 
-  it('of another library will do', () => {
-    const { told, self } = taker();
+  it('accepts an Observable of another library', () => {
+    const { events, consumer } = makeConsumer();
     const foreign = {
       subscribe(observer: { next(value: unknown): void; complete(): void }) {
         observer.next(1);
@@ -225,14 +227,14 @@ describe('an Observable', () => {
         return { unsubscribe: () => undefined };
       },
     };
-    const source = messageSource(foreign, self);
+    const source = messageSource(foreign, consumer);
     source.pull();
     source.pull();
-    expect(told).toEqual([1, 'end']);
+    expect(events).toEqual([1, 'end']);
   });
 });
 
-describe('a source that fails in its clean-up', () => {
+describe('error in the cleanup of a source', () => {
   const failing = (): never => {
     throw broken;
   };
@@ -253,17 +255,24 @@ describe('a source that fails in its clean-up', () => {
       },
     ],
     ['an Observable', new Observable(() => failing)],
-  ])('(%s) keeps nobody from going on', async (_what, input) => {
-    const source = messageSource(input, taker().self);
+  ])('ignores an error that %s throws on close()', async (_what, input) => {
+    const source = messageSource(input, makeConsumer().consumer);
     source.pull();
     expect(() => source.close()).not.toThrow();
     await turn();
   });
 });
 
-describe('what is no source', () => {
-  it.each([[undefined], [null], [5], ['text'], [{}], [Promise.resolve([1])]])('(%j) is refused by name', (input) => {
-    expect(() => messageSource(input, taker().self)).toThrow(
+describe('invalid source', () => {
+  it.each<[what: string, input: unknown]>([
+    ['undefined', undefined],
+    ['null', null],
+    ['a number', 5],
+    ['a string', 'text'],
+    ['an object', {}],
+    ['a promise', Promise.resolve([1])],
+  ])('rejects %s as a source of request messages', (_what, input) => {
+    expect(() => messageSource(input, makeConsumer().consumer)).toThrow(
       'expected request messages as an Observable, an AsyncIterable or an Iterable, got ',
     );
   });

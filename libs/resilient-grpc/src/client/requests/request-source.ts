@@ -94,7 +94,7 @@ class AsyncIteratorSource implements RequestSource {
 /** Delivers a result of an iterator. Its type is not guaranteed at run time. */
 function giveResult(result: IteratorResult<unknown>, taker: MessageConsumer): void {
   if (!isObject(result)) {
-    taker.onMessagesError(new TypeError(`expected a result from an iterator of requests, got ${typeof result}`));
+    taker.onMessagesError(new TypeError(`expected an iterator result from the request source, got ${typeof result}`));
     return;
   }
   if (result.done === true) taker.onMessagesEnd();

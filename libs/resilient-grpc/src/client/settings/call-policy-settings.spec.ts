@@ -38,8 +38,8 @@ function problems(settings: object): string[] {
 
 const policy = (settings: object, method: string) => resolve(settings).policies.get(`/shop.v1.Orders/${method}`);
 
-describe('settings of call policies', () => {
-  it('are absent where nothing is said', () => {
+describe('call policy settings', () => {
+  it('sets no call policy by default', () => {
     const { hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls } = resolve({});
     expect([hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls]).toEqual(
       Array(6).fill(undefined),
@@ -52,7 +52,7 @@ describe('settings of call policies', () => {
     });
   });
 
-  it('are joined by method, the most exact pattern winning key by key', () => {
+  it('merges the patterns that match a method key by key; the most specific one wins', () => {
     const methods = {
       '*': { attemptTimeoutMs: 300, maxConcurrentCalls: 5, circuitBreaker: { minimumThroughput: 7 } },
       Get: { attemptTimeoutMs: 100 },
@@ -65,12 +65,12 @@ describe('settings of call policies', () => {
     expect(policy({ methods: { Get: { circuitBreaker: {} } } }, 'Get')?.circuitBreaker?.minimumThroughput).toBe(20);
   });
 
-  it('limit calls as the client says, else the defaults', () => {
+  it('takes call limits from the client, else from the defaults', () => {
     const { maxConcurrentCalls, maxQueuedCalls } = resolve({ maxConcurrentCalls: 3 }, { maxQueuedCalls: 0 });
     expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
   });
 
-  it('hedge instead of retrying, where a standard policy says so and it may be repeated', () => {
+  it('hedges instead of retrying if a hedgingPolicy applies and the call may be repeated', () => {
     const hedgingPolicy = { maxAttempts: 9, hedgingDelay: '0.1s', nonFatalStatusCodes: ['UNAVAILABLE'] };
     const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
     expect(policy({ serviceConfig }, 'Create')).toMatchObject({
@@ -90,12 +90,12 @@ describe('settings of call policies', () => {
   });
 });
 
-describe('metadata', () => {
+describe('metadata settings', () => {
   const call = { metadata: new Metadata() } as OutgoingCall;
   const map = async (settings: object, defaults: GrpcClientDefaults) =>
     (await resolve(settings, defaults).metadataSource!(call)).getMap();
 
-  it('from a function are asked for, under those of the client and over those of the defaults', async () => {
+  it('merges static metadata with that of a function: the client overrides the defaults', async () => {
     expect(resolve({ metadata: () => ({ a: '1' }) }).metadata).toBeUndefined();
     await expect(map({ metadata: () => ({ a: 'own' }) }, { metadata: { a: 'all', b: 'all' } })).resolves.toEqual({
       a: 'own',
@@ -107,18 +107,20 @@ describe('metadata', () => {
     });
   });
 
-  it('that cannot be sent are told without their values', async () => {
+  it('reports invalid metadata of a function without its values', async () => {
     const give = (value: unknown) => map({ metadata: () => value }, {});
-    await expect(give({ 'x-a': 'hush\n' })).rejects.toThrow(/^a function for metadata gave 'x-a': expected printable/);
-    await expect(give('hush')).rejects.toThrow(/must give an object of texts/);
+    await expect(give({ 'x-a': 'hush\n' })).rejects.toThrow(
+      /^the metadata function returned an invalid 'x-a': expected printable/,
+    );
+    await expect(give('hush')).rejects.toThrow(/must return an object such as/);
   });
 });
 
-describe('propagation', () => {
+describe('propagation settings', () => {
   const propagation = (root?: PropagationOptions, own?: false | PropagationOptions, all?: false | PropagationOptions) =>
     resolve({ propagate: own }, { propagate: all }, root).propagation;
 
-  it('is what forRoot names, with the client over it key by key', () => {
+  it('takes propagation from forRoot; clients override it key by key', () => {
     expect(propagation({ deadline: true, metadata: ['X-Request-Id', 'x-request-id'] })).toEqual({
       deadline: true,
       cancellation: false,
@@ -136,14 +138,14 @@ describe('propagation', () => {
     expect(propagation({})).toMatchObject({ deadline: false, cancellation: false, metadata: [] });
   });
 
-  it('is off where a client says so', () => {
+  it('disables propagation if the client sets false, or the defaults do and the client sets nothing', () => {
     expect(propagation({ deadline: true }, false)).toBeUndefined();
     expect(propagation({ deadline: true }, undefined, false)).toBeUndefined();
     expect(propagation({ deadline: true }, { cancellation: true }, false)).toMatchObject({ cancellation: true });
   });
 });
 
-describe('a service config from an Observable', () => {
+describe('service config from an Observable', () => {
   const config = (maxAttempts: number) => ({
     methodConfig: [
       {
@@ -161,7 +163,7 @@ describe('a service config from an Observable', () => {
   const attempts = (settings: ReturnType<typeof resolve>) =>
     settings.live?.policyOf('/shop.v1.Orders/Create')?.retry?.maxAttempts;
 
-  it('changes the policies of calls that begin later', async () => {
+  it('applies valid updates to later calls and logs invalid ones', async () => {
     const source = new BehaviorSubject<object>(config(2));
     const settings = resolve({ serviceConfig: source });
     await settings.live?.first;
@@ -175,12 +177,12 @@ describe('a service config from an Observable', () => {
     expect(source.observed).toBe(false);
   });
 
-  it('that is wrong at first fails the start', async () => {
+  it('fails the start if the first service config is invalid', async () => {
     const settings = resolve({ serviceConfig: new BehaviorSubject({ methodConfig: 7 }) });
     await expect(settings.live?.first).rejects.toSatisfy(isGrpcConfigurationError);
   });
 
-  it('decides about load balancing with the first one', async () => {
+  it('takes load balancing from the first service config', async () => {
     const source = new Subject<object>();
     const settings = resolve({ serviceConfig: source }, { loadBalancing: 'pick_first' });
     expect(withInitialServiceConfig(settings)).toBe(settings);
@@ -190,7 +192,7 @@ describe('a service config from an Observable', () => {
     settings.live?.close();
   });
 
-  it('is not listened to where other settings fail the start', () => {
+  it('does not subscribe to the service config if other settings are invalid', () => {
     const source = new Subject<object>();
     expect(problems({ serviceConfig: source, timeoutMs: -1 })).toHaveLength(1);
     expect(source.observed).toBe(false);
@@ -198,49 +200,79 @@ describe('a service config from an Observable', () => {
   });
 });
 
-describe('wrong settings of call policies', () => {
+describe('validation of call policy settings', () => {
   it.each<[string, object, string, RegExp]>([
     [
-      'no time for an attempt',
+      'an attempt timeout of 0',
       { methods: { Get: { attemptTimeoutMs: 0 } } },
       'methods.Get.attemptTimeoutMs',
       /above 0/,
     ],
-    ['an attempt timeout of the client', { attemptTimeoutMs: 5 }, 'attemptTimeoutMs', /by method: methods: \{ '\*'/],
-    ['a breaker of the client', { circuitBreaker: {} }, 'circuitBreaker', /by method/],
-    ['a hedging policy beside', { hedgingPolicy: {} }, 'hedgingPolicy', /into `serviceConfig`/],
-    ['nothing at once', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /an integer of 1 or more, got 0/],
-    ['nobody at once', { methods: { '*': { maxConcurrentCalls: 0 } } }, 'methods["*"].maxConcurrentCalls', /1 or more/],
-    ['half a queue', { maxQueuedCalls: 0.5 }, 'maxQueuedCalls', /an integer of 0 or more/],
     [
-      'a breaker by a word',
+      'an attempt timeout outside `methods`',
+      { attemptTimeoutMs: 5 },
+      'attemptTimeoutMs',
+      /per method: methods: \{ '\*'/,
+    ],
+    ['a circuit breaker outside `methods`', { circuitBreaker: {} }, 'circuitBreaker', /per method/],
+    ['a hedging policy outside `serviceConfig`', { hedgingPolicy: {} }, 'hedgingPolicy', /move it to `serviceConfig`/],
+    ['a client limit of 0 calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /an integer of 1 or more, got 0/],
+    [
+      'a method limit of 0 calls',
+      { methods: { '*': { maxConcurrentCalls: 0 } } },
+      'methods["*"].maxConcurrentCalls',
+      /1 or more/,
+    ],
+    ['a fractional queue length', { maxQueuedCalls: 0.5 }, 'maxQueuedCalls', /an integer of 0 or more/],
+    [
+      'a circuit breaker of true',
       { methods: { Get: { circuitBreaker: true } } },
       'methods.Get.circuitBreaker',
       /or \{\} for/,
     ],
     [
-      'a breaker in percent',
+      'a failure ratio in percent',
       { methods: { Get: { circuitBreaker: { failureRatio: 50 } } } },
       'methods.Get.circuitBreaker.failureRatio',
       /write 0.5/,
     ],
     [
-      'a breaker of another library',
+      "another library's circuit breaker option",
       { methods: { Get: { circuitBreaker: { resetTimeout: 1 } } } },
       'methods.Get.circuitBreaker.resetTimeout',
       /breakDurationMs/,
     ],
-    ['one interceptor', { interceptors: { onCall() {} } }, 'interceptors', /an array of interceptors/],
-    ["grpc-js's interceptor", { interceptors: [() => undefined] }, 'interceptors[0]', /channelOptions\.interceptors/],
-    ['an interceptor that sees nothing', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt or/],
-    ['propagation by a word', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
-    ['propagation of headers', { propagate: { headers: ['a'] } }, 'propagate.headers', /write `metadata`/],
-    ['one key', { propagate: { metadata: 'x-request-id' } }, 'propagate.metadata', /an array of keys/],
-    ['all keys', { propagate: { metadata: ['x-*'] } }, 'propagate.metadata[0]', /each key by its name/],
-    ['no key', { propagate: { metadata: ['x a'] } }, 'propagate.metadata[0]', /a key of letters/],
-    ["a key of gRPC's own", { propagate: { metadata: ['grpc-timeout'] } }, 'propagate.metadata[0]', /`deadline`: true/],
-    ["a key of HTTP's own", { propagate: { metadata: ['a', 'Host'] } }, 'propagate.metadata[1]', /belongs to the one/],
-  ])('are refused: %s', (_, settings, path, remedy) => {
+    ['an interceptor without an array', { interceptors: { onCall() {} } }, 'interceptors', /an array of interceptors/],
+    ['a grpc-js interceptor', { interceptors: [() => undefined] }, 'interceptors[0]', /channelOptions\.interceptors/],
+    ['an interceptor without a hook', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt or/],
+    ['a propagation of true', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
+    ['an unknown propagation key', { propagate: { headers: ['a'] } }, 'propagate.headers', /write `metadata`/],
+    [
+      'a metadata key without an array',
+      { propagate: { metadata: 'x-request-id' } },
+      'propagate.metadata',
+      /an array of metadata keys/,
+    ],
+    [
+      'a wildcard as metadata key',
+      { propagate: { metadata: ['x-*'] } },
+      'propagate.metadata[0]',
+      /each key by its name/,
+    ],
+    ['an invalid metadata key', { propagate: { metadata: ['x a'] } }, 'propagate.metadata[0]', /a key of letters/],
+    [
+      'a metadata key that gRPC reserves',
+      { propagate: { metadata: ['grpc-timeout'] } },
+      'propagate.metadata[0]',
+      /`deadline`: true/,
+    ],
+    [
+      'a metadata key that HTTP reserves',
+      { propagate: { metadata: ['a', 'Host'] } },
+      'propagate.metadata[1]',
+      /applies to a single call/,
+    ],
+  ])('rejects %s', (_, settings, path, remedy) => {
     const found = problems(settings);
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(`clients.shop.${path}: `);
@@ -249,12 +281,12 @@ describe('wrong settings of call policies', () => {
 
   it.each([
     [
-      'undefined in every optional key',
+      'undefined for every optional key',
       { maxConcurrentCalls: undefined, maxQueuedCalls: undefined, interceptors: undefined, propagate: undefined },
     ],
-    ['authorization, where it is named', { propagate: { metadata: ['authorization', 'cookie'] } }],
+    ['authorization as an explicit metadata key', { propagate: { metadata: ['authorization', 'cookie'] } }],
     [
-      'a class of interceptors',
+      'an interceptor class',
       {
         interceptors: [
           class {
@@ -263,8 +295,8 @@ describe('wrong settings of call policies', () => {
         ],
       },
     ],
-    ['no interceptors', { interceptors: [] }],
-  ])('are taken: %s', (_, settings) => {
+    ['an empty list of interceptors', { interceptors: [] }],
+  ])('accepts %s', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

@@ -17,8 +17,8 @@ function problems(contract: Parameters<typeof loadContract>[0]): string {
   return loaded.ok ? '' : loaded.problems.map(({ path, message }) => `${path}: ${message}`).join('\n');
 }
 
-describe('a contract', () => {
-  it('gives services by full name, with what their methods are', () => {
+describe('loadContract', () => {
+  it('returns the services by full name with the properties of their methods', () => {
     const orders = load({ protoPath: proto('shop') }).get('shop.v1.Orders');
     expect(
       [...(orders?.values() ?? [])].map(({ path, kind, alias, declaredIdempotent }) => [
@@ -38,7 +38,7 @@ describe('a contract', () => {
     ]);
   });
 
-  it('hands the options of the loader on, and writes and reads messages by them', () => {
+  it('passes the loader options on, and encodes and decodes messages accordingly', () => {
     const get = load({ protoPath: proto('shop'), loader: { longs: String } })
       .get('shop.v1.Orders')
       ?.get('Create');
@@ -46,17 +46,17 @@ describe('a contract', () => {
     expect(get?.responseDeserialize(bytes as Buffer)).toEqual({ id: 'a', sequence: '9007199254740993' });
   });
 
-  it('finds imports in includeDirs, as Nest does', () => {
+  it('resolves a relative protoPath against includeDirs, as Nest does', () => {
     expect([
       ...load({ protoPath: 'shop.proto', loader: { includeDirs: [join(import.meta.dirname, 'fixtures')] } }).keys(),
     ]).toContain('shop.v1.Orders');
   });
 
-  it('takes a definition that was loaded already', () => {
+  it('accepts a loaded package definition', () => {
     expect([...load({ packageDefinition: loadSync(proto('archive')) }).keys()]).toEqual(['archive.v1.Orders']);
   });
 
-  it('has every package with a service, or those that are named', () => {
+  it('returns the services of all packages, or of the named packages only', () => {
     const both = [proto('shop'), proto('archive')];
     expect([...load({ protoPath: both }).keys()]).toEqual(['shop.v1.Orders', 'shop.v1.Nothing', 'archive.v1.Orders']);
     expect([...load({ protoPath: both, package: 'archive.v1' }).keys()]).toEqual(['archive.v1.Orders']);
@@ -64,47 +64,67 @@ describe('a contract', () => {
   });
 
   it.each([
-    ['nothing', {}, /clients\.shop\.protoPath: expected a \.proto file, got nothing; write protoPath/],
-    ['both', { protoPath: 'a', packageDefinition: {} }, /packageDefinition: .*got both; keep one/],
-    ['a number as path', { protoPath: 4 }, /protoPath: .*got 4; write 'orders\.proto'/],
-    ['an empty list of paths', { protoPath: [] }, /protoPath: .*an array of 0/],
-    ['a file that is not there', { protoPath: '/nowhere.proto' }, /protoPath: .*ENOENT.*write an absolute path/],
-    ['a file that is no proto', { protoPath: import.meta.filename }, /protoPath: .*parsed.*line/],
-    ['no service', { protoPath: proto('only-messages') }, /protoPath: expected at least one service, found none/],
+    ['a missing definition', {}, /clients\.shop\.protoPath: expected a \.proto file, got nothing; write protoPath/],
     [
-      'a package that is not there',
+      'protoPath together with packageDefinition',
+      { protoPath: 'a', packageDefinition: {} },
+      /packageDefinition: .*got both; keep one/,
+    ],
+    ['a number as path', { protoPath: 4 }, /protoPath: .*got 4; write 'orders\.proto'/],
+    ['an empty list of paths', { protoPath: [] }, /protoPath: .*an array of length 0/],
+    ['a missing file', { protoPath: '/nowhere.proto' }, /protoPath: .*ENOENT.*write an absolute path/],
+    [
+      'a file that is not a .proto',
+      { protoPath: import.meta.filename },
+      /protoPath: expected a valid \.proto file.*line/,
+    ],
+    [
+      'a definition without services',
+      { protoPath: proto('only-messages') },
+      /protoPath: expected at least one service, got none/,
+    ],
+    [
+      'an unknown package',
       { protoPath: proto('shop'), package: 'shop.v2' },
       /package: .*'shop\.v2'; did you mean 'shop\.v1'/,
     ],
     [
-      'one of several packages',
+      'an unknown package in a list',
       { protoPath: proto('shop'), package: ['shop.v1', 'x'] },
-      /package\[1\]: .*'x'; the definition has 'shop\.v1'/,
+      /package\[1\]: .*'x'; known packages: 'shop\.v1'/,
     ],
-    ['a package that is no text', { protoPath: proto('shop'), package: 7 }, /package: .*got 7/],
-    ['a loaded grpc object', { packageDefinition: { shop: class {} } }, /packageDefinition: .*loadPackageDefinition/],
-    ['a loader that is no object', { protoPath: proto('shop'), loader: 'x' }, /loader: .*got "x"; write \{ longs/],
-  ])('refuses %s, and says what to write', (_, contract, expected) => {
+    ['a package that is not a string', { protoPath: proto('shop'), package: 7 }, /package: .*got 7/],
+    [
+      'a grpc-js object instead of a definition',
+      { packageDefinition: { shop: class {} } },
+      /packageDefinition: .*loadPackageDefinition/,
+    ],
+    [
+      'loader options that are not an object',
+      { protoPath: proto('shop'), loader: 'x' },
+      /loader: .*got "x"; write \{ longs/,
+    ],
+  ])('reports a remedy for %s', (_, contract, expected) => {
     expect(problems(contract)).toMatch(expected);
   });
 });
 
-describe('a service', () => {
+describe('service lookup', () => {
   const services = load({ protoPath: [proto('shop'), proto('archive')] });
 
-  it('is found by its short name where one package has it, and by its full name', () => {
+  it('finds a service by its full name, or by its short name if one package has it', () => {
     expect(findService(services, 'Nothing', 'shop')).toBe('shop.v1.Nothing');
     expect(findService(services, 'archive.v1.Orders', 'shop')).toBe('archive.v1.Orders');
   });
 
-  it('is asked for by its full name where two packages have it', () => {
+  it('requires the full name if two packages have the service', () => {
     expect(lookUpService(services, 'Orders')).toEqual({
       found: false,
       message: "'Orders' is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'",
     });
   });
 
-  it('that is not there is answered with the one that was meant', () => {
+  it('suggests the closest name for an unknown service', () => {
     expect(() => findService(services, 'Nothin', 'shop')).toThrow(
       /clients\.shop: no service 'Nothin'; did you mean 'Nothing'\?/,
     );

@@ -61,7 +61,7 @@ function loadChecked(contract: Parameters<typeof loadContract>[0], path: string)
     const at = pathOf(path, contract.protoPath === undefined ? 'packageDefinition' : 'protoPath');
     return {
       ok: false,
-      problems: [{ path: at, message: 'expected at least one service, found none; name the file that has it' }],
+      problems: [{ path: at, message: 'expected at least one service, got none; write the file that defines one' }],
     };
   }
   for (const [index, name] of wanted.names.entries()) {
@@ -70,7 +70,7 @@ function loadChecked(contract: Parameters<typeof loadContract>[0], path: string)
     const has = [...packages].map((known) => `'${known}'`).join(', ');
     problems.push({
       path: wanted.list ? pathOf(pathOf(path, 'package'), index) : pathOf(path, 'package'),
-      message: `expected a package with a service, got '${name}'; ${meant === undefined ? `the definition has ${has}` : `did you mean '${meant}'?`}`,
+      message: `expected a package with a service, got '${name}'; ${meant === undefined ? `known packages: ${has}` : `did you mean '${meant}'?`}`,
     });
   }
   if (problems.length > 0) return { ok: false, problems };
@@ -119,7 +119,7 @@ function definitionOf(
     }
     problems.push({
       path: pathOf(path, 'packageDefinition'),
-      message: `expected what proto-loader's loadSync() gives, got ${describeValue(packageDefinition)}; do not pass it through grpc-js's loadPackageDefinition()`,
+      message: `expected the result of proto-loader's loadSync(), got ${describeValue(packageDefinition)}; do not pass it through grpc-js's loadPackageDefinition()`,
     });
     return undefined;
   }
@@ -148,7 +148,7 @@ function definitionOf(
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
     problems.push({
       path: pathOf(path, 'loader'),
-      message: `expected options of proto-loader, got ${describeValue(loader)}; write { longs: String }`,
+      message: `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`,
     });
     return undefined;
   }
@@ -175,8 +175,8 @@ function loadMessage(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
   return missing
-    ? `expected files that can be read, got "${text}"; write an absolute path, as join(import.meta.dirname, 'orders.proto'), and the folders of imports in loader.includeDirs`
-    : `expected a .proto file that can be parsed, got "${text}"; mend the file at that line`;
+    ? `expected readable files, got "${text}"; write an absolute path such as join(import.meta.dirname, 'orders.proto'), and the folders of imports in loader.includeDirs`
+    : `expected a valid .proto file, got "${text}"; correct the file at that line`;
 }
 
 function packagesOf(
@@ -190,7 +190,7 @@ function packagesOf(
   if (names.length > 0 && names.every((name) => typeof name === 'string')) return { names, list: true };
   problems.push({
     path: pathOf(path, 'package'),
-    message: `expected a package or an array of them, got ${describeValue(value)}; write 'orders.v1', or leave it out for all`,
+    message: `expected a package or an array of them, got ${describeValue(value)}; write 'orders.v1', or omit it for all packages`,
   });
   return { names: [], list: false };
 }

@@ -72,7 +72,7 @@ describe('copyOptions', () => {
     expect(copied(config)).toEqual({ url: config.url, metadata: config.metadata, useFactory: config.useFactory });
   });
 
-  it('keeps instances, functions, definitions and interceptors as they are', () => {
+  it('keeps instances, functions, definitions and interceptors by reference', () => {
     const metadata = new Metadata();
     const key = Buffer.from('k');
     const packageDefinition = { Orders: {} };
@@ -112,19 +112,23 @@ describe('copyOptions', () => {
       /^clients\.orders\.url: cannot be read: not for you/,
     ],
     [
-      'a getter that throws nothing readable',
+      'a getter that throws an unreadable value',
       Object.defineProperty({}, 'url', {
         enumerable: true,
         get: () => {
           throw Object.create(null);
         },
       }),
-      /an error that cannot be read either/,
+      /an unreadable error/,
     ],
-    ['a proxy', new Proxy({}, { ownKeys: throwing }), /^clients\.orders: cannot be read/],
-    ['a proxy inside', { tls: new Proxy({}, { getPrototypeOf: throwing }) }, /^clients\.orders\.tls: cannot be read/],
+    ['a proxy that throws', new Proxy({}, { ownKeys: throwing }), /^clients\.orders: cannot be read/],
     [
-      'an error with a password',
+      'a nested proxy that throws',
+      { tls: new Proxy({}, { getPrototypeOf: throwing }) },
+      /^clients\.orders\.tls: cannot be read/,
+    ],
+    [
+      'a getter that throws an error with a password, which is masked',
       Object.defineProperty({}, 'url', {
         enumerable: true,
         get: () => {
@@ -146,12 +150,12 @@ describe('copyOptions', () => {
     ['a long string', { url: 'x'.repeat(2 ** 20 + 1) }, /url: expected at most 1048576 characters, got 1048577/],
     ['a cycle', cycle, /self: expected at most 16 levels, got more/],
     ['many values', { loader: wide }, /expected at most 100000 values in total/],
-  ])('refuses %s', (_what, options, problem) => {
+  ])('rejects %s', (_what, options, problem) => {
     expect(problems(options)).toHaveLength(1);
     expect(problems(options)[0]).toMatch(problem);
   });
 
-  it('reports 20 problems at most', () => {
+  it('reports at most 20 problems', () => {
     const options = Array.from({ length: 100 }, () => new Proxy({}, { ownKeys: throwing }));
     expect(problems(options)).toHaveLength(20);
   });

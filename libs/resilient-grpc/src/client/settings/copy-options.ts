@@ -148,6 +148,6 @@ function errorText(error: unknown): string {
     const text = maskCredentials(error instanceof Error ? error.message : String(error));
     return text.length > MAX_ERROR_LENGTH ? `${text.slice(0, MAX_ERROR_LENGTH)}…` : text;
   } catch {
-    return 'an error that cannot be read either';
+    return 'an unreadable error';
   }
 }

@@ -12,7 +12,7 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'symbol') return 'a symbol';
   if (Buffer.isBuffer(value)) return `a Buffer of ${String(value.length)} bytes`;
-  if (Array.isArray(value)) return `an array of ${String(value.length)}`;
+  if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
   if (value instanceof Promise) return 'a Promise';
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
   return keys === '' ? 'an empty object' : `an object with ${cut(keys)}`;
@@ -25,7 +25,7 @@ function cut(text: string): string {
 
 /** Describes `value` without revealing anything that could be a secret. */
 export function describeSecret(value: unknown): string {
-  if (typeof value === 'string') return `text of ${String(value.length)} characters`;
+  if (typeof value === 'string') return `a string of ${String(value.length)} characters`;
   return typeof value === 'object' && value !== null && !Buffer.isBuffer(value) && !Array.isArray(value)
     ? 'an object'
     : describeValue(value);

@@ -19,7 +19,7 @@ export function lookUpService(services: Services, name: string): ServiceLookup {
   const meant = closest(name, [...known, ...known.map(shortName)]);
   return {
     found: false,
-    message: `no service '${name}'; ${meant === undefined ? `it has ${quoted(known)}` : `did you mean '${meant}'?`}`,
+    message: `no service '${name}'; ${meant === undefined ? `known services: ${quoted(known)}` : `did you mean '${meant}'?`}`,
   };
 }
 

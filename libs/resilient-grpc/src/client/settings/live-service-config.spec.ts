@@ -40,7 +40,7 @@ function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput
   return { live: subject, clock, warnings, timeoutMs: () => subject.policyOf(GET)?.timeoutMs };
 }
 
-/** What the start fails with; 'pending', or 'began'. */
+/** Returns the problems that the start fails with, 'began' if it succeeds, or 'pending'. */
 async function start(subject: LiveServiceConfig): Promise<unknown> {
   let outcome: unknown = 'pending';
   subject.first.then(
@@ -52,8 +52,8 @@ async function start(subject: LiveServiceConfig): Promise<unknown> {
   return outcome;
 }
 
-describe('the first service config', () => {
-  it('is in force at once when it is there at once', async () => {
+describe('first service config', () => {
+  it('applies a service config immediately if the source emits it synchronously', async () => {
     const { live: subject, timeoutMs, clock } = live(of(config('2s')));
     expect(timeoutMs()).toBe(2_000);
     expect(await start(subject)).toBe('began');
@@ -61,7 +61,7 @@ describe('the first service config', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('is waited for', async () => {
+  it('delays the start until the first service config arrives', async () => {
     const source = new Subject<unknown>();
     const { live: subject, timeoutMs, clock } = live(source);
     expect(await start(subject)).toBe('pending');
@@ -74,7 +74,7 @@ describe('the first service config', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('fails the start when it is wrong, with every problem, and nothing is listened to any more', async () => {
+  it('fails the start with all problems and unsubscribes if the first service config is invalid', async () => {
     for (const source of [new Subject<unknown>(), new BehaviorSubject<unknown>(WRONG)]) {
       const { live: subject, warnings, clock } = live(source);
       source.next(WRONG);
@@ -90,29 +90,29 @@ describe('the first service config', () => {
 
   it.each<[sentence: string, source: Observable<unknown>, message: string]>([
     ['the source fails', throwError(() => new Error('no such key')), 'the Observable failed: no such key'],
-    ['the source ends without one', EMPTY, 'the Observable completed without a service config'],
-    ['it is nothing', of(undefined), 'expected a service config as an object, got nothing'],
-  ])('fails the start when %s', async (_sentence, source, message) => {
+    ['the source completes without a service config', EMPTY, 'the Observable completed without a service config'],
+    ['the first value is undefined', of(undefined), 'expected a service config as an object, got nothing'],
+  ])('fails the start if %s', async (_sentence, source, message) => {
     const { live: subject } = live(source);
     expect(await start(subject)).toEqual([
       { path: 'clients.shop.serviceConfig', message: expect.stringContaining(message) },
     ]);
   });
 
-  it('fails the start if it cannot be read', async () => {
+  it('fails the start if the first service config cannot be read', async () => {
     const { live: subject } = live(of(new Proxy({}, { getPrototypeOf: throwing })));
     expect(await start(subject)).toEqual([
       { path: 'clients.shop.serviceConfig', message: 'cannot be read: not for you; write plain values' },
     ]);
   });
 
-  it('fails the start when something else does not hold of it', async () => {
+  it('fails the start with the problems of the additional check', async () => {
     const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
     const { live: subject } = live(of(config('1s')), { check: () => [problem] });
     expect(await start(subject)).toEqual([problem]);
   });
 
-  it('is not late where it lay unread while this process loaded the application', async () => {
+  it('excludes blocked event-loop time from the 5 s wait for the first service config', async () => {
     const source = new Subject<unknown>();
     const { live: subject, clock, warnings, timeoutMs } = live(source);
     clock.setTimer(() => source.next(config('2s')), 5_500);
@@ -122,29 +122,29 @@ describe('the first service config', () => {
     expect([warnings, timeoutMs()]).toEqual([[], 2_000]);
   });
 
-  it('does not hold up the start for longer than 5 s, and is taken when it comes', async () => {
+  it('starts without a service config after 5 s and applies it when it arrives', async () => {
     const source = new Subject<unknown>();
     const { live: subject, clock, warnings, timeoutMs } = live(source);
     clock.advance(4_999);
     expect(await start(subject)).toBe('pending');
     clock.advance(1);
     expect(await start(subject)).toBe('began');
-    expect(warnings).toEqual([expect.stringContaining('no service config came within 5000 ms')]);
+    expect(warnings).toEqual([expect.stringContaining('no service config arrived within 5000 ms')]);
     source.next(WRONG);
     expect(timeoutMs()).toBe(9_000);
     source.next(config('2s'));
     expect(timeoutMs()).toBe(2_000);
   });
 
-  it('is nobody’s unhandled rejection', async () => {
+  it('causes no unhandled rejection if the source fails', async () => {
     const { live: subject } = live(throwError(() => new Error('x')));
     await new Promise((resolve) => setImmediate(resolve));
     await expect(subject.first).rejects.toThrow('x');
   });
 });
 
-describe('an update', () => {
-  it('holds for calls that begin after it, and those before keep what they have', () => {
+describe('service config update', () => {
+  it('applies an update to later calls and leaves the policies of earlier calls unchanged', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const kept = subject.policyOf(GET);
@@ -154,24 +154,24 @@ describe('an update', () => {
     expect(timeoutMs()).toBe(2_000);
   });
 
-  it('takes policies away too', () => {
+  it('removes policies that the update does not contain', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { timeoutMs } = live(source);
     source.next({});
     expect(timeoutMs()).toBe(9_000);
   });
 
-  it('that is wrong is told, and what was in force stays', () => {
+  it('logs an invalid service config and keeps the previous one', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
-    const heard: unknown[] = [];
+    const notified: unknown[] = [];
     const { live: subject, timeoutMs, warnings } = live(source);
-    subject.onChange((one) => heard.push(one));
+    subject.onChange((one) => notified.push(one));
     source.next({ methodConfig: [{ name: [{}], timeout: 5 }], retries: 3 });
     expect(timeoutMs()).toBe(1_000);
-    expect(heard).toEqual([]);
+    expect(notified).toEqual([]);
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^clients\.shop\.serviceConfig\.retries: is not a key .+ \(1 more\); what was in force before stays$/,
+        /^clients\.shop\.serviceConfig\.retries: unknown key; .+ \(1 more\); the current service config stays in effect$/,
       ),
     ]);
     source.next(config('3s'));
@@ -180,39 +180,41 @@ describe('an update', () => {
 
   it.each<[what: string, update: unknown]>([
     ['a getter that throws', Object.defineProperty({}, 'methodConfig', { enumerable: true, get: throwing })],
-    ['a proxy', new Proxy({}, { ownKeys: throwing })],
-    ['a proxy that has no prototype', new Proxy({}, { getPrototypeOf: throwing })],
+    ['a proxy that throws in ownKeys', new Proxy({}, { ownKeys: throwing })],
+    ['a proxy that throws in getPrototypeOf', new Proxy({}, { getPrototypeOf: throwing })],
     ['a bigint', { loadBalancingConfig: [{ round_robin: { size: 1n } }] }],
-  ])('is refused and logged if it has %s', (_what, update) => {
+  ])('rejects and logs an update with %s', (_what, update) => {
     const source = new BehaviorSubject<unknown>(config('2s'));
     const { warnings, timeoutMs } = live(source);
     source.next(update);
     expect(warnings).toEqual([
-      expect.stringMatching(/^clients\.shop\.serviceConfig: cannot be read: .*; write plain values; what was in force/),
+      expect.stringMatching(
+        /^clients\.shop\.serviceConfig: cannot be read: .*; write plain values; the current service config stays/,
+      ),
     ]);
     expect(timeoutMs()).toBe(2_000);
     source.next(config('3s'));
     expect(timeoutMs()).toBe(3_000);
   });
 
-  it('logs a flood of invalid updates once a minute, with their number', () => {
+  it('logs a flood of invalid updates at most once a minute, with their number', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, clock, warnings } = live(source);
     for (let i = 0; i < 10_000; i++) source.next({ ['k'.repeat(1_000)]: i });
     expect(warnings).toHaveLength(1);
     clock.advance(60_000);
     expect(warnings).toHaveLength(2);
-    expect(warnings[1]).toMatch(/is not a key .+ \(9999 like it in the last minute\)$/);
+    expect(warnings[1]).toMatch(/unknown key; .+ \(9999 similar messages in the last minute\)$/);
     for (const line of warnings) expect(line.length).toBeLessThan(500);
     for (let i = 0; i < 100; i++) source.next(config('1s', { loadBalancingConfig: [{ [`p${String(i)}`]: {} }] }));
     expect(warnings).toHaveLength(3);
     source.next({ retries: 1 });
     subject.close();
     clock.advance(60_000);
-    // Closing logs what was counted, and nothing follows.
+    // close() logs the updates counted so far; nothing is logged after it.
     expect(warnings.slice(3)).toEqual([
-      expect.stringMatching(/retries: is not a key .+ \(1 like it/),
-      expect.stringMatching(/a change of it holds from the next start on \(99 like it/),
+      expect.stringMatching(/retries: unknown key; .+ \(1 similar messages/),
+      expect.stringMatching(/the change takes effect at the next start \(99 similar messages/),
     ]);
   });
 
@@ -220,24 +222,26 @@ describe('an update', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { warnings } = live(source);
     source.next({ methodConfig: Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 })) });
-    expect(warnings).toEqual([expect.stringMatching(/methodConfig\[0\]\.timeout: .+ \(100 more\); what was in force/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/methodConfig\[0\]\.timeout: .+ \(100 more\); the current service config stays/),
+    ]);
     expect(warnings[0]?.length).toBeLessThan(500);
   });
 
-  it('is told to whoever listens, once it holds', () => {
+  it('notifies listeners after the update applies', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
-    const heard: [ParsedServiceConfig, number | undefined][] = [];
-    const stop = subject.onChange((one) => heard.push([one, timeoutMs()]));
+    const notified: [ParsedServiceConfig, number | undefined][] = [];
+    const stop = subject.onChange((one) => notified.push([one, timeoutMs()]));
     const retryThrottling = { maxTokens: 10, tokenRatio: 0.1 };
     source.next(config('2s', { retryThrottling }));
-    expect(heard).toMatchObject([[{ retryThrottling }, 2_000]]);
+    expect(notified).toMatchObject([[{ retryThrottling }, 2_000]]);
     stop();
     source.next(config('3s'));
-    expect(heard).toHaveLength(1);
+    expect(notified).toHaveLength(1);
   });
 
-  it('of the load balancing waits for the next start', () => {
+  it('logs that a change of load balancing applies from the next start', () => {
     const balanced = (name: string) => config('1s', { loadBalancingConfig: [{ [name]: {} }] });
     const source = new BehaviorSubject<unknown>(balanced('pick_first'));
     const { warnings } = live(source);
@@ -245,16 +249,16 @@ describe('an update', () => {
     expect(warnings).toEqual([]);
     source.next(balanced('round_robin'));
     expect(warnings).toEqual([
-      expect.stringContaining('loadBalancingConfig: a change of it holds from the next start on'),
+      expect.stringContaining('loadBalancingConfig: the change takes effect at the next start'),
     ]);
   });
 
-  it('does not come from a source that failed, which is told, nor from one that completed, which is not', () => {
+  it('logs the failure of the source, but not its completion', () => {
     const failing = new BehaviorSubject<unknown>(config('1s'));
     const one = live(failing);
     failing.error(new Error('gone'));
     expect(one.warnings).toEqual([
-      expect.stringContaining('the Observable failed: gone; what was in force before stays'),
+      expect.stringContaining('the Observable failed: gone; the current service config stays in effect'),
     ]);
     expect(one.timeoutMs()).toBe(1_000);
     const two = live(of(config('1s')));
@@ -262,24 +266,24 @@ describe('an update', () => {
   });
 });
 
-describe('a source that must know its target', () => {
-  it('is told it, and where problems stand', async () => {
-    const told: unknown[] = [];
+describe('source that depends on the target', () => {
+  it('passes target and path to the source and reports problems at the location that it names', async () => {
+    const received: unknown[] = [];
     const found = new Subject<unknown>();
     const source = Object.assign(new Observable<never>(), {
       [FOR_TARGET]: (dependencies: { target: string; path: string; report: (message: string) => void }) => {
-        told.push([dependencies.target, dependencies.path]);
-        dependencies.report('a word');
+        received.push([dependencies.target, dependencies.path]);
+        dependencies.report('a message');
         return found;
       },
     });
     const { live: subject, clock, timeoutMs, warnings } = live(source);
-    expect(told).toEqual([['shop:50051', 'clients.shop.serviceConfig']]);
-    expect(warnings).toEqual(['a word']);
+    expect(received).toEqual([['shop:50051', 'clients.shop.serviceConfig']]);
+    expect(warnings).toEqual(['a message']);
     found.next(new LocatedServiceConfig(config('2s'), 'TXT[0]'));
     expect(timeoutMs()).toBe(2_000);
     found.next(new LocatedServiceConfig({ retries: 1 }, 'TXT[1]'));
-    expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: is not a key/);
+    expect(warnings[1]).toMatch(/^TXT\[1\]\.retries: unknown key; /);
     found.next(new UnreadableServiceConfig([{ path: 'TXT', message: 'no JSON' }], true));
     clock.advance(60_000);
     expect(warnings[2]).toMatch(/^TXT: no JSON/);
@@ -287,7 +291,7 @@ describe('a source that must know its target', () => {
   });
 });
 
-describe('a DNS record', () => {
+describe('DNS record', () => {
   const BAD = [
     { path: 'TXT', message: 'no JSON' },
     { path: 'TXT', message: 'no list' },
@@ -300,9 +304,13 @@ describe('a DNS record', () => {
 
   it.each([
     ['cannot be read', new UnreadableServiceConfig(BAD, true), /^TXT: no JSON \(1 more\); the client starts without a/],
-    ['holds no service config', new LocatedServiceConfig(WRONG, 'TXT'), /^TXT\.methodConfig\[0\]\.timeout: expected/],
+    [
+      'holds an invalid service config',
+      new LocatedServiceConfig(WRONG, 'TXT'),
+      /^TXT\.methodConfig\[0\]\.timeout: expected/,
+    ],
   ])(
-    'that %s lets the client start without it, with one warning, and is used once corrected',
+    'starts without a record that %s, warns once, and applies the record once it is corrected',
     async (_why, bad, line) => {
       const { live: subject, found, warnings, timeoutMs } = recordOf(bad);
       expect(await start(subject)).toBe('began');
@@ -318,15 +326,15 @@ describe('a DNS record', () => {
     },
   );
 
-  it('fails the start if the options of its source are invalid', async () => {
+  it('fails the start if the options of the DNS source are invalid', async () => {
     const { live: subject, found } = recordOf(new UnreadableServiceConfig(BAD, false));
     expect(await start(subject)).toEqual(BAD);
     expect(found.observed).toBe(false);
   });
 });
 
-describe('closing', () => {
-  it('ends the wait for the first, and lets go of the source and the timer', async () => {
+describe('close()', () => {
+  it('ends the wait for the first service config, unsubscribes, and clears the timer', async () => {
     const source = new Subject<unknown>();
     const { live: subject, clock } = live(source);
     subject.close();
@@ -341,7 +349,7 @@ describe('closing', () => {
     expect(never.clock.pending).toBe(0);
   });
 
-  it('leaves in force what is', () => {
+  it('keeps the current service config on close() and ignores later updates', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     subject.close();

@@ -68,7 +68,7 @@ export class LiveServiceConfig {
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
     this.lines = new LogDeduplicator(input.clock, LOG_INTERVAL_MS, (latest, count) => {
-      input.warn(`${latest} (${String(count)} like it in the last minute)`);
+      input.warn(`${latest} (${String(count)} similar messages in the last minute)`);
     });
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
@@ -176,20 +176,21 @@ export class LiveServiceConfig {
 
   private ended(how: string): void {
     if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${OLD_STAYS}`);
-    else this.begin([{ path: this.input.path, message: `expected a service config, the Observable ${how}` }]);
+    else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${how}` }]);
   }
 
   private readonly late = (): void => {
     if (this.started) return;
     const { path, warn } = this.input;
-    const waited = `no service config came within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
-    warn(`${path}: ${waited}; the client begins without one, and takes it when it comes`);
+    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
+    warn(`${path}: ${waited}; the client starts without one and uses it when it arrives`);
     this.begin([]);
   };
 
   /** Starts the client without the invalid record. The corrected record is used when it is read again. */
   private beginWithout(problems: readonly ConfigurationProblem[]): void {
-    const consequence = 'the client starts without a service config: correct the record, which is read again';
+    const consequence =
+      'the client starts without a service config; correct the record, which is read again periodically';
     this.warn('rejected', `${summaryOf(problems)}; ${consequence}`);
     this.begin([]);
   }
@@ -214,7 +215,7 @@ export class LiveServiceConfig {
   private logBalancingChange(next: ParsedServiceConfig): void {
     const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
     if (of(next) === of(this.currentConfig)) return;
-    this.warn('balancing', `${this.input.path}.loadBalancingConfig: a change of it holds from the next start on`);
+    this.warn('balancing', `${this.input.path}.loadBalancingConfig: the change takes effect at the next start`);
   }
 }
 
@@ -230,4 +231,4 @@ function summaryOf(problems: readonly ConfigurationProblem[]): string {
   return first === undefined ? '' : `${first.path}: ${first.message}${more}`;
 }
 
-const OLD_STAYS = 'what was in force before stays';
+const OLD_STAYS = 'the current service config stays in effect';

@@ -49,7 +49,7 @@ export function patternProblems(patterns: readonly string[], services: Services,
       const meant = closest(pattern, names);
       const remedy =
         meant === undefined
-          ? `there are ${cut(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
+          ? `known methods: ${cut(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
           : `did you mean '${meant}'?`;
       return {
         path: pathOf(pathOf(path, 'methods'), pattern),

@@ -12,14 +12,14 @@ const propagationSchema = v.object(
     deadline: flag,
     cancellation: flag,
     metadata: v.optional(
-      v.array(v.string("a key, as 'x-request-id'"), "an array of keys of metadata, as ['x-request-id']"),
+      v.array(v.string("a key such as 'x-request-id'"), "an array of metadata keys such as ['x-request-id']"),
     ),
   },
-  'an object, as { deadline: true, cancellation: true }',
+  'an object such as { deadline: true, cancellation: true }',
 );
 
 const REMEDIES = {
-  headers: 'write `metadata`: the keys that are handed on',
+  headers: 'write `metadata` with the keys to forward',
   timeout: 'write `deadline`: true',
   cancel: 'write `cancellation`: true',
   signal: 'write `cancellation`: true',
@@ -63,12 +63,12 @@ export function resolvePropagation(
 
 function keyProblem(key: string): string | undefined {
   const name = key.toLowerCase();
-  if (name.endsWith('*')) return `expected a whole key, got ${describeValue(key)}; write each key by its name`;
+  if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}; list each key by its name`;
   if (!/^[0-9a-z_.-]+$/.test(name))
     return `expected a key of letters, digits, "_", "." and "-", got ${describeValue(key)}`;
   if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED.has(name)) {
-    const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a key of your own';
-    return `expected a key that may be handed on, got '${key}', which belongs to the one call it came with; write ${instead}`;
+    const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a custom key';
+    return `expected a key that can be forwarded, got '${key}', which applies to a single call; write ${instead}`;
   }
   return undefined;
 }

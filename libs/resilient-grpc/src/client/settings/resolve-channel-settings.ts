@@ -41,18 +41,17 @@ const FIRST_BACKOFF_JITTER = 0.5;
 
 /** Options of grpc-js that this library must control, each with the reason and what to write instead. */
 const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
-  'grpc.service_config': "grpc-js's own retries would multiply with ours; write it as `serviceConfig`",
-  'grpc.enable_retries':
-    'each resend is decided here; write methods: { "*": { idempotent: false } } to switch retries off',
-  'grpc.use_local_subchannel_pool': 'each client has connections of its own; leave it out',
+  'grpc.service_config': "grpc-js's retries would multiply with this library's; write it as `serviceConfig`",
+  'grpc.enable_retries': 'this library controls retries; write methods: { "*": { idempotent: false } } to disable them',
+  'grpc.use_local_subchannel_pool': 'each client has its own connections; remove it',
   'grpc.service_config_disable_resolution':
-    'a TXT record would switch the retries of grpc-js on; leave it out and write `serviceConfig`',
-  'grpc-node.retry_max_attempts_limit': 'retries are decided here; write `maxAttemptsLimit`',
+    'a TXT record would enable the retries of grpc-js; remove it and write `serviceConfig`',
+  'grpc-node.retry_max_attempts_limit': 'this library controls retries; write `maxAttemptsLimit`',
   interceptor_providers: "they belong to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   callInvocationTransformer:
     "it belongs to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
-  channelOverride: 'each client makes its own channel; leave it out',
-  channelFactoryOverride: 'each client makes its own channel; leave it out',
+  channelOverride: 'each client creates its own channel; remove it',
+  channelFactoryOverride: 'each client creates its own channel; remove it',
 };
 
 /** Returns the problems of the settings that affect the channel. */
@@ -72,7 +71,7 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
   ) {
     problems.push({
       path: pathOf(at, 'interceptors'),
-      message: `expected an array of grpc-js's interceptors, which are functions, got ${describeValue(interceptors)}; write [(options, nextCall) => new InterceptingCall(nextCall(options))]`,
+      message: `expected an array of grpc-js interceptor functions, got ${describeValue(interceptors)}; write [(options, nextCall) => new InterceptingCall(nextCall(options))]`,
     });
   }
   if (Array.isArray(settings.loadBalancing)) {
@@ -81,7 +80,7 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
     if (problem !== undefined) {
       problems.push({
         path: pathOf(path, 'loadBalancing'),
-        message: `expected a policy that grpc-js knows, got none (${problem}); write [{ round_robin: {} }]`,
+        message: `expected a policy that grpc-js supports, got none (${problem}); write [{ round_robin: {} }]`,
       });
     }
   }
@@ -170,7 +169,7 @@ function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (messag
   ) {
     options['grpc.keepalive_time_ms'] = MIN_KEEPALIVE_TIME_MS;
     warn(
-      `keepalive pings every ${String(pings)} ms were raised to ${String(MIN_KEEPALIVE_TIME_MS)} ms: servers answer faster ones with too_many_pings`,
+      `keepaliveTimeMs was raised from ${String(pings)} to ${String(MIN_KEEPALIVE_TIME_MS)}; servers reject faster pings with too_many_pings`,
     );
   }
   // grpc-js jitters every backoff except the first one, so the clients of one server would reconnect at the same moment.

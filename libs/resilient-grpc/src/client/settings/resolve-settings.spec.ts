@@ -23,8 +23,8 @@ function resolve(settings: object, defaults?: GrpcClientDefaults, random = () =>
 const policy = (settings: object, method: string, defaults?: GrpcClientDefaults) =>
   resolve(settings, defaults).settings.policies.get(`/shop.v1.Orders/${method}`);
 
-describe('settings of which nothing is said', () => {
-  it('are those of the design', () => {
+describe('default settings', () => {
+  it('applies the defaults to settings that are not given', () => {
     const { settings, warnings } = resolve({});
     expect(warnings).toEqual([]);
     expect(settings.channel).toMatchObject({
@@ -52,13 +52,13 @@ describe('settings of which nothing is said', () => {
     expect(settings.channel.credentials.current._isSecure()).toBe(false);
   });
 
-  it('keep as much of request streams for further attempts as grpc-js would, whatever its own buffer is', () => {
+  it('buffers as many request bytes for retries as grpc-js by default, or as channelOptions set', () => {
     expect(resolve({}).settings.replayBytes).toEqual({ perCall: 1 << 20, perClient: 1 << 24 });
     const channelOptions = { 'grpc.per_rpc_retry_buffer_size': 5, 'grpc.retry_buffer_size': 7 };
     expect(resolve({ channelOptions }).settings.replayBytes).toEqual({ perCall: 5, perClient: 7 });
   });
 
-  it('spread the grace of clients by ±10 %', () => {
+  it('randomizes outageGraceMs by ±10 %', () => {
     expect(resolve({}, undefined, () => 0).settings.channel.outageGraceMs).toBe(4_500);
     expect(resolve({}, undefined, () => 0.999_999).settings.channel.outageGraceMs).toBe(5_500);
     expect(resolve({ outageGraceMs: 0 }).settings.channel.outageGraceMs).toBe(0);
@@ -71,15 +71,15 @@ describe('settings of which nothing is said', () => {
     [1_000, 3_000],
     [0, 3_000],
   ])(
-    'bound the release of calls held for a grace of %i ms to %i ms, in all clients alike',
+    'limits the release of waiting calls after a grace of %i ms to %i ms, without jitter',
     (outageGraceMs, withinMs) => {
       expect(resolve({ outageGraceMs }, undefined, () => 0.999_999).settings.channel.releaseWithinMs).toBe(withinMs);
     },
   );
 });
 
-describe('settings over defaults', () => {
-  it('win key by key, and undefined says nothing', () => {
+describe('client settings over defaults', () => {
+  it('overrides the defaults key by key and ignores undefined', () => {
     const { settings } = resolve(
       {
         connection: 'warm',
@@ -106,7 +106,7 @@ describe('settings over defaults', () => {
     expect(settings.metadata?.getMap()).toEqual({ a: 'own', b: 'all' });
   });
 
-  it('show a target without the credentials that a resolver of the application takes', () => {
+  it('masks the credentials in the displayed target of a custom resolver', () => {
     class Resolver {
       updateResolution = () => undefined;
       destroy = () => undefined;
@@ -117,7 +117,7 @@ describe('settings over defaults', () => {
     expect(settings.channel.target).toBe('consul-of-shop://hush@agent:8500/orders');
   });
 
-  it('accept metadata of another copy of grpc-js, alone and joined', () => {
+  it('accepts metadata of another copy of grpc-js, alone and merged', () => {
     const internalRepr = new Map([['a', ['1']]]);
     const foreign: any = { getMap: () => ({ a: '1' }), getOptions: () => ({}), internalRepr };
     expect(resolve({ metadata: foreign }).settings.metadata?.getMap()).toEqual({ a: '1' });
@@ -125,7 +125,7 @@ describe('settings over defaults', () => {
     expect(settings.metadata?.getMap()).toEqual({ a: '1', b: '2' });
   });
 
-  it('join metadata of both kinds', () => {
+  it('merges plain-object metadata with a Metadata instance', () => {
     const base = new Metadata();
     base.add('a', '1');
     base.add('b', '1');
@@ -134,15 +134,15 @@ describe('settings over defaults', () => {
     expect(base.get('a')).toEqual(['1']);
   });
 
-  it('do not mix their own way to be secure with that of the defaults', () => {
+  it('does not combine credentials or tls of the client with those of the defaults', () => {
     const own = credentials.createInsecure();
     expect(resolve({ credentials: own }, { tls: {} }).settings.channel.credentials.current).toBe(own);
     expect(resolve({ tls: {} }, { credentials: own }).settings.channel.credentials.current._isSecure()).toBe(true);
   });
 });
 
-describe('options for grpc-js', () => {
-  it('are ours with those of the user over them', () => {
+describe('channel options', () => {
+  it("overrides the library's channel options by the user's channelOptions", () => {
     const given = {
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': undefined,
@@ -161,13 +161,13 @@ describe('options for grpc-js', () => {
     expect(channelOptions).not.toHaveProperty('interceptors');
   });
 
-  it('take the name of the server from tls', () => {
+  it('sets grpc.ssl_target_name_override to tls.serverName', () => {
     expect(resolve({ tls: { serverName: 'orders.internal' } }).settings.channel.channelOptions).toMatchObject({
       'grpc.ssl_target_name_override': 'orders.internal',
     });
   });
 
-  it('raise pings of `keepalive` that servers would punish, with a warning, and keep those of `channelOptions`', () => {
+  it('raises a keepalive time below 10 s with a warning, but keeps one set in `channelOptions`', () => {
     const raised = resolve({ keepalive: { keepaliveTimeMs: 500 } });
     expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
     expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);
@@ -180,7 +180,7 @@ describe('options for grpc-js', () => {
     expect(resolve({ keepalive: { keepaliveTimeMs: 0 } }).warnings).toEqual([]);
   });
 
-  it('spread the first backoff of clients by ±50 %, which grpc-js does not, and never exceed the longest one', () => {
+  it('randomizes the initial reconnect backoff by ±50 %, up to the maximum backoff', () => {
     const first = (random: number, channelOptions = {}) =>
       resolve({ channelOptions }, undefined, () => random).settings.channel.channelOptions[
         'grpc.initial_reconnect_backoff_ms'
@@ -215,29 +215,29 @@ describe('options for grpc-js', () => {
     it.each<[from: string, own: object, defaults: GrpcClientDefaults | undefined, expected: number]>([
       ['the option', byName(A), undefined, A],
       ['`channelOptions`', byOption(A), undefined, A],
-      ['`channelOptions` before the option', { ...byName(A), ...byOption(B) }, undefined, B],
+      ['`channelOptions`, even if the option is set', { ...byName(A), ...byOption(B) }, undefined, B],
       ['the option of the defaults', {}, byName(A), A],
       ['`channelOptions` of the defaults', {}, byOption(A), A],
-      ['`channelOptions` of the defaults before their option', {}, { ...byName(A), ...byOption(B) }, B],
-      ['the option before that of the defaults', byName(A), byName(B), A],
-      ['the option before `channelOptions` of the defaults', byName(A), byOption(B), A],
-      ['`channelOptions` before the option of the defaults', byOption(A), byName(B), A],
-      ['`channelOptions` before those of the defaults', byOption(A), byOption(B), A],
-    ])('is taken from %s', (_from, own, defaults, expected) => {
+      ['`channelOptions` of the defaults, even if their option is set', {}, { ...byName(A), ...byOption(B) }, B],
+      ['the option, even if the defaults set it', byName(A), byName(B), A],
+      ['the option, even if the defaults set `channelOptions`', byName(A), byOption(B), A],
+      ['`channelOptions`, even if the defaults set the option', byOption(A), byName(B), A],
+      ['`channelOptions`, even if the defaults set them', byOption(A), byOption(B), A],
+    ])('takes the value from %s', (_from, own, defaults, expected) => {
       expect(resolved(own, defaults)).toBe(value(expected));
     });
 
-    it('is taken from the option if `channelOptions` have undefined', () => {
+    it('takes the value from the option if `channelOptions` contains undefined', () => {
       expect(resolved({ ...byName(A), channelOptions: { [key]: undefined } })).toBe(value(A));
     });
   });
 
-  it("hand grpc-js's interceptors on", () => {
+  it('passes grpc-js interceptors on', () => {
     const interceptor = () => undefined;
     expect(resolve({ channelOptions: { interceptors: [interceptor] } }).settings.interceptors).toEqual([interceptor]);
   });
 
-  it('balance as the client says, else its service config, else the defaults', () => {
+  it('takes load balancing from the client, else from its service config, else from the defaults', () => {
     const serviceConfig = { loadBalancingConfig: [{ round_robin: {} }] };
     expect(resolve({ serviceConfig }, { loadBalancing: 'pick_first' }).settings.channel.loadBalancing).toEqual([
       { round_robin: {} },
@@ -268,40 +268,40 @@ const serviceConfig = {
   ],
 };
 
-describe('the policy of a method', () => {
+describe('method policy', () => {
   it.each([
-    ['the proto says that it has no side effects', {}, 'Get', 'proto idempotency_level'],
-    ['the proto says that it is idempotent', {}, 'Put', 'proto idempotency_level'],
-    ['the proto says nothing', {}, 'Create', ''],
-    ['the proto says that it is unknown', {}, 'GetHTTP', ''],
+    ['the proto declares NO_SIDE_EFFECTS', {}, 'Get', 'proto idempotency_level'],
+    ['the proto declares IDEMPOTENT', {}, 'Put', 'proto idempotency_level'],
+    ['the proto declares nothing', {}, 'Create', ''],
+    ['the proto declares IDEMPOTENCY_UNKNOWN', {}, 'GetHTTP', ''],
     [
-      'methods say so',
+      '`methods` sets idempotent: true',
       { methods: { 'Orders/Create': { idempotent: true } } },
       'Create',
       'methods["Orders/Create"].idempotent',
     ],
-    ['a standard policy says so', { serviceConfig }, 'Create', 'serviceConfig retryPolicy'],
-    ['methods say no, against the proto', { methods: { '*': { idempotent: false } } }, 'Get', ''],
+    ['the service config has a retryPolicy', { serviceConfig }, 'Create', 'serviceConfig retryPolicy'],
+    ['`methods` sets idempotent: false against the proto', { methods: { '*': { idempotent: false } } }, 'Get', ''],
     [
-      'methods say no, against a standard policy',
+      '`methods` sets idempotent: false against a retryPolicy',
       { serviceConfig, methods: { Create: { idempotent: false } } },
       'Create',
       '',
     ],
     [
-      'the most exact pattern says so',
+      'the most specific pattern sets idempotent: true',
       { methods: { '*': { idempotent: false }, Create: { idempotent: true } } },
       'Create',
       'methods["Create"].idempotent',
     ],
-  ])('is to repeat or not: %s', (_, settings, method, because) => {
+  ])('decides whether calls are safe to repeat, with the reason, if %s', (_, settings, method, because) => {
     const found = policy(settings, method);
     expect(found?.safeBecause).toBe(because);
     expect(found?.safeToRepeat).toBe(because !== '');
     expect(found?.retry !== undefined).toBe(because !== '');
   });
 
-  it('retries by the default policy where none is named, and by the standard one within the limit', () => {
+  it('retries by the default policy, or by the retryPolicy up to maxAttemptsLimit', () => {
     expect(policy({}, 'Get')?.retry).toMatchObject({
       maxAttempts: 4,
       initialBackoffMs: 100,
@@ -318,7 +318,7 @@ describe('the policy of a method', () => {
     expect(policy({ serviceConfig }, 'Create', { maxAttemptsLimit: 3 })?.retry?.maxAttempts).toBe(3);
   });
 
-  it('bounds calls that answer once by the timeout, and a response stream only by one that names it', () => {
+  it('applies timeoutMs to unary and client-streaming calls, and to a response stream only if `methods` sets it', () => {
     expect(policy({ timeoutMs: 500 }, 'Get')?.timeoutMs).toBe(500);
     expect(policy({ timeoutMs: 500 }, 'Upload')?.timeoutMs).toBe(500);
     expect(policy({ timeoutMs: 500 }, 'Watch')?.timeoutMs).toBeUndefined();
@@ -326,19 +326,19 @@ describe('the policy of a method', () => {
     expect(policy({ methods: { Get: { timeoutMs: 700 } } }, 'Get', { timeoutMs: 500 })?.timeoutMs).toBe(700);
   });
 
-  it('holds the lesser of our timeout and the standard one', () => {
+  it('applies the smaller of timeoutMs and the timeout of the service config', () => {
     expect(policy({ serviceConfig, timeoutMs: 500 }, 'Get')?.timeoutMs).toBe(500);
     expect(policy({ serviceConfig, timeoutMs: 5_000 }, 'Get')?.timeoutMs).toBe(2_000);
     expect(policy({ serviceConfig }, 'Watch')?.timeoutMs).toBe(2_000);
   });
 
-  it('waits for ready as methods say, else as the standard says, else within the grace', () => {
+  it('takes waitForReady from `methods`, else from the service config, else leaves it unset', () => {
     expect(policy({}, 'Get')?.waitForReady).toBeUndefined();
     expect(policy({ serviceConfig }, 'Get')?.waitForReady).toBe(true);
     expect(policy({ serviceConfig, methods: { 'G*': { waitForReady: false } } }, 'Get')?.waitForReady).toBe(false);
   });
 
-  it('has the message limits of the standard', () => {
+  it('takes the message size limits from the service config', () => {
     expect(policy({ serviceConfig }, 'Get')).toMatchObject({
       maxRequestMessageBytes: 9,
       maxResponseMessageBytes: undefined,
@@ -346,21 +346,21 @@ describe('the policy of a method', () => {
   });
 });
 
-describe('a start is warned', () => {
+describe('start-up warnings', () => {
   const warnings = (settings: object) => resolve(settings).warnings;
 
-  it('of a hedging policy for a stream of requests, which is sent once', () => {
+  it('warns about a hedgingPolicy for a request stream and does not apply it', () => {
     const hedging = (method: string) => ({
       methodConfig: [{ name: [{ service: 'shop.v1.Orders', method }], hedgingPolicy: { maxAttempts: 2 } }],
     });
     expect(warnings({ serviceConfig: hedging('Upload') })).toEqual([
-      'hedgingPolicy of shop.v1.Orders/Upload is not applied: a stream of requests is sent once',
+      'hedgingPolicy of shop.v1.Orders/Upload is not applied, because a request stream is sent only once',
     ]);
     expect(policy({ serviceConfig: hedging('Upload') }, 'Upload')).toMatchObject({ safeToRepeat: false });
     expect(warnings({ serviceConfig: hedging('Create') })).toEqual([]);
   });
 
-  it('of a method in the service config that a known service does not have', () => {
+  it('warns about a service config for an unknown method of a known service', () => {
     const config = {
       methodConfig: [
         {
@@ -374,18 +374,18 @@ describe('a start is warned', () => {
     expect(warnings({ serviceConfig: config })).toEqual([expect.stringContaining('shop.v1.Orders/Gett')]);
   });
 
-  it('of a service in the service config by its short name, which means no method', () => {
+  it('warns about a service config that names a service by its short name', () => {
     const config = (service: string) => ({
       methodConfig: [{ name: [{ service, method: 'Get' }, { service }], timeout: '1s' }],
     });
     expect(warnings({ serviceConfig: config('Orders') })).toEqual([
-      'serviceConfig names Orders, which the definition has as shop.v1.Orders',
+      'serviceConfig names Orders, which the contract defines as shop.v1.Orders; write the full name',
     ]);
     expect(warnings({ serviceConfig: config('other.Orders') })).toEqual([]);
   });
 
-  it('of a url without a port', () => {
-    expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port: gRPC takes 443"]);
+  it('warns about a url without a port', () => {
+    expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port; gRPC uses 443"]);
     expect(warnings({ url: 'unix:/run/shop.sock' })).toEqual([]);
     expect(warnings({ url: 'xds:///shop' })).toEqual([]);
   });

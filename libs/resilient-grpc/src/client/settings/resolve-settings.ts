@@ -226,7 +226,7 @@ function metadataOf(
 function hooksOf(
   interceptors: GrpcClientDefaults['interceptors'] = [],
   source: InterceptorSource = ({ name }) => {
-    throw new Error(`There is no container to take ${name} from; give an instance: new ${name}()`);
+    throw new Error(`Cannot resolve interceptor class ${name} without a container; pass an instance: new ${name}()`);
   },
 ): CallHooks | undefined {
   return interceptors.length === 0 ? undefined : new CallHooks([...interceptors], source);

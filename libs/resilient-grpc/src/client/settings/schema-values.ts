@@ -22,7 +22,7 @@ export function milliseconds(least: number, instead = ''): v.GenericSchema {
 /** A duration in milliseconds of `least` or more, for an option without a default. A duration above a timer's maximum means no limit. */
 export function millisecondsOrNone(least: number): v.GenericSchema {
   const text = millisecondsText(least);
-  return v.pipe(v.number(text), v.finite(`${text}, or nothing for no limit`), v.minValue(least, text));
+  return v.pipe(v.number(text), v.finite(`${text}, or undefined for no limit`), v.minValue(least, text));
 }
 
 /** A duration in milliseconds of `least` or more, or `Infinity`, whose meaning is `never`: 'for no warning'. */

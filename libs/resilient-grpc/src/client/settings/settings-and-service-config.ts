@@ -36,7 +36,7 @@ export function settingsWarnings(
   config: ParsedServiceConfig | undefined,
 ): string[] {
   const warnings = methodWarnings(services, config);
-  return lacksPort(settings.url) ? [`url '${settings.url}' has no port: gRPC takes 443`, ...warnings] : warnings;
+  return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443`, ...warnings] : warnings;
 }
 
 /** Returns warnings about methods in a service config that do not exist or do not support their policy. */
@@ -47,13 +47,16 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
       const methods = services.get(service);
       // A service config may contain services of other clients, but a name without a package is always a mistake.
       const meant = methods === undefined && [...services.keys()].find((full) => shortName(full) === service);
-      if (meant) warnings.push(`serviceConfig names ${service}, which the definition has as ${meant}`);
+      if (meant)
+        warnings.push(`serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`);
       if (methods === undefined || method === '') continue;
       const descriptor = methods.get(method);
       if (descriptor === undefined) {
-        warnings.push(`serviceConfig names ${service}/${cut(method)}, which the definition does not have`);
+        warnings.push(`serviceConfig names ${service}/${cut(method)}, which the contract does not define`);
       } else if (hedging !== undefined && !canHedge(descriptor)) {
-        warnings.push(`hedgingPolicy of ${service}/${method} is not applied: a stream of requests is sent once`);
+        warnings.push(
+          `hedgingPolicy of ${service}/${method} is not applied, because a request stream is sent only once`,
+        );
       }
     }
   }

@@ -28,7 +28,7 @@ const methodOptionsSchema = v.object(
     circuitBreaker: orUndefined(v.unknown()),
     maxConcurrentCalls: orUndefined(integer(1)),
   },
-  'an object of method options, as { idempotent: true }',
+  'an object of method options such as { idempotent: true }',
 );
 
 const keepaliveSchema = v.object(
@@ -37,7 +37,7 @@ const keepaliveSchema = v.object(
     keepaliveTimeoutMs: orUndefined(milliseconds(1)),
     keepalivePermitWithoutCalls: orUndefined(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
   },
-  'an object, as { keepaliveTimeMs: 30000 }',
+  'an object such as { keepaliveTimeMs: 30000 }',
 );
 
 const tlsSchema = v.object(
@@ -49,17 +49,17 @@ const tlsSchema = v.object(
     serverName: orUndefined(v.pipe(v.string('a host name'), v.nonEmpty('a host name'))),
     reload: orUndefined(flag),
   },
-  'an object, as { ca: "/run/tls/ca.pem" }, or {} for the authorities of the system',
+  "an object such as { ca: '/run/tls/ca.pem' }, or {} for the system's certificate authorities",
 );
 
-const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig as [{ round_robin: {} }]";
+const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig such as [{ round_robin: {} }]";
 
 const defaultsEntries = {
   timeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
   streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
   unreadStreamWarningMs: orUndefined(millisecondsOrNever(POSITIVE, 'for no warning')),
   traceStreams: orUndefined(flag),
-  outageGraceMs: orUndefined(milliseconds(0, ', or `waitForReady: true` of `methods` for no limit')),
+  outageGraceMs: orUndefined(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
   maxWaitingCalls: orUndefined(integer(0)),
   maxWaitingBytes: orUndefined(integer(0)),
   maxConcurrentCalls: orUndefined(integer(1)),
@@ -79,7 +79,7 @@ const defaultsEntries = {
   credentials: orUndefined(
     v.custom(
       isChannelCredentials,
-      "grpc-js's ChannelCredentials, as credentials.createSsl(), of the one @grpc/grpc-js installed (npm ls @grpc/grpc-js)",
+      "grpc-js's ChannelCredentials, such as credentials.createSsl(), from the same copy of @grpc/grpc-js (see npm ls @grpc/grpc-js)",
     ),
   ),
   tls: orUndefined(tlsSchema),
@@ -90,22 +90,22 @@ const defaultsEntries = {
     v.record(
       v.string(),
       v.unknown(),
-      "an object of grpc-js's channel options, as { 'grpc.primary_user_agent': 'shop' }",
+      "an object of grpc-js's channel options such as { 'grpc.primary_user_agent': 'shop' }",
     ),
   ),
   metadata: orUndefined(
     v.union(
       [v.custom(isMetadataLike), v.function(), v.record(v.string(), v.unknown())],
-      "an object of texts, as { 'x-tenant': 'shop' }, grpc-js's Metadata, or a function that gives one",
+      "an object such as { 'x-tenant': 'shop' }, grpc-js's Metadata, or a function that returns one",
     ),
   ),
   interceptors: orUndefined(
     v.array(
       v.custom(
         isInterceptor,
-        'an interceptor with onCall, onAttempt or onEnd, or its class (those of grpc-js belong into channelOptions.interceptors)',
+        'an interceptor with onCall, onAttempt or onEnd, or its class (grpc-js interceptors belong in channelOptions.interceptors)',
       ),
-      'an array of interceptors, as [new TokenInterceptor()] or [TokenInterceptor]',
+      'an array of interceptors such as [new TokenInterceptor()] or [TokenInterceptor]',
     ),
   ),
   // Validated by `propagationProblems`.
@@ -120,18 +120,18 @@ function isInterceptor(value: unknown): boolean {
 }
 
 /** Schema of `forRoot({ defaults })`. */
-export const clientDefaultsSchema = v.object(defaultsEntries, 'an object of settings, as { timeoutMs: 2000 }');
+export const clientDefaultsSchema = v.object(defaultsEntries, 'an object of settings such as { timeoutMs: 2000 }');
 
 /** Schema of the settings of one client. */
 export const clientSettingsSchema = v.object(
   {
     ...defaultsEntries,
-    url: v.string("a target, as 'orders:50051'"),
+    url: v.string("a target such as 'orders:50051'"),
     methods: orUndefined(
-      v.record(v.string(), methodOptionsSchema, 'an object by method, as { Get: { idempotent: true } }'),
+      v.record(v.string(), methodOptionsSchema, 'an object of options by method such as { Get: { idempotent: true } }'),
     ),
     // Validated by `parseServiceConfig`.
     serviceConfig: orUndefined(v.unknown()),
   },
-  "an object of settings, as { url: 'orders:50051' }",
+  "an object of settings such as { url: 'orders:50051' }",
 );

@@ -57,7 +57,7 @@ function unknownKeyMessage(key: string, known: readonly string[], remedies: KeyR
   const remedy = Object.hasOwn(remedies, key) ? remedies[key] : undefined;
   if (remedy !== undefined) return `unknown key; ${remedy}`;
   const meant = closest(key, known);
-  return meant === undefined ? `unknown key; known are ${known.join(', ')}` : `unknown key; did you mean '${meant}'?`;
+  return meant === undefined ? `unknown key; known keys: ${known.join(', ')}` : `unknown key; did you mean '${meant}'?`;
 }
 
 /** Adds missing required keys as `undefined`, because valibot does not name a missing key in its message. */
@@ -75,7 +75,7 @@ function unwrap(schema: v.GenericSchema): v.GenericSchema {
 }
 
 function remedyFor(expected: string, input: unknown): string {
-  if (input === null) return '; leave it out or give undefined';
+  if (input === null) return '; omit it or write undefined';
   if (typeof input !== 'string') return '';
   if (expected === 'number') {
     const match = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*$/i.exec(input);

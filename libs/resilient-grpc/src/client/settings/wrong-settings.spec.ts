@@ -27,73 +27,83 @@ const retryPolicy = {
   retryableStatusCodes: ['UNAVAILABLE'],
 };
 
-/** What is written, where the problem is, and what to write instead. */
+/** Invalid settings, the path of the problem, and the remedy in its message. */
 const WRONG: readonly [what: string, settings: unknown, path: string, remedy: RegExp][] = [
   [
-    'nothing (a factory without return)',
+    'undefined (a factory without return)',
     undefined,
     'clients.shop',
-    /an object of settings, as \{ url: 'orders:50051' \}, got nothing/,
+    /an object of settings such as \{ url: 'orders:50051' \}, got nothing/,
   ],
-  ['a text', 'shop:50051', 'clients.shop', /an object of settings, as \{ url/],
-  ['no url', {}, 'clients.shop.url', /expected a target, as 'orders:50051', got nothing/],
-  ['two letters that changed places', { ulr: url, url }, 'clients.shop.ulr', /did you mean 'url'\?/],
+  ['a string', 'shop:50051', 'clients.shop', /an object of settings such as \{ url/],
+  ['a missing url', {}, 'clients.shop.url', /expected a target such as 'orders:50051', got nothing/],
+  ['two transposed letters', { ulr: url, url }, 'clients.shop.ulr', /did you mean 'url'\?/],
   [
-    'a grace without end',
+    'an infinite outageGraceMs',
     { url, outageGraceMs: Infinity },
     'clients.shop.outageGraceMs',
-    /of 0 or more, at most 2147483647 \(24 days\), or `waitForReady: true` of `methods` for no limit, got Infinity/,
+    /of 0 or more, at most 2147483647 \(24 days\), or `waitForReady: true` in `methods` for no limit, got Infinity/,
   ],
   [
-    'a grace beyond all dates',
+    'an outageGraceMs beyond the range of dates',
     { url, outageGraceMs: 1e16 },
     'clients.shop.outageGraceMs',
     /at most 2147483647 .*got 10000000000000000/,
   ],
   [
-    'no limit where there is one by default',
+    'an infinite connectTimeoutMs',
     { url, connectTimeoutMs: Infinity },
     'clients.shop.connectTimeoutMs',
     /of 1 or more, at most 2147483647 \(24 days\), got Infinity/,
   ],
   [
-    'no limit in other words',
+    'an infinite timeoutMs instead of none',
     { url, timeoutMs: Infinity },
     'clients.shop.timeoutMs',
-    /above 0, or nothing for no limit, got Infinity/,
+    /above 0, or undefined for no limit, got Infinity/,
   ],
   ['an empty url', { url: '' }, 'clients.shop.url', /write 'host:port'/],
   ['a url that is a number', { url: 50051 }, 'clients.shop.url', /as 'orders:50051', got 50051/],
-  ['an http url', { url: 'http://shop:50051/' }, 'clients.shop.url', /write 'shop:50051': gRPC has no such scheme/],
-  ['an https url', { url: 'https://shop:50051' }, 'clients.shop.url', /write 'shop:50051', and `tls: \{\}` beside it/],
-  ['a url with blanks', { url: 'shop: 50051' }, 'clients.shop.url', /without blanks/],
   [
-    'a port that is none',
+    'an http url',
+    { url: 'http://shop:50051/' },
+    'clients.shop.url',
+    /whose scheme gRPC does not support; write 'shop:50051'$/,
+  ],
+  [
+    'an https url',
+    { url: 'https://shop:50051' },
+    'clients.shop.url',
+    /whose scheme gRPC does not support; write 'shop:50051' and `tls: \{\}`$/,
+  ],
+  ['a url with a space', { url: 'shop: 50051' }, 'clients.shop.url', /without whitespace/],
+  [
+    'a port that is not a number',
     { url: 'shop:http' },
     'clients.shop.url',
     /a port from 1 to 65535, got 'http'.*write 'host:port'/,
   ],
-  ['a port beyond all', { url: 'dns:///shop:65536' }, 'clients.shop.url', /a port from 1 to 65535, got '65536'/],
+  ['a port above 65535', { url: 'dns:///shop:65536' }, 'clients.shop.url', /a port from 1 to 65535, got '65536'/],
 
   [
-    'a name server that has no address',
+    'a name server without an IP address',
     { url: 'dns://bad:port:x/y' },
     'clients.shop.url',
-    /the IP address of a name server, .* got 'bad:port:x'.*write 'dns:\/\/127\.0\.0\.1:53\/orders:50051'/,
+    /the IP address of a name server with an optional port, got 'bad:port:x'.*write 'dns:\/\/127\.0\.0\.1:53\/orders:50051'/,
   ],
   [
-    'a user and a password',
+    'credentials in a url',
     { url: 'me:hush@shop:50051' },
     'clients.shop.url',
     /got '\*\*\*@shop:50051'; send them as `metadata`/,
   ],
   [
-    'a password in an http url',
+    'credentials in an http url',
     { url: 'http://me:hu/sh@shop:50051' },
     'clients.shop.url',
-    /got 'http:\/\/\*\*\*@shop:50051'; write 'shop:50051'/,
+    /got 'http:\/\/\*\*\*@shop:50051', whose scheme gRPC does not support; write 'shop:50051'$/,
   ],
-  ['a target without end', { url: 'x'.repeat(70_000) }, 'clients.shop.url', /at most 65536 characters, got 70000/],
+  ['a target that is too long', { url: 'x'.repeat(70_000) }, 'clients.shop.url', /at most 65536 characters, got 70000/],
   ...(
     [
       ['grpc.default_authority', 5, /printable ASCII of at most 4096 characters, got 5/],
@@ -114,185 +124,190 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     remedy,
   ]),
   [
-    'metadata that are no texts',
+    'an array of numbers as metadata',
     { url, metadata: [-1] },
     'clients.shop.metadata["0"]',
-    /expected text or an array of texts, got number/,
+    /expected a string or an array of strings, got number/,
   ],
 
   [
     "Nest's nested form",
     { transport: 4, options: { url } },
     'clients.shop.options',
-    /Nest's nested form; write its keys beside `name`/,
+    /Nest's nested form; write its keys next to `name`/,
   ],
-  ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /leave it out/],
+  ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /always gRPC; remove it/],
   [
-    "a key of Nest's that grpc-js never had",
+    "a key of Nest's that grpc-js does not have",
     { url, maxMetadataSize: 1 },
     'clients.shop.maxMetadataSize',
-    /grpc-js has no such setting.*leave it out/,
+    /grpc-js ignores this setting; remove it/,
   ],
-  ['a slip of the pen', { url, timeoutMS: 5 }, 'clients.shop.timeoutMS', /did you mean 'timeoutMs'\?/],
+  ['a misspelled timeoutMs', { url, timeoutMS: 5 }, 'clients.shop.timeoutMS', /did you mean 'timeoutMs'\?/],
   [
-    'another slip of the pen',
+    'a misspelled maxWaitingCalls',
     { url, maxWatingCalls: 5 },
     'clients.shop.maxWatingCalls',
     /did you mean 'maxWaitingCalls'\?/,
   ],
-  ['something of another world', { url, colour: 'red' }, 'clients.shop.colour', /unknown key; known are timeoutMs, /],
+  ['an unrelated key', { url, colour: 'red' }, 'clients.shop.colour', /unknown key; known keys: timeoutMs, /],
   ['a deadline', { url, deadline: 500 }, 'clients.shop.deadline', /write `timeoutMs`/],
   ['retries', { url, retries: 3 }, 'clients.shop.retries', /idempotent: true.*retryPolicy in `serviceConfig`/],
-  ['host and port', { url, host: 'shop' }, 'clients.shop.host', /write `url`: 'host:port'/],
+  ['host instead of url', { url, host: 'shop' }, 'clients.shop.host', /write `url`: 'host:port'/],
   [
-    'the contract in what a factory gives',
+    'protoPath in the result of a factory',
     { url, protoPath: 'x' },
     'clients.shop.protoPath',
-    /contract stands beside `name`/,
+    /contract belongs next to `name`/,
   ],
 
-  ['a timeout as text', { url, timeoutMs: '5s' }, 'clients.shop.timeoutMs', /above 0, got "5s"; write 5000/],
-  ['a timeout from the environment', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write 250/],
-  ['no time at all', { url, timeoutMs: 0 }, 'clients.shop.timeoutMs', /above 0, got 0/],
+  ['a timeout with a unit', { url, timeoutMs: '5s' }, 'clients.shop.timeoutMs', /above 0, got "5s"; write 5000/],
+  ['a timeout as a numeric string', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write 250/],
+  ['a timeout of 0', { url, timeoutMs: 0 }, 'clients.shop.timeoutMs', /above 0, got 0/],
+  ['a timeout of NaN', { url, timeoutMs: NaN }, 'clients.shop.timeoutMs', /number of milliseconds above 0, got NaN/],
   [
-    'a timeout that is no number',
-    { url, timeoutMs: NaN },
-    'clients.shop.timeoutMs',
-    /number of milliseconds above 0, got NaN/,
-  ],
-  [
-    'a timeout without end',
+    'an infinite timeoutMs',
     { url, timeoutMs: Infinity },
     'clients.shop.timeoutMs',
-    /or nothing for no limit, got Infinity/,
+    /or undefined for no limit, got Infinity/,
   ],
-  ['null', { url, timeoutMs: null }, 'clients.shop.timeoutMs', /got null; leave it out or give undefined/],
-  ['a negative grace', { url, outageGraceMs: -1 }, 'clients.shop.outageGraceMs', /of 0 or more, got -1/],
-  ['half a byte', { url, maxWaitingBytes: 1.5 }, 'clients.shop.maxWaitingBytes', /an integer of 0 or more, got 1.5/],
-  ['half a call', { url, maxWaitingCalls: 1.5 }, 'clients.shop.maxWaitingCalls', /an integer of 0 or more, got 1.5/],
+  ['a timeout of null', { url, timeoutMs: null }, 'clients.shop.timeoutMs', /got null; omit it or write undefined/],
+  ['a negative outageGraceMs', { url, outageGraceMs: -1 }, 'clients.shop.outageGraceMs', /of 0 or more, got -1/],
   [
-    'a limit of one attempt',
+    'a fractional maxWaitingBytes',
+    { url, maxWaitingBytes: 1.5 },
+    'clients.shop.maxWaitingBytes',
+    /an integer of 0 or more, got 1.5/,
+  ],
+  [
+    'a fractional maxWaitingCalls',
+    { url, maxWaitingCalls: 1.5 },
+    'clients.shop.maxWaitingCalls',
+    /an integer of 0 or more, got 1.5/,
+  ],
+  [
+    'a maxAttemptsLimit of 1',
     { url, maxAttemptsLimit: 1 },
     'clients.shop.maxAttemptsLimit',
     /an integer of 2 or more, got 1/,
   ],
   [
-    'a connection of another kind',
+    'an unknown connection mode',
     { url, connection: 'lazy' },
     'clients.shop.connection',
     /'on-demand' or 'warm', got "lazy"/,
   ],
   [
-    'a policy without its name',
+    'an unknown load balancing policy as a string',
     { url, loadBalancing: 'random' },
     'clients.shop.loadBalancing',
     /'pick_first', 'round_robin' or a loadBalancingConfig.*got "random"/,
   ],
   [
-    'a policy nobody knows',
+    'an unknown policy in a loadBalancingConfig',
     { url, loadBalancing: [{ my_policy: {} }] },
     'clients.shop.loadBalancing',
     /my_policy.*write \[\{ round_robin: \{\} \}\]/,
   ],
   [
-    'two ways to balance',
+    'loadBalancing together with a loadBalancingConfig',
     { url, loadBalancing: 'round_robin', serviceConfig: { loadBalancingConfig: [{ pick_first: {} }] } },
     'clients.shop.loadBalancing',
     /got both; keep one/,
   ],
   [
-    'an idle time grpc-js would raise',
+    'a connectionIdleTimeoutMs that grpc-js would raise',
     { url, connectionIdleTimeoutMs: 10 },
     'clients.shop.connectionIdleTimeoutMs',
     /of 1000 or more, got 10/,
   ],
   [
-    'credentials of something else',
+    'credentials that grpc-js did not create',
     { url, credentials: { key: 'hush' } },
     'clients.shop.credentials',
     /credentials\.createSsl\(\).*npm ls @grpc\/grpc-js/,
   ],
   [
-    'tls and credentials',
+    'tls together with credentials',
     { url, tls: {}, credentials: credentials.createInsecure() },
     'clients.shop.tls',
     /got both; keep one/,
   ],
-  ['tls: true', { url, tls: true }, 'clients.shop.tls', /or \{\} for the authorities of the system, got true/],
+  ['tls: true', { url, tls: true }, 'clients.shop.tls', /or \{\} for the system's certificate authorities, got true/],
   [
-    'a key file that is not there',
+    'a missing TLS file',
     { url, tls: { ca: '/nowhere/ca.pem' } },
     'clients.shop.tls.ca',
-    /ENOENT.*write the path/,
+    /ENOENT.*write a path that this process can read/,
   ],
   ['an unknown key in tls', { url, tls: { certificate: 'x' } }, 'clients.shop.tls.certificate', /unknown key/],
   [
-    'a keepalive key that grpc-js ignored',
+    'a keepalive key that grpc-js ignores',
     { url, keepalive: { http2MaxPingStrikes: 1 } },
     'clients.shop.keepalive.http2MaxPingStrikes',
-    /unknown key; known are keepaliveTimeMs/,
+    /unknown key; known keys: keepaliveTimeMs/,
   ],
   [
-    'a keepalive as text',
+    'a keepalive time with a unit',
     { url, keepalive: { keepaliveTimeMs: '30s' } },
     'clients.shop.keepalive.keepaliveTimeMs',
     /write 30000/,
   ],
   [
-    'a message of minus two bytes',
+    'a maxReceiveMessageLength of -2',
     { url, maxReceiveMessageLength: -2 },
     'clients.shop.maxReceiveMessageLength',
     /-1 for no limit, got -2/,
   ],
   [
-    'metadata with a number',
+    'a number as a metadata value',
     { url, metadata: { tenant: 7 } },
     'clients.shop.metadata.tenant',
-    /expected text or an array of texts, got number/,
+    /expected a string or an array of strings, got number/,
   ],
   [
-    'metadata with a bad key',
+    'an invalid metadata key',
     { url, metadata: { 'x tenant': 'a' } },
     'clients.shop.metadata["x tenant"]',
     /letters, digits/,
   ],
   [
-    "metadata with gRPC's own key",
+    'a metadata key that gRPC reserves',
     { url, metadata: { 'grpc-timeout': '1S' } },
     'clients.shop.metadata.grpc-timeout',
-    /gRPC's own/,
+    /which gRPC reserves/,
   ],
   [
-    'binary metadata as text',
+    'a string as binary metadata',
     { url, metadata: { 'trace-bin': 'a' } },
     'clients.shop.metadata.trace-bin',
     /expected a Buffer/,
   ],
-  ['metadata that is a number', { url, metadata: 7 }, 'clients.shop.metadata', /an object of texts/],
+  ['a number as metadata', { url, metadata: 7 }, 'clients.shop.metadata', /an object such as \{ 'x-tenant'/],
 
   [
-    "grpc-js's service config",
+    "grpc-js's option for the service config",
     { url, channelOptions: { 'grpc.service_config': '{}' } },
     'clients.shop.channelOptions["grpc.service_config"]',
     /write it as `serviceConfig`/,
   ],
   [
-    "grpc-js's retries",
+    "grpc-js's option for retries",
     { url, channelOptions: { 'grpc.enable_retries': 0 } },
     'clients.shop.channelOptions["grpc.enable_retries"]',
     /idempotent: false/,
   ],
   [
-    'the shared pool',
+    "grpc-js's shared subchannel pool",
     { url, channelOptions: { 'grpc.use_local_subchannel_pool': 0 } },
     'clients.shop.channelOptions["grpc.use_local_subchannel_pool"]',
-    /leave it out/,
+    /remove it/,
   ],
   [
-    'an interceptor that is no function',
+    'a grpc-js interceptor that is not a function',
     { url, channelOptions: { interceptors: [{}] } },
     'clients.shop.channelOptions.interceptors',
-    /which are functions.*write/,
+    /grpc-js interceptor functions.*write/,
   ],
 
   [
@@ -307,47 +322,52 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.methods["Audit/Get"]',
     /matches none/,
   ],
-  ['the name of ts-proto', { url, methods: { get: {} } }, 'clients.shop.methods.get', /did you mean 'Get'\?/],
   [
-    'a slip in a method',
+    'the camelCase name of a method, as in ts-proto',
+    { url, methods: { get: {} } },
+    'clients.shop.methods.get',
+    /did you mean 'Get'\?/,
+  ],
+  [
+    'a misspelled method option',
     { url, methods: { Get: { idempotend: true } } },
     'clients.shop.methods.Get.idempotend',
     /did you mean 'idempotent'\?/,
   ],
   [
-    'a flag as text',
+    'a string as a boolean',
     { url, methods: { Get: { idempotent: 'true' } } },
     'clients.shop.methods.Get.idempotent',
     /write true without quotes/,
   ],
   [
-    'a method that is true',
+    'a boolean as method options',
     { url, methods: { Get: true } },
     'clients.shop.methods.Get',
-    /as \{ idempotent: true \}, got true/,
+    /such as \{ idempotent: true \}, got true/,
   ],
   [
-    'idempotent for all in the wrong place',
+    'idempotent outside `methods`',
     { url, idempotent: true },
     'clients.shop.idempotent',
     /methods: \{ Get: \{ idempotent: true \} \}/,
   ],
 
-  ['a service config that is no JSON', { url, serviceConfig: '{' }, 'clients.shop.serviceConfig', /JSON/],
+  ['a service config that is not JSON', { url, serviceConfig: '{' }, 'clients.shop.serviceConfig', /JSON/],
   [
-    'one attempt',
+    'a retryPolicy with one attempt',
     { url, serviceConfig: { methodConfig: [{ name, retryPolicy: { ...retryPolicy, maxAttempts: 1 } }] } },
     'clients.shop.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     /an integer of 2 or more.*got 1/,
   ],
   [
-    'a duration in words',
+    'a duration in milliseconds',
     { url, serviceConfig: { methodConfig: [{ name, timeout: '500ms' }] } },
     'clients.shop.serviceConfig.methodConfig[0].timeout',
     /got "500ms"/,
   ],
   [
-    'a code that is none',
+    'an unknown status code',
     {
       url,
       serviceConfig: {
@@ -359,15 +379,15 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
   ],
 ];
 
-describe('wrong settings', () => {
-  it.each(WRONG)('are refused with path and remedy: %s', (_, settings, path, remedy) => {
+describe('invalid settings', () => {
+  it.each(WRONG)('reports path and remedy for %s', (_, settings, path, remedy) => {
     const found = problems(settings);
     const at = found.filter((problem) => problem.startsWith(`${path}: `));
     expect(at, found.join('\n')).toHaveLength(1);
     expect(at[0]).toMatch(remedy);
   });
 
-  it('are told all at once', () => {
+  it('reports all problems at once', () => {
     const found = problems({
       timeoutMS: 1,
       outageGraceMs: -1,
@@ -386,7 +406,7 @@ describe('wrong settings', () => {
     ]);
   });
 
-  it('never show what may be a secret, and cut what is long', () => {
+  it('hides possible secrets and truncates long values', () => {
     const text = problems({
       url: 'http://'.padEnd(500, 'x'),
       timeoutMs: 'y'.repeat(500),
@@ -398,7 +418,7 @@ describe('wrong settings', () => {
     expect(text).not.toContain('y'.repeat(100));
   });
 
-  it('of forRoot are refused in the same words', () => {
+  it('rejects invalid defaults of forRoot with the same messages', () => {
     expect(
       defaultsProblems({ timeoutMs: '5s', url: 'x', channelOptions: { 'grpc.enable_retries': 1 } }, 'forRoot.defaults'),
     ).toEqual([
@@ -412,10 +432,10 @@ describe('wrong settings', () => {
   });
 });
 
-describe('right settings', () => {
+describe('valid settings', () => {
   it.each([
     [
-      'undefined in every optional key',
+      'undefined for every optional key',
       {
         url,
         ...Object.fromEntries(
@@ -444,7 +464,7 @@ describe('right settings', () => {
       },
     ],
     [
-      'undefined inside',
+      'undefined for nested keys',
       {
         url,
         keepalive: { keepaliveTimeMs: undefined },
@@ -453,18 +473,18 @@ describe('right settings', () => {
         channelOptions: { 'grpc.enable_retries': undefined },
       },
     ],
-    ["grpc-js's Metadata", { url, metadata: new Metadata() }],
+    ["an instance of grpc-js's Metadata", { url, metadata: new Metadata() }],
     ['a unix socket', { url: 'unix:/run/shop.sock' }],
     ['an IPv6 address', { url: '[::1]:50051' }],
-    ['a name behind a resolver', { url: 'dns://8.8.8.8/shop:50051' }],
+    ['a name with a name server', { url: 'dns://8.8.8.8/shop:50051' }],
     ['several addresses', { url: 'ipv4:10.0.0.1:50051,10.0.0.2:50051' }],
     [
-      'a service config as JSON text',
+      'a service config as a JSON string',
       { url, serviceConfig: JSON.stringify({ methodConfig: [{ name, retryPolicy }] }) },
     ],
-    ['metadata of several values', { url, metadata: { a: ['b', 'c'], 'd-bin': Buffer.from('e') } }],
-    ['numbers for a flag of Nest', { url, keepalive: { keepalivePermitWithoutCalls: 1 } }],
-  ])('are taken: %s', (_, settings) => {
+    ['metadata with several values', { url, metadata: { a: ['b', 'c'], 'd-bin': Buffer.from('e') } }],
+    ['a number as a boolean, as Nest allows', { url, keepalive: { keepalivePermitWithoutCalls: 1 } }],
+  ])('accepts %s', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

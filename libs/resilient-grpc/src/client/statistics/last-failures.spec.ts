@@ -11,7 +11,7 @@ const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
   ...change,
 });
 
-it('joins failures of one method, code and reason, and tells the latest of them', () => {
+it('groups failures by method, code and reason, and shows the details of the latest', () => {
   const log = new LastFailures();
   log.add(failed(), 1_000);
   log.add(failed({ path: '/a.B/D' }), 2_000);
@@ -31,7 +31,7 @@ it('joins failures of one method, code and reason, and tells the latest of them'
   });
 });
 
-it('forgets the kind that was not seen for longest', () => {
+it('drops the least recent kind of failure beyond 20 kinds', () => {
   const log = new LastFailures();
   for (let kind = 0; kind < 20; kind++) log.add(failed({ path: `/a.B/${kind}` }), kind);
   log.add(failed({ path: '/a.B/0' }), 20);

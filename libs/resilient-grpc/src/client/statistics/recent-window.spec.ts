@@ -4,8 +4,8 @@ import { RecentWindow } from './recent-window.js';
 
 const SECOND = 1_000;
 
-describe('what calls did lately', () => {
-  it('is of the last 30 to 60 seconds, and of less while there is less', () => {
+describe('RecentWindow', () => {
+  it('covers the last 30 to 60 seconds, or its whole age if that is less', () => {
     const window = new RecentWindow(0);
     window.succeeded(5 * SECOND);
     expect(window.calls(10 * SECOND)).toMatchObject({ windowMs: 10 * SECOND, ended: 1 });
@@ -15,7 +15,7 @@ describe('what calls did lately', () => {
     expect(window.calls(91 * SECOND)).toMatchObject({ windowMs: 31 * SECOND, ended: 0, failed: 0, codes: {} });
   });
 
-  it('is nothing after a long silence', () => {
+  it('is empty after a long time without calls', () => {
     const window = new RecentWindow(0);
     for (const at of [10, 40]) {
       window.failed(StatusCode.INTERNAL, at * SECOND);
@@ -30,25 +30,25 @@ describe('what calls did lately', () => {
     expect(windowMs).toBeLessThan(60 * SECOND);
   });
 
-  it('counts what is no status code as UNKNOWN', () => {
+  it('counts an invalid status code as UNKNOWN', () => {
     const window = new RecentWindow(0);
-    // True: a server may send any number.
+    // Safe: a server may send any number.
     window.failed(99 as StatusCode, 1);
     expect(window.calls(2).codes).toEqual({ UNKNOWN: 1 });
   });
 
-  it('has percentiles within a sixteenth, of both slices, and never of an answer too fast or slow to hold', () => {
+  it('reports percentiles of both slices within 1/16 and accepts latencies outside its range', () => {
     const window = new RecentWindow(0);
     expect(window.latency(0)).toBeUndefined();
     for (let ms = 1; ms <= 100; ms++) window.answered(ms, ms % 2 === 0 ? 10 * SECOND : 40 * SECOND);
     const { p50Ms, p90Ms, p99Ms, maxMs } = window.latency(50 * SECOND)!;
-    for (const [found, due] of [
+    for (const [actual, expected] of [
       [p50Ms, 50],
       [p90Ms, 90],
       [p99Ms, 99],
       [maxMs, 100],
     ] as const) {
-      expect(Math.abs(found / due - 1)).toBeLessThan(1 / 16);
+      expect(Math.abs(actual / expected - 1)).toBeLessThan(1 / 16);
     }
     window.answered(0, 50 * SECOND);
     window.answered(1e12, 50 * SECOND);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../../testing/busy-clock.js';
 import { UnreadStreams } from './unread-streams.js';
 
-/** Streams that are looked for after a minute, and what was told of them. */
+/** Creates a watch that reports streams after a minute, and records its reports. */
 function make(afterMs = 60_000) {
   const clock = new BusyClock();
   const streams = new UnreadStreams(afterMs, clock);
@@ -13,12 +13,12 @@ function make(afterMs = 60_000) {
     streams.watch(stream, demand);
     return { demand, stream };
   };
-  return { clock, streams, told: reported, open };
+  return { clock, streams, reported, open };
 }
 
-describe('a stream that is read on demand', () => {
-  it('and that nobody reads is told once, within the time', () => {
-    const { clock, told: reported, open } = make();
+describe('UnreadStreams', () => {
+  it('reports an unread stream once, within the limit', () => {
+    const { clock, reported, open } = make();
     open('lost');
     clock.advance(52_499);
     expect(reported).toEqual([]);
@@ -28,16 +28,16 @@ describe('a stream that is read on demand', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('is not told while somebody waits for a message, however long none comes', () => {
-    const { clock, told: reported, open } = make();
+  it('does not report a stream while a read is pending', () => {
+    const { clock, reported, open } = make();
     const { demand } = open('quiet');
     demand.waiting = true;
     clock.advance(600_000);
     expect(reported).toEqual([]);
   });
 
-  it('reports nothing after a standstill of this process, in which no reader could ask for a message', () => {
-    const { clock, told: reported, open } = make();
+  it('excludes blocked event-loop time, in which no reader can request a message', () => {
+    const { clock, reported, open } = make();
     open('held up');
     clock.advance(1_000);
     clock.block(120_000);
@@ -47,8 +47,8 @@ describe('a stream that is read on demand', () => {
     expect(reported).toEqual([['held up', 52_500, expect.any(Number)]]);
   });
 
-  it('is not told while it is read slowly', () => {
-    const { clock, told: reported, open } = make();
+  it('does not report a stream that is read slowly', () => {
+    const { clock, reported, open } = make();
     const { demand } = open('slow');
     for (let i = 0; i < 20; i++) {
       clock.advance(50_000);
@@ -57,8 +57,8 @@ describe('a stream that is read on demand', () => {
     expect(reported).toEqual([]);
   });
 
-  it('is told again when it was read and left once more', () => {
-    const { clock, told: reported, open } = make();
+  it('reports a stream again if it was read and is unread once more', () => {
+    const { clock, reported, open } = make();
     const { demand } = open('twice');
     clock.advance(60_000);
     demand.asked += 1;
@@ -66,8 +66,8 @@ describe('a stream that is read on demand', () => {
     expect(reported).toHaveLength(2);
   });
 
-  it('is forgotten when it is over, and leaves no timer behind', () => {
-    const { clock, streams, told: reported, open } = make();
+  it('stops watching a stream that has ended and clears its timer', () => {
+    const { clock, streams, reported, open } = make();
     const [one, other] = [open('one'), open('other')];
     streams.forget(one.stream);
     expect(clock.pending).toBe(1);
@@ -77,7 +77,7 @@ describe('a stream that is read on demand', () => {
     expect(reported).toEqual([]);
   });
 
-  it('is not looked for where the time is Infinity', () => {
+  it('sets no timer if the limit is Infinity', () => {
     const { clock, open } = make(Infinity);
     open('lost');
     expect(clock.pending).toBe(0);

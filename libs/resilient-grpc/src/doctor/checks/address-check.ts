@@ -20,49 +20,52 @@ export function isUsable({ probe }: ProbedAddress): boolean {
 
 type Words = readonly [says: string, remedy: string];
 
-const NOT_LISTENING = 'is the server running, and on this port?';
+const NOT_LISTENING = 'check that the server is running and listens on this port';
 
 const TCP_WORDS: Readonly<Record<string, Words>> = {
   ECONNREFUSED: [
-    'refused the connection: the host is there, and nothing listens on this port',
-    'is the server running, on this port, and on 0.0.0.0 and not on its own 127.0.0.1?',
+    'refused the connection: the host is up, but nothing listens on this port',
+    'check that the server is running, listens on this port, and is bound to 0.0.0.0 instead of 127.0.0.1',
   ],
   timeout: [
-    'does not answer at all',
-    'look for a firewall, a security group or a network policy that drops the connection, or a host that is gone',
+    'does not respond',
+    'check that the host is up, and that no firewall, security group, or network policy drops the packets',
   ],
-  ECONNRESET: ['reset the connection', 'look at what stands before the server: a proxy, a mesh, a load balancer'],
-  EHOSTUNREACH: ['cannot be reached: there is no way to the host', 'is it in this network, and up?'],
+  ECONNRESET: ['reset the connection', 'check the proxy, service mesh, or load balancer in front of the server'],
+  EHOSTUNREACH: ['is unreachable: no route to the host', 'check that the host is up and in this network'],
   ENETUNREACH: [
-    'cannot be reached: there is no way to its network',
-    'is this an IPv6 address where there is IPv4 alone?',
+    'is unreachable: no route to its network',
+    'check that this host has IPv6 connectivity if the address is an IPv6 address',
   ],
-  ENOENT: ['is no socket: there is no such file', 'is the server running, and is the path the same for both?'],
-  EACCES: ['may not be opened', 'give this user the right to write to the socket'],
+  ENOENT: ['does not exist', 'check that the server is running and uses the same socket path'],
+  EACCES: ['cannot be opened: permission denied', 'give this user write permission on the socket'],
 };
 
 const ALERTS: readonly (readonly [RegExp, Words])[] = [
   [
     /CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|HANDSHAKE_FAILURE/,
     [
-      'wants a certificate of the client, or refuses the one it got',
-      'mutual TLS: tls: { cert, key } of the client, --cert and --key here, issued by an authority that the server trusts',
+      'requires a client certificate, or rejects the one it received',
+      'set tls: { cert, key } in the client (here: --cert and --key) with a certificate from an authority that the server trusts',
     ],
   ],
   [
     /NO_APPLICATION_PROTOCOL/,
-    ['does not offer HTTP/2 (ALPN)', 'an HTTP/1 load balancer stands there: have it speak HTTP/2, or pass TCP through'],
+    [
+      'does not offer HTTP/2 (ALPN)',
+      'if an HTTP/1 load balancer is in front of the server, enable HTTP/2 or TCP passthrough there',
+    ],
   ],
   [
     /UNRECOGNIZED_NAME/,
     [
-      'does not know the name that TLS asked for (SNI)',
-      'say the name it knows: tls: { serverName } of the client, --server-name here',
+      'does not recognize the requested server name (SNI)',
+      'set the expected name: tls: { serverName } in the client (here: --server-name NAME)',
     ],
   ],
   [
     /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/,
-    ['speaks no version of TLS that Node does', 'switch TLS 1.2 or 1.3 on there'],
+    ['supports no TLS version that Node supports', 'enable TLS 1.2 or 1.3 on the server'],
   ],
 ];
 
@@ -90,12 +93,12 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
   };
   if (probe.failure !== undefined) return failed(...failureWords(probed, probe.failure));
   if (probe.tls?.refused !== undefined) {
-    return failed(`answers, and the client refuses its certificate${steps(probe)}`, 'see the certificate below');
+    return failed(`responds, but the client rejects its certificate${steps(probe)}`, 'see the certificate check below');
   }
   const says = `${where}${steps(probe)}`;
   if (probe.tls !== undefined && probe.tls.alpn !== 'h2') {
-    const remedy = 'clients in Go and Java refuse that, Node does not: have the server offer h2';
-    return { check: 'address', status: 'warning', says: `${says}; ALPN did not agree on h2`, remedy, facts };
+    const remedy = 'configure the server to offer h2; Go and Java clients reject a connection without it';
+    return { check: 'address', status: 'warning', says: `${says}; ALPN did not negotiate h2`, remedy, facts };
   }
   return { check: 'address', status: 'ok', says, facts };
 }
@@ -103,27 +106,27 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
 function failureWords(probed: ProbedAddress, { phase, code, message }: ConnectionFailure): Words {
   const { secure, probe, otherway } = probed;
   if (phase === 'tcp') {
-    const [says, remedy] = TCP_WORDS[code] ?? [`cannot be connected to: ${message}`, 'see what the system says'];
+    const [says, remedy] = TCP_WORDS[code] ?? [`cannot be reached: ${message}`, 'look up the system error'];
     const isHere = code === 'ECONNREFUSED' && kindOf(probed.address) === 'loopback';
     return [`${says} (${code === 'timeout' ? message : code})`, isHere ? NOT_LISTENING : remedy];
   }
   if (secure && otherway?.readyMs !== undefined) {
     return [
-      'speaks HTTP/2 without TLS, and the client has TLS on',
-      'leave `tls` out of the client, and --tls and --ca out here',
+      'uses HTTP/2 without TLS, but the client uses TLS',
+      'remove `tls` from the client (here: omit --tls and --ca)',
     ];
   }
   if (!secure && (code === 'tls' || otherway?.tlsMs !== undefined)) {
     return [
-      'speaks TLS, and the client does not',
-      'tls: {} of the client, tls: { ca } where the authority is your own; --tls or --ca FILE here',
+      'uses TLS, but the client does not',
+      'set tls: {} in the client, or tls: { ca } for a private authority (here: --tls or --ca FILE)',
     ];
   }
   const http1 = [probe, otherway].find((one) => one?.failure?.code === 'http1')?.failure;
   if (http1 !== undefined) {
     return [
-      `answers HTTP/1 ('${http1.message}'), and gRPC needs HTTP/2`,
-      'a load balancer or a web server stands there: set it to gRPC or HTTP/2 up to the server, or name the port of gRPC',
+      `responds with HTTP/1 ('${http1.message}'), but gRPC requires HTTP/2`,
+      'a load balancer or web server responds: configure gRPC or end-to-end HTTP/2 there, or use the gRPC port',
     ];
   }
   for (const [pattern, words] of ALERTS) if (pattern.test(code)) return [`${words[0]} (${code})`, words[1]];
@@ -132,23 +135,27 @@ function failureWords(probed: ProbedAddress, { phase, code, message }: Connectio
 
 function silentWords(probe: ConnectionProbeResult, { phase, code, message }: ConnectionFailure): Words {
   const awaited = phase === 'tls' ? 'the TLS handshake' : 'HTTP/2 SETTINGS';
+  const missing = phase === 'tls' ? 'does not complete the TLS handshake' : 'sends no HTTP/2 SETTINGS';
   switch (code) {
     case 'timeout':
       return [
-        `accepts the connection and stays silent${steps(probe)}: no ${awaited.replace('the ', '')}, ${message}`,
-        'the process is stuck, or a proxy accepts for a server that is gone; look at both, or whether the port is another service',
+        `accepts the connection but ${missing}${steps(probe)}: ${message}`,
+        'check if the process is stuck, a proxy accepts connections without a reachable server, or another service uses the port',
       ];
     case 'closed':
     case 'ECONNRESET':
     case 'EPIPE':
       return [
-        `accepts the connection and ends it before ${awaited} (${code})`,
-        'a proxy without a server behind it, a server that is closing, or a port of another service: look at its log',
+        `accepts the connection but closes it before ${awaited} (${code})`,
+        'check for a proxy without a reachable server, a server that is shutting down, or another service on the port; see its log',
       ];
     case 'goaway':
-      return ['is on its way out: GOAWAY at once', 'it is shutting down, or full; the client tries again by itself'];
+      return ['sends GOAWAY immediately', 'the server is shutting down or overloaded; clients reconnect automatically'];
     default:
-      return [`fails at ${awaited}: ${message} (${code})`, 'it speaks something else: is it the port of gRPC?'];
+      return [
+        `fails at ${awaited}: ${message} (${code})`,
+        'the server uses another protocol; check that this is the gRPC port',
+      ];
   }
 }
 

@@ -9,27 +9,27 @@ const DAY_MS = 86_400_000;
 
 /** Explanations of the OpenSSL codes for rejected certificates. */
 const REFUSALS: Readonly<Record<string, readonly [says: string, remedy: string]>> = {
-  CERT_HAS_EXPIRED: ['it has expired', 'renew it on the server, and see why nobody did'],
-  CERT_NOT_YET_VALID: ['it is not valid yet', 'compare the clocks of both sides'],
+  CERT_HAS_EXPIRED: ['certificate expired', 'renew the certificate on the server, and check its automatic renewal'],
+  CERT_NOT_YET_VALID: ['certificate not yet valid', 'compare the clocks of client and server'],
   DEPTH_ZERO_SELF_SIGNED_CERT: [
-    'it is signed by itself, which nobody trusts',
-    'name the certificate itself as authority: tls: { ca } of the client, --ca FILE here',
+    'self-signed certificate not trusted',
+    'set the certificate itself as the authority: tls: { ca } in the client (here: --ca FILE)',
   ],
   SELF_SIGNED_CERT_IN_CHAIN: [
-    'its authority is not trusted',
-    'name the authority: tls: { ca } of the client, --ca FILE here',
+    'authority not trusted',
+    'set the authority: tls: { ca } in the client (here: --ca FILE)',
   ],
   UNABLE_TO_GET_ISSUER_CERT: [
-    'the certificate of its issuer is missing',
-    'have the server send the whole chain, or name the issuer in tls: { ca }',
+    'issuer certificate missing',
+    'configure the server to send the full chain, or add the issuer to tls: { ca }',
   ],
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [
-    'its issuer is not trusted',
-    'name the authority: tls: { ca } of the client, --ca FILE here; or have the server send its whole chain',
+    'issuer not trusted',
+    'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
   ],
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
-    'its issuer is not trusted',
-    'name the authority: tls: { ca } of the client, --ca FILE here; or have the server send its whole chain',
+    'issuer not trusted',
+    'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
   ],
 };
 
@@ -39,8 +39,8 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     return {
       check: 'certificate',
       status: 'failed',
-      says: 'the server has shown none',
-      remedy: 'give it one',
+      says: 'the server sent no certificate',
+      remedy: 'configure a certificate on the server',
       facts: { refused },
     };
   }
@@ -57,25 +57,25 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     fingerprint256: certificate.fingerprint256,
     refused,
   };
-  const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no name'}`;
+  const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no names'}`;
   const until = days < 0 ? `expired ${String(-days)} days ago` : `expires in ${String(days)} days`;
   if (refused !== undefined) {
     const [why, remedy] = refusal(refused, name, names);
     return {
       check: 'certificate',
       status: 'failed',
-      says: `refused: ${why} (${refused}); ${whose}; ${until}`,
+      says: `rejected: ${why} (${refused}); ${whose}; ${until}`,
       remedy,
       facts,
     };
   }
-  const says = `${whose}; bears '${name}'; ${until}`;
+  const says = `${whose}; matches '${name}'; ${until}`;
   if (days >= SOON_DAYS) return { check: 'certificate', status: 'ok', says, facts };
   return {
     check: 'certificate',
     status: 'warning',
     says,
-    remedy: 'renew it now: from then on no client connects',
+    remedy: 'renew the certificate now; clients cannot connect after it expires',
     facts,
   };
 }
@@ -85,12 +85,12 @@ function refusal(code: string, name: string, names: readonly string[]): readonly
     const [first] = names;
     const instead =
       first === undefined
-        ? 'issue it with a subject alternative name'
-        : `connect by one of its names, or say which is meant: tls: { serverName: '${first}' } of the client, --server-name here`;
-    return [`it does not bear the name '${name}'`, instead];
+        ? 'reissue the certificate with a subject alternative name'
+        : `connect to one of its names, or set the expected name: tls: { serverName: '${first}' } in the client (here: --server-name ${first})`;
+    return [`no name matches '${name}'`, instead];
   }
   return (
-    REFUSALS[code] ?? ['the client does not trust it', 'name its authority: tls: { ca } of the client, --ca FILE here']
+    REFUSALS[code] ?? ['not trusted by the client', 'set the authority: tls: { ca } in the client (here: --ca FILE)']
   );
 }
 

@@ -22,6 +22,6 @@ export async function clientCheck(
   } catch (error) {
     const why = client.connectivity.lastError ?? (error instanceof Error ? error.message : String(error));
     const says = `not READY within ${duration(timeoutMs)}: ${oneLine(why)}`;
-    return { check: 'client', status: 'failed', says, remedy: 'see what failed above', facts: facts() };
+    return { check: 'client', status: 'failed', says, remedy: 'see the findings above', facts: facts() };
   }
 }

@@ -23,26 +23,25 @@ export async function dnsConfigCheck(target: string, random: Random): Promise<Ch
     text = await serviceConfigRecord(resolver, record);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    const remedy = 'nothing, unless a client uses dnsServiceConfig(): then its name server must answer';
-    return result({ status: 'skipped', says: `cannot be asked for: ${why}`, remedy });
+    const remedy = 'fix the name server only if a client uses dnsServiceConfig()';
+    return result({ status: 'skipped', says: `TXT query failed: ${why}`, remedy });
   }
-  if (text === undefined)
-    return result({ status: 'skipped', says: `there is no TXT record ${record}, and none is needed` });
+  if (text === undefined) return result({ status: 'skipped', says: `no TXT record ${record}; it is optional` });
 
   const client = { hostname: hostname(), percentile: random() * 100 };
   const choice = chooseServiceConfig(text, record, client);
   const problems = choice.ok ? serviceConfigProblems(choice.serviceConfig ?? {}, choice.path) : choice.problems;
   if (problems.length > 0) {
     const remedy =
-      'mend the record; until then a client that reads it starts without a service config, or keeps what it had';
-    return result({ status: 'failed', says: `the TXT record ${record} is wrong`, remedy, problems }, { record: text });
+      'fix the record; until then, clients that read it start without a service config or keep the previous one';
+    return result({ status: 'failed', says: `invalid TXT record ${record}`, remedy, problems }, { record: text });
   }
   if (choice.ok && choice.serviceConfig === undefined) {
     return result(
-      { status: 'ok', says: `the TXT record ${record} is valid, and has nothing for this client` },
+      { status: 'ok', says: `TXT record ${record} is valid, but has no service config for this client` },
       { record: text },
     );
   }
-  const says = `the TXT record ${record} is valid; clients with serviceConfig: dnsServiceConfig() read it`;
+  const says = `TXT record ${record} is valid; clients with serviceConfig: dnsServiceConfig() use it`;
   return result({ status: 'ok', says }, { record: text });
 }

@@ -31,7 +31,7 @@ export async function healthCheck(
       return result({ status: 'ok', says }, { serving });
     }
     const remedy =
-      'it answers, and takes no calls: it starts, drains, or lacks something that it needs; look at its log';
+      'the server responds but accepts no calls: it is starting, draining, or missing a dependency; see its log';
     return result({ status: 'failed', says: `${whose} is ${serving}`, remedy }, { serving });
   } catch (error) {
     if (!isGrpcCallError(error)) throw error;
@@ -43,42 +43,42 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Answ
   const says = `${error.codeName}: ${oneLine(error.details)}`;
   if (error.reason === 'deadline') {
     const remedy =
-      'the connection stands and the process does not answer: is it frozen, overloaded, or a proxy without a server behind it?';
-    return { status: 'failed', says: `no answer to a call within ${duration(timeoutMs)}`, remedy };
+      'the connection is open: check if the process is frozen or overloaded, or a proxy has no reachable server';
+    return { status: 'failed', says: `no response to a call within ${duration(timeoutMs)}`, remedy };
   }
   const { code } = error;
   if (error.reachedServer === 'yes' && code === StatusCode.NOT_FOUND) return unknown(service);
   if (error.reachedServer === 'yes' && code === StatusCode.UNIMPLEMENTED) {
-    const answers = 'it answers calls, and has no grpc.health.v1.Health';
+    const answers = 'the server responds to calls, but does not implement grpc.health.v1.Health';
     if (service === '') return { status: 'skipped', says: answers };
     return {
       status: 'failed',
       says: answers,
-      remedy: 'serve it, or leave --service out; a probe that asks for it fails',
+      remedy: 'implement it, or omit --service; a health probe of this server fails',
     };
   }
   if (code === StatusCode.UNAUTHENTICATED || code === StatusCode.PERMISSION_DENIED) {
     return {
       status: 'warning',
-      says: `it answers, and refuses who asks for health: ${says}`,
-      remedy: 'let grpc.health.v1.Health be asked without credentials, or probes fail',
+      says: `the server rejects health checks without credentials: ${says}`,
+      remedy: 'allow calls of grpc.health.v1.Health without credentials; otherwise probes fail',
     };
   }
   if (/HTTP status/.test(error.details)) {
     return {
       status: 'failed',
-      says: `an HTTP/2 server answers that is none of gRPC: ${says}`,
-      remedy: 'a gateway or a web server stands there: see its routes, or name the port of gRPC',
+      says: `an HTTP/2 server responded that is not a gRPC server: ${says}`,
+      remedy: 'a gateway or web server responds: check its routes, or use the gRPC port',
     };
   }
-  return { status: 'failed', says, remedy: 'look at the log of the server, or of the proxy before it' };
+  return { status: 'failed', says, remedy: 'see the log of the server, or of the proxy in front of it' };
 }
 
 function unknown(service: string): Answer {
   if (service === '') {
-    const remedy = "set the status of '' on the server: it stands for the whole of it";
-    return { status: 'warning', says: 'its health service knows nothing of the server as a whole', remedy };
+    const remedy = "set the status of '' on the server; it represents the whole server";
+    return { status: 'warning', says: 'the health service has no status for the whole server', remedy };
   }
-  const remedy = "write a full name, as 'orders.v1.Orders'; --service '' asks for the whole server";
-  return { status: 'failed', says: `the server knows no '${service}'`, remedy };
+  const remedy = "write the full name, such as 'orders.v1.Orders'; --service '' checks the whole server";
+  return { status: 'failed', says: `the health service has no status for '${service}'`, remedy };
 }

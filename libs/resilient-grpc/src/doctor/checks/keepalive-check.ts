@@ -42,14 +42,14 @@ export async function keepaliveCheck(
   const scheme = way.tls === undefined ? 'http' : 'https';
   const session = connect(`${scheme}://${authorityOf(way.canonicalTarget)}`, { createConnection: () => socket });
   try {
-    return told(await pinged(session, way, everyMs), everyMs);
+    return resultOf(await sendPings(session, way, everyMs), everyMs);
   } finally {
     session.destroy();
     socket.destroy();
   }
 }
 
-async function pinged(session: ClientHttp2Session, { budget }: ConnectionWay, everyMs: number): Promise<PingResult> {
+async function sendPings(session: ClientHttp2Session, { budget }: ConnectionWay, everyMs: number): Promise<PingResult> {
   const { clock } = budget;
   const seen: PingResult = {
     sent: 0,
@@ -102,33 +102,41 @@ function watch(session: ClientHttp2Session): ClientHttp2Stream {
   return stream;
 }
 
-function told(seen: PingResult, everyMs: number): CheckResult {
+function resultOf(seen: PingResult, everyMs: number): CheckResult {
   const facts = { everyMs, ...seen, slowestMs: Math.round(seen.slowestMs) };
-  const pace = `${counted(seen.sent, 'ping')}, one each ${duration(everyMs)}`;
+  const pace = `${counted(seen.sent, 'ping')}, one every ${duration(everyMs)}`;
   const result = (status: CheckResult['status'], says: string, remedy?: string): CheckResult => {
     return { check: 'keepalive', status, says, ...(remedy !== undefined && { remedy }), facts };
   };
   if (seen.inOrder) {
-    const says = `the server ended the connection in order after ${pace}: GOAWAY ${String(seen.goaway)}`;
-    return result('warning', says, 'its age, or a restart: try again, or with pings at a shorter distance');
+    const says = `the server closed the connection cleanly after ${pace}: GOAWAY ${String(seen.goaway)}`;
+    return result(
+      'warning',
+      says,
+      'the cause is a maximum connection age or a restart; try again, or use a shorter ping interval',
+    );
   }
   if (seen.goaway !== undefined) {
     const remedy =
-      'a longer keepalive.keepaliveTimeMs of the client (300000 is what most servers allow), or none; or let the server permit it (its EnforcementPolicy)';
-    return result('failed', `the server ends the connection after ${pace}: GOAWAY ${seen.goaway}`, remedy);
+      'increase keepalive.keepaliveTimeMs in the client (most servers allow 300000) or disable it, or permit this interval on the server (EnforcementPolicy)';
+    return result('failed', `the server closed the connection after ${pace}: GOAWAY ${seen.goaway}`, remedy);
   }
   if (seen.closed)
-    return result('failed', `the connection was closed after ${pace}`, 'a proxy that bears no pings? look at its log');
+    return result(
+      'failed',
+      `the connection was closed after ${pace}`,
+      'check the log of the server, or of a proxy in front of it',
+    );
   if (seen.acknowledged < seen.sent) {
-    const remedy = 'a client with this keepalive takes the connection for dead: is the process frozen?';
-    return result('failed', `${String(seen.acknowledged)} of ${pace}, were answered`, remedy);
+    const remedy = 'check if the process is frozen; a client with this keepalive would close the connection';
+    return result('failed', `${String(seen.acknowledged)} of ${pace}, were acknowledged`, remedy);
   }
-  const alone = seen.withCall ? '' : ', without a call open';
+  const alone = seen.withCall ? '' : ', without an open call';
   const raised =
     everyMs < MIN_KEEPALIVE_TIME_MS
-      ? `; clients of this library send none sooner than each ${duration(MIN_KEEPALIVE_TIME_MS)}`
+      ? `; clients of this library wait at least ${duration(MIN_KEEPALIVE_TIME_MS)} between pings`
       : '';
-  return result('ok', `${pace}${alone}, all answered within ${duration(seen.slowestMs)}; nobody complains${raised}`);
+  return result('ok', `${pace}${alone}: all acknowledged within ${duration(seen.slowestMs)}${raised}`);
 }
 
 /** Returns 'orders:50051' for 'dns:///orders:50051', and 'localhost' for a target without a host, as grpc-js does. */

@@ -15,9 +15,9 @@ export function proxyCheck(target: string, canonicalTarget: string, env: Env): C
   return {
     check: 'proxy',
     status: 'warning',
-    says: `connections go through ${proxy}, the proxy of ${variable ?? 'the environment'}`,
+    says: `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`,
     remedy:
-      'where the server is in your own network: no_proxy with its host; else see that the proxy lets CONNECT through',
+      'add the host to no_proxy if the server is in your own network; otherwise check that the proxy allows CONNECT',
     facts: { proxy, variable },
   };
 }

@@ -40,16 +40,16 @@ export async function reflectionCheck(
       const [answer] = await ask([{ listServices: '*' }]);
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
-      const says = `${counted(own.length, 'service')}: ${listed(own) || 'none beside those of gRPC'}`;
+      const says = `${counted(own.length, 'service')}: ${listed(own) || "only gRPC's own"}`;
       const result = { check: 'reflection', status: 'ok', says, facts: { version: name, services } } as const;
       return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
     } catch (error) {
       if (!isGrpcCallError(error)) throw error;
       if (error.code !== StatusCode.UNIMPLEMENTED || error.reachedServer !== 'yes')
-        return untold(`${error.codeName}: ${oneLine(error.details)}`);
+        return unavailable(`${error.codeName}: ${oneLine(error.details)}`);
     }
   }
-  return untold('the server has none: what it serves is not known here');
+  return unavailable('the server does not implement reflection; its services are unknown');
 }
 
 /** Lists the first names. A server may return any number of them. */
@@ -58,7 +58,7 @@ function listed(names: readonly string[]): string {
   return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 
-function untold(says: string): Reflected {
+function unavailable(says: string): Reflected {
   return {
     result: { check: 'reflection', status: 'skipped', says, facts: {} },
     services: undefined,

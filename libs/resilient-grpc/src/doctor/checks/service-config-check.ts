@@ -30,7 +30,7 @@ export function serviceConfigProblems(value: unknown, path: string): readonly Pr
   const { loadBalancingConfig } = parsed.config;
   const reason = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
   if (reason === undefined) return [];
-  const message = `expected a policy that grpc-js knows, got none (${reason}); write [{ "round_robin": {} }]`;
+  const message = `expected a policy that grpc-js supports, got none (${reason}); write [{ "round_robin": {} }]`;
   return [{ path: at(path, 'loadBalancingConfig'), message }];
 }
 
@@ -40,7 +40,7 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
     return {
       check: 'service-config',
       status: 'failed',
-      says: 'the methods cannot be read',
+      says: 'cannot read the methods',
       problems: compared,
       facts: { file },
     };
@@ -51,26 +51,32 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
   try {
     text = readBoundedFile(file).toString();
   } catch (error) {
-    const says = `${file} cannot be read (${errorCode(error)})`;
-    return { check: 'service-config', status: 'failed', says, remedy: 'write its path as seen from here', facts };
+    const says = `cannot read ${file} (${errorCode(error)})`;
+    return {
+      check: 'service-config',
+      status: 'failed',
+      says,
+      remedy: 'check the path; it is relative to the working directory',
+      facts,
+    };
   }
   const problems = serviceConfigProblems(text, '').map((problem) => ({ ...problem, path: problem.path || file }));
   if (problems.length > 0) {
     const says = `${file} has ${counted(problems.length, 'problem')}`;
-    const remedy = 'a client that is given it does not start';
+    const remedy = 'fix the problems; a client with this service config does not start';
     return { check: 'service-config', status: 'failed', says, remedy, problems, facts };
   }
   const parsed = parseServiceConfig(text, '', LIMIT);
-  const strangers = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
+  const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
   const says = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
-  if (strangers.length === 0) return { check: 'service-config', status: 'ok', says, facts };
-  const remedy = 'what it says of these holds for no call';
+  if (unknown.length === 0) return { check: 'service-config', status: 'ok', says, facts };
+  const remedy = 'fix the names; entries for unknown services and methods apply to no call';
   return {
     check: 'service-config',
     status: 'warning',
     says,
     remedy,
-    problems: strangers,
+    problems: unknown,
     facts,
   };
 }
@@ -80,16 +86,16 @@ function isProblems(compared: KnownMethods | readonly Problem[] | undefined): co
 }
 
 function unknownNames(file: string, config: ParsedServiceConfig, { from, services, methods }: KnownMethods): Problem[] {
-  const ofMethods = methods === undefined ? [] : methodWarnings(methods, config);
+  const warnings = methods === undefined ? [] : methodWarnings(methods, config);
   const named = new Set(config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
   // `methodWarnings` already reports names without their package.
-  const isTold = (service: string) =>
-    ofMethods.some((warning) => warning.startsWith(`serviceConfig names ${service}, `));
-  const strangers = [...named].filter((service) => service !== '' && !services.includes(service) && !isTold(service));
-  const words = strangers.map((service) => {
+  const isReported = (service: string) =>
+    warnings.some((warning) => warning.startsWith(`serviceConfig names ${service}, `));
+  const unknown = [...named].filter((service) => service !== '' && !services.includes(service) && !isReported(service));
+  const messages = unknown.map((service) => {
     const meant = closest(service, services);
     const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
     return `serviceConfig names ${service}, which ${from} does not have${hint}`;
   });
-  return [...words, ...ofMethods].map((message) => ({ path: file, message }));
+  return [...messages, ...warnings].map((message) => ({ path: file, message }));
 }

@@ -3,35 +3,35 @@ import { shutdownCheck, type ShutdownTimes } from './shutdown-check.js';
 
 const FITS: ShutdownTimes = { drainMs: 20_000, readinessDelayMs: 5_000, gracePeriodMs: 30_000, preStopMs: 0 };
 
-describe('the times of a shutdown', () => {
-  it('fit where preStop and drain are over before SIGKILL, and the readiness delay is a part of the drain', () => {
+describe('shutdownCheck', () => {
+  it('passes if preStop and drain end before SIGKILL; the readiness delay is part of the drain', () => {
     expect(shutdownCheck(FITS)).toMatchObject({
       status: 'ok',
-      says: 'drain 20 s (5 s of it readiness delay) of 30 s until SIGKILL',
+      says: 'drain 20 s (including 5 s readiness delay); SIGKILL after 30 s',
       facts: { totalMs: 20_000, spareMs: 10_000 },
     });
   });
 
-  it('do not fit where SIGKILL comes first, and say by how much', () => {
+  it('fails if SIGKILL comes first, with the grace period to set', () => {
     expect(shutdownCheck({ ...FITS, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
-      says: 'SIGKILL comes first: preStop 10 s + drain 20 s (5 s of it readiness delay) = 30 s of 30 s until SIGKILL',
-      remedy: 'terminationGracePeriodSeconds: 32 or more, or a shorter drain.timeoutMs',
+      says: 'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including 5 s readiness delay) = 30 s; SIGKILL after 30 s',
+      remedy: 'set terminationGracePeriodSeconds to 32 or more, or reduce drain.timeoutMs',
     });
     expect(shutdownCheck({ ...FITS, preStopMs: 5_000 }).status).toBe('ok');
   });
 
-  it('do not fit where the readiness delay takes all of the drain', () => {
+  it('fails if the readiness delay takes all of the drain', () => {
     expect(shutdownCheck({ ...FITS, readinessDelayMs: 20_000 })).toMatchObject({ status: 'failed' });
     expect(shutdownCheck({ ...FITS, readinessDelayMs: 19_999 })).toMatchObject({ status: 'ok' });
   });
 
-  it('are told where nothing waits for the pod to be out of its service', () => {
+  it('warns if nothing waits until the pod is removed from its service', () => {
     expect(shutdownCheck({ ...FITS, readinessDelayMs: 0 })).toMatchObject({ status: 'warning' });
     expect(shutdownCheck({ ...FITS, readinessDelayMs: 0, preStopMs: 5_000 })).toMatchObject({ status: 'ok' });
   });
 
-  it('are told where hooks of the application have hardly any', () => {
+  it('warns if less than 2 s remain for the hooks of the application', () => {
     expect(shutdownCheck({ ...FITS, drainMs: 28_001 })).toMatchObject({ status: 'warning' });
     expect(shutdownCheck({ ...FITS, drainMs: 28_000 })).toMatchObject({ status: 'ok' });
   });

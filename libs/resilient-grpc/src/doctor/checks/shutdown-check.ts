@@ -24,10 +24,10 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
   const totalMs = preStopMs + drainMs;
   const facts = { ...times, totalMs, spareMs: gracePeriodMs - totalMs };
-  const delay = readinessDelayMs > 0 ? ` (${duration(readinessDelayMs)} of it readiness delay)` : '';
+  const delay = readinessDelayMs > 0 ? ` (including ${duration(readinessDelayMs)} readiness delay)` : '';
   const drain = `drain ${duration(drainMs)}${delay}`;
   const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
-  const says = `${parts} of ${duration(gracePeriodMs)} until SIGKILL`;
+  const says = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;
   const result = (status: CheckResult['status'], why: string, remedy: string): CheckResult => {
     return { check: 'shutdown', status, says: `${why}: ${says}`, remedy, facts };
   };
@@ -35,20 +35,25 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
     const least = Math.ceil((totalMs + SPARE_MS) / 1_000);
     return result(
       'failed',
-      'SIGKILL comes first',
-      `terminationGracePeriodSeconds: ${String(least)} or more, or a shorter drain.timeoutMs`,
+      'SIGKILL arrives before the drain ends',
+      `set terminationGracePeriodSeconds to ${String(least)} or more, or reduce drain.timeoutMs`,
     );
   }
   if (readinessDelayMs >= drainMs) {
-    const remedy = 'a drain.timeoutMs that is longer than readinessDelayMs and the longest request together';
-    return result('failed', 'readinessDelayMs leaves calls no time to finish', remedy);
+    const remedy = 'set drain.timeoutMs to more than readinessDelayMs plus the duration of the longest request';
+    return result('failed', 'readinessDelayMs leaves no time for calls to finish', remedy);
   }
   if (readinessDelayMs === 0 && preStopMs === 0) {
-    const remedy = 'readinessDelayMs: 5000, or a preStop sleep: requests come for some seconds after SIGTERM';
-    return result('warning', 'nothing waits until the pod is out of its service', remedy);
+    const remedy =
+      'set readinessDelayMs to 5000, or add a preStop sleep; new requests arrive for some seconds after SIGTERM';
+    return result('warning', 'the drain does not wait until the Service stops routing to the pod', remedy);
   }
   if (totalMs + SPARE_MS > gracePeriodMs) {
-    return result('warning', 'hooks of your own have hardly any time', `keep ${duration(SPARE_MS)} free`);
+    return result(
+      'warning',
+      'almost no time for your own shutdown hooks',
+      `leave ${duration(SPARE_MS)} between the drain and SIGKILL`,
+    );
   }
   return { check: 'shutdown', status: 'ok', says, facts };
 }

@@ -23,7 +23,7 @@ export function unusableTls(target: string, problems: readonly Problem[]): Check
   return {
     check: 'target',
     status: 'failed',
-    says: 'no client can be made',
+    says: 'cannot create a client',
     problems: named,
     facts: { target },
   };
@@ -33,16 +33,16 @@ const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 
 const CAUSES: Readonly<Record<string, readonly [says: string, remedy: string]>> = {
   ENOTFOUND: [
-    'there is no such name',
-    'is it spelt right, does the service exist, and is its namespace in the name (orders.shop.svc.cluster.local)?',
+    'the name does not exist',
+    'check the spelling, that the service exists, and that the name includes its namespace (orders.shop.svc.cluster.local)',
   ],
   EAI_AGAIN: [
-    'the name server does not answer',
-    'look at DNS here: /etc/resolv.conf, and whether UDP 53 is let through',
+    'the name server does not respond',
+    'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
   ],
   ETIMEDOUT: [
-    'the name server does not answer',
-    'look at DNS here: /etc/resolv.conf, and whether UDP 53 is let through',
+    'the name server does not respond',
+    'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
   ],
 };
 
@@ -60,14 +60,14 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
     .map((address) => ({ address: addressText(address), kind: kindOf(address) }));
   const facts = { target, addresses, total, tookMs: Math.round(tookMs) };
   const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
-  const tried = total > MAX_ADDRESSES ? `, of which ${String(MAX_ADDRESSES)} are tried` : '';
+  const tried = total > MAX_ADDRESSES ? `, first ${String(MAX_ADDRESSES)} tried` : '';
   const says = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${tried}: ${list || 'none'}`;
   if (addresses.length === 0) {
     return {
       check: 'target',
       status: 'failed',
       says,
-      remedy: 'a headless service without ready pods has none: look at them',
+      remedy: 'check the pods; a headless service without ready pods has no addresses',
       facts,
     };
   }
@@ -76,13 +76,13 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
       check: 'target',
       status: 'warning',
       says,
-      remedy: 'write the port: gRPC takes 443 for want of one',
+      remedy: 'add the port; gRPC uses 443 by default',
       facts,
     };
   }
   if (dnsNameOf(target)?.authority !== undefined && !usesOtherResolver) {
-    const remedy = 'the name server in the target is asked only where GRPC_NODE_USE_ALTERNATIVE_RESOLVER=true is set';
-    return { check: 'target', status: 'warning', says: `${says}; by the system's name server`, remedy, facts };
+    const remedy = 'set GRPC_NODE_USE_ALTERNATIVE_RESOLVER=true; otherwise the name server in the target is ignored';
+    return { check: 'target', status: 'warning', says: `${says}; resolved by the system's name server`, remedy, facts };
   }
   return { check: 'target', status: 'ok', says, facts };
 }
@@ -90,8 +90,8 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
 function unresolvable(target: string, details: string): readonly [says: string, remedy: string] {
   const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1];
   if (scheme === undefined || KNOWN_SCHEMES.includes(scheme)) {
-    return [details, 'see how targets are written: host:port, dns:///host:port, ipv4:10.0.0.7:50051, unix:/path'];
+    return [details, 'write host:port, dns:///host:port, ipv4:10.0.0.7:50051, or unix:/path'];
   }
-  const elsewhere = 'where the application registers a resolver of its own (xds:), name an address that it gives';
-  return [`grpc-js knows no '${scheme}:' by itself`, `write dns:///host:port; ${elsewhere}`];
+  const elsewhere = 'if the application registers its own resolver (xds:), use an address that it returns';
+  return [`grpc-js has no built-in resolver for '${scheme}:'`, `write dns:///host:port; ${elsewhere}`];
 }

@@ -29,14 +29,14 @@ function make() {
   return { clock, lines, log: new FailureLog({ warn: keep, error: keep }, clock) };
 }
 
-describe('the log of what a filter did not tell', () => {
-  it('has one line a minute for each method, code and answer, with a count', () => {
+describe('FailureLog', () => {
+  it('logs one line a minute, with a count, for each method, code and response', () => {
     const { clock, lines, log } = make();
     for (let i = 0; i < 100; i++) log.log(failure(), '500', true);
     log.log(failure({ code: 14 }), '503', false);
     expect(lines.map(({ level, msg }) => `${level} ${msg}`)).toEqual([
-      'error answered 500, as orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: INTERNAL: no table (server, reached the server: yes)',
-      'warn answered 503, as orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: UNAVAILABLE: no table (server, reached the server: yes)',
+      'error orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: INTERNAL: no table (server, reached the server: yes); the caller received 500',
+      'warn orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: UNAVAILABLE: no table (server, reached the server: yes); the caller received 503',
     ]);
     clock.advance(60_000);
     expect(lines.slice(2).map(({ msg }) => msg)).toEqual([`${lines[0]!.msg} (99 more in the last minute)`]);
@@ -56,7 +56,7 @@ describe('the log of what a filter did not tell', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('has at most 21 kinds a minute, of however many methods', () => {
+  it('logs at most 21 kinds of failure a minute for any number of methods', () => {
     const { clock, lines, log } = make();
     for (let method = 0; method < 1_000; method++)
       log.log(failure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
@@ -64,13 +64,13 @@ describe('the log of what a filter did not tell', () => {
     expect(clock.pending).toBeLessThanOrEqual(21);
     clock.advance(60_000);
     expect(lines.slice(21).map(({ msg }) => msg)).toEqual([
-      expect.stringMatching(/Orders\/M999 at .* \(979 more in the last minute, of other methods and codes too\)$/),
+      expect.stringMatching(/Orders\/M999 at .* \(979 more in the last minute, including other methods and codes\)$/),
     ]);
     clock.advance(60_000);
     expect([lines.length, clock.pending]).toEqual([22, 0]);
   });
 
-  it('has one line for a method and code of a thousand clients', () => {
+  it('logs one line for a method and code of a thousand clients', () => {
     const { lines, log } = make();
     for (let tenant = 0; tenant < 1_000; tenant++) log.log(failure({ client: `tenant-${tenant}` }), '500', true);
     expect(lines).toHaveLength(1);
@@ -78,13 +78,13 @@ describe('the log of what a filter did not tell', () => {
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
   });
 
-  it.each([16, 7] as const)('says of code %i that it was this process that was refused', (code) => {
+  it.each([16, 7] as const)('logs for code %i that the server refused this process', (code) => {
     const { lines, log } = make();
     log.log(failure({ code }), '401', false);
-    expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 refused this process as its caller: ');
+    expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');
   });
 
-  it('says of credentials that could not be had that the call failed', () => {
+  it('logs a failed call if the credentials could not be obtained', () => {
     const { lines, log } = make();
     log.log(failure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
     expect(lines[0]?.msg).toContain(' failed: UNAUTHENTICATED');
@@ -98,13 +98,13 @@ describe('the log of what a filter did not tell', () => {
     'closed',
     'cancelled',
     'inbound-cancelled',
-  ] as const)('leaves %s to the log of the client', (reason) => {
+  ] as const)('does not log a failure with reason %s, which the client logs', (reason) => {
     const { lines, log } = make();
     log.log(failure({ reason }), '503', false);
     expect(lines).toEqual([]);
   });
 
-  it('has no secret and no line of the server’s making', () => {
+  it('masks secrets and escapes line breaks in details of the server', () => {
     const { lines, log } = make();
     log.log(failure({ details: 'a\nFAKE Bearer hush' }), '500', true);
     expect(lines[0]?.msg).toContain('a\\u000aFAKE Bearer ***');
@@ -112,8 +112,8 @@ describe('the log of what a filter did not tell', () => {
   });
 });
 
-describe('a failed call, as an HttpException', () => {
-  it('has the error as its cause, and a message that may be shown', () => {
+describe('toHttpException', () => {
+  it('sets the error as the cause and a message without internals', () => {
     const error = failure();
     const exception = toHttpException(error);
     expect(exception.cause).toBe(error);
@@ -124,8 +124,8 @@ describe('a failed call, as an HttpException', () => {
     ['this process', { reason: 'not-sent', reachedServer: 'no' }],
     ['a proxy', { reason: 'server', reachedServer: 'maybe' }],
     ['a transport', { reason: 'refused', reachedServer: 'no' }],
-    ['a server that says nothing', { details: '' }],
-  ])('has the usual words where the text is of %s', (_what, change) => {
+    ['a server without details', { details: '' }],
+  ])('returns the standard message for the status of %s', (_what, change) => {
     expect(toHttpException(failure({ code: 5, details: 'db-7.internal', ...change })).getResponse()).toEqual({
       statusCode: 404,
       message: 'Not Found',
@@ -138,7 +138,7 @@ describe('a failed call, as an HttpException', () => {
     ['inbound-cancelled', 499],
     ['server', 500],
     ['connection-lost', 500],
-  ])('is that of a caller who left only where one did: CANCELLED for %s is %i', (reason, status) => {
+  ])('maps CANCELLED with reason %s to HTTP status %i', (reason, status) => {
     expect(toHttpException(failure({ code: 1, reason })).getStatus()).toBe(status);
   });
 
@@ -149,7 +149,7 @@ describe('a failed call, as an HttpException', () => {
     [14, Infinity, undefined],
     [14, undefined, undefined],
     [4, 1_000, undefined],
-  ] as const)('with code %i after %s ms has %s seconds to wait', (code, retryAfterMs, seconds) => {
+  ] as const)('returns, for code %i and retryAfterMs %s, retryAfterSeconds %s', (code, retryAfterMs, seconds) => {
     expect(toHttpException(failure({ code, retryAfterMs })).retryAfterSeconds).toBe(seconds);
   });
 });

@@ -35,7 +35,7 @@ export class FailureLog {
     clock: Clock = systemClock,
   ) {
     const summarize = ({ level, msg, fields }: LogLine, repeats: number, isOfOthers: boolean): void => {
-      const more = `${String(repeats)} more in the last minute${isOfOthers ? ', of other methods and codes too' : ''}`;
+      const more = `${String(repeats)} more in the last minute${isOfOthers ? ', including other methods and codes' : ''}`;
       this.write(new LogLine(level, `${msg} (${more})`, { ...fields, repeats }));
     };
     this.repeats = new LogDeduplicator(clock, SUMMARY_MS, summarize, MAX_KINDS);
@@ -51,10 +51,10 @@ export class FailureLog {
     const details = oneLine(error.details);
     const where = peer === undefined ? path : `${path} at ${peer}`;
     const failed =
-      CALLER_FAULT_CODES.has(codeName) && reason === 'server' ? 'refused this process as its caller' : 'failed';
+      CALLER_FAULT_CODES.has(codeName) && reason === 'server' ? 'rejected this process as its caller' : 'failed';
     const line = new LogLine(
       isFault ? 'error' : 'warn',
-      `answered ${answered}, as ${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer})`,
+      `${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
       { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
     );
     this.repeats.say(`${path} ${codeName} ${answered}`, line, (first) => {

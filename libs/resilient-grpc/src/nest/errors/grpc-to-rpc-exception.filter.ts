@@ -37,13 +37,10 @@ const NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
 const optionsSchema = v.object(
   {
     relay: orUndefined(
-      v.array(
-        v.picklist(NAMES, `the name of a status of an error (${NAMES.join(', ')})`),
-        "an array, as ['NOT_FOUND']",
-      ),
+      v.array(v.picklist(NAMES, `the name of an error status (${NAMES.join(', ')})`), "an array such as ['NOT_FOUND']"),
     ),
   },
-  "an object, as { relay: ['NOT_FOUND'] }",
+  "an object such as { relay: ['NOT_FOUND'] }",
 );
 
 /**

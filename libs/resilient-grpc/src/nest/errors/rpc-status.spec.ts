@@ -21,7 +21,8 @@ const failure = (change: Partial<GrpcCallFailure> = {}) =>
     ...change,
   });
 
-const told = (change: Partial<GrpcCallFailure>) => rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'UNAVAILABLE']));
+const statusOf = (change: Partial<GrpcCallFailure>) =>
+  rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'UNAVAILABLE']));
 
 function withDetails(details: readonly StatusDetail[]): Metadata {
   const metadata = new Metadata();
@@ -34,43 +35,43 @@ const message = (text: string): StatusDetail => ({
   value: { locale: 'en', message: text },
 });
 
-describe('what is relayed of a failed call', () => {
+describe('rpcStatusOf', () => {
   it.each([
-    ['letters', 'x', 2_048],
-    ['spaces, which are three bytes', ' ', 682],
-    ['Chinese, which is nine', '订', 227],
-    ['pairs, which are twelve', '🍵', 170],
-  ])('has 2 KiB of text at most, as it is encoded: %s', (_what, character, most) => {
-    expect(told({ details: character.repeat(most) }).details).toBe(character.repeat(most));
-    expect(told({ details: character.repeat(most + 1) }).details).toBe(`${character.repeat(most)}...`);
+    ['letters of 1 byte each', 'x', 2_048],
+    ['spaces of 3 bytes each', ' ', 682],
+    ['Chinese characters of 9 bytes each', '订', 227],
+    ['surrogate pairs of 12 bytes each', '🍵', 170],
+  ])('truncates details to 2 KiB in percent-encoding: %s', (_what, character, most) => {
+    expect(statusOf({ details: character.repeat(most) }).details).toBe(character.repeat(most));
+    expect(statusOf({ details: character.repeat(most + 1) }).details).toBe(`${character.repeat(most)}...`);
   });
 
   it.each([
-    ['one detail', '订'.repeat(1_024), [message('订'.repeat(400))]],
-    ['details that just fit', 'x', [message('x'.repeat(2_900))]],
-    ['a text that fills its room', 'x'.repeat(4_000), [message('x'.repeat(2_900))]],
-  ])('stays below 8 KiB as HTTP/2 sends it: %s', (_what, details, all) => {
-    const { metadata, ...status } = told({ details, metadata: withDetails(all), retryAfterMs: 1_000 });
+    ['a long message and one detail', '订'.repeat(1_024), [message('订'.repeat(400))]],
+    ['a short message and a detail that just fits', 'x', [message('x'.repeat(2_900))]],
+    ['a truncated message and a detail that just fits', 'x'.repeat(4_000), [message('x'.repeat(2_900))]],
+  ])('stays below 8 KiB of HTTP/2 headers: %s', (_what, details, all) => {
+    const { metadata, ...status } = statusOf({ details, metadata: withDetails(all), retryAfterMs: 1_000 });
     const headers = Object.entries(metadata.toHttp2Headers()).flatMap(([key, values]) =>
       [values].flat().map((value) => `${key}: ${String(value)}`),
     );
     expect(headers).toHaveLength(1);
-    // Beside them ':status', 'content-type', 'grpc-status' and the like, below half a KiB.
+    // ':status', 'content-type', 'grpc-status' and the like take less than half a KiB more.
     expect(`grpc-message: ${encodeURI(status.details)}${headers.join('')}`.length).toBeLessThan(7_680);
   });
 
   it.each<[what: string, change: Partial<GrpcCallFailure>, isRelayed: boolean, isFault: boolean]>([
-    ['what a server says of a code that is relayed', {}, true, false],
-    ['nothing that was found here', { reason: 'deadline', reachedServer: 'maybe' }, false, false],
-    ['no fault, though its code is', { code: 15 }, false, true],
-    ['no other code', { code: 7 }, false, true],
-    ['no text of what is true here too', { code: 8 }, false, false],
-  ])('is %s', (_what, change, isRelayed, isFault) => {
+    ["relays the server's status if its code is listed", {}, true, false],
+    ['does not relay a status that the client produced', { reason: 'deadline', reachedServer: 'maybe' }, false, false],
+    ['does not relay a fault, even if its code is listed', { code: 15 }, false, true],
+    ['does not relay a code that is not listed', { code: 7 }, false, true],
+    ['passes RESOURCE_EXHAUSTED through without its details', { code: 8 }, false, false],
+  ])('%s', (_what, change, isRelayed, isFault) => {
     expect(rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });
   });
 
-  it('is a text that can be sent: half of a pair is not', () => {
-    expect(told({ details: 'tea \ud83c, please' }).details).toBe('tea \ufffd, please');
+  it('replaces an unpaired surrogate, which cannot be sent', () => {
+    expect(statusOf({ details: 'tea \ud83c, please' }).details).toBe('tea \ufffd, please');
   });
 
   it.each([
@@ -79,9 +80,9 @@ describe('what is relayed of a failed call', () => {
     ['soon', []],
     ['10ms', []],
     ['99999999999', []],
-  ])('has a pushback only where it is a number: %s', (value, expected) => {
+  ])('forwards a pushback only if it is a valid number: %s', (value, expected) => {
     const metadata = new Metadata();
     metadata.set('grpc-retry-pushback-ms', value);
-    expect(told({ code: 14, metadata }).metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
+    expect(statusOf({ code: 14, metadata }).metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
   });
 });

@@ -48,7 +48,8 @@ export class HttpInboundCall implements CapturedCall {
     // Each outgoing call adds one listener.
     setMaxListeners(0, controller.signal);
     const closed = (): void => {
-      if (!response.writableEnded) controller.abort(new Error('The HTTP client went away before the response ended'));
+      if (!response.writableEnded)
+        controller.abort(new Error('The HTTP client disconnected before the response ended'));
     };
     if (response.destroyed === true) closed();
     else response.once('close', closed);

@@ -25,32 +25,32 @@ class ServerStream extends ServerCall {
   write(): void {}
 }
 
-describe('an HTTP request', () => {
+describe('HttpInboundCall', () => {
   const http = (headers: Record<string, string | string[]> = {}, response = new Response()) =>
     new HttpInboundCall({ headers }, response, clock);
 
-  it('has the deadline that a grpc-timeout names', () => {
+  it('derives its deadline from grpc-timeout', () => {
     expect(http({ 'grpc-timeout': '250m' }).deadline?.getTime()).toBe(clock.epoch() + 250);
     expect(http({ 'grpc-timeout': '99999999H' }).deadline).toBeUndefined();
     expect(http({ 'grpc-timeout': 'soon' }).deadline).toBeUndefined();
     expect(http().deadline).toBeUndefined();
   });
 
-  it('has its headers, several values as one', () => {
+  it('returns headers, with several values joined', () => {
     const call = http({ 'x-one': 'a', 'set-cookie': ['a', 'b'] });
     expect([call.get('X-One'), call.get('set-cookie'), call.get('x-none')]).toEqual(['a', 'a, b', undefined]);
   });
 
-  it('is cancelled when its client goes away before the response ended', () => {
+  it('aborts its signal if the client disconnects before the response ends', () => {
     const response = new Response();
     const { signal } = http({}, response);
     expect(signal.aborted).toBe(false);
     response.emit('close');
     expect(signal.aborted).toBe(true);
-    expect(String(signal.reason)).toContain('went away');
+    expect(String(signal.reason)).toContain('disconnected');
   });
 
-  it('is not cancelled after its response', () => {
+  it('does not abort its signal after the response has ended', () => {
     const response = new Response();
     const { signal } = http({}, response);
     response.writableEnded = true;
@@ -58,7 +58,7 @@ describe('an HTTP request', () => {
     expect(signal.aborted).toBe(false);
   });
 
-  it('is cancelled where its client had gone before anybody asked', () => {
+  it('returns an aborted signal if the client disconnected before the signal was read', () => {
     const response = new Response();
     const call = http({}, response);
     response.destroyed = true;
@@ -67,18 +67,18 @@ describe('an HTTP request', () => {
   });
 });
 
-describe('a gRPC call', () => {
+describe('GrpcInboundCall', () => {
   it.each([
     [Infinity, undefined],
     [7_000, 7_000],
     [new Date(8_000), 8_000],
-  ])('has the deadline of its caller: %s', (deadline, expected) => {
+  ])('takes the deadline from the server call: %s', (deadline, expected) => {
     const call = new ServerCall();
     call.deadline = deadline;
     expect(new GrpcInboundCall(call, clock).deadline?.getTime()).toBe(expected);
   });
 
-  it('is a retry by what it says of itself', () => {
+  it('detects a retry by its metadata', () => {
     const retry = (key: string, value: string) => {
       const call = new ServerCall();
       call.metadata.set(key, value);
@@ -90,7 +90,7 @@ describe('a gRPC call', () => {
     expect(retry('x-other', '1')).toBe(false);
   });
 
-  it('has its metadata, binary ones as base64', () => {
+  it('returns metadata, with binary values as base64', () => {
     const call = new ServerCall();
     call.metadata.add('x-a', '1');
     call.metadata.add('x-a', '2');
@@ -100,11 +100,16 @@ describe('a gRPC call', () => {
   });
 
   it.each<[string, ServerCall, (call: ServerCall, inbound: GrpcInboundCall) => void, boolean]>([
-    ['by its caller', new ServerCall(), () => undefined, true],
-    ['not by the end of an answered one', new ServerCall(), (_, inbound) => inbound.end(), false],
-    ['a stream by its caller', new ServerStream(), () => undefined, true],
-    ['not a stream that this side ended', new ServerStream(), (call) => (call.writableEnded = true), false],
-  ])('is cancelled %s', (_, call, before, aborted) => {
+    ['aborts its signal if the caller cancels', new ServerCall(), () => undefined, true],
+    ['does not abort its signal after the end of the call', new ServerCall(), (_, inbound) => inbound.end(), false],
+    ['aborts the signal of a stream if the caller cancels', new ServerStream(), () => undefined, true],
+    [
+      'does not abort the signal of a stream that the server has ended',
+      new ServerStream(),
+      (call) => (call.writableEnded = true),
+      false,
+    ],
+  ])('%s', (_, call, before, aborted) => {
     const inbound = new GrpcInboundCall(call, clock);
     const { signal } = inbound;
     expect(inbound.signal).toBe(signal);
@@ -114,14 +119,14 @@ describe('a gRPC call', () => {
     expect(inbound.streaming).toBe(call instanceof ServerStream);
   });
 
-  it('is cancelled where that had happened before anybody asked', () => {
+  it('returns an aborted signal if the call was cancelled before the signal was read', () => {
     const call = new ServerCall();
     const inbound = new GrpcInboundCall(call, clock);
     call.cancelled = true;
     expect(inbound.signal.aborted).toBe(true);
   });
 
-  it('is found among the arguments of any kind of handler', () => {
+  it('finds the server call among the arguments of any kind of handler', () => {
     const call = new ServerCall();
     expect(serverCallOf([{}, call.metadata, call])).toEqual({ call, ownStream: false });
     expect(serverCallOf([call, () => undefined])).toEqual({ call, ownStream: true });
@@ -130,8 +135,8 @@ describe('a gRPC call', () => {
   });
 });
 
-describe('a propagation that finds nothing', () => {
-  it('is told once, after 100 calls', () => {
+describe('InboundWatch', () => {
+  it('logs once after 100 calls without an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     for (let n = 0; n < 99; n++) watch.note(false);
@@ -140,7 +145,7 @@ describe('a propagation that finds nothing', () => {
     expect(lines).toEqual([expect.stringContaining('inheritAppConfig: true')]);
   });
 
-  it('is not told where one call found something', () => {
+  it('does not log if one call had an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     watch.note(false);

@@ -14,9 +14,9 @@ export class InboundWatch {
     this.settled = found || this.missing >= CALLS_BEFORE_WARNING;
     if (found || !this.settled) return;
     this.warn(
-      `propagate is on, but none of ${String(CALLS_BEFORE_WARNING)} calls found an inbound one to be bound to. ` +
-        'Inbound calls of gRPC are seen where the microservice has the interceptors of the application: ' +
-        'app.connectMicroservice(options, { inheritAppConfig: true }). Work that serves no inbound call needs no propagate',
+      `propagate is on, but none of the first ${String(CALLS_BEFORE_WARNING)} calls serves an inbound call. ` +
+        "Inbound gRPC calls are captured only if the microservice has the application's interceptors: " +
+        'app.connectMicroservice(options, { inheritAppConfig: true }). If no call serves an inbound call, remove propagate',
     );
   };
 }

@@ -6,32 +6,32 @@ import { DEFAULT_CIRCUIT_BREAKER } from './circuit-breaker-policy.js';
 
 const { UNAVAILABLE, NOT_FOUND, DEADLINE_EXCEEDED, INTERNAL, OK, UNIMPLEMENTED } = StatusCode;
 
-describe('what a circuit breaker learns from an attempt', () => {
+describe('attemptOutcome', () => {
   it.each<[string, VerdictKind, StatusCode, AttemptOutcome, { connectionLost?: true; retryableHttp?: true }?]>([
-    ['an answer', 'ok', OK, 'success'],
-    ['a status that is not listed', 'server', NOT_FOUND, 'success'],
-    ['a status that is listed', 'server', UNAVAILABLE, 'failure'],
-    ['a listed status after headers', 'committed', UNAVAILABLE, 'failure'],
-    ['a status that is not listed after headers', 'committed', INTERNAL, 'success'],
-    ['a connection lost', 'connection-lost', UNAVAILABLE, 'failure'],
-    ['a connection lost within the answer', 'committed', INTERNAL, 'failure', { connectionLost: true }],
-    ['a request handed back by the transport', 'refused', INTERNAL, 'failure'],
-    ['an attempt timeout', 'attempt-timeout', INTERNAL, 'failure'],
-    ['a stream without messages for too long', 'stream-idle', INTERNAL, 'failure'],
-    ['a gateway that is in trouble', 'http', INTERNAL, 'failure', { retryableHttp: true }],
-    ['a gateway that knows no such path', 'http', UNIMPLEMENTED, 'success'],
-    ['the deadline of the call, listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],
-    ['an answer against the rules', 'protocol', INTERNAL, 'success'],
-    ['a caller who left', 'cancelled', UNAVAILABLE, 'ignored'],
-    ['what was never sent', 'unsent', UNAVAILABLE, 'ignored'],
-    ['what could not be sent', 'local', UNAVAILABLE, 'ignored'],
-    ['what could not be written', 'serialize', UNAVAILABLE, 'ignored'],
-  ])('%s', (_, kind, code, outcome, over) => {
+    ['a response as a success', 'ok', OK, 'success'],
+    ['an unlisted status as a success', 'server', NOT_FOUND, 'success'],
+    ['a listed status as a failure', 'server', UNAVAILABLE, 'failure'],
+    ['a listed status after headers as a failure', 'committed', UNAVAILABLE, 'failure'],
+    ['an unlisted status after headers as a success', 'committed', INTERNAL, 'success'],
+    ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'failure'],
+    ['a connection lost during the response as a failure', 'committed', INTERNAL, 'failure', { connectionLost: true }],
+    ['a request that was rejected unprocessed as a failure', 'refused', INTERNAL, 'failure'],
+    ['an attempt timeout as a failure', 'attempt-timeout', INTERNAL, 'failure'],
+    ['an idle stream as a failure', 'stream-idle', INTERNAL, 'failure'],
+    ['a transient HTTP status of a gateway as a failure', 'http', INTERNAL, 'failure', { retryableHttp: true }],
+    ['HTTP 404 of a gateway as a success', 'http', UNIMPLEMENTED, 'success'],
+    ['the deadline of the call as a failure if its code is listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],
+    ['a protocol violation as a success', 'protocol', INTERNAL, 'success'],
+    ['a cancelled call as ignored', 'cancelled', UNAVAILABLE, 'ignored'],
+    ['an unsent call as ignored', 'unsent', UNAVAILABLE, 'ignored'],
+    ['a local failure as ignored', 'local', UNAVAILABLE, 'ignored'],
+    ['a request that cannot be serialized as ignored', 'serialize', UNAVAILABLE, 'ignored'],
+  ])('counts %s', (_, kind, code, outcome, over) => {
     const verdict = { kind, code, connectionLost: false, retryableHttp: false, ...over };
     expect(attemptOutcome(verdict, DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
-  it('never holds OK against the server, even where somebody lists it', () => {
+  it('counts OK as a success even if it is listed', () => {
     const verdict = { kind: 'protocol', code: OK, connectionLost: false, retryableHttp: false } as const;
     expect(attemptOutcome(verdict, { statusCodes: new Set([OK]) })).toBe('success');
   });

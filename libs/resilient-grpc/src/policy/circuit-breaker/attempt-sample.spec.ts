@@ -2,15 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AttemptSample } from './attempt-sample.js';
 
-describe('the attempts of the last while', () => {
-  it('count failures of all', () => {
+describe('AttemptSample', () => {
+  it('counts failures and attempts', () => {
     const sample = new AttemptSample(10_000);
     sample.add(true, 0);
     sample.add(false, 1);
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 1, total: 2 });
   });
 
-  it('roll out a tenth at a time', () => {
+  it('drops attempts in steps of a tenth of the window', () => {
     const sample = new AttemptSample(10_000);
     for (let second = 0; second < 10; second++) sample.add(true, second * 1_000);
     expect(sample.total).toBe(10);
@@ -20,7 +20,7 @@ describe('the attempts of the last while', () => {
     expect(sample.total).toBe(9);
   });
 
-  it('drop out with all attempts of the same tenth of the window', () => {
+  it('drops all attempts of one tenth of the window together', () => {
     const sample = new AttemptSample(10_000);
     for (const at of [0, 1, 2]) sample.add(true, at);
     sample.add(false, 5_000);
@@ -28,16 +28,16 @@ describe('the attempts of the last while', () => {
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 0, total: 2 });
   });
 
-  it('are gone after a silence, whatever its length', () => {
-    for (const silence of [10_000, 10_999, 11_000, 95_000, 1e12]) {
+  it('drops all attempts after any time without attempts that covers the window', () => {
+    for (const idleMs of [10_000, 10_999, 11_000, 95_000, 1e12]) {
       const sample = new AttemptSample(10_000);
       for (let i = 0; i < 50; i++) sample.add(true, 0);
-      sample.add(false, silence);
-      expect({ silence, failures: sample.failures, total: sample.total }).toEqual({ silence, failures: 0, total: 1 });
+      sample.add(false, idleMs);
+      expect({ idleMs, failures: sample.failures, total: sample.total }).toEqual({ idleMs, failures: 0, total: 1 });
     }
   });
 
-  it('are counted with a clock that goes back, and with one that starts below 0', () => {
+  it('counts attempts if the clock goes back or starts below 0', () => {
     const sample = new AttemptSample(10_000);
     sample.add(true, -4_500);
     sample.add(true, 3_000);
@@ -47,7 +47,7 @@ describe('the attempts of the last while', () => {
     expect(sample.total).toBe(3);
   });
 
-  it('are as a list of them would have it', () => {
+  it('counts like a plain list of attempts', () => {
     const attempt = fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), isFailure: fc.boolean() });
     fc.assert(
       fc.property(fc.array(attempt, { maxLength: 100 }), (attempts) => {

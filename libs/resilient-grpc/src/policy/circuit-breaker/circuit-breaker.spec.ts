@@ -34,8 +34,8 @@ function opened(over = {}) {
 /** A connection that stays open while its streams are reset. */
 const open = () => ({ connection: {}, isOver: false });
 
-describe('a closed circuit', () => {
-  it('opens when half of at least 20 attempts failed', () => {
+describe('closed circuit', () => {
+  it('opens if half of at least 20 attempts failed', () => {
     const { breaker, transitions } = make();
     attempt(breaker, 'success', 0, 10);
     attempt(breaker, 'failure', 0, 9);
@@ -47,7 +47,7 @@ describe('a closed circuit', () => {
     ]);
   });
 
-  it('stays closed below 20 attempts, and below half', () => {
+  it('stays closed below 20 attempts, and below half failures', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     expect(breaker.state).toBe('closed');
@@ -66,21 +66,21 @@ describe('a closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('does not open on a success that fills the sample', () => {
+  it('does not open on a success that reaches the minimum throughput', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     attempt(breaker, 'success', 0, 10);
     expect(breaker.state).toBe('closed');
   });
 
-  it('forgets what is older than the sampling time', () => {
+  it('drops attempts that are older than the sampling duration', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     attempt(breaker, 'failure', 10_000);
     expect(breaker.state).toBe('closed');
   });
 
-  it('does not count what says nothing of the server', () => {
+  it('does not count ignored attempts', () => {
     const { breaker } = make();
     attempt(breaker, 'ignored', 0, 100);
     attempt(breaker, 'failure', 0, 19);
@@ -89,7 +89,7 @@ describe('a closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('counts attempts lost with one connection as one, and a later loss or another connection anew', () => {
+  it('counts attempts lost with one connection once, and a later loss or another connection separately', () => {
     const { breaker, transitions } = make({ minimumThroughput: 3 });
     const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
     const [a, b] = [open(), open()];
@@ -102,7 +102,7 @@ describe('a closed circuit', () => {
     expect(transitions.map(({ total }) => total)).toEqual([3]);
   });
 
-  it('counts attempts lost with a connection that is over as one, whatever the time between them', () => {
+  it('counts attempts lost with a closed connection once, whatever the time between them', () => {
     const { breaker } = make({ minimumThroughput: 2 });
     const ended = { connection: {}, isOver: true };
     for (const now of [100, 400, 1_400]) breaker.onResult(acquire(breaker, now), 'failure', now, ended);
@@ -112,8 +112,8 @@ describe('a closed circuit', () => {
   });
 });
 
-describe('an open circuit', () => {
-  it('refuses, and says how long', () => {
+describe('open circuit', () => {
+  it('rejects attempts and returns the remaining time', () => {
     const { breaker } = opened();
     expect(breaker.tryAcquire(0)).toEqual({ admitted: false, retryAfterMs: 5_000 });
     expect(breaker.tryAcquire(4_999)).toEqual({ admitted: false, retryAfterMs: 1 });
@@ -123,13 +123,13 @@ describe('an open circuit', () => {
     [0, 4_000],
     [0.5, 5_000],
     [1, 6_000],
-  ])('stays so for 5 s, spread by a fifth (chance %d: %d ms)', (chance, ms) => {
+  ])('stays open for 5 s, varied by a fifth (random %d: %d ms)', (chance, ms) => {
     const { breaker, transitions } = make({}, () => chance);
     attempt(breaker, 'failure', 0, 20);
     expect(transitions[0]?.breakMs).toBeCloseTo(ms);
   });
 
-  it('takes no notice of attempts that were admitted before it opened', () => {
+  it('ignores attempts that were admitted before the circuit opened', () => {
     const { breaker } = make();
     const [first, second] = [acquire(breaker, 0), acquire(breaker, 0)];
     attempt(breaker, 'failure', 0, 20);
@@ -139,15 +139,15 @@ describe('an open circuit', () => {
   });
 });
 
-describe('a half-open circuit', () => {
-  it('lets one probe through, and tells the others when to come again at the latest', () => {
+describe('half-open circuit', () => {
+  it('admits one probe, and rejects other attempts with the time until the probe times out', () => {
     const { breaker } = opened();
     acquire(breaker, 5_000);
     expect(breaker.state).toBe('half-open');
     expect(breaker.tryAcquire(5_100)).toEqual({ admitted: false, retryAfterMs: 4_900 });
   });
 
-  it('closes with a probe that succeeds, and starts counting afresh', () => {
+  it('closes after a successful probe and resets its counts', () => {
     const { breaker, transitions } = opened();
     attempt(breaker, 'success', 5_000);
     expect(breaker.state).toBe('closed');
@@ -161,7 +161,7 @@ describe('a half-open circuit', () => {
     ]);
   });
 
-  it('opens for twice as long with each probe that fails, for 30 s at most, and for 5 s again once it was closed', () => {
+  it('doubles the break after each failed probe up to 30 s, and resets it to 5 s once closed', () => {
     const { breaker, transitions } = opened();
     let now = 0;
     const next = (): void => {
@@ -180,7 +180,7 @@ describe('a half-open circuit', () => {
     expect(breaks().at(-1)).toBe(5_000);
   });
 
-  it('gets its permit back from a probe that was cancelled', () => {
+  it('releases the permit of a cancelled probe', () => {
     const { breaker, transitions } = opened();
     attempt(breaker, 'ignored', 5_000);
     expect(breaker.state).toBe('half-open');
@@ -189,7 +189,7 @@ describe('a half-open circuit', () => {
     expect(transitions).toHaveLength(3);
   });
 
-  it('gets its permit back from a probe that hangs', () => {
+  it('releases the permit of a probe that hangs', () => {
     const { breaker } = opened();
     acquire(breaker, 5_000);
     expect(breaker.tryAcquire(9_999).admitted).toBe(false);
@@ -197,7 +197,7 @@ describe('a half-open circuit', () => {
     expect(breaker.tryAcquire(10_001)).toEqual({ admitted: false, retryAfterMs: 4_999 });
   });
 
-  it.each(['success', 'failure'] as const)('believes a probe that hung and then ended in %s', (outcome) => {
+  it.each(['success', 'failure'] as const)('accepts the late outcome %s of a probe that hung', (outcome) => {
     const { breaker } = opened();
     const hung = acquire(breaker, 5_000);
     acquire(breaker, 10_000);
@@ -205,7 +205,7 @@ describe('a half-open circuit', () => {
     expect(breaker.state).toBe(outcome === 'success' ? 'closed' : 'open');
   });
 
-  it('does not take the permit of the probe that is out when one that hung is cancelled', () => {
+  it('keeps the permit of the current probe if an earlier probe that hung is cancelled', () => {
     const { breaker } = opened();
     const hung = acquire(breaker, 5_000);
     acquire(breaker, 10_000);
@@ -214,7 +214,7 @@ describe('a half-open circuit', () => {
   });
 
   it.each(['success', 'failure', 'ignored'] as const)(
-    'takes no notice of a late %s of an attempt admitted before it opened',
+    'ignores the late outcome %s of an attempt admitted before the circuit opened',
     (outcome) => {
       const { breaker } = make();
       const late = acquire(breaker, 0);
@@ -226,7 +226,7 @@ describe('a half-open circuit', () => {
     },
   );
 
-  it('takes no notice of probes of an earlier time', () => {
+  it('ignores probes of an earlier half-open period', () => {
     const { breaker } = opened();
     const hung = acquire(breaker, 5_000);
     attempt(breaker, 'failure', 10_000);
@@ -236,8 +236,8 @@ describe('a half-open circuit', () => {
   });
 });
 
-describe('a circuit that closed again', () => {
-  it('counts nothing that was admitted before', () => {
+describe('reclosed circuit', () => {
+  it('ignores attempts that were admitted before the circuit closed again', () => {
     const { breaker } = make();
     const early = Array.from({ length: 100 }, () => acquire(breaker, 0));
     attempt(breaker, 'failure', 0, 20);
@@ -250,8 +250,8 @@ describe('a circuit that closed again', () => {
   });
 });
 
-describe('a circuit, whatever happens to it', () => {
-  it('never has two permits of half-open out within the time of a probe, and is never stuck', () => {
+describe('circuit with any history', () => {
+  it('admits at most one probe per probe timeout, and never stays open forever', () => {
     const step = fc.record({
       afterMs: fc.integer({ min: 0, max: 2_000 }),
       outcome: fc.constantFrom<AttemptOutcome | 'none'>('success', 'failure', 'failure', 'ignored', 'none'),

@@ -9,12 +9,12 @@ function parse(value: unknown) {
   return { policy, problems: problems.list.map(({ path, message }) => `${path}: ${message}`) };
 }
 
-describe('options of a circuit breaker', () => {
-  it.each([undefined, {}, { failureRatio: undefined }])('are the defaults for %o', (value) => {
+describe('parseCircuitBreaker', () => {
+  it.each([undefined, {}, { failureRatio: undefined }])('returns the defaults for %o', (value) => {
     expect(parse(value)).toEqual({ policy: DEFAULT_CIRCUIT_BREAKER, problems: [] });
   });
 
-  it('are taken as they are, and frozen', () => {
+  it('returns valid options in a frozen object', () => {
     const { policy, problems } = parse({
       failureRatio: 0.2,
       minimumThroughput: 5,
@@ -35,27 +35,27 @@ describe('options of a circuit breaker', () => {
     expect(Object.isFrozen(policy)).toBe(true);
   });
 
-  it.each([{ failureRatio: 1 }, { samplingDurationMs: 100 }])('may be at their limit: %o', (value) => {
+  it.each([{ failureRatio: 1 }, { samplingDurationMs: 100 }])('accepts a value at its limit: %o', (value) => {
     expect(parse(value)).toMatchObject({ policy: value, problems: [] });
   });
 
-  it('may break for longer than the usual longest', () => {
+  it('raises maxBreakDurationMs to a longer breakDurationMs', () => {
     expect(parse({ breakDurationMs: 60_000 }).policy).toMatchObject({ maxBreakDurationMs: 60_000 });
   });
 
-  it('may list no status at all, for a breaker that sees the transport alone', () => {
+  it('accepts an empty list of status codes, so that only transport failures count', () => {
     expect(parse({ statusCodes: [] })).toMatchObject({ policy: { statusCodes: new Set() }, problems: [] });
   });
 
   it.each([
-    [5, 'circuitBreaker: expected an object of options, as { failureRatio: 0.5 }, or {} for defaults, got 5'],
-    [{ failureRatio: 50 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 50; write 0.5'],
-    [{ failureRatio: 0 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 0'],
-    [{ failureRatio: NaN }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got NaN'],
-    [{ failureRatio: 100 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 100; write 1'],
-    [{ failureRatio: 101 }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got 101'],
-    [{ failureRatio: '0.5' }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got "0.5"'],
-    [{ failureRatio: '50' }, 'circuitBreaker.failureRatio: expected a share above 0 and at most 1, got "50"'],
+    [5, 'circuitBreaker: expected an object such as { failureRatio: 0.5 }, or {} for the defaults, got 5'],
+    [{ failureRatio: 50 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 50; write 0.5'],
+    [{ failureRatio: 0 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 0'],
+    [{ failureRatio: NaN }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got NaN'],
+    [{ failureRatio: 100 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 100; write 1'],
+    [{ failureRatio: 101 }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got 101'],
+    [{ failureRatio: '0.5' }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got "0.5"'],
+    [{ failureRatio: '50' }, 'circuitBreaker.failureRatio: expected a ratio above 0 and at most 1, got "50"'],
     [{ minimumThroughput: 0 }, 'circuitBreaker.minimumThroughput: expected an integer of 1 or more, got 0'],
     [
       { samplingDurationMs: 10 },
@@ -69,16 +69,16 @@ describe('options of a circuit breaker', () => {
       { breakDurationMs: '5' },
       'circuitBreaker.breakDurationMs: expected a number greater than 0, got "5"; write 5 without quotes',
     ],
-    [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: is not a key of this object; write breakDurationMs'],
+    [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: unknown key; write breakDurationMs'],
     [
       { statusCodes: ['Unavailable', 'NOPE'] },
       'circuitBreaker.statusCodes[1]: expected the name of a status code or a number from 0 to 16, got "NOPE"',
     ],
-  ])('%o: the problem says where, what and what instead', (value, problem) => {
+  ])('rejects %o and names the path, the problem and the fix', (value, problem) => {
     expect(parse(value).problems).toEqual([problem]);
   });
 
-  it('are reported with all their problems', () => {
+  it('reports all problems at once', () => {
     expect(parse({ failureRatio: 2, minimumThroughput: 0.5, nope: 1 }).problems).toHaveLength(3);
   });
 });

@@ -7,9 +7,9 @@ const KEYS = ['failureRatio', 'minimumThroughput', 'samplingDurationMs', 'breakD
 
 // Names of the options in Polly, resilience4j, cockatiel, and opossum.
 const INSTEAD = {
-  threshold: 'failureRatio: a share, as 0.5',
-  failureRateThreshold: 'failureRatio: a share, as 0.5',
-  errorThresholdPercentage: 'failureRatio: a share, as 0.5',
+  threshold: 'failureRatio, a ratio such as 0.5',
+  failureRateThreshold: 'failureRatio, a ratio such as 0.5',
+  errorThresholdPercentage: 'failureRatio, a ratio such as 0.5',
   volumeThreshold: 'minimumThroughput',
   minimumNumberOfCalls: 'minimumThroughput',
   samplingDuration: 'samplingDurationMs',
@@ -18,7 +18,7 @@ const INSTEAD = {
   breakDuration: 'breakDurationMs',
   halfOpenAfter: 'breakDurationMs',
   resetTimeout: 'breakDurationMs',
-  timeout: 'attemptTimeoutMs in the options of the method',
+  timeout: 'attemptTimeoutMs in the method options',
 };
 
 const MIN_SAMPLING_MS = 100;
@@ -30,12 +30,7 @@ const MIN_SAMPLING_MS = 100;
 export function parseCircuitBreaker(value: unknown, path: string, problems: Problems): CircuitBreakerPolicy {
   const standard = DEFAULT_CIRCUIT_BREAKER;
   if (value === undefined) return standard;
-  const options = readObject(
-    value,
-    path,
-    problems,
-    'an object of options, as { failureRatio: 0.5 }, or {} for defaults',
-  );
+  const options = readObject(value, path, problems, 'an object such as { failureRatio: 0.5 }, or {} for the defaults');
   if (!options) return standard;
   checkKeys(options, path, problems, KEYS, INSTEAD);
 
@@ -73,7 +68,7 @@ export function parseCircuitBreaker(value: unknown, path: string, problems: Prob
 function readRatio(value: unknown, path: string, problems: Problems): number | undefined {
   if (typeof value === 'number' && value > 0 && value <= 1) return value;
   const isPercent = typeof value === 'number' && value > 1 && value <= 100;
-  problems.add(path, 'a share above 0 and at most 1', value, isPercent ? String(value / 100) : undefined);
+  problems.add(path, 'a ratio above 0 and at most 1', value, isPercent ? String(value / 100) : undefined);
   return undefined;
 }
 

@@ -6,15 +6,15 @@ function waiter(log: string[], name: string, deadline = Infinity): PermitWaiter 
   return { deadline, permitted: () => log.push(name) };
 }
 
-describe('permits', () => {
-  it('are given while there are any, then waiters queue, then they are refused', () => {
+describe('PermitQueue', () => {
+  it('grants free permits, then queues waiters, then refuses them', () => {
     const queue = new PermitQueue({ maxConcurrent: 2, maxQueued: 1 });
-    const asked = Array.from({ length: 4 }, () => queue.acquire(waiter([], '')));
-    expect(asked).toEqual(['permitted', 'permitted', 'queued', 'refused']);
+    const results = Array.from({ length: 4 }, () => queue.acquire(waiter([], '')));
+    expect(results).toEqual(['permitted', 'permitted', 'queued', 'refused']);
     expect([queue.running, queue.queued]).toEqual([2, 1]);
   });
 
-  it('go to who waited longest', () => {
+  it('grants a released permit to the longest waiter', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
     for (const name of ['a', 'b', 'c']) queue.acquire(waiter(log, name));
@@ -26,20 +26,20 @@ describe('permits', () => {
     expect(queue.running).toBe(0);
   });
 
-  it('go past who has left', () => {
+  it('skips cancelled waiters', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
-    const gone = waiter(log, 'gone');
+    const cancelled = waiter(log, 'cancelled');
     queue.acquire(waiter(log, 'first'));
-    queue.acquire(gone);
+    queue.acquire(cancelled);
     queue.acquire(waiter(log, 'last'));
-    queue.leave(gone);
-    queue.leave(gone);
+    queue.leave(cancelled);
+    queue.leave(cancelled);
     queue.release();
     expect(log).toEqual(['last']);
   });
 
-  it('go past who has less time left than an answer takes', () => {
+  it('skips waiters with less time left than a response takes', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
     queue.acquire(waiter(log, 'first'));
@@ -51,7 +51,7 @@ describe('permits', () => {
     expect(queue.queued).toBe(0);
   });
 
-  it('are free again when all who waited had no time left', () => {
+  it('frees the permit if no waiter has time left', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
     queue.acquire(waiter([], ''));
     queue.acquire(waiter([], '', 5));
@@ -59,14 +59,14 @@ describe('permits', () => {
     expect([queue.running, queue.queued]).toEqual([0, 0]);
   });
 
-  it('are not refused to who returns, whatever the length of the queue', () => {
+  it('queues a returning waiter even if the queue is full', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 0 });
     expect(queue.acquire(waiter([], ''))).toBe('permitted');
     expect(queue.acquire(waiter([], ''))).toBe('refused');
     expect(queue.acquire(waiter([], ''), true)).toBe('queued');
   });
 
-  it('given back within the grant of another one are handed on without recursion', () => {
+  it('grants permits that are released during a grant, without recursion', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 100_000 });
     let served = 0;
     queue.acquire(waiter([], 'first'));
@@ -83,7 +83,7 @@ describe('permits', () => {
     expect([served, queue.running, queue.queued]).toEqual([100_000, 0, 0]);
   });
 
-  it('do not go to who asks while they are handed on to those who waited', () => {
+  it('queues a new waiter while a released permit is granted to an earlier one', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 2, maxQueued: 9 });
     queue.acquire(waiter(log, '1'));
@@ -103,15 +103,15 @@ describe('permits', () => {
     expect(log.at(-1)).toBe('newcomer');
   });
 
-  it('are never more than the limit, and none is lost, whatever the order of events', () => {
-    const event = fc.constantFrom('ask', 'return', 'give', 'leave');
+  it('never exceeds the limit and loses no permit, in any order of events', () => {
+    const event = fc.constantFrom('acquire', 'return', 'release', 'leave');
     fc.assert(
       fc.property(fc.array(event, { maxLength: 300 }), fc.integer({ min: 1, max: 4 }), (events, maxConcurrent) => {
         const queue = new PermitQueue({ maxConcurrent, maxQueued: 3 });
         const waiting: PermitWaiter[] = [];
         let held = 0;
         for (const what of events) {
-          if (what === 'give') {
+          if (what === 'release') {
             if (held === 0) continue;
             held--;
             queue.release();
@@ -126,9 +126,9 @@ describe('permits', () => {
                 held++;
               },
             };
-            const answer = queue.acquire(one, what === 'return');
-            if (answer === 'permitted') held++;
-            if (answer === 'queued') waiting.push(one);
+            const result = queue.acquire(one, what === 'return');
+            if (result === 'permitted') held++;
+            if (result === 'queued') waiting.push(one);
           }
           expect(held).toBe(queue.running);
           expect(waiting.length).toBe(queue.queued);

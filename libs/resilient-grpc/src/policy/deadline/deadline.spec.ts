@@ -8,33 +8,33 @@ describe('validateDeadline', () => {
     ['a Date', new Date(NOW), NOW],
     ['milliseconds since 1970', NOW, NOW],
     ['a deadline that has passed', new Date(Date.UTC(1999, 0, 1)), Date.UTC(1999, 0, 1)],
-    ['Infinity, which is none', Infinity, Infinity],
-    ['a deadline beyond every timer', NOW * 100, NOW * 100],
-  ])('takes %s', (_, value, expected) => {
+    ['Infinity, which means no deadline', Infinity, Infinity],
+    ['a deadline beyond the longest timer', NOW * 100, NOW * 100],
+  ])('accepts %s', (_, value, expected) => {
     expect(validateDeadline(value)).toBe(expected);
   });
 
-  it('takes a Date of another realm', () => {
+  it('accepts a Date of another realm', () => {
     const foreign = Object.create({ getTime: () => NOW }, { [Symbol.toStringTag]: { value: 'Date' } });
     expect(validateDeadline(foreign)).toBe(NOW);
   });
 
   it.each([
     [
-      'a length',
+      'a duration',
       500,
-      'got 500, which is a length or lies far in the past; write timeoutMs: 500, or deadline: Date.now() + 500',
+      'got 500, which is a duration or a time far in the past; write timeoutMs: 500, or deadline: Date.now() + 500',
     ],
-    ['a length made into a Date', new Date(2_500), 'got 1970-01-01T00:00:02.500Z, which is a length'],
-    ['NaN', NaN, 'got NaN; write deadline: Date.now() + 500 with a number that is defined'],
+    ['a Date made from a duration', new Date(2_500), 'got 1970-01-01T00:00:02.500Z, which is a duration'],
+    ['NaN', NaN, 'got NaN; write deadline: Date.now() + 500 with a defined number'],
     ['an invalid Date', new Date(NaN), 'got an invalid Date'],
     ['-Infinity', -Infinity, 'got -Infinity'],
     ['0', 0, 'got 0'],
-    ['a text', '2030-01-01', 'got the text "2030-01-01"; write deadline: Date.now() + 500, or timeoutMs: 500'],
+    ['a string', '2030-01-01', 'got the string "2030-01-01"; write deadline: Date.now() + 500, or timeoutMs: 500'],
     ['null', null, 'got null'],
     ['an object', { seconds: 1 }, 'got an object'],
     ['a bigint', 1n, 'got a value of type bigint'],
-  ])('refuses %s and says what to write', (_, value, expected) => {
+  ])('rejects %s and suggests a fix', (_, value, expected) => {
     const result = validateDeadline(value);
     expect(result).toHaveProperty('problem');
     expect((result as { problem: string }).problem).toContain('expected a Date or milliseconds since 1970, ');
@@ -42,18 +42,19 @@ describe('validateDeadline', () => {
   });
 });
 
-describe('deadlines', () => {
-  it('lie the timeout after now', () => expect(deadlineFromTimeout(NOW, 300)).toBe(NOW + 300));
-  it('are infinite without a timeout', () => expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
-  it('are combined to the earliest', () => expect(earliestDeadline(NOW + 3, undefined, NOW + 1)).toBe(NOW + 1));
-  it('are infinite when none is set', () => expect(earliestDeadline(undefined)).toBe(Infinity));
-  it('leave what is left', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
-  it('leave nothing once they have passed', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
-  it('leave all of time when there is none', () => expect(remainingMs(Infinity, NOW)).toBe(Infinity));
+describe('deadline arithmetic', () => {
+  it('adds the timeout to the current time', () => expect(deadlineFromTimeout(NOW, 300)).toBe(NOW + 300));
+  it('returns Infinity without a timeout', () => expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
+  it('returns the earliest of several deadlines', () =>
+    expect(earliestDeadline(NOW + 3, undefined, NOW + 1)).toBe(NOW + 1));
+  it('returns Infinity if no deadline is set', () => expect(earliestDeadline(undefined)).toBe(Infinity));
+  it('returns the remaining time', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
+  it('returns no remaining time after the deadline', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
+  it('returns an infinite remaining time without a deadline', () => expect(remainingMs(Infinity, NOW)).toBe(Infinity));
 });
 
 describe('sendableDeadline', () => {
-  it('leaves what grpc-timeout can say, and takes what it cannot for none', () => {
+  it('keeps a deadline that grpc-timeout can express, and returns Infinity for others', () => {
     const years = 365 * 86_400_000;
     expect(sendableDeadline(NOW, NOW)).toBe(NOW);
     expect(sendableDeadline(NOW - 1, NOW)).toBe(NOW - 1);
@@ -63,29 +64,29 @@ describe('sendableDeadline', () => {
     expect(sendableDeadline(Infinity, NOW)).toBe(Infinity);
   });
 
-  it('holds for lengths too', () => {
+  it('limits deadlines from timeouts too', () => {
     expect(deadlineFromTimeout(NOW, Number.MAX_SAFE_INTEGER)).toBe(Infinity);
   });
 });
 
-describe('what a refused deadline is told to write', () => {
+describe('suggestion for a rejected deadline', () => {
   it.each<[value: unknown, write: string]>([
     [250, 'write timeoutMs: 250, or deadline: Date.now() + 250'],
     [0, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
     [-5, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
     [-Infinity, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
-  ])('for %d: %s', (value, write) => {
+  ])('suggests for %d: %s', (value, write) => {
     expect(validateDeadline(value)).toEqual({ problem: expect.stringContaining(write) });
   });
 
-  it('is nothing from 1973 on', () => {
+  it('accepts deadlines from 1973 on', () => {
     expect(validateDeadline(1e11)).toBe(1e11);
     expect(validateDeadline(1e11 - 1)).toHaveProperty('problem');
   });
 });
 
-describe('the farthest deadline', () => {
-  it('counts from now, whenever that is', () => {
+describe('farthest deadline', () => {
+  it('measures the farthest deadline from the current time', () => {
     const hours = 99_999_998 * 3_600_000;
     expect(sendableDeadline(NOW + hours - 1, NOW)).toBe(NOW + hours - 1);
     expect(sendableDeadline(NOW + hours, NOW)).toBe(Infinity);

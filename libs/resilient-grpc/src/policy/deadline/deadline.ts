@@ -20,13 +20,13 @@ export function validateDeadline(value: unknown): number | DeadlineProblem {
   }
   if (Number.isNaN(epochMs)) {
     const got = isDate(value) ? 'an invalid Date' : 'NaN';
-    return problem(`got ${got}`, 'deadline: Date.now() + 500 with a number that is defined, or timeoutMs: 500');
+    return problem(`got ${got}`, 'deadline: Date.now() + 500 with a defined number, or timeoutMs: 500');
   }
   if (epochMs < EARLIEST_EPOCH_MS) {
     const length = Number.isFinite(epochMs) && epochMs > 0 ? epochMs : 500;
     const got = isDate(value) ? value.toISOString() : String(epochMs);
     return problem(
-      `got ${got}, which is a length or lies far in the past`,
+      `got ${got}, which is a duration or a time far in the past`,
       `timeoutMs: ${length}, or deadline: Date.now() + ${length}`,
     );
   }
@@ -63,6 +63,6 @@ function isDate(value: unknown): value is Date {
 }
 
 function describe(value: unknown): string {
-  if (typeof value === 'string') return `the text ${JSON.stringify(value)}`;
+  if (typeof value === 'string') return `the string ${JSON.stringify(value)}`;
   return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a value of type ${typeof value}`;
 }

@@ -9,7 +9,7 @@ import type { Verdict } from './verdict.js';
 const { OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = StatusCode;
 const { INTERNAL, UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT } = StatusCode;
 
-/** Sent on a READY channel, and nothing came back. */
+/** Sent on a READY channel; no response arrived. */
 const SENT: AttemptEvidence = {
   code: UNKNOWN,
   details: '',
@@ -27,7 +27,7 @@ const UNPICKED: AttemptEvidence = { ...SENT, picked: false };
 const BEGUN: AttemptEvidence = { ...SENT, headersReceived: true, contentType: 'application/grpc+proto' };
 const TRAILERS_ONLY: AttemptEvidence = { ...SENT, contentType: 'application/grpc' };
 
-type Row = readonly [sentence: string, evidence: AttemptEvidence, expected: Partial<Verdict>];
+type Row = readonly [title: string, evidence: AttemptEvidence, expected: Partial<Verdict>];
 
 function table(rows: readonly Row[]): void {
   it.each(rows)('%s', (_, evidence, expected) => {
@@ -35,21 +35,21 @@ function table(rows: readonly Row[]): void {
   });
 }
 
-describe('an attempt that succeeded', () => {
-  it('is OK, without an object of its own', () => {
+describe('successful attempt', () => {
+  it('returns the shared SUCCESS verdict', () => {
     expect(classify({ ...BEGUN, code: OK, messagesReceived: 1 })).toBe(SUCCESS);
   });
-  it('is OK even if this side wanted to end it by then', () => {
+  it('returns SUCCESS even if the client was about to end the attempt', () => {
     expect(classify({ ...BEGUN, code: OK, endedHere: 'deadline' })).toBe(SUCCESS);
   });
 });
 
-describe('an attempt for which no connection was picked', () => {
+describe('attempt without a picked connection', () => {
   const unsent = { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE } as const;
   const local = { kind: 'local', reachedServer: 'no' } as const;
   table([
     [
-      'is unsent when the server refuses connections',
+      'reports unsent if the server refuses connections',
       {
         ...UNPICKED,
         channelReady: false,
@@ -59,7 +59,7 @@ describe('an attempt for which no connection was picked', () => {
       unsent,
     ],
     [
-      'is unsent when the name is not known',
+      'reports unsent if the name does not resolve',
       {
         ...UNPICKED,
         channelReady: false,
@@ -69,12 +69,12 @@ describe('an attempt for which no connection was picked', () => {
       unsent,
     ],
     [
-      'is unsent when the channel was closed before it began',
+      'reports unsent if the channel was closed before the call started',
       { ...UNPICKED, channelReady: false, code: UNAVAILABLE, details: 'Channel closed before call started' },
       unsent,
     ],
     [
-      'is unsent when the channel is READY again',
+      'reports unsent if the channel is READY again',
       {
         ...UNPICKED,
         code: UNAVAILABLE,
@@ -83,7 +83,7 @@ describe('an attempt for which no connection was picked', () => {
       unsent,
     ],
     [
-      'is unsent when its connection takes no more streams',
+      'reports unsent if the connection accepts no more streams',
       {
         ...UNPICKED,
         code: INTERNAL,
@@ -92,7 +92,7 @@ describe('an attempt for which no connection was picked', () => {
       unsent,
     ],
     [
-      'failed here when credentials fail with UNAVAILABLE on a READY channel',
+      'reports a local failure if credentials fail with UNAVAILABLE on a READY channel',
       {
         ...UNPICKED,
         code: UNAVAILABLE,
@@ -101,74 +101,74 @@ describe('an attempt for which no connection was picked', () => {
       { ...local, code: UNAVAILABLE },
     ],
     [
-      'failed here when credentials fail otherwise',
+      'reports a local failure if credentials fail with another code',
       { ...UNPICKED, code: UNAUTHENTICATED, details: 'Getting metadata from plugin failed with error: no token' },
       { ...local, code: UNAUTHENTICATED },
     ],
     [
-      'failed here when an interceptor says UNAVAILABLE on a READY channel',
+      'reports a local failure if an interceptor returns UNAVAILABLE on a READY channel',
       { ...UNPICKED, code: UNAVAILABLE, details: 'not today' },
       { ...local, code: UNAVAILABLE, details: 'not today' },
     ],
     [
-      'failed here when the request is too large',
+      'reports a local failure if the request is too large',
       { ...UNPICKED, code: RESOURCE_EXHAUSTED, details: 'Attempted to send message with a size larger than 1024' },
       { ...local, code: RESOURCE_EXHAUSTED },
     ],
     [
-      'failed here when its metadata is wrong',
+      'reports a local failure if the metadata is invalid',
       { ...UNPICKED, code: INTERNAL, details: '"authorization" metadata cannot have multiple values' },
       { ...local, code: INTERNAL },
     ],
     [
-      'failed here when a serializer threw inside an interceptor',
+      'reports a local failure if a serializer threw inside an interceptor',
       { ...UNPICKED, code: INTERNAL, details: 'Request message serialization failure: boom' },
       { ...local, code: INTERNAL },
     ],
     [
-      'is over its deadline, unsent, when credentials took too long',
+      'reports a deadline that was exceeded before sending if credentials took too long',
       { ...UNPICKED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 0.201s,Waiting for LB pick' },
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
-      'failed here when only its text says that a stream did not start',
+      'reports a local failure if only the text says that a stream did not start',
       { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
       { ...local, code: UNKNOWN },
     ],
     [
-      'failed here when its code is DEADLINE_EXCEEDED and its text is not that of grpc-js',
+      'reports a local failure for DEADLINE_EXCEEDED with a text that is not from grpc-js',
       { ...UNPICKED, code: DEADLINE_EXCEEDED, details: 'token service timed out' },
       { ...local, code: DEADLINE_EXCEEDED },
     ],
     [
-      'may have run when its parent was cancelled: in the tick it began it is sent all the same',
+      'reports reachedServer maybe if the parent was cancelled, because grpc-js sends a call that is cancelled in its first tick',
       { ...UNPICKED, code: CANCELLED, details: 'Cancelled by parent call' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
     [
-      'may have run when it was cancelled with the text of a reset',
+      'reports reachedServer maybe if the call was cancelled with the text of a reset',
       { ...UNPICKED, code: CANCELLED, details: 'Call cancelled' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
   ]);
 });
 
-describe('an attempt whose stream the application never saw', () => {
+describe('stream that the application never received', () => {
   const refused = { code: UNAVAILABLE, details: 'Stream refused by server' };
   const withError = { code: INTERNAL, details: 'Received RST_STREAM with code 2 (Internal server error)' };
   table([
     [
-      'is unsent if it was queued when the connection closed',
+      'reports unsent if the stream was queued when the connection closed',
       { ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire: { ...OVER, unprocessed: 'never-sent' } },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE, connectionLost: false },
     ],
     [
-      'is unsent if it was queued when a GOAWAY arrived, after which nghttp2 ends it as refused',
+      'reports unsent if the stream was queued when a GOAWAY arrived, after which nghttp2 refuses it',
       { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
-      'is rejected if a GOAWAY named a lower id',
+      'reports refused if a GOAWAY named a lower stream id',
       { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
       {
         kind: 'refused',
@@ -179,41 +179,41 @@ describe('an attempt whose stream the application never saw', () => {
       },
     ],
     [
-      'is rejected if a GOAWAY with an error named a lower id',
+      'reports refused if a GOAWAY with an error named a lower stream id',
       { ...SENT, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
-      'is committed if its answer had begun',
+      'reports committed if the response had started',
       { ...BEGUN, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'committed', reachedServer: 'yes' },
     ],
   ]);
 });
 
-describe('an attempt whose stream was reset with REFUSED_STREAM', () => {
+describe('REFUSED_STREAM reset', () => {
   const refused = { code: UNAVAILABLE, details: 'Stream refused by server' };
   table([
     [
-      'may have run: a proxy sends it for requests that were processed',
+      'reports reachedServer maybe, because proxies send REFUSED_STREAM for requests that were processed',
       { ...SENT, ...refused, wire: { ...NOTHING_SEEN, resetCode: 7 } },
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
-      'is not refused when a server only sends the text',
+      'reports a server status if the server only sends the text of a refused stream',
       { ...TRAILERS_ONLY, ...refused },
       { kind: 'server', reachedServer: 'yes' },
     ],
     [
-      'is not refused when a server only sends the text, without a content-type',
+      'reports a server status if the server only sends the text of a refused stream without a content-type',
       { ...UNTYPED, ...refused },
       { kind: 'server', reachedServer: 'maybe', connectionLost: false },
     ],
   ]);
 });
 
-describe('an attempt whose connection was lost after sending', () => {
-  const DISGUISES: readonly (readonly [
+describe('connection lost after sending', () => {
+  const LOSS_STATUSES: readonly (readonly [
     what: string,
     code: StatusCode,
     details: string,
@@ -222,7 +222,7 @@ describe('an attempt whose connection was lost after sending', () => {
     ['a killed server', UNAVAILABLE, 'Connection dropped', undefined],
     ['a reset connection', UNAVAILABLE, 'read ECONNRESET', undefined],
     ['a connection that timed out', UNAVAILABLE, 'read ETIMEDOUT', undefined],
-    ['a socket that went while writing', UNAVAILABLE, 'Write error: write EPIPE', undefined],
+    ['a socket that closed during a write', UNAVAILABLE, 'Write error: write EPIPE', undefined],
     ['a forced stop of a Nest or grpc-js server', CANCELLED, 'Call cancelled', 8],
     [
       'connection age, nginx and haproxy',
@@ -240,7 +240,7 @@ describe('an attempt whose connection was lost after sending', () => {
     ['a GOAWAY because of too many pings', RESOURCE_EXHAUSTED, 'Bandwidth exhausted or memory limit exceeded', 11],
   ];
 
-  it.each(DISGUISES)('is UNAVAILABLE, and may have run: %s', (_, code, details, resetCode) => {
+  it.each(LOSS_STATUSES)('reports UNAVAILABLE with reachedServer maybe: %s', (_, code, details, resetCode) => {
     const verdict = classify({ ...SENT, code, details, wire: { ...OVER, resetCode } });
     expect(verdict).toMatchObject({
       kind: 'connection-lost',
@@ -253,62 +253,79 @@ describe('an attempt whose connection was lost after sending', () => {
     expect(verdict.details).toContain(details);
   });
 
-  it('names the code it came with', () => {
+  it('includes the original code in the details', () => {
     expect(
       classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...OVER, resetCode: 8 } }).details,
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
-  it('is UNAVAILABLE whatever the transport says of it', () => {
+  it('reports a lost connection for UNAVAILABLE with any text', () => {
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'the wire melted' })).toMatchObject({
       kind: 'connection-lost',
     });
   });
 
-  it.each(DISGUISES)('is not lost when a server says the same of itself: %s', (_, code, details) => {
-    expect(classify({ ...TRAILERS_ONLY, code, details })).toEqual({
-      kind: 'server',
-      reachedServer: 'yes',
-      code,
-      details,
-      retryableHttp: false,
-      connectionLost: false,
-    });
-  });
+  it.each(LOSS_STATUSES)(
+    'reports a server status if the server sends the status of a lost connection: %s',
+    (_, code, details) => {
+      expect(classify({ ...TRAILERS_ONLY, code, details })).toEqual({
+        kind: 'server',
+        reachedServer: 'yes',
+        code,
+        details,
+        retryableHttp: false,
+        connectionLost: false,
+      });
+    },
+  );
 
-  it.each(DISGUISES)('is not lost when a server sends the same without a content-type: %s', (_, code, details) => {
-    expect(classify({ ...UNTYPED, code, details })).toMatchObject({
-      kind: 'server',
-      reachedServer: 'maybe',
-      code,
-      connectionLost: false,
-    });
-  });
+  it.each(LOSS_STATUSES)(
+    'reports a server status if the server sends the status of a lost connection without a content-type: %s',
+    (_, code, details) => {
+      expect(classify({ ...UNTYPED, code, details })).toMatchObject({
+        kind: 'server',
+        reachedServer: 'maybe',
+        code,
+        connectionLost: false,
+      });
+    },
+  );
 
-  it.each(DISGUISES)('is not lost when a server sends the same after its headers: %s', (_, code, details) => {
-    const wire = { ...NOTHING_SEEN, httpStatus: 200 };
-    expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({
-      kind: 'committed',
-      code,
-      connectionLost: false,
-    });
-  });
+  it.each(LOSS_STATUSES)(
+    'reports committed if the server sends the status of a lost connection after its headers: %s',
+    (_, code, details) => {
+      const wire = { ...NOTHING_SEEN, httpStatus: 200 };
+      expect(classify({ ...BEGUN, code, details, wire })).toMatchObject({
+        kind: 'committed',
+        code,
+        connectionLost: false,
+      });
+    },
+  );
 
-  it.each(DISGUISES)('stays committed once headers have come, as UNAVAILABLE: %s', (_, code, details, resetCode) => {
-    const verdict = classify({ ...BEGUN, code, details, wire: { ...OVER, httpStatus: 200, resetCode } });
-    expect(verdict).toMatchObject({ kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE, connectionLost: true });
-    expect(verdict.details).toContain(`Connection lost after the answer had begun (`);
-    expect(verdict.details).toContain(details);
-  });
+  it.each(LOSS_STATUSES)(
+    'reports committed with UNAVAILABLE if the connection is lost after headers: %s',
+    (_, code, details, resetCode) => {
+      const verdict = classify({ ...BEGUN, code, details, wire: { ...OVER, httpStatus: 200, resetCode } });
+      expect(verdict).toMatchObject({
+        kind: 'committed',
+        reachedServer: 'yes',
+        code: UNAVAILABLE,
+        connectionLost: true,
+      });
+      expect(verdict.details).toContain(`Connection lost after the response had begun (`);
+      expect(verdict.details).toContain(details);
+    },
+  );
 
   table([
     [
-      'stays committed after a message, even without headers',
+      'reports committed after a message, even without headers',
       { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped', wire: OVER },
       { kind: 'committed', reachedServer: 'yes', connectionLost: true },
     ],
     [
-      'asks for less load if its stream was reset with ENHANCE_YOUR_CALM on a connection that lives on',
+      'reports an overloaded server if only the stream was reset with ENHANCE_YOUR_CALM',
       {
         ...SENT,
         code: RESOURCE_EXHAUSTED,
@@ -318,7 +335,7 @@ describe('an attempt whose connection was lost after sending', () => {
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
     ],
     [
-      'is lost by any code with which a GOAWAY ended the connection',
+      'reports a lost connection for any reset code that equals the code of the GOAWAY',
       {
         ...SENT,
         code: INTERNAL,
@@ -328,12 +345,12 @@ describe('an attempt whose connection was lost after sending', () => {
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, originalCode: INTERNAL },
     ],
     [
-      'is not lost by other resets, which stay INTERNAL',
+      'reports a server status for other resets, which stay INTERNAL',
       { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1', wire: { ...NOTHING_SEEN, resetCode: 1 } },
       { kind: 'server', reachedServer: 'maybe', code: INTERNAL, details: 'Received RST_STREAM with code 1' },
     ],
     [
-      'is not lost when it is sent without enough security',
+      'reports a server status for a reset with INADEQUATE_SECURITY',
       {
         ...SENT,
         code: PERMISSION_DENIED,
@@ -345,7 +362,7 @@ describe('an attempt whose connection was lost after sending', () => {
   ]);
 });
 
-describe('an answer that is not gRPC', () => {
+describe('response that is not gRPC', () => {
   it.each([
     [401, UNAUTHENTICATED, false],
     [403, PERMISSION_DENIED, false],
@@ -355,7 +372,7 @@ describe('an answer that is not gRPC', () => {
     [502, UNAVAILABLE, true],
     [503, UNAVAILABLE, true],
     [504, UNAVAILABLE, true],
-  ])('with HTTP status %i keeps the code of grpc-js', (status, code, retryableHttp) => {
+  ])('keeps the code of grpc-js for HTTP status %i', (status, code, retryableHttp) => {
     const details = `Received HTTP status code ${status}`;
     const expected = { kind: 'http', reachedServer: 'maybe', code, details, retryableHttp, connectionLost: false };
     const sent = { ...SENT, code, details, wire: { ...NOTHING_SEEN, httpStatus: status } };
@@ -364,7 +381,7 @@ describe('an answer that is not gRPC', () => {
     expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(expected);
   });
 
-  it('is a status of the server if only its text names another HTTP status', () => {
+  it('reports a server status if only the text names another HTTP status', () => {
     expect(classify({ ...UNTYPED, code: UNAVAILABLE, details: 'Received HTTP status code 503' })).toMatchObject({
       kind: 'server',
       retryableHttp: false,
@@ -373,7 +390,7 @@ describe('an answer that is not gRPC', () => {
 
   table([
     [
-      'is HTTP also when its page was taken for a message',
+      'reports HTTP even if grpc-js read an HTML page as a message',
       {
         ...SENT,
         headersReceived: true,
@@ -384,72 +401,72 @@ describe('an answer that is not gRPC', () => {
       { kind: 'http', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED, retryableHttp: false },
     ],
     [
-      'is HTTP also as gRPC-Web, which is another protocol',
+      'reports HTTP for gRPC-Web, which is another protocol',
       { ...SENT, contentType: 'application/grpc-web+proto', code: UNKNOWN, details: 'Received HTTP status code 200' },
       { kind: 'http', code: UNKNOWN },
     ],
     [
-      'is gRPC, and no HTTP, when its content-type says so',
+      'reports a server status if the content-type is gRPC',
       { ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'Received HTTP status code 503' },
       { kind: 'server', reachedServer: 'yes', retryableHttp: false },
     ],
   ]);
 });
 
-describe('a status by the server', () => {
+describe('status of the server', () => {
   table([
     [
-      'is its word, unchanged',
+      'reports the status of the server unchanged',
       { ...TRAILERS_ONLY, code: NOT_FOUND, details: 'no such order' },
       { kind: 'server', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],
     [
-      'is its word also when it says UNAVAILABLE',
+      'reports UNAVAILABLE of the server unchanged',
       { ...TRAILERS_ONLY, contentType: 'application/grpc;charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
-      'comes from the server if a space follows the content-type',
+      'reports a server status if a space follows the content-type',
       { ...TRAILERS_ONLY, contentType: 'application/grpc ; charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
-      'is its word also when it says its own deadline passed',
+      'reports DEADLINE_EXCEEDED of the server as a server status',
       { ...TRAILERS_ONLY, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],
     [
-      'is its word also when it says it cancelled',
+      'reports CANCELLED of the server as a server status',
       { ...TRAILERS_ONLY, code: CANCELLED, details: 'Cancelled on client' },
       { kind: 'server', reachedServer: 'yes', code: CANCELLED },
     ],
     [
-      'may be its word where it names no content-type',
+      'reports a server status with reachedServer maybe without a content-type',
       { ...UNTYPED, code: INVALID_ARGUMENT, details: 'id: must be set' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
     ],
     [
-      'may be its word where it names no content-type and sends the text of a deadline',
+      'reports a server status with reachedServer maybe for the text of a deadline without a content-type',
       { ...UNTYPED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'may come from the server if only its text is that of a deadline',
+      'reports a server status with reachedServer maybe if only the text is that of a deadline',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
     [
-      'is committed after headers',
+      'reports committed after headers',
       { ...BEGUN, code: NOT_FOUND, details: 'gone' },
       { kind: 'committed', reachedServer: 'yes', code: NOT_FOUND, details: 'gone' },
     ],
     [
-      'is committed after messages',
+      'reports committed after messages',
       { ...BEGUN, messagesReceived: 3, code: UNAVAILABLE, details: 'going down' },
       { kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE, details: 'going down', connectionLost: false },
     ],
     [
-      'is committed when the server refuses a request as too large',
+      'reports committed if the server rejects a request as too large',
       {
         ...BEGUN,
         code: RESOURCE_EXHAUSTED,
@@ -459,24 +476,24 @@ describe('a status by the server', () => {
       { kind: 'committed', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],
     [
-      'becomes UNKNOWN when it is no number',
+      'reports UNKNOWN if the status is not a number',
       { ...TRAILERS_ONLY, code: NaN, details: 'oops' },
-      { kind: 'protocol', code: UNKNOWN, details: 'Received NaN, which is no status code of gRPC: oops' },
+      { kind: 'protocol', code: UNKNOWN, details: 'Received NaN, which is not a gRPC status code: oops' },
     ],
     [
-      'becomes UNKNOWN when it is above 16',
+      'reports UNKNOWN if the status is above 16',
       { ...TRAILERS_ONLY, code: 99 },
-      { kind: 'protocol', code: UNKNOWN, details: 'Received 99, which is no status code of gRPC' },
+      { kind: 'protocol', code: UNKNOWN, details: 'Received 99, which is not a gRPC status code' },
     ],
     [
-      'becomes UNKNOWN when there is none, as with an encoding we do not know',
+      'reports UNKNOWN without a status, as with an unknown encoding',
       { ...BEGUN, code: undefined as unknown as number, details: undefined as unknown as string },
-      { kind: 'protocol', code: UNKNOWN, details: 'Received undefined, which is no status code of gRPC' },
+      { kind: 'protocol', code: UNKNOWN, details: 'Received undefined, which is not a gRPC status code' },
     ],
   ]);
 });
 
-describe('a call that the shutdown of a server cut off', () => {
+describe('call aborted by a server shutdown', () => {
   const STATUSES: readonly (readonly [StatusCode, string])[] = [
     [UNAVAILABLE, 'Cancelling all calls'],
     [UNAVAILABLE, 'enter idle'],
@@ -485,7 +502,7 @@ describe('a call that the shutdown of a server cut off', () => {
   ];
   const goaway = { ...OVER, goawayCode: 0, httpStatus: 200 };
 
-  it.each(STATUSES)('is lost with its connection, and may have run: %s %s', (code, details) => {
+  it.each(STATUSES)('reports a lost connection with reachedServer maybe: %s %s', (code, details) => {
     for (const contentType of ['application/grpc', undefined]) {
       expect(classify({ ...SENT, code, details, contentType, wire: goaway })).toMatchObject({
         kind: 'connection-lost',
@@ -497,7 +514,7 @@ describe('a call that the shutdown of a server cut off', () => {
     }
   });
 
-  it.each(STATUSES)('was answered if the server sent no GOAWAY: %s %s', (code, details) => {
+  it.each(STATUSES)('reports a server status if the server sent no GOAWAY: %s %s', (code, details) => {
     expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
       kind: 'server',
       reachedServer: 'yes',
@@ -505,14 +522,14 @@ describe('a call that the shutdown of a server cut off', () => {
     });
   });
 
-  it('was answered with any other text', () => {
+  it('reports a server status for any other text', () => {
     expect(classify({ ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'warming up', wire: goaway })).toMatchObject({
       kind: 'server',
       reachedServer: 'yes',
     });
   });
 
-  it('is committed once headers have come', () => {
+  it('reports committed after headers', () => {
     expect(classify({ ...BEGUN, code: UNAVAILABLE, details: 'Server shutdown', wire: goaway })).toMatchObject({
       kind: 'committed',
       connectionLost: false,
@@ -520,10 +537,10 @@ describe('a call that the shutdown of a server cut off', () => {
   });
 });
 
-describe('an attempt that this side ended', () => {
+describe('attempt that the client ended', () => {
   table([
     [
-      'because grpc-js refuses a response that is too large names the option',
+      'names the option if grpc-js rejects a response as too large',
       {
         ...BEGUN,
         code: RESOURCE_EXHAUSTED,
@@ -538,22 +555,22 @@ describe('an attempt that this side ended', () => {
       },
     ],
     [
-      'by the deadline of the call is as far as known: sent',
+      'reports reachedServer maybe if the deadline passes after sending',
       { ...SENT, endedHere: 'deadline', code: DEADLINE_EXCEEDED, details: 'too late' },
       { kind: 'deadline', reachedServer: 'maybe', code: DEADLINE_EXCEEDED, details: 'too late' },
     ],
     [
-      'by the deadline of the call is as far as known: not sent',
+      'reports reachedServer no if the deadline passes before sending',
       { ...UNPICKED, endedHere: 'deadline', code: DEADLINE_EXCEEDED },
       { kind: 'deadline', reachedServer: 'no' },
     ],
     [
-      'by the deadline of the call is as far as known: answered in part',
+      'reports reachedServer yes if the deadline passes during the response',
       { ...BEGUN, endedHere: 'deadline', code: DEADLINE_EXCEEDED },
       { kind: 'deadline', reachedServer: 'yes' },
     ],
     [
-      'by a deadline that grpc-js noticed first is the same',
+      'reports a deadline that grpc-js detected first',
       {
         ...SENT,
         code: DEADLINE_EXCEEDED,
@@ -562,62 +579,62 @@ describe('an attempt that this side ended', () => {
       { kind: 'deadline', reachedServer: 'maybe' },
     ],
     [
-      'by the attempt timeout fails DEADLINE_EXCEEDED',
+      'reports DEADLINE_EXCEEDED for the attempt timeout',
       { ...SENT, endedHere: 'attempt-timeout', code: CANCELLED, details: 'attempt took longer than 300 ms' },
       { kind: 'attempt-timeout', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'by the attempt timeout after headers was seen',
+      'reports reachedServer yes for the attempt timeout after headers',
       { ...BEGUN, endedHere: 'attempt-timeout', code: CANCELLED },
       { kind: 'attempt-timeout', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],
     [
-      'for an idle stream is UNAVAILABLE',
+      'reports UNAVAILABLE for an idle stream',
       { ...SENT, endedHere: 'stream-idle', code: CANCELLED, details: 'no message for 300 ms' },
       { kind: 'stream-idle', reachedServer: 'maybe', code: UNAVAILABLE, details: 'no message for 300 ms' },
     ],
     [
-      'for an idle stream reached the server if headers had arrived',
+      'reports reachedServer yes for an idle stream after headers',
       { ...BEGUN, endedHere: 'stream-idle', code: CANCELLED },
       { kind: 'stream-idle', reachedServer: 'yes', code: UNAVAILABLE },
     ],
     [
-      'by the caller is cancelled',
+      'reports cancelled if the caller cancelled',
       { ...SENT, endedHere: 'cancel', code: CANCELLED, details: 'Cancelled on client' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
     [
-      'by the caller may have run even before a connection was picked',
+      'reports reachedServer maybe if the caller cancelled before a connection was picked',
       { ...UNPICKED, endedHere: 'cancel', code: CANCELLED },
       { kind: 'cancelled', reachedServer: 'maybe' },
     ],
     [
-      'by the caller reached the server if headers had arrived',
+      'reports reachedServer yes if the caller cancelled after headers',
       { ...BEGUN, endedHere: 'cancel', code: CANCELLED },
       { kind: 'cancelled', reachedServer: 'yes', code: CANCELLED },
     ],
     [
-      'by an interceptor is cancelled, with its text',
+      'reports cancelled with the text of the interceptor that cancelled',
       { ...SENT, code: CANCELLED, details: 'I changed my mind' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED, details: 'I changed my mind' },
     ],
     [
-      'by close is UNAVAILABLE',
+      'reports UNAVAILABLE if the client was closed',
       { ...SENT, endedHere: 'closed', code: UNAVAILABLE, details: 'client closed' },
       { kind: 'cancelled', reachedServer: 'maybe', code: UNAVAILABLE },
     ],
     [
-      'by close is UNAVAILABLE, even without a status code',
+      'reports UNAVAILABLE if the client was closed, even without a status code',
       { ...SENT, endedHere: 'closed', code: NaN },
       { kind: 'cancelled', reachedServer: 'maybe', code: UNAVAILABLE },
     ],
     [
-      'for a response that is too large keeps its code',
+      'keeps the code of a response that is too large',
       { ...BEGUN, endedHere: 'protocol', code: RESOURCE_EXHAUSTED },
       { kind: 'protocol', reachedServer: 'yes', code: RESOURCE_EXHAUSTED },
     ],
     [
-      'for an answer that cannot be read was seen',
+      'reports reachedServer yes for a response that cannot be parsed',
       {
         ...BEGUN,
         endedHere: 'protocol',
@@ -627,39 +644,39 @@ describe('an attempt that this side ended', () => {
       { kind: 'protocol', reachedServer: 'yes', code: INTERNAL },
     ],
     [
-      'for a success without its message is a failure',
+      'reports INTERNAL for OK without a message',
       { ...TRAILERS_ONLY, endedHere: 'protocol', code: OK },
       { kind: 'protocol', reachedServer: 'yes', code: INTERNAL },
     ],
     [
-      'for a request that cannot be written was never sent',
+      'reports reachedServer no for a request that cannot be serialized',
       { ...UNPICKED, endedHere: 'serialize', code: INTERNAL, details: 'boom' },
       { kind: 'serialize', reachedServer: 'no', code: INTERNAL, details: 'boom' },
     ],
     [
-      'for a request that cannot be serialized fails, even if the server returned OK',
+      'reports INTERNAL for a request that cannot be serialized, even if the server returned OK',
       { ...TRAILERS_ONLY, endedHere: 'serialize', code: OK },
       { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
-      'for a later request that cannot be written may have been seen',
+      'reports reachedServer maybe for a later request that cannot be serialized',
       { ...SENT, endedHere: 'serialize', code: INTERNAL },
       { kind: 'serialize', reachedServer: 'maybe' },
     ],
     [
-      'for a later request that an interceptor cannot write is the same',
+      'reports reachedServer maybe for a later request that an interceptor cannot serialize',
       { ...SENT, code: INTERNAL, details: 'Request message serialization failure: boom' },
       { kind: 'serialize', reachedServer: 'maybe', code: INTERNAL },
     ],
     [
-      'for a later request that is too large may have been seen',
+      'reports reachedServer maybe for a later request that is too large',
       { ...SENT, code: RESOURCE_EXHAUSTED, details: 'Attempted to send message with a size larger than 1024' },
       { kind: 'local', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED },
     ],
   ]);
 });
 
-describe('any evidence', () => {
+describe('classify with any evidence', () => {
   const evidence: fc.Arbitrary<AttemptEvidence> = fc.record({
     code: fc.oneof(fc.integer({ min: -1, max: 18 }), fc.constant(NaN)),
     details: fc.oneof(
@@ -700,7 +717,7 @@ describe('any evidence', () => {
     ),
   });
 
-  it('gives a code of gRPC, and OK for a success alone', () => {
+  it('returns a valid gRPC code, and OK only for a success', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         const verdict = classify(e);
@@ -710,7 +727,7 @@ describe('any evidence', () => {
     );
   });
 
-  it('never says that a server which answered in gRPC was not reached', () => {
+  it('never reports reachedServer no if the server answered in gRPC', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');
@@ -720,7 +737,7 @@ describe('any evidence', () => {
     );
   });
 
-  it('says that the server was not reached only if no connection was picked, or if the connection shows it', () => {
+  it('reports reachedServer no only if no connection was picked or the stream was not processed', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         if (classify(e).reachedServer === 'no' && e.picked) expect(e.wire?.unprocessed).toBeDefined();

@@ -66,7 +66,7 @@ function notPicked(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that was picked and received headers or messages. */
 function afterAnswerBegan(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the answer had begun', e);
+  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had begun', e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
@@ -81,7 +81,7 @@ function withoutAnswer(e: AttemptEvidence): Verdict {
     return verdict('refused', 'no', StatusCode.UNAVAILABLE, `Rejected by the server's GOAWAY ${received(e)}`);
   }
   if (responded(e)) {
-    if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it answered', e);
+    if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it responded', e);
     if (spokeGrpc(e)) return said('server', 'yes', e);
     // Without a content-type, the status is attributed to the server, although there is no proof.
     return isHttp(e) ? http(e) : said('server', 'maybe', e);
@@ -194,7 +194,7 @@ function received(e: AttemptEvidence): string {
 /** Returns a verdict with the reported code and details. An invalid status code is a protocol violation. */
 function said(kind: VerdictKind, reachedServer: Verdict['reachedServer'], e: AttemptEvidence): Verdict {
   if (isStatusCode(e.code)) return verdict(kind, reachedServer, e.code, e.details);
-  const details = `Received ${String(e.code)}, which is no status code of gRPC${e.details ? `: ${e.details}` : ''}`;
+  const details = `Received ${String(e.code)}, which is not a gRPC status code${e.details ? `: ${e.details}` : ''}`;
   return verdict('protocol', reachedServer, StatusCode.UNKNOWN, details);
 }
 

@@ -10,8 +10,8 @@ const source = readdirSync(folder)
   .map((file) => readFileSync(join(folder, file), 'utf8'))
   .join('\n');
 
-// As grpc-js writes them, with its placeholders; a version that writes otherwise fails here and not in production.
-describe('the installed grpc-js', () => {
+// The texts as grpc-js writes them, with its placeholders. A version with other texts fails here, not in production.
+describe('installed grpc-js', () => {
   it.each<[literal: string, known: string | RegExp, sample?: string]>([
     ['Stream refused by server', text.STREAM_REFUSED],
     ['Call cancelled', text.RESET_BY_CANCEL],
@@ -51,14 +51,14 @@ describe('the installed grpc-js', () => {
     ['Received message larger than max (', text.RESPONSE_TOO_LARGE, 'Received message larger than max (9 vs 8)'],
     ['Attempted to send message with a size larger than ${', text.REQUEST_TOO_LARGE],
     ['Request message serialization failure: ', text.REQUEST_NOT_SERIALIZABLE],
-  ])('still says %j', (literal, known, sample = literal) => {
+  ])('still contains the text %j', (literal, known, sample = literal) => {
     expect(source).toContain(literal);
     expect(typeof known === 'string' ? known === sample : known.test(sample)).toBe(true);
   });
 });
 
-// A server is free to say what it likes: only a whole text, or its beginning, is taken for grpc-js's own.
-describe('a text of another kind', () => {
+// A server may send any text. Only a match of the whole text, or of its start, identifies a text of grpc-js.
+describe('text pattern', () => {
   it.each<[other: string, known: RegExp]>([
     ['Order 7: Connection dropped', text.DROPPED],
     ['Connection dropped by the bank', text.DROPPED],
@@ -84,11 +84,11 @@ describe('a text of another kind', () => {
     ['Upstream: Getting metadata from plugin failed', text.CREDENTIALS_FAILED],
     ['Upstream: Attempted to send message with a size larger than 1', text.REQUEST_TOO_LARGE],
     ['Upstream: Request message serialization failure: x', text.REQUEST_NOT_SERIALIZABLE],
-  ])('is not taken for it: %s', (other, known) => {
+  ])('does not match the text of a server: %s', (other, known) => {
     expect(known.test(other)).toBe(false);
   });
 
-  it('tells the HTTP status', () => {
+  it('extracts the HTTP status', () => {
     expect(text.HTTP_STATUS.exec('Received HTTP status code 503')?.[1]).toBe('503');
   });
 
@@ -98,7 +98,7 @@ describe('a text of another kind', () => {
     'connect ETIMEDOUT 10.0.0.1:443',
     'socket hang up',
     'Client network socket disconnected before secure TLS connection was established',
-  ])('is a connection that dropped: %s', (own) => {
+  ])('matches the text of a dropped connection: %s', (own) => {
     expect(text.DROPPED.test(own)).toBe(true);
   });
 });

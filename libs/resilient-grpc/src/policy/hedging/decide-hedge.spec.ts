@@ -26,11 +26,11 @@ function gates(over: Partial<HedgeGates> = {}): HedgeGates {
 
 const LOST: LostConnection = { connection: {}, isOver: true };
 
-/** A budget that grants everything, and the connections for which it was asked. */
-function asking() {
-  const asked: (LostConnection | undefined)[] = [];
-  const retries = { onFailure: () => {}, tryRetry: (_: number, lost?: LostConnection) => asked.push(lost) > 0 };
-  return { asked, retries };
+/** A budget that grants everything, with the connections of the requests. */
+function recordingBudget() {
+  const requested: (LostConnection | undefined)[] = [];
+  const retries = { onFailure: () => {}, tryRetry: (_: number, lost?: LostConnection) => requested.push(lost) > 0 };
+  return { requested, retries };
 }
 
 type Ended = Extract<HedgeEvent, { type: 'ended' }>;
@@ -58,29 +58,29 @@ function ended(
   };
 }
 
-/** Sends the first attempt at 0, then lets `events` happen; the decisions, the last one last. */
-function play(with_: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision[] {
+/** Sends the first attempt at 0, then applies `events`. Returns the decisions in order. */
+function play(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision[] {
   let state: HedgeState = UNSENT;
   return [0, ...events].map((event) => {
-    const decision = decideHedge(state, typeof event === 'number' ? { type: 'due', at: event } : event, with_);
+    const decision = decideHedge(state, typeof event === 'number' ? { type: 'due', at: event } : event, hedgeGates);
     state = decision.state;
     return decision;
   });
 }
 
-function last(with_: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision {
-  return play(with_, ...events).at(-1)!;
+function last(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision {
+  return play(hedgeGates, ...events).at(-1)!;
 }
 
-describe('a hedged call', () => {
-  it('sends its first attempt always, whatever budgets and drain say', () => {
+describe('hedged call', () => {
+  it('always sends the first attempt, even with empty budgets and while draining', () => {
     const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
     for (let i = 0; i < 10; i++) retries.onFailure();
     const decision = last(gates({ retries, hedges: { allows: false, onHedge: () => {} }, draining: true }));
     expect(decision).toMatchObject({ action: 'send', because: 'first', state: { sent: 1, inFlight: 1, dueAt: 100 } });
   });
 
-  it('sends the next each time the delay has passed without an answer, and at most maxAttempts', () => {
+  it('sends another attempt after each delay without a response, up to maxAttempts', () => {
     const decisions = play(gates(), 100, 200, 300);
     expect(decisions.map(({ action, because }) => [action, because])).toEqual([
       ['send', 'first'],
@@ -91,13 +91,13 @@ describe('a hedged call', () => {
     expect(decisions.map(({ state }) => state.dueAt)).toEqual([100, 200, Infinity, Infinity]);
   });
 
-  it('sends all at once when there is no delay', () => {
+  it('sends all attempts at once without a delay', () => {
     const decisions = play(gates({ policy: { ...POLICY, hedgingDelayMs: 0 } }), 0, 0);
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send']);
     expect(decisions.map(({ state }) => state.dueAt)).toEqual([0, 0, Infinity]);
   });
 
-  it('sends nothing before its time', () => {
+  it('sends nothing before the delay has passed', () => {
     expect(last(gates(), 99)).toMatchObject({ action: 'wait', because: 'not-yet', state: { sent: 1, dueAt: 100 } });
   });
 
@@ -105,18 +105,18 @@ describe('a hedged call', () => {
     expect(last(gates(), 100, ended(120, 'ok'))).toMatchObject({ action: 'win', because: 'success' });
   });
 
-  it('sends the next at once when one fails with a listed code, and counts the delay from there', () => {
+  it('sends the next attempt at once if one fails with a listed code, and restarts the delay', () => {
     const decision = last(gates(), ended(30, 'server'));
     expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 2, dueAt: 130 } });
   });
 
-  it('fails when all have failed, with no retry on top', () => {
+  it('fails without further retries if all attempts failed', () => {
     const decisions = play(gates(), ended(10, 'server'), ended(20, 'server'), ended(30, 'server'));
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send', 'fail']);
     expect(decisions.at(-1)?.because).toBe('attempts-exhausted');
   });
 
-  it('waits for those in flight when the last of its attempts fails first', () => {
+  it('waits for the attempts in flight if the last one fails first', () => {
     const decision = last(gates(), 100, 200, ended(210, 'server', { pushback: '500' }));
     expect(decision).toMatchObject({
       action: 'wait',
@@ -126,35 +126,40 @@ describe('a hedged call', () => {
   });
 
   it.each<[string, VerdictKind, Parameters<typeof ended>[2], 'fail' | 'send']>([
-    ['a status that is not listed', 'server', { code: NOT_FOUND }, 'fail'],
-    ['a status that is listed', 'server', {}, 'send'],
-    ['a connection lost, UNAVAILABLE listed', 'connection-lost', {}, 'send'],
-    ['a stream reset with REFUSED_STREAM, UNAVAILABLE listed', 'refused', {}, 'send'],
+    ['fails after an unlisted status', 'server', { code: NOT_FOUND }, 'fail'],
+    ['continues after a listed status', 'server', {}, 'send'],
+    ['continues after a lost connection if UNAVAILABLE is listed', 'connection-lost', {}, 'send'],
+    ['continues after a REFUSED_STREAM reset if UNAVAILABLE is listed', 'refused', {}, 'send'],
     [
-      'a code that replaces one that is listed',
+      'continues after a code that replaces a listed one',
       'connection-lost',
       { code: NOT_FOUND, originalCode: UNAVAILABLE },
       'send',
     ],
-    ['its own attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
-    ['its own attempt timeout within the answer', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
-    ['its own limit of idle time', 'stream-idle', {}, 'send'],
-    ['its own limit of idle time within the answer', 'stream-idle', { reachedServer: 'yes' }, 'fail'],
-    ['a gateway that says 503', 'http', { retryableHttp: true }, 'send'],
-    ['a gateway that says 404', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
-    ['a break within an answer nobody saw', 'committed', { connectionLost: true }, 'send'],
-    ['a break within an answer somebody saw', 'committed', { connectionLost: true, delivered: true }, 'fail'],
-    ['a listed status after headers', 'committed', {}, 'fail'],
-    ['the deadline', 'deadline', {}, 'fail'],
-    ['the caller', 'cancelled', {}, 'fail'],
-    ['what cannot be sent', 'local', {}, 'fail'],
-    ['what cannot be written', 'serialize', {}, 'fail'],
-    ['an answer against the rules', 'protocol', {}, 'fail'],
-  ])('ended by %s: goes on or fails', (_, kind, over, action) => {
+    ['continues after an attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
+    ['fails after an attempt timeout during the response', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
+    ['continues after an idle timeout', 'stream-idle', {}, 'send'],
+    ['fails after an idle timeout during the response', 'stream-idle', { reachedServer: 'yes' }, 'fail'],
+    ['continues after HTTP 503 of a gateway', 'http', { retryableHttp: true }, 'send'],
+    ['fails after HTTP 404 of a gateway', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
+    ['continues after a response that broke off before delivery', 'committed', { connectionLost: true }, 'send'],
+    [
+      'fails after a response that broke off after delivery',
+      'committed',
+      { connectionLost: true, delivered: true },
+      'fail',
+    ],
+    ['fails after a listed status that followed headers', 'committed', {}, 'fail'],
+    ['fails after the deadline', 'deadline', {}, 'fail'],
+    ['fails after a cancellation by the caller', 'cancelled', {}, 'fail'],
+    ['fails after a local failure', 'local', {}, 'fail'],
+    ['fails after a serialization failure', 'serialize', {}, 'fail'],
+    ['fails after a protocol violation', 'protocol', {}, 'fail'],
+  ])('%s', (_, kind, over, action) => {
     expect(last(gates(), ended(10, kind, over)).action).toBe(action);
   });
 
-  it('goes by the list for a lost connection and for gateways', () => {
+  it('fails after lost connections, gateways and refused streams if UNAVAILABLE is not listed', () => {
     const strict = { policy: { ...POLICY, nonFatalStatusCodes: new Set<StatusCode>() } };
     expect(last(gates(strict), ended(10, 'connection-lost')).because).toBe('fatal-status');
     expect(last(gates(strict), ended(10, 'http', { retryableHttp: true })).because).toBe('fatal-status');
@@ -162,11 +167,11 @@ describe('a hedged call', () => {
     expect(last(gates(strict), ended(10, 'committed', { connectionLost: true })).because).toBe('fatal-status');
   });
 
-  it('fails by a fatal status though others are in flight', () => {
+  it('fails with a fatal status even if other attempts are in flight', () => {
     expect(last(gates(), 100, ended(110, 'server', { code: NOT_FOUND }))).toMatchObject({ action: 'fail' });
   });
 
-  it('does not count what was never sent, and waits for the channel when nothing else is in flight', () => {
+  it('does not count an unsent attempt, and resends it if no other attempt is in flight', () => {
     expect(last(gates(), ended(1, 'unsent'))).toMatchObject({
       action: 'resend',
       because: 'unsent',
@@ -179,7 +184,7 @@ describe('a hedged call', () => {
     });
   });
 
-  it('that serves a retry replaces only attempts that reached no server', () => {
+  it('replaces only attempts that reached no server if the call serves a retry', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
     expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });
@@ -189,7 +194,7 @@ describe('a hedged call', () => {
     });
   });
 
-  it('fails when an attempt was never sent for the eleventh time', () => {
+  it('fails if an attempt stays unsent for the eleventh time', () => {
     const unsent = { ...UNSENT, sent: 1, inFlight: 1, unsent: 10 };
     expect(decideHedge(unsent, ended(1, 'unsent'), gates())).toMatchObject({
       action: 'fail',
@@ -197,7 +202,7 @@ describe('a hedged call', () => {
     });
   });
 
-  it('resends once, uncounted and at no cost, what a GOAWAY rejected', () => {
+  it('resends a GOAWAY-rejected attempt once, without counting it and without a token', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));
@@ -227,13 +232,13 @@ describe('a hedged call', () => {
     expect(decision).toMatchObject({ action: 'resend', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
   });
 
-  it('resends a stream that was reset with REFUSED_STREAM only if such resets are trusted', () => {
+  it('resends a stream reset with REFUSED_STREAM only if trustRefused is set', () => {
     const trusted = gates({ trustRefused: true });
     expect(last(trusted, ended(10, 'refused'))).toMatchObject({ action: 'resend', state: { sent: 1 } });
     expect(last(gates(), ended(10, 'refused'))).toMatchObject({ because: 'replaces-failed', state: { sent: 2 } });
   });
 
-  it('holds the next one for 1 s when a server asks for less load', () => {
+  it('delays the next attempt by 1 s if the server sent ENHANCE_YOUR_CALM', () => {
     const overloaded = { overloaded: true, connectionLost: false };
     expect(last(gates(), ended(10, 'connection-lost', overloaded))).toMatchObject({
       action: 'wait',
@@ -241,18 +246,18 @@ describe('a hedged call', () => {
     });
   });
 
-  it('sends none that would come after the deadline', () => {
+  it('sends no attempt after the deadline', () => {
     expect(last(gates({ remainingMs: 0 }), 100)).toMatchObject({ action: 'wait', because: 'deadline' });
   });
 
-  it('sends no further one while the client drains', () => {
+  it('sends no hedge while the client drains, except to replace a failed attempt', () => {
     expect(last(gates({ draining: true }), 100)).toMatchObject({ action: 'wait', because: 'draining' });
     expect(last(gates({ draining: true }), ended(10, 'server'))).toMatchObject({ action: 'send' });
   });
 });
 
-describe('pushback to a hedged call', () => {
-  it('of n ms holds the next one for exactly n, then the delay counts again', () => {
+describe('pushback of a hedged call', () => {
+  it('delays the next attempt by exactly the pushback, then restarts the delay', () => {
     const decisions = play(gates(), ended(10, 'server', { pushback: '500' }), 100, 510);
     expect(decisions.map(({ action, state }) => [action, state.dueAt])).toEqual([
       ['send', 100],
@@ -262,19 +267,22 @@ describe('pushback to a hedged call', () => {
     ]);
   });
 
-  it('of 0 ms sends the next one at once', () => {
+  it('sends the next attempt at once for a pushback of 0 ms', () => {
     expect(last(gates(), ended(10, 'server', { pushback: '0' })).action).toBe('send');
   });
 
-  it.each(['-1', 'soon', '10ms', ''])('of %j stops further ones, and lets those in flight go on', (pushback) => {
-    const decision = last(gates(), 100, ended(110, 'server', { pushback }));
-    expect(decision).toMatchObject({ action: 'wait', because: 'pushback', state: { inFlight: 1, dueAt: Infinity } });
-    const next = decideHedge(decision.state, ended(120, 'server'), gates());
-    expect(next).toMatchObject({ action: 'fail', because: 'pushback' });
-    expect(decideHedge(decision.state, ended(120, 'ok'), gates()).action).toBe('win');
-  });
+  it.each(['-1', 'soon', '10ms', ''])(
+    'stops further attempts for a pushback of %j, and keeps those in flight',
+    (pushback) => {
+      const decision = last(gates(), 100, ended(110, 'server', { pushback }));
+      expect(decision).toMatchObject({ action: 'wait', because: 'pushback', state: { inFlight: 1, dueAt: Infinity } });
+      const next = decideHedge(decision.state, ended(120, 'server'), gates());
+      expect(next).toMatchObject({ action: 'fail', because: 'pushback' });
+      expect(decideHedge(decision.state, ended(120, 'ok'), gates()).action).toBe('win');
+    },
+  );
 
-  it('of one server is kept when another one fails meanwhile', () => {
+  it('keeps the pushback of one server if another attempt fails in the meantime', () => {
     const decision = last(gates(), 100, ended(110, 'server', { pushback: '300' }), ended(120, 'server'));
     expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 0, dueAt: 410 } });
     expect(decideHedge(decision.state, { type: 'due', at: 410 }, gates())).toMatchObject({
@@ -283,12 +291,12 @@ describe('pushback to a hedged call', () => {
     });
   });
 
-  it('is over at the very time that the server named, also for a connection lost at that time', () => {
-    const { asked, retries } = asking();
+  it('sends the next attempt exactly when the pushback ends, also if a connection is lost at that time', () => {
+    const { requested, retries } = recordingBudget();
     const lost = ended(410, 'connection-lost', { lostWith: LOST });
     const decision = last(gates({ retries }), 100, ended(110, 'server', { pushback: '300' }), lost);
     expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed' });
-    expect(asked).toEqual([undefined, LOST]);
+    expect(requested).toEqual([undefined, LOST]);
   });
 
   it.each<[string, readonly Ended[]]>([
@@ -297,18 +305,18 @@ describe('pushback to a hedged call', () => {
       'of another server',
       [ended(110, 'server', { pushback: '300' }), ended(120, 'connection-lost', { lostWith: LOST })],
     ],
-  ])('%s leaves what replaces a lost attempt at the cost of its connection', (_, ends) => {
-    const { asked, retries } = asking();
+  ])('charges the replacement of a lost attempt to its connection after the pushback %s', (_, ends) => {
+    const { requested, retries } = recordingBudget();
     expect(last(gates({ retries }), 100, ...ends, 410)).toMatchObject({ action: 'send', because: 'replaces-failed' });
-    expect(asked).toEqual([undefined, LOST]);
+    expect(requested).toEqual([undefined, LOST]);
   });
 
-  it('of two servers: the later time holds', () => {
+  it('applies the later of two pushbacks', () => {
     const two = [ended(110, 'server', { pushback: '300' }), ended(120, 'server', { pushback: '10' })];
     expect(last(gates(), 100, ...two).state.dueAt).toBe(410);
   });
 
-  it('beyond the deadline ends the call at once, or leaves it to those in flight', () => {
+  it('fails the call if the pushback exceeds the deadline, or waits for the attempts in flight', () => {
     const pushback = { pushback: '500' };
     const short = gates({ remainingMs: 500 });
     expect(last(short, ended(10, 'server', pushback))).toMatchObject({ action: 'fail', because: 'deadline' });
@@ -321,8 +329,8 @@ describe('pushback to a hedged call', () => {
   });
 });
 
-describe('what hedges cost', () => {
-  it('a throttle refuses them at half its tokens, and a refused call is not hedged again', () => {
+describe('cost of hedges', () => {
+  it('stops hedging a call if the throttle is at half of its tokens', () => {
     const retries = new A6Throttle({ maxTokens: 4, tokenRatio: 0.1 });
     retries.onFailure();
     retries.onFailure();
@@ -331,7 +339,7 @@ describe('what hedges cost', () => {
     expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
   });
 
-  it('a listed code debits, a fatal one does not, a pushback that stops always does', () => {
+  it('debits listed codes and pushbacks that stop, but not fatal codes', () => {
     const cost = (event: Ended): number => {
       const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
       last(gates({ retries }), event);
@@ -344,7 +352,7 @@ describe('what hedges cost', () => {
     expect(cost(ended(10, 'ok'))).toBe(0);
   });
 
-  it('what is slow is bounded by calls, what replaces a failed one is not', () => {
+  it('limits hedges of slow attempts by the hedge budget, but not replacements of failed ones', () => {
     const hedges = new HedgeBudget({ perCall: 0.05, maxTokens: 0 });
     expect(last(gates({ hedges }), 100)).toMatchObject({ action: 'wait', because: 'hedge-budget' });
     expect(last(gates({ hedges }), ended(10, 'server'))).toMatchObject({ action: 'send' });
@@ -354,7 +362,7 @@ describe('what hedges cost', () => {
     expect(full.tokens).toBe(5);
   });
 
-  it('hedges, and failures that lost no connection, cost a retry token each', () => {
+  it('takes a retry token for each hedge, and for each failure that lost no connection', () => {
     const slow = new DefaultBudget();
     last(gates({ retries: slow }), 100, 200);
     expect(slow.tokens(200)).toBeCloseTo(8, 1);
@@ -363,7 +371,7 @@ describe('what hedges cost', () => {
     expect(failed.tokens(20)).toBeCloseTo(8, 1);
   });
 
-  it('a hedge takes one token of each budget, and none where the other forbids it', () => {
+  it('takes one token of each budget per hedge, and none if the other budget refuses', () => {
     const hedges = new HedgeBudget();
     const retries = new DefaultBudget();
     last(gates({ hedges, retries }), 100);
@@ -378,7 +386,7 @@ describe('what hedges cost', () => {
     expect(hedges.tokens).toBe(4);
   });
 
-  it('attempts that were lost with one connection cost one token together when they are replaced', () => {
+  it('takes one token for all replacements of attempts lost with one connection', () => {
     const retries = new DefaultBudget();
     for (let call = 0; call < 50; call++) {
       const decision = last(gates({ retries }), ended(10, 'connection-lost', { lostWith: LOST }));
@@ -388,7 +396,7 @@ describe('what hedges cost', () => {
   });
 });
 
-describe('a hedged call, whatever happens to it', () => {
+describe('hedged call with any history', () => {
   const kinds: VerdictKind[] = ['ok', 'server', 'refused', 'unsent', 'connection-lost', 'cancelled'];
   const step = fc.record({
     afterMs: fc.integer({ min: 0, max: 300 }),
@@ -397,11 +405,11 @@ describe('a hedged call, whatever happens to it', () => {
     pushback: fc.option(fc.constantFrom('-1', '0', '250', 'x'), { nil: undefined }),
   });
 
-  it('sends at most maxAttempts, never after a stop, and ends exactly when nothing is in flight or due', () => {
+  it('sends at most maxAttempts, never after a stop, and ends exactly when no attempt is in flight or due', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 2, max: 5 }), (steps, maxAttempts) => {
-        const with_ = gates({ policy: { ...POLICY, maxAttempts } });
-        let { state } = decideHedge(UNSENT, { type: 'due', at: 0 }, with_);
+        const hedgeGates = gates({ policy: { ...POLICY, maxAttempts } });
+        let { state } = decideHedge(UNSENT, { type: 'due', at: 0 }, hedgeGates);
         let now = 0;
         let isStopped = false;
         for (const { afterMs, ends, kind, pushback } of steps) {
@@ -410,7 +418,7 @@ describe('a hedged call, whatever happens to it', () => {
           const event: HedgeEvent = ends
             ? ended(now, kind, { ...(pushback && { pushback }) })
             : { type: 'due', at: now };
-          const decision = decideHedge(state, event, with_);
+          const decision = decideHedge(state, event, hedgeGates);
           ({ state } = decision);
           expect(state.sent).toBeLessThanOrEqual(maxAttempts);
           expect(state.inFlight).toBeGreaterThanOrEqual(0);

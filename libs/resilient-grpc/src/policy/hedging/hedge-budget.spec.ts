@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HedgeBudget } from './hedge-budget.js';
 
-describe('the budget of hedges', () => {
-  it('starts full, so that a client of few calls can hedge too', () => {
+describe('HedgeBudget', () => {
+  it('starts full, so that a client with few calls can hedge too', () => {
     expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: 5, maxTokens: 5 });
   });
 
-  it('allows one hedge for twenty calls, exactly, once the first five are spent', () => {
+  it('allows exactly one hedge per twenty calls once the first five are spent', () => {
     const budget = new HedgeBudget();
     for (let i = 0; i < 5; i++) budget.onHedge();
     for (let i = 0; i < 19; i++) budget.onCall();
@@ -16,7 +16,7 @@ describe('the budget of hedges', () => {
     expect(budget).toMatchObject({ allows: true, tokens: 1 });
   });
 
-  it('never holds more than its tokens, nor fewer than none', () => {
+  it('keeps its tokens between 0 and maxTokens', () => {
     const budget = new HedgeBudget({ perCall: 0.05, maxTokens: 2 });
     for (let i = 0; i < 100; i++) budget.onCall();
     expect(budget.tokens).toBe(2);
@@ -24,7 +24,7 @@ describe('the budget of hedges', () => {
     expect(budget.tokens).toBe(0);
   });
 
-  it('allows, whatever the order of calls and hedges, at most a twentieth of the calls and five more', () => {
+  it('allows hedges for at most a twentieth of the calls plus five, in any order of calls and hedges', () => {
     fc.assert(
       fc.property(fc.array(fc.boolean(), { maxLength: 2_000 }), (events) => {
         const budget = new HedgeBudget();

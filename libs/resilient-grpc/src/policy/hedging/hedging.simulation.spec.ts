@@ -15,22 +15,22 @@ const POLICY = { maxAttempts: 2, hedgingDelayMs: 1.5 * MEDIAN_MS, nonFatalStatus
 interface Load {
   readonly callsPerSecond: number;
   readonly seconds: number;
-  /** Callers leave after this long. */
+  /** Callers cancel after this long. */
   readonly patienceMs: number;
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge' | 'onCall'>;
-  /** Serves one attempt, and says when. A server does not notice that a caller has left. */
+  /** Serves one attempt and calls `done` when it ends. The server does not detect cancelled calls. */
   readonly serve: (done: () => void) => void;
 }
 
 interface Outcome {
   readonly attemptsPerCall: number;
   readonly p99Ms: number;
-  /** Share of calls that were answered in time, by the second in which they began. */
+  /** Share of calls answered in time, by the second in which they started. */
   readonly answered: readonly number[];
 }
 
 function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, hedges, serve }: Load): Outcome {
-  // Sees failures, of which there are none.
+  // Stays full, because no attempt fails.
   const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
   const random = seededRandom(7);
   const latencies: number[] = [];
@@ -47,7 +47,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
     let state: HedgeState = UNSENT;
     let timer: Timer | undefined;
     let isOver = false;
-    const see = (event: HedgeEvent): void => {
+    const apply = (event: HedgeEvent): void => {
       if (isOver) return;
       const gates: HedgeGates = { policy: POLICY, retries, hedges, remainingMs: Infinity, draining: false };
       const decision = decideHedge(state, event, gates);
@@ -63,7 +63,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
       if (decision.action === 'send') {
         attempts++;
         serve(() => {
-          see({
+          apply({
             type: 'ended',
             at: clock.now(),
             verdict: SUCCESS,
@@ -74,7 +74,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
         });
       }
       if (state.dueAt < Infinity) {
-        timer = clock.setTimer(() => see({ type: 'due', at: clock.now() }), state.dueAt - clock.now());
+        timer = clock.setTimer(() => apply({ type: 'due', at: clock.now() }), state.dueAt - clock.now());
       }
     };
     clock.setTimer(() => {
@@ -82,7 +82,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
       isOver = true;
       if (timer !== undefined) clock.clearTimer(timer);
     }, patienceMs);
-    see({ type: 'due', at: clock.now() });
+    apply({ type: 'due', at: clock.now() });
   };
 
   for (let second = 0; second < seconds; second++) {
@@ -99,7 +99,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
   };
 }
 
-/** A server that sleeps: 1.5 % of its answers take twenty times the median. */
+/** A server of which 1.5 % of the responses take twenty times the median. */
 function withTail(clock: VirtualClock): Load['serve'] {
   const random = seededRandom(11);
   return (done) => {
@@ -108,7 +108,7 @@ function withTail(clock: VirtualClock): Load['serve'] {
   };
 }
 
-/** A server of so many workers; what it is asked waits for one. */
+/** A server with `workers` workers. Attempts wait in a queue for a free worker. */
 function withWorkers(clock: VirtualClock, workers: number, serviceMs: () => number): Load['serve'] {
   const queue: (() => void)[] = [];
   let busy = 0;
@@ -131,15 +131,15 @@ function withWorkers(clock: VirtualClock, workers: number, serviceMs: () => numb
 const never = { allows: false, onHedge: () => {}, onCall: () => {} };
 const unbounded = { allows: true, onHedge: () => {}, onCall: () => {} };
 
-describe('hedging, simulated', { timeout: 300_000 }, () => {
-  describe.each([1, 20, 200])('at %i calls/s of which 1.5 % take 20 times the median', (callsPerSecond) => {
+describe('hedging simulation', { timeout: 300_000 }, () => {
+  describe.each([1, 20, 200])('at %i calls/s, 15 of 1,000 with 20 times the median latency', (callsPerSecond) => {
     const load = { callsPerSecond, seconds: Math.max(6_000 / callsPerSecond, 60), patienceMs: 5_000 };
     const run = (hedges: Load['hedges']): Outcome => {
       const clock = new VirtualClock();
       return simulate(clock, { ...load, hedges, serve: withTail(clock) });
     };
 
-    it('brings p99 under 3 times the median, at 1.05 attempts per call or less', () => {
+    it('keeps p99 below 3 times the median with at most 1.05 attempts per call', () => {
       expect(run(never).p99Ms).toBe(20 * MEDIAN_MS);
       const hedged = run(new HedgeBudget());
       expect(hedged.p99Ms).toBeLessThan(3 * MEDIAN_MS);
@@ -147,7 +147,7 @@ describe('hedging, simulated', { timeout: 300_000 }, () => {
     });
   });
 
-  describe('of a server at three quarters of what it can do, slower by 1.4 for ten seconds', () => {
+  describe('with a server at 75 % load that is slower by 1.4 for ten seconds', () => {
     const run = (hedges: Load['hedges']): Outcome => {
       const clock = new VirtualClock();
       const isSlow = (): boolean => clock.now() >= 10_000 && clock.now() < 20_000;
@@ -155,13 +155,13 @@ describe('hedging, simulated', { timeout: 300_000 }, () => {
       return simulate(clock, { callsPerSecond: 150, seconds: 60, patienceMs: 1_000, hedges, serve });
     };
 
-    it('stops at its budget, and everything is well again soon after', () => {
+    it('stops at the hedge budget, and all calls succeed again within 5 s', () => {
       const { answered, attemptsPerCall } = run(new HedgeBudget());
       expect(attemptsPerCall).toBeLessThanOrEqual(1.051);
       expect(Math.min(...answered.slice(25))).toBe(1);
     });
 
-    it('would without a bound never recover', () => {
+    it('never recovers without a hedge budget', () => {
       const { answered } = run(unbounded);
       expect(Math.max(...answered.slice(30))).toBeLessThan(0.6);
     });

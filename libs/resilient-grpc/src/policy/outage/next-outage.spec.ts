@@ -30,8 +30,8 @@ function under(policy: OutagePolicy, ...events: readonly OutageEvent[]): OutageS
   return events.reduce((state, event) => nextOutage(state, event, policy), NO_OUTAGE);
 }
 
-describe('an outage', () => {
-  it('begins with the first failed try, also at boot', () => {
+describe('outage', () => {
+  it('starts with the first failed connection attempt, also at boot', () => {
     expect(after(failed(100)).current).toEqual({
       startedAt: 100,
       graceEndsAt: 5_100,
@@ -41,21 +41,21 @@ describe('an outage', () => {
     });
   });
 
-  it('does not begin with a cold start, a READY channel or an answer', () => {
+  it('does not start with a READY channel, a response or a cold start', () => {
     expect(after(ready(0), answered(10), lasted(1_000))).toBe(NO_OUTAGE);
   });
 
-  it('does not begin with a connection that ends after it was of use', () => {
+  it('does not start if a connection ends after a response or after 1 s', () => {
     expect(after(ready(0), ended(60_000, 60_000, true))).toBe(NO_OUTAGE);
     expect(after(ready(0), ended(300, 300, true))).toBe(NO_OUTAGE);
     expect(after(ready(0), ended(1_000, 1_000))).toBe(NO_OUTAGE);
   });
 
-  it('begins with a connection that died at once', () => {
+  it('starts if a connection closes immediately', () => {
     expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, connectAttempts: 1 });
   });
 
-  it('counts its tries and keeps its beginning and its grace', () => {
+  it('counts connection attempts and keeps its start and its grace period', () => {
     expect(after(failed(0), failed(1_000), failed(9_000)).current).toMatchObject({
       startedAt: 0,
       connectAttempts: 3,
@@ -63,15 +63,15 @@ describe('an outage', () => {
     });
   });
 
-  it('does not end with READY alone', () => {
+  it('does not end when the channel becomes READY', () => {
     expect(after(failed(0), ready(500)).current).toMatchObject({ readySince: 500 });
   });
 
-  it('ends with an answer made by the server', () => {
+  it('ends with a response of the server', () => {
     expect(after(failed(0), ready(500), answered(510)).current).toBeUndefined();
   });
 
-  it('ends when READY has lasted a second', () => {
+  it('ends once READY has lasted one second', () => {
     expect(after(failed(0), ready(500), lasted(1_499)).current).toBeDefined();
     expect(after(failed(0), ready(500), lasted(1_500)).current).toBeUndefined();
   });
@@ -80,76 +80,76 @@ describe('an outage', () => {
     expect(after(failed(0), ready(500), ready(1_400), lasted(1_500)).current).toBeUndefined();
   });
 
-  it('goes on, without another try, when a connection ends that lived longer than a short one and shorter than `confirmMs`', () => {
+  it('continues without counting an attempt if a connection lasted at least shortLivedMs but less than confirmMs', () => {
     const policy = { ...POLICY, shortLivedMs: 200 };
     expect(under(policy, failed(0), ready(100), ended(1_099, 999)).current).toMatchObject({ connectAttempts: 1 });
     expect(under(policy, failed(0), ready(100), ended(1_100, 1_000)).current).toBeUndefined();
   });
 
-  it('does not end by a second that another READY began', () => {
+  it('does not end by the timer of an earlier READY', () => {
     expect(after(failed(0), ready(500), ended(600, 100), lasted(1_500)).current).toBeDefined();
     expect(after(failed(0), ready(500), ended(600, 100), ready(1_400), lasted(1_500)).current).toBeDefined();
   });
 
-  it('goes on when the server dies right after its settings, time after time', () => {
+  it('continues while the server closes each connection right after its SETTINGS', () => {
     const events = Array.from({ length: 12 }, (_, i) => [ready(i * 5_000), ended(i * 5_000 + 5, 5)]).flat();
     expect(after(...events).current).toMatchObject({ startedAt: 5, connectAttempts: 12, graceEndsAt: 5_005 });
   });
 
-  it('ends when a connection within it ends after it was of use, though nobody said so before', () => {
+  it('ends if a connection closes after a response or after 1 s, even if neither was reported before', () => {
     expect(after(failed(0), ready(100), ended(2_000, 1_900)).current).toBeUndefined();
     expect(after(failed(0), ready(100), ended(200, 100, true)).current).toBeUndefined();
   });
 });
 
-describe('the grace', () => {
-  it('is on from the beginning of an outage to its end', () => {
+describe('grace period', () => {
+  it('lasts for graceMs from the start of the outage', () => {
     const state = after(failed(0));
     expect(insideGrace(state, 4_999)).toBe(true);
     expect(insideGrace(state, 5_000)).toBe(false);
   });
 
-  it('is neither on nor over without an outage', () => {
+  it('is inactive without an outage', () => {
     expect(insideGrace(NO_OUTAGE, 0)).toBe(false);
   });
 
-  it('is given to a second outage afresh', () => {
+  it('starts again in full for a second outage', () => {
     expect(after(failed(0), answered(1_000), failed(20_000)).current).toMatchObject({
       graceEndsAt: 25_000,
       flapping: false,
     });
   });
 
-  it('is what the others left of it for the third outage in a minute, which is flapping', () => {
+  it('shrinks by the duration of earlier outages for the third outage in a minute, which is flapping', () => {
     const state = after(failed(0), answered(1_000), failed(20_000), answered(21_500), failed(40_000));
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 + 5_000 - 1_000 - 1_500 });
   });
 
-  it('is none when those before have used it up', () => {
+  it('is zero if earlier outages used it up', () => {
     const state = after(failed(0), answered(3_000), failed(20_000), answered(23_000), failed(40_000));
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 });
     expect(insideGrace(state, 40_000)).toBe(false);
   });
 
-  it('covers a rolling deploy of many short gaps', () => {
+  it('covers a rolling deployment with many short gaps', () => {
     const gaps = [0, 1, 2, 3, 4, 5].flatMap((i) => [failed(i * 5_000), answered(i * 5_000 + 500)]);
     const state = after(...gaps, failed(30_000));
     expect(insideGrace(state, 30_500)).toBe(true);
   });
 
-  it('depends on the latest 60 outages at most', () => {
+  it('depends on at most the latest 60 outages', () => {
     const outages = Array.from({ length: 100 }, (_, i) => [failed(2 * i), answered(2 * i + 1)]).flat();
     const { past } = after(...outages);
     expect([past.length, past[0]?.startedAt, past.at(-1)?.startedAt]).toEqual([60, 80, 198]);
   });
 
-  it('is given again when a minute has passed', () => {
+  it('starts again in full after a minute', () => {
     const state = after(failed(0), answered(1), failed(10_000), answered(10_001), failed(60_000));
     expect(state.current).toMatchObject({ flapping: false, graceEndsAt: 65_000 });
   });
 });
 
-describe('any history', () => {
+describe('any sequence of events', () => {
   const event = fc.tuple(
     fc.constantFrom<OutageEvent['type'][]>('attempt-failed', 'ready', 'connection-ended', 'answered', 'ready-lasted'),
     fc.nat(20_000),
@@ -157,7 +157,7 @@ describe('any history', () => {
     fc.boolean(),
   );
 
-  it('keeps little, counts tries from 1, and never gives more than one grace', () => {
+  it('keeps at most 60 outages, counts attempts from 1, and never exceeds one grace period', () => {
     fc.assert(
       fc.property(fc.array(event), (history) => {
         let state = NO_OUTAGE;

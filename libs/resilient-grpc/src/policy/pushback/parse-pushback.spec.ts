@@ -4,24 +4,24 @@ import { parsePushback } from './parse-pushback.js';
 
 describe('parsePushback', () => {
   it.each([
-    ['no value is no pushback', [], { kind: 'none' }],
-    ['one integer is a delay', ['300'], { kind: 'delay', ms: 300 }],
-    ['0 is a delay of nothing', ['0'], { kind: 'delay', ms: 0 }],
-    ['-0 is 0', ['-0'], { kind: 'delay', ms: 0 }],
-    ['bytes are read as text', [Buffer.from('25')], { kind: 'delay', ms: 25 }],
-    ['what no timer can hold is cut', ['99999999999999999999'], { kind: 'delay', ms: 2 ** 31 - 1 }],
-    ['a negative integer stops', ['-1'], { kind: 'stop', because: 'negative' }],
-    ['a word stops', ['soon'], { kind: 'stop', because: 'malformed' }],
-    ['a unit stops', ['10ms'], { kind: 'stop', because: 'malformed' }],
-    ['a fraction stops', ['1.5'], { kind: 'stop', because: 'malformed' }],
-    ['an exponent stops', ['1e3'], { kind: 'stop', because: 'malformed' }],
-    ['an empty text stops', [''], { kind: 'stop', because: 'malformed' }],
-    ['a repeated value stops, even if both are good', ['100', '10'], { kind: 'stop', because: 'repeated' }],
+    ['returns none without a value', [], { kind: 'none' }],
+    ['returns a delay for one integer', ['300'], { kind: 'delay', ms: 300 }],
+    ['returns a delay of 0 for 0', ['0'], { kind: 'delay', ms: 0 }],
+    ['returns a delay of 0 for -0', ['-0'], { kind: 'delay', ms: 0 }],
+    ['decodes bytes as text', [Buffer.from('25')], { kind: 'delay', ms: 25 }],
+    ['limits a delay to the longest timer', ['99999999999999999999'], { kind: 'delay', ms: 2 ** 31 - 1 }],
+    ['stops for a negative integer', ['-1'], { kind: 'stop', because: 'negative' }],
+    ['stops for a word', ['soon'], { kind: 'stop', because: 'malformed' }],
+    ['stops for a number with a unit', ['10ms'], { kind: 'stop', because: 'malformed' }],
+    ['stops for a fraction', ['1.5'], { kind: 'stop', because: 'malformed' }],
+    ['stops for an exponent', ['1e3'], { kind: 'stop', because: 'malformed' }],
+    ['stops for an empty string', [''], { kind: 'stop', because: 'malformed' }],
+    ['stops for repeated values, even if both are valid', ['100', '10'], { kind: 'stop', because: 'repeated' }],
   ])('%s', (_, values, expected) => {
     expect(parsePushback(values)).toEqual(expected);
   });
 
-  it('gives a delay that a timer can hold, or none at all', () => {
+  it('returns a delay that a timer accepts, and none only without a value', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), (values) => {
         const pushback = parsePushback(values);

@@ -8,7 +8,7 @@ function call(load: LoadBaseline, perSecond: number, from: number, until: number
 }
 
 describe('LoadBaseline', () => {
-  it('knows nothing before the first call', () => {
+  it('returns 0 before the first call', () => {
     const load = new LoadBaseline(0);
     expect(load.callsPerSecond(500)).toBe(0);
     expect(load.medianMs).toBe(0);
@@ -20,20 +20,20 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(30_000)).toBeCloseTo(200, -1);
   });
 
-  it('does not take the first moment of a client for its rate', () => {
+  it('does not extrapolate the rate from the first 100 ms', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 100);
     expect(load.callsPerSecond(100)).toBe(20);
   });
 
-  it('forgets what is older than ten seconds', () => {
+  it('drops calls older than ten seconds', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 5_000);
     expect(load.callsPerSecond(9_999)).toBeCloseTo(100, -1);
     expect(load.callsPerSecond(16_000)).toBe(0);
   });
 
-  it('counts a call in the second that it starts', () => {
+  it('counts a call in the second in which it starts', () => {
     const load = new LoadBaseline(0);
     load.callStarted(999);
     load.callStarted(1_000);
@@ -43,7 +43,7 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(11_000)).toBe(0);
   });
 
-  it('does not count an outage, in calls or in time', () => {
+  it('excludes the calls and the time of an outage', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 20_000);
     load.freeze(20_000);
@@ -55,7 +55,7 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(85_000)).toBeCloseTo(200, -1);
   });
 
-  it('stays frozen since the first of two freezes, and takes a thaw without one lightly', () => {
+  it('ignores a second freeze, and a thaw without a freeze', () => {
     const load = new LoadBaseline(0);
     call(load, 100, 0, 10_000);
     load.thaw(10_000);
@@ -69,7 +69,7 @@ describe('LoadBaseline', () => {
     ['fast', 0.4],
     ['ordinary', 12],
     ['slow', 4_000],
-  ])('finds the median of %s answers', (_, median) => {
+  ])('estimates the median latency of %s responses', (_, median) => {
     const load = new LoadBaseline(0);
     const random = fc.sample(fc.integer({ min: 0, max: 99 }), { numRuns: 3_000, seed: 1 });
     load.answered(30);
@@ -78,7 +78,7 @@ describe('LoadBaseline', () => {
     expect(load.medianMs).toBeLessThan(median * 1.4);
   });
 
-  it('gives numbers of 0 or more, whatever it is told', () => {
+  it('returns finite numbers of 0 or more for any sequence of events', () => {
     const step = fc.record({
       elapsed: fc.nat(60_000),
       what: fc.constantFrom('call', 'answer', 'freeze', 'thaw'),
@@ -104,8 +104,8 @@ describe('LoadBaseline', () => {
   });
 });
 
-describe('after an outage', () => {
-  it('counts calls anew, at the pace they have then', () => {
+describe('LoadBaseline after an outage', () => {
+  it('measures the new call rate after an outage', () => {
     const load = new LoadBaseline(0);
     call(load, 100, 0, 20_000);
     load.freeze(20_000);
@@ -114,7 +114,7 @@ describe('after an outage', () => {
     expect(load.callsPerSecond(62_000)).toBeCloseTo(300, -1);
   });
 
-  it('of a young client the time of the outage is no time it lived', () => {
+  it('excludes the outage from the lifetime of a new client', () => {
     const load = new LoadBaseline(0);
     call(load, 100, 0, 4_000);
     load.freeze(4_000);
@@ -125,8 +125,8 @@ describe('after an outage', () => {
   });
 });
 
-describe('a clock that does not begin at 0', () => {
-  it('changes nothing', () => {
+describe('LoadBaseline with a clock that does not start at 0', () => {
+  it('measures the same rate if the clock does not start at 0', () => {
     const load = new LoadBaseline(1_000_000);
     call(load, 200, 1_000_000, 1_003_000);
     expect(load.callsPerSecond(1_003_000)).toBeCloseTo(200, -1);
@@ -135,8 +135,8 @@ describe('a clock that does not begin at 0', () => {
   });
 });
 
-describe('the median', () => {
-  it('is the first answer at first, and moves by 5 % towards the next', () => {
+describe('LoadBaseline.medianMs', () => {
+  it('starts at the first latency and moves by 5 % towards each next one', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);
@@ -148,14 +148,14 @@ describe('the median', () => {
     expect(load.medianMs).toBeCloseTo(100);
   });
 
-  it('moves by 1 % after a hundred answers', () => {
+  it('moves by 1 % after a hundred responses', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 100; i++) load.answered(100);
     load.answered(1_000);
     expect(load.medianMs).toBeCloseTo(101);
   });
 
-  it('is not stuck at 0', () => {
+  it('rises again after a latency of 0', () => {
     const load = new LoadBaseline(0);
     load.answered(0);
     expect(load.medianMs).toBeGreaterThan(0);

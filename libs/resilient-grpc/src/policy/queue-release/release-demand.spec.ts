@@ -20,30 +20,42 @@ const calls = (count: number, deadlineInMs?: number, waitedMs?: number): readonl
 describe('releaseDemand', () => {
   it.each<[string, readonly HeldCall[], Partial<ReleaseTimes>, number, number]>([
     ['nothing without calls', [], {}, 0, 0],
-    ['the bound for calls without a deadline', calls(100), {}, 10, 0],
-    ['the bound and the deadlines', calls(100, 2_000), {}, 10, 50],
-    ['the deadlines less the latency', calls(100, 2_000), { latencyMs: 1_000 }, 10, 100],
-    ['the time that is left of the bound', calls(100, Infinity, 90_000), { readyAt: NOW - 5_000 }, 20, 0],
-    ['no burst when little is left of the bound', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
-    ['no burst when the bound is over', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
-    ['the bound from when a call began to wait', calls(100, Infinity, 0), { readyAt: NOW - 60_000 }, 10, 0],
-    ['the strictest of several deadlines', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
-    ['all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
-    ['nothing for calls that are too late', calls(100, 50), { latencyMs: 50 }, 0, 0],
-    ['no more than a step can send for calls that are almost too late', calls(1, 1), {}, 0.1, 10],
+    ['the rate of the bound for calls without a deadline', calls(100), {}, 10, 0],
+    ['the rates of the bound and of the deadlines', calls(100, 2_000), {}, 10, 50],
+    [
+      'a higher rate if the latency shortens the time to the deadlines',
+      calls(100, 2_000),
+      { latencyMs: 1_000 },
+      10,
+      100,
+    ],
+    ['a higher rate if half of the bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 5_000 }, 20, 0],
+    ['no burst if little of the bound is left', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
+    ['no burst after the bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
+    [
+      'the full bound for calls that started to wait after READY',
+      calls(100, Infinity, 0),
+      { readyAt: NOW - 60_000 },
+      10,
+      0,
+    ],
+    ['the rate of the strictest deadline', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
+    ['the rate of all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
+    ['nothing for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
+    ['at most one step for calls that can barely meet their deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s', (_, held, times, floorPerSecond, wantedPerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
     expect(demand.floorPerSecond).toBeCloseTo(floorPerSecond);
     expect(demand.wantedPerSecond).toBeCloseTo(wantedPerSecond);
   });
 
-  it('leaves a twentieth of the bound for a process that is late', () => {
+  it('reserves a twentieth of the bound for a delayed process', () => {
     expect(releaseDemand(calls(95), TIMES, DEFAULT_RELEASE_POLICY).floorPerSecond).toBeCloseTo(10);
   });
 });
 
 describe('inSendOrder', () => {
-  it('sends first what has the earlier deadline or bound, and the older of two with the same', () => {
+  it('orders calls by the earlier of deadline and bound, then by age', () => {
     const [old, soon, late, young] = [call(), call(500), call(20_000), call(Infinity, 1_000)];
     const joined = { deadline: Infinity, waitingSince: NOW + 3_000 };
     const urgent = { deadline: EPOCH + 4_000, waitingSince: NOW + 3_000 };

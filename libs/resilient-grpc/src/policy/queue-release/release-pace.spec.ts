@@ -4,7 +4,7 @@ import { ReleasePace } from './release-pace.js';
 const DEMAND = { floorPerSecond: 0, wantedPerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
-/** Takes every `tickMs` until `untilMs`, with answers of `latencyMs` at once or never; gives what was released. */
+/** Takes calls every 10 ms until `until`, answered at once with `latencyMs` or never. Returns the number released. */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
   let released = 0;
   for (let now = from; now < until; now += 10) {
@@ -15,7 +15,7 @@ function run(pace: ReleasePace, from: number, until: number, latencyMs: number |
   return released;
 }
 
-/** Takes streams every 10 ms until `until`, of which the given share fails `failsAfterMs` later; gives how many were taken. */
+/** Takes streams every 10 ms until `until`, of which one in `oneOf` fails `afterMs` later. Returns the number taken. */
 function runStreams(
   pace: ReleasePace,
   until: number,
@@ -37,29 +37,29 @@ function runStreams(
   return released;
 }
 
-describe('streams that are released', () => {
+describe('ReleasePace with streams', () => {
   const FEEDS_ONLY = { ...USUAL, usualCallsPerSecond: 40, usualLatencyMs: 0 };
 
-  it('let the pace grow while they are quiet and do not fail', () => {
+  it('grows while released streams are quiet and do not fail', () => {
     const pace = new ReleasePace(FEEDS_ONLY);
     expect(runStreams(pace, 300, { oneOf: Infinity, afterMs: 0 })).toBeLessThan(10);
     expect(pace.callsPerSecond).toBeCloseTo(10 * 1.25 ** 2);
     expect(runStreams(new ReleasePace(FEEDS_ONLY), 2_500, { oneOf: Infinity, afterMs: 0 })).toBeGreaterThan(300);
   });
 
-  it.each([0, 90, 150, 300])('slow it down while the server refuses them, %i ms later', (afterMs) => {
+  it.each([0, 90, 150, 300])('slows down while the server refuses released streams %i ms later', (afterMs) => {
     const pace = new ReleasePace(USUAL);
     const all = runStreams(pace, 5_000, { oneOf: 1, afterMs });
     expect(pace.callsPerSecond).toBeLessThanOrEqual(25);
     expect(all).toBeLessThan(150);
   });
 
-  it.each([0, 150])('do not slow it down for one in ten that fails, %i ms later', (afterMs) => {
+  it.each([0, 150])('does not slow down if one in ten released streams fails %i ms later', (afterMs) => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
     expect(runStreams(pace, 1_500, { oneOf: 10, afterMs })).toBeGreaterThan(600);
   });
 
-  it('are no longer good for a step in which, or after which, they failed', () => {
+  it('does not count a failed stream as good in the step of its failure or a later one', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     const open = (now: number): void => {
       for (let taken = pace.take(now); taken > 0; taken--) pace.opened();
@@ -68,18 +68,18 @@ describe('streams that are released', () => {
       for (let i = 0; i < count; i++) pace.failed(now, 'stream');
     };
     open(99);
-    // 3 of 10, and 7 are left for the next step.
+    // 3 of 10 fail; 7 are left for the next step.
     fail(3, 99);
     pace.take(100, 0);
     expect(pace.callsPerSecond).toBe(60);
-    // 2 of those 7: more than a quarter.
+    // 2 of those 7 fail: more than a quarter.
     fail(2, 150);
     pace.take(200, 0);
     expect(pace.callsPerSecond).toBe(60);
     expect(pace.take(200)).toBe(6);
   });
 
-  it('are answers like others where they are answered: slow ones slow it down', () => {
+  it('slows down if released streams are answered slowly', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 400; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
@@ -90,18 +90,18 @@ describe('streams that are released', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('are counted once, even if they are answered long after they were released', () => {
+  it('counts a stream once, even if it is answered long after its release', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     for (let taken = pace.take(99); taken > 0; taken--) pace.opened();
     pace.take(200, 0);
     const before = pace.callsPerSecond;
-    // 2 of 8 are slow: a quarter, and no more.
+    // 2 of 8 are slow: exactly a quarter.
     for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, 250, 'stream');
     pace.take(300, 0);
     expect(pace.callsPerSecond).toBe(before * 1.25);
   });
 
-  it('do not hide that calls beside them are slow', () => {
+  it('slows down for slow calls among released streams', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
     for (let now = 0; now <= 300; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
@@ -112,7 +112,7 @@ describe('streams that are released', () => {
     expect(pace.callsPerSecond).toBeLessThanOrEqual(218.75);
   });
 
-  it('are not awaited: calls beside them that are do not have the pace grow before an answer', () => {
+  it('does not grow before a response to a call among released streams', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 1_000; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) if (now > 0) pace.opened();
@@ -125,7 +125,7 @@ describe('streams that are released', () => {
 });
 
 describe('ReleasePace', () => {
-  it('lets the first call out at once, and the next one at its pace', () => {
+  it('releases the first call at once, and the next one at its pace', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(0)).toBe(0);
@@ -140,19 +140,19 @@ describe('ReleasePace', () => {
     expect(new ReleasePace(USUAL).callsPerSecond).toBe(50);
   });
 
-  it('starts at 10 a second without history, or at the pace of the bound if that is higher', () => {
+  it('starts at 10 calls per second without history, or at the floor if that is higher', () => {
     const without = { ...USUAL, usualCallsPerSecond: 0 };
     expect(new ReleasePace(without).callsPerSecond).toBe(10);
     const demand = { floorPerSecond: 40, wantedPerSecond: 0 };
     expect(new ReleasePace({ ...without, demand }).callsPerSecond).toBe(40);
   });
 
-  it('starts at 2 a second if a quarter of the usual rate is less', () => {
+  it('starts at 2 calls per second if a quarter of the usual rate is less', () => {
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0.1 }).callsPerSecond).toBe(2);
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 7 }).callsPerSecond).toBe(2);
   });
 
-  it.each([0, 200])('starts at the floor of what is held if that is more, with %i usual calls per second', (usual) => {
+  it.each([0, 200])('starts at the floor if that is higher, with %i usual calls per second', (usual) => {
     const demand = { floorPerSecond: 1_400, wantedPerSecond: 0 };
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: usual, demand }).callsPerSecond).toBe(1_400);
   });
@@ -169,7 +169,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(80);
   });
 
-  it('grows faster while deadlines need it', () => {
+  it('grows faster while deadlines require it', () => {
     const pace = new ReleasePace(USUAL);
     pace.require({ floorPerSecond: 0, wantedPerSecond: 1_000 });
     run(pace, 0, 101, 10);
@@ -190,19 +190,19 @@ describe('ReleasePace', () => {
     expect(pace.latencyMs).toBe(15);
   });
 
-  it('grows by a quarter each 100 ms while calls are answered as usual', () => {
+  it('grows by a quarter per 100 ms while calls are answered as usual', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 301, 10);
     expect(pace.callsPerSecond).toBeCloseTo(50 * 1.25 ** 3);
   });
 
-  it('does not grow while released calls are out and none has come back', () => {
+  it('does not grow while released calls are in flight and none was answered', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 2_000, undefined);
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('grows again when nothing is out any more', () => {
+  it('grows if no call is in flight', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0, 0);
     pace.take(100, 0);
@@ -210,9 +210,9 @@ describe('ReleasePace', () => {
   });
 
   it.each<[string, number, (pace: ReleasePace) => void]>([
-    ['an answer', 62.5, (pace) => pace.answered(10, 50)],
+    ['a response', 62.5, (pace) => pace.answered(10, 50)],
     ['a failure', 30, (pace) => pace.failed(50)],
-  ])('grows again after %s of the only call that was out', (_, perSecond, end) => {
+  ])('grows again after %s of the only call in flight', (_, perSecond, end) => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     end(pace);
@@ -222,7 +222,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(perSecond * 1.25);
   });
 
-  it('grows with one usual answer while others are out', () => {
+  it('grows with one usual response while other calls are in flight', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(99)).toBe(5);
     pace.answered(10, 99);
@@ -230,7 +230,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(62.5);
   });
 
-  it('slows down again in the step 300 ms after it was slowed down', () => {
+  it('slows down again in the step 300 ms after a slowdown', () => {
     const pace = new ReleasePace(USUAL);
     const paces = [100, 200, 300, 400].map((end) => {
       pace.failed(end - 50);
@@ -240,7 +240,7 @@ describe('ReleasePace', () => {
     expect(paces).toEqual([30, 30, 30, 18]);
   });
 
-  it('slows down at most each 300 ms while calls are answered slowly, and never below its start', () => {
+  it('slows down at most once per 300 ms while calls are answered slowly, and never below its start', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     const grown = pace.callsPerSecond;
@@ -252,7 +252,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('is not slowed down by slow answers while the calls that are out become fewer', () => {
+  it('does not slow down for slow responses while the number of calls in flight falls', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     pace.take(700);
@@ -268,7 +268,7 @@ describe('ReleasePace', () => {
     expect(paces).toEqual([grown, grown, grown * 0.6]);
   });
 
-  it('goes down to a quarter of its start while calls fail', () => {
+  it('falls to a quarter of its start while calls fail', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 5_000; now += 10) {
       pace.take(now);
@@ -277,7 +277,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(12.5);
   });
 
-  it('does not slow down for answers that came while this process itself was late', () => {
+  it('does not slow down for responses that arrived while this process was late', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     const grown = pace.callsPerSecond;
@@ -286,7 +286,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThanOrEqual(grown);
   });
 
-  it('counts slow answers again from one step after this process was late', () => {
+  it('counts slow responses again one step after this process was late', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.excuse(0);
@@ -295,13 +295,13 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('takes twice the usual median and 20 ms for usual', () => {
+  it('treats latencies up to twice the usual median plus 20 ms as usual', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 101, 40);
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('takes a failure for a slow answer', () => {
+  it('slows down after a failure', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.failed(1);
@@ -309,7 +309,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(30);
   });
 
-  it('is not slowed down by a tail of less than a quarter', () => {
+  it('does not slow down for a quarter of slow responses', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, 50);
@@ -317,20 +317,20 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('learns from the first answer what is usual where nothing is known', () => {
+  it('takes the usual latency from the first response if none is known', () => {
     const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 0 });
     run(pace, 0, 101, 400);
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('counts as released only what was waiting', () => {
+  it('releases only calls that are waiting', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 1_000, 10);
     expect(pace.take(1_100, 2)).toBe(2);
     expect(pace.take(1_100, 0)).toBe(0);
   });
 
-  it('does not make up for time in which the process slept', () => {
+  it('does not catch up on time in which the process was suspended', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(60_000)).toBeLessThanOrEqual(8);

@@ -9,14 +9,14 @@ const BOUND_MS = 15_000;
 interface Scenario {
   readonly clients: number;
   readonly callsPerSecond: number;
-  /** Of the server, to all calls in ordinary times. */
+  /** Capacity of the server, as a multiple of the usual load. */
   readonly capacity: number;
   readonly outageMs: number;
   /** Deadline of a call. */
   readonly patienceMs: number;
   readonly serviceMs: number;
   readonly afterMs: number;
-  /** So long after its start the server answers in `coldLatencyMs`. */
+  /** For this long after its start, the server answers in `coldLatencyMs`. */
   readonly coldMs?: number;
   readonly coldLatencyMs?: number;
 }
@@ -28,7 +28,7 @@ interface Call {
   readonly released: boolean;
 }
 
-/** One server with a queue, in steps of a millisecond; what clients send is random, by a seed. */
+/** Simulates one server with a queue in steps of 1 ms. Clients start calls at random, from a fixed seed. */
 function simulate(scenario: Scenario) {
   const { clients, callsPerSecond, outageMs, patienceMs, serviceMs } = scenario;
   const random = seeded(42);
@@ -38,7 +38,7 @@ function simulate(scenario: Scenario) {
     for (let at = -Math.min(outageMs, patienceMs); at < 0; at++) if (random() < callsPerSecond / 1_000) queue.push(at);
   }
   const held = waiting.flat().length;
-  // Clients do not see the server in the same millisecond: their tries to connect are spread.
+  // Clients do not become READY in the same millisecond, because their connection attempts have jitter.
   const readyAt = waiting.map(() => Math.floor(random() * 250));
   const heldCalls = (own: readonly number[]) =>
     own.map((at) => ({ deadline: at + patienceMs, waitingSince: Math.min(at, 0) }));
@@ -117,13 +117,13 @@ function seeded(seed: number): Random {
   };
 }
 
-describe('the release of waiting calls', { timeout: 300_000 }, () => {
+describe('release simulation', { timeout: 300_000 }, () => {
   const alone = { clients: 1, callsPerSecond: 200, capacity: 50, outageMs: 3_000, patienceMs: 10_000, serviceMs: 5 };
 
   it.each([
-    ['at once', { coldMs: 0, coldLatencyMs: 0 }],
-    ['slow in its first 300 ms', { coldMs: 300, coldLatencyMs: 150 }],
-  ])('gets the 600 calls that a client of 200 calls/s held out within 3 s, the server being there %s', (_, cold) => {
+    ['is fast at once', { coldMs: 0, coldLatencyMs: 0 }],
+    ['is slow in its first 300 ms', { coldMs: 300, coldLatencyMs: 150 }],
+  ])('releases the 600 held calls of a client with 200 calls/s within 3 s to a server that %s', (_, cold) => {
     const result = simulate({ ...alone, ...cold, afterMs: 6_000 });
     expect(result.held).toBeGreaterThan(550);
     expect(result.released).toBeGreaterThanOrEqual(result.held);
@@ -131,26 +131,29 @@ describe('the release of waiting calls', { timeout: 300_000 }, () => {
     expect(result).toMatchObject({ left: 0, newFailed: 0, heldFailed: 0 });
   });
 
-  it.each([3_000, 8_000, 60_000])('does not overrun a server with a fifth to spare after %i ms', (outageMs) => {
-    const result = simulate({
-      clients: 50,
-      callsPerSecond: 50,
-      capacity: 1.2,
-      outageMs,
-      patienceMs: 2_000,
-      serviceMs: 5,
-      afterMs: 8_000,
-    });
-    expect(result.peak).toBeLessThanOrEqual(1.6);
-    expect(result.newFailed / result.newCalls).toBeLessThanOrEqual(0.001);
-  });
+  it.each([3_000, 8_000, 60_000])(
+    'does not overload a server with a fifth of spare capacity after an outage of %i ms',
+    (outageMs) => {
+      const result = simulate({
+        clients: 50,
+        callsPerSecond: 50,
+        capacity: 1.2,
+        outageMs,
+        patienceMs: 2_000,
+        serviceMs: 5,
+        afterMs: 8_000,
+      });
+      expect(result.peak).toBeLessThanOrEqual(1.6);
+      expect(result.newFailed / result.newCalls).toBeLessThanOrEqual(0.001);
+    },
+  );
 
   it.each([
-    ['a fifth to spare', 1.2, 15_000],
-    ['a tenth to spare', 1.1, 15_000],
-    ['half of the usual capacity', 0.5, 15_000],
-    ['as much again to spare', 2, 6_000],
-  ])('sends the 2,500 calls that a client of 500 calls/s held to a server with %s', (_, capacity, withinMs) => {
+    ['a fifth of spare capacity', 1.2, 15_000],
+    ['a tenth of spare capacity', 1.1, 15_000],
+    ['capacity for half of the usual load', 0.5, 15_000],
+    ['capacity for twice the usual load', 2, 6_000],
+  ])('releases the 2,500 held calls of a client with 500 calls/s to a server with %s', (_, capacity, withinMs) => {
     const world = { clients: 1, callsPerSecond: 500, outageMs: 5_000, patienceMs: 60_000, serviceMs: 5 };
     const result = simulate({ ...world, capacity, afterMs: 16_000 });
     expect(result.released).toBeGreaterThanOrEqual(result.held);

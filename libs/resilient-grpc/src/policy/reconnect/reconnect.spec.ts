@@ -23,35 +23,39 @@ const DISCONNECTED = 'Client network socket disconnected before secure TLS conne
 describe('earlyReconnectMs', () => {
   it.each([
     ['after a restart', {}, 100],
-    ['a little later at the second try', { connectAttempts: 2 }, 160],
-    ['after 250 ms at the third', { connectAttempts: 3 }, 250],
-    ['after 250 ms at most', { connectAttempts: 500 }, 250],
-    ['when the try was reset', { failure: 'Error: read ECONNRESET' }, 100],
-    ['when the name is not known', { failure: 'getaddrinfo ENOTFOUND orders' }, 100],
-    ['when the resolver failed', { failure: 'Name resolution failed for target dns:orders:50051' }, 100],
-    ['when the unix socket is not there', { failure: 'connect ENOENT /run/orders.sock' }, 100],
-    ['after 500 ms when the try took the whole connect timeout', { failure: TIMED_OUT }, 500],
-    ['after 500 ms however often it did', { failure: TIMED_OUT, connectAttempts: 9 }, 500],
-    ['after 700 ms when the peer sent something other than HTTP/2', { failure: 'Protocol error' }, 700],
-    ['after 700 ms when the peer closed the connection', { failure: 'Failed to connect' }, 700],
-    ['after 700 ms however often it did', { failure: 'Failed to connect', connectAttempts: 9 }, 700],
-    ['after 700 ms when the peer sent something other than TLS', { failure: `80AC:error:${WRONG_VERSION}` }, 700],
-    ['after 700 ms when the peer closed the connection before TLS', { failure: DISCONNECTED }, 700],
-  ])('tries early %s', (_, change, expected) => {
+    ['after 160 ms at the second attempt', { connectAttempts: 2 }, 160],
+    ['after 250 ms at the third attempt', { connectAttempts: 3 }, 250],
+    ['after 250 ms at the 500th attempt', { connectAttempts: 500 }, 250],
+    ['if the attempt was reset', { failure: 'Error: read ECONNRESET' }, 100],
+    ['if the name does not resolve', { failure: 'getaddrinfo ENOTFOUND orders' }, 100],
+    ['if the resolver failed', { failure: 'Name resolution failed for target dns:orders:50051' }, 100],
+    ['if the unix socket does not exist', { failure: 'connect ENOENT /run/orders.sock' }, 100],
+    ['after 500 ms if the attempt took the whole connect timeout', { failure: TIMED_OUT }, 500],
+    ['after 500 ms for any number of attempts that timed out', { failure: TIMED_OUT, connectAttempts: 9 }, 500],
+    ['after 700 ms if the peer sent something other than HTTP/2', { failure: 'Protocol error' }, 700],
+    ['after 700 ms if the peer closed the connection', { failure: 'Failed to connect' }, 700],
+    [
+      'after 700 ms for any number of connections that the peer closed',
+      { failure: 'Failed to connect', connectAttempts: 9 },
+      700,
+    ],
+    ['after 700 ms if the peer sent something other than TLS', { failure: `80AC:error:${WRONG_VERSION}` }, 700],
+    ['after 700 ms if the peer closed the connection before TLS', { failure: DISCONNECTED }, 700],
+  ])('reconnects early %s', (_, change, expected) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeCloseTo(expected);
   });
 
   it.each([
-    ['outside the grace', { insideGrace: false }],
-    ['when nobody waits', { waiting: false }],
-    ['when the last connection died at once', { lastShortLived: true }],
-    ['when the network timed out', { failure: 'connect ETIMEDOUT 10.0.0.1:50051' }],
-    ['when TLS failed', { failure: 'self-signed certificate in certificate chain' }],
-  ])('leaves it to the backoff %s', (_, change) => {
+    ['outside the grace period', { insideGrace: false }],
+    ['if no call is waiting', { waiting: false }],
+    ['if the last connection closed immediately', { lastShortLived: true }],
+    ['if the network timed out', { failure: 'connect ETIMEDOUT 10.0.0.1:50051' }],
+    ['if TLS failed', { failure: 'self-signed certificate in certificate chain' }],
+  ])('leaves the reconnect to the backoff %s', (_, change) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();
   });
 
-  it('fits a sixth attempt into the shortest default grace after five without HTTP/2, and no more than nine', () => {
+  it('fits six to nine attempts into the shortest default grace period if the peer does not speak HTTP/2', () => {
     const failure = 'Protocol error';
     const waitMs = (random: number, connectAttempts: number) =>
       earlyReconnectMs({ ...RESTART, failure, connectAttempts }, () => random) ?? 0;
@@ -65,7 +69,7 @@ describe('earlyReconnectMs', () => {
     );
   });
 
-  it('stays within 50 ms and 375 ms', () => {
+  it('stays between 50 ms and 375 ms', () => {
     fc.assert(
       fc.property(fc.nat(10_000), chance, (tries, random) => {
         const ms = earlyReconnectMs({ ...RESTART, connectAttempts: tries }, () => random);
@@ -77,7 +81,7 @@ describe('earlyReconnectMs', () => {
 });
 
 describe('shortLivedBackoffMs', () => {
-  it('grows from 1 s by 1.6 to 5 s', () => {
+  it('grows from 1 s by a factor of 1.6 to 5 s', () => {
     expect([1, 2, 3, 4, 5, 99].map((count) => shortLivedBackoffMs(count, middle))).toEqual([
       1_000,
       1_600,
@@ -88,7 +92,7 @@ describe('shortLivedBackoffMs', () => {
     ]);
   });
 
-  it('opens at most 35 connections in 60 s to a server that dies at once, whatever the chance', () => {
+  it('opens at most 35 connections in 60 s to a server that closes them immediately', () => {
     fc.assert(
       fc.property(chance, (random) => {
         let connections = 0;
@@ -108,7 +112,7 @@ describe('connectTimeoutMs', () => {
     [20_000, 4, 120_000],
     [20_000, 5_000, 120_000],
     [300_000, 3, 300_000],
-  ])('of %i ms at try %i is %i ms', (base, tries, expected) => {
+  ])('returns for a base of %i ms after %i attempts a timeout of %i ms', (base, tries, expected) => {
     expect(connectTimeoutMs(base, tries)).toBeCloseTo(expected);
   });
 });

@@ -12,7 +12,7 @@ function ledgerOf(count: number, sent: number, limits = NO_LIMIT): ReplayLedger<
   return ledger;
 }
 
-/** The ids of everything that is still to be sent, in order. */
+/** Sends all remaining messages and returns their ids in order. */
 function rest(ledger: ReplayLedger<number, string>): number[] {
   const ids: number[] = [];
   for (let entry = ledger.send(); entry !== undefined; entry = ledger.send()) ids.push(entry.id);
@@ -24,15 +24,15 @@ function replayed(ledger: ReplayLedger<number, string>): number[] {
   return rest(ledger);
 }
 
-describe('a ledger', () => {
-  it('gives each message once to a connection, in the order they were added', () => {
+describe('ReplayLedger', () => {
+  it('sends each message once per connection, in the order of addition', () => {
     const ledger = ledgerOf(3, 0);
     expect(ledger.send()).toEqual({ id: 1, message: 'message 1', bytes: 10 });
     expect(rest(ledger)).toEqual([2, 3]);
     expect(ledger.send()).toBeUndefined();
   });
 
-  it('has the oldest message that is not acknowledged', () => {
+  it('returns the oldest unacknowledged message', () => {
     const ledger = ledgerOf(2, 2);
     expect(ledger.oldest).toEqual({ id: 1, message: 'message 1', bytes: 10 });
     ledger.acknowledge(1, 'single');
@@ -41,7 +41,7 @@ describe('a ledger', () => {
     expect(ledger.oldest).toBeUndefined();
   });
 
-  it('gives everything to the next connection again, and then what is new', () => {
+  it('sends all unacknowledged messages again on the next connection, then new ones', () => {
     const ledger = ledgerOf(3, 2);
     ledger.reconnect();
     ledger.add({ id: 4, message: '', bytes: 0 });
@@ -49,17 +49,17 @@ describe('a ledger', () => {
   });
 
   it.each<[string, Acknowledgement, number[], number[], number[]]>([
-    // what is told, kind, acknowledged one after the other, how many each takes out, what a next connection is sent
-    ['takes out the one that is acknowledged', 'single', [1], [1], [2, 3, 4, 5]],
-    ['takes them out in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
-    ['ignores what is acknowledged twice', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
-    ['ignores an id that it does not know', 'single', [77], [0], [1, 2, 3, 4, 5]],
+    // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next connection
+    ['removes the acknowledged message', 'single', [1], [1], [2, 3, 4, 5]],
+    ['removes messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
+    ['ignores a repeated acknowledgement', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
+    ['ignores an unknown id', 'single', [77], [0], [1, 2, 3, 4, 5]],
     ['ignores an id that was never sent', 'single', [5], [0], [1, 2, 3, 4, 5]],
-    ['takes out everything up to the one acknowledged', 'cumulative', [3], [3], [4, 5]],
-    ['takes out what is left up to it', 'cumulative', [2, 4], [2, 2], [5]],
-    ['ignores a cumulative one that goes back', 'cumulative', [3, 2], [3, 0], [4, 5]],
-    ['ignores a cumulative one that was never sent', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
-    ['takes out all that were sent', 'cumulative', [4], [4], [5]],
+    ['removes all messages up to the acknowledged one', 'cumulative', [3], [3], [4, 5]],
+    ['removes the remaining messages up to the acknowledged one', 'cumulative', [2, 4], [2, 2], [5]],
+    ['ignores a cumulative acknowledgement that goes back', 'cumulative', [3, 2], [3, 0], [4, 5]],
+    ['ignores a cumulative acknowledgement of an unsent message', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
+    ['removes all sent messages', 'cumulative', [4], [4], [5]],
   ])('%s (%s %j)', (_, kind, acknowledged, counts, left) => {
     const ledger = ledgerOf(5, 4);
     expect(acknowledged.map((id) => ledger.acknowledge(id, kind))).toEqual(counts);
@@ -71,14 +71,14 @@ describe('a ledger', () => {
   it.each<[Acknowledgement, number[]]>([
     ['single', [1, 2, 4, 5]],
     ['cumulative', [4, 5]],
-  ])('does not send again what is acknowledged before its turn came (%s)', (kind, left) => {
+  ])('does not send again a message that was acknowledged before its turn (%s)', (kind, left) => {
     const ledger = ledgerOf(5, 4);
     ledger.reconnect();
     expect(ledger.acknowledge(3, kind)).toBe(5 - left.length);
     expect(rest(ledger)).toEqual(left);
   });
 
-  it('knows how many this connection waits for, whatever earlier ones were sent', () => {
+  it('counts the unacknowledged messages that the current connection sent', () => {
     const ledger = ledgerOf(5, 4);
     expect(ledger.awaited).toBe(4);
     ledger.acknowledge(2, 'single');
@@ -93,7 +93,7 @@ describe('a ledger', () => {
     expect(rest(ledger)).toEqual([5]);
   });
 
-  it('takes an id again once it is acknowledged', () => {
+  it('accepts an id again after its acknowledgement', () => {
     const ledger = ledgerOf(1, 1);
     expect(ledger.has(1)).toBe(true);
     ledger.acknowledge(1, 'single');
@@ -103,21 +103,21 @@ describe('a ledger', () => {
   });
 
   it.each<[string, LedgerLimits, number, number, boolean, boolean]>([
-    // in it (10 bytes each), bytes of the next one, whether that fits, whether none ever would
-    ['has room below its number', { messages: 3, bytes: Infinity }, 2, 1e9, true, false],
-    ['has none at its number', { messages: 3, bytes: Infinity }, 3, 0, false, true],
-    ['has room up to its bytes', { messages: 9, bytes: 25 }, 2, 5, true, false],
-    ['has none beyond its bytes', { messages: 9, bytes: 25 }, 2, 6, false, false],
-    ['has none at its bytes, but for what weighs nothing', { messages: 9, bytes: 20 }, 2, 1, false, true],
-    ['takes one that is too large when it is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
-    ['takes one at least', { messages: 1, bytes: 1 }, 0, 2, true, false],
+    // title, limits, messages in the ledger (10 bytes each), bytes of the next message, fits, isFull
+    ['has room below the message limit', { messages: 3, bytes: Infinity }, 2, 1e9, true, false],
+    ['is full at the message limit', { messages: 3, bytes: Infinity }, 3, 0, false, true],
+    ['has room up to the byte limit', { messages: 9, bytes: 25 }, 2, 5, true, false],
+    ['has no room beyond the byte limit', { messages: 9, bytes: 25 }, 2, 6, false, false],
+    ['is full at the byte limit', { messages: 9, bytes: 20 }, 2, 1, false, true],
+    ['accepts an oversized message if it is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
+    ['accepts at least one message', { messages: 1, bytes: 1 }, 0, 2, true, false],
   ])('%s', (_, limits, count, bytes, fits, isFull) => {
     const ledger = ledgerOf(count, count, limits);
     expect(ledger.fits(bytes)).toBe(fits);
     expect(ledger.isFull).toBe(isFull);
   });
 
-  it('looks for nothing, however long it is', () => {
+  it('acknowledges 200,000 messages without searching the list', () => {
     const count = 200_000;
     const ledger = ledgerOf(count, count);
     for (let id = 2; id <= count; id += 2) ledger.acknowledge(count + 2 - id, 'single');
@@ -125,7 +125,7 @@ describe('a ledger', () => {
     expect([ledger.size, ledger.bytes, ledger.awaited]).toEqual([0, 0, 0]);
   });
 
-  it('does what a plain list would', () => {
+  it('behaves like a plain list', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('add' as const), bytes: fc.nat(9) }),
       fc.record({ do: fc.constant('send' as const) }),

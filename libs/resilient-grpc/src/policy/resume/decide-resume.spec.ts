@@ -17,7 +17,7 @@ function failure(
 
 const LOST = failure('connection-lost');
 const INTERNAL = failure('server', 'INTERNAL');
-/** As a server ends a feed that is quiet, or whose connection is old. */
+/** The status with which a server ends an idle feed, or a feed on an aged connection. */
 const QUIET = failure('server', 'UNAVAILABLE');
 const MIDDLE = (): number => 0.5;
 
@@ -30,7 +30,7 @@ function decide(call: EndedCall, before: ResumeState = INITIAL_RESUME_STATE, cha
   return decideResume(before, call, { ...DEFAULT_RESUME_POLICY, ...change }, MIDDLE);
 }
 
-/** What is decided after each of `calls`, one after the other. */
+/** Applies `calls` in turn. Returns the delay of each resume, or the reason of each failure. */
 function history(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
   let state = INITIAL_RESUME_STATE;
   return calls.map((call) => {
@@ -40,7 +40,7 @@ function history(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}
   });
 }
 
-describe('what is resumed', () => {
+describe('failure kind', () => {
   it.each([
     ['connection-lost', 'lost'],
     ['refused', 'lost'],
@@ -60,14 +60,17 @@ describe('what is resumed', () => {
     ['closed', 'shut'],
     ['a reason of a later version', 'made-here'],
     [undefined, 'no-status'],
-  ] satisfies [FailureReason | undefined | (string & {}), string][])('after %s: %s', (reason, kind) => {
-    expect(failureKind(failure(reason))).toBe(kind);
-    const decision = decide(ended({ failure: failure(reason) }));
-    if (kind === 'lost' || kind === 'server') expect(decision).toMatchObject({ action: 'resume', because: kind });
-    else expect(decision).toEqual({ action: 'fail', because: kind });
-  });
+  ] satisfies [FailureReason | undefined | (string & {}), string][])(
+    'classifies a failure with reason %s as %s',
+    (reason, kind) => {
+      expect(failureKind(failure(reason))).toBe(kind);
+      const decision = decide(ended({ failure: failure(reason) }));
+      if (kind === 'lost' || kind === 'server') expect(decision).toMatchObject({ action: 'resume', because: kind });
+      else expect(decision).toEqual({ action: 'fail', because: kind });
+    },
+  );
 
-  it('by the code, where the server said it', () => {
+  it('decides by the status code if the server sent the status', () => {
     const resumed = STATUS_NAMES.filter((name) => failureKind(failure('server', name)) === 'server');
     expect(resumed).toEqual([
       'CANCELLED',
@@ -102,19 +105,19 @@ describe('what is resumed', () => {
     ['DEADLINE_EXCEEDED', 'Deadline exceeded after 1.002s', 'deadline'],
     ['DEADLINE_EXCEEDED', 'upstream request timeout', 'server'],
     ['NOT_FOUND', 'no such log', 'server'],
-  ])("and grpc-js's own %s %s is %s", (code, details, reason) => {
+  ])('maps %s with the text "%s" to the reason %s', (code, details, reason) => {
     expect(reasonByText(StatusCode[code], details)).toBe(reason);
   });
 });
 
-describe('pace', () => {
-  it('doubles from 100 ms to 10 s, without an end, while connections are lost', () => {
+describe('resume backoff', () => {
+  it('doubles from 100 ms to 10 s while connections are lost, without a limit on calls', () => {
     expect(history(Array<EndedCall>(9).fill(ended()))).toEqual([
       100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000,
     ]);
   });
 
-  it('is spread by ±20 %, or from 0 where that is asked for', () => {
+  it("varies by ±20 % with jitter 'grpc', and starts at 0 with jitter 'full'", () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.999].map((chance) => {
         const decision = decideResume(
@@ -130,24 +133,28 @@ describe('pace', () => {
   });
 
   it.each<[string, Partial<EndedCall>, number]>([
-    ['progressed and lasted long: half of the first', { progressed: true, livedMs: 5_000 }, 50],
-    ['progressed and was short: the first', { progressed: true, livedMs: 4_999 }, 100],
-    ['was lost after a long life without progress: half of the first', { livedMs: 5_000 }, 50],
+    ['half of the initial backoff after a long call with progress', { progressed: true, livedMs: 5_000 }, 50],
+    ['the initial backoff after a short call with progress', { progressed: true, livedMs: 4_999 }, 100],
+    ['half of the initial backoff after a long call that was lost without progress', { livedMs: 5_000 }, 50],
     [
-      'failed by the server after a long life without progress: half of the first',
+      'half of the initial backoff after a long call that the server failed without progress',
       { failure: QUIET, livedMs: 6_000 },
       50,
     ],
-    ['failed at once: the next', {}, 400],
-    ['failed by the server after a short life: the next', { failure: QUIET, livedMs: 4_999 }, 400],
-    ['ended cleanly after a long life: half of the first', { failure: undefined, livedMs: 5_000 }, 50],
-    ['ended cleanly after a short life: the next', { failure: undefined }, 400],
-    ['ended cleanly and was short, with progress: the first', { failure: undefined, progressed: true }, 100],
-  ])('after two setbacks and a middling chance, for a call that %s backoff', (_, call, delayMs) => {
+    ['the next backoff after an immediate failure', {}, 400],
+    ['the next backoff after a short call that the server failed', { failure: QUIET, livedMs: 4_999 }, 400],
+    ['half of the initial backoff after a long call that ended cleanly', { failure: undefined, livedMs: 5_000 }, 50],
+    ['the next backoff after a short call that ended cleanly', { failure: undefined }, 400],
+    [
+      'the initial backoff after a short call that ended cleanly with progress',
+      { failure: undefined, progressed: true },
+      100,
+    ],
+  ])('waits %s, given two earlier waits', (_, call, delayMs) => {
     expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ delayMs });
   });
 
-  it('spreads the calls after healthy ones over the first backoff, whatever the jitter of the others is', () => {
+  it('waits a random part of the initial backoff after a healthy call, with either jitter', () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.25, 0.75].map((chance) => {
         const call = ended({ failure: QUIET, livedMs: 6_000 });
@@ -158,7 +165,7 @@ describe('pace', () => {
     expect(waits('full')).toEqual([0, 25, 75]);
   });
 
-  it('does not grow while every call of a quiet feed is ended after 6 s, and grows from the first again after that', () => {
+  it('does not grow while the server ends idle calls after 6 s, then grows from the initial backoff', () => {
     const quiet = ended({ failure: QUIET, livedMs: 6_000 });
     expect(history([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
       ...Array<number>(100).fill(50),
@@ -168,45 +175,45 @@ describe('pace', () => {
     ]);
   });
 
-  it('adds no wait to the age of a call, unless the call was short', () => {
+  it('adds no wait after a call that reached its maximum age, except after a short one', () => {
     const aged = { failure: undefined, aged: true };
     expect(decide(ended({ ...aged, livedMs: 5_000 }))).toMatchObject({ delayMs: 0 });
     expect(decide(ended({ ...aged, livedMs: 4_999 }))).toMatchObject({ delayMs: 100 });
   });
 
-  it('takes minHealthyMs below 1 s for 1 s, so that calls that fail at once always get a backoff that grows', () => {
+  it('treats minHealthyMs below 1 s as 1 s, so that the backoff grows after immediate failures', () => {
     const short = Array<EndedCall>(3).fill(ended({ livedMs: MIN_LIFE_MS - 1 }));
     expect(history(short, { minHealthyMs: 0 })).toEqual([100, 200, 400]);
     expect(history([...short, ended({ livedMs: MIN_LIFE_MS })], { minHealthyMs: 0 }).at(-1)).toBe(50);
   });
 
   it.each<[string, Partial<StreamFailure>, number]>([
-    ['the time that an error names', { retryAfterMs: 700 }, 700],
-    ['a pushback of the server', { pushback: { kind: 'delay', ms: 900 } }, 900],
-    ['the backoff, where that is longer', { retryAfterMs: 20 }, 100],
-  ])('is at least %s', (_, change, delayMs) => {
+    ['the retryAfterMs of the error', { retryAfterMs: 700 }, 700],
+    ['the pushback of the server', { pushback: { kind: 'delay', ms: 900 } }, 900],
+    ['the backoff if it is longer than retryAfterMs', { retryAfterMs: 20 }, 100],
+  ])('waits at least %s', (_, change, delayMs) => {
     const call = ended({ failure: failure('server', 'UNAVAILABLE', change) });
     expect(decide(call)).toMatchObject({ delayMs });
   });
 
-  it('is at least what the server asked for, also after a long life with progress', () => {
+  it('waits at least the retryAfterMs of the error after a long call with progress', () => {
     const call = { failure: { ...LOST, retryAfterMs: 700 }, progressed: true, livedMs: 60_000 };
     expect(decide(call)).toMatchObject({ delayMs: 700 });
   });
 });
 
-describe('bounds', () => {
-  it('end a stream at the fifth failure by the server at one place', () => {
+describe('resume limits', () => {
+  it('ends the stream at the fifth server failure at one cursor', () => {
     const waits = [100, 200, 400, 800];
     expect(history(Array<EndedCall>(5).fill(ended({ failure: INTERNAL })))).toEqual([...waits, 'poison']);
   });
 
-  it('do not end it while the server, or a proxy before it, is unavailable', () => {
+  it('does not end the stream while the server or its proxy returns UNAVAILABLE', () => {
     const unavailable = ended({ failure: failure('server', 'UNAVAILABLE') });
     expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
-  it('do not end it for failures of calls that had lasted long, and count those after them from the first', () => {
+  it('does not count server failures of long calls, and resets the count after them', () => {
     const late = ended({ failure: INTERNAL, livedMs: 6_000 });
     const soon = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     const waits = [100, 200, 400, 800];
@@ -222,24 +229,24 @@ describe('bounds', () => {
     ]);
   });
 
-  it('count failures soon after a call started, also where minHealthyMs is 0 or the call progressed', () => {
+  it('counts server failures of short calls even if minHealthyMs is 0 or the call progressed', () => {
     const progressed = ended({ failure: INTERNAL, progressed: true, livedMs: MIN_LIFE_MS - 1 });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL, livedMs: MIN_LIFE_MS - 1 }));
     expect(history([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
   });
 
-  it('do not end it for attempts that this side ended, whatever their code', () => {
+  it('does not end the stream for attempts that the client ended, whatever their code', () => {
     const timedOut = ended({ failure: failure('attempt-timeout', 'DEADLINE_EXCEEDED') });
     expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
   });
 
-  it('count the failure that came right after progress as the first at its place', () => {
+  it('counts a failure immediately after progress as the first at the new cursor', () => {
     const first = ended({ failure: INTERNAL, progressed: true });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     expect(history([first, ...stuck])).toEqual([100, 200, 400, 800, 'poison']);
   });
 
-  it('do not count lost connections for that, nor what came before progress', () => {
+  it('counts neither lost connections nor failures before progress as server failures', () => {
     const calls = [INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST].map((what) =>
       ended({ failure: what }),
     );
@@ -248,7 +255,7 @@ describe('bounds', () => {
     expect(history([...calls, ended({ failure: INTERNAL })]).at(-1)).toBe('poison');
   });
 
-  it('count calls that failed without progress against maxAttempts', () => {
+  it('counts calls that failed without progress against maxAttempts', () => {
     const progress = ended({ progressed: true });
     const maxAttempts = 3;
     expect(history([ended(), ended(), ended()], { maxAttempts })).toEqual([100, 200, 'attempts-exhausted']);
@@ -262,7 +269,7 @@ describe('bounds', () => {
     ]);
   });
 
-  it('do not count a call that ended cleanly, which resets nothing either if it was short', () => {
+  it('does not count a call that ended cleanly, and resets the count only if it was long', () => {
     const clean = ended({ failure: undefined });
     expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,
@@ -274,7 +281,7 @@ describe('bounds', () => {
     expect(history([ended(), clean, long, ended()], { maxAttempts: 2 })).toEqual([100, 200, 50, 100]);
   });
 
-  it('end it when the server says not to come again', () => {
+  it('ends the stream if the pushback forbids a retry', () => {
     const stop: Pushback = { kind: 'stop', because: 'negative' };
     expect(decide(ended({ failure: { ...INTERNAL, pushback: stop } }))).toEqual({
       action: 'fail',
@@ -283,9 +290,9 @@ describe('bounds', () => {
   });
 });
 
-describe('the word of the user', () => {
+describe('onError decision', () => {
   it.each(['connection-lost', 'server', 'protocol', 'not-sent', undefined])(
-    'comes before the rules: after %s',
+    'follows the decision of onError after the reason %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
       const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'asked';
@@ -295,12 +302,12 @@ describe('the word of the user', () => {
     },
   );
 
-  it.each(['draining', 'closed'])('resumes nothing that is %s', (reason) => {
+  it.each(['draining', 'closed'])('does not resume a call of a client that is %s', (reason) => {
     expect(decide(ended({ failure: failure(reason), asked: 'resume' }))).toEqual({ action: 'fail', because: 'shut' });
   });
 
   it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
-    'ends a stream that is over by %s, but does not resume it',
+    'accepts fail and complete but not resume from onError after the reason %s',
     (reason) => {
       const call = ended({ failure: failure(reason) });
       expect(decide({ ...call, asked: 'resume' })).toEqual({ action: 'fail', because: 'over' });
@@ -313,7 +320,7 @@ describe('the word of the user', () => {
     ['server', 'NOT_FOUND'],
     ['server', 'INTERNAL'],
     ['protocol', 'INTERNAL'],
-  ] as const)('cannot resume a failure by the server (%s, %s) more often than any', (reason, code) => {
+  ] as const)('limits the resumes that onError requests after a failure (%s, %s)', (reason, code) => {
     const call = ended({ failure: failure(reason, code), asked: 'resume' });
     expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
     const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
@@ -321,7 +328,7 @@ describe('the word of the user', () => {
   });
 });
 
-describe('any history', () => {
+describe('any sequence of calls', () => {
   const call = fc.record<EndedCall>({
     failure: fc.constantFrom(LOST, INTERNAL, failure('server', 'NOT_FOUND'), failure('deadline'), undefined),
     progressed: fc.boolean(),
@@ -329,7 +336,7 @@ describe('any history', () => {
     asked: fc.constantFrom('resume', undefined),
   });
 
-  it('waits no longer than the longest backoff; without a long life there is a wait, after one it is the first at most', () => {
+  it('waits from 80 ms to the maximum backoff after a short call, and at most the initial backoff after a long one', () => {
     fc.assert(
       fc.property(fc.array(call), fc.double({ min: 0, max: 0.999, noNaN: true }), (calls, chance) => {
         let state = INITIAL_RESUME_STATE;

@@ -9,16 +9,16 @@ describe('backoffMs', () => {
     expect(waits).toEqual([100, 200, 400, 800, 1_600, 2_000, 2_000]);
   });
 
-  it('spreads by a fifth after the cap, so that the longest wait is spread too', () => {
+  it('applies the jitter of ±20 % after the cap, so that the longest wait varies too', () => {
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 0)).toBeCloseTo(1_600);
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 1)).toBeCloseTo(2_400);
   });
 
-  it('may shrink, as A6 allows a multiplier below 1', () => {
+  it('shrinks with a multiplier below 1, which gRFC A6 allows', () => {
     expect(backoffMs({ ...DEFAULT_RETRY_POLICY, backoffMultiplier: 0.5 }, 2, () => 0.5)).toBe(25);
   });
 
-  it('stays within a fifth of its cap, for any policy, index and chance', () => {
+  it('exceeds its cap by at most 20 %, for any policy, index and random number', () => {
     const positive = fc.double({ min: 0.001, max: 1e9, noNaN: true });
     fc.assert(
       fc.property(

@@ -14,10 +14,10 @@ const { UNAVAILABLE, INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNAUTHENTICATED, RESOU
 
 const LOST: LostConnection = { connection: {}, isOver: true };
 
-/** A budget that grants or refuses everything and counts what it was asked. */
+/** A budget that grants or refuses every retry, and records failures and requests. */
 class CountingBudget implements RetryBudget {
   failures = 0;
-  readonly asked: (LostConnection | undefined)[] = [];
+  readonly requested: (LostConnection | undefined)[] = [];
   constructor(private readonly grants = true) {}
   onSuccess(): void {}
   onDeadline(): void {}
@@ -25,7 +25,7 @@ class CountingBudget implements RetryBudget {
     this.failures++;
   }
   tryRetry(_now: number, lostWith?: LostConnection): boolean {
-    this.asked.push(lostWith);
+    this.requested.push(lostWith);
     return this.grants;
   }
   tokens(): number {
@@ -45,7 +45,7 @@ function verdict(kind: VerdictKind, change: Partial<Verdict> = {}): Verdict {
   };
 }
 
-/** A safe method whose connection was lost at the first attempt, and nothing that speaks against a retry. */
+/** A safe method whose connection was lost at the first attempt; nothing prevents a retry. */
 function input(change: Partial<RetryInput> = {}): RetryInput {
   return {
     verdict: verdict('connection-lost'),
@@ -69,8 +69,8 @@ function input(change: Partial<RetryInput> = {}): RetryInput {
 const unsafe = { policy: undefined };
 const stop = (because: 'negative' | 'malformed' | 'repeated'): Pushback => ({ kind: 'stop', because });
 
-describe('a call that was never sent', () => {
-  it('waits ten times', () => {
+describe('unsent call', () => {
+  it('waits for the channel at most ten times', () => {
     const unsent = verdict('unsent', { reachedServer: 'no' });
     expect(decideRetry(input({ verdict: unsent, unsent: 10 }))).toMatchObject({ retry: true, kind: 'wait' });
     expect(decideRetry(input({ verdict: unsent, unsent: 11 }))).toEqual({
@@ -80,18 +80,18 @@ describe('a call that was never sent', () => {
   });
 });
 
-describe('a call that a GOAWAY rejected', () => {
+describe('GOAWAY-rejected call', () => {
   const rejected = verdict('refused', { reachedServer: 'no' });
-  const left = { verdict: rejected, transparentLeft: true };
+  const firstTime = { verdict: rejected, transparentLeft: true };
 
-  it('is resent once at no cost, for any method and whatever is forbidden', () => {
+  it('resends a GOAWAY-rejected call once without a token, even if retries are disabled', () => {
     const budget = new CountingBudget(false);
-    const change = { ...left, policy: undefined, disabled: true, attempts: 4, budget };
+    const change = { ...firstTime, policy: undefined, disabled: true, attempts: 4, budget };
     expect(decideRetry(input(change))).toEqual({ retry: true, kind: 'wait', delayMs: 0, because: 'refused' });
-    expect(budget).toMatchObject({ failures: 0, asked: [] });
+    expect(budget).toMatchObject({ failures: 0, requested: [] });
   });
 
-  it('then follows the policy of its method', () => {
+  it('follows the policy of its method after the first resend', () => {
     expect(decideRetry(input({ verdict: rejected }))).toMatchObject({ kind: 'policy', because: 'refused' });
     const other = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
     expect(decideRetry(input({ verdict: rejected, policy: other }))).toEqual({ retry: false, because: 'fatal-status' });
@@ -101,24 +101,24 @@ describe('a call that a GOAWAY rejected', () => {
     });
   });
 
-  it('is final if the request cannot be sent again', () => {
-    const change = { ...left, requestReplayable: false };
+  it('does not resend a GOAWAY-rejected call if the request is not replayable', () => {
+    const change = { ...firstTime, requestReplayable: false };
     expect(decideRetry(input(change))).toEqual({ retry: false, because: 'request-not-replayable' });
   });
 });
 
-describe('a call whose stream was reset with REFUSED_STREAM', () => {
+describe('REFUSED_STREAM reset', () => {
   const refused = { verdict: verdict('refused'), transparentLeft: true };
 
-  it('is not resent unless its method is safe to repeat', () => {
+  it('does not resend a refused stream of a method that is not safe to repeat', () => {
     expect(decideRetry(input({ ...refused, ...unsafe }))).toEqual({ retry: false, because: 'not-safe-to-repeat' });
   });
 
-  it('is retried by the policy of its method', () => {
+  it('retries a refused stream by the policy of its method', () => {
     expect(decideRetry(input(refused))).toMatchObject({ kind: 'policy', delayMs: 100, because: 'refused' });
   });
 
-  it('is resent once for any method if such resets are trusted', () => {
+  it('resends a refused stream of any method once if trustRefused is set', () => {
     const trusted = { ...refused, ...unsafe, trustRefused: true };
     expect(decideRetry(input(trusted))).toMatchObject({ kind: 'wait', because: 'refused' });
     expect(decideRetry(input({ ...trusted, transparentLeft: false }))).toEqual({
@@ -128,114 +128,118 @@ describe('a call whose stream was reset with REFUSED_STREAM', () => {
   });
 });
 
-describe('a status that the library replaces by UNAVAILABLE', () => {
+describe('status replaced by UNAVAILABLE', () => {
   const lost = verdict('connection-lost', { originalCode: StatusCode.INTERNAL });
 
-  it.each([StatusCode.INTERNAL, StatusCode.UNAVAILABLE])('is retried if the policy lists %i', (code) => {
+  it.each([StatusCode.INTERNAL, StatusCode.UNAVAILABLE])('retries a replaced status if the policy lists %i', (code) => {
     const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([code]) };
     expect(decideRetry(input({ verdict: lost, policy }))).toMatchObject({ kind: 'policy' });
   });
 
-  it('is final if the policy lists neither', () => {
+  it('does not retry a replaced status if the policy lists neither code', () => {
     const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
     expect(decideRetry(input({ verdict: lost, policy }))).toEqual({ retry: false, because: 'fatal-status' });
   });
 });
 
-describe('a retry that is due after the end of a drain', () => {
-  it('is not made, and takes no token', () => {
+describe('retry during a drain', () => {
+  it('does not retry after the end of the drain, and takes no token', () => {
     const budget = new CountingBudget();
     expect(decideRetry(input({ drainMs: 100, budget }))).toEqual({ retry: false, because: 'draining' });
-    expect(budget.asked).toEqual([]);
+    expect(budget.requested).toEqual([]);
     expect(decideRetry(input({ drainMs: 101, budget }))).toMatchObject({ retry: true });
   });
 });
 
-describe('a server that asks for less load with ENHANCE_YOUR_CALM', () => {
+describe('ENHANCE_YOUR_CALM reset', () => {
   const overloaded = { verdict: verdict('connection-lost', { overloaded: true, connectionLost: false }) };
 
-  it('receives the next attempt after 1 s, give or take 20 %', () => {
+  it('retries after 1 s ± 20 % if the server sent ENHANCE_YOUR_CALM', () => {
     expect(decideRetry(input({ ...overloaded, random: () => 0 }))).toMatchObject({ delayMs: 800 });
     expect(decideRetry(input({ ...overloaded, random: () => 0.5 }))).toMatchObject({ delayMs: 1_000 });
   });
 
-  it('receives it later if the policy backs off longer', () => {
+  it('retries later than 1 s if the backoff of the policy is longer', () => {
     const policy = { ...DEFAULT_RETRY_POLICY, initialBackoffMs: 1_900 };
     expect(decideRetry(input({ ...overloaded, policy }))).toMatchObject({ delayMs: 1_900 });
   });
 });
 
-describe('what is sent again', () => {
+describe('retried attempt', () => {
   it.each<[string, Partial<RetryInput>, object]>([
     [
-      'an unsent call waits for the channel, whatever its method',
+      'waits for the channel with an unsent call of any method',
       { verdict: verdict('unsent'), ...unsafe },
       { kind: 'wait', delayMs: 0, because: 'unsent' },
     ],
-    ['an unsent call waits with retry: false too', { verdict: verdict('unsent'), disabled: true }, { kind: 'wait' }],
     [
-      'an unsent call waits however many attempts were made',
+      'waits for the channel with an unsent call if retry is false',
+      { verdict: verdict('unsent'), disabled: true },
+      { kind: 'wait' },
+    ],
+    [
+      'waits for the channel with an unsent call after any number of attempts',
       { verdict: verdict('unsent'), attempts: 9 },
       { kind: 'wait' },
     ],
     [
-      'a rejected call goes again for any method, after the default backoff',
+      'retries a rejected call of any method after the default backoff',
       { verdict: verdict('refused', { reachedServer: 'no' }), ...unsafe },
       { kind: 'policy', delayMs: 100, because: 'refused' },
     ],
-    ['a lost call of a safe method goes again', {}, { kind: 'policy', delayMs: 100, because: 'connection-lost' }],
-    ['the next wait is twice as long', { attempts: 2, retriesSincePushback: 1 }, { delayMs: 200 }],
-    ['a listed status goes again', { verdict: verdict('server') }, { kind: 'policy', because: 'retryable-status' }],
+    ['retries a lost call of a safe method', {}, { kind: 'policy', delayMs: 100, because: 'connection-lost' }],
+    ['doubles the next wait', { attempts: 2, retriesSincePushback: 1 }, { delayMs: 200 }],
+    ['retries a listed status', { verdict: verdict('server') }, { kind: 'policy', because: 'retryable-status' }],
     [
-      'HTTP 503 goes again as UNAVAILABLE',
+      'retries HTTP 503 as UNAVAILABLE',
       { verdict: verdict('http', { retryableHttp: true }) },
       { because: 'retryable-http' },
     ],
     [
-      'an attempt timeout goes again without DEADLINE_EXCEEDED in the list',
+      'retries an attempt timeout even if DEADLINE_EXCEEDED is not listed',
       { verdict: verdict('attempt-timeout', { code: DEADLINE_EXCEEDED }) },
       { because: 'attempt-timeout' },
     ],
-    ['an idle stream goes again', { verdict: verdict('stream-idle') }, { kind: 'policy', because: 'stream-idle' }],
+    ['retries an idle stream', { verdict: verdict('stream-idle') }, { kind: 'policy', because: 'stream-idle' }],
     [
-      'credentials that failed with a listed code go again',
+      'retries credentials that failed with a listed code',
       { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: down' }) },
       { kind: 'policy', because: 'credentials' },
     ],
     [
-      'a pushback replaces the backoff, to the millisecond',
+      'waits exactly the pushback instead of the backoff',
       { verdict: verdict('server'), pushback: { kind: 'delay', ms: 777 }, retriesSincePushback: 3 },
       { delayMs: 777, because: 'pushback' },
     ],
     [
-      'a call that serves a retry waits for the channel all the same',
+      'waits for the channel with an unsent call that serves a retry',
       { inRetryChain: true, verdict: verdict('unsent', { reachedServer: 'no' }) },
       { kind: 'wait' },
     ],
     [
-      'a refused call that serves a retry goes again, as no server saw it',
+      'retries a rejected call that serves a retry, because it reached no server',
       { inRetryChain: true, verdict: verdict('refused', { reachedServer: 'no' }) },
       { kind: 'policy' },
     ],
-    ['a wait that ends before the deadline is begun', { remainingMs: 101 }, { delayMs: 100 }],
+    ['retries if the wait ends before the deadline', { remainingMs: 101 }, { delayMs: 100 }],
   ])('%s', (_, change, expected) => {
     expect(decideRetry(input(change))).toMatchObject({ retry: true, ...expected });
   });
 });
 
-describe('what is not sent again', () => {
+describe('final attempt', () => {
   it.each<[string, Partial<RetryInput>, string]>([
     ['a success', { verdict: verdict('ok') }, 'success'],
-    ['what the caller cancelled', { verdict: verdict('cancelled') }, 'cancelled'],
-    ['what is over its deadline', { verdict: verdict('deadline') }, 'deadline'],
-    ['what was committed', { verdict: verdict('committed') }, 'committed'],
+    ['a call that the caller cancelled', { verdict: verdict('cancelled') }, 'cancelled'],
+    ['a call that exceeded its deadline', { verdict: verdict('deadline') }, 'deadline'],
+    ['a committed call', { verdict: verdict('committed') }, 'committed'],
     [
-      'what broke off when part of it was delivered',
+      'a response that broke off after a message was delivered',
       { verdict: verdict('committed', { connectionLost: true }), delivered: true },
       'committed',
     ],
     [
-      'what broke off within the one answer of a method that is not safe',
+      'a response that broke off if the method is not safe',
       { verdict: verdict('committed', { connectionLost: true }), policy: undefined },
       'not-safe-to-repeat',
     ],
@@ -245,12 +249,12 @@ describe('what is not sent again', () => {
       'committed',
     ],
     ['an idle stream after headers', { verdict: verdict('stream-idle', { reachedServer: 'yes' }) }, 'committed'],
-    ['an answer that broke the rules', { verdict: verdict('protocol') }, 'protocol'],
-    ['a request that cannot be written', { verdict: verdict('serialize') }, 'local'],
+    ['a protocol violation', { verdict: verdict('protocol') }, 'protocol'],
+    ['a request that cannot be serialized', { verdict: verdict('serialize') }, 'local'],
     ['a request that is too large', { verdict: verdict('local', { code: RESOURCE_EXHAUSTED }) }, 'local'],
-    ['what failed here with UNAVAILABLE', { verdict: verdict('local', { details: 'not today' }) }, 'local'],
+    ['a local failure with UNAVAILABLE', { verdict: verdict('local', { details: 'not today' }) }, 'local'],
     [
-      'credentials that failed with a code that is not listed',
+      'credentials that failed with an unlisted code',
       {
         verdict: verdict('local', {
           code: UNAUTHENTICATED,
@@ -260,13 +264,13 @@ describe('what is not sent again', () => {
       'local',
     ],
     [
-      'credentials that failed for a method that is not safe',
+      'credentials that failed if the method is not safe',
       { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: no' }), ...unsafe },
       'local',
     ],
-    ['a status that is not listed', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 'fatal-status'],
+    ['an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 'fatal-status'],
     [
-      'a status that no policy would list',
+      'an unlisted status of a method that is not safe',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), ...unsafe },
       'fatal-status',
     ],
@@ -279,139 +283,135 @@ describe('what is not sent again', () => {
     ],
     ['HTTP 404', { verdict: verdict('http') }, 'fatal-status'],
     [
-      'HTTP 503 where UNAVAILABLE is not listed',
+      'HTTP 503 if UNAVAILABLE is not listed',
       {
         verdict: verdict('http', { retryableHttp: true }),
         policy: { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([RESOURCE_EXHAUSTED]) },
       },
       'fatal-status',
     ],
+    ['a call with a negative pushback', { verdict: verdict('server'), pushback: stop('negative') }, 'pushback'],
+    ['a call with a malformed pushback', { verdict: verdict('server'), pushback: stop('malformed') }, 'pushback'],
+    ['a call with repeated pushbacks', { verdict: verdict('server'), pushback: stop('repeated') }, 'pushback'],
+    ['a lost call that the budget refuses', { budget: new CountingBudget(false) }, 'throttled'],
     [
-      'what a server does not want, by a negative pushback',
-      { verdict: verdict('server'), pushback: stop('negative') },
-      'pushback',
-    ],
-    [
-      'what a server does not want, by a pushback that cannot be read',
-      { verdict: verdict('server'), pushback: stop('malformed') },
-      'pushback',
-    ],
-    [
-      'what a server does not want, by two pushbacks',
-      { verdict: verdict('server'), pushback: stop('repeated') },
-      'pushback',
-    ],
-    ['what no budget allows', { budget: new CountingBudget(false) }, 'throttled'],
-    [
-      'a refused call that no budget allows',
+      'a refused call that the budget refuses',
       { verdict: verdict('refused'), budget: new CountingBudget(false) },
       'throttled',
     ],
-    ['the fourth attempt of four', { attempts: 4 }, 'attempts-exhausted'],
+    ['after the fourth of four attempts', { attempts: 4 }, 'attempts-exhausted'],
     [
-      'the fourth attempt of four, pushback or not',
+      'after the fourth of four attempts, even with a pushback',
       { attempts: 4, verdict: verdict('server'), pushback: { kind: 'delay', ms: 0 } },
       'attempts-exhausted',
     ],
     [
-      'a call refused for the fourth time',
+      'a call that was refused for the fourth time',
       { attempts: 4, verdict: verdict('refused', { reachedServer: 'no' }), ...unsafe },
       'attempts-exhausted',
     ],
-    ['what would wait until its deadline', { remainingMs: 100 }, 'deadline'],
+    ['a call whose wait would last until its deadline', { remainingMs: 100 }, 'deadline'],
     [
-      'what is pushed back beyond its deadline',
+      'a call whose pushback exceeds its deadline',
       { verdict: verdict('server'), pushback: { kind: 'delay', ms: 5_000 }, remainingMs: 4_000 },
       'deadline',
     ],
-    ['an unsent call without any time left', { verdict: verdict('unsent'), remainingMs: 0 }, 'deadline'],
-    ['anything while draining', { draining: true }, 'draining'],
+    ['an unsent call with no time left', { verdict: verdict('unsent'), remainingMs: 0 }, 'deadline'],
+    ['a lost call while draining', { draining: true }, 'draining'],
     ['an unsent call while draining', { verdict: verdict('unsent'), draining: true }, 'draining'],
-    ['anything after retry: false', { disabled: true }, 'disabled'],
-    ['a refused call after retry: false', { verdict: verdict('refused'), disabled: true }, 'disabled'],
-    ['a request that is gone', { requestReplayable: false }, 'request-not-replayable'],
+    ['a lost call if retry is false', { disabled: true }, 'disabled'],
+    ['a refused call if retry is false', { verdict: verdict('refused'), disabled: true }, 'disabled'],
+    ['a request that is not replayable', { requestReplayable: false }, 'request-not-replayable'],
     [
-      'an unsent request that is gone',
+      'an unsent request that is not replayable',
       { verdict: verdict('unsent'), requestReplayable: false },
       'request-not-replayable',
     ],
     [
-      'a fatal status, though the request is gone too',
+      'a fatal status of a request that is not replayable',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), requestReplayable: false },
       'fatal-status',
     ],
     ['a lost call that serves a retry', { inRetryChain: true }, 'retry-chain'],
-    ['an answer to a call that serves a retry', { inRetryChain: true, verdict: verdict('server') }, 'retry-chain'],
     [
-      'an attempt that took too long for a retry',
+      'a server status for a call that serves a retry',
+      { inRetryChain: true, verdict: verdict('server') },
+      'retry-chain',
+    ],
+    [
+      'an attempt timeout of a call that serves a retry',
       { inRetryChain: true, verdict: verdict('attempt-timeout') },
       'retry-chain',
     ],
-    ['a pushback for a call that serves a retry', { inRetryChain: true, pushback: stop('negative') }, 'pushback'],
-    ['the last attempt of a call that serves a retry', { inRetryChain: true, attempts: 4 }, 'attempts-exhausted'],
-  ])('%s', (_, change, because) => {
+    [
+      'a call that serves a retry after a negative pushback',
+      { inRetryChain: true, pushback: stop('negative') },
+      'pushback',
+    ],
+    ['after the last attempt of a call that serves a retry', { inRetryChain: true, attempts: 4 }, 'attempts-exhausted'],
+  ])('does not retry %s', (_, change, because) => {
     expect(decideRetry(input(change))).toEqual({ retry: false, because });
   });
 
-  it('allocates nothing for a success', () => {
+  it('returns the same decision object for every success', () => {
     expect(decideRetry(input({ verdict: verdict('ok') }))).toBe(decideRetry(input({ verdict: verdict('ok') })));
   });
 });
 
-describe('what is debited', () => {
+describe('retry budget', () => {
   it.each<[string, Partial<RetryInput>, number]>([
-    ['a listed status', { verdict: verdict('server') }, 1],
-    ['the last failure of an exhausted call', { attempts: 4 }, 1],
-    ['a refused call', { verdict: verdict('refused') }, 1],
-    ['a call that serves a retry', { inRetryChain: true }, 1],
+    ['debits a listed status', { verdict: verdict('server') }, 1],
+    ['debits the last failure of an exhausted call', { attempts: 4 }, 1],
+    ['debits a refused call', { verdict: verdict('refused') }, 1],
+    ['debits a call that serves a retry', { inRetryChain: true }, 1],
     [
-      'a pushback that stops, though the code is not listed',
+      'debits an unlisted status with a pushback that stops',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: stop('negative') },
       1,
     ],
     [
-      'a pushback that stops a method without a policy',
+      'debits a pushback that stops a method without a policy',
       { verdict: verdict('server'), pushback: stop('malformed'), ...unsafe },
       1,
     ],
-    ['not: a status that is not listed', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 0],
-    ['not: a success', { verdict: verdict('ok') }, 0],
-    ['not: a committed failure', { verdict: verdict('committed') }, 0],
-    ['not: a wait', { verdict: verdict('unsent') }, 0],
-    ['not: a call with retry: false', { disabled: true }, 0],
-    ['not: a request that is gone', { requestReplayable: false, pushback: stop('negative') }, 0],
+    ['does not debit an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 0],
+    ['does not debit a success', { verdict: verdict('ok') }, 0],
+    ['does not debit a committed failure', { verdict: verdict('committed') }, 0],
+    ['does not debit a wait for the channel', { verdict: verdict('unsent') }, 0],
+    ['does not debit a call with retry: false', { disabled: true }, 0],
+    ['does not debit a request that is not replayable', { requestReplayable: false, pushback: stop('negative') }, 0],
   ])('%s', (_, change, failures) => {
     const budget = new CountingBudget();
     decideRetry(input({ ...change, budget }));
     expect(budget.failures).toBe(failures);
   });
 
-  it('names the connection that took the attempt along', () => {
+  it('passes the lost connection to the budget', () => {
     const budget = new CountingBudget();
     decideRetry(input({ budget }));
     decideRetry(input({ budget, verdict: verdict('server'), lostWith: undefined }));
-    expect(budget.asked).toEqual([LOST, undefined]);
+    expect(budget.requested).toEqual([LOST, undefined]);
   });
 
   it.each<[string, Partial<RetryInput>]>([
-    ['exhausted', { attempts: 4 }],
-    ['draining', { draining: true }],
-    ['too late', { remainingMs: 1 }],
-    ['waiting for the channel', { verdict: verdict('unsent') }],
-  ])('takes no token of a call that is %s', (_, change) => {
+    ['is exhausted', { attempts: 4 }],
+    ['is made while draining', { draining: true }],
+    ['is out of time', { remainingMs: 1 }],
+    ['waits for the channel', { verdict: verdict('unsent') }],
+  ])('takes no token for a call that %s', (_, change) => {
     const budget = new DefaultBudget();
     decideRetry(input({ ...change, budget }));
     expect(budget.tokens(0)).toBe(10);
   });
 
-  it('stops a storm of failures after half of an A6 throttle', () => {
+  it('stops retries once half of the tokens of an A6 throttle are spent', () => {
     const budget = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
     const decisions = Array.from({ length: 6 }, () => decideRetry(input({ budget, verdict: verdict('server') })));
     expect(decisions.map(({ retry }) => retry)).toEqual([true, true, true, true, false, false]);
   });
 });
 
-describe('any failed attempt', () => {
+describe('any attempt', () => {
   const kinds: VerdictKind[] = [
     'ok',
     'unsent',
@@ -442,7 +442,7 @@ describe('any failed attempt', () => {
     disabled: fc.boolean(),
   });
 
-  it('is sent again only when nothing forbids it', () => {
+  it('retries an attempt only if no rule forbids it', () => {
     fc.assert(
       fc.property(any, ({ kind, code, reachedServer, retryableHttp, safe, ...rest }) => {
         const decision = decideRetry(
@@ -458,34 +458,34 @@ describe('any failed attempt', () => {
         if (decision.kind === 'wait') return;
         expect(rest.attempts).toBeLessThan(DEFAULT_RETRY_POLICY.maxAttempts);
         expect(rest.disabled).toBe(false);
-        // The second law: what the application may have seen is repeated only if that is declared safe.
+        // A call that the server may have received is retried only if its method is declared safe.
         if (kind !== 'refused' || reachedServer !== 'no') expect(safe).toBe(true);
       }),
     );
   });
 });
 
-describe('reasons, and what they cost', () => {
-  it('of `retry: false` come before those of a pushback, and cost nothing', () => {
+describe('precedence of reasons', () => {
+  it('returns disabled before pushback if retry is false, and debits nothing', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'disabled' });
     expect(budget.failures).toBe(0);
   });
 
-  it('of a request handed back with a pushback that stops are the pushback, for one token', () => {
+  it('returns pushback for a refused call with a pushback that stops, and debits one token', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'pushback' });
     expect(budget.failures).toBe(1);
   });
 
-  it('of a break within an answer nobody saw are a lost connection', () => {
+  it('returns connection-lost for a response that broke off before delivery', () => {
     const broken = verdict('committed', { connectionLost: true, reachedServer: 'yes' });
     expect(decideRetry(input({ verdict: broken }))).toMatchObject({ retry: true, because: 'connection-lost' });
   });
 
-  it('of failed credentials go by the policy of the method', () => {
+  it('applies the policy of the method to failed credentials', () => {
     const failed = verdict('local', { details: 'Getting metadata from plugin failed with error: x' });
     const policy = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2, initialBackoffMs: 7, maxBackoffMs: 7 };
     // gRFC A54 replaces codes that only an application may send.

@@ -4,8 +4,8 @@ import { chooseServiceConfig, serviceConfigAttribute, type ChoosingClient } from
 
 const CLIENT: ChoosingClient = { hostname: 'pod-7', percentile: 30 };
 
-/** Which choice is taken, by the marker in its service config; 'none', or the problems. */
-function taken(choices: unknown, client: Partial<ChoosingClient> = {}): unknown {
+/** Returns the marker of the chosen service config, 'none' if no choice matches, or the problems. */
+function chosen(choices: unknown, client: Partial<ChoosingClient> = {}): unknown {
   const text = typeof choices === 'string' ? choices : JSON.stringify(choices);
   const choice = chooseServiceConfig(text, 'txt', { ...CLIENT, ...client });
   if (!choice.ok) return choice.problems.map(({ path, message }) => `${path}: ${message}`);
@@ -14,24 +14,28 @@ function taken(choices: unknown, client: Partial<ChoosingClient> = {}): unknown 
 
 const config = (is: string) => ({ serviceConfig: { is } });
 
-describe('a list of service config choices', () => {
-  it.each<[sentence: string, choices: unknown, result: unknown, client?: Partial<ChoosingClient>]>([
-    ['the first entry that matches wins', [config('a'), config('b')], 'a'],
-    ['an empty list has none', [], 'none'],
-    ['none may match', [{ clientLanguage: ['go'], ...config('a') }], 'none'],
-    ['an absent or empty field matches all clients', [{ clientLanguage: [], clientHostname: [], ...config('a') }], 'a'],
-    ['null is absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
-    ['the language is not case-sensitive', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
-    ['another language does not match', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
-    ['the host name is exact', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
-    ['the host name is case-sensitive', [{ clientHostname: ['POD-7'], ...config('a') }, config('b')], 'b'],
-    ['a part of the host name does not match', [{ clientHostname: ['pod-77', 'pod'], ...config('a') }], 'none'],
-    ['a percentage above the draw matches', [{ percentage: 31, ...config('a') }, config('b')], 'a'],
-    ['a percentage at the draw does not', [{ percentage: 30, ...config('a') }, config('b')], 'b'],
-    ['0 percent are nobody', [{ percentage: 0, ...config('a') }], 'none', { percentile: 0 }],
-    ['100 percent are everybody', [{ percentage: 100, ...config('a') }], 'a', { percentile: 99.999_999 }],
+describe('chooseServiceConfig', () => {
+  it.each<[title: string, choices: unknown, result: unknown, client?: Partial<ChoosingClient>]>([
+    ['chooses the first entry that matches', [config('a'), config('b')], 'a'],
+    ['chooses nothing from an empty list', [], 'none'],
+    ['chooses nothing if no entry matches', [{ clientLanguage: ['go'], ...config('a') }], 'none'],
     [
-      'all fields must match',
+      'matches all clients if a field is absent or empty',
+      [{ clientLanguage: [], clientHostname: [], ...config('a') }],
+      'a',
+    ],
+    ['treats null as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
+    ['matches the language case-insensitively', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
+    ['does not match another language', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
+    ['matches the exact host name', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
+    ['matches the host name case-sensitively', [{ clientHostname: ['POD-7'], ...config('a') }, config('b')], 'b'],
+    ['does not match a part of the host name', [{ clientHostname: ['pod-77', 'pod'], ...config('a') }], 'none'],
+    ['matches a percentage above the percentile of the client', [{ percentage: 31, ...config('a') }, config('b')], 'a'],
+    ['does not match a percentage equal to the percentile', [{ percentage: 30, ...config('a') }, config('b')], 'b'],
+    ['matches no client at 0 percent', [{ percentage: 0, ...config('a') }], 'none', { percentile: 0 }],
+    ['matches all clients at 100 percent', [{ percentage: 100, ...config('a') }], 'a', { percentile: 99.999_999 }],
+    [
+      'requires all fields to match',
       [
         { clientLanguage: ['node'], clientHostname: ['pod-7'], percentage: 30, ...config('language and host') },
         { clientLanguage: ['node'], clientHostname: ['pod-8'], percentage: 31, ...config('language and percentage') },
@@ -40,17 +44,17 @@ describe('a list of service config choices', () => {
       ],
       'all',
     ],
-  ])('%s', (_sentence, choices, result, client) => {
-    expect(taken(choices, client)).toEqual(result);
+  ])('%s', (_title, choices, result, client) => {
+    expect(chosen(choices, client)).toEqual(result);
   });
 
-  it.each<[sentence: string, choices: unknown, problem: string]>([
-    ['a text that is no JSON', '[{', 'txt: expected a list of service config choices as JSON ('],
-    ['what is no list', config('a'), 'txt: expected a list of service config choices, got {'],
-    ['a choice that is no object', ['a'], 'txt[0]: expected a service config choice as an object, got "a"'],
-    ['an unexpected field', [{ clientCluster: ['x'], ...config('a') }], 'txt[0].clientCluster: is not a key'],
+  it.each<[title: string, choices: unknown, problem: string]>([
+    ['text that is not JSON', '[{', 'txt: expected a list of service config choices as JSON ('],
+    ['a value that is not a list', config('a'), 'txt: expected a list of service config choices, got {'],
+    ['a choice that is not an object', ['a'], 'txt[0]: expected a service config choice as an object, got "a"'],
+    ['an unknown field', [{ clientCluster: ['x'], ...config('a') }], 'txt[0].clientCluster: unknown key'],
     ['a choice without a service config', [{}], 'txt[0].serviceConfig: expected a service config as an object'],
-    ['a service config that is no object', [{ serviceConfig: '{}' }], 'txt[0].serviceConfig: expected'],
+    ['a service config that is not an object', [{ serviceConfig: '{}' }], 'txt[0].serviceConfig: expected'],
     [
       'a percentage below 0',
       [{ percentage: -1, ...config('a') }],
@@ -58,7 +62,7 @@ describe('a list of service config choices', () => {
     ],
     ['a percentage above 100', [{ percentage: 101, ...config('a') }], 'txt[0].percentage: expected'],
     ['a fraction of a percent', [{ percentage: 0.5, ...config('a') }], 'txt[0].percentage: expected'],
-    ['a percentage as text', [{ percentage: '50', ...config('a') }], 'txt[0].percentage: expected'],
+    ['a percentage in quotes', [{ percentage: '50', ...config('a') }], 'txt[0].percentage: expected'],
     [
       'languages that are not a list',
       [{ clientLanguage: 'node', ...config('a') }],
@@ -67,50 +71,54 @@ describe('a list of service config choices', () => {
     [
       'a language that is not a string',
       [{ clientLanguage: [1], ...config('a') }],
-      'txt[0].clientLanguage[0]: expected a name as text, got 1',
+      'txt[0].clientLanguage[0]: expected a string, got 1',
     ],
-    ['a host that is no text', [{ clientHostname: ['x', {}], ...config('a') }], 'txt[0].clientHostname[1]: expected'],
-    ['a wrong choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
-  ])('%s discards them all', (_sentence, choices, problem) => {
-    expect(taken(choices)).toEqual([expect.stringContaining(problem)]);
+    [
+      'a host name that is not a string',
+      [{ clientHostname: ['x', {}], ...config('a') }],
+      'txt[0].clientHostname[1]: expected',
+    ],
+    ['an invalid choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
+  ])('rejects the whole list because of %s', (_title, choices, problem) => {
+    expect(chosen(choices)).toEqual([expect.stringContaining(problem)]);
   });
 
-  it('tells every problem', () => {
-    expect(taken([{ percentage: 200 }, { clientLanguage: 1, ...config('b') }])).toHaveLength(3);
+  it('reports every problem', () => {
+    expect(chosen([{ percentage: 200 }, { clientLanguage: 1, ...config('b') }])).toHaveLength(3);
   });
 
-  it('tells where the chosen one stands', () => {
+  it('returns the path of the chosen service config', () => {
     const text = JSON.stringify([{ percentage: 0, ...config('a') }, config('b')]);
     expect(chooseServiceConfig(text, 'txt', CLIENT)).toMatchObject({ path: 'txt[1].serviceConfig' });
   });
 
-  it('gives a percentage of clients what it says', () => {
+  it('applies a choice to exactly its percentage of clients', () => {
     const percent = fc.integer({ min: 0, max: 100 });
     fc.assert(
       fc.property(percent, fc.integer({ min: 0, max: 99 }), (percentage, percentile) => {
-        expect(taken([{ percentage, ...config('a') }], { percentile })).toBe(percentile < percentage ? 'a' : 'none');
+        expect(chosen([{ percentage, ...config('a') }], { percentile })).toBe(percentile < percentage ? 'a' : 'none');
       }),
     );
   });
 
-  it('never throws, whatever the text', () => {
+  it('never throws for any text', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
-        expect(() => taken(text)).not.toThrow();
+        expect(() => chosen(text)).not.toThrow();
       }),
     );
   });
 });
 
-describe('the attribute grpc_config', () => {
-  it.each<[sentence: string, records: string[][], value: string | undefined]>([
-    ['is joined from the strings of its record', [['grpc_config=[', '{}', ']']], '[{}]'],
-    ['may be split within its name', [['grpc_', 'config=[]']], '[]'],
-    ['stands beside others', [['v=spf1'], ['grpc_config=[]']], '[]'],
-    ['counts once', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
-    ['is absent from other attributes', [['grpc_configs=[]'], ['xgrpc_config=[]'], []], undefined],
-    ['is absent where there are no records', [], undefined],
-  ])('%s', (_sentence, records, value) => {
+describe('serviceConfigAttribute', () => {
+  it.each<[title: string, records: string[][], value: string | undefined]>([
+    ['joins the strings of its record', [['grpc_config=[', '{}', ']']], '[{}]'],
+    ['accepts a record that is split within the name', [['grpc_', 'config=[]']], '[]'],
+    ['finds the attribute among other records', [['v=spf1'], ['grpc_config=[]']], '[]'],
+    ['returns only the first of several', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
+    ['returns undefined for other attributes', [['grpc_configs=[]'], ['xgrpc_config=[]'], []], undefined],
+    ['returns undefined without records', [], undefined],
+  ])('%s', (_title, records, value) => {
     expect(serviceConfigAttribute(records)).toBe(value);
   });
 });

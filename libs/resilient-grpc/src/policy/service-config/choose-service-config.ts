@@ -76,7 +76,7 @@ function readChoices(text: string, path: string, problems: Problems): readonly U
 function readNames(value: unknown, path: string, problems: Problems): void {
   if (!isPresent(value)) return;
   for (const [index, name] of (readList(value, path, problems, 'a list of names') ?? []).entries()) {
-    if (typeof name !== 'string') problems.add(at(path, index), 'a name as text', name);
+    if (typeof name !== 'string') problems.add(at(path, index), 'a string', name);
   }
 }
 

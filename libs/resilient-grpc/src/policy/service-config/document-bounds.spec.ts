@@ -6,17 +6,17 @@ import { parseServiceConfig } from './parse-service-config.js';
 const LIMIT = { maxAttemptsLimit: 5 };
 const nested = (depth: number): unknown => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
 
-describe('the bounds of a service config', () => {
+describe('service config bounds', () => {
   it.each([
     ['depth', nested(MAX_CONFIG_DEPTH), nested(MAX_CONFIG_DEPTH + 1)],
     ['values', Array(MAX_CONFIG_VALUES - 1).fill(0), Array(MAX_CONFIG_VALUES).fill(0)],
     ['characters', ['x'.repeat(MAX_CONFIG_CHARACTERS)], { ['x'.repeat(MAX_CONFIG_CHARACTERS)]: 'y' }],
-  ])('admit the largest %s and reject more', (what, largest, tooMuch) => {
+  ])('accepts a document at the limit of %s and rejects one beyond it', (what, largest, tooMuch) => {
     expect(exceededBound(largest)).toBeUndefined();
     expect(exceededBound(tooMuch)).toContain(what);
   });
 
-  it('reject an array and a Buffer by their length, without reading them', () => {
+  it('rejects an array and a Buffer by their length without reading them', () => {
     const unread = new Proxy(Array(MAX_CONFIG_VALUES), {
       ownKeys: () => {
         throw new Error('it was read');
@@ -26,7 +26,7 @@ describe('the bounds of a service config', () => {
     expect(exceededBound({ file: Buffer.alloc(100_000_000) })).toContain('values');
   });
 
-  it('reject an object that contains itself', () => {
+  it('rejects an object that contains itself', () => {
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = cyclic;
     expect(parseServiceConfig(cyclic, 'serviceConfig', LIMIT)).toMatchObject({
@@ -35,7 +35,7 @@ describe('the bounds of a service config', () => {
     });
   });
 
-  it('reject a text before it is parsed', () => {
+  it('rejects a text that is too long before parsing it', () => {
     const text = ' '.repeat(MAX_CONFIG_CHARACTERS) + '{}';
     const problem = {
       message: expect.stringMatching(/^expected .* at most 1048576 characters, got 1048578/) as string,
@@ -45,28 +45,28 @@ describe('the bounds of a service config', () => {
     expect(chooseServiceConfig(text, 'record', client)).toMatchObject({ ok: false, problems: [problem] });
   });
 
-  it('reject a list of choices that is nested too deeply', () => {
+  it('rejects a list of choices that is nested too deeply', () => {
     const text = JSON.stringify([{ serviceConfig: { a: nested(MAX_CONFIG_DEPTH) } }]);
     expect(chooseServiceConfig(text, 'record', { hostname: 'a', percentile: 0 }).ok).toBe(false);
   });
 });
 
-describe('the problems of a service config', () => {
-  it('are listed up to 100, then counted', () => {
+describe('service config problems', () => {
+  it('lists the first 100 problems and counts the rest', () => {
     const methodConfig = Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 }));
     const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig', LIMIT);
     if (parsed.ok) throw new Error('it was accepted');
     expect(parsed.problems).toHaveLength(101);
     // Each has a wrong timeout, and all but the first name all methods again.
-    expect(parsed.problems.at(-1)?.message).toBe('is one of 1899 more problems');
+    expect(parsed.problems.at(-1)?.message).toBe('the first of 1899 more problems');
   });
 
   it.each([
     ['a key', { ['k'.repeat(100_000)]: 1 }],
     ['a name', { methodConfig: [{ name: [{ service: 'S'.repeat(100_000) }, { service: 'S'.repeat(100_000) }] }] }],
     ['a method without a service', { methodConfig: [{ name: [{ method: 'm'.repeat(100_000) }] }] }],
-    ['a name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
-  ])('cut %s that is long', (_what, config) => {
+    ['the name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
+  ])('truncates %s that is too long', (_what, config) => {
     const parsed = parseServiceConfig(config, 'serviceConfig', LIMIT);
     if (parsed.ok) throw new Error('it was accepted');
     for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);

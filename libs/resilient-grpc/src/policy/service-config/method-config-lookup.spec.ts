@@ -17,16 +17,16 @@ const config: ParsedServiceConfig = {
 };
 
 describe('lookupMethodConfig', () => {
-  it('finds the config of the method first, and nothing of the others with it', () => {
+  it('returns the config of the method first, without merging others', () => {
     expect(lookupMethodConfig(config, 'a.Orders', 'Get')).toBe(config.methodConfig[2]);
   });
-  it('finds the config of the service next', () => {
+  it('returns the config of the service if the method has none', () => {
     expect(lookupMethodConfig(config, 'a.Orders', 'List')).toBe(config.methodConfig[1]);
   });
-  it('finds the config of everything last', () => {
+  it('returns the default config if the service has none', () => {
     expect(lookupMethodConfig(config, 'b.Users', 'Get')).toBe(config.methodConfig[0]);
   });
-  it('finds nothing where nothing is said', () => {
+  it('returns undefined if no config matches', () => {
     expect(lookupMethodConfig({ methodConfig: [] }, 'a.Orders', 'Get')).toBeUndefined();
   });
 });

@@ -4,8 +4,8 @@ import { matchMethodPattern } from './method-pattern.js';
 const match = (pattern: string) => matchMethodPattern(pattern, 'orders.v1.Orders', 'GetOne');
 
 describe('matchMethodPattern', () => {
-  it('finds the more exact of two patterns, the method before the service', () => {
-    const fromLeast = [
+  it('ranks more exact patterns higher, the method before the service', () => {
+    const fromLeastExact = [
       '*',
       'Orders/*',
       'orders.v1.Orders/*',
@@ -18,10 +18,10 @@ describe('matchMethodPattern', () => {
       'Orders/GetOne',
       'orders.v1.Orders/GetOne',
     ];
-    const found = fromLeast.map(match);
+    const found = fromLeastExact.map(match);
     expect(found.every((rank) => rank !== undefined)).toBe(true);
     expect(found).toEqual([...found].sort((a, b) => a! - b!));
-    expect(new Set(found).size).toBe(fromLeast.length);
+    expect(new Set(found).size).toBe(fromLeastExact.length);
   });
 
   it.each([
@@ -36,11 +36,11 @@ describe('matchMethodPattern', () => {
     '/GetOne',
     '',
     '/',
-  ])('does not take %j for GetOne', (pattern) => {
+  ])('does not match GetOne with %j', (pattern) => {
     expect(match(pattern)).toBeUndefined();
   });
 
-  it('knows a service without a package by its name', () => {
+  it('matches a service without a package by its name', () => {
     expect(matchMethodPattern('Orders/Get', 'Orders', 'Get')).toBeDefined();
   });
 });

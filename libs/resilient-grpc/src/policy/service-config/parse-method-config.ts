@@ -43,7 +43,7 @@ export function parseMethodConfig(
   const retry = optional('retryPolicy', (found, where) => parseRetryPolicy(found, where, problems, maxAttemptsLimit));
   const hedging = optional('hedgingPolicy', (found, where) => parseHedging(found, where, problems, maxAttemptsLimit));
   if (isPresent(config['retryPolicy']) && isPresent(config['hedgingPolicy'])) {
-    problems.say(at(path, 'hedgingPolicy'), 'cannot stand beside a retryPolicy; write one of the two');
+    problems.say(at(path, 'hedgingPolicy'), 'cannot be combined with retryPolicy; write only one of them');
   }
   return {
     names,
@@ -67,7 +67,10 @@ function parseNames(value: unknown, path: string, problems: Problems): readonly 
     const service = readName(name['service'], at(where, 'service'), problems);
     const method = readName(name['method'], at(where, 'method'), problems);
     if (service === '' && method !== '') {
-      problems.say(at(where, 'method'), `got ${show(method)} without a service; write its full name as service`);
+      problems.say(
+        at(where, 'method'),
+        `expected a service for method ${show(method)}, got none; write its full name as service`,
+      );
     }
     return [{ service, method }];
   });
@@ -75,7 +78,7 @@ function parseNames(value: unknown, path: string, problems: Problems): readonly 
 
 function readName(value: unknown, path: string, problems: Problems): string {
   if (!isPresent(value)) return '';
-  if (typeof value !== 'string') problems.add(path, 'a name as text', value);
+  if (typeof value !== 'string') problems.add(path, 'a string', value);
   return String(value);
 }
 
@@ -89,7 +92,7 @@ function parseRetryPolicy(
   const policy = readObject(value, path, problems);
   if (!policy) return undefined;
   checkKeys(policy, path, problems, RETRY_KEYS, {
-    perAttemptRecvTimeout: 'attemptTimeoutMs in the options of the method',
+    perAttemptRecvTimeout: 'attemptTimeoutMs in the method options',
   });
   const maxAttempts = readInteger(policy['maxAttempts'], at(path, 'maxAttempts'), problems, 2);
   const initialBackoffMs = readDuration(policy['initialBackoff'], at(path, 'initialBackoff'), problems);

@@ -15,7 +15,7 @@ const RETRY = {
 };
 const NAME = [{ service: 'orders.v1.Orders' }];
 
-/** A document whose one method config is `change` over a good one. */
+/** Returns a document with one method config: a valid one, overridden by `change`. */
 const withMethod = (change: object) => ({ methodConfig: [{ name: NAME, ...change }] });
 const withRetry = (change: object) => withMethod({ retryPolicy: { ...RETRY, ...change } });
 
@@ -30,8 +30,8 @@ function configOf(value: unknown) {
   return result.config;
 }
 
-describe('a service config that holds', () => {
-  it('is read whole, lengths in milliseconds and codes as numbers', () => {
+describe('valid service config', () => {
+  it('parses all fields, durations into milliseconds and codes into numbers', () => {
     const config = configOf({
       loadBalancingConfig: [{ round_robin: {} }],
       methodConfig: [
@@ -79,32 +79,32 @@ describe('a service config that holds', () => {
     });
   });
 
-  it('is read from JSON as from an object', () => {
+  it('parses JSON like an object', () => {
     expect(configOf(JSON.stringify(withRetry({})))).toEqual(configOf(withRetry({})));
   });
 
-  it('may be empty', () => {
+  it('accepts an empty document', () => {
     expect(configOf({})).toEqual({ methodConfig: [] });
   });
 
-  it('may hold what gRPC defines and we do not use', () => {
+  it('accepts fields that gRPC defines and this library does not use', () => {
     expect(configOf({ healthCheckConfig: { serviceName: 'orders' } })).toEqual({ methodConfig: [] });
   });
 
-  it('may name its load balancing in the older way, which counts only without the newer one', () => {
+  it('applies loadBalancingPolicy only if loadBalancingConfig is absent', () => {
     expect(configOf({ loadBalancingPolicy: 'ROUND_ROBIN' }).loadBalancingConfig).toEqual([{ round_robin: {} }]);
     expect(
       configOf({ loadBalancingPolicy: 'ROUND_ROBIN', loadBalancingConfig: [{ pick_first: {} }] }).loadBalancingConfig,
     ).toEqual([{ pick_first: {} }]);
   });
 
-  it('takes null for absent, as proto3 JSON does', () => {
+  it('treats null as absent, like proto3 JSON', () => {
     expect(configOf(withMethod({ timeout: null, retryPolicy: null }))).toEqual({
       methodConfig: [{ names: [{ service: 'orders.v1.Orders', method: '' }] }],
     });
   });
 
-  it('has its attempts cut to the limit, which is no error', () => {
+  it('reduces maxAttempts to the limit without an error', () => {
     const result = parse(withRetry({ maxAttempts: 100 }), 7);
     expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 7 } }] } });
     expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({
@@ -124,25 +124,25 @@ describe('a service config that holds', () => {
   });
 });
 
-describe('a service config with a fault', () => {
+describe('invalid service config', () => {
   it.each<[string, unknown, string]>([
     [
-      'text that is no JSON',
+      'text that is not JSON',
       '{ "methodConfig": [',
       '$: expected a service config as an object or as JSON (SyntaxError',
     ],
     ['a list', [], '$: expected a service config as an object, got []'],
-    ['nothing', undefined, '$: expected a service config as an object, got nothing'],
-    ['an unknown key', { retries: 3 }, '$.retries: is not a key of this object; write one of loadBalancingConfig, '],
+    ['undefined', undefined, '$: expected a service config as an object, got nothing'],
+    ['an unknown key', { retries: 3 }, '$.retries: unknown key; write one of loadBalancingConfig, '],
+    ['a key in another spelling', { method_config: [] }, '$.method_config: unknown key; write methodConfig'],
     [
-      'a key in another spelling',
-      { method_config: [] },
-      '$.method_config: is not a key of this object; write methodConfig',
+      'method configs that are not a list',
+      { methodConfig: {} },
+      '$.methodConfig: expected a list of method configs, got {}',
     ],
-    ['no list of method configs', { methodConfig: {} }, '$.methodConfig: expected a list of method configs, got {}'],
-    ['a method config that is none', { methodConfig: [7] }, '$.methodConfig[0]: expected an object, got 7'],
+    ['a method config that is not an object', { methodConfig: [7] }, '$.methodConfig[0]: expected an object, got 7'],
     [
-      'no names',
+      'missing names',
       { methodConfig: [{}] },
       '$.methodConfig[0].name: expected a list of names, such as [{ "service": "orders.v1.Orders" }], got nothing',
     ],
@@ -152,45 +152,45 @@ describe('a service config with a fault', () => {
       '$.methodConfig[0].name: expected at least one name, got []; write [{}] for all methods',
     ],
     [
-      'a name that is a text',
+      'a name that is a string',
       withMethod({ name: ['a.B/Get'] }),
       '$.methodConfig[0].name[0]: expected an object with service and method, got "a.B/Get"',
     ],
     [
       'a method without a service',
       withMethod({ name: [{ method: 'Get' }] }),
-      '$.methodConfig[0].name[0].method: got "Get" without a service; write its full name as service',
+      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write its full name as service',
     ],
     [
-      'a service that is no text',
+      'a service that is not a string',
       withMethod({ name: [{ service: 7 }] }),
-      '$.methodConfig[0].name[0].service: expected a name as text, got 7',
+      '$.methodConfig[0].name[0].service: expected a string, got 7',
     ],
     [
       'an unknown key in a name',
       withMethod({ name: [{ service: 'a.B', Method: 'Get' }] }),
-      '$.methodConfig[0].name[0].Method: is not a key of this object; write method',
+      '$.methodConfig[0].name[0].Method: unknown key; write method',
     ],
     [
-      'a name twice',
+      'a duplicate name',
       { methodConfig: [{ name: NAME }, { name: [{}, ...NAME] }] },
-      '$.methodConfig[1].name[1]: names orders.v1.Orders/ again, after clients.orders.serviceConfig.methodConfig[0].name[0]; write it once',
+      '$.methodConfig[1].name[1]: repeats orders.v1.Orders/ from clients.orders.serviceConfig.methodConfig[0].name[0]; write it once',
     ],
     [
       "grpc-js's key for a limit",
       withMethod({ maxRequestBytes: 7 }),
-      '$.methodConfig[0].maxRequestBytes: is not a key of this object; write maxRequestMessageBytes',
+      '$.methodConfig[0].maxRequestBytes: unknown key; write maxRequestMessageBytes',
     ],
     [
       'a timeout in milliseconds',
       withMethod({ timeout: '500ms' }),
-      '$.methodConfig[0].timeout: expected a duration greater than 0, in seconds as text, got "500ms"; write "0.5s"',
+      '$.methodConfig[0].timeout: expected a duration greater than 0, in seconds as a string, got "500ms"; write "0.5s"',
     ],
     ['a timeout in minutes', withMethod({ timeout: '2m' }), 'got "2m"; write "120s"'],
     [
       'a timeout as a number',
       withMethod({ timeout: 500 }),
-      'got 500; write "500s" for seconds, "0.5s" for milliseconds',
+      'got 500; write "500s" if it is in seconds, "0.5s" if it is in milliseconds',
     ],
     [
       "a timeout in grpc-js's shape",
@@ -198,14 +198,14 @@ describe('a service config with a fault', () => {
       'got {"seconds":1,"nanos":500000000}; write "1.5s"',
     ],
     [
-      'a timeout of nothing',
+      'a timeout of 0',
       withMethod({ timeout: '0s' }),
-      'expected a duration greater than 0, in seconds as text, got "0s"; write "0.5s" for half a second',
+      'expected a duration greater than 0, in seconds as a string, got "0s"; write "0.5s" for half a second',
     ],
-    ['a timeout in the past', withMethod({ timeout: '-1s' }), 'got "-1s"'],
+    ['a negative timeout', withMethod({ timeout: '-1s' }), 'got "-1s"'],
     ['a timeout with ten decimals', withMethod({ timeout: '0.1234567891s' }), 'got "0.1234567891s"'],
     [
-      'waitForReady as text',
+      'waitForReady in quotes',
       withMethod({ waitForReady: 'true' }),
       '$.methodConfig[0].waitForReady: expected true or false, got "true"',
     ],
@@ -216,18 +216,18 @@ describe('a service config with a fault', () => {
     ],
     ['a limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write 7 without quotes'],
     [
-      'one attempt',
+      'a single attempt',
       withRetry({ maxAttempts: 1 }),
       '$.methodConfig[0].retryPolicy.maxAttempts: expected an integer of 2 or more, got 1',
     ],
-    ['a part of an attempt', withRetry({ maxAttempts: 2.5 }), 'expected an integer of 2 or more, got 2.5'],
+    ['a fractional number of attempts', withRetry({ maxAttempts: 2.5 }), 'expected an integer of 2 or more, got 2.5'],
     [
-      'no first backoff',
+      'a missing initialBackoff',
       withRetry({ initialBackoff: undefined }),
-      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration greater than 0, in seconds as text, got nothing',
+      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration greater than 0, in seconds as a string, got nothing',
     ],
     [
-      'a longest backoff of nothing',
+      'a maxBackoff of 0',
       withRetry({ maxBackoff: '0s' }),
       '$.methodConfig[0].retryPolicy.maxBackoff: expected a duration greater than 0',
     ],
@@ -236,19 +236,19 @@ describe('a service config with a fault', () => {
       withRetry({ backoffMultiplier: 0 }),
       '$.methodConfig[0].retryPolicy.backoffMultiplier: expected a number greater than 0, got 0',
     ],
-    ['a multiplier without end', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
+    ['an infinite multiplier', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
     [
-      'no codes',
+      'an empty list of codes',
       withRetry({ retryableStatusCodes: [] }),
       '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, got []; write ["UNAVAILABLE"]',
     ],
     [
-      'a code that is no list',
+      'codes that are not a list',
       withRetry({ retryableStatusCodes: 'UNAVAILABLE' }),
       'expected a list of status codes, such as ["UNAVAILABLE"], got "UNAVAILABLE"',
     ],
     [
-      'a code nobody knows',
+      'an unknown code',
       withRetry({ retryableStatusCodes: ['OFFLINE'] }),
       '$.methodConfig[0].retryPolicy.retryableStatusCodes[0]: expected the name of a status code or a number from 0 to 16, got "OFFLINE"',
     ],
@@ -262,34 +262,34 @@ describe('a service config with a fault', () => {
       withRetry({ retryableStatusCodes: ['DeadlineExceeded'] }),
       'got "DeadlineExceeded"; write "DEADLINE_EXCEEDED"',
     ],
-    ['a number of a code in quotes', withRetry({ retryableStatusCodes: ['14'] }), 'got "14"; write 14 without quotes'],
+    ['a numeric code in quotes', withRetry({ retryableStatusCodes: ['14'] }), 'got "14"; write 14 without quotes'],
     [
       'a timeout per attempt',
       withRetry({ perAttemptRecvTimeout: '1s' }),
-      'retryPolicy.perAttemptRecvTimeout: is not a key of this object; write attemptTimeoutMs in the options of the method',
+      'retryPolicy.perAttemptRecvTimeout: unknown key; write attemptTimeoutMs in the method options',
     ],
     [
-      'a retry policy that is none',
+      'a retry policy that is not an object',
       withMethod({ retryPolicy: true }),
       '$.methodConfig[0].retryPolicy: expected an object, got true',
     ],
     [
-      'retries and hedges',
+      'a retry policy together with a hedging policy',
       withMethod({ retryPolicy: RETRY, hedgingPolicy: { maxAttempts: 2 } }),
-      '$.methodConfig[0].hedgingPolicy: cannot stand beside a retryPolicy; write one of the two',
+      '$.methodConfig[0].hedgingPolicy: cannot be combined with retryPolicy; write only one of them',
     ],
     [
-      'one hedged attempt',
+      'a single hedged attempt',
       withMethod({ hedgingPolicy: { maxAttempts: 1 } }),
       '$.methodConfig[0].hedgingPolicy.maxAttempts: expected an integer of 2 or more, got 1',
     ],
     [
       'a hedging delay in milliseconds',
       withMethod({ hedgingPolicy: { maxAttempts: 2, hedgingDelay: '50ms' } }),
-      'hedgingDelay: expected a duration of 0 or more, in seconds as text, got "50ms"; write "0.05s"',
+      'hedgingDelay: expected a duration of 0 or more, in seconds as a string, got "50ms"; write "0.05s"',
     ],
     [
-      'a load balancing config that is no list',
+      'a load balancing config that is not a list',
       { loadBalancingConfig: { round_robin: {} } },
       '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got {"round_robin":{}}',
     ],
@@ -299,36 +299,40 @@ describe('a service config with a fault', () => {
       '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got {"a":{},"b":{}}; write an entry for each policy',
     ],
     [
-      'a policy by name alone',
+      'a load balancing policy given only by name',
       { loadBalancingConfig: ['round_robin'] },
       '$.loadBalancingConfig[0]: expected an object such as { "round_robin": {} }, got "round_robin"',
     ],
     [
-      'an older policy that is no name',
+      'a loadBalancingPolicy that is not a name',
       { loadBalancingPolicy: 7 },
       '$.loadBalancingPolicy: expected the name of a policy, got 7; write "round_robin"',
     ],
     [
-      'too many tokens',
+      'a maxTokens above 1,000',
       { retryThrottling: { maxTokens: 1_001, tokenRatio: 0.1 } },
       '$.retryThrottling.maxTokens: expected an integer from 1 to 1000, got 1001',
     ],
-    ['no tokens', { retryThrottling: { maxTokens: 0, tokenRatio: 0.1 } }, 'expected an integer from 1 to 1000, got 0'],
     [
-      'a ratio of nothing',
+      'a maxTokens of 0',
+      { retryThrottling: { maxTokens: 0, tokenRatio: 0.1 } },
+      'expected an integer from 1 to 1000, got 0',
+    ],
+    [
+      'a tokenRatio of 0',
       { retryThrottling: { maxTokens: 10, tokenRatio: 0 } },
       '$.retryThrottling.tokenRatio: expected a number greater than 0, got 0',
     ],
     [
-      'a ratio whose three decimals are 0',
+      'a tokenRatio below 0.001',
       { retryThrottling: { maxTokens: 10, tokenRatio: 0.0009 } },
-      'expected 0.001 or more, as three decimals count, got 0.0009',
+      'expected 0.001 or more, because only three decimals are used, got 0.0009',
     ],
-  ])('names %s, with what to write', (_, value, expected) => {
+  ])('rejects %s and explains the problem', (_, value, expected) => {
     expect(problemsOf(value)).toEqual([expect.stringContaining(expected)]);
   });
 
-  it('names all faults at once', () => {
+  it('reports all problems at once', () => {
     const problems = problemsOf({
       retires: {},
       methodConfig: [
@@ -353,7 +357,7 @@ describe('a service config with a fault', () => {
     ]);
   });
 
-  it('is never thrown at, whatever it is', () => {
+  it('never throws for any value', () => {
     fc.assert(
       fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (value) => {
         for (const document of [
@@ -370,41 +374,41 @@ describe('a service config with a fault', () => {
   });
 });
 
-describe('a document that is nearly one', () => {
-  it.each<[sentence: string, document: unknown, problems: readonly unknown[]]>([
+describe('nearly valid service config', () => {
+  it.each<[title: string, document: unknown, problems: readonly unknown[]]>([
     [
-      'an empty name of a load balancing policy',
+      'an empty loadBalancingPolicy',
       { loadBalancingPolicy: '' },
       ['$.loadBalancingPolicy: expected the name of a policy, got ""; write "round_robin"'],
     ],
     [
       'all methods named twice',
       { methodConfig: [{ name: [{}] }, { name: [{}] }] },
-      ['$.methodConfig[1].name[0]: names all methods again, after $.methodConfig[0].name[0]; write it once'],
+      ['$.methodConfig[1].name[0]: repeats all methods from $.methodConfig[0].name[0]; write it once'],
     ],
-    ['throttling that is no object', { retryThrottling: 5 }, ['$.retryThrottling: expected an object, got 5']],
+    ['throttling that is not an object', { retryThrottling: 5 }, ['$.retryThrottling: expected an object, got 5']],
     [
-      'a ratio that drops to nothing',
+      'a tokenRatio that is truncated to 0',
       { retryThrottling: { maxTokens: 1, tokenRatio: 0.0009 } },
-      ['$.retryThrottling.tokenRatio: expected 0.001 or more, as three decimals count, got 0.0009'],
+      ['$.retryThrottling.tokenRatio: expected 0.001 or more, because only three decimals are used, got 0.0009'],
     ],
     [
-      'a hedging policy that is no object',
+      'a hedging policy that is not an object',
       withMethod({ hedgingPolicy: 3 }),
       [expect.stringContaining('hedgingPolicy: expected')],
     ],
     [
-      'fatal codes that are no list',
+      'nonFatalStatusCodes that are not a list',
       withMethod({ hedgingPolicy: { maxAttempts: 2, nonFatalStatusCodes: 'INTERNAL' } }),
       [expect.stringContaining('hedgingPolicy.nonFatalStatusCodes: ')],
     ],
     [
-      'a method that is no name',
+      'a method that is not a string',
       { methodConfig: [{ name: [{ service: 'a.B', method: 5 }] }] },
-      ['$.methodConfig[0].name[0].method: expected a name as text, got 5'],
+      ['$.methodConfig[0].name[0].method: expected a string, got 5'],
     ],
     [
-      "grpc-js's own key for the size of answers",
+      "grpc-js's key for the response size",
       withMethod({ maxResponseBytes: 5 }),
       [expect.stringContaining('write maxResponseMessageBytes')],
     ],
@@ -424,24 +428,24 @@ describe('a document that is nearly one', () => {
       [expect.stringContaining('name[0]: expected an object'), expect.stringContaining('name[1]: expected an object')],
     ],
     [
-      'blanks for a number',
+      'a blank string instead of a number',
       withMethod({ maxRequestMessageBytes: ' ' }),
       ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " "'],
     ],
     [
-      'a number in quotes and blanks',
+      'a number in quotes with blanks',
       withMethod({ maxRequestMessageBytes: ' 5 ' }),
       ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write 5 without quotes'],
     ],
-  ])('%s', (_sentence, document, problems) => {
+  ])('rejects %s', (_title, document, problems) => {
     expect(problemsOf(document).map((one) => one.replaceAll(PATH, '$'))).toEqual(problems);
   });
 
-  it('with the least ratio holds', () => {
+  it('accepts the smallest tokenRatio', () => {
     expect(configOf({ retryThrottling: { maxTokens: 1, tokenRatio: 0.001 } }).retryThrottling).toBeDefined();
   });
 
-  it('has no key for what is not said', () => {
+  it('omits the keys of absent fields', () => {
     const [config] = configOf({ methodConfig: [{ name: [{}] }] }).methodConfig;
     expect(Object.keys(config!)).toEqual(['names']);
   });

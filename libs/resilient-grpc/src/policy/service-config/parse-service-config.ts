@@ -107,7 +107,7 @@ function parseMethodConfigs(
       const here = at(at(where, 'name'), position);
       const first = seen.get(key);
       if (first === undefined) seen.set(key, here);
-      else problems.say(here, `names ${key === '/' ? 'all methods' : cut(key)} again, after ${first}; write it once`);
+      else problems.say(here, `repeats ${key === '/' ? 'all methods' : cut(key)} from ${first}; write it once`);
     });
   }
   return configs;
@@ -121,7 +121,7 @@ function parseThrottling(value: unknown, path: string, problems: Problems): Retr
   const maxTokens = readInteger(throttling['maxTokens'], at(path, 'maxTokens'), problems, 1, MAX_TOKENS);
   const tokenRatio = readPositive(throttling['tokenRatio'], at(path, 'tokenRatio'), problems);
   if (tokenRatio !== undefined && tokenRatio < 0.001) {
-    problems.add(at(path, 'tokenRatio'), '0.001 or more, as three decimals count', tokenRatio);
+    problems.add(at(path, 'tokenRatio'), '0.001 or more, because only three decimals are used', tokenRatio);
   }
   return maxTokens === undefined || tokenRatio === undefined ? undefined : { maxTokens, tokenRatio };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Problems, at, show } from './problem.js';
 
-describe('the path of a key', () => {
+describe('at', () => {
   it.each<[path: string, key: string | number, result: string]>([
     ['clients', 'orders', 'clients.orders'],
     ['', 'orders', 'orders'],
@@ -13,12 +13,12 @@ describe('the path of a key', () => {
     ['methods', 'Get*', 'methods["Get*"]'],
     ['methods', 'say "hi"', 'methods["say \\"hi\\""]'],
     ['methods', '', 'methods[""]'],
-  ])('%j of %j is %s', (path, key, result) => {
+  ])('appends to the path %j the key %j: %s', (path, key, result) => {
     expect(at(path, key)).toBe(result);
   });
 });
 
-describe('a value in a message', () => {
+describe('show', () => {
   it.each<[value: unknown, text: string]>([
     [undefined, 'nothing'],
     [null, 'null'],
@@ -34,18 +34,18 @@ describe('a value in a message', () => {
     [() => 1, 'a function'],
     ['x'.repeat(58), `"${'x'.repeat(58)}"`],
     ['x'.repeat(59), `"${'x'.repeat(58)}…`],
-  ])('%o is %s', (value, text) => {
+  ])('formats %o as %s', (value, text) => {
     expect(show(value)).toBe(text);
   });
 
-  it('need not be JSON', () => {
+  it('formats an object that cannot be serialized to JSON', () => {
     const ring: Record<string, unknown> = {};
     ring['self'] = ring;
-    expect(show(ring)).toBe('an object that is no JSON');
+    expect(show(ring)).toBe('an object that is not valid JSON');
   });
 });
 
-it('problems are gathered, with what was found and what to write', () => {
+it('Problems collects problems with the value found and a suggestion', () => {
   const problems = new Problems();
   expect(problems.none).toBe(true);
   problems.add('a', 'a number', 'x');

@@ -19,7 +19,7 @@ export class Problems {
 
   get list(): readonly Problem[] {
     if (this.more === 0) return this.problems;
-    return [...this.problems, { path: this.pathOfMore, message: `is one of ${String(this.more)} more problems` }];
+    return [...this.problems, { path: this.pathOfMore, message: `the first of ${String(this.more)} more problems` }];
   }
 
   get none(): boolean {
@@ -51,7 +51,7 @@ export function show(value: unknown): string {
   } catch {
     // The value has a cycle, a bigint, or a getter that throws.
   }
-  return text === undefined ? 'an object that is no JSON' : cut(maskCredentials(text));
+  return text === undefined ? 'an object that is not valid JSON' : cut(maskCredentials(text));
 }
 
 /** Truncates `text` if it is long. */

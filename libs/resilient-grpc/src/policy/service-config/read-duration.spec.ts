@@ -8,7 +8,7 @@ function read(value: unknown, zero?: boolean): number | string | undefined {
   return problems.list[0]?.message ?? ms;
 }
 
-describe('a duration', () => {
+describe('readDuration', () => {
   it.each<[text: string, ms: number]>([
     ['1s', 1_000],
     ['0.5s', 500],
@@ -18,11 +18,11 @@ describe('a duration', () => {
     ['1.5s', 1_500],
     ['001s', 1_000],
     ['315576000000s', 315_576_000_000_000],
-  ])('%s is %d ms', (text, ms) => {
+  ])('reads %s as %d ms', (text, ms) => {
     expect(read(text)).toBe(ms);
   });
 
-  it('may be 0 where that is allowed', () => {
+  it('accepts 0 only if zero is allowed', () => {
     expect(read('0s', true)).toBe(0);
     expect(read('0.000s', true)).toBe(0);
     expect(read('-0s', true)).toContain('expected a duration of 0 or more');
@@ -45,14 +45,16 @@ describe('a duration', () => {
     '1e3s',
     '1.0000000000s',
     'x1s',
-  ])('is not %j', (text) => {
-    expect(read(text)).toContain(`expected a duration greater than 0, in seconds as text, got ${JSON.stringify(text)}`);
+  ])('rejects %j', (text) => {
+    expect(read(text)).toContain(
+      `expected a duration greater than 0, in seconds as a string, got ${JSON.stringify(text)}`,
+    );
   });
 });
 
-describe('what was meant', () => {
+describe('readDuration suggestion', () => {
   it.each<[value: unknown, write: string]>([
-    [2, 'write "2s" for seconds, "0.002s" for milliseconds'],
+    [2, 'write "2s" if it is in seconds, "0.002s" if it is in milliseconds'],
     ['500ms', 'write "0.5s"'],
     ['500 MS', 'write "0.5s"'],
     ['250 millis', 'write "0.25s"'],
@@ -67,30 +69,30 @@ describe('what was meant', () => {
     ['1h', 'write "3600s"'],
     [{ seconds: 1, nanos: 500_000_000 }, 'write "1.5s"'],
     [{ seconds: '2' }, 'write "2s"'],
-  ])('by %j: %s', (value, write) => {
+  ])('suggests for %j: %s', (value, write) => {
     expect(read(value)?.toString().endsWith(`; ${write}`)).toBe(true);
   });
 
-  it.each([
-    0,
-    -1,
-    NaN,
-    Infinity,
-    '0ms',
-    'x 5ms',
-    '5ms x',
-    '5 days',
-    '5.ms',
-    null,
-    undefined,
-    true,
-    [],
-    {},
-    { seconds: 0 },
-    { seconds: -1 },
-    { seconds: 'soon' },
-    { seconds: Infinity },
-  ])('by %j cannot be told', (value) => {
+  it.each<readonly [value: unknown]>([
+    [0],
+    [-1],
+    [NaN],
+    [Infinity],
+    ['0ms'],
+    ['x 5ms'],
+    ['5ms x'],
+    ['5 days'],
+    ['5.ms'],
+    [null],
+    [undefined],
+    [true],
+    [[]],
+    [{}],
+    [{ seconds: 0 }],
+    [{ seconds: -1 }],
+    [{ seconds: 'soon' }],
+    [{ seconds: Infinity }],
+  ])('suggests a general example for %o', (value) => {
     expect(read(value)?.toString().endsWith('; write "0.5s" for half a second')).toBe(true);
   });
 });

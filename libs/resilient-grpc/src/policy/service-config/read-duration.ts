@@ -22,7 +22,7 @@ export function readDuration(value: unknown, path: string, problems: Problems, z
   const ms = match && match[1] === '' ? toMs(match[2] ?? '') : undefined;
   if (ms !== undefined && (ms > 0 || zero)) return ms;
   const least = zero ? 'of 0 or more' : 'greater than 0';
-  problems.add(path, `a duration ${least}, in seconds as text`, value, meant(value) ?? '"0.5s" for half a second');
+  problems.add(path, `a duration ${least}, in seconds as a string`, value, meant(value) ?? '"0.5s" for half a second');
   return undefined;
 }
 
@@ -35,7 +35,7 @@ function toMs(seconds: string): number {
 
 function meant(value: unknown): string | undefined {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) {
-    return `"${value}s" for seconds, "${value / 1_000}s" for milliseconds`;
+    return `"${value}s" if it is in seconds, "${value / 1_000}s" if it is in milliseconds`;
   }
   if (typeof value === 'object' && value !== null && 'seconds' in value) {
     const nanos = 'nanos' in value ? Number(value.nanos) : 0;

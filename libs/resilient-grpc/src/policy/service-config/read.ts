@@ -51,7 +51,7 @@ export function checkKeys(
     const meant =
       (Object.hasOwn(instead, key) ? instead[key] : undefined) ?? known.find((name) => plain(name) === plain(key));
     const write = meant === undefined ? `one of ${known.join(', ')}` : meant;
-    problems.say(at(path, key), `is not a key of this object; write ${write}`);
+    problems.say(at(path, key), `unknown key; write ${write}`);
   }
 }
 

@@ -4,18 +4,18 @@ import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
 
 const MINUTE = 60_000;
 
-describe('a replacement', () => {
+describe('decideReplacement', () => {
   it.each<[string, Replacements, number, Replacements]>([
-    ['is allowed as the first', [], 0, [0]],
-    ['is allowed as the third', [0, MINUTE], 2 * MINUTE, [0, MINUTE, 2 * MINUTE]],
+    ['allows the first replacement', [], 0, [0]],
+    ['allows a third replacement', [0, MINUTE], 2 * MINUTE, [0, MINUTE, 2 * MINUTE]],
     [
-      'is allowed when the first of three is ten minutes ago',
+      'allows another replacement ten minutes after the first of three',
       [0, MINUTE, 2 * MINUTE],
       10 * MINUTE,
       [MINUTE, 2 * MINUTE, 10 * MINUTE],
     ],
     [
-      'is one with others of the same ten seconds',
+      'counts replacements within ten seconds as one',
       [0, MINUTE, 2 * MINUTE],
       2 * MINUTE + 9_999,
       [0, MINUTE, 2 * MINUTE],
@@ -25,9 +25,9 @@ describe('a replacement', () => {
   });
 
   it.each<[string, number]>([
-    ['as the fourth', 2 * MINUTE + 10_000],
-    ['up to the last moment of ten minutes', 10 * MINUTE - 1],
-  ])('is refused %s', (_, now) => {
+    ['after ten seconds', 2 * MINUTE + 10_000],
+    ['until ten minutes after the first', 10 * MINUTE - 1],
+  ])('refuses a fourth replacement %s', (_, now) => {
     const past = [0, MINUTE, 2 * MINUTE];
     expect(decideReplacement(past, now, POLICY)).toEqual({ replace: false, because: 'too-many', replacements: past });
   });

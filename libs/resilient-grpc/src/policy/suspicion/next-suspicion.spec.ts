@@ -5,7 +5,7 @@ import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
 import { NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './suspicion-state.js';
 
 const BYTES = 1_000;
-/** Half of the 5 s of spread. */
+/** Draws half of the 5 s jitter. */
 const middle = () => 0.5;
 
 const timedOut = (at: number, waitedMs = 1_000, bytesRead = BYTES): SuspicionEvent => ({
@@ -23,7 +23,7 @@ const look = (at: number, change: Partial<Look> = {}): SuspicionEvent => ({
   otherReady: false,
   ...change,
 });
-const heard = { bytesRead: BYTES + 1 };
+const oneMoreByte = { bytesRead: BYTES + 1 };
 
 function after(...events: readonly SuspicionEvent[]): SuspicionState {
   return from(NOT_SUSPECTED, ...events);
@@ -32,43 +32,55 @@ function from(state: SuspicionState, ...events: readonly SuspicionEvent[]): Susp
   return events.reduce((before, event) => nextSuspicion(before, event, POLICY, middle), state);
 }
 
-/** Three calls of 1 s timed out, the first at 0: asked from 7 500 on. */
+/** Three calls of 1 s timed out, the first at 0, so that the probe is due at 7,500 ms. */
 const THREE = [timedOut(0), timedOut(10), timedOut(20)];
 const PROBED = [...THREE, look(7_500)];
 const DEAD = [...PROBED, look(10_000), look(12_500)];
 const REPLACEABLE = [...DEAD, look(13_000, { otherReady: true })];
 
-describe('a connection is asked', () => {
+describe('probe start', () => {
   it.each<[string, boolean, SuspicionEvent[]]>([
-    ['when three calls timed out and it was silent for 5 s and its part of the spread', true, PROBED],
-    ['not a moment earlier', false, [...THREE, look(7_499)]],
-    ['whenever that is', false, [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(look(107_499))],
-    ['not for two calls', false, [timedOut(0), timedOut(10), look(60_000)]],
-    ['not while nobody timed out, however silent it is', false, [look(1_000_000)]],
+    ['probes after three timeouts and 5 s of silence plus jitter', true, PROBED],
+    ['does not probe 1 ms earlier', false, [...THREE, look(7_499)]],
     [
-      'after twice the longest call, where that is longer',
+      'does not probe 1 ms earlier at any clock value',
+      false,
+      [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(look(107_499)),
+    ],
+    ['does not probe after two timeouts', false, [timedOut(0), timedOut(10), look(60_000)]],
+    ['does not probe a silent connection without timeouts', false, [look(1_000_000)]],
+    [
+      'probes after twice the longest call if that is longer',
       true,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), look(20_500)],
     ],
-    ['not before that', false, [timedOut(0, 9_000), timedOut(10), timedOut(20), look(20_499)]],
     [
-      'also when the calls come one after another',
+      'does not probe before twice the longest call',
+      false,
+      [timedOut(0, 9_000), timedOut(10), timedOut(20), look(20_499)],
+    ],
+    [
+      'probes if the calls timed out one after another',
       true,
       [0, 6_000, 12_000, 13_000].map((at) => timedOut(at, 6_000)).concat(look(14_500)),
     ],
-    ['not when a byte came', false, [...THREE, look(7_500, heard)]],
+    ['does not probe if a byte arrived', false, [...THREE, look(7_500, oneMoreByte)]],
     [
-      'not when a byte came between the calls',
+      'does not probe if a byte arrived between the timeouts',
       false,
       [timedOut(0), timedOut(10, 1_000, 900), timedOut(20), look(7_500)],
     ],
-    ['not when our own event loop was late meanwhile', false, [...THREE, look(4_000, { late: true }), look(7_500)]],
-    ['nor when it is late at the very look that would', false, [...THREE, look(7_500, { late: true })]],
-  ])('%s', (_, asked, events) => {
-    expect(after(...events).kind === 'probed').toBe(asked);
+    [
+      'does not probe if the event loop was late in the meantime',
+      false,
+      [...THREE, look(4_000, { late: true }), look(7_500)],
+    ],
+    ['does not probe if the event loop is late at the check itself', false, [...THREE, look(7_500, { late: true })]],
+  ])('%s', (_, isProbed, events) => {
+    expect(after(...events).kind === 'probed').toBe(isProbed);
   });
 
-  it('later or earlier than others, by chance', () => {
+  it('probes after 5 s to 10 s, at random', () => {
     const at = (random: number) => {
       const state = THREE.reduce((before, event) => nextSuspicion(before, event, POLICY, () => random), NOT_SUSPECTED);
       return [5_000, 10_000].map((ms) => nextSuspicion(state, look(ms), POLICY, () => random).kind);
@@ -77,22 +89,22 @@ describe('a connection is asked', () => {
     expect(at(0.999_9)).toEqual(['suspected', 'probed']);
   });
 
-  it('at most each 30 s', () => {
-    const acquitted = from(after(...PROBED), look(8_000, heard));
-    expect(acquitted).toMatchObject({ kind: 'trusted', because: 'heard', probes: { nextAt: 37_500 } });
-    const again = from(acquitted, ...[9_000, 9_010, 9_020].map((at) => timedOut(at, 1_000, BYTES + 1)));
-    expect(from(again, look(37_499, heard)).kind).toBe('suspected');
-    expect(from(again, look(37_500, heard)).kind).toBe('probed');
+  it('probes at most once per 30 s', () => {
+    const cleared = from(after(...PROBED), look(8_000, oneMoreByte));
+    expect(cleared).toMatchObject({ kind: 'trusted', because: 'heard', probes: { nextAt: 37_500 } });
+    const again = from(cleared, ...[9_000, 9_010, 9_020].map((at) => timedOut(at, 1_000, BYTES + 1)));
+    expect(from(again, look(37_499, oneMoreByte)).kind).toBe('suspected');
+    expect(from(again, look(37_500, oneMoreByte)).kind).toBe('probed');
   });
 });
 
-describe('a probe', () => {
-  it('is followed by a PING after half of its time', () => {
+describe('probe', () => {
+  it('sends a PING after half of the probe time', () => {
     expect(after(...PROBED, look(9_999)).kind).toBe('probed');
     expect(after(...PROBED, look(10_000)).kind).toBe('pinged');
   });
 
-  it('has failed when that had as much, and no byte came', () => {
+  it('declares the connection dead if no byte arrives in the same time after the PING', () => {
     expect(after(...PROBED, look(10_000), look(12_499)).kind).toBe('pinged');
     expect(after(...DEAD).kind).toBe('dead');
     expect(after(...PROBED, look(11_000), look(13_499)).kind).toBe('pinged');
@@ -100,14 +112,14 @@ describe('a probe', () => {
   });
 
   it.each([
-    ['a byte', look(12_499, heard)],
-    ['a byte that a call finds that times out', timedOut(12_499, 1_000, BYTES + 1)],
-  ])('has succeeded with %s', (_, event) => {
+    ['a byte', look(12_499, oneMoreByte)],
+    ['a byte that is detected when a call times out', timedOut(12_499, 1_000, BYTES + 1)],
+  ])('succeeds after %s', (_, event) => {
     expect(after(...PROBED, event).kind).toMatch(/trusted|suspected/);
     expect(after(...PROBED, look(10_000), event).kind).toMatch(/trusted|suspected/);
   });
 
-  it('has its time again when our own event loop was late', () => {
+  it('restarts its timeout if the event loop was late', () => {
     const beforePing = [...PROBED, look(10_000, { late: true })];
     expect(after(...beforePing, look(12_499)).kind).toBe('probed');
     expect(after(...beforePing, look(12_500)).kind).toBe('pinged');
@@ -116,14 +128,14 @@ describe('a probe', () => {
     expect(after(...afterPing, look(15_000)).kind).toBe('dead');
   });
 
-  it('is followed by the next after 30 s, and once two PINGs were sent, after 5 min', () => {
+  it('allows the next probe after 30 s, and after 5 min once two PINGs were sent', () => {
     const probe = (state: SuspicionState, at: number) =>
       from(
         state,
         ...[0, 1, 2].map((ms) => timedOut(at - 7_500 + ms)),
         look(at),
         look(at + 2_500),
-        look(at + 3_000, heard),
+        look(at + 3_000, oneMoreByte),
       );
     const once = probe(NOT_SUSPECTED, 100_000);
     expect(once.probes).toEqual({ pings: 1, nextAt: 130_000 });
@@ -133,13 +145,13 @@ describe('a probe', () => {
   });
 });
 
-describe('a dead connection', () => {
-  it('waits until another is READY, for as long as that takes', () => {
+describe('dead connection', () => {
+  it('becomes replaceable once another connection is READY, however long that takes', () => {
     expect(after(...DEAD, look(1_000_000)).kind).toBe('dead');
     expect(after(...REPLACEABLE).kind).toBe('replaceable');
   });
 
-  it('is given up when it is still silent half a second after that', () => {
+  it('gives up the connection if it is still silent 0.5 s after another became READY', () => {
     expect(after(...REPLACEABLE, look(13_499, { otherReady: true })).kind).toBe('replaceable');
     expect(after(...REPLACEABLE, look(13_500, { otherReady: true })).kind).toBe('given-up');
   });
@@ -149,34 +161,34 @@ describe('a dead connection', () => {
     expect(from(givenUp, look(14_000, { otherReady: true }), look(15_000, { late: true }))).toBe(givenUp);
   });
 
-  it('is not when the other has gone again', () => {
+  it('keeps the connection if the other one is no longer READY', () => {
     expect(after(...REPLACEABLE, look(13_500)).kind).toBe('dead');
   });
 
-  it('is not at a look that came late', () => {
+  it('keeps the connection and waits another 0.5 s if the check is late', () => {
     const late = after(...REPLACEABLE, look(14_000, { otherReady: true, late: true }));
     expect(late).toMatchObject({ kind: 'replaceable', endsAt: 14_500 });
   });
 
   it.each([
-    ['that waits', DEAD],
+    ['that waits for its replacement', DEAD],
     ['that is about to be replaced', REPLACEABLE],
-  ])('%s is acquitted by a byte', (_, events) => {
-    expect(after(...events, look(13_500, { otherReady: true, ...heard }))).toMatchObject({
+  ])('clears a connection %s if a byte arrives', (_, events) => {
+    expect(after(...events, look(13_500, { otherReady: true, ...oneMoreByte }))).toMatchObject({
       kind: 'trusted',
       because: 'heard',
     });
     expect(after(...events, timedOut(13_500, 1_000, BYTES + 1)).kind).toBe('suspected');
   });
 
-  it('counts the calls that time out on it meanwhile', () => {
+  it('counts calls that time out on the dead connection', () => {
     expect(after(...DEAD, timedOut(12_600), timedOut(12_700, 2_000))).toMatchObject({
       kind: 'dead',
       silence: { since: 0, timeouts: 5, longestMs: 2_000, lastTimeoutAt: 12_700 },
     });
   });
 
-  it('is left alone when its replacement is refused, and asked again in its time', () => {
+  it('trusts the connection if its replacement is refused, and probes it again after 30 s', () => {
     const spared = after(...DEAD, { type: 'spared' });
     expect(spared).toMatchObject({ kind: 'trusted', because: 'too-many' });
     const again = from(spared, ...[20_000, 20_001, 20_002].map((at) => timedOut(at)));
@@ -185,40 +197,40 @@ describe('a dead connection', () => {
   });
 });
 
-describe('calls that timed out', () => {
-  it('are nothing against a connection once our own event loop was late', () => {
+describe('call timeouts', () => {
+  it('discards call timeouts if the event loop was late', () => {
     expect(after(...THREE, look(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
   });
 
-  it('are forgotten a minute after the silence they ask for', () => {
+  it('discards call timeouts one minute after the silence that a probe requires', () => {
     const two = [timedOut(0), timedOut(10)];
     expect(after(...two, look(67_509)).kind).toBe('suspected');
     expect(after(...two, look(67_510))).toMatchObject({ kind: 'trusted', because: 'forgotten' });
   });
 });
 
-describe('whatever happens', () => {
+describe('any sequence of events', () => {
   const events = fc.array(
     fc.record({
       gapMs: fc.integer({ min: 1, max: 9_000 }),
       kind: fc.constantFrom('timed-out', 'look', 'look', 'look'),
       waitedMs: fc.integer({ min: 1, max: 3_000 }),
-      hears: fc.integer({ min: 0, max: 19 }),
+      byteDraw: fc.integer({ min: 0, max: 19 }),
       late: fc.integer({ min: 0, max: 9 }),
       otherReady: fc.boolean(),
     }),
     { maxLength: 80 },
   );
 
-  it('a connection is given up only when silent for 10 s, asked in two ways, and another was READY for half a second', () => {
+  it('gives up a connection only after 10 s of silence, a PING, and 0.5 s with another one READY', () => {
     fc.assert(
       fc.property(events, fc.double({ min: 0, max: 0.999, noNaN: true }), (steps, random) => {
         let state = NOT_SUSPECTED;
-        let [at, bytesRead, heardAt, readyAt] = [0, 0, 0, Infinity];
+        let [at, bytesRead, lastByteAt, readyAt] = [0, 0, 0, Infinity];
         let pinged = false;
         for (const step of steps) {
           at += step.gapMs;
-          if (step.hears === 0) [bytesRead, heardAt] = [bytesRead + 1, at];
+          if (step.byteDraw === 0) [bytesRead, lastByteAt] = [bytesRead + 1, at];
           if (step.kind === 'timed-out') {
             state = nextSuspicion(state, timedOut(at, step.waitedMs, bytesRead), POLICY, () => random);
             continue;
@@ -228,7 +240,7 @@ describe('whatever happens', () => {
           state = nextSuspicion(state, event, POLICY, () => random);
           pinged ||= state.kind === 'pinged';
           if (state.kind !== 'given-up') continue;
-          expect(at - heardAt).toBeGreaterThanOrEqual(POLICY.silenceMs + POLICY.probeMs);
+          expect(at - lastByteAt).toBeGreaterThanOrEqual(POLICY.silenceMs + POLICY.probeMs);
           expect(state.silence.timeouts).toBeGreaterThanOrEqual(POLICY.timeouts);
           expect(at - readyAt).toBeGreaterThanOrEqual(POLICY.confirmMs);
           expect(pinged).toBe(true);

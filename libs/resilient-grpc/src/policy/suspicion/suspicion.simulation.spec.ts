@@ -8,13 +8,13 @@ import { NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './suspi
 const CLIENTS = 500;
 const CALLS_PER_SECOND = 2;
 const DEADLINE_MS = 1_000;
-/** What the server spends on each: calls keep it busy for a fifth of its time, TLS with every client takes it five seconds. */
+/** Server time per event. Calls use a fifth of its time; TLS handshakes with all clients take five seconds. */
 const COST_MS = { call: 0.2, ping: 0.05, handshake: 10 };
 const STEP_MS = 10;
 const FAULT_AT_MS = 5_000;
 const POLL_INTERVAL_MS = 250;
 
-/** How a client finds dead connections. */
+/** Creates a client's detection of dead connections. */
 type Finder = (client: Client) => { timedOut(now: number): void; look(now: number): void };
 
 interface Connection {
@@ -29,7 +29,7 @@ interface Call {
   answered: boolean;
 }
 
-/** One server with a queue, which works off what nobody waits for any more too. It does nothing while it is stalled. */
+/** One server with a queue. It also processes calls that timed out, and processes nothing while it is stalled. */
 class Server {
   handshakes = 0;
   private readonly queue: { readonly costMs: number; readonly connection: Connection; readonly done: () => void }[] =
@@ -37,7 +37,7 @@ class Server {
   private head = 0;
   private spareMs = 0;
 
-  ask(what: keyof typeof COST_MS, connection: Connection, done: () => void = () => undefined): void {
+  enqueue(what: keyof typeof COST_MS, connection: Connection, done: () => void = () => undefined): void {
     if (what === 'handshake') this.handshakes += 1;
     this.queue.push({ costMs: COST_MS[what], connection, done });
   }
@@ -74,7 +74,7 @@ class Client {
 
   connect(): Connection {
     const connection: Connection = { ready: false, open: true, bytesRead: 0 };
-    this.server.ask('handshake', connection, () => (connection.ready = true));
+    this.server.enqueue('handshake', connection, () => (connection.ready = true));
     return connection;
   }
 
@@ -84,11 +84,11 @@ class Client {
     this.ended += 1;
   }
 
-  step(now: number, tell: (begunAt: number, answered: boolean) => void): void {
+  step(now: number, report: (begunAt: number, answered: boolean) => void): void {
     if (this.random() < (CALLS_PER_SECOND * STEP_MS) / 1_000) this.call(now);
     for (let call = this.calls[0]; call !== undefined && call.begunAt + DEADLINE_MS < now; call = this.calls[0]) {
       this.calls.shift();
-      tell(call.begunAt, call.answered);
+      report(call.begunAt, call.answered);
       if (!call.answered && call.connection === this.connection && this.connection.ready) this.finder.timedOut(now);
     }
     this.finder.look(now);
@@ -99,33 +99,33 @@ class Client {
     const call: Call = { begunAt, connection, answered: false };
     this.calls.push(call);
     if (!connection.ready) return;
-    // What comes later than its deadline comes to a call that nobody looks at any more.
-    this.server.ask('call', connection, () => (call.answered = connection.open));
+    // A response after the deadline has no effect, because the call was reported already.
+    this.server.enqueue('call', connection, () => (call.answered = connection.open));
   }
 }
 
-/** What this library does. */
+/** The detection of this library. */
 const guarded: Finder = (client) => {
   let state: SuspicionState = NOT_SUSPECTED;
   let replacements: Replacements = [];
-  let successor: Connection | undefined;
+  let replacement: Connection | undefined;
   let lookAt = client.random() * POLL_INTERVAL_MS;
   const apply = (event: SuspicionEvent, now: number): void => {
     const before = state;
     state = nextSuspicion(before, event, POLICY, client.random);
-    if (state.kind === 'probed' && before.kind !== 'probed') client.server.ask('call', client.connection);
-    if (state.kind === 'pinged' && before.kind === 'probed') client.server.ask('ping', client.connection);
+    if (state.kind === 'probed' && before.kind !== 'probed') client.server.enqueue('call', client.connection);
+    if (state.kind === 'pinged' && before.kind === 'probed') client.server.enqueue('ping', client.connection);
     if (state.kind === 'dead' && before.kind === 'pinged') {
       const decision = decideReplacement(replacements, now, POLICY);
       ({ replacements } = decision);
-      if (decision.replace) successor = client.connect();
+      if (decision.replace) replacement = client.connect();
       else apply({ type: 'spared' }, now);
     }
-    if (state.kind === 'given-up' && successor !== undefined) {
-      client.use(successor);
-      [state, successor] = [NOT_SUSPECTED, undefined];
+    if (state.kind === 'given-up' && replacement !== undefined) {
+      client.use(replacement);
+      [state, replacement] = [NOT_SUSPECTED, undefined];
     }
-    if (state.kind === 'trusted' || state.kind === 'suspected') successor = undefined;
+    if (state.kind === 'trusted' || state.kind === 'suspected') replacement = undefined;
   };
   return {
     timedOut: (at) => {
@@ -135,12 +135,12 @@ const guarded: Finder = (client) => {
       if (at < lookAt) return;
       lookAt += POLL_INTERVAL_MS;
       const { bytesRead } = client.connection;
-      apply({ type: 'look', at, bytesRead, late: false, otherReady: successor?.ready === true }, at);
+      apply({ type: 'look', at, bytesRead, late: false, otherReady: replacement?.ready === true }, at);
     },
   };
 };
 
-/** The obvious: a call timed out, and nothing came for as long as it waited, so the connection is ended and made anew. */
+/** Naive detection: replaces the connection if a call timed out and no byte arrived while it waited. */
 const unguarded: Finder = (client) => {
   let seen = { bytesRead: 0, at: 0 };
   return {
@@ -154,9 +154,9 @@ const unguarded: Finder = (client) => {
 };
 
 interface Fault {
-  /** The server does nothing for so long. */
+  /** The server processes nothing for this long. */
   readonly stallMs: number;
-  /** The network forgets every connection, and tells nobody. */
+  /** The network silently drops every connection. */
   readonly forgets?: boolean;
 }
 
@@ -166,7 +166,7 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
   const clients = Array.from({ length: CLIENTS }, () => new Client(server, random, finder));
   const backAt = FAULT_AT_MS + stallMs;
   const calls = { before: { begun: 0, answered: 0 }, soon: { begun: 0, answered: 0 }, late: { begun: 0, answered: 0 } };
-  const tell = (begunAt: number, answered: boolean): void => {
+  const report = (begunAt: number, answered: boolean): void => {
     let when: keyof typeof calls | undefined;
     if (begunAt < FAULT_AT_MS - DEADLINE_MS) when = 'before';
     else if (begunAt >= backAt + afterMs - 10_000) when = 'late';
@@ -180,7 +180,7 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
     if (forgets && now === FAULT_AT_MS) for (const { connection } of clients) connection.open = false;
     for (const client of clients) {
       const { ended } = client;
-      client.step(now, tell);
+      client.step(now, report);
       if (client.ended > ended) lastEndedAt = now;
     }
     if (now < FAULT_AT_MS || now >= backAt) server.work();
@@ -197,24 +197,24 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
   };
 }
 
-describe('a server of 500 TLS clients that stalls', { timeout: 300_000 }, () => {
-  it('for 5 s loses no connection, and all is well 1.5 s later', () => {
+describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
+  it('keeps all connections in a stall of 5 s, and answers all calls 1.5 s later', () => {
     expect(simulate({ stallMs: 5_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, before: 1, soon: 1 });
   });
 
-  it('for 5 s never comes back, where clients do the obvious', () => {
+  it('never recovers from a stall of 5 s if clients use the naive detection', () => {
     const result = simulate({ stallMs: 5_000 }, unguarded);
     expect(result.before).toBe(1);
     expect(result.late).toBeLessThan(0.01);
     expect(result.mostByOne).toBeGreaterThan(5);
   });
 
-  it('for 8 s is asked, and no more than that', () => {
+  it('keeps all connections in a stall of 8 s, and receives no new ones', () => {
     expect(simulate({ stallMs: 8_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, soon: 1 });
   });
 
   it.each([12_000, 20_000, 60_000])(
-    'for %i ms gets one connection more of each client at most, loses none, and comes back',
+    'recovers from a stall of %i ms with at most one more connection per client, and loses none',
     (stallMs) => {
       const result = simulate({ stallMs }, guarded);
       expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);
@@ -223,8 +223,8 @@ describe('a server of 500 TLS clients that stalls', { timeout: 300_000 }, () => 
   );
 });
 
-describe('a network that forgets the connections of 500 clients', { timeout: 300_000 }, () => {
-  it('has each of them replaced once, within 20 s', () => {
+describe('network that drops the connections of 500 clients', { timeout: 300_000 }, () => {
+  it('replaces each dropped connection once within 20 s', () => {
     const result = simulate({ stallMs: 0, forgets: true }, guarded);
     expect(result).toMatchObject({ handshakes: CLIENTS, ended: CLIENTS, mostByOne: 1, late: 1 });
     expect(result.lastEndedAfterMs).toBeLessThan(20_000);

@@ -8,13 +8,13 @@ function fail(budget: LiveBudget, times: number): void {
   for (let i = 0; i < times; i++) budget.onFailure();
 }
 
-describe('a budget that may change', () => {
-  it('is full at first, of either kind', () => {
+describe('LiveBudget', () => {
+  it('starts full, with and without a throttle', () => {
     expect(new LiveBudget(SAMPLE).tokens(0)).toBe(10);
     expect(new LiveBudget(undefined).tokens(0)).toBe(10);
   });
 
-  it('is the throttle of its service config', () => {
+  it('applies the throttle of the service config', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
     expect(budget.tryRetry(0)).toBe(false);
@@ -23,7 +23,7 @@ describe('a budget that may change', () => {
     expect(budget.tryRetry(0)).toBe(true);
   });
 
-  it('is the default one without', () => {
+  it('applies the default budget without a throttle', () => {
     const budget = new LiveBudget(undefined);
     fail(budget, 5);
     expect(budget.tokens(0)).toBe(10);
@@ -31,19 +31,19 @@ describe('a budget that may change', () => {
     expect(budget.tokens(0)).toBe(9);
   });
 
-  it.each<[sentence: string, failures: number, maxTokens: number, tokens: number]>([
-    ['a full one stays full', 0, 100, 100],
-    ['a half is a half', 5, 100, 50],
-    ['what is left shrinks too', 4, 5, 3],
-    ['an empty one stays empty', 10, 1_000, 0],
-  ])('keeps the share that is left when the tokens change: %s', (_sentence, failures, maxTokens, tokens) => {
+  it.each<[title: string, failures: number, maxTokens: number, tokens: number]>([
+    ['a full budget stays full', 0, 100, 100],
+    ['a half-full budget stays half-full', 5, 100, 50],
+    ['60 % stay 60 %', 4, 5, 3],
+    ['an empty budget stays empty', 10, 1_000, 0],
+  ])('keeps the share of tokens if maxTokens changes: %s', (_title, failures, maxTokens, tokens) => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, failures);
     budget.change({ maxTokens, tokenRatio: 0.1 }, 0);
     expect(budget.tokens(0)).toBe(tokens);
   });
 
-  it('takes a new ratio and keeps its tokens', () => {
+  it('applies a new tokenRatio and keeps its tokens', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
     budget.change({ maxTokens: 10, tokenRatio: 2 }, 0);
@@ -51,7 +51,7 @@ describe('a budget that may change', () => {
     expect(budget.tokens(0)).toBe(7);
   });
 
-  it('keeps the share when a throttle is put in place of the default budget, and taken away', () => {
+  it('keeps the share of tokens if a throttle replaces the default budget, and back', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 8; i++) budget.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);
@@ -62,14 +62,14 @@ describe('a budget that may change', () => {
     expect(budget.tryRetry(0)).toBe(true);
   });
 
-  it('counts what time gave back before it changed', () => {
+  it('includes the tokens refilled before the change', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 10; i++) budget.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);
     expect(budget.tokens(60_000)).toBeCloseTo(30, 6);
   });
 
-  it('gives nothing back that a stall withholds', () => {
+  it('still withholds the tokens of a stall after a change', () => {
     const budget = new LiveBudget(undefined);
     budget.onDeadline(3_000, 1_000);
     budget.onDeadline(3_000, 1_000);
@@ -78,9 +78,9 @@ describe('a budget that may change', () => {
     expect(budget.tryRetry(3_000)).toBe(false);
   });
 
-  it('is left alone by a config that says the same', () => {
+  it('keeps its state if the new config is equal', () => {
     const budget = new LiveBudget(undefined);
-    // What was lost with one connection was paid for, and is not paid for again.
+    // The first retry paid for the loss of this connection; later ones are free.
     const lostWith = { connection: {}, isOver: true };
     expect(budget.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);
@@ -88,7 +88,7 @@ describe('a budget that may change', () => {
     expect(budget.tokens(0)).toBe(9);
   });
 
-  it('stays between nothing and full, whatever changes', () => {
+  it('keeps its tokens between 0 and the maximum for any sequence of changes', () => {
     const throttling = fc.option(
       fc.record({
         maxTokens: fc.integer({ min: 1, max: 1_000 }),

@@ -4,7 +4,7 @@ import { A6Throttle } from './a6-throttle.js';
 import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
-/** A connection that stays open while its streams are reset, and one that is over. */
+/** A connection that stays open while its streams are reset, and a closed one. */
 const open = () => ({ connection: {}, isOver: false });
 const over = () => ({ connection: {}, isOver: true });
 
@@ -15,9 +15,9 @@ function repeat(times: number, task: () => void): void {
 describe('A6Throttle', () => {
   const sample = { maxTokens: 10, tokenRatio: 0.1 };
 
-  it('is full at first', () => expect(new A6Throttle(sample).tokens()).toBe(10));
+  it('starts full', () => expect(new A6Throttle(sample).tokens()).toBe(10));
 
-  it('loses a token with each failure, and never more than it has', () => {
+  it('loses one token per failure, down to 0', () => {
     const throttle = new A6Throttle(sample);
     throttle.onFailure();
     expect(throttle.tokens()).toBe(9);
@@ -25,7 +25,7 @@ describe('A6Throttle', () => {
     expect(throttle.tokens()).toBe(0);
   });
 
-  it('allows retries above a half, not at it', () => {
+  it('allows retries above half of its tokens, but not at half', () => {
     const throttle = new A6Throttle(sample);
     repeat(4, () => throttle.onFailure());
     expect(throttle.tryRetry()).toBe(true);
@@ -34,7 +34,7 @@ describe('A6Throttle', () => {
     expect(throttle.tryRetry()).toBe(false);
   });
 
-  it('gains its ratio with each success, exactly, up to its maximum', () => {
+  it('gains exactly tokenRatio per success, up to its maximum', () => {
     const throttle = new A6Throttle(sample);
     repeat(5, () => throttle.onFailure());
     repeat(3, () => throttle.onSuccess());
@@ -43,7 +43,7 @@ describe('A6Throttle', () => {
     expect(throttle.tokens()).toBe(10);
   });
 
-  it('costs nothing to ask', () => {
+  it('takes no token for a retry', () => {
     const throttle = new A6Throttle(sample);
     repeat(50, () => throttle.tryRetry());
     expect(throttle.tokens()).toBe(10);
@@ -54,7 +54,7 @@ describe('A6Throttle', () => {
     [1.001, 1.001],
     [0.57, 0.57],
     [0.0019999, 0.001],
-  ])('keeps three decimals of a ratio of %d and drops the rest', (tokenRatio, kept) => {
+  ])('keeps three decimals of a tokenRatio of %d and drops the rest', (tokenRatio, kept) => {
     const throttle = new A6Throttle({ maxTokens: 10, tokenRatio });
     repeat(10, () => throttle.onFailure());
     throttle.onSuccess();
@@ -63,25 +63,25 @@ describe('A6Throttle', () => {
 });
 
 describe('DefaultBudget', () => {
-  describe('when a deadline passes', () => {
-    /** Deadlines of calls that began at 1,000 ms, while no call succeeded. */
+  describe('after exceeded deadlines', () => {
+    /** Deadlines of calls that started at 1,000 ms; no call succeeded since. */
     const stall = (budget: DefaultBudget, deadlines: number): void => {
       repeat(deadlines, () => budget.onDeadline(3_000, 1_000));
     };
 
-    it('allows all retries after one call', () => {
+    it('allows all retries after one call exceeded its deadline', () => {
       const budget = new DefaultBudget();
       stall(budget, 1);
       expect(budget.tokens(3_000)).toBe(10);
     });
 
-    it('allows all retries after calls that ran one after another', () => {
+    it('allows all retries after sequential calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       for (let now = 0; now < 20_000; now += 1_000) budget.onDeadline(now + 1_000, now);
       expect(budget.tokens(20_000)).toBe(10);
     });
 
-    it('leaves two retries of what a server answers after two calls that ran at the same time', () => {
+    it('allows two retries of server statuses after two concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       stall(budget, 2);
@@ -90,7 +90,7 @@ describe('DefaultBudget', () => {
       expect([1, 2].map(() => budget.tryRetry(3_000))).toEqual([true, false]);
     });
 
-    it('leaves all tokens to retries of what is lost with connections', () => {
+    it('keeps all tokens for retries of attempts lost with connections', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
       expect(budget.tryRetry(3_000)).toBe(false);
@@ -99,7 +99,7 @@ describe('DefaultBudget', () => {
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
     });
 
-    it('returns withheld tokens with each success, also if no token was taken', () => {
+    it('returns withheld tokens with each success, even if no token was taken', () => {
       const budget = new DefaultBudget();
       stall(budget, 2);
       repeat(10, () => budget.onSuccess(3_000));
@@ -116,7 +116,7 @@ describe('DefaultBudget', () => {
       expect(budget.tryRetry(8_000)).toBe(true);
     });
 
-    it('allows all retries if a call succeeded after the other one began: the server is not stalled', () => {
+    it('allows all retries if another call succeeded since, because the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
       stall(budget, 6);
@@ -124,20 +124,20 @@ describe('DefaultBudget', () => {
     });
   });
 
-  it('takes a token for each retry, and refuses when none is left', () => {
+  it('takes one token per retry, and refuses if no token is left', () => {
     const budget = new DefaultBudget();
     repeat(10, () => expect(budget.tryRetry(0)).toBe(true));
     expect(budget.tryRetry(0)).toBe(false);
     expect(budget.tokens(0)).toBe(0);
   });
 
-  it('takes nothing for failures', () => {
+  it('takes no token for failures', () => {
     const budget = new DefaultBudget();
     repeat(100, () => budget.onFailure());
     expect(budget.tokens(0)).toBe(10);
   });
 
-  it('gains 0.12 with each success', () => {
+  it('gains 0.12 tokens per success', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     repeat(8, () => budget.onSuccess(0));
@@ -146,7 +146,7 @@ describe('DefaultBudget', () => {
     expect(budget.tryRetry(0)).toBe(true);
   });
 
-  it('gains a token each 20 s, so that a client of few calls is not locked out', () => {
+  it('gains one token per 20 s, so that a client with few calls can retry', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     expect(budget.tryRetry(19_000)).toBe(false);
@@ -154,64 +154,64 @@ describe('DefaultBudget', () => {
     expect(budget.tokens(1e9)).toBe(10);
   });
 
-  it('takes one token for 512 attempts that were lost with one connection', () => {
+  it('takes one token for 512 attempts lost with one connection', () => {
     const budget = new DefaultBudget();
     const connection = open();
     for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, connection)).toBe(true);
     expect(budget.tokens(0)).toBe(9);
   });
 
-  describe('for attempts of one connection', () => {
+  describe('with attempts of one connection', () => {
     type Step = readonly [at: number, isOver: boolean];
-    const GONE = true;
+    const CLOSED = true;
 
     it.each<[string, readonly Step[], number]>([
       [
-        'takes one token if it is over, whatever the time between',
+        'takes one token if the connection is closed, whatever the time between attempts',
         [
-          [0, GONE],
-          [300, GONE],
-          [1_300, GONE],
-          [90_000, GONE],
+          [0, CLOSED],
+          [300, CLOSED],
+          [1_300, CLOSED],
+          [90_000, CLOSED],
         ],
         1,
       ],
       [
-        'takes one token if it is over 250 ms after the first',
+        'takes one token if the connection is closed 250 ms after the first attempt',
         [
-          [0, !GONE],
-          [250, GONE],
-          [1_000, GONE],
-          [9_000, GONE],
+          [0, !CLOSED],
+          [250, CLOSED],
+          [1_000, CLOSED],
+          [9_000, CLOSED],
         ],
         1,
       ],
       [
-        'takes one more if it is over later',
+        'takes a second token if the connection is closed later than 250 ms',
         [
-          [0, !GONE],
-          [251, GONE],
-          [1_000, GONE],
-          [9_000, GONE],
+          [0, !CLOSED],
+          [251, CLOSED],
+          [1_000, CLOSED],
+          [9_000, CLOSED],
         ],
         2,
       ],
       [
-        'takes one each 250 ms while it stays open',
+        'takes one token per 250 ms while the connection stays open',
         [
-          [0, !GONE],
-          [250, !GONE],
-          [251, !GONE],
-          [502, !GONE],
+          [0, !CLOSED],
+          [250, !CLOSED],
+          [251, !CLOSED],
+          [502, !CLOSED],
         ],
         3,
       ],
       [
-        'stays at one if a late reset shows it as open',
+        'takes no further token if a late reset reports a closed connection as open',
         [
-          [0, GONE],
-          [300, !GONE],
-          [9_000, GONE],
+          [0, CLOSED],
+          [300, !CLOSED],
+          [9_000, CLOSED],
         ],
         1,
       ],
@@ -223,7 +223,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(0)).toBe(10 - cost);
     });
 
-    it('grants a token that returns later, also if the first was refused', () => {
+    it('grants a token that is gained later, even if the first request was refused', () => {
       const budget = new DefaultBudget();
       repeat(10, () => budget.tryRetry(0));
       const connection = over();
@@ -234,14 +234,14 @@ describe('DefaultBudget', () => {
     });
   });
 
-  it('takes one token for each connection', () => {
+  it('takes one token per connection', () => {
     const budget = new DefaultBudget();
     const [a, b, c] = [over(), over(), over()];
     for (const connection of [a, b, a, c, b]) budget.tryRetry(0, connection);
     expect(budget.tokens(0)).toBe(7);
   });
 
-  it('refuses all attempts of a connection when it refused the first', () => {
+  it('refuses all attempts of a connection if it refused the first', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     const [one, two] = [over(), over()];
@@ -251,7 +251,7 @@ describe('DefaultBudget', () => {
     expect(budget.tryRetry(1, two)).toBe(true);
   });
 
-  it('takes another token when streams of a living connection go on being reset', () => {
+  it('takes further tokens while streams of an open connection are reset', () => {
     const budget = new DefaultBudget();
     let granted = 0;
     const connection = open();
@@ -260,7 +260,7 @@ describe('DefaultBudget', () => {
     expect(granted).toBeLessThanOrEqual(13 * 26);
   });
 
-  it('holds a client to 1.11 attempts per call while everything fails for a minute', () => {
+  it('limits a client to 1.11 attempts per call while all attempts fail for a minute', () => {
     const retry = (callsPerSecond: number): number => {
       const budget = new DefaultBudget();
       let attempts = 0;
@@ -275,7 +275,7 @@ describe('DefaultBudget', () => {
   });
 });
 
-describe('any budget', () => {
+describe('budget of either kind', () => {
   const config = fc.record({
     maxTokens: fc.integer({ min: 1, max: 1_000 }),
     tokenRatio: fc.double({ min: 0.001, max: 2_000, noNaN: true }),
@@ -290,7 +290,7 @@ describe('any budget', () => {
     fc.constantFrom(undefined, open(), over()),
   );
 
-  it('holds from 0 to its maximum, whatever happens', () => {
+  it('keeps its tokens between 0 and the maximum for any sequence of events', () => {
     fc.assert(
       fc.property(budget, fc.array(step), ({ max, make }, steps) => {
         const subject = make();

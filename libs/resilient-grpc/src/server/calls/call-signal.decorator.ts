@@ -9,7 +9,7 @@ import { servedCallOf } from './served-call.js';
  */
 export const CallSignal = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {
   const found = serverCallOf(context.getArgs());
-  if (found === undefined) throw new TypeError('@CallSignal() is for handlers of gRPC methods');
+  if (found === undefined) throw new TypeError('@CallSignal() can only be used in handlers of gRPC methods');
   const inbound = servedCallOf(found.call)?.inbound ?? new GrpcInboundCall(found.call, systemClock);
   return inbound.signal;
 });

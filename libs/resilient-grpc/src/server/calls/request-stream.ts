@@ -107,15 +107,15 @@ class Requests<T> {
   };
 }
 
-const READ_TWICE = 'The requests of a call can be read once: subscribe to them, or iterate over them';
+const READ_TWICE = 'The requests of a call can be read only once: either subscribe or iterate';
 
 /** Error of a client-streaming or bidirectional call whose caller disconnected, or whose deadline passed, before the last request. */
 class CallerGoneError extends Error {
   override readonly name = 'CallerGoneError';
   readonly code = StatusCode.CANCELLED;
-  readonly details = 'The caller went away before it had sent all requests';
+  readonly details = 'The call ended before the caller had sent all requests';
 
   constructor(cause: unknown) {
-    super('The caller went away before it had sent all requests', { cause });
+    super('The call ended before the caller had sent all requests', { cause });
   }
 }

@@ -122,8 +122,8 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   onOverflow(bytes: number): void {
     const { path } = this.method;
     if (this.host.events.wanted) this.host.events.emit({ type: 'responses-overflow', path, bytes });
-    const cure = 'an async generator is pulled instead (maxQueuedResponseBytes)';
-    const details = `The Observable of responses is ${String(bytes)} bytes ahead of its client; ${cure}`;
+    const remedy = 'use an async generator, which is pulled';
+    const details = `The response Observable is ${String(bytes)} bytes ahead of its client (maxQueuedResponseBytes); ${remedy}`;
     this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
   }
 

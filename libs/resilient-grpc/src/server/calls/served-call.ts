@@ -38,7 +38,7 @@ export abstract class ServedCall {
   /** True if the handler has ended. */
   done = false;
   /** True if a leak was reported; each is reported once. */
-  leakTold = false;
+  leakReported = false;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
   private readonly peerAtBegin: string | undefined;

@@ -18,7 +18,7 @@ import type { WireCall } from './wire-call.js';
 const RX = GrpcMethodStreamingType.RX_STREAMING;
 const PT = GrpcMethodStreamingType.PT_STREAMING;
 
-/** What grpc-js hands to a handler, with a client that reads or does not. */
+/** Imitates the call that grpc-js passes to a handler. The client reads only while `reads` is true. */
 class Wire extends EventEmitter {
   readonly metadata = new Metadata();
   readonly request = {};
@@ -68,8 +68,8 @@ class Wire extends EventEmitter {
     this.status = 'OK';
     this.writableEnded = true;
   }
-  /** The end of the wire, which grpc-js tells of every call. */
-  gone(): void {
+  /** Emits 'cancelled', as grpc-js does when the stream of any call closes. */
+  disconnect(): void {
     this.cancelled = true;
     this.emit('cancelled');
   }
@@ -77,9 +77,9 @@ class Wire extends EventEmitter {
 
 function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_000) {
   const clock = new BusyClock();
-  const told: GrpcServerEvent[] = [];
+  const reported: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
-  events.listen((event) => told.push(event), false);
+  events.listen((event) => reported.push(event), false);
   const calls = new ServerCalls(clock, events, leakWarningMs, { check: () => undefined });
   const serve = (
     kind: MethodKind,
@@ -101,14 +101,14 @@ function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_0
     implementationOf(method, streaming, calls, hook)(wire as unknown as WireCall, (...answer) => answers.push(answer));
     return { wire, answers, call: servedCallOf(wire)! };
   };
-  const types = () => told.map(({ type }) => type);
-  return { clock, calls, told, types, serve };
+  const types = () => reported.map(({ type }) => type);
+  return { clock, calls, reported, types, serve };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-describe('the idle time of a stream', () => {
-  it('counts from the latest message that passed, not from the begin', async () => {
+describe('streamIdleTimeoutMs', () => {
+  it('restarts the idle timeout of a stream with each message', async () => {
     const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
@@ -123,7 +123,7 @@ describe('the idle time of a stream', () => {
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
   });
 
-  it('is that in which this process ran: its handler could send nothing while it stood still', async () => {
+  it('does not count time in which the process was blocked as idle', async () => {
     const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
@@ -134,14 +134,14 @@ describe('the idle time of a stream', () => {
     expect(types()).toEqual(['stream-idle']);
   });
 
-  it('is no matter of a handler that owns its stream', async () => {
+  it('does not apply the idle timeout to a handler that owns its stream', async () => {
     const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
     const { wire } = serve('bidi', () => undefined, PT);
     await clock.advanceAsync(10_000);
     expect([types(), wire.status]).toEqual([[], undefined]);
   });
 
-  it('resets a stream whose client does not read: no status would reach it', async () => {
+  it('resets an idle stream if its client does not read, because no status would arrive', async () => {
     const { clock, serve } = scene({ streamIdleTimeoutMs: 1_000 });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
@@ -153,8 +153,8 @@ describe('the idle time of a stream', () => {
   });
 });
 
-describe('a deadline', () => {
-  it('ends a stream whose client does not read, which grpc-js cannot', async () => {
+describe('deadline', () => {
+  it('resets a stream past its deadline if the client does not read', async () => {
     const { clock, serve } = scene();
     const { wire } = serve('server-stream', () => concat(of(1), NEVER), RX, undefined, {
       reads: false,
@@ -167,8 +167,8 @@ describe('a deadline', () => {
   });
 });
 
-describe('a call that is stopped', () => {
-  it('aborts the signal of its handler, also one that is asked for later', () => {
+describe('stopped call', () => {
+  it('aborts the signal of a stopped handler, even if it is first read later', () => {
     const { calls, serve } = scene();
     const { call } = serve('server-stream', () => NEVER);
     const { signal } = call.inbound;
@@ -177,7 +177,7 @@ describe('a call that is stopped', () => {
     expect([signal.aborted, other.inbound.signal.aborted]).toEqual([true, true]);
   });
 
-  it('has its status, whatever its teardown does, which is told', () => {
+  it('sends the status of a stopped call and reports an error thrown by its teardown', () => {
     const { calls, serve, types } = scene();
     const failing = () =>
       new Observable(() => () => {
@@ -192,7 +192,7 @@ describe('a call that is stopped', () => {
     expect(types()).toContain('handler-failed');
   });
 
-  it('gives what its Observable has pushed before it ends OK, where it completes', async () => {
+  it("delivers queued messages before it ends the stream with OK if onDrain is 'complete'", async () => {
     const { calls, serve } = scene({ onDrain: 'complete' });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
@@ -206,7 +206,7 @@ describe('a call that is stopped', () => {
     expect([wire.written, wire.status]).toEqual([[1, 2, 3], 'OK']);
   });
 
-  it('is let be where its handler has given everything', async () => {
+  it('does not interrupt a draining stream whose handler has completed', async () => {
     const { calls, serve } = scene();
     const { wire } = serve('server-stream', () => of(1, 2, 3));
     const { wire: slow } = serve('server-stream', (_request, _metadata, call) => {
@@ -220,54 +220,57 @@ describe('a call that is stopped', () => {
     expect([wire.status, slow.status, slow.written]).toEqual(['OK', 'OK', [1, 2, 3]]);
   });
 
-  it('is one of a slice, and the others come no more when all are ended', async () => {
+  it('stops notifying further batches of streams once all calls are ended', async () => {
     const { clock, calls, serve } = scene();
     for (let i = 0; i < 250; i++) serve('server-stream', () => NEVER);
-    const telling = calls.notifyStreams();
+    const notified = calls.notifyStreams();
     expect(calls.endAll()).toBe(250);
-    await telling;
+    await notified;
     expect(clock.pending).toBe(0);
   });
 });
 
-describe('a call that nobody waits for when it begins', () => {
-  it.each<MethodKind>(['unary', 'client-stream', 'server-stream', 'bidi'])('is not served: %s', (kind) => {
-    const { calls, serve } = scene();
-    let served = 0;
-    const handler = () => {
-      served += 1;
-      return NEVER;
-    };
-    const gone = new Wire();
-    gone.call.stream.closed = true;
-    const method = {
-      path: '/a.B/M',
-      kind,
-      handler,
-      serialize: () => Buffer.alloc(1),
-      options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 1 } as const,
-    };
-    implementationOf(method, RX, calls, undefined)(gone as unknown as WireCall, () => undefined);
-    expect([served, calls.size, calls.lingeringHandlers]).toEqual([0, 0, 0]);
-    serve(kind, handler);
-    expect([served, calls.size]).toEqual([1, 1]);
-  });
+describe('call whose stream is closed on arrival', () => {
+  it.each<MethodKind>(['unary', 'client-stream', 'server-stream', 'bidi'])(
+    'does not run the handler of a %s call whose stream is already closed',
+    (kind) => {
+      const { calls, serve } = scene();
+      let served = 0;
+      const handler = () => {
+        served += 1;
+        return NEVER;
+      };
+      const closed = new Wire();
+      closed.call.stream.closed = true;
+      const method = {
+        path: '/a.B/M',
+        kind,
+        handler,
+        serialize: () => Buffer.alloc(1),
+        options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 1 } as const,
+      };
+      implementationOf(method, RX, calls, undefined)(closed as unknown as WireCall, () => undefined);
+      expect([served, calls.size, calls.lingeringHandlers]).toEqual([0, 0, 0]);
+      serve(kind, handler);
+      expect([served, calls.size]).toEqual([1, 1]);
+    },
+  );
 });
 
-describe('a handler that outlives its call', () => {
-  it('is told once', async () => {
+describe('handler that outlives its call', () => {
+  it('reports a handler leak once', async () => {
     const { clock, calls, serve, types } = scene({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
-    wire.gone();
+    wire.disconnect();
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 1]);
     await clock.advanceAsync(30_000);
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('is not told of where this process stood still: the handler could not end', async () => {
+  it('does not count time in which the process was blocked towards a handler leak', async () => {
     const { clock, serve, types } = scene({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
-    wire.gone();
+    wire.disconnect();
     await clock.advanceAsync(500);
     clock.block(10_000);
     await clock.advanceAsync(13_000);
@@ -276,12 +279,12 @@ describe('a handler that outlives its call', () => {
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('is let go of where it gives a generator too late', async () => {
+  it('closes an async generator that the handler returns after its call ended', async () => {
     const { calls, serve } = scene();
     let give: (value: unknown) => void = () => undefined;
     let returned = 0;
     const { wire } = serve('server-stream', () => new Promise((resolve) => (give = resolve)));
-    wire.gone();
+    wire.disconnect();
     give({
       [Symbol.asyncIterator]: () => ({
         next: () => new Promise(() => undefined),
@@ -292,7 +295,7 @@ describe('a handler that outlives its call', () => {
     expect([returned, calls.lingeringHandlers]).toEqual([1, 0]);
   });
 
-  it('ends no process by what it gives, however that fails', async () => {
+  it('does not crash the process if the iterable of a handler throws', async () => {
     const { serve } = scene();
     const locked = {
       [Symbol.asyncIterator]: () => {
@@ -302,16 +305,16 @@ describe('a handler that outlives its call', () => {
     const { wire } = serve('server-stream', () => Promise.resolve(locked));
     const { wire: inner } = serve('server-stream', () => of(locked));
     const { wire: late } = serve('server-stream', () => Promise.resolve(locked));
-    late.gone();
+    late.disconnect();
     await turn();
     for (const { status } of [wire, inner]) expect(status).toMatchObject({ code: StatusCode.UNKNOWN });
   });
 });
 
-describe('an Observable ahead of its client', () => {
-  /** Pushes one in each turn to a client that takes `one` of so many, or none; until it is let go of. */
+describe('Observable that outruns its client', () => {
+  /** Pushes messages until it is unsubscribed. The client reads one of every `takes` messages, or none if it is 0. */
   async function pushed(takes: number, gapMs: number) {
-    const { clock, serve, told } = scene();
+    const { clock, serve, reported } = scene();
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     wire.writableHighWaterMark = 1;
@@ -322,16 +325,16 @@ describe('an Observable ahead of its client', () => {
       clock.advance(gapMs);
       if (takes > 0 && count % takes === 0) wire.readOne();
     }
-    return { count, told };
+    return { count, reported };
   }
 
-  it('is ended when that takes none of 128 messages', async () => {
-    const { count, told } = await pushed(0, 0);
+  it('ends the stream if the client reads none of 128 messages', async () => {
+    const { count, reported } = await pushed(0, 0);
     expect(count).toBeLessThan(140);
-    expect(told.map(({ type }) => type)).toContain('responses-overflow');
+    expect(reported.map(({ type }) => type)).toContain('responses-overflow');
   });
 
-  it('goes on while that reads, until it is half a minute behind', async () => {
+  it('keeps the stream while the client reads, until it lags by 30 s', async () => {
     expect((await pushed(100, 1)).count).toBe(2_000);
     const { count } = await pushed(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);
@@ -339,8 +342,8 @@ describe('an Observable ahead of its client', () => {
   });
 });
 
-describe('a handler that owns its stream', () => {
-  it('has its Observable unsubscribed when its caller leaves, and is told to have ended once', () => {
+describe('handler that owns its stream', () => {
+  it("unsubscribes the handler's Observable when the client disconnects and runs the done hook once", () => {
     const source = new Subject();
     let ended = 0;
     const { serve } = scene();
@@ -351,12 +354,12 @@ describe('a handler that owns its stream', () => {
       () => (ended += 1),
     );
     expect(source.observed).toBe(true);
-    wire.gone();
-    wire.gone();
+    wire.disconnect();
+    wire.disconnect();
     expect([source.observed, ended]).toEqual([false, 1]);
   });
 
-  it('answers no more when its call is over', () => {
+  it('ignores an answer that comes after the call ended', () => {
     let answer: (error: null, value: unknown) => void = () => undefined;
     const { calls, serve } = scene();
     const { answers } = serve(
@@ -373,24 +376,24 @@ describe('a handler that owns its stream', () => {
   });
 });
 
-describe('a unary handler', () => {
+describe('unary handler', () => {
   it.each<[string, ServedHandler]>([
-    ['gives a value', () => ({})],
-    ['gives an Observable that completes', () => of({})],
-    ['gives one that is empty', () => EMPTY],
-    ['gives one that fails', () => throwError(() => new Error('no'))],
-    ['throws', () => Promise.reject(new Error('no'))],
-  ])('that %s never counts as one that outlives its call, and is told to have ended once', async (_what, handler) => {
+    ['returns a value', () => ({})],
+    ['returns an Observable that completes', () => of({})],
+    ['returns an empty Observable', () => EMPTY],
+    ['returns an Observable that fails', () => throwError(() => new Error('no'))],
+    ['returns a promise that rejects', () => Promise.reject(new Error('no'))],
+  ])('ends the call once and reports no leak if the handler %s', async (_what, handler) => {
     const { clock, calls, serve } = scene();
     let ended = 0;
     const { answers } = serve('unary', handler, RX, () => (ended += 1));
     await turn();
     expect([answers.length, ended, calls.size, calls.lingeringHandlers]).toEqual([1, 1, 0, 0]);
-    // Who looks for handlers that outlive their calls has a timer.
+    // The check for handlers that outlive their calls uses a timer.
     expect(clock.pending).toBe(0);
   });
 
-  it('may give what is like a promise, also as what its Observable emits', async () => {
+  it('accepts a thenable, returned or emitted by an Observable', async () => {
     const thenable = {
       then: (resolve: (value: unknown) => void) => {
         resolve({ id: '7' });

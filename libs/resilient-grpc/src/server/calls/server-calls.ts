@@ -26,7 +26,10 @@ export interface ActiveServerStream {
 }
 
 const DRAINING: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
-const DRAINING_CONNECTION: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The connection has reached its age' };
+const DRAINING_CONNECTION: StatusLike = {
+  code: StatusCode.UNAVAILABLE,
+  details: 'The connection has reached its maximum age',
+};
 
 /** Number of streams that a drain ends at once. Batches limit the load that their clients put on other servers. */
 const STREAM_BATCH_SIZE = 100;
@@ -55,7 +58,7 @@ export class ServerCalls implements CallHost {
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
   /** Time that this process was suspended or blocked since the last message of a stream. */
-  private readonly stoodStill = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
+  private readonly suspended = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
   private notifiesStreams = false;
   private endedAll = false;
   private pausing: { readonly timer: Timer; readonly resolve: () => void } | undefined;
@@ -98,7 +101,7 @@ export class ServerCalls implements CallHost {
     this.open.delete(call);
     if (call.method.kind !== 'unary') this.streams.delete(call);
     this.ended += 1;
-    if (this.notified.size > 0) this.countTold(call);
+    if (this.notified.size > 0) this.countNotified(call);
     if (!call.done) {
       this.lingering.add(call);
       if (this.leakWarningMs !== Infinity) this.sweepLater();
@@ -178,7 +181,7 @@ export class ServerCalls implements CallHost {
     this.sweepTimer = undefined;
   }
 
-  private countTold(call: ServedCall): void {
+  private countNotified(call: ServedCall): void {
     const count = this.notified.get(call);
     if (count === undefined) return;
     this.notified.delete(call);
@@ -213,14 +216,14 @@ export class ServerCalls implements CallHost {
   private excuse(ms: number): void {
     for (const call of this.streams) {
       if (call.method.options.streamIdleTimeoutMs === undefined) continue;
-      this.stoodStill.set(call, { since: call.lastActivityAt, ms: this.excusedMs(call) + ms });
+      this.suspended.set(call, { since: call.lastActivityAt, ms: this.excusedMs(call) + ms });
     }
     for (const call of this.lingering) call.overAt += ms;
   }
 
   private excusedMs(call: ServedCall): number {
-    const stood = this.stoodStill.get(call);
-    return stood?.since === call.lastActivityAt ? stood.ms : 0;
+    const suspension = this.suspended.get(call);
+    return suspension?.since === call.lastActivityAt ? suspension.ms : 0;
   }
 
   private sweepMs(): number {
@@ -246,7 +249,7 @@ export class ServerCalls implements CallHost {
       }
     }
     for (const call of this.lingering) {
-      if (call.leakTold) continue;
+      if (call.leakReported) continue;
       again = true;
       if (now - call.overAt >= this.leakWarningMs) this.reportLeak(call, now - call.overAt);
     }
@@ -256,12 +259,12 @@ export class ServerCalls implements CallHost {
   private endIdle(call: ServedCall, idleMs: number, limitMs: number): void {
     const { path } = call.method;
     if (this.events.wanted) this.events.emit({ type: 'stream-idle', path, peer: call.peer, idleMs });
-    const details = `No message passed for ${String(limitMs)} ms (streamIdleTimeoutMs)`;
+    const details = `No message was sent or received for ${String(limitMs)} ms (streamIdleTimeoutMs)`;
     call.cut({ code: StatusCode.UNAVAILABLE, details });
   }
 
   private reportLeak(call: ServedCall, overMs: number): void {
-    call.leakTold = true;
+    call.leakReported = true;
     if (this.events.wanted) this.events.emit({ type: 'handler-leak', path: call.method.path, overMs });
   }
 }

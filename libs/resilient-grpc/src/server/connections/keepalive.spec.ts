@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { takeKeepalive } from './keepalive.js';
 
-describe('keepalive of the server', () => {
-  it('is taken out of what grpc-js is given', () => {
+describe('takeKeepalive', () => {
+  it('removes keepalive from the options passed to grpc-js', () => {
     const given = {
       'grpc.keepalive_time_ms': 60_000,
       'grpc.keepalive_timeout_ms': 5_000,
@@ -14,12 +14,15 @@ describe('keepalive of the server', () => {
     });
   });
 
-  it.each([undefined, 2 ** 31 - 1, 2 ** 40, 0])('is off where grpc-js has it off (%s)', (time) => {
-    const given = time === undefined ? {} : { 'grpc.keepalive_time_ms': time };
-    expect(takeKeepalive(given).keepalive).toEqual({ keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 20_000 });
-  });
+  it.each([undefined, 2 ** 31 - 1, 2 ** 40, 0])(
+    'turns keepalive off for each value that turns it off in grpc-js (%s)',
+    (time) => {
+      const given = time === undefined ? {} : { 'grpc.keepalive_time_ms': time };
+      expect(takeKeepalive(given).keepalive).toEqual({ keepaliveTimeMs: Infinity, keepaliveTimeoutMs: 20_000 });
+    },
+  );
 
-  it('stays with grpc-js where connections cannot be seen', () => {
+  it('leaves keepalive to grpc-js if connections cannot be observed', () => {
     const given = { 'grpc.keepalive_time_ms': 60_000 };
     expect(takeKeepalive(given, false)).toEqual({
       serverOptions: given,

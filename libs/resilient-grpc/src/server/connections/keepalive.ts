@@ -15,10 +15,13 @@ export interface TakenKeepalive {
  * Moves server keepalive from grpc-js to {@link ServerConnection}. Node sends no PING on a connection after GOAWAY, so grpc-js would
  * drop such a connection, with its calls, at the next ping. grpc-js keeps its keepalive if connections cannot be observed.
  */
-export function takeKeepalive(given: ServerOptions, canHear = canHearHttp2Servers(Server.prototype)): TakenKeepalive {
+export function takeKeepalive(
+  given: ServerOptions,
+  canObserve = canHearHttp2Servers(Server.prototype),
+): TakenKeepalive {
   const timeMs = given['grpc.keepalive_time_ms'] ?? NO_LIMIT_MS;
   const keepaliveTimeoutMs = given['grpc.keepalive_timeout_ms'] ?? GRPC_JS_TIMEOUT_MS;
-  if (!canHear) return { serverOptions: given, keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs } };
+  if (!canObserve) return { serverOptions: given, keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs } };
   const serverOptions = { ...given };
   delete serverOptions['grpc.keepalive_time_ms'];
   delete serverOptions['grpc.keepalive_timeout_ms'];

@@ -9,7 +9,7 @@ import {
   type ConnectionSession,
 } from './server-connection.js';
 
-/** A session of a client that may answer or not. */
+/** Imitates an HTTP/2 session. The client answers only while `answers` is true. */
 class Session {
   closed = false;
   destroyed = false;
@@ -53,7 +53,7 @@ function connection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
       ...limits,
     },
     endCallsOf: (peer) => log.push(`calls of ${peer} ended`),
-    reportEnd: (peer, because) => log.push(`${peer} ${because}`),
+    reportEnd: (peer, reason) => log.push(`${peer} ${reason}`),
   });
   return { connection: made, clock, session, socket, log };
 }
@@ -66,12 +66,12 @@ function openStream(made: ServerConnection): () => void {
   };
 }
 
-describe('the age of a connection', () => {
+describe('maxConnectionAgeMs', () => {
   it.each([
     [0, 9_000],
     [0.5, 10_000],
     [0.999_999, 11_000],
-  ])('is what was asked for, ±10 %% (chance %d)', async (chance, endsAt) => {
+  ])('closes the connection at the configured age ±10 %% (random number %d)', async (chance, endsAt) => {
     const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000 }, chance);
     await clock.advanceAsync(endsAt - 1);
     expect(session.closed).toBe(false);
@@ -80,7 +80,7 @@ describe('the age of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('waits for what the peer had sent by then, not for ever', async () => {
+  it('waits for the answer to a ping before it closes an old connection, for a limited time', async () => {
     const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
     session.answers = false;
     await clock.advanceAsync(10_000 + QUIET_MS - 1);
@@ -90,14 +90,14 @@ describe('the age of a connection', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('without a grace lets calls go on for ever', async () => {
+  it('lets the calls of an old connection continue if there is no grace period', async () => {
     const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000 });
     await clock.advanceAsync(10 ** 9);
     expect(log).toEqual(['10.0.0.7:4711 age']);
     expect(socket.destroyed).toBe(false);
   });
 
-  it('ends calls by their status when the grace is over, and the connection a moment later', async () => {
+  it('ends calls with a status after the grace period and the connection shortly after', async () => {
     const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_499);
     expect(log).toEqual(['10.0.0.7:4711 age']);
@@ -108,7 +108,7 @@ describe('the age of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('does not speak of a grace where no call is open', async () => {
+  it('does not report the end of the grace period if the session has already closed', async () => {
     const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_000);
     session.destroyed = true;
@@ -116,7 +116,7 @@ describe('the age of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('is no matter any more when the connection was told to go before', async () => {
+  it('ignores the maximum age if the connection is already ending', async () => {
     const { connection: made, clock, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 0 });
     made.end();
     await clock.advanceAsync(20_000);
@@ -124,8 +124,8 @@ describe('the age of a connection', () => {
   });
 });
 
-describe('the idle time of a connection', () => {
-  it('ends it when no stream was open for so long', async () => {
+describe('connectionIdleTimeoutMs', () => {
+  it('closes a connection that had no open stream for the idle timeout', async () => {
     const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(4_999);
     expect(session.closed).toBe(false);
@@ -134,14 +134,14 @@ describe('the idle time of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 idle']);
   });
 
-  it('is of no matter to a session that was destroyed before', async () => {
+  it('ignores the idle timeout and the maximum age of a destroyed session', async () => {
     const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000, maxConnectionAgeMs: 10_000 });
     session.destroyed = true;
     await clock.advanceAsync(20_000);
     expect(log).toEqual([]);
   });
 
-  it('is not over when a request lay unread: what the peer had sent by then is read first', async () => {
+  it('reads pending data before it closes an idle connection, and keeps it if that is a request', async () => {
     const { connection: made, clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
     session.answers = false;
     await clock.advanceAsync(5_500);
@@ -155,7 +155,7 @@ describe('the idle time of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 idle']);
   });
 
-  it('begins again with a call that came and went while the peer was heard out', async () => {
+  it('restarts the idle timeout if a call starts and ends while pending data is read', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     session.answers = false;
     await clock.advanceAsync(5_500);
@@ -167,7 +167,7 @@ describe('the idle time of a connection', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('begins again when the last stream has ended', async () => {
+  it('restarts the idle timeout when the last stream ends', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     const endFirst = openStream(made);
     const endSecond = openStream(made);
@@ -182,7 +182,7 @@ describe('the idle time of a connection', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('is waited for no more where the connection was told to go, or a stream is open', async () => {
+  it('has no idle timer while a stream is open or after the connection began to end', async () => {
     const { connection: made, clock } = connection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(1_000);
     openStream(made)();
@@ -194,7 +194,7 @@ describe('the idle time of a connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('is that since the last of many calls, with one timer for all of them', async () => {
+  it('measures the idle timeout from the last of many calls with a single timer', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     for (let call = 0; call < 10; call += 1) {
       await clock.advanceAsync(1_000);
@@ -208,17 +208,17 @@ describe('the idle time of a connection', () => {
   });
 });
 
-describe('keepalive of a connection', () => {
+describe('keepalive', () => {
   const KEEPALIVE = { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 };
 
-  it('pings in time, as long as there are answers', async () => {
+  it('pings at the keepalive interval while the peer answers', async () => {
     const { clock, session, socket } = connection(KEEPALIVE);
     await clock.advanceAsync(60_000 * 3);
     expect(session.probes).toEqual(['ping', 'ping', 'ping']);
     expect(socket.destroyed).toBe(false);
   });
 
-  it('ends a connection without an answer in time, and says so', async () => {
+  it('closes and reports a connection that does not answer a ping in time', async () => {
     const { clock, session, socket, log } = connection(KEEPALIVE);
     session.answers = false;
     await clock.advanceAsync(79_999);
@@ -228,24 +228,24 @@ describe('keepalive of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('is answered by what was read after a standstill of this process, whatever part of it that covers', async () => {
-    for (const stillAt of [60_000, 65_000, 79_900]) {
+  it('accepts a ping answer that is read only after the process was blocked, at any point of the timeout', async () => {
+    for (const blockedAt of [60_000, 65_000, 79_900]) {
       const { clock, session, socket } = connection(KEEPALIVE);
       session.answers = false;
       const ping = session.ping.bind(session);
       session.ping = (answered) => {
         ping(answered);
-        // It lies in the socket while this process stands still, and is read behind the timers.
+        // The answer is in the socket while the process is blocked. Node reads it only after it runs the timers.
         clock.setTimer(() => answered(null), 20_000);
       };
-      await clock.advanceAsync(stillAt);
+      await clock.advanceAsync(blockedAt);
       clock.block(120_000);
       await clock.advanceAsync(125_000);
       expect(socket.destroyed).toBe(false);
     }
   });
 
-  it('goes on by settings, which change nothing, when the connection was told to go: Node sends no pings then', async () => {
+  it('probes with an empty SETTINGS frame after GOAWAY, because Node sends no more pings', async () => {
     const { connection: made, clock, session, socket, log } = connection(KEEPALIVE);
     made.end();
     await clock.advanceAsync(60_000 * 2);
@@ -257,7 +257,7 @@ describe('keepalive of a connection', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('ends what cannot be probed any more, and does not end by itself', async () => {
+  it('destroys the socket of a session that can no longer be probed', async () => {
     const { connection: made, clock, session, socket } = connection(KEEPALIVE);
     made.end();
     session.destroyed = true;
@@ -266,15 +266,15 @@ describe('keepalive of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('is off where the time has no end', () => {
+  it('sends no keepalive pings if keepaliveTimeMs is Infinity', () => {
     expect(connection({ keepaliveTimeMs: Infinity }).clock.pending).toBe(0);
   });
 });
 
-describe('a request that does not come to its end', () => {
+describe('incomplete request', () => {
   const QUIET = () => true;
 
-  /** A session as Node has it, with streams of these states. */
+  /** A connection whose session has streams of these states, stored as in Node. */
   function withStreams(...streams: { headersSent: boolean; state: { remoteClose: number } }[]) {
     const made = connection();
     made.connection.end();
@@ -283,7 +283,7 @@ describe('a request that does not come to its end', () => {
   }
   const half = { headersSent: false, state: { remoteClose: 0 } };
 
-  it('is not waited for when nothing comes any more', async () => {
+  it('closes the connection of an incomplete request if no more data arrives', async () => {
     const { connection: made, clock, socket, log } = withStreams(half, half);
     made.endHalfRequests(QUIET);
     await clock.advanceAsync(INCOMPLETE_REQUEST_MS - 1);
@@ -294,7 +294,7 @@ describe('a request that does not come to its end', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('is waited for when some of it lay unread while this process stood still', async () => {
+  it('keeps the connection of an incomplete request if data arrived while the process was blocked', async () => {
     const { connection: made, clock, socket } = withStreams(half);
     made.endHalfRequests(QUIET);
     await clock.advanceAsync(100);
@@ -304,7 +304,7 @@ describe('a request that does not come to its end', () => {
     expect(socket.destroyed).toBe(false);
   });
 
-  it('is waited for as long as some of it comes', async () => {
+  it('keeps the connection of an incomplete request while more data arrives', async () => {
     const { connection: made, clock, socket } = withStreams(half);
     made.endHalfRequests(QUIET);
     for (let part = 0; part < 5; part += 1) {
@@ -317,16 +317,16 @@ describe('a request that does not come to its end', () => {
   });
 
   it.each([
-    ['a request that is whole, whose handler nobody may know of', { headersSent: false, state: { remoteClose: 1 } }],
-    ['an answer that is on its way', { headersSent: true, state: { remoteClose: 0 } }],
-  ])('is waited for beside %s', async (_what, other) => {
+    ['a complete request without a known handler', { headersSent: false, state: { remoteClose: 1 } }],
+    ['a response in progress', { headersSent: true, state: { remoteClose: 0 } }],
+  ])('keeps a connection with an incomplete request and %s', async (_what, other) => {
     const { connection: made, clock, socket } = withStreams(half, other);
     made.endHalfRequests(QUIET);
     await clock.advanceAsync(INCOMPLETE_REQUEST_MS * 3);
     expect(socket.destroyed).toBe(false);
   });
 
-  it('is waited for while a call is open', async () => {
+  it('keeps a connection with an incomplete request while a call is open', async () => {
     const { connection: made, clock, socket } = withStreams(half);
     let quiet = false;
     made.endHalfRequests(() => quiet);
@@ -337,7 +337,7 @@ describe('a request that does not come to its end', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('is no matter where the session has ended by itself', async () => {
+  it('ignores an incomplete request if its session has already ended', async () => {
     const { connection: made, clock, session, log } = withStreams(half);
     made.endHalfRequests(QUIET);
     session.destroyed = true;
@@ -347,8 +347,8 @@ describe('a request that does not come to its end', () => {
   });
 });
 
-describe('the end of a connection', () => {
-  it('does not wait for a peer that says nothing after ours', async () => {
+describe('end of a connection', () => {
+  it('destroys the socket if the peer sends nothing after the FIN of the server', async () => {
     const { clock, socket } = connection();
     socket.end();
     await clock.advanceAsync(QUIET_MS - 1);
@@ -357,7 +357,7 @@ describe('the end of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('waits for a peer whose data lay unread while this process stood still', async () => {
+  it('keeps the socket if data of the peer arrived while the process was blocked', async () => {
     const { clock, socket } = connection();
     socket.end();
     await clock.advanceAsync(100);
@@ -367,7 +367,7 @@ describe('the end of a connection', () => {
     expect(socket.destroyed).toBe(false);
   });
 
-  it('waits for a peer that still reads, and says so by what it sends', async () => {
+  it('keeps the socket while the peer still sends data', async () => {
     const { clock, socket } = connection();
     socket.end();
     for (let part = 0; part < 5; part += 1) {
@@ -380,7 +380,7 @@ describe('the end of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('leaves no timer', async () => {
+  it('clears its timers when it is destroyed', async () => {
     const limits = { maxConnectionAgeMs: 1_000, connectionIdleTimeoutMs: 1_000, keepaliveTimeMs: 1_000 };
     const { connection: made, clock } = connection(limits);
     expect(clock.pending).toBe(3);

@@ -22,15 +22,15 @@ afterEach(() => {
   for (const close of closing.splice(0)) close();
 });
 
-/** Until so many connections were told to go; their peers are real, and answer in their own time. */
-async function heardOut(clock: VirtualClock, told: readonly GrpcServerEvent[], count: number): Promise<void> {
+/** Waits until `count` events were reported. The peers use real sockets and answer in real time. */
+async function untilReported(clock: VirtualClock, reported: readonly GrpcServerEvent[], count: number): Promise<void> {
   await waitFor(async () => {
     await clock.advanceAsync(0);
-    return told.length === count;
+    return reported.length === count;
   });
 }
 
-/** A server of grpc-js on a free port, with one method that never answers. */
+/** A grpc-js server on a free port, with one method that never responds. */
 async function bound({
   tls = false,
   backlog = 511,
@@ -38,8 +38,8 @@ async function bound({
 }: Partial<ConnectionLifetime> & { tls?: boolean; backlog?: number } = {}) {
   const clock = new VirtualClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
-  const told: GrpcServerEvent[] = [];
-  events.listen((event) => told.push(event), false);
+  const reported: GrpcServerEvent[] = [];
+  events.listen((event) => reported.push(event), false);
   const endedCalls: string[] = [];
   const connections = new ServerConnections(
     {
@@ -95,7 +95,7 @@ async function bound({
     connections.destroyAll();
     server.forceShutdown();
   });
-  return { clock, connections, port, told, endedCalls, calls, http2Servers, listened };
+  return { clock, connections, port, reported, endedCalls, calls, http2Servers, listened };
 }
 
 function rawSocket(port: number): Socket {
@@ -120,14 +120,14 @@ function stream(from: ClientHttp2Session): ClientHttp2Stream {
   return made;
 }
 
-describe('the connections of a server', () => {
-  it('wait in a backlog of the length that was asked for', async () => {
+describe('ServerConnections', () => {
+  it('listens with the configured backlog', async () => {
     const { listened, port } = await bound({ backlog: 17 });
     expect(listened).toEqual([{ host: '127.0.0.1', port: 0, backlog: 17 }]);
     expect(port).toBeGreaterThan(0);
   });
 
-  it('are counted from the socket on, whatever comes over it', async () => {
+  it('counts every open socket, even one that sends nothing', async () => {
     const { connections, port } = await bound();
     const silent = rawSocket(port);
     const speaking = session(port);
@@ -138,27 +138,30 @@ describe('the connections of a server', () => {
     expect(connections.size).toBe(0);
   });
 
-  it.each([false, true])('are told to go, end with their calls, and none is taken any more (TLS: %s)', async (tls) => {
-    const { connections, port, calls, http2Servers } = await bound({ tls });
-    const idle = session(port, tls);
-    const busy = session(port, tls);
-    const goaways = new Set<string>();
-    idle.on('goaway', () => goaways.add('idle'));
-    busy.on('goaway', () => goaways.add('busy'));
-    const open = stream(busy);
-    let ended = false;
-    open.on('end', () => (ended = true));
-    await waitFor(() => calls.length === 1 && connections.size === 2);
-    connections.announceEnd();
-    expect(http2Servers.map(({ listening }) => listening)).toEqual([false]);
-    await waitFor(() => connections.size === 1 && goaways.size === 2);
-    expect(busy.destroyed).toBe(false);
-    calls[0]?.end();
-    await connections.closed();
-    expect(ended).toBe(true);
-  });
+  it.each([false, true])(
+    'sends GOAWAY, closes each connection after its calls and stops listening (TLS: %s)',
+    async (tls) => {
+      const { connections, port, calls, http2Servers } = await bound({ tls });
+      const idle = session(port, tls);
+      const busy = session(port, tls);
+      const goaways = new Set<string>();
+      idle.on('goaway', () => goaways.add('idle'));
+      busy.on('goaway', () => goaways.add('busy'));
+      const open = stream(busy);
+      let ended = false;
+      open.on('end', () => (ended = true));
+      await waitFor(() => calls.length === 1 && connections.size === 2);
+      connections.announceEnd();
+      expect(http2Servers.map(({ listening }) => listening)).toEqual([false]);
+      await waitFor(() => connections.size === 1 && goaways.size === 2);
+      expect(busy.destroyed).toBe(false);
+      calls[0]?.end();
+      await connections.closed();
+      expect(ended).toBe(true);
+    },
+  );
 
-  it('leave sessions to be ended by it when it stops listening, as a http2 server of Node 24 would not', async () => {
+  it('stops listening without http2Server.close(), which would close the sessions in Node 24', async () => {
     const { connections, port, http2Servers } = await bound();
     session(port);
     await waitFor(() => connections.size === 1);
@@ -169,10 +172,10 @@ describe('the connections of a server', () => {
     expect(closed).toBe(0);
   });
 
-  it('that come when it ends are told to go too', async () => {
+  it('sends GOAWAY to a connection that finishes its TLS handshake after the end was announced', async () => {
     const { connections, port } = await bound({ tls: true });
     const socket = rawSocket(port);
-    // Accepted, and not yet shaken hands with.
+    // Accepted, before the TLS handshake.
     await waitFor(() => connections.size === 1);
     connections.announceEnd();
     const secure = connectTls({ socket, ca: pem('ca'), servername: 'localhost', ALPNProtocols: ['h2'] });
@@ -182,7 +185,7 @@ describe('the connections of a server', () => {
     await connections.closed();
   });
 
-  it('are ended where they do not come to speak HTTP/2, a moment later', async () => {
+  it('closes sockets without an HTTP/2 session shortly after the end was announced', async () => {
     const { connections, port, clock, calls } = await bound({ tls: true });
     rawSocket(port);
     const busy = session(port, true);
@@ -196,7 +199,7 @@ describe('the connections of a server', () => {
     expect(busy.destroyed).toBe(false);
   });
 
-  it('are all ended at once where that is asked for, handshakes too', async () => {
+  it('destroys all connections immediately, including those in a TLS handshake', async () => {
     const { connections, port, clock, calls } = await bound({ tls: true, keepaliveTimeMs: 60_000 });
     rawSocket(port);
     stream(session(port, true));
@@ -206,8 +209,8 @@ describe('the connections of a server', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('that have begun a request, and send no more of it, are cut when no call is left, and counted', async () => {
-    const { connections, port, clock, calls, told } = await bound();
+  it('cuts off and counts a connection with an incomplete request once no call is open', async () => {
+    const { connections, port, clock, calls, reported } = await bound();
     const halfway = session(port);
     const half = halfway.request(HEADERS, { endStream: false });
     half.on('error', () => undefined);
@@ -218,26 +221,26 @@ describe('the connections of a server', () => {
     let open = true;
     connections.endHalfRequests(() => !open);
     await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
-    // A handler may wait for its next message.
+    // While a call is open, its handler may wait for a message on this connection.
     expect(connections.size).toBe(2);
     open = false;
-    // Its client has said something to GOAWAY, which starts the time anew.
+    // Its client has answered GOAWAY, which restarts the timeout.
     await waitFor(async () => {
       await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
       return connections.size === 1;
     });
-    // The other one is whole, and is being answered.
+    // The request of the other connection is complete and still in progress.
     expect(busy.destroyed).toBe(false);
     expect(connections.cutOff).toBe(1);
-    expect(told.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['incomplete-request']);
+    expect(reported.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['incomplete-request']);
     connections.destroyAll();
     expect(connections.cutOff).toBe(2);
     await connections.closed();
     expect(clock.pending).toBe(0);
   });
 
-  it('end one by one for their age, the calls of each by its own name', async () => {
-    const { connections, port, clock, told, endedCalls, calls } = await bound({
+  it('closes each connection at its own age and ends only the calls of its peer', async () => {
+    const { connections, port, clock, reported, endedCalls, calls } = await bound({
       maxConnectionAgeMs: 10_000,
       maxConnectionAgeGraceMs: 1_000,
     });
@@ -250,47 +253,47 @@ describe('the connections of a server', () => {
     await waitFor(() => calls.length === 2);
     const [firstPeer] = calls.map((call) => call.getPeer());
     await clock.advanceAsync(5_000);
-    await heardOut(clock, told, 1);
+    await untilReported(clock, reported, 1);
     await clock.advanceAsync(1_100);
     expect(endedCalls).toEqual([firstPeer]);
-    expect(told.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['age', 'age-grace']);
+    expect(reported.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['age', 'age-grace']);
     await waitFor(() => connections.size === 1);
     expect(second.closed).toBe(false);
   });
 
-  it('end when they are idle, and not while a stream is open', async () => {
-    const { connections, port, clock, calls, told } = await bound({ connectionIdleTimeoutMs: 5_000 });
+  it('closes idle connections, but none with an open stream', async () => {
+    const { connections, port, clock, calls, reported } = await bound({ connectionIdleTimeoutMs: 5_000 });
     const busy = session(port);
     const open = stream(busy);
     session(port);
     await waitFor(() => calls.length === 1 && connections.size === 2);
     await clock.advanceAsync(5_000);
-    await heardOut(clock, told, 1);
+    await untilReported(clock, reported, 1);
     await waitFor(() => connections.size === 1);
     await clock.advanceAsync(60_000);
     calls[0]?.end();
     await new Promise((resolve) => open.once('close', resolve));
     expect(busy.closed).toBe(false);
-    // The idle time, and the timer that all connections share.
+    // The idle timer and the timer that all connections share.
     await waitFor(() => clock.pending === 2);
     await clock.advanceAsync(5_000);
-    await heardOut(clock, told, 2);
+    await untilReported(clock, reported, 2);
     await connections.closed();
   });
 
-  it('that were told to go are still asked whether they live, and live', async () => {
-    const { connections, port, clock, calls, told } = await bound({ keepaliveTimeMs: 60_000 });
+  it('keeps sending probes after GOAWAY and keeps connections that answer', async () => {
+    const { connections, port, clock, calls, reported } = await bound({ keepaliveTimeMs: 60_000 });
     const busy = session(port);
-    let asked = 0;
+    let probesReceived = 0;
     stream(busy);
     await waitFor(() => calls.length === 1);
-    busy.on('remoteSettings', () => (asked += 1));
+    busy.on('remoteSettings', () => (probesReceived += 1));
     connections.announceEnd();
     for (let probe = 1; probe <= 3; probe += 1) {
       await clock.advanceAsync(60_000);
-      await waitFor(() => asked === probe);
+      await waitFor(() => probesReceived === probe);
     }
-    expect(told).toEqual([]);
+    expect(reported).toEqual([]);
     expect(connections.size).toBe(1);
   });
 });

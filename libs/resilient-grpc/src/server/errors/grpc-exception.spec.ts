@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { statusDetailsOf } from '../../errors/status-details.js';
 import { GrpcException } from './grpc-exception.js';
 
-/** What Nest fails a handler's Observable with. */
+/** The error with which Nest fails a handler's Observable. */
 async function throughNest(exception: unknown): Promise<any> {
   const failed = new BaseRpcExceptionFilter().catch(exception, undefined as never);
   return firstValueFrom(failed).then(
@@ -15,8 +15,8 @@ async function throughNest(exception: unknown): Promise<any> {
   );
 }
 
-describe('a GrpcException', () => {
-  it('is an RpcException of Nest, with the text as its message', () => {
+describe('GrpcException', () => {
+  it('extends RpcException of Nest and uses the details as its message', () => {
     const cause = new Error('row 7');
     const exception = new GrpcException('NOT_FOUND', 'no order 7', { cause });
     expect(exception).toBeInstanceOf(RpcException);
@@ -24,7 +24,7 @@ describe('a GrpcException', () => {
     expect(exception.cause).toBe(cause);
   });
 
-  it('becomes its status by way of Nest, and by grpc-js alone', async () => {
+  it('becomes the same status through Nest and through grpc-js alone', async () => {
     const exception = new GrpcException('RESOURCE_EXHAUSTED', 'no more', { metadata: { 'x-shard': 'a' } });
     for (const error of [await throughNest(exception), exception]) {
       const status = serverErrorToStatus(error);
@@ -33,11 +33,11 @@ describe('a GrpcException', () => {
     }
   });
 
-  it('takes a number for a code', () => {
+  it('accepts a numeric code', () => {
     expect(new GrpcException(9, '').code).toBe(9);
   });
 
-  it('carries details, and after them when trying again makes sense', () => {
+  it('carries the given status details followed by RetryInfo', () => {
     const details = [{ typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } }];
     const exception = new GrpcException('UNAVAILABLE', 'later', { details, retryAfterMs: 1_500 });
     expect(statusDetailsOf(exception.getError().metadata)).toEqual([
@@ -47,7 +47,7 @@ describe('a GrpcException', () => {
     expect(new GrpcException('ABORTED', 'again').getError().metadata.getMap()).toEqual({});
   });
 
-  it('keeps a copy of the metadata, out of sight of logs', () => {
+  it('copies its metadata and hides it from logs', () => {
     const metadata = new Metadata();
     metadata.set('x-token', 'hush');
     const exception = new GrpcException('INTERNAL', 'oh', { metadata, retryAfterMs: 1 });
@@ -57,46 +57,46 @@ describe('a GrpcException', () => {
     expect(Object.keys(exception)).not.toContain('metadata');
   });
 
-  it('may tell callers when to retry in the trailer of gRPC for it', () => {
+  it('accepts the grpc-retry-pushback-ms trailer', () => {
     const exception = new GrpcException('UNAVAILABLE', '', { metadata: { 'grpc-retry-pushback-ms': '500' } });
     expect(exception.metadata.get('grpc-retry-pushback-ms')).toEqual(['500']);
   });
 
-  it('holds text that can be sent', () => {
+  it('replaces lone surrogates in its details', () => {
     expect(new GrpcException('INTERNAL', 'half \ud83d').getError()).toMatchObject({
       details: 'half \ufffd',
       message: 'half \ufffd',
     });
   });
 
-  const expected = "code: expected the name of a status like 'NOT_FOUND', or its number from 1 to 16, got";
+  const expected = "code: expected a status name such as 'NOT_FOUND', or a number from 1 to 16, got";
   it.each<[what: string, make: () => GrpcException, message: string]>([
-    ['a name that is none', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} 'MISSING'`],
-    ['a name of every object', () => new GrpcException('toString' as 'ABORTED', ''), `${expected} 'toString'`],
+    ['an unknown status name', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} 'MISSING'`],
+    ['a property name of every object', () => new GrpcException('toString' as 'ABORTED', ''), `${expected} 'toString'`],
     ['OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} 'OK'`],
     ['0', () => new GrpcException(0, ''), `${expected} 0`],
     ['an HTTP status', () => new GrpcException(404, ''), `${expected} 404`],
     [
-      'a length below 0',
+      'a negative retryAfterMs',
       () => new GrpcException('UNAVAILABLE', '', { retryAfterMs: -1 }),
-      'retryAfterMs: expected a length in milliseconds, 0 or more, got -1',
+      'retryAfterMs: expected a number of milliseconds of 0 or more, got -1',
     ],
     [
-      'a detail of another shape',
+      'a status detail with an unknown field',
       () => new GrpcException('ABORTED', '', { details: [{ typeUrl: 'google.rpc.Help', value: { link: 1 } }] }),
-      'details[0].value.link: no field of google.rpc.Help, which has links',
+      'details[0].value.link: unknown field of google.rpc.Help; known fields: links',
     ],
     [
-      'metadata that is no text',
+      'metadata that is not a string',
       () => new GrpcException('ABORTED', '', { metadata: { 'x-at': 5 as unknown as string } }),
-      'metadata["x-at"]: expected text or an array of texts, got number',
+      'metadata["x-at"]: expected a string or an array of strings, got number',
     ],
     [
-      "gRPC's own metadata",
+      'reserved metadata of gRPC',
       () => new GrpcException('ABORTED', '', { metadata: { 'grpc-status': '0' } }),
-      `metadata["grpc-status"]: expected a key that does not begin with 'grpc-': those are gRPC's own`,
+      `metadata["grpc-status"]: expected a key that does not start with 'grpc-', which gRPC reserves`,
     ],
-  ])('is not made of %s', (_, make, message) => {
+  ])('rejects %s', (_, make, message) => {
     expect(make).toThrow(new TypeError(message));
   });
 });

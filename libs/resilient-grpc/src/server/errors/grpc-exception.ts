@@ -76,12 +76,12 @@ function errorCodeOf(code: string | number): StatusCode {
   const found: unknown = typeof code === 'number' ? code : Reflect.get(StatusCode, code);
   if (isStatusCode(found) && found !== StatusCode.OK) return found;
   const shown = typeof code === 'string' ? `'${code}'` : String(code);
-  throw new TypeError(`code: expected the name of a status like 'NOT_FOUND', or its number from 1 to 16, got ${shown}`);
+  throw new TypeError(`code: expected a status name such as 'NOT_FOUND', or a number from 1 to 16, got ${shown}`);
 }
 
 function retryInfo(retryAfterMs: number): StatusDetail {
   if (!(retryAfterMs >= 0)) {
-    throw new TypeError(`retryAfterMs: expected a length in milliseconds, 0 or more, got ${String(retryAfterMs)}`);
+    throw new TypeError(`retryAfterMs: expected a number of milliseconds of 0 or more, got ${String(retryAfterMs)}`);
   }
   return { typeUrl: RETRY_INFO, value: { retryDelayMs: retryAfterMs } };
 }

@@ -18,24 +18,24 @@ function caught(kind: string, args: unknown[]): Promise<unknown> {
   );
 }
 
-describe('the filter', () => {
+describe('GrpcServerExceptionFilter', () => {
   beforeAll(() => Logger.overrideLogger(false));
 
   it.each([
-    ['with a request', [{ id: '7' }, call.metadata, call]],
+    ['that receives its request', [{ id: '7' }, call.metadata, call]],
     ['that reads its call itself', [call, () => {}]],
-  ])('fails a gRPC method %s with the status', async (_, args) => {
+  ])('fails with the gRPC status in a method %s', async (_, args) => {
     expect(await caught('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
   });
 
-  it("leaves a message of another transport to Nest's own", async () => {
+  it("leaves a message of another transport to Nest's own filter", async () => {
     expect(await caught('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
       status: 'error',
       message: 'Internal server error',
     });
   });
 
-  it.each(['http', 'graphql', 'ws'])('throws the exception on where it has no part: %s', (kind) => {
+  it.each(['http', 'graphql', 'ws'])('rethrows the exception in a context of type %s', (kind) => {
     expect(() => caught(kind, [{}, {}, {}])).toThrow(exception);
   });
 });

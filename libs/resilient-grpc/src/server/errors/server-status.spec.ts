@@ -43,7 +43,7 @@ function otherMetadata(): typeof Metadata {
 const upstream = (code: StatusName, more: Partial<GrpcCallFailure> = {}): GrpcCallError =>
   new GrpcCallError({
     code: StatusCode[code],
-    details: 'the words of the upstream',
+    details: 'the details of the upstream',
     metadata: trailers,
     client: 'stock',
     path: '/stock.v1.Stock/Get',
@@ -56,56 +56,56 @@ const upstream = (code: StatusName, more: Partial<GrpcCallFailure> = {}): GrpcCa
     ...more,
   });
 
-describe('a status that somebody gave', () => {
+describe('given status', () => {
   it.each<[what: string, error: object]>([
     ['code and details', { code: 5, details: 'no order 7' }],
     ['code and message', { code: 5, message: 'no order 7' }],
-    ['both texts: details wins', { code: 5, details: 'no order 7', message: 'five: no order 7' }],
-    ['details that are no text', { code: 5, details: 7, message: 'no order 7' }],
+    ['details and message, of which details wins', { code: 5, details: 'no order 7', message: 'five: no order 7' }],
+    ['details that are not a string', { code: 5, details: 7, message: 'no order 7' }],
     ['a code alone', { code: 16 }],
     ['trailers', { code: 8, details: 'no more', metadata: trailers }],
-    ["what Nest's filter makes of a text", { status: 'error', message: 'no order 7' }],
+    ["the output of Nest's filter for a string", { status: 'error', message: 'no order 7' }],
     ['a message alone', { message: 'no order 7' }],
     ['details without a code', { details: 'no order 7' }],
-    ['a number for a message', { code: 3, message: 7 }],
-    ['a code in words', { code: 'NOT_FOUND', message: 'no order 7' }],
-    ['half a code', { code: 4.5, message: 'no order 7' }],
+    ['a numeric message', { code: 3, message: 7 }],
+    ['the name of a code', { code: 'NOT_FOUND', message: 'no order 7' }],
+    ['a fractional code', { code: 4.5, message: 'no order 7' }],
     ['an error of grpc-js', Object.assign(new Error('5 NOT_FOUND: x'), { code: 5, details: 'x', metadata: trailers })],
     ['an error with code and details', Object.assign(new Error('oh'), { code: 5, details: 'no order 7' })],
     ['an error with code and trailers', Object.assign(new Error('no order 7'), { code: 5, metadata: trailers })],
-    ['several messages', { code: 3, message: ['a must be b', 'c must be d'] }],
-    ['no messages', { code: 3, message: [] }],
-    ['nothing at all', {}],
-  ])('is what grpc-js makes of it: %s', (_, error) => {
+    ['an array of messages', { code: 3, message: ['a must be b', 'c must be d'] }],
+    ['an empty array of messages', { code: 3, message: [] }],
+    ['an empty object', {}],
+  ])('returns the same status as grpc-js for %s', (_, error) => {
     const { code, details, metadata }: { code: number; details: unknown; metadata?: unknown } =
       serverErrorToStatus(error);
     const status = serverStatusOf(error, false);
     expect(status).toEqual({ code, details: String(details), ...(metadata !== null && { metadata }) });
-    // As an exception of Nest just the same, of any version.
+    // An RpcException of any Nest version gives the same status.
     expect(serverStatusOf(new RpcException(error), false)).toEqual(status);
   });
 
-  it('is that of an exception', () => {
+  it('returns the status of a GrpcException or RpcException', () => {
     const exception = new GrpcException('NOT_FOUND', 'no order 7', { metadata: { 'x-shard': 'a' } });
     const { metadata, ...status } = serverStatusOf(exception, false);
     expect(status).toEqual({ code: 5, details: 'no order 7' });
     expect(metadata?.getMap()).toEqual({ 'x-shard': 'a' });
     expect(serverStatusOf(new RpcException('no order 7'), false)).toEqual({ code: 2, details: 'no order 7' });
     expect(serverStatusOf(new KafkaRetriableException('again'), false)).toEqual({ code: 2, details: 'again' });
-    // Nest 12's own: not an RpcException.
-    const nests = Object.assign(new Error('no'), { getError: () => ({ code: 5, message: 'no' }) });
-    expect(serverStatusOf(nests, false)).toEqual({ code: 5, details: 'no' });
+    // Nest 12's own exception is not an RpcException.
+    const nestException = Object.assign(new Error('no'), { getError: () => ({ code: 5, message: 'no' }) });
+    expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
   });
 
-  it('is UNKNOWN where its code is none, or OK, and belongs in the log', () => {
+  it('returns UNKNOWN and marks the error as unexpected if its code is invalid or OK', () => {
     expect(serverStatusOf({ code: 404, message: 'no order 7' }, false)).toEqual({
       code: 2,
-      details: 'no order 7 (404 is no code of a gRPC error)',
+      details: 'no order 7 (404 is not a gRPC error code)',
       unexpected: true,
     });
     expect(serverStatusOf(new RpcException({ code: 0, message: 'fine' }), false)).toEqual({
       code: 2,
-      details: 'fine (0 is no code of a gRPC error)',
+      details: 'fine (0 is not a gRPC error code)',
       unexpected: true,
     });
     expect(serverStatusOf({ code: -1, details: 'x' }, false).code).toBe(2);
@@ -119,11 +119,11 @@ describe('a status that somebody gave', () => {
     new IdleTimeoutError(5_000),
     new ReplayError('duplicate-id', 'two messages have the id 7', 2),
     new ResumeError('cursor', 13, 'the cursor of a message is 1'),
-  ])('is that of an error of ours: $name', (error) => {
+  ])("returns the status of the library's $name", (error) => {
     expect(serverStatusOf(error, false)).toEqual({ code: error.code, details: error.message });
   });
 
-  it('has trailers of another copy of grpc-js, too', () => {
+  it('keeps trailers created by another copy of grpc-js', () => {
     const metadata = new (otherMetadata())();
     metadata.add('x-shard', 'a');
     metadata.add('x-shard', 'b');
@@ -141,7 +141,7 @@ describe('a status that somebody gave', () => {
     }
   });
 
-  it('has text that can be sent, and no metadata that is none', () => {
+  it('replaces lone surrogates in the details and drops invalid metadata', () => {
     expect(serverStatusOf({ code: 3, details: 'half \ud83d', metadata: { 'x-shard': 'a' } }, false)).toEqual({
       code: 3,
       details: 'half \ufffd',
@@ -149,23 +149,23 @@ describe('a status that somebody gave', () => {
   });
 });
 
-describe('any other failure', () => {
+describe('unexpected error', () => {
   it.each<[what: string, error: unknown]>([
     ['an error', new Error('password of the database')],
     ['an error of Node', Object.assign(new Error('connect ECONNREFUSED 10.0.0.7'), { code: 'ECONNREFUSED' })],
-    ['the end of a command', Object.assign(new Error('Command failed: login --password=hunter2'), { code: 7 })],
+    ['an error of a failed command', Object.assign(new Error('Command failed: login --password=hunter2'), { code: 7 })],
     [
       'an error of a database',
       Object.assign(new Error('not authorized on payroll'), { code: 13, codeName: 'Unauthorized' }),
     ],
     [
-      'one with a code beyond those of gRPC',
+      "an error with a code outside gRPC's range",
       Object.assign(new Error('duplicate key in shop.customers'), { code: 11_000 }),
     ],
-    ['one with a code, within an exception', new RpcException(Object.assign(new Error('exit'), { code: 1 }))],
+    ['an error with a code inside an RpcException', new RpcException(Object.assign(new Error('exit'), { code: 1 }))],
     ['a DOMException', new DOMException('row 17 of table salaries', 'NotFoundError')],
-    ['an error within an exception', new RpcException(new Error('password of the database'))],
-    ['text', 'password of the database'],
+    ['an error inside an RpcException', new RpcException(new Error('password of the database'))],
+    ['a string', 'password of the database'],
     ['a number', 5],
     ['null', null],
     ['undefined', undefined],
@@ -181,12 +181,12 @@ describe('any other failure', () => {
         },
       ),
     ],
-  ])('is not told, and belongs in the log: %s', (_, error) => {
+  ])('hides %s from the caller and marks it as unexpected', (_, error) => {
     expect(serverStatusOf(error, false)).toEqual(UNEXPECTED);
   });
 });
 
-describe('a status with trailers that cannot be sent', () => {
+describe('trailers that cannot be sent', () => {
   it.each([
     'connection',
     'keep-alive',
@@ -198,7 +198,7 @@ describe('a status with trailers that cannot be sent', () => {
     'content-length',
     'grpc-status',
     'grpc-message',
-  ])('goes without %s, and belongs in the log', (key) => {
+  ])('drops the trailer %s and marks the error as unexpected', (key) => {
     const metadata = Metadata.fromHttp2Headers({ [key]: '0', 'x-shard': ['a', 'b'] });
     const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata }, false);
     expect(status).toEqual({ code: 5, details: 'no order 7', unexpected: true });
@@ -206,7 +206,7 @@ describe('a status with trailers that cannot be sent', () => {
     expect(metadata.get(key)).toEqual(['0']);
   });
 
-  it('has as a list what HTTP takes once', () => {
+  it('joins the values of a header that HTTP allows only once', () => {
     const metadata = Metadata.fromHttp2Headers({ via: 'c', 'set-cookie': ['d', 'e'] });
     for (const value of ['a', 'b']) metadata.add('etag', value);
     const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata }, false);
@@ -215,9 +215,9 @@ describe('a status with trailers that cannot be sent', () => {
   });
 });
 
-describe('a status that is too long for trailers', () => {
-  // Beyond 64 KiB Node sends nothing, for ever, and nothing of later calls on the connection.
-  it('goes without its details, and belongs in the log', () => {
+describe('status that is too long for trailers', () => {
+  // Beyond 64 KiB, Node never sends the trailers, nor anything of later calls on the connection.
+  it('drops metadata that is too long and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
       code: 5,
@@ -233,7 +233,7 @@ describe('a status that is too long for trailers', () => {
     });
   });
 
-  it('has its text cut short', () => {
+  it('truncates status text that is too long', () => {
     expect(serverStatusOf({ code: 5, details: 'é'.repeat(20_000) }, false)).toEqual({
       code: 5,
       details: `${'é'.repeat(512)}...`,
@@ -241,23 +241,23 @@ describe('a status that is too long for trailers', () => {
     });
   });
 
-  it('stays as it is where it just fits', () => {
+  it('keeps a status that just fits', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(44_000) } }];
     const exception = new GrpcException('NOT_FOUND', 'no order 7', { details });
     expect(serverStatusOf(exception, false)).toEqual({ code: 5, details: 'no order 7', metadata: exception.metadata });
   });
 });
 
-describe('a failed call to another server', () => {
-  it('keeps its code and words, but nothing of its trailers', () => {
-    expect(serverStatusOf(upstream('NOT_FOUND'), false)).toEqual({ code: 5, details: 'the words of the upstream' });
+describe('failed upstream call', () => {
+  it('keeps the code and details of a failed upstream call, but not its trailers', () => {
+    expect(serverStatusOf(upstream('NOT_FOUND'), false)).toEqual({ code: 5, details: 'the details of the upstream' });
     expect(serverStatusOf(new RpcException(upstream('NOT_FOUND')), false)).toEqual({
       code: 5,
-      details: 'the words of the upstream',
+      details: 'the details of the upstream',
     });
   });
 
-  it.each<StatusName>(['INTERNAL', 'UNKNOWN'])('keeps its words to the log where they are of a fault: %s', (name) => {
+  it.each<StatusName>(['INTERNAL', 'UNKNOWN'])('hides the details of an upstream call that failed with %s', (name) => {
     expect(serverStatusOf(upstream(name), false)).toEqual({
       code: StatusCode[name],
       details: `A call to another server failed: ${name}`,
@@ -265,12 +265,12 @@ describe('a failed call to another server', () => {
     });
   });
 
-  it('tells nothing of the addresses that our client tried', () => {
+  it('hides the upstream addresses that the client tried', () => {
     const error = upstream('UNAVAILABLE', { reason: 'outage', details: 'connect ECONNREFUSED 10.0.0.7:5000' });
     expect(serverStatusOf(error, false)).toEqual({ code: 14, details: 'A call to another server failed: UNAVAILABLE' });
   });
 
-  it('is found within the end of a stream that was resumed', () => {
+  it('finds a failed upstream call in the cause of a ResumeError', () => {
     const cause = upstream('INTERNAL');
     const error = new ResumeError('poison', cause.code, `failed 5 times, at last with "${cause.message}"`, { cause });
     expect(serverStatusOf(error, false)).toEqual(serverStatusOf(cause, false));
@@ -281,7 +281,7 @@ describe('a failed call to another server', () => {
   });
 });
 
-describe('an HttpException', () => {
+describe('HttpException', () => {
   it.each<[http: number, code: StatusName]>([
     [302, 'UNKNOWN'],
     [400, 'INVALID_ARGUMENT'],
@@ -304,7 +304,7 @@ describe('an HttpException', () => {
     [504, 'DEADLINE_EXCEEDED'],
     [511, 'INTERNAL'],
     [600, 'UNKNOWN'],
-  ])('of status %i is %s', (http, code) => {
+  ])('maps HTTP status %i to %s', (http, code) => {
     expect(serverStatusOf(new HttpException('no order 7', http), false)).toEqual({
       code: StatusCode[code],
       details: 'no order 7',
@@ -320,11 +320,11 @@ describe('an HttpException', () => {
     [new RequestTimeoutException({ message: 7 }), 'Request Timeout Exception'],
     [new BadRequestException([]), 'Bad Request Exception'],
     [new NotFoundException('x'.repeat(2_000)), 'x'.repeat(2_000)],
-  ])('has the text that HTTP would have: %o', (exception, details) => {
+  ])('uses the text of the HTTP response of %o', (exception, details) => {
     expect(serverStatusOf(exception, false).details).toBe(details);
   });
 
-  it('that lists what is wrong has a violation for each', () => {
+  it('adds a field violation for each listed message', () => {
     const { metadata, ...status } = serverStatusOf(
       new BadRequestException(['id must be a string', 'too many items']),
       false,
@@ -343,7 +343,7 @@ describe('an HttpException', () => {
     ]);
   });
 
-  it('that lists by path has the paths, too', () => {
+  it('adds the field paths of messages that are listed by path', () => {
     const message = { 'items.0.quantity': ['too few', 'no number'], 'items.12': ['no item'], '...': ['more'] };
     const { metadata, details } = serverStatusOf(new UnprocessableEntityException({ message }), false);
     expect(details).toBe('too few; no number; no item; more');
@@ -356,7 +356,7 @@ describe('an HttpException', () => {
     ]);
   });
 
-  it('that lists very much stays within what trailers can hold', () => {
+  it('limits a long list of messages to what trailers can hold', () => {
     const { metadata, details } = serverStatusOf(
       new BadRequestException(
         Array.from({ length: 5_000 }, (_, at) => `items.${at}.quantity must not be less than ${at}`),
@@ -371,8 +371,8 @@ describe('an HttpException', () => {
   });
 });
 
-describe('an error that has passed exception filters', () => {
-  it('is told, as grpc-js would: a filter has made it so', () => {
+describe('error that passed exception filters', () => {
+  it('returns the same status as grpc-js for an error that passed exception filters', () => {
     const error = Object.assign(new Error('out of tea'), { code: 9 });
     expect(serverStatusOf(error, true)).toEqual({ code: 9, details: 'out of tea' });
     expect(serverStatusOf(new Error('out of tea'), true)).toEqual({ code: 2, details: 'out of tea' });

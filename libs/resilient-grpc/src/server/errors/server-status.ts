@@ -31,14 +31,14 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
     // The value with which Nest's own filter would fail the Observable.
     const given: unknown = error.getError();
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: textOf(given) };
-    return given === error || hasGetError(given) ? told(given) : statusOf(given, filtered);
+    return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);
   }
   if (isGrpcCallError(error)) return relayed(error);
   // The message of a ResumeError contains the message of the failed call.
   if (isResumeError(error) && isGrpcCallError(error.cause)) return relayed(error.cause);
   if (error instanceof HttpException) return statusOfHttpException(error);
   if (!filtered && error instanceof Error && !isOfGrpc(error)) return UNEXPECTED;
-  return told(error);
+  return grpcJsStatusOf(error);
 }
 
 /**
@@ -52,7 +52,7 @@ function relayed({ code, codeName, details, reason }: GrpcCallError): ServerStat
 }
 
 /** Works as `serverErrorToStatus` of grpc-js, except for invalid codes, which grpc-js sends unchanged. */
-function told(error: object): ServerStatus {
+function grpcJsStatusOf(error: object): ServerStatus {
   const message = 'message' in error ? textOf(error.message) : 'Unknown Error';
   const given = 'metadata' in error ? error.metadata : undefined;
   const trailers = isMetadataLike(given) ? { metadata: joinMetadata(NO_METADATA, given) } : {};
@@ -62,7 +62,7 @@ function told(error: object): ServerStatus {
   }
   const details = 'details' in error && typeof error.details === 'string' ? wellFormed(error.details) : message;
   if (isStatusCode(code) && code !== StatusCode.OK) return { code, details, ...trailers };
-  return { ...UNEXPECTED, details: `${details} (${String(code)} is no code of a gRPC error)` };
+  return { ...UNEXPECTED, details: `${details} (${String(code)} is not a gRPC error code)` };
 }
 
 /**

@@ -17,8 +17,8 @@ const ERRORS: ValidationError[] = [
   { property: 'ship', children: [{ property: 'to', children: [{ property: 'zip', constraints: { is: 'no zip' } }] }] },
 ];
 
-describe('the exception of a validation', () => {
-  it('has the path of each field', () => {
+describe('validationException', () => {
+  it('lists each violation with the path of its field', () => {
     expect(validationException(ERRORS).fieldViolations).toEqual([
       { field: 'id', description: 'id must be a string' },
       { field: 'id', description: 'Name it' },
@@ -28,19 +28,19 @@ describe('the exception of a validation', () => {
     ]);
   });
 
-  it("is to HTTP what Nest's own pipe throws", () => {
-    // Nest 11 leaves out what is wrong with a list where something within it is wrong as well.
+  it("has the same HTTP response as the exception of Nest's ValidationPipe", () => {
+    // Nest 11 omits the violations of a list if its items have violations too.
     const errors = ERRORS.map(({ constraints, ...error }) =>
       error.children || !constraints ? error : { ...error, constraints },
     );
     const exception = validationException(errors);
     expect(exception).toBeInstanceOf(BadRequestException);
-    const nests = new ValidationPipe().createExceptionFactory()(errors) as BadRequestException;
-    expect(exception.getResponse()).toEqual(nests.getResponse());
-    expect(exception.getStatus()).toBe(nests.getStatus());
+    const nestException = new ValidationPipe().createExceptionFactory()(errors) as BadRequestException;
+    expect(exception.getResponse()).toEqual(nestException.getResponse());
+    expect(exception.getStatus()).toBe(nestException.getStatus());
   });
 
-  it('ends where a request is wrong without end', () => {
+  it('limits the number and size of the violations', () => {
     const children = Array.from({ length: 1_000 }, (_, at) => ({
       property: String(at),
       constraints: { is: 'x'.repeat(2_000) },

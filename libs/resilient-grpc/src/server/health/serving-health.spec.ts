@@ -16,7 +16,7 @@ import { ServiceStreams } from '../service-streams.js';
 import { GrpcServerHealth } from './serving-health.js';
 import { WatchStream } from './watch-stream.js';
 
-// A real server of grpc-js, and its own client.
+// Uses a real grpc-js server and a grpc-js client.
 
 const ORDERS = 'orders.v1.Orders';
 const { grpc } = loadPackageDefinition(loadSync(protoPath, { enums: String, defaults: true })) as any;
@@ -66,20 +66,23 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
   return { health, standing, server, lines, check, watch, serve };
 }
 
-describe('health of a server', () => {
+describe('GrpcServerHealth', () => {
   it.each([
-    ['the port is open before the application has started', ['listening', 'bootstrapped']],
-    ['the application has started before the port is open', ['bootstrapped', 'listening']],
-  ] as const)('is SERVING after both, where %s', async (_what, [first, second]) => {
-    const { health, check } = await make();
-    expect(await check()).toBe('NOT_SERVING');
-    health[first]();
-    expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
-    health[second]();
-    expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'SERVING']);
-  });
+    ['the port opens first', ['listening', 'bootstrapped']],
+    ['the application starts first', ['bootstrapped', 'listening']],
+  ] as const)(
+    'is SERVING once the port is open and the application has started (%s)',
+    async (_what, [first, second]) => {
+      const { health, check } = await make();
+      expect(await check()).toBe('NOT_SERVING');
+      health[first]();
+      expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
+      health[second]();
+      expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'SERVING']);
+    },
+  );
 
-  it('is NOT_SERVING as soon as the server shuts down, whatever is set then', async () => {
+  it('stays NOT_SERVING after the shutdown began, even if it is set to SERVING', async () => {
     const { health, check, serve } = await make();
     serve();
     health.turnNotServing();
@@ -88,7 +91,7 @@ describe('health of a server', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
   });
 
-  it('is turned by hand, each name by itself', async () => {
+  it('sets the status of each name separately', async () => {
     const { health, check, serve } = await make();
     serve();
     health.setNotServing(ORDERS);
@@ -98,7 +101,7 @@ describe('health of a server', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'SERVING']);
   });
 
-  it('keeps what was set before the application had started', async () => {
+  it('keeps a status that was set before the application started', async () => {
     const { health, check, serve } = await make();
     health.setNotServing(ORDERS);
     health.setServing();
@@ -107,7 +110,7 @@ describe('health of a server', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
   });
 
-  it('knows names of its users, and tells where one looks like a slip of the pen', async () => {
+  it('accepts custom names and logs a suggestion for a misspelled service name', async () => {
     const { health, lines, check, serve } = await make();
     serve();
     expect(await check('database')).toMatch(/^5 /);
@@ -117,14 +120,14 @@ describe('health of a server', () => {
     health.setNotServing('orders.v1.Order');
     health.setNotServing(ORDERS);
     expect(lines).toEqual([
-      "debug health was set of 'database', which is no service of the contract",
-      "debug health was set of 'orders.v1.Order', which is no service of the contract; did you mean 'orders.v1.Orders'?",
+      "debug health status set for 'database', which is not a service of the contract",
+      "debug health status set for 'orders.v1.Order', which is not a service of the contract; did you mean 'orders.v1.Orders'?",
     ]);
     health.turnNotServing();
     expect(await check('database')).toBe('NOT_SERVING');
   });
 
-  it('stands back where the application serves it by itself, and says so', async () => {
+  it('adds no health service and logs a warning if the application already serves one', async () => {
     const own = new HealthImplementation({ '': 'SERVING' });
     const { lines, check } = await make({
       before: (server) => {
@@ -132,12 +135,14 @@ describe('health of a server', () => {
       },
     });
     expect(await check()).toBe('SERVING');
-    expect(lines).toEqual([expect.stringMatching(/^warn .*served by the application itself.*health: false/)]);
+    expect(lines).toEqual([
+      expect.stringMatching(/^warn the application serves grpc\.health\.v1\.Health itself.*health: false/),
+    ]);
   });
 });
 
-describe('a Watch', () => {
-  it('sees each change once', async () => {
+describe('Watch', () => {
+  it('sends each change of status once', async () => {
     const { health, watch, serve } = await make();
     const { seen } = watch(ORDERS);
     await waitFor(() => seen.length === 1);
@@ -152,16 +157,16 @@ describe('a Watch', () => {
     expect(seen).toEqual(['NOT_SERVING', 'SERVING', 'NOT_SERVING', 'SERVING']);
   });
 
-  it('is refused for a name of more than 1,000 characters', async () => {
+  it('rejects a Watch of a name of more than 1,000 characters', async () => {
     const { watch, check, serve } = await make();
     serve();
     const { seen } = watch('x'.repeat(1_001));
     await waitFor(() => seen.length === 1);
-    expect(seen).toEqual(['3 The name of a service has at most 1000 characters']);
+    expect(seen).toEqual(['3 A service name can have at most 1000 characters']);
     expect((await check('x'.repeat(5_000))).length).toBeLessThan(1_100);
   });
 
-  it('of a name that is not known yet stays, and learns of it', async () => {
+  it('keeps a Watch of an unknown name open and sends its status once it is set', async () => {
     const { health, watch, serve } = await make();
     serve();
     const { seen } = watch('database');
@@ -171,7 +176,7 @@ describe('a Watch', () => {
     expect(seen).toEqual(['SERVICE_UNKNOWN', 'SERVING']);
   });
 
-  it('sees NOT_SERVING and then ends UNAVAILABLE, so that nobody takes the backend for healthy', async () => {
+  it('sends NOT_SERVING and then ends the Watch with UNAVAILABLE, so that clients treat the backend as unhealthy', async () => {
     const { health, standing, watch, serve } = await make();
     serve();
     const { seen } = watch();
@@ -183,7 +188,7 @@ describe('a Watch', () => {
     await waitFor(() => standing.size === 0);
   });
 
-  it('that comes when all were ended is refused without an answer, while Check goes on', async () => {
+  it('rejects a Watch that starts after all were ended, but still answers Check', async () => {
     const { health, standing, check, watch, serve } = await make();
     serve();
     health.turnNotServing();
@@ -195,7 +200,7 @@ describe('a Watch', () => {
     expect(standing.size).toBe(0);
   });
 
-  it('does not hold a graceful shutdown once it was ended', async () => {
+  it('does not delay a graceful shutdown once the watches were ended', async () => {
     const { health, server, watch, serve } = await make();
     serve();
     const streams = Array.from({ length: 20 }, () => watch());
@@ -207,7 +212,7 @@ describe('a Watch', () => {
     await waitFor(() => over);
   });
 
-  it('is let go of when its client goes', async () => {
+  it('releases a Watch that its client cancels', async () => {
     const { standing, watch } = await make();
     const { seen, call } = watch();
     await waitFor(() => seen.length === 1);
@@ -216,13 +221,13 @@ describe('a Watch', () => {
     await waitFor(() => standing.size === 0);
   });
 
-  it('whose client does not read gets the latest when it does, and holds no more than a few', () => {
+  it('sends only the latest status once a client that did not read reads again', () => {
     const written: string[] = [];
     const listeners = new Map<string, () => void>();
     const call = {
       writableEnded: false,
       once: (event: string, listener: () => void) => listeners.set(event, listener),
-      // Full from the third on, as a stream that nobody reads.
+      // Full from the third write on, like a stream that is not read.
       write: ({ status }: { status: string }) => written.push(status) < 3,
     };
     const stream = new WatchStream(call as never);

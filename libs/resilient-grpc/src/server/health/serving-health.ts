@@ -14,7 +14,7 @@ const WHOLE = '';
 
 /** Maximum length of a watched service name, because each watcher keeps one in memory. */
 const MAX_NAME = 1_000;
-const NAME_TOO_LONG = `The name of a service has at most ${String(MAX_NAME)} characters`;
+const NAME_TOO_LONG = `A service name can have at most ${String(MAX_NAME)} characters`;
 /** Maximum number of names in a List response, as recommended by the protocol. */
 const MAX_LISTED = 100;
 
@@ -108,8 +108,8 @@ export class GrpcServerHealth {
     const added = addStandardService(server, HEALTH_CONTRACT[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
       this.logger.warn(
-        'grpc.health.v1.Health is served by the application itself, which has to turn it NOT_SERVING at shutdown: ' +
-          'leave it out there, or set health: false',
+        'the application serves grpc.health.v1.Health itself and must set it to NOT_SERVING at shutdown; ' +
+          'remove that service, or write health: false',
       );
     }
   }
@@ -164,7 +164,7 @@ export class GrpcServerHealth {
   private noteOwnName(service: string, contract: readonly string[]): void {
     const meant = closest(service, contract);
     const guess = meant === undefined ? '' : `; did you mean '${meant}'?`;
-    this.logger.debug(`health was set of '${oneLine(service)}', which is no service of the contract${guess}`);
+    this.logger.debug(`health status set for '${oneLine(service)}', which is not a service of the contract${guess}`);
   }
 
   private notify(): void {

@@ -13,12 +13,12 @@ export function canHearHttp2Servers(server: object): boolean {
  * Reports each http2 server that `server` creates from now on, before it listens. grpc-js has no public access to its connections, so
  * this wraps a private method. Returns false, and reports nothing, if another version of grpc-js has no such method.
  */
-export function observeHttp2Servers(server: Server, heard: (http2Server: NodeHttp2Server) => void): boolean {
+export function observeHttp2Servers(server: Server, onServer: (http2Server: NodeHttp2Server) => void): boolean {
   const create: unknown = Reflect.get(server, 'createHttp2Server');
   if (typeof create !== 'function') return false;
   Reflect.set(server, 'createHttp2Server', (...args: unknown[]): unknown => {
     const made: unknown = Reflect.apply(create, server, args);
-    if (isHttp2Server(made)) heard(made);
+    if (isHttp2Server(made)) onServer(made);
     return made;
   });
   return true;

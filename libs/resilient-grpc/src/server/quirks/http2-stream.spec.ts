@@ -22,7 +22,7 @@ const KINDS = [
   ['bidi', true, true],
 ] as const;
 
-/** A server with one method, whose calls are handed to `handle` and never answered. */
+/** A server with one method that passes its calls to `handle` and never responds. */
 async function serverOf(
   requestStream: boolean,
   responseStream: boolean,
@@ -54,18 +54,18 @@ async function serverOf(
   return { client, close };
 }
 
-describe('a reset of the stream of a server call', () => {
+describe('resetStream', () => {
   describe.each([
-    ['', []],
-    [' behind one interceptor', [passOn]],
-    [' behind two interceptors', [passOn, passOn]],
-  ] as const)('of grpc-js%s', (_how, interceptors) => {
-    it.each(KINDS)('ends a call that is %s', async (_kind, requestStream, responseStream) => {
+    ['without interceptors', []],
+    ['with one interceptor', [passOn]],
+    ['with two interceptors', [passOn, passOn]],
+  ] as const)('%s', (_how, interceptors) => {
+    it.each(KINDS)('resets the stream of a %s call', async (_kind, requestStream, responseStream) => {
       const found: boolean[] = [];
       const { client, close } = await serverOf(requestStream, responseStream, [...interceptors], (call) => {
         found.push(resetStream(call));
       });
-      // A client that streams sees the end of every kind.
+      // A bidi client receives the end of a call of any kind.
       const call = client.makeBidiStreamRequest(PATH, asIs, asIs);
       call.on('error', () => undefined);
       const ended = new Promise<StatusObject>((resolve) => call.on('status', resolve));
@@ -78,7 +78,7 @@ describe('a reset of the stream of a server call', () => {
     });
   });
 
-  it('reaches a client that does not read', async () => {
+  it('resets a stream whose client does not read', async () => {
     const { client, close } = await serverOf(false, true, [], (call) => {
       while (call.write(Buffer.alloc(64 * 1024)));
       setImmediate(() => resetStream(call));
@@ -94,28 +94,28 @@ describe('a reset of the stream of a server call', () => {
     close();
   });
 
-  it('finds none where a call is built otherwise', () => {
+  it('returns false for a call of unknown structure', () => {
     expect(resetStream({})).toBe(false);
     expect(resetStream({ call: { nextCall: { stream: {} } } })).toBe(false);
   });
 });
 
-describe('the status that ended a call', () => {
+describe('statusSentBy', () => {
   it.each([
     ['trailers', { sentHeaders: { ':status': 200 }, sentTrailers: { 'grpc-status': 5, 'grpc-message': 'no%20order' } }],
-    ['headers alone', { sentHeaders: { ':status': 200, 'grpc-status': '5', 'grpc-message': 'no%20order' } }],
-  ])('is that of the %s', (_where, stream) => {
+    ['a trailers-only response', { sentHeaders: { ':status': 200, 'grpc-status': '5', 'grpc-message': 'no%20order' } }],
+  ])('reads the status from %s', (_where, stream) => {
     expect(statusSentBy(stream)).toEqual({ code: status.NOT_FOUND, details: 'no order' });
   });
 
   it.each([
-    ['no code of gRPC', { 'grpc-status': 99 }, { code: status.UNKNOWN, details: '' }],
-    ['details that are not encoded', { 'grpc-status': 2, 'grpc-message': '5 %' }, { code: 2, details: '5 %' }],
-  ])('may have %s', (_what, sentTrailers, expected) => {
+    ['an unknown code', { 'grpc-status': 99 }, { code: status.UNKNOWN, details: '' }],
+    ['details that are not percent-encoded', { 'grpc-status': 2, 'grpc-message': '5 %' }, { code: 2, details: '5 %' }],
+  ])('reads a status with %s', (_what, sentTrailers, expected) => {
     expect(statusSentBy({ sentTrailers })).toEqual(expected);
   });
 
-  it('is none where none was sent, or a call is built otherwise', () => {
+  it('returns undefined if no status was sent or the call has an unknown structure', () => {
     expect(statusSentBy({ sentHeaders: { ':status': 415 } })).toBeUndefined();
     expect(sentStatusOf({})).toBeUndefined();
     expect(observeData({}, () => undefined)).toBe(false);

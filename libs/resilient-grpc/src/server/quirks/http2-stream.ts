@@ -46,11 +46,11 @@ export function statusSentBy({ sentTrailers, sentHeaders }: StatusPart): SentSta
 }
 
 /** Reports the size of each received chunk of messages. Returns false if no stream was found. */
-export function observeData(serverCall: object, heard: (bytes: number) => void): boolean {
+export function observeData(serverCall: object, onBytes: (bytes: number) => void): boolean {
   const stream = streamOf(serverCall);
   // grpc-js has paused the stream, so this listener does not start the flow.
   stream?.on('data', (data) => {
-    heard(data.length);
+    onBytes(data.length);
   });
   return stream !== undefined;
 }

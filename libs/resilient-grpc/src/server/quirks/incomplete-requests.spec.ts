@@ -23,7 +23,7 @@ afterEach(() => {
   server.close();
 });
 
-/** A request, as the server sees it. */
+/** Sends a request and returns its stream on the server. */
 async function request(endStream: boolean): Promise<ServerHttp2Stream> {
   const made = client.request({ ':method': 'POST', ':path': '/' }, { endStream });
   made.on('error', () => undefined);
@@ -31,8 +31,8 @@ async function request(endStream: boolean): Promise<ServerHttp2Stream> {
   return waitFor(() => streams[before]);
 }
 
-describe('a session', () => {
-  it('awaits nothing but requests where none has come to its end, or was answered', async () => {
+describe('awaitsRequestsOnly', () => {
+  it('returns true only if all open requests are incomplete and unanswered', async () => {
     const first = await request(false);
     await request(false);
     const session = first.session!;
@@ -41,14 +41,14 @@ describe('a session', () => {
     expect(awaitsRequestsOnly(session)).toBe(false);
   });
 
-  it('is at work where a request is whole', async () => {
+  it('returns false if a request is complete', async () => {
     const { session } = await request(false);
     const whole = await request(true);
     await waitFor(() => whole.state.remoteClose === 1);
     expect(awaitsRequestsOnly(session!)).toBe(false);
   });
 
-  it('awaits none where nothing is open', async () => {
+  it('returns false if no stream is open', async () => {
     const half = await request(false);
     const { session } = half;
     half.close();
@@ -56,7 +56,7 @@ describe('a session', () => {
     expect(awaitsRequestsOnly(session!)).toBe(false);
   });
 
-  it('is taken for one at work where Node keeps its streams otherwise', () => {
+  it('returns false if Node stores its streams differently', () => {
     expect(awaitsRequestsOnly({})).toBe(false);
     expect(awaitsRequestsOnly({ [Symbol('state')]: { streams: [] } })).toBe(false);
   });

@@ -7,23 +7,23 @@ export const SERVER_SEAMS: readonly Seam[] = [
     on: 'server',
     needs: ['createHttp2Server()'],
     lostWithout:
-      'connections of the server (age, idle time, backlog, their end at a drain; keepalive cuts calls of a connection that received GOAWAY)',
+      'management of server connections (age, idle timeout, backlog, end at a drain; keepalive drops connections with calls after GOAWAY)',
   },
   // Probed at the first connection, and at the first call.
   {
     on: 'server session',
     needs: ['[state].streams'],
-    lostWithout: 'the early end of connections with nothing but incomplete requests at a drain',
+    lostWithout: 'early end, at a drain, of connections with only incomplete requests',
   },
   {
     on: 'server session',
     needs: ['[kHandle].hasPendingData()'],
-    lostWithout: 'the search for connections that a protocol error of their client has stopped (keepalive ends them)',
+    lostWithout: 'detection of connections stopped by a client protocol error (keepalive ends them later)',
   },
   {
     // Refers to `call.call` of the call that a handler receives, below the interceptors' (`nextCall`).
     on: 'server call',
     needs: ['stream.close()'],
-    lostWithout: 'the reset of streams whose client does not read, and sizes and statuses of calls in telemetry',
+    lostWithout: 'reset of streams whose client does not read, and sizes and statuses of calls in telemetry',
   },
 ];

@@ -14,26 +14,26 @@ import { observedServer } from './observed-server.js';
 
 const plain = (bytes: Buffer): Buffer => bytes;
 
-/** What was told, in order. */
+/** Telemetry that records its calls in order. */
 function recording(more: Partial<ServedCallTelemetry> = {}) {
-  const told: string[] = [];
+  const recorded: string[] = [];
   const telemetry: ServerTelemetry = {
     begin: ({ path, kind }) => {
-      told.push(`begin ${kind} ${path}`);
+      recorded.push(`begin ${kind} ${path}`);
       return {
         within: (work) => {
           work();
         },
-        received: (bytes) => told.push(`received ${bytes}`),
-        sent: (bytes) => told.push(`sent ${bytes}`),
-        end: ({ code, details, receivedBytes }) => told.push(`end ${code} ${details} ${receivedBytes}`),
+        received: (bytes) => recorded.push(`received ${bytes}`),
+        sent: (bytes) => recorded.push(`sent ${bytes}`),
+        end: ({ code, details, receivedBytes }) => recorded.push(`end ${code} ${details} ${receivedBytes}`),
         ...more,
       };
     },
-    refused: (code) => told.push(`refused ${code}`),
+    refused: (code) => recorded.push(`refused ${code}`),
     take: () => undefined,
   };
-  return { told, telemetry };
+  return { recorded, telemetry };
 }
 
 async function listening(server: Server): Promise<Client> {
@@ -63,8 +63,8 @@ function answered(client: Client, path: string): Promise<status> {
   });
 }
 
-it('does not take a call for a refused one that is answered in the turn it came', async () => {
-  const { told, telemetry } = recording();
+it('does not report a call as refused if it is answered in the turn in which it arrived', async () => {
+  const { recorded, telemetry } = recording();
   const server = observedServer({}, telemetry, systemClock);
   const refuse = (call: { emit(event: string, status: object): void }): void => {
     call.emit('error', { code: status.UNAVAILABLE, details: 'not now' });
@@ -72,17 +72,17 @@ it('does not take a call for a refused one that is answered in the turn it came'
   server.register('/a.B/C', refuse, plain, plain, 'bidi');
   const client = await listening(server);
   expect(await answered(client, '/a.B/C')).toBe(status.UNAVAILABLE);
-  expect(told).toEqual(['begin bidi /a.B/C', 'end 14 not now 0']);
+  expect(recorded).toEqual(['begin bidi /a.B/C', 'end 14 not now 0']);
 });
 
-it('tells of a method it does not have that it was refused, and no more', async () => {
-  const { told, telemetry } = recording();
+it('reports a call of an unknown method only as refused', async () => {
+  const { recorded, telemetry } = recording();
   const client = await listening(observedServer({}, telemetry, systemClock));
   expect(await answered(client, '/a.B/D')).toBe(status.UNIMPLEMENTED);
-  expect(told).toEqual(['refused 12']);
+  expect(recorded).toEqual(['refused 12']);
 });
 
-it('runs interceptors that were given in the context of the call', async () => {
+it('runs the given interceptors in the context of the call', async () => {
   let inside = false;
   const { telemetry } = recording({
     within: (work) => {

@@ -35,7 +35,7 @@ export function observedServer(options: ServerOptions, telemetry: ServerTelemetr
 /** True if another library creates spans for the calls of grpc-js servers, such as `@opentelemetry/instrumentation-grpc`. */
 export function isTracedByOthers(): boolean {
   // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is looked at, not called
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- only its property is read
   return Reflect.get(Server.prototype.register, '__wrapped') === true;
 }
 

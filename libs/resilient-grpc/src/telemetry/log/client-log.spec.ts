@@ -53,24 +53,24 @@ const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationM
 const CIRCUIT = { type: 'circuit', path, reason: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
 const ATTEMPT = { number: 2, code: 14, details: 'gone', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
 
-describe('a server that comes and goes', () => {
-  /** Most lines above debug that began in any one minute. */
+describe('recurring outages', () => {
+  /** Returns the maximum number of lines written within any 60 s. */
   function busiest(times: readonly number[]) {
     return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + 60_000).length));
   }
 
-  /** What is told above debug, and when, where calls fail and circuits open as well. */
-  function toldOf(away: number, there: number) {
+  /** Returns the lines above debug with their times, while outages recur, calls fail, and circuits open. */
+  function linesAboveDebug(downMs: number, upMs: number) {
     const { clock, calls, take, log, kept } = make();
-    const told: { readonly at: number; readonly event: unknown }[] = [];
+    const written: { readonly at: number; readonly event: unknown }[] = [];
     const ended: number[] = [];
     const record = (task: () => void) => {
       const before = kept.length;
       task();
       for (const { level, fields } of kept.slice(before))
-        if (level !== 'debug') told.push({ at: clock.now(), event: fields['event'] });
+        if (level !== 'debug') written.push({ at: clock.now(), event: fields['event'] });
     };
-    // So finely looked that each line has its time.
+    // Small steps, so that each line gets its exact time.
     const pass = (ms: number) => {
       for (let rest = ms; rest > 0; rest -= 100) record(() => clock.advance(Math.min(rest, 100)));
     };
@@ -78,22 +78,20 @@ describe('a server that comes and goes', () => {
     calls.waiting = 3;
     while (clock.now() < 400_000) {
       for (const path of paths)
-        for (const because of ['not-safe-to-repeat', 'throttled'])
-          record(() => take(failed({ path, reason: because })));
+        for (const reason of ['not-safe-to-repeat', 'throttled']) record(() => take(failed({ path, reason })));
       const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
       record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
-      pass(away / 2);
+      pass(downMs / 2);
       for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
-      pass(away / 2);
-      // Within the grace all have waited.
-      record(() => take({ ...END, durationMs: away, failedCalls: away < 5_000 ? 0 : 3 }));
+      pass(downMs / 2);
+      // Calls wait during the grace period, so none fails within it.
+      record(() => take({ ...END, durationMs: downMs, failedCalls: downMs < 5_000 ? 0 : 3 }));
       ended.push(clock.now());
-      pass(there);
+      pass(upMs);
     }
-    // At the end the log is silent.
     log.close();
     expect(clock.pending).toBe(0);
-    return { told, outages: ended.length };
+    return { written, outages: ended.length };
   }
 
   it.each([
@@ -105,10 +103,10 @@ describe('a server that comes and goes', () => {
     [15_000, 5_000],
     [5, 29_000],
   ])(
-    'is at most four lines a minute from its third outage on, whatever else happens: away for %i ms, there for %i ms',
-    (away, there) => {
-      const { told } = toldOf(away, there);
-      const flaps = told.slice(told.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
+    'writes at most four lines a minute from the third outage on, whatever else happens (down %i ms, up %i ms)',
+    (downMs, upMs) => {
+      const { written } = linesAboveDebug(downMs, upMs);
+      const flaps = written.slice(written.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
       expect(busiest(flaps)).toBeLessThanOrEqual(4);
       expect(flaps.length).toBeGreaterThan(6);
     },
@@ -120,74 +118,77 @@ describe('a server that comes and goes', () => {
     [3_000, 3_000],
     [4_900, 100],
     [5, 29_000],
-  ])('is at most four from its first outage on, while it is back within the grace: %i ms, %i ms', (away, there) => {
-    expect(busiest(toldOf(away, there).told.map(({ at }) => at))).toBeLessThanOrEqual(4);
-  });
+  ])(
+    'writes at most four lines a minute if each outage ends within its grace period (down %i ms, up %i ms)',
+    (downMs, upMs) => {
+      expect(busiest(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
+    },
+  );
 
   it.each([
     [25_000, 40_000, ['outage', 'outage-grace-over', 'outage-end']],
     [25_000, 25_000, ['outage-grace-over', 'outage-end']],
     [2_000, 60_000, ['outage', 'outage-end']],
   ])(
-    'but seldom has the lines of each outage, and one of the rest a minute: away for %i ms, there for %i ms',
-    (away, there, lines) => {
-      const { told, outages } = toldOf(away, there);
-      const ofOutages = told.filter(({ event }) => String(event).startsWith('outage'));
+    'writes all lines of an infrequent outage and one other line a minute (down %i ms, up %i ms)',
+    (downMs, upMs, lines) => {
+      const { written, outages } = linesAboveDebug(downMs, upMs);
+      const ofOutages = written.filter(({ event }) => String(event).startsWith('outage'));
       const [first, ...later] = ofOutages.map(({ event }) => event);
       expect(first).toBe('outage');
       const each = Array.from({ length: outages }, () => lines).flat();
       expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
-      expect(busiest(told.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
+      expect(busiest(written.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
     },
   );
 });
 
-describe('a slow attempt to connect', () => {
-  it('is one warning with its cause and remedy, at most once a minute', () => {
+describe('slow-connect event', () => {
+  it('logs one warning a minute with the cause and the remedy', () => {
     const { clock, take, loud, kept } = make();
-    const cause = 'connecting for 1.5 s: the peer accepted the connection and stayed silent';
+    const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but did not respond';
     take({ type: 'slow-connect', cause, waiting: 3 });
     clock.advance(20_000);
     take({ type: 'slow-connect', cause, waiting: 4 });
     expect(loud()).toEqual([
       `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); calls wait until connectTimeoutMs and outageGraceMs ` +
-        'have passed, or their deadline; check the server, and whether both sides use TLS: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+        'have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
     ]);
     expect(kept[0]?.fields).toMatchObject({ event: 'slow-connect', target: '10.0.0.7:50051', cause, waiting: 3 });
   });
 });
 
-describe('calls', () => {
+describe('attempt-end event', () => {
   it.each([
-    ['answered by the server', { reachedServer: 'yes', reason: 'fatal-status' }],
-    ['never sent', { reachedServer: 'no', reason: 'local' }],
-    ['ended by their caller', { reason: 'cancelled' }],
-    ['ended by their deadline', { reason: 'deadline' }],
-  ] as const)('%s are their callers’ matter', (_what, change) => {
+    ['the server answered', { reachedServer: 'yes', reason: 'fatal-status' }],
+    ['was never sent', { reachedServer: 'no', reason: 'local' }],
+    ['its caller cancelled', { reason: 'cancelled' }],
+    ['exceeded its deadline', { reason: 'deadline' }],
+  ] as const)('logs nothing above debug for a call that %s', (_what, change) => {
     const { take, loud } = make();
     take(failed(change));
     expect(loud()).toEqual([]);
   });
 
-  it('that go on are told to debug, with the reason', () => {
+  it('logs a call that is retried, waits, or is resumed at debug', () => {
     const { take, lines } = make();
     take(failed({ next: 'retry', reason: 'connection-lost' }));
     take(failed({ next: 'wait', reason: 'unsent' }));
     take(failed({ next: 'resume', reason: 'not-safe-to-repeat' }));
     expect(lines).toEqual([
-      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; is retried (connection-lost)',
-      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; waits (unsent)',
-      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; its stream is resumed',
+      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; retrying (connection-lost)',
+      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; waiting for the channel (unsent)',
+      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; resuming the stream',
     ]);
   });
 
-  it('that succeed are not told at all', () => {
+  it('logs nothing for a successful attempt', () => {
     const { take, lines } = make();
     take(failed({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, reason: 'success' }));
     expect(lines).toEqual([]);
   });
 
-  it('cannot write more than a line of what the server says', () => {
+  it('truncates the status details of the server to one line', () => {
     const { take, loud } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
     take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
@@ -196,7 +197,7 @@ describe('calls', () => {
   });
 });
 
-describe('a dead connection', () => {
+describe('connection-replaced event', () => {
   const DEAD = {
     type: 'connection-replaced',
     reason: 'suspicion',
@@ -205,15 +206,15 @@ describe('a dead connection', () => {
     timeouts: 14,
   } as const;
 
-  it('of several says who carries the calls', () => {
+  it('says that calls go to the other backends if other connections carry them', () => {
     const { take, loud } = make();
     take({ ...DEAD, by: 'other-connections' });
-    expect(loud()[0]).toMatch(/; calls go to the other backends until it can be connected again$/);
+    expect(loud()[0]).toMatch(/; calls use the other backends until it reconnects$/);
   });
 });
 
-describe('what belongs to the ordinary', () => {
-  it('is told to debug', () => {
+describe('ordinary events', () => {
+  it('logs connectivity changes, planned replacements, and complete drains at debug', () => {
     const { take, lines, loud } = make();
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'the connection to a ended after 3.0 s' });
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
@@ -225,7 +226,7 @@ describe('what belongs to the ordinary', () => {
     expect(lines).toEqual([
       'debug READY → IDLE: the connection to a ended after 3.0 s',
       'debug IDLE → CONNECTING',
-      'debug connection replaced: it was old enough',
+      'debug connection replaced: maximum age reached',
       'debug connection replaced: new credentials',
       'debug draining: 2 calls running',
       'debug drained in 80 ms: 2 calls finished',
@@ -233,7 +234,7 @@ describe('what belongs to the ordinary', () => {
   });
 });
 
-describe('each event', () => {
+describe('events', () => {
   it.each<[event: EventBody, level: string | undefined, text: RegExp, fields: object]>([
     [
       { type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'GOAWAY' },
@@ -250,13 +251,13 @@ describe('each event', () => {
     [
       { ...OUTAGE, flapping: true },
       'warn',
-      /^flapping: three outages in a minute \(.*see whether the server restarts/,
+      /^flapping: three outages in a minute \(.*check whether the server keeps restarting/,
       { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
     ],
     [
       { ...END, durationMs: 900.4, failedCalls: 0 },
       'debug',
-      /^back after 900 ms, 9 tries; 12 calls held, 0 failed$/,
+      /^reconnected after 900 ms, 9 failed attempts; 12 calls waited, 0 failed$/,
       {
         target: '10.0.0.7:50051',
         durationMs: 900,
@@ -269,7 +270,7 @@ describe('each event', () => {
     [
       { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'throttled' },
       'warn',
-      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: gone; it may have reached the server and was not repeated \(throttled\)$/,
+      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: gone; the call may have reached the server and was not retried \(throttled\)$/,
       {
         path,
         code: 'UNAVAILABLE',
@@ -286,37 +287,37 @@ describe('each event', () => {
     [
       { ...CIRCUIT, from: 'closed', to: 'open' },
       'warn',
-      /circuit open for 5 s: 11 of 20 attempts failed; its calls fail at once/,
+      /circuit open for 5 s: 11 of 20 attempts failed; calls fail immediately/,
       { path, from: 'closed', to: 'open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'open', to: 'half-open' },
       'debug',
-      /circuit half open/,
+      /circuit half-open; one call is admitted/,
       { path, from: 'open', to: 'half-open', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { ...CIRCUIT, from: 'half-open', to: 'closed' },
       'log',
-      /circuit closed; calls pass again/,
+      /circuit closed; calls are admitted/,
       { path, from: 'half-open', to: 'closed', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
       { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
       'debug',
-      /resumed after 80 ms \(2 times\)/,
+      /stream resumed after 80 ms \(2 resumes so far\)/,
       { path, resumes: 2, gapMs: 80 },
     ],
     [
       { type: 'unread-stream', path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
       'warn',
-      /open for 60 s, and nobody has read it for 30 s; opened at feed\.ts:7$/,
+      /stream open for 60 s, unread for 30 s; opened at feed\.ts:7$/,
       { path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
     ],
     [
       { type: 'requests-burst', path, messages: 12_000 },
       'warn',
-      /pushed 12000 requests at once.*give an Iterable/,
+      /emitted 12000 requests at once.*pass an Iterable/,
       { path, messages: 12_000 },
     ],
     [
@@ -334,10 +335,10 @@ describe('each event', () => {
     [
       { type: 'addresses-limited', reported: 4_000, used: 1_000 },
       'warn',
-      /^the resolver reported 4000 addresses, and 1000 are used: put a load balancer before them/,
+      /^resolver reported 4000 addresses, of which 1000 are used; put a load balancer in front of them/,
       { reported: 4_000, used: 1_000 },
     ],
-    [{ type: 'connection-replaced', reason: 'age' }, 'debug', /it was old enough/, { reason: 'age' }],
+    [{ type: 'connection-replaced', reason: 'age' }, 'debug', /maximum age reached/, { reason: 'age' }],
     [
       {
         type: 'connection-replaced',
@@ -348,7 +349,7 @@ describe('each event', () => {
         by: 'new-channel',
       },
       'warn',
-      /^dead connection to a:1 ended: no byte for 12\.3 s, 3 calls timed out, and a probe got no answer; calls go over a new one/,
+      /^dead connection to a:1 closed: no bytes received for 12\.3 s, 3 calls timed out, and a probe was not answered; calls use a new connection/,
       { reason: 'suspicion', address: 'a:1', silentMs: 12_340, timeouts: 3, by: 'new-channel' },
     ],
     [
@@ -400,7 +401,7 @@ describe('each event', () => {
       { change: 'closed', address: 'a:1', livedMs: 3_000, reason: 'subchannel shutdown' },
     ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
-  ])('has its level, its text for people and its fields for programs: %j', (event, level, text, fields) => {
+  ])('writes the level, the message, and the fields of %j', (event, level, text, fields) => {
     const { kept, take } = make();
     take(event);
     const line = kept.at(-1);
@@ -409,7 +410,7 @@ describe('each event', () => {
     if (line !== undefined) expect(line.fields).toEqual({ client: 'orders', event: event.type, ...fields });
   });
 
-  it('of debug is not built where nobody reads it', () => {
+  it('builds no debug line if the debug level is off', () => {
     const { kept, seen, take } = make();
     seen.debug = false;
     take({ type: 'connectivity', from: 'READY', to: 'IDLE' });
@@ -418,7 +419,7 @@ describe('each event', () => {
     expect(kept).toEqual([]);
   });
 
-  it('whose text is of the other side cannot put a line, a colour or a secret in the log', () => {
+  it('keeps line breaks, terminal colors, and secrets in peer text out of the log', () => {
     const { clock, calls, kept, take } = make();
     const evil = 'denied\u001b[31m\nFAKE LINE, authorization: Bearer hush-hush and {"token":"hush"}';
     calls.waiting = 1;
@@ -436,8 +437,8 @@ describe('each event', () => {
   });
 });
 
-describe('a log that is closed', () => {
-  it('says what it has not said yet, and leaves no timer', () => {
+describe('close', () => {
+  it('writes pending summaries and clears all timers', () => {
     const { clock, calls, take, log, loud } = make();
     calls.waiting = 1;
     take(OUTAGE);

@@ -30,7 +30,7 @@ export interface LoggedClient {
 export class ClientLog {
   private readonly limit: LogRateLimiter;
   private readonly outages: OutageLog;
-  private readonly unrepeated: UnretriedCalls;
+  private readonly unretried: UnretriedCalls;
   private readonly repeats: LogDeduplicator<LogLine>;
 
   constructor(
@@ -52,7 +52,7 @@ export class ClientLog {
       },
       clock,
     );
-    this.unrepeated = new UnretriedCalls((text, fields) => {
+    this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
     this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (line, repeats) => {
@@ -84,22 +84,22 @@ export class ClientLog {
         return;
       case 'keepalive-throttled':
         this.warn(
-          `the server finds the keepalive pings too many (too_many_pings); now every ${duration(event.keepaliveTimeMs)}: ` +
+          `server rejected keepalive pings (too_many_pings); now pinging every ${duration(event.keepaliveTimeMs)}; ` +
             `set keepalive.keepaliveTimeMs to ${String(event.keepaliveTimeMs)} or more`,
           { event: event.type, keepaliveTimeMs: event.keepaliveTimeMs },
         );
         return;
       case 'addresses-limited':
         this.warn(
-          `the resolver reported ${String(event.reported)} addresses, and ${String(event.used)} are used: ` +
-            'put a load balancer before them, or resolve a part of them',
+          `resolver reported ${String(event.reported)} addresses, of which ${String(event.used)} are used; ` +
+            'put a load balancer in front of them, or resolve only a subset',
           { event: event.type, reported: event.reported, used: event.used },
         );
         return;
       case 'throttle-too-small':
         this.warn(
-          `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a connection that ` +
-            `is lost takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
+          `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a lost ` +
+            `connection takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
           { event: event.type, maxTokens: event.maxTokens, inFlight: event.inFlight },
         );
         return;
@@ -115,7 +115,7 @@ export class ClientLog {
         return;
       case 'stream-resumed':
         this.debug(() => [
-          `${event.path}: resumed after ${duration(event.gapMs)} (${counted(event.resumes, 'time')})`,
+          `${event.path}: stream resumed after ${duration(event.gapMs)} (${counted(event.resumes, 'resume')} so far)`,
           { event: event.type, path: event.path, resumes: event.resumes, gapMs: Math.round(event.gapMs) },
         ]);
         return;
@@ -125,8 +125,8 @@ export class ClientLog {
       case 'requests-burst':
         this.repeated(
           event.path,
-          `${event.path}: an Observable pushed ${String(event.messages)} requests at once, which are held in memory; ` +
-            'give an Iterable or an AsyncIterable, which is pulled',
+          `${event.path}: an Observable emitted ${String(event.messages)} requests at once, all buffered in memory; ` +
+            'pass an Iterable or AsyncIterable instead, which is pulled',
           { event: event.type, path: event.path, messages: event.messages },
         );
         return;
@@ -142,7 +142,7 @@ export class ClientLog {
   /** Writes pending summaries and clears all timers. */
   close(): void {
     this.outages.close();
-    this.unrepeated.close();
+    this.unretried.close();
     this.repeats.close();
     this.limit.close();
   }
@@ -175,7 +175,7 @@ export class ClientLog {
     this.repeated(
       target,
       `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); calls wait until connectTimeoutMs ` +
-        `and outageGraceMs have passed, or their deadline; check the server, and whether both sides use TLS: npx nestjs-resilient-grpc doctor ${target}`,
+        `and outageGraceMs have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor ${target}`,
       { event: type, target, cause: oneLine(cause), waiting },
     );
   }
@@ -184,31 +184,31 @@ export class ClientLog {
     const { attempt, next, reason, reachedServer } = event;
     if (attempt.code === StatusCode.OK) return;
     if (next !== 'none') {
-      const outlook = next === 'wait' ? `waits (${reason})` : `is retried (${reason})`;
-      const text = next === 'resume' ? 'its stream is resumed' : outlook;
+      const callText = next === 'wait' ? `waiting for the channel (${reason})` : `retrying (${reason})`;
+      const text = next === 'resume' ? 'resuming the stream' : callText;
       this.debug(() => [`${attemptText(event)}; ${text}`, attemptFields(event)]);
       return;
     }
     // Outages are logged separately, and callers handle error statuses that a server returns.
     if (reachedServer !== 'maybe' || reason === 'cancelled' || reason === 'deadline') return;
-    this.unrepeated.failed(event);
+    this.unretried.failed(event);
   }
 
   private replaced(event: EventOf<'connection-replaced'>): void {
     const { type, reason } = event;
     if (reason !== 'suspicion') {
-      const why = reason === 'age' ? 'it was old enough' : 'new credentials';
+      const why = reason === 'age' ? 'maximum age reached' : 'new credentials';
       this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
       return;
     }
     const { address, silentMs, timeouts, by } = event;
-    const carried =
+    const consequence =
       by === 'new-channel'
-        ? 'calls go over a new one that is READY'
-        : 'calls go to the other backends until it can be connected again';
+        ? 'calls use a new connection that is READY'
+        : 'calls use the other backends until it reconnects';
     this.warn(
-      `dead connection to ${address} ended: no byte for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed out, and a ` +
-        `probe got no answer; ${carried}`,
+      `dead connection to ${address} closed: no bytes received for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed ` +
+        `out, and a probe was not answered; ${consequence}`,
       { event: type, reason, address, silentMs: Math.round(silentMs), timeouts, by },
     );
   }
@@ -218,21 +218,21 @@ export class ClientLog {
     const fields = { event: type, path, from, to, reason, failures, total, breakMs: Math.round(breakMs) };
     if (to === 'open') {
       const share = `${String(failures)} of ${String(total)} attempts failed`;
-      this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; its calls fail at once`, fields);
+      this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; calls fail immediately`, fields);
     } else if (to === 'closed') {
-      this.log(`${path}: circuit closed; calls pass again`, fields);
+      this.log(`${path}: circuit closed; calls are admitted`, fields);
     } else {
-      this.debug(() => [`${path}: circuit half open; one call is let through`, fields]);
+      this.debug(() => [`${path}: circuit half-open; one call is admitted`, fields]);
     }
   }
 
   /** Logs one line per call site, because a leak usually affects many streams from the same place. */
   private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'unread-stream'>): void {
     const place =
-      openedAt === undefined ? 'set traceStreams: true to see where it was opened' : `opened at ${openedAt}`;
+      openedAt === undefined ? 'set traceStreams: true to log where it was opened' : `opened at ${openedAt}`;
     this.repeated(
       `${path} ${openedAt ?? ''}`,
-      `${path}: open for ${duration(openMs)}, and nobody has read it for ${duration(unreadMs)}; ${place}`,
+      `${path}: stream open for ${duration(openMs)}, unread for ${duration(unreadMs)}; ${place}`,
       { event: type, path, openMs: Math.round(openMs), unreadMs: Math.round(unreadMs), openedAt },
     );
   }

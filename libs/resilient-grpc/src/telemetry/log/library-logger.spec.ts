@@ -10,8 +10,8 @@ afterEach(() => {
 
 const line = new LogLine('warn', 'outage: gone', { event: 'outage' });
 
-describe('a logger that throws', () => {
-  it('disturbs nobody, and is told of once, outside of the log', () => {
+describe('application logger that throws', () => {
+  it('emits one process warning and throws nothing', () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const fail = () => {
       throw new TypeError('no text');
@@ -22,15 +22,15 @@ describe('a logger that throws', () => {
     expect(warned.mock.calls).toEqual([
       [
         expect.stringMatching(
-          /^The logger .* threw TypeError: no text, and lines .* are lost; the first: outage: gone$/,
+          /^The application's logger threw TypeError: no text; log lines .* are lost, the first: outage: gone$/,
         ),
       ],
     ]);
   });
 });
 
-describe('a logger', () => {
-  it('gets each line with its context, by its level', () => {
+describe('LibraryLogger', () => {
+  it('passes each line with its context to the method of its level', () => {
     const got: unknown[] = [];
     const keep =
       (level: string) =>

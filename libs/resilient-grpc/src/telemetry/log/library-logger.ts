@@ -8,7 +8,7 @@ import { oneLine } from './log-text.js';
  * never fail a call or the application start.
  */
 export class LibraryLogger extends Logger {
-  private isTold = false;
+  private isReported = false;
 
   override debug(message: unknown): void {
     this.guarded('debug', message);
@@ -30,10 +30,10 @@ export class LibraryLogger extends Logger {
     try {
       super[level](message);
     } catch (error) {
-      if (this.isTold) return;
-      this.isTold = true;
+      if (this.isReported) return;
+      this.isReported = true;
       process.emitWarning(
-        `The logger of this application threw ${oneLine(String(error))}, and lines of nestjs-resilient-grpc are lost; ` +
+        `The application's logger threw ${oneLine(String(error))}; log lines of nestjs-resilient-grpc are lost, ` +
           'the first: ' +
           oneLine(String(message)),
       );

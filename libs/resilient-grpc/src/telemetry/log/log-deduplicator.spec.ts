@@ -17,8 +17,8 @@ function make(most?: number) {
   return { clock, written, limit, say };
 }
 
-describe('texts that repeat', () => {
-  it('are told once, then counted, and told again with the count', () => {
+describe('LogDeduplicator', () => {
+  it('writes the first entry of a kind, counts repeats, and writes the latest with the count', () => {
     const { clock, written, say } = make();
     for (let i = 1; i <= 100; i++) say('a', `failure ${i}`);
     expect(written).toEqual(['failure 1']);
@@ -26,7 +26,7 @@ describe('texts that repeat', () => {
     expect(written).toEqual(['failure 1', 'failure 100 +99']);
   });
 
-  it('are told once in its time while they go on', () => {
+  it('writes one summary per interval while repeats continue', () => {
     const { clock, written, say } = make();
     for (let second = 0; second < 180; second++) {
       say('a', `failure ${second}`);
@@ -35,7 +35,7 @@ describe('texts that repeat', () => {
     expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
   });
 
-  it('are told at once again after a quiet time', () => {
+  it('writes an entry immediately again after an interval without repeats', () => {
     const { clock, written, say } = make();
     say('a', 'one');
     clock.advance(60_000);
@@ -44,7 +44,7 @@ describe('texts that repeat', () => {
     expect(written).toEqual(['one', 'two']);
   });
 
-  it('are counted by kind', () => {
+  it('counts each kind separately', () => {
     const { written, say } = make();
     say('a', 'of a');
     say('b', 'of b');
@@ -52,20 +52,20 @@ describe('texts that repeat', () => {
     expect(written).toEqual(['of a', 'of b']);
   });
 
-  it('are one kind more where there are too many kinds', () => {
+  it('counts all kinds beyond the maximum as one', () => {
     const { clock, written, say } = make(2);
     for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) say(kind, `of ${kind}`);
     expect(written).toEqual(['of a', 'of b', 'of c']);
     expect(clock.pending).toBe(3);
     clock.advance(60_000);
     expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
-    // As soon as there is room they are kinds of their own again.
+    // Once earlier kinds have expired, these are counted separately again.
     clock.advance(120_000);
     for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
     expect(written.slice(5)).toEqual(['of d', 'of e']);
   });
 
-  it('that were held back are told at the end, and no timer stays', () => {
+  it('writes suppressed entries and clears all timers on close()', () => {
     const { clock, written, limit, say } = make();
     say('a', 'one');
     say('a', 'two');

@@ -4,22 +4,22 @@ import { LogLine } from './log-line.js';
 
 const line = new LogLine('warn', 'outage: gone', { client: 'orders', event: 'outage', waiting: 3, peer: undefined });
 
-describe('a line', () => {
-  it('is its text to people', () => {
+describe('LogLine', () => {
+  it('prints its message', () => {
     expect(String(line)).toBe('outage: gone');
     expect(inspect(line)).toBe('outage: gone');
     expect(inspect(line, { colors: true })).toBe('\u001b[33moutage: gone\u001b[39m');
     expect(line.message).toBe('outage: gone');
   });
 
-  it('is its fields to programs, with the text as msg', () => {
+  it('serializes to its fields, with the message as msg', () => {
     const fields = { msg: 'outage: gone', client: 'orders', event: 'outage', waiting: 3 };
     expect(JSON.parse(JSON.stringify(line))).toEqual(fields);
     expect(Object.assign({}, line)).toEqual(fields);
   });
 
-  it('is a text to what is written for texts', () => {
-    // True: what a logger is given, which takes it for a text.
+  it('behaves like a string in code that expects one', () => {
+    // Loggers receive a line where they expect a string.
     const text = line as unknown as string;
     expect(text.replace('gone', 'back')).toBe('outage: back');
     expect(text.includes('gone') && text.startsWith('outage') && /^outage: gone$/.test(text)).toBe(true);
@@ -37,20 +37,20 @@ describe('a line', () => {
     ]);
   });
 
-  it('has no field but its own to what takes objects apart', () => {
+  it('enumerates only its own fields', () => {
     const seen: string[] = [];
     for (const key in line) seen.push(key);
     expect(seen).toEqual(['msg', 'client', 'event', 'waiting']);
     expect(Object.keys(line)).toEqual(seen);
   });
 
-  it('is an object within one that is printed', () => {
+  it('prints a plain object if it is nested in another object', () => {
     expect(inspect({ line }, { breakLength: Infinity })).toBe(
       "{ line: { msg: 'outage: gone', client: 'orders', event: 'outage', waiting: 3 } }",
     );
   });
 
-  it('has its stack below it, as a ConsoleLogger would print one', () => {
+  it('prints its stack below the message, as ConsoleLogger does', () => {
     const failed = new LogLine('error', 'failed', { stack: 'Error: x\n    at a.ts:1:1' });
     expect(inspect(failed)).toBe('failed\nError: x\n    at a.ts:1:1');
     expect(inspect(failed, { colors: true })).toBe('\u001b[31mfailed\u001b[39m\nError: x\n    at a.ts:1:1');

@@ -31,7 +31,7 @@ export class LogRateLimiter {
   /** Pending lines by kind and method, the latest last. */
   private pending = new Map<string, PendingLine>();
   private timer: Timer | undefined;
-  private unrestUntil = 0;
+  private unstableUntil = 0;
 
   constructor(
     private readonly write: (line: LogLine) => void,
@@ -40,7 +40,7 @@ export class LogRateLimiter {
 
   /** Lowers the limit for a minute. Called when an outage starts or ends. */
   connectionUnstable(): void {
-    this.unrestUntil = this.clock.now() + MINUTE_MS;
+    this.unstableUntil = this.clock.now() + MINUTE_MS;
   }
 
   say(line: LogLine): void {
@@ -61,7 +61,7 @@ export class LogRateLimiter {
   private noRoomForMs(): number {
     const now = this.clock.now();
     this.writtenAt = this.writtenAt.filter((at) => now - at < MINUTE_MS);
-    const first = this.writtenAt.at(-(now < this.unrestUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES));
+    const first = this.writtenAt.at(-(now < this.unstableUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES));
     return first === undefined ? 0 : first + MINUTE_MS - now;
   }
 
@@ -81,14 +81,14 @@ export class LogRateLimiter {
     const pending = [...this.pending.values()].reverse();
     this.pending = new Map();
     const kinds = byKind(pending);
-    const gravest = kinds[0]?.[0]?.line;
-    if (gravest === undefined) return;
+    const mostSevere = kinds[0]?.[0]?.line;
+    if (mostSevere === undefined) return;
     const now = this.clock.now();
     const lines = sumOf(pending);
     this.writtenAt.push(now);
     this.write(
-      new LogLine(gravest.level, kinds.map((kind) => textOf(kind, now)).join(' | '), {
-        ...gravest.fields,
+      new LogLine(mostSevere.level, kinds.map((kind) => textOf(kind, now)).join(' | '), {
+        ...mostSevere.fields,
         events: kinds.length > 1 ? [...new Set(pending.map(({ line }) => kindOf(line)))].join(', ') : undefined,
         lines: lines > 1 ? lines : undefined,
       }),
@@ -103,10 +103,10 @@ function byKind(pending: readonly PendingLine[]): readonly (readonly PendingLine
     const kind = `${one.line.level} ${kindOf(one.line)}`;
     kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
   }
-  return [...kinds.values()].sort(([a], [b]) => gravity(b) - gravity(a));
+  return [...kinds.values()].sort(([a], [b]) => severity(b) - severity(a));
 }
 
-function gravity(pending: PendingLine | undefined): number {
+function severity(pending: PendingLine | undefined): number {
   if (pending?.line.level !== 'warn') return 0;
   return kindOf(pending.line) === MOST_SEVERE_EVENT ? 2 : 1;
 }

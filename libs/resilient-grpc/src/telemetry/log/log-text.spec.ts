@@ -1,48 +1,48 @@
 import { describe, expect, it } from 'vitest';
 import { duration, oneLine, stackOf } from './log-text.js';
 
-describe('a text of the other side', () => {
-  it('stays on one line, and colours no terminal', () => {
+describe('oneLine', () => {
+  it('escapes line breaks and terminal colors', () => {
     expect(oneLine('a\nb\r\tc\u001b[31md\u0000\u2028e\u0085')).toBe(
       'a\\u000ab\\u000d\\u0009c\\u001b[31md\\u0000\\u2028e\\u0085',
     );
   });
 
-  it('is cut', () => {
+  it('truncates text to 300 characters', () => {
     expect(oneLine('x'.repeat(300))).toBe('x'.repeat(300));
     expect(oneLine('x'.repeat(301))).toBe(`${'x'.repeat(300)}…`);
     expect(oneLine('\n'.repeat(100_000)).length).toBeLessThan(310);
   });
 
-  it('that is cut within a secret shows none of it', () => {
+  it('shows no part of a secret that crosses the cut', () => {
     expect(oneLine(`${'x'.repeat(285)} Bearer ${'hush'.repeat(50)}`)).not.toContain('hush');
     expect(oneLine(`${'x'.repeat(280)} https://me:${'hush'.repeat(50)}@host/`)).not.toContain('hush');
     expect(oneLine(`at https://me:${'hush'.repeat(2_000)}@host/`)).not.toContain('hush');
   });
 
-  it('is otherwise as it was', () => expect(oneLine('Grüße, ☕ "x" \\ y')).toBe('Grüße, ☕ "x" \\ y'));
+  it('keeps all other text unchanged', () => expect(oneLine('Grüße, ☕ "x" \\ y')).toBe('Grüße, ☕ "x" \\ y'));
 });
 
-describe('a stack', () => {
+describe('stackOf', () => {
   const FRAME = '    at handler (/app/orders.js:1:1)';
 
-  it('is the text of its error on one line, and its frames', () => {
+  it('returns the message on one line, then the frames', () => {
     expect(stackOf('Error: no table', 'no table', `Error: no table\n${FRAME}\n${FRAME}`)).toBe(
       `Error: no table\n${FRAME}\n${FRAME}`,
     );
   });
 
   it.each([
-    ['as it was thrown', (message: string) => message],
-    ['that was given another text since', () => 'other'],
-  ])('cannot be made to hold a line of another’s making, %s', (_how, now) => {
+    ['message unchanged', (message: string) => message],
+    ['message changed after the throw', () => 'other'],
+  ])('removes lines forged by the error message (%s)', (_how, now) => {
     const message = 'bad name: x\n[Nest] 1 LOG forged\n    at forged\u001b[31m';
     const shown = stackOf(`Error: ${now(message)}`, now(message), `Error: ${message}\n${FRAME}`);
     expect(shown.split('\n').slice(1).join('\n')).toMatch(/^( {4}at [^\u001b]*\n?)+$/);
     expect(shown).toContain(FRAME);
   });
 
-  it('is cut, its text and its frames, and keeps no secret', () => {
+  it('truncates the message and the frames and masks secrets', () => {
     const message = 'x'.repeat(200_000);
     const shown = stackOf('Error', message, `Error: ${message}\n${`${FRAME}?token=hush\n`.repeat(500)}`);
     expect(shown.length).toBeLessThan(7_000);
@@ -51,7 +51,7 @@ describe('a stack', () => {
   });
 });
 
-describe('a length of time', () => {
+describe('duration', () => {
   it.each([
     [0, '0 ms'],
     [80.4, '80 ms'],
@@ -60,5 +60,5 @@ describe('a length of time', () => {
     [5_100, '5.1 s'],
     [99_949, '99.9 s'],
     [125_400, '125 s'],
-  ])('of %d ms is read as %s', (ms, text) => expect(duration(ms)).toBe(text));
+  ])('formats %d ms as %s', (ms, text) => expect(duration(ms)).toBe(text));
 });

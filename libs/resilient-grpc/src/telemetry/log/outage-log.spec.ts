@@ -42,8 +42,8 @@ const END = {
   failedCalls: 3,
 } as const;
 
-describe('an outage', () => {
-  it('of less than a second is nobody’s business', () => {
+describe('outage', () => {
+  it('logs an outage of less than a second only at debug', () => {
     const { clock, calls, take, loud, lines } = make();
     calls.waiting = 5;
     take(OUTAGE);
@@ -54,7 +54,7 @@ describe('an outage', () => {
     expect(lines.length).toBeGreaterThan(0);
   });
 
-  it('is one warning when it has lasted and somebody waits, one when its grace is over, and one line at its end', () => {
+  it('logs a warning while calls wait, a warning when the grace period ends, and a line at the end', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 12;
     take(OUTAGE);
@@ -62,15 +62,15 @@ describe('an outage', () => {
     expect(loud()).toEqual(['warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s (12 waiting)']);
     clock.advance(100);
     expect(loud().slice(1)).toEqual([
-      'warn no connection for 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail at once (UNAVAILABLE) until there is one; ' +
-        'look at the server, the client goes on trying',
+      'warn no connection for 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE); ' +
+        'check the server; the client keeps trying to reconnect',
     ]);
     clock.advance(60_000);
     take(END);
-    expect(loud().slice(2)).toEqual(['log back after 7.3 s, 9 tries; 12 calls held, 3 failed']);
+    expect(loud().slice(2)).toEqual(['log reconnected after 7.3 s, 9 failed attempts; 12 calls waited, 3 failed']);
   });
 
-  it('has each of its lines once, also where a timer is early by a hair', () => {
+  it('writes each line once even if a timer fires early', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 12;
     take({ ...OUTAGE, graceMs: 5_100.6 });
@@ -81,17 +81,17 @@ describe('an outage', () => {
     expect(loud().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn no connection ']);
   });
 
-  it('that ends inside its grace is not told as one that did not', () => {
+  it('logs no grace period warning for an outage that ends within the grace period', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 12;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, durationMs: 5_000, failedCalls: 0 });
     clock.advance(60_000);
-    expect(loud().slice(1)).toEqual(['log back after 5 s, 9 tries; 12 calls held, 0 failed']);
+    expect(loud().slice(1)).toEqual(['log reconnected after 5 s, 9 failed attempts; 12 calls waited, 0 failed']);
   });
 
-  it('while nobody waits is told as soon as somebody does', () => {
+  it('logs no warning until a call waits', () => {
     const { clock, calls, take, loud } = make();
     take(OUTAGE);
     clock.advance(60_000);
@@ -101,7 +101,7 @@ describe('an outage', () => {
     expect(loud()).toHaveLength(1);
   });
 
-  it('that was not told begins and ends in silence', () => {
+  it('logs nothing above debug for an outage that affects no call', () => {
     const { clock, take, loud } = make();
     take(OUTAGE);
     clock.advance(30_000);
@@ -110,7 +110,7 @@ describe('an outage', () => {
     expect(loud()).toEqual([]);
   });
 
-  it('in which calls do not wait but fail is told, as one in which they wait', () => {
+  it('logs an outage without a grace period once a call fails', () => {
     const { clock, calls, take, loud } = make();
     calls.failed = 7;
     take({ ...OUTAGE, graceMs: 0 });
@@ -118,12 +118,12 @@ describe('an outage', () => {
     expect(loud()).toEqual([]);
     calls.failed = 8;
     clock.advance(1_500);
-    expect(loud()).toEqual([expect.stringMatching(/^warn no connection for 3 s: .*calls fail at once/)]);
+    expect(loud()).toEqual([expect.stringMatching(/^warn no connection for 3 s: .*calls fail immediately/)]);
     take(END);
-    expect(loud()[1]).toMatch(/^log back after/);
+    expect(loud()[1]).toMatch(/^log reconnected after/);
   });
 
-  it('in which some calls wait and some do not says so', () => {
+  it('reports both waiting and failed calls', () => {
     const { clock, calls, take, loud } = make();
     calls.failed = 7;
     take(OUTAGE);
@@ -132,7 +132,7 @@ describe('an outage', () => {
     expect(loud()[0]).toMatch(/calls wait up to 5\.1 s \(2 waiting, 3 failed\)$/);
   });
 
-  it('that calls come to when its grace is over long since is told as what it is', () => {
+  it('logs one warning if the first call fails long after the grace period', () => {
     const { clock, calls, take, loud } = make();
     take(OUTAGE);
     clock.advance(3_600_000);
@@ -143,15 +143,15 @@ describe('an outage', () => {
     expect(loud()).toHaveLength(1);
   });
 
-  it('in which calls failed that nobody had seen waiting has its end told', () => {
+  it('logs the end of an outage without a warning if calls failed', () => {
     const { clock, take, loud } = make();
     take(OUTAGE);
     clock.advance(2_000);
     take({ ...END, durationMs: 2_000 });
-    expect(loud()).toEqual(['log back after 2 s, 9 tries; 12 calls held, 3 failed']);
+    expect(loud()).toEqual(['log reconnected after 2 s, 9 failed attempts; 12 calls waited, 3 failed']);
   });
 
-  it('names the target where its cause does not', () => {
+  it('names the target if the cause does not', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, cause: 'certificate has expired' });
@@ -159,16 +159,16 @@ describe('an outage', () => {
     for (const line of loud()) expect(line).toContain(': 10.0.0.7:50051: certificate has expired; calls ');
   });
 
-  it('says one try and one call where there was one', () => {
+  it('uses the singular for one try and one call', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, connectAttempts: 1, waitedCalls: 1, failedCalls: 0 });
-    expect(loud().at(-1)).toBe('log back after 7.3 s, 1 try; 1 call held, 0 failed');
+    expect(loud().at(-1)).toBe('log reconnected after 7.3 s, 1 failed attempt; 1 call waited, 0 failed');
   });
 
-  it('whose cause is a text of the other side is told on one line', () => {
+  it('escapes control characters of the cause', () => {
     const { clock, calls, take, lines } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, cause: 'bad\ncertificate\u001b[31m' });
@@ -176,45 +176,47 @@ describe('an outage', () => {
     for (const line of lines) expect(line).toContain('bad\\u000acertificate\\u001b[31m');
   });
 
-  it('tells how many calls were given up while they waited', () => {
+  it('reports how many calls were abandoned while they waited', () => {
     const { clock, calls, fields, take, loud } = make();
     calls.waiting = 77;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
-    expect(loud().at(-1)).toBe('log back after 7.3 s, 9 tries; 77 calls held, 40 gave up, 0 failed');
+    expect(loud().at(-1)).toBe(
+      'log reconnected after 7.3 s, 9 failed attempts; 77 calls waited, 40 abandoned, 0 failed',
+    );
     expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
 
-  it('in which calls were given up that nobody had seen waiting has its end told', () => {
+  it('logs the end of an outage without a warning if calls were abandoned', () => {
     const { clock, take, loud } = make();
     take(OUTAGE);
     clock.advance(2_000);
     take({ ...END, durationMs: 2_000, abandonedCalls: 2, failedCalls: 0 });
-    expect(loud()).toEqual(['log back after 2 s, 9 tries; 12 calls held, 2 gave up, 0 failed']);
+    expect(loud()).toEqual(['log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 abandoned, 0 failed']);
   });
 
-  it('that is the second within a minute is told when calls fail, then, and at its end', () => {
+  it('logs a second outage within a minute only when calls fail and at its end', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     take(OUTAGE);
     clock.advance(3_000);
     take({ ...END, durationMs: 3_000 });
-    expect(loud().map((line) => line.slice(0, 15))).toEqual(['warn outage: co', 'log back after ']);
+    expect(loud().map((line) => line.slice(0, 15))).toEqual(['warn outage: co', 'log reconnected']);
     clock.advance(1_500);
     take(OUTAGE);
     clock.advance(5_099);
     expect(loud()).toHaveLength(2);
     clock.advance(1);
-    expect(loud()[2]).toMatch(/^warn no connection for 5.1 s: .*; calls fail at once/);
+    expect(loud()[2]).toMatch(/^warn no connection for 5.1 s: .*; calls fail immediately/);
     clock.advance(9_000);
     take({ ...END, durationMs: 14_100 });
-    expect(loud().slice(3)).toEqual(['log back after 14.1 s, 9 tries; 12 calls held, 3 failed']);
+    expect(loud().slice(3)).toEqual(['log reconnected after 14.1 s, 9 failed attempts; 12 calls waited, 3 failed']);
   });
 });
 
-describe('a server that comes and goes', () => {
-  it('is told once, then in one line a minute', () => {
+describe('flapping server', () => {
+  it('logs flapping once, then one summary a minute', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     for (let second = 0; second < 150; second++) {
@@ -224,8 +226,8 @@ describe('a server that comes and goes', () => {
       clock.advance(500);
     }
     expect(loud()[0]).toMatch(/^warn flapping: three outages in a minute \(connect ECONNREFUSED/);
-    expect(loud()[1]).toBe('warn flapping: 59 more outages in the last minute; 720 calls held, 180 failed');
-    expect(loud()[2]).toBe('warn flapping: 60 more outages in the last minute; 720 calls held, 180 failed');
+    expect(loud()[1]).toBe('warn flapping: 59 more outages in the last minute; 720 calls waited, 180 failed');
+    expect(loud()[2]).toBe('warn flapping: 60 more outages in the last minute; 720 calls waited, 180 failed');
     expect(loud()).toHaveLength(3);
     clock.advance(600_000);
     expect(loud()).toHaveLength(4);
@@ -234,20 +236,20 @@ describe('a server that comes and goes', () => {
     expect(loud()[4]).toBe(loud()[0]);
   });
 
-  it('and then stays away is told as an outage again, and so is its end', () => {
+  it('logs a flapping server that stays down as an outage, with its end', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, flapping: true, graceMs: 3_000 });
     clock.advance(59_999);
     expect(loud()).toHaveLength(1);
     clock.advance(1);
-    expect(loud()[1]).toMatch(/^warn no connection for 60 s: .*; calls fail at once/);
+    expect(loud()[1]).toMatch(/^warn no connection for 60 s: .*; calls fail immediately/);
     clock.advance(600_000);
     take({ ...END, durationMs: 660_000 });
-    expect(loud().slice(2)).toEqual(['log back after 660 s, 9 tries; 12 calls held, 3 failed']);
+    expect(loud().slice(2)).toEqual(['log reconnected after 660 s, 9 failed attempts; 12 calls waited, 3 failed']);
   });
 
-  it('has its outages told by themselves once a minute, each with its end', () => {
+  it('logs single outages of a flapping server at most once a minute, each with its end', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     const reported: [atMs: number, line: string][] = [];
@@ -262,13 +264,13 @@ describe('a server that comes and goes', () => {
     }
     const own = reported.filter(([, line]) => !line.startsWith('warn flapping'));
     expect(own.map(([, line]) => line.slice(0, 15))).toEqual(
-      [1, 2].flatMap(() => ['warn no connect', 'log back after ']),
+      [1, 2].flatMap(() => ['warn no connect', 'log reconnected']),
     );
     const begins = own.filter(([, line]) => line.startsWith('warn')).map(([atMs]) => atMs);
     for (const [i, at] of begins.slice(1).entries()) expect(at - begins[i]!).toBeGreaterThanOrEqual(60_000);
   });
 
-  it('and stays away soon after that is told within the minute', () => {
+  it('logs a lasting outage of a flapping server one minute after the flapping line', () => {
     const { clock, calls, take, loud } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, flapping: true, graceMs: 0 });

@@ -11,7 +11,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const SUMMARY_MS = 60_000;
-const WHAT_TO_DO = 'look at the server, the client goes on trying';
+const REMEDY = 'check the server; the client keeps trying to reconnect';
 
 /** The number of calls affected by an outage. */
 export interface OutageImpact {
@@ -24,7 +24,7 @@ export interface OutageImpact {
 /** Writes one log line about an outage. */
 export type WriteLine = (level: Exclude<LogLevel, 'error'>, text: string, fields: LogFields) => void;
 
-interface Told {
+interface CurrentOutage {
   readonly start: EventOf<'outage-start'>;
   readonly startedAt: number;
   /** Value of `OutageImpact.failed` when the outage started. */
@@ -41,14 +41,14 @@ interface Told {
  * lines, including its end, only if it outlasts the grace period and no flapping line was written in the last minute.
  */
 export class OutageLog {
-  private outage: Told | undefined;
+  private outage: CurrentOutage | undefined;
   private timer: Timer | undefined;
   private flaps = { outages: 0, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
   private flapTimer: Timer | undefined;
   /** Time of the last outage warning. */
   private reportedAt = -Infinity;
   /** Time of the last flapping line. */
-  private flapToldAt = -Infinity;
+  private flapLoggedAt = -Infinity;
 
   constructor(
     private readonly target: string,
@@ -78,14 +78,14 @@ export class OutageLog {
       this.flaps.abandonedCalls += abandonedCalls;
       this.flaps.failedCalls += failedCalls;
     }
-    if (outage?.reported === true && outage.start.flapping) this.flapToldAt = this.clock.now();
+    if (outage?.reported === true && outage.start.flapping) this.flapLoggedAt = this.clock.now();
     // The second case covers, for example, calls that failed right before the outage ended.
-    const worthALine =
+    const isNotable =
       outage?.reported === true ||
       (!isFlap && abandonedCalls + failedCalls > 0 && durationMs >= OUTAGE_WARNING_DELAY_MS);
     this.write(
-      worthALine ? 'log' : 'debug',
-      `back after ${duration(durationMs)}, ${counted(connectAttempts, 'try', 'tries')}; ${callsOf(waitedCalls, abandonedCalls, failedCalls)}`,
+      isNotable ? 'log' : 'debug',
+      `reconnected after ${duration(durationMs)}, ${counted(connectAttempts, 'failed attempt')}; ${callsOf(waitedCalls, abandonedCalls, failedCalls)}`,
       {
         event: 'outage-end',
         target: this.target,
@@ -127,12 +127,12 @@ export class OutageLog {
     }
     const { start, startedAt } = outage;
     if (start.flapping) {
-      const quietMs = this.flapToldAt + SUMMARY_MS - this.clock.now();
+      const quietMs = this.flapLoggedAt + SUMMARY_MS - this.clock.now();
       if (quietMs > 0) {
         this.later(quietMs);
         return;
       }
-      this.flapToldAt = this.clock.now();
+      this.flapLoggedAt = this.clock.now();
     }
     outage.reported = true;
     this.reportedAt = this.clock.now();
@@ -155,7 +155,7 @@ export class OutageLog {
   private graceOver(start: EventOf<'outage-start'>, ageMs: number): void {
     this.write(
       'warn',
-      `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail at once (UNAVAILABLE) until there is one; ${WHAT_TO_DO}`,
+      `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE); ${REMEDY}`,
       { event: 'outage-grace-over', ...this.about(start), durationMs: Math.round(ageMs) },
     );
   }
@@ -164,11 +164,11 @@ export class OutageLog {
   private flapped(start: EventOf<'outage-start'>): void {
     this.flaps.outages += 1;
     if (this.flapTimer !== undefined) return;
-    this.flapToldAt = this.clock.now();
+    this.flapLoggedAt = this.clock.now();
     this.write(
       'warn',
-      `flapping: three outages in a minute (${this.causeOf(start)}); they share one grace, then calls fail at once; ` +
-        'see whether the server restarts again and again, or something between cuts its connections',
+      `flapping: three outages in a minute (${this.causeOf(start)}); they share one grace period, after which calls fail ` +
+        'immediately; check whether the server keeps restarting or a proxy closes its connections',
       { event: 'flapping', ...this.about(start), outages: 3 },
     );
     this.summarizeLater();
@@ -203,5 +203,5 @@ export class OutageLog {
 }
 
 function callsOf(waited: number, abandoned: number, failed: number): string {
-  return `${counted(waited, 'call')} held${abandoned === 0 ? '' : `, ${String(abandoned)} gave up`}, ${String(failed)} failed`;
+  return `${counted(waited, 'call')} waited${abandoned === 0 ? '' : `, ${String(abandoned)} abandoned`}, ${String(failed)} failed`;
 }

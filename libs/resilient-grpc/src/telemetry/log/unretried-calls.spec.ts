@@ -23,25 +23,25 @@ const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
   ...change,
 });
 
-describe('calls', () => {
-  it('that may have reached the server and were not repeated are counted by method and reason', () => {
+describe('UnretriedCalls', () => {
+  it('logs the first call, then counts calls by method and reason', () => {
     const { clock, take, loud } = make();
     for (let i = 0; i < 50; i++) take(failed());
     take(failed({ path: '/orders.v1.Orders/Watch' }));
     expect(loud()).toEqual([
-      'warn /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; it may have reached the server and was not ' +
-        'repeated (not-safe-to-repeat); look whether it was done, or declare it idempotent if it may be sent twice',
+      'warn /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; the call may have reached the server and was not ' +
+        'retried (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if calls may be sent twice',
     ]);
     take(failed({ reason: 'throttled' }));
     clock.advance(60_000);
     expect(loud().slice(1)).toEqual([
-      'warn 51 more calls may have reached the server and were not repeated, in the last minute: 49 of /orders.v1.Orders/Create ' +
-        '(not-safe-to-repeat), 1 of /orders.v1.Orders/Watch (not-safe-to-repeat), 1 of /orders.v1.Orders/Create (throttled); ' +
-        'the latest: /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending',
+      'warn 51 more calls in the last minute may have reached the server and were not retried: 49 to /orders.v1.Orders/Create ' +
+        '(not-safe-to-repeat), 1 to /orders.v1.Orders/Watch (not-safe-to-repeat), 1 to /orders.v1.Orders/Create (throttled); ' +
+        'latest: /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending',
     ]);
   });
 
-  it('of one method and reason have its text again, with the count; and at which server', () => {
+  it('repeats the message with the server and the count if all calls share one method and reason', () => {
     const { clock, take, loud } = make();
     const attempt = {
       number: 1,
@@ -54,18 +54,18 @@ describe('calls', () => {
     for (let i = 0; i < 50; i++) take(failed({ attempt, reason: 'throttled' }));
     clock.advance(60_000);
     expect(loud()[0]).toMatch(
-      /^warn \/orders\.v1\.Orders\/Create at 10\.0\.0\.7:50051: UNAVAILABLE: lost; it may have .*\(throttled\)$/,
+      /^warn \/orders\.v1\.Orders\/Create at 10\.0\.0\.7:50051: UNAVAILABLE: lost; the call may have .*\(throttled\)$/,
     );
     expect(loud().slice(1)).toEqual([`${loud()[0]!} (49 more in the last minute)`]);
     clock.advance(60_000);
     expect(clock.pending).toBe(0);
   });
 
-  it('of many methods are one line, that names the most', () => {
+  it('combines many methods into one line that lists the most frequent', () => {
     const { clock, take, loud } = make();
     for (let i = 0; i < 100; i++) take(failed({ path: `/a.A/M${i % 10}` }));
     clock.advance(60_000);
     expect(loud()).toHaveLength(2);
-    expect(loud()[1]).toMatch(/99 more calls .*: 10 of \/a\.A\/M1 .*, 5 more methods and reasons; the latest/);
+    expect(loud()[1]).toMatch(/99 more calls .*: 10 to \/a\.A\/M1 .*, 5 more methods and reasons; latest/);
   });
 });

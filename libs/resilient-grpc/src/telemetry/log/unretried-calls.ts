@@ -81,24 +81,24 @@ export class UnretriedCalls {
     const text =
       counts.size === 1
         ? `${textOf(latest)} (${String(repeats)} more in the last minute)`
-        : `${counted(repeats, 'more call')} may have reached the server and were not repeated, in the last minute: ` +
-          `${listed(counts)}; the latest: ${attemptText(latest)}`;
+        : `${counted(repeats, 'more call')} in the last minute may have reached the server and were not retried: ` +
+          `${listed(counts)}; latest: ${attemptText(latest)}`;
     this.write(text, { ...attemptFields(latest), repeats });
     return true;
   }
 }
 
 function textOf(event: AttemptEndEvent): string {
-  const cure =
+  const remedy =
     event.reason === 'not-safe-to-repeat'
-      ? '; look whether it was done, or declare it idempotent if it may be sent twice'
+      ? '; check whether it took effect, or declare the method idempotent if calls may be sent twice'
       : '';
-  return `${attemptText(event)}; it may have reached the server and was not repeated (${event.reason})${cure}`;
+  return `${attemptText(event)}; the call may have reached the server and was not retried (${event.reason})${remedy}`;
 }
 
 function listed(counts: ReadonlyMap<string, number>): string {
   const most = [...counts].sort(([, a], [, b]) => b - a);
-  const named = most.slice(0, MAX_LISTED_PATHS).map(([kind, count]) => `${String(count)} of ${kind}`);
+  const named = most.slice(0, MAX_LISTED_PATHS).map(([kind, count]) => `${String(count)} to ${kind}`);
   const more =
     most.length > MAX_LISTED_PATHS ? [`${String(most.length - MAX_LISTED_PATHS)} more methods and reasons`] : [];
   return [...named, ...more].join(', ');

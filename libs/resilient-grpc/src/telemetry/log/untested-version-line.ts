@@ -7,8 +7,8 @@ export function untestedVersionLine(
   fields: LogFields = {},
 ): LogLine {
   const lacks = missing.length === 0 ? 'is outside the tested versions' : `lacks private names (${missing.join(', ')})`;
-  const off = lost.length === 0 ? '' : `; off: ${lost.join('; ')}`;
-  return new LogLine('warn', `${installed} ${lacks}${off}; calls go on; tested with ${tested}`, {
+  const disabled = lost.length === 0 ? '' : `; disabled: ${lost.join('; ')}`;
+  return new LogLine('warn', `${installed} ${lacks}${disabled}; calls continue; tested with ${tested}`, {
     ...fields,
     event: 'untested-version',
     installed,

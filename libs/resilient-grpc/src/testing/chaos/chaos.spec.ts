@@ -48,7 +48,7 @@ describe('chaos', () => {
     return error as ChaosError;
   };
 
-  it('plays each fault at its time, tells what runs when it is over, and gives its result', async () => {
+  it('plays each fault at its time, aborts the signal at the end and returns the result of the run', async () => {
     const result = chaos({ plan: PLAN, faults, clock }, untilOver);
     await clock.advanceAsync(999);
     expect(log).toEqual(['100 cut', '300 hold', '500 release']);
@@ -58,7 +58,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('heals, and plays no more, when what runs has ended before', async () => {
+  it('heals the active fault and stops if the run ends early', async () => {
     const result = chaos({ plan: PLAN, faults, clock }, async () => {
       await clock.advanceAsync(400);
       return 'early';
@@ -68,7 +68,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('names its seed and the faults so far when what runs fails, heals, and keeps the cause', async () => {
+  it('heals and reports the seed, the faults so far and the cause if the run fails', async () => {
     const cause = new Error('an order was lost');
     const error = await failure(
       chaos({ plan: PLAN, faults, clock }, async () => {
@@ -84,7 +84,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('replays a plan that was drawn by chance from the seed in its error', async () => {
+  it('replays a random plan from the seed in its error', async () => {
     const options = { durationMs: 60_000, faults, clock };
     const { plan } = await failure(chaos(options, () => Promise.reject(new Error('x'))));
     let replayed: unknown;
@@ -95,23 +95,23 @@ describe('chaos', () => {
     expect(plan.steps.length).toBeGreaterThan(10);
   });
 
-  it.each([100, 400])('ends by a signal at %d ms, also when what runs does not', async (at) => {
+  it.each([100, 400])('ends when its signal is aborted at %d ms, even if the run does not end', async (at) => {
     const controller = new AbortController();
-    let told = false;
+    let aborted = false;
     const result = chaos({ plan: PLAN, faults, clock, signal: controller.signal }, ({ signal }) => {
-      signal.addEventListener('abort', () => (told = true));
+      signal.addEventListener('abort', () => (aborted = true));
       return new Promise(() => undefined);
     });
     const failed = failure(result);
     await clock.advanceAsync(at);
     controller.abort(new Error('time is up'));
     expect((await failed).message).toContain('seed 7: time is up');
-    expect(told).toBe(true);
+    expect(aborted).toBe(true);
     expect(log.at(-1)).toBe(at === 100 ? '100 cut' : '400 release');
     expect(clock.pending).toBe(0);
   });
 
-  it('plays nothing when its signal was aborted before', async () => {
+  it('plays nothing if its signal is already aborted', async () => {
     let ran = false;
     const error = await failure(
       chaos({ plan: PLAN, faults, clock, signal: AbortSignal.abort('no') }, async () => {
@@ -124,7 +124,7 @@ describe('chaos', () => {
   });
 
   it.each(['begin', 'end'] as const)(
-    'is ended by a signal though %s of a fault hangs, heals, and says so',
+    'ends and heals when its signal is aborted while %s() of a fault hangs',
     async (part) => {
       const hanging: ChaosFault = {
         name: 'cut',
@@ -156,14 +156,14 @@ describe('chaos', () => {
   );
 
   it.each([
-    ['a fault that does not begin', { begin: true }, "fault 'cut' did not begin within 3000 ms", 3_100],
+    ['a fault that does not begin', { begin: true }, "fault 'cut' did not start within 3000 ms", 3_100],
     ['a fault that is not healed', { end: true }, "fault 'cut' was not healed within 3000 ms", 3_100],
-    ['what runs and does not end', {}, 'what runs did not end behind its signal within 3000 ms', 4_000],
-  ])('names its seed and %s', async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
+    ['a run that does not end', {}, 'run did not end after its signal was aborted within 3000 ms', 4_000],
+  ])('reports the seed and %s', async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
     const forever = () => new Promise(() => undefined);
     const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };
     let failedAt: number | undefined;
-    const run = why.startsWith('what runs') ? forever : untilOver;
+    const run = why.startsWith('run ') ? forever : untilOver;
     const failed = failure(chaos({ plan: PLAN, faults: [cut as ChaosFault, faults[1]!], clock, graceMs: 3_000 }, run));
     void failed.then(() => (failedAt = clock.now()));
     await clock.advanceAsync(10_000);
@@ -173,7 +173,7 @@ describe('chaos', () => {
     expect(log).toContain(atMs === 4_000 ? '500 release' : `${atMs} over`);
   });
 
-  it('waits for a fault that begins when what runs has ended, and heals it behind that', async () => {
+  it('waits for a fault that is still beginning when the run ends, and then heals it', async () => {
     const slow: ChaosFault = {
       name: 'cut',
       begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 2_000)),
@@ -186,19 +186,19 @@ describe('chaos', () => {
     expect(log).toEqual(['2100 heal']);
   });
 
-  it('leaves nothing at the signal of its caller', async () => {
+  it("removes its listeners from the caller's signal", async () => {
     const { signal } = new AbortController();
     await chaos({ plan: PLAN, faults, clock, signal }, () => clock.advanceAsync(400));
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it.each([0, -1, NaN])('refuses a grace of %d ms', async (graceMs) => {
+  it.each([0, -1, NaN])('rejects a grace period of %d ms', async (graceMs) => {
     await expect(chaos({ plan: PLAN, faults, clock, graceMs }, untilOver)).rejects.toThrow(
-      `chaos: expected graceMs as a length above 0, got ${graceMs}`,
+      `chaos: expected graceMs to be greater than 0, got ${graceMs}`,
     );
   });
 
-  it('keeps the distance behind a fault that took longer than planned', async () => {
+  it('keeps the distance after a fault that took longer than planned', async () => {
     const slow: ChaosFault = {
       name: 'cut',
       begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 5_000)),
@@ -209,7 +209,7 @@ describe('chaos', () => {
     expect(log).toEqual(['5300 hold', '5500 release', '6000 over']);
   });
 
-  it('fails when a fault cannot be brought about, or not healed', async () => {
+  it('fails if begin() or end() of a fault rejects', async () => {
     const broken = (part: 'begin' | 'end'): ChaosFault => ({
       name: 'cut',
       begin: () => undefined,
@@ -222,7 +222,9 @@ describe('chaos', () => {
     }
   });
 
-  it('refuses a plan whose fault is not there', async () => {
-    await expect(chaos({ plan: PLAN, faults: [] }, untilOver)).rejects.toThrow("the plan's fault 'cut'");
+  it('rejects a plan with an unknown fault', async () => {
+    await expect(chaos({ plan: PLAN, faults: [] }, untilOver)).rejects.toThrow(
+      "chaos: expected a fault named 'cut' in faults",
+    );
   });
 });

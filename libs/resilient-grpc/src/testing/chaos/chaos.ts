@@ -58,7 +58,7 @@ export interface ChaosRun {
  */
 export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => Promise<T>): Promise<T> {
   const { faults, clock = systemClock, signal: aborted, graceMs = DEFAULT_GRACE_MS } = options;
-  if (!(graceMs > 0)) throw new RangeError(`chaos: expected graceMs as a length above 0, got ${graceMs}`);
+  if (!(graceMs > 0)) throw new RangeError(`chaos: expected graceMs to be greater than 0, got ${graceMs}`);
   const plan = options.plan ?? planChaos({ ...options, seed: options.seed ?? Math.floor(systemRandom() * 2 ** 32) });
   if (aborted?.aborted === true) throw new ChaosError(plan, [], [aborted.reason]);
   const end = new AbortController();
@@ -68,7 +68,12 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const running = (async () => run({ plan, signal: over.signal }))();
   const whole = finished.then(() => {
     over.abort();
-    return within(running, { clock, ms: graceMs, what: 'what runs did not end behind its signal', signal: end.signal });
+    return within(running, {
+      clock,
+      ms: graceMs,
+      what: 'run did not end after its signal was aborted',
+      signal: end.signal,
+    });
   });
   const abortion = abortOf(aborted);
   const ended = await outcomeOf(Promise.race([running, whole, abortion.promise]));

@@ -9,7 +9,7 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-// Of the longest distance and fault, with a quarter that is quiet.
+// Fits the longest distance and the longest fault if the last quarter is quiet.
 const SURE_TO_FIT_MS = 7_000;
 const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .record({
@@ -21,8 +21,8 @@ const options: fc.Arbitrary<ChaosPlanOptions> = fc
   })
   .map((drawn) => ({ ...drawn, durationMs: drawn.durationMs + SURE_TO_FIT_MS }));
 
-describe('a plan of chaos', () => {
-  it('is the same for the same options, and the beginning of a longer one', () => {
+describe('planChaos', () => {
+  it('draws the same plan for the same options, and a longer plan that begins with it', () => {
     fc.assert(
       fc.property(options, fc.nat(60_000), (shorter, moreMs) => {
         const plan = planChaos(shorter);
@@ -33,7 +33,7 @@ describe('a plan of chaos', () => {
     );
   });
 
-  it('has its faults one at a time, at their distance, as long as they may last, and is quiet at its end', () => {
+  it('draws one fault at a time, within the given distances and durations, and a quiet end', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const { durationMs, distanceMs = [500, 1_500], quietMs = durationMs / 4 } = drawn;
@@ -51,7 +51,7 @@ describe('a plan of chaos', () => {
     );
   });
 
-  it('outlives being printed', () => {
+  it('draws plans that survive JSON', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const plan = planChaos(drawn);
@@ -60,7 +60,7 @@ describe('a plan of chaos', () => {
     );
   });
 
-  it('draws each fault as often as its weight says, and never one of weight 0', () => {
+  it('draws faults in proportion to their weights, and never one of weight 0', () => {
     const { steps } = planChaos({
       seed: 1,
       durationMs: 1_000_000,
@@ -74,7 +74,7 @@ describe('a plan of chaos', () => {
     expect(steps.some(({ fault }) => fault === 'never')).toBe(false);
   });
 
-  it('differs from seed to seed', () => {
+  it('draws different plans for different seeds', () => {
     const plans = [1, 2, 3].map((seed) =>
       planChaos({ seed, durationMs: 60_000, faults: [{ name: 'a' }, { name: 'b' }] }),
     );
@@ -82,22 +82,22 @@ describe('a plan of chaos', () => {
   });
 
   it.each<[string, Partial<ChaosPlanOptions>]>([
-    ['seed as an integer of 32 bits, got NaN', { seed: NaN }],
-    ['seed as an integer of 32 bits, got 4294967296', { seed: 2 ** 32 }],
-    ['seed as an integer of 32 bits, got -2147483649', { seed: -(2 ** 31) - 1 }],
-    ['durationMs as a length above 0, got 0', { durationMs: 0 }],
-    ['distanceMs as [from, to] above 0, got [0,0]', { distanceMs: [0, 0] }],
-    ['quietMs from 0 to below 1000, got 1000', { quietMs: 1_000 }],
-    ['faults of which one has a weight above 0', { faults: [] }],
-    ['faults of which one has a weight above 0', { faults: [{ name: 'a', weight: 0 }] }],
-    ['names that tell faults apart, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
-    ['forMs of a as [from, to], got [5,1]', { faults: [{ name: 'a', forMs: [5, 1] }] }],
-  ])('cannot be drawn: expected %s', (expected, wrong) => {
+    ['seed to be a 32-bit integer, got NaN', { seed: NaN }],
+    ['seed to be a 32-bit integer, got 4294967296', { seed: 2 ** 32 }],
+    ['seed to be a 32-bit integer, got -2147483649', { seed: -(2 ** 31) - 1 }],
+    ['durationMs to be greater than 0, got 0', { durationMs: 0 }],
+    ['distanceMs to be [from, to] with to greater than 0, got [0,0]', { distanceMs: [0, 0] }],
+    ['quietMs to be at least 0 and less than 1000, got 1000', { quietMs: 1_000 }],
+    ['at least one fault with a weight above 0, and no negative weight', { faults: [] }],
+    ['at least one fault with a weight above 0, and no negative weight', { faults: [{ name: 'a', weight: 0 }] }],
+    ['faults to have unique names, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
+    ['forMs of a to be [from, to], got [5,1]', { faults: [{ name: 'a', forMs: [5, 1] }] }],
+  ])('rejects invalid options (%#): expected %s', (expected, wrong) => {
     const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };
     expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);
   });
 
-  it('is refused where no fault is sure to fit, and has one where it is, whatever the seed', () => {
+  it('rejects options if no fault is sure to fit, and otherwise draws at least one for any seed', () => {
     const exact = {
       durationMs: 1_000,
       quietMs: 200,
@@ -110,9 +110,9 @@ describe('a plan of chaos', () => {
       }),
     );
     expect(() => planChaos({ ...exact, seed: 1, durationMs: 999 })).toThrow(
-      'chaos: no fault is sure to fit: it may take 800 ms with its distance, and there are 799; ' +
-        'lengthen durationMs, shorten distanceMs or quietMs',
+      'chaos: not every fault fits: a fault with its distance may take 800 ms, but only 799 ms are available; ' +
+        'increase durationMs, or reduce distanceMs or quietMs',
     );
-    expect(() => planChaos({ seed: 1, durationMs: 300, faults: [{ name: 'a' }] })).toThrow('no fault is sure to fit');
+    expect(() => planChaos({ seed: 1, durationMs: 300, faults: [{ name: 'a' }] })).toThrow('not every fault fits');
   });
 });

@@ -73,7 +73,7 @@ function draw(faults: readonly PlannedFault[], chance: number): PlannedFault {
     remaining -= fault.weight ?? 1;
     if (remaining < 0) return fault;
   }
-  // Rounding errors may keep `left` at 0 or above.
+  // Rounding errors may keep `remaining` at 0 or above.
   return found(faults.findLast(({ weight = 1 }) => weight > 0));
 }
 
@@ -82,7 +82,7 @@ function sumOf(faults: readonly PlannedFault[]): number {
 }
 
 function found(fault: PlannedFault | undefined): PlannedFault {
-  if (fault === undefined) throw new RangeError('chaos: expected faults of which one has a weight above 0');
+  if (fault === undefined) throw new RangeError('chaos: expected at least one fault with a weight above 0');
   return fault;
 }
 
@@ -91,17 +91,20 @@ type ValidOptions = Required<ChaosPlanOptions> & { readonly distanceMs: RangeMs;
 function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOptions): void {
   const names = faults.map(({ name }) => name);
   const checks: readonly (readonly [boolean, string])[] = [
-    [Number.isInteger(seed) && seed >= -(2 ** 31) && seed < 2 ** 32, `seed as an integer of 32 bits, got ${seed}`],
-    [Number.isFinite(durationMs) && durationMs > 0, `durationMs as a length above 0, got ${durationMs}`],
-    [isRange(distanceMs) && distanceMs[1] > 0, `distanceMs as [from, to] above 0, got ${JSON.stringify(distanceMs)}`],
-    [quietMs >= 0 && quietMs < durationMs, `quietMs from 0 to below ${durationMs}, got ${quietMs}`],
+    [Number.isInteger(seed) && seed >= -(2 ** 31) && seed < 2 ** 32, `seed to be a 32-bit integer, got ${seed}`],
+    [Number.isFinite(durationMs) && durationMs > 0, `durationMs to be greater than 0, got ${durationMs}`],
+    [
+      isRange(distanceMs) && distanceMs[1] > 0,
+      `distanceMs to be [from, to] with to greater than 0, got ${JSON.stringify(distanceMs)}`,
+    ],
+    [quietMs >= 0 && quietMs < durationMs, `quietMs to be at least 0 and less than ${durationMs}, got ${quietMs}`],
     [
       faults.every(({ weight = 1 }) => weight >= 0 && weight < Infinity) && sumOf(faults) > 0,
-      'faults of which one has a weight above 0, and none one below',
+      'at least one fault with a weight above 0, and no negative weight',
     ],
-    [new Set(names).size === names.length, `names that tell faults apart, got ${names.join(', ')}`],
+    [new Set(names).size === names.length, `faults to have unique names, got ${names.join(', ')}`],
     ...faults.map(({ name, forMs = [0, 0] }) => {
-      return [isRange(forMs), `forMs of ${name} as [from, to], got ${JSON.stringify(forMs)}`] as const;
+      return [isRange(forMs), `forMs of ${name} to be [from, to], got ${JSON.stringify(forMs)}`] as const;
     }),
   ];
   const wrong = checks.find(([holds]) => !holds);
@@ -112,8 +115,8 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
   const roomMs = durationMs - quietMs;
   if (neededMs <= roomMs) return;
   throw new RangeError(
-    `chaos: no fault is sure to fit: it may take ${neededMs} ms with its distance, and there are ${roomMs}; ` +
-      'lengthen durationMs, shorten distanceMs or quietMs',
+    `chaos: not every fault fits: a fault with its distance may take ${neededMs} ms, but only ${roomMs} ms are available; ` +
+      'increase durationMs, or reduce distanceMs or quietMs',
   );
 }
 

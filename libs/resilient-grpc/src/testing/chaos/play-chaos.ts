@@ -35,7 +35,7 @@ export function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, grac
       if (!(await pause(step.atMs - endedAt, clock, ended))) return;
       played.push(step);
       try {
-        await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not begin`, signal: aborted });
+        await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
         await pause(step.forMs, clock, ended);
       } finally {
         await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
@@ -49,7 +49,8 @@ export function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, grac
 
 function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): ChaosFault {
   const fault = faults.find((one) => one.name === name);
-  if (fault === undefined) throw new RangeError(`chaos: expected the plan's fault '${name}' among the faults`);
+  if (fault === undefined)
+    throw new RangeError(`chaos: expected a fault named '${name}' in faults, because the plan contains it`);
   return fault;
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../time/clock.js';
 export interface Bound {
   readonly clock: Clock;
   readonly ms: number;
-  /** Start of the error message, such as "fault 'kill' did not begin". */
+  /** Start of the error message, such as "fault 'kill' did not start". */
   readonly what: string;
   /** Also ends the wait when aborted; `within` then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;

@@ -12,7 +12,7 @@ import { grpcError } from './grpc-error.js';
 interface Item {
   id: string;
 }
-/** As ts-proto would write it. */
+/** As ts-proto generates it. */
 interface ShopClient {
   get(request: { id: string }, metadata?: Metadata): Observable<Item>;
   watch(request: { from: number }, metadata?: Metadata): Observable<{ sequence: number }>;
@@ -31,7 +31,7 @@ async function* count(from: number, to = Infinity) {
   for (let sequence = from; sequence <= to; sequence++) yield { sequence };
 }
 
-describe('a handler', () => {
+describe('handler', () => {
   it.each<[string, NonNullable<FakeHandlers<ShopClient>['get']>]>([
     ['a value', ({ id }) => ({ id })],
     ['a promise', async ({ id }) => ({ id })],
@@ -50,18 +50,18 @@ describe('a handler', () => {
       },
     ],
     ['the call of another fake', ({ id }) => fake({ get: () => ({ id }) }).get({ id })],
-  ])('may give %s', async (_what, handler) => {
+  ])('accepts a handler that returns %s', async (_what, handler) => {
     await expect(get(handler)).resolves.toEqual({ id: '7' });
   });
 
-  it('answers with an empty message where it gives nothing', async () => {
+  it('responds with an empty message if the handler returns nothing', async () => {
     const shop = fakeGrpcService<{ touch(request: object): Observable<object | undefined> }>({
       touch: () => undefined,
     });
     await expect(firstValueFrom(shop.touch({}))).resolves.toEqual({});
   });
 
-  it('may answer with an array of any length, or with nothing', async () => {
+  it('streams a large array or nothing at all', async () => {
     const shop = fake({ watch: () => Array.from({ length: 100_000 }, (_, sequence) => ({ sequence })) });
     const all = await lastValueFrom(shop.watch({ from: 0 }).pipe(toArray()));
     expect(all).toHaveLength(100_000);
@@ -74,7 +74,7 @@ describe('a handler', () => {
     ).resolves.toEqual([]);
   });
 
-  it('sees metadata, options, deadline and the end of its call', async () => {
+  it('passes metadata, options, deadline and an abort signal to the handler', async () => {
     let seen: FakeCall | undefined;
     const shop = fake({
       get: (_request, call) => {
@@ -94,7 +94,7 @@ describe('a handler', () => {
     expect(seen!.signal.aborted).toBe(true);
   });
 
-  it('reads requests from whatever the caller gives them in', async () => {
+  it('reads requests from an array, an Observable or an async iterable', async () => {
     const shop = fake({
       upload: async (messages) => {
         let count = 0;
@@ -115,7 +115,7 @@ describe('a handler', () => {
     expect(shop.calls.map(({ request }) => request)).toEqual([items, items, items]);
   });
 
-  it('takes a request when it has read the one before, and leaves its caller when it answers early', async () => {
+  it('reads requests one by one and closes their source if the handler returns early', async () => {
     let taken = 0;
     let closed = false;
     const source = (async function* () {
@@ -140,8 +140,8 @@ describe('a handler', () => {
   });
 });
 
-describe('a call', () => {
-  it('is cold: nothing runs before it is subscribed to, and each subscription is a call', async () => {
+describe('call', () => {
+  it('starts no call before a subscription, and one call for each subscription', async () => {
     const handler = vi.fn(() => ({ id: '7' }));
     const shop = fake({ get: handler });
     const call = shop.get({ id: '7' });
@@ -155,7 +155,7 @@ describe('a call', () => {
     ]);
   });
 
-  it('is written down at once, and runs its handler later', () => {
+  it('records a call immediately but runs its handler asynchronously', () => {
     const handler = vi.fn(() => ({ id: '7' }));
     const shop = fake({ get: handler });
     shop.get({ id: '7' }).subscribe().unsubscribe();
@@ -163,7 +163,7 @@ describe('a call', () => {
     expect(handler).not.toHaveBeenCalled();
   });
 
-  it('is pulled, as far ahead as `prefetch` says', async () => {
+  it('pulls at most `prefetch` messages ahead of the reader', async () => {
     let made = 0;
     const shop = fake({
       async *watch() {
@@ -207,7 +207,7 @@ describe('a call', () => {
     ['timeoutMs', (watch) => failureOf(lastValueFrom(watch({ timeoutMs: 15 })))],
     ['streamIdleTimeoutMs', (watch) => failureOf(lastValueFrom(watch({ streamIdleTimeoutMs: 15 })))],
   ];
-  it.each(endings)('ends its handler by %s', async (_how, end) => {
+  it.each(endings)('cancels the handler on %s', async (_how, end) => {
     const after = vi.fn();
     const shop = fake({
       async *watch(_request, { signal }) {
@@ -224,7 +224,7 @@ describe('a call', () => {
     expect(shop.calls[0]?.outcome).toBe('cancelled');
   });
 
-  it('that is left fails what its handler still reads, so that an upload cut off is not taken for a whole one', async () => {
+  it('fails the pending read of the handler if the call is cancelled, so that an incomplete upload is not taken as complete', async () => {
     const read = vi.fn();
     const shop = fake({
       upload: async (messages) => {
@@ -243,7 +243,7 @@ describe('a call', () => {
     expect(isGrpcCallError(read.mock.calls[0]![0], 'CANCELLED')).toBe(true);
   });
 
-  it('fails by its deadline as any call does', async () => {
+  it('fails with DEADLINE_EXCEEDED after timeoutMs', async () => {
     const error = await failureOf(firstValueFrom(fake({ get: () => NEVER }).get({ id: '7' }, { timeoutMs: 10 })));
     expect(error).toMatchObject({
       codeName: 'DEADLINE_EXCEEDED',
@@ -257,18 +257,15 @@ describe('a call', () => {
   it.each<[string, NonNullable<FakeHandlers<ShopClient>['get']>]>([
     ['a value', ({ id }) => ({ id })],
     ['of()', ({ id }) => of({ id })],
-  ])(
-    'of a method that answers once, with %s, is not cancelled by who takes the answer and leaves',
-    async (_how, handler) => {
-      const onEnd = vi.fn();
-      const shop = fake({ get: handler });
-      await firstValueFrom(shop.get({ id: '7' }, { onEnd }));
-      expect(shop.calls[0]?.outcome).toBe('answered');
-      expect(onEnd).toHaveBeenCalledTimes(1);
-    },
-  );
+  ])('records a unary call as answered, not as cancelled, if its handler returns %s', async (_how, handler) => {
+    const onEnd = vi.fn();
+    const shop = fake({ get: handler });
+    await firstValueFrom(shop.get({ id: '7' }, { onEnd }));
+    expect(shop.calls[0]?.outcome).toBe('answered');
+    expect(onEnd).toHaveBeenCalledTimes(1);
+  });
 
-  it('tells its headers and its end', async () => {
+  it('calls onHeaders and onEnd', async () => {
     const onHeaders = vi.fn();
     const onEnd = vi.fn();
     await firstValueFrom(fake({ get: () => ({ id: '7' }) }).get({ id: '7' }, { onHeaders, onEnd }));
@@ -278,17 +275,17 @@ describe('a call', () => {
     );
   });
 
-  it('refuses options that are none', async () => {
+  it('rejects invalid call options', async () => {
     await expect(
       failureOf(firstValueFrom(fake({ get: () => ({ id: '' }) }).get({ id: '' }, { timeoutMs: -1 }))),
     ).resolves.toMatchObject({
-      message: expect.stringContaining('timeoutMs: expected a length in milliseconds above 0'),
+      message: expect.stringContaining('timeoutMs: expected a duration in milliseconds above 0'),
     });
   });
 });
 
-describe('a fake', () => {
-  it('has its methods by both names that a stub has', async () => {
+describe('fakeGrpcService', () => {
+  it('provides each method under both names that a stub has', async () => {
     const shop = fake({ get: ({ id }) => ({ id }) }) as unknown as Record<
       string,
       (request: object) => Observable<unknown>
@@ -299,7 +296,7 @@ describe('a fake', () => {
     expect(upper.calls.map(({ method }) => method)).toEqual(['Get']);
   });
 
-  it('is no promise, and has no hook of Nest', async () => {
+  it('has no methods of a promise, an Observable or a Nest lifecycle hook', async () => {
     const shop = fake({});
     expect(await Promise.resolve(shop)).toBe(shop);
     expect(isObservable(shop)).toBe(false);
@@ -308,13 +305,13 @@ describe('a fake', () => {
       expect(name in shop || (shop as never)[name]).toBeFalsy();
   });
 
-  it('may be spied on', async () => {
+  it('supports spies on its methods', async () => {
     const shop = fake({ get: ({ id }) => ({ id }) });
     vi.spyOn(shop, 'get').mockReturnValue(fake({ get: () => ({ id: 'spied' }) }).get({ id: '' }));
     await expect(firstValueFrom(shop.get({ id: '7' }))).resolves.toEqual({ id: 'spied' });
   });
 
-  it('serves resumed streams and sessions that are replayed', async () => {
+  it('works with resumable() and replayUnacknowledged()', async () => {
     let broken = 0;
     const shop = fake({
       async *watch({ from }) {
@@ -342,47 +339,47 @@ describe('a fake', () => {
     await expect(lastValueFrom(session.pipe(toArray()))).resolves.toEqual([{ ack: 'a' }, { ack: 'b' }]);
   });
 
-  it('refuses a handler that is none', () => {
+  it('rejects a handler that is not a function', () => {
     expect(() => fakeGrpcService<ShopClient>({ get: 'x' as never })).toThrow(
-      "expected a function as handler of 'get', got string",
+      "expected a function as the handler of 'get', got string",
     );
   });
 
-  it('refuses a method that would hide what was called', () => {
+  it("rejects a method named 'calls', which would hide the recorded calls", () => {
     expect(() => fakeGrpcService<{ calls(request: Item): Observable<Item> }>({ calls: (one) => one })).toThrow(
-      "a service with a method 'calls' cannot be faked",
+      "fakeGrpcService: cannot fake a service with a method 'calls'",
     );
   });
 });
 
-describe('the types', () => {
-  it('refuse wrong handlers', () => {
+describe('types', () => {
+  it('rejects handlers of the wrong type at compile time', () => {
     const wrong = () => [
       // @ts-expect-error: no such method
       fake({ gett: () => ({ id: '' }) }),
-      // @ts-expect-error: another message
+      // @ts-expect-error: wrong message
       fake({ get: () => ({ name: '' }) }),
       fake({
-        // @ts-expect-error: another message, in a stream
+        // @ts-expect-error: wrong message in a stream
         async *watch() {
           yield { id: '' };
         },
       }),
       // @ts-expect-error: the request has no such field
       fake({ get: ({ name }) => ({ id: String(name) }) }),
-      // @ts-expect-error: the requests of a stream are no array
+      // @ts-expect-error: the requests of a stream are not an array
       fake({ upload: (messages) => ({ count: messages.length }) }),
     ];
     expect(wrong).toBeTypeOf('function');
   });
 
-  it('tell the requests of each method apart in the journal', () => {
+  it('narrows the type of a recorded request by its method', () => {
     const shop = fake({});
     for (const call of shop.calls) {
       if (call.method === 'upload') call.request.map(({ id }) => id.toUpperCase());
       else if (call.method === 'watch') call.request.from.toFixed();
     }
-    // Where the interface of the service is asked for it fits.
+    // A fake is assignable to the interface of the service.
     const client: ShopClient = shop;
     expect(client).toBe(shop);
   });

@@ -51,12 +51,12 @@ class FakeService {
   constructor(private readonly handlers: Readonly<Record<string, AnyHandler>>) {
     for (const [name, handler] of Object.entries(handlers as Readonly<Record<string, unknown>>)) {
       if (handler !== undefined && typeof handler !== 'function') {
-        throw new TypeError(`fakeGrpcService: expected a function as handler of '${name}', got ${typeof handler}`);
+        throw new TypeError(`fakeGrpcService: expected a function as the handler of '${name}', got ${typeof handler}`);
       }
     }
     if (handlers['calls'] !== undefined) {
       throw new TypeError(
-        "fakeGrpcService: a service with a method 'calls' cannot be faked: `calls` is what was called",
+        "fakeGrpcService: cannot fake a service with a method 'calls'; `calls` is the list of received calls",
       );
     }
   }
@@ -110,7 +110,7 @@ function withOwnErrors(sink: StreamSink<unknown>): StreamSink<unknown> {
 
 function unimplemented(name: string): AnyHandler {
   return () => {
-    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler of '${name}'`);
+    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler for '${name}'`);
   };
 }
 

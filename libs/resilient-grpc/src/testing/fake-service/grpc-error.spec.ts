@@ -10,7 +10,7 @@ const ENDED_HERE = ['no', 'deadline', 'attempt-timeout', 'stream-idle', 'cancel'
 const DETAILS = ['', 'Call cancelled', 'Stream refused by server', 'Deadline exceeded after 1s', 'Connection dropped'];
 const TYPES = [undefined, 'application/grpc'];
 
-/** How far the client says at most that an attempt without an answer got, by the reason it gives. */
+/** The furthest `reachedServer` that the client reports for an unanswered attempt, by failure reason. */
 function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
   const all = new Map<FailureReason, ReachedServer>();
   const codes = Object.values(StatusCode).filter((code) => code !== StatusCode.OK);
@@ -33,31 +33,37 @@ function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
 }
 
 describe('grpcError', () => {
-  it.each([...furthest()])('says of %s that it reached the server as far as the client does at most: %s', (...row) => {
-    const [reason, reachedServer] = row;
-    expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe(reachedServer);
-  });
+  it.each([...furthest()])(
+    'defaults reachedServer for %s to the furthest value that the client reports: %s',
+    (...row) => {
+      const [reason, reachedServer] = row;
+      expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe(reachedServer);
+    },
+  );
 
-  // Of these the client tells as far as an attempt had got that runs: 'maybe' until it is answered.
+  // For these reasons, the client reports how far a running attempt got: 'maybe' until it is answered.
   it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
-    'reckons with %s in flight',
+    "defaults reachedServer for %s to 'maybe'",
     (reason) => {
       expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('maybe');
     },
   );
 
-  // These are told of calls that no attempt was made of.
-  it.each(['too-many-waiting', 'concurrency-limit', 'circuit-open'] as const)('knows that %s never left', (reason) => {
-    expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('no');
-  });
+  // Calls that fail for these reasons have no attempt.
+  it.each(['too-many-waiting', 'concurrency-limit', 'circuit-open'] as const)(
+    "defaults reachedServer for %s to 'no'",
+    (reason) => {
+      expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('no');
+    },
+  );
 
   it.each([
     [{ reason: 'conection-lost' }, 'grpcError: reason: expected one of server, '],
     [{ reason: 'toString' }, 'grpcError: reason: expected one of server, '],
     [{ reachedServer: 'perhaps' }, 'grpcError: reachedServer: expected one of no, maybe, yes, got perhaps'],
-    [{ retryAfterMs: -1 }, 'grpcError: retryAfterMs: expected milliseconds, 0 or more, got -1'],
-    [{ retryAfterMs: NaN }, 'grpcError: retryAfterMs: expected milliseconds, 0 or more, got NaN'],
-  ])('refuses %o', (extra, message) => {
+    [{ retryAfterMs: -1 }, 'grpcError: retryAfterMs: expected a number of milliseconds, 0 or more, got -1'],
+    [{ retryAfterMs: NaN }, 'grpcError: retryAfterMs: expected a number of milliseconds, 0 or more, got NaN'],
+  ])('rejects %o', (extra, message) => {
     expect(() => grpcError('UNAVAILABLE', 'x', extra as never)).toThrow(message);
   });
 });

@@ -53,14 +53,14 @@ export function grpcError(
 ): GrpcCallError {
   const number: unknown = StatusCode[code];
   if (!isStatusCode(number) || number === StatusCode.OK) {
-    throw new TypeError(`grpcError: expected the name of a status like 'NOT_FOUND', got ${JSON.stringify(code)}`);
+    throw new TypeError(`grpcError: expected a status name such as 'NOT_FOUND', got ${JSON.stringify(code)}`);
   }
   const { reason = 'server', statusDetails = [], cause } = extra;
   const { reachedServer = REACHED[reason], retryAfterMs } = extra;
   if (!Object.hasOwn(REACHED, reason)) throw unexpected('reason', `one of ${Object.keys(REACHED).join(', ')}`, reason);
   if (!FAR.includes(reachedServer)) throw unexpected('reachedServer', `one of ${FAR.join(', ')}`, reachedServer);
   if (retryAfterMs !== undefined && !(Number.isFinite(retryAfterMs) && retryAfterMs >= 0)) {
-    throw unexpected('retryAfterMs', 'milliseconds, 0 or more', retryAfterMs);
+    throw unexpected('retryAfterMs', 'a number of milliseconds, 0 or more', retryAfterMs);
   }
   const metadata = toMetadata(extra.metadata ?? {});
   if (statusDetails.length > 0) metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(number, details, statusDetails));

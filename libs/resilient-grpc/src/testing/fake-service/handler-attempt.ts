@@ -200,7 +200,7 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
     this.listener = undefined;
     this.record.outcome = outcome;
     if (outcome === 'cancelled') {
-      const left = grpcError('CANCELLED', 'The caller has left', { reason: 'cancelled' });
+      const left = grpcError('CANCELLED', 'The caller unsubscribed', { reason: 'cancelled' });
       this.requests?.end({ kind: 'failed', error: left });
       this.abort.abort(left);
     } else {

@@ -9,7 +9,7 @@ import { grpcError } from './grpc-error.js';
 interface Item {
   id: string;
 }
-/** As ts-proto would write it. */
+/** As ts-proto generates it. */
 interface ShopClient {
   get(request: { id: string }, metadata?: Metadata): Observable<Item>;
   watch(request: { from: number }, metadata?: Metadata): Observable<{ sequence: number }>;
@@ -28,8 +28,8 @@ async function* count(from: number, to = Infinity) {
   for (let sequence = from; sequence <= to; sequence++) yield { sequence };
 }
 
-describe('a failure', () => {
-  it('reaches the caller as the handler told it', async () => {
+describe('handler failure', () => {
+  it('delivers the error of the handler to the caller', async () => {
     const error = await failureOf(
       get(() => {
         throw grpcError('UNAVAILABLE', 'the bank is closed', {
@@ -52,19 +52,19 @@ describe('a failure', () => {
 
   it.each<[string, () => never | Observable<never>]>([
     [
-      'thrown',
+      'thrown by the handler',
       () => {
         throw grpcError('NOT_FOUND', 'no 7');
       },
     ],
-    ['of an Observable', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
+    ['emitted by an Observable', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
     [
-      'as a server of grpc-js has it',
+      'thrown in the form that a grpc-js server expects',
       () => {
         throw Object.assign(new Error('x'), { code: 5, details: 'no 7' });
       },
     ],
-  ])('may be %s', async (_what, handler) => {
+  ])('delivers a status %s', async (_what, handler) => {
     expect(await failureOf(get(handler))).toMatchObject({
       codeName: 'NOT_FOUND',
       details: 'no 7',
@@ -73,7 +73,7 @@ describe('a failure', () => {
     });
   });
 
-  it('that is none of gRPC is UNKNOWN, with what was thrown as its cause', async () => {
+  it('converts any other error to UNKNOWN and keeps it as the cause', async () => {
     const bug = new TypeError('x is not a function');
     const error = await failureOf(
       get(() => {
@@ -83,7 +83,7 @@ describe('a failure', () => {
     expect(error).toMatchObject({ codeName: 'UNKNOWN', details: 'x is not a function', cause: bug });
   });
 
-  it('comes behind the messages before it, and has then reached the server', async () => {
+  it("delivers the messages before the error and sets reachedServer to 'yes'", async () => {
     const shop = fake({
       async *watch({ from }) {
         yield* count(from, from + 1);
@@ -96,7 +96,7 @@ describe('a failure', () => {
     expect(seen).toEqual([{ sequence: 1 }, { sequence: 2 }]);
   });
 
-  it('is never repeated: no policy runs, whatever the options say', async () => {
+  it('never retries a call, not even an idempotent one', async () => {
     const handler = vi.fn(() => {
       throw grpcError('UNAVAILABLE');
     });
@@ -105,11 +105,11 @@ describe('a failure', () => {
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
-  it('is UNIMPLEMENTED where there is no handler', async () => {
+  it('fails with UNIMPLEMENTED if the method has no handler', async () => {
     const shop = fake({});
     expect(await failureOf(firstValueFrom(shop.get({ id: '7' })))).toMatchObject({
       codeName: 'UNIMPLEMENTED',
-      details: "fakeGrpcService has no handler of 'get'",
+      details: "fakeGrpcService has no handler for 'get'",
     });
     expect(shop.calls.map(({ method }) => method)).toEqual(['get']);
   });
@@ -120,12 +120,12 @@ describe('grpcError', () => {
     ['outage', 'no'],
     ['connection-lost', 'maybe'],
     ['server', 'yes'],
-  ] as const)('knows how far a request has got at most: %s, %s', (reason, reachedServer) => {
+  ] as const)('derives reachedServer from the reason unless it is given: %s, %s', (reason, reachedServer) => {
     expect(grpcError('UNAVAILABLE', 'x', { reason })).toMatchObject({ reason, reachedServer });
     expect(grpcError('UNAVAILABLE', 'x', { reason, reachedServer: 'yes' }).reachedServer).toBe('yes');
   });
 
-  it('brings details of google.rpc as a server would', () => {
+  it('carries google.rpc status details as a server sends them', () => {
     const value = { fieldViolations: [{ field: 'id', description: 'too short' }] };
     const error = grpcError('INVALID_ARGUMENT', 'bad', {
       statusDetails: [{ typeUrl: 'google.rpc.BadRequest', value }],
@@ -138,7 +138,7 @@ describe('grpcError', () => {
     expect(isGrpcCallError(error, 'INVALID_ARGUMENT')).toBe(true);
   });
 
-  it.each(['OK', 'NOT_THERE', 5])('refuses %s', (code) => {
+  it.each(['OK', 'NOT_THERE', 5])('rejects the code %s', (code) => {
     expect(() => grpcError(code as never)).toThrow(TypeError);
   });
 });

@@ -2,33 +2,36 @@ import { expect, it } from 'vitest';
 import { checkByteRule, checkDelay, checkDirection, checkIdleCut } from './check-arguments.js';
 
 it.each([
-  [() => checkDelay(-1, 'both'), 'delay: expected ms as a number from 0 to 2147483647, got -1'],
-  [() => checkDelay(NaN, 'both'), 'delay: expected ms as a number from 0 to 2147483647, got NaN'],
-  [() => checkDelay(5, 'up'), "delay: expected direction as 'to-client', 'to-upstream' or 'both', got 'up'"],
+  [() => checkDelay(-1, 'both'), 'delay: expected ms to be a number from 0 to 2147483647, got -1'],
+  [() => checkDelay(NaN, 'both'), 'delay: expected ms to be a number from 0 to 2147483647, got NaN'],
+  [() => checkDelay(5, 'up'), "delay: expected direction to be 'to-client', 'to-upstream', or 'both', got 'up'"],
   [
     () => checkDirection('holdBytes', 1),
-    "holdBytes: expected direction as 'to-client', 'to-upstream' or 'both', got 1",
+    "holdBytes: expected direction to be 'to-client', 'to-upstream', or 'both', got 1",
   ],
-  [() => checkIdleCut(0, 'fin'), 'cutIdleAfter: expected ms as a number above 0 up to 2147483647 or undefined, got 0'],
-  [() => checkIdleCut(5, 'reset'), "cutIdleAfter: expected how as 'fin', 'rst' or 'silent', got 'reset'"],
+  [
+    () => checkIdleCut(0, 'fin'),
+    'cutIdleAfter: expected ms to be a number above 0 and up to 2147483647, or undefined, got 0',
+  ],
+  [() => checkIdleCut(5, 'reset'), "cutIdleAfter: expected how to be 'fin', 'rst', or 'silent', got 'reset'"],
   [
     () => checkByteRule(1.5, 'to-client', 'rst', 1),
-    'closeAfterBytes: expected bytes as an integer of 0 or more or Infinity, got 1.5',
+    'closeAfterBytes: expected bytes to be an integer of 0 or more, or Infinity, got 1.5',
   ],
   [
     () => checkByteRule(1, 'both', 'rst', 1),
-    "closeAfterBytes: expected direction as 'to-client' or 'to-upstream', got 'both'",
+    "closeAfterBytes: expected direction to be 'to-client' or 'to-upstream', got 'both'",
   ],
-  [() => checkByteRule(1, 'to-client', 'close', 1), "closeAfterBytes: expected how as 'rst' or 'fin', got 'close'"],
+  [() => checkByteRule(1, 'to-client', 'close', 1), "closeAfterBytes: expected how to be 'rst' or 'fin', got 'close'"],
   [
     () => checkByteRule(1, 'to-client', 'rst', 0),
-    'closeAfterBytes: expected times as an integer of 1 or more or Infinity, got 0',
+    'closeAfterBytes: expected times to be an integer of 1 or more, or Infinity, got 0',
   ],
-])('%# says what was expected', (check, message) => {
+])('rejects an invalid argument with the expected value (case %#)', (check, message) => {
   expect(check).toThrow(new RangeError(message));
 });
 
-it('lets pass what can be', () => {
+it('accepts arguments at their limits', () => {
   checkDelay(0, 'both');
   checkIdleCut(undefined, 'silent');
   checkByteRule(Infinity, 'to-client', 'fin', Infinity);

@@ -11,29 +11,29 @@ const MAX_MS = 2 ** 31 - 1;
 
 /** @throws RangeError if the direction is invalid */
 export function checkDirection(method: string, direction: unknown): void {
-  checker(method)(EITHER_WAY.includes(direction), "direction as 'to-client', 'to-upstream' or 'both'", direction);
+  checker(method)(EITHER_WAY.includes(direction), "direction to be 'to-client', 'to-upstream', or 'both'", direction);
 }
 
 /** @throws RangeError if an argument is invalid */
 export function checkDelay(ms: unknown, direction: unknown): void {
-  checker('delay')(isLength(ms) || ms === 0, `ms as a number from 0 to ${MAX_MS}`, ms);
+  checker('delay')(isLength(ms) || ms === 0, `ms to be a number from 0 to ${MAX_MS}`, ms);
   checkDirection('delay', direction);
 }
 
 /** @throws RangeError if an argument is invalid */
 export function checkIdleCut(ms: unknown, how: unknown): void {
   const check = checker('cutIdleAfter');
-  check(ms === undefined || isLength(ms), `ms as a number above 0 up to ${MAX_MS} or undefined`, ms);
-  check(CUTS.includes(how), "how as 'fin', 'rst' or 'silent'", how);
+  check(ms === undefined || isLength(ms), `ms to be a number above 0 and up to ${MAX_MS}, or undefined`, ms);
+  check(CUTS.includes(how), "how to be 'fin', 'rst', or 'silent'", how);
 }
 
 /** @throws RangeError if an argument is invalid */
 export function checkByteRule(bytes: unknown, direction: unknown, how: unknown, times: unknown): void {
   const check = checker('closeAfterBytes');
-  check(bytes === Infinity || isInteger(bytes, 0), 'bytes as an integer of 0 or more or Infinity', bytes);
-  check(ONE_WAY.includes(direction), "direction as 'to-client' or 'to-upstream'", direction);
-  check(ENDS.includes(how), "how as 'rst' or 'fin'", how);
-  check(times === Infinity || isInteger(times, 1), 'times as an integer of 1 or more or Infinity', times);
+  check(bytes === Infinity || isInteger(bytes, 0), 'bytes to be an integer of 0 or more, or Infinity', bytes);
+  check(ONE_WAY.includes(direction), "direction to be 'to-client' or 'to-upstream'", direction);
+  check(ENDS.includes(how), "how to be 'rst' or 'fin'", how);
+  check(times === Infinity || isInteger(times, 1), 'times to be an integer of 1 or more, or Infinity', times);
 }
 
 function isLength(ms: unknown): boolean {

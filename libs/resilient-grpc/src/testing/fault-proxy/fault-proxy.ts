@@ -206,7 +206,7 @@ export class FaultProxy {
   }
 
   private get tcp(): TcpListener {
-    if (this.listener === undefined) throw new Error('FaultProxy is made by FaultProxy.start()');
+    if (this.listener === undefined) throw new Error('FaultProxy: create it with FaultProxy.start()');
     return this.listener;
   }
 

@@ -14,7 +14,7 @@ export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: 
   const port = Number(address.slice(colon + 1));
   const isHost = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\])$/.test(host);
   if (!isHost || !Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new TypeError(`${proxy}: expected an upstream as 'host:port', got '${address}'`);
+    throw new TypeError(`${proxy}: expected an upstream in the form 'host:port', got '${address}'`);
   }
   return { host: host.replace(/^\[|\]$/g, ''), port };
 }

@@ -5,8 +5,8 @@ const refused = { kind: 'reset', code: 'REFUSED_STREAM' } as const;
 const missing = { kind: 'missing-trailers' } as const;
 const GET = '/orders.v1.Orders/Get';
 
-describe('faults of calls', () => {
-  it('take as many calls of their method as they were asked for', () => {
+describe('CallFaults', () => {
+  it('applies a fault to the given number of calls of its method', () => {
     const faults = new CallFaults();
     faults.add(refused, { method: 'Get', times: 2 });
     const taken = [GET, '/orders.v1.Orders/Watch', GET, GET].map((path) => faults.claim(path));
@@ -14,7 +14,7 @@ describe('faults of calls', () => {
   });
 
   it.each(['Get', 'get', 'Orders/Get', 'Orders/get', 'orders.v1.Orders/Get', GET])(
-    'know the method as %s',
+    'matches the method by the name %s',
     (method) => {
       const faults = new CallFaults();
       faults.add(refused, { method });
@@ -26,7 +26,7 @@ describe('faults of calls', () => {
     },
   );
 
-  it('take a call by the one that was asked for first', () => {
+  it('applies the fault that was added first', () => {
     const faults = new CallFaults();
     faults.add(missing, {});
     faults.add(refused, { method: 'Get', times: Infinity });
@@ -35,7 +35,7 @@ describe('faults of calls', () => {
     expect(faults.claim(GET)).toBeUndefined();
   });
 
-  it.each([0, -1, 1.5, NaN])('refuse to take %d calls', (times) => {
+  it.each([0, -1, 1.5, NaN])('rejects a fault for %d calls', (times) => {
     expect(() => new CallFaults().add(missing, { times })).toThrow(`got ${times}`);
   });
 });

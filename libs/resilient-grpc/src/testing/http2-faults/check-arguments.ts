@@ -20,16 +20,21 @@ export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilt
   // Safe cast: `fault` is an object, and its values are checked below.
   const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
   const check = checker('failCalls');
-  check(KINDS.includes(kind), "kind as 'reset', 'missing-trailers' or 'goaway'", kind);
+  check(KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
   if (kind === 'reset' || code !== undefined) check(isErrorCode(code), EXPECTED_CODE, code);
   if (kind === 'reset') {
-    const point = "at as 'request', 'headers', 'trailers', { afterRequests } or { afterResponses } with an integer";
+    const point =
+      "at to be 'request', 'headers', 'trailers', or { afterRequests } or { afterResponses } with an integer";
     check(POINTS.includes(at) || isAfter(at), point, at);
-    check(DIRECTIONS.includes(direction), "direction as 'to-client' or 'to-upstream'", direction);
+    check(DIRECTIONS.includes(direction), "direction to be 'to-client' or 'to-upstream'", direction);
   }
   if (kind === 'goaway') check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
-  check(method === undefined || (typeof method === 'string' && method !== ''), "method as 'Get' or the like", method);
-  check(times === Infinity || isInteger(times, 1), 'times as an integer of 1 or more or Infinity', times);
+  check(
+    method === undefined || (typeof method === 'string' && method !== ''),
+    "method to be a method name such as 'Get'",
+    method,
+  );
+  check(times === Infinity || isInteger(times, 1), 'times to be an integer of 1 or more, or Infinity', times);
 }
 
 /** @throws RangeError if an argument is invalid */
@@ -37,20 +42,20 @@ export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugD
   const check = checker('goaway');
   check(isErrorCode(code), EXPECTED_CODE, code);
   const isId = lastStreamId === 'newest' || lastStreamId === 'none' || isInteger(lastStreamId, 0, NO_LAST_STREAM_ID);
-  check(isId, "lastStreamId as 'newest', 'none' or an integer from 0 to 2147483647", lastStreamId);
+  check(isId, "lastStreamId to be 'newest', 'none', or an integer from 0 to 2147483647", lastStreamId);
   check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
 }
 
 /** @throws RangeError if `max` is not a valid number of streams */
 export function checkStreamLimit(max: number | undefined): void {
   const holds = max === undefined || isInteger(max, 0, MAX_UINT32);
-  checker('limitStreams')(holds, 'max as an integer from 0 to 4294967295 or undefined', max);
+  checker('limitStreams')(holds, 'max to be an integer from 0 to 4294967295, or undefined', max);
 }
 
 /** @throws RangeError if `pings` is not a valid number of pings */
 export function checkPings(pings: number | undefined): void {
   const holds = pings === undefined || isInteger(pings, 0);
-  checker('tooManyPingsAfter')(holds, 'pings as an integer of 0 or more or undefined', pings);
+  checker('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
 }
 
 /** @throws TypeError if a key, certificate, or authority is invalid, so that the start fails instead of the first connection */
@@ -59,13 +64,13 @@ export function checkTls(option: 'tls' | 'upstreamTls', tls: SecureContextOption
     createSecureContext(tls);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    const expected = `Http2FaultProxy: expected ${option} with a key and its certificate, and ca, in PEM`;
+    const expected = `Http2FaultProxy: expected ${option} to have key, cert, and ca in PEM format`;
     throw new TypeError(`${expected}: ${why}`, { cause });
   }
 }
 
-const EXPECTED_CODE = "code as a name of HTTP/2's error codes or an integer from 0 to 4294967295";
-const EXPECTED_DEBUG_DATA = `debugData as a string of up to ${MAX_DEBUG_BYTES} bytes`;
+const EXPECTED_CODE = 'code to be the name of an HTTP/2 error code or an integer from 0 to 4294967295';
+const EXPECTED_DEBUG_DATA = `debugData to be a string of up to ${MAX_DEBUG_BYTES} bytes`;
 
 function isErrorCode(code: unknown): boolean {
   return typeof code === 'string' ? Object.hasOwn(HTTP2_ERROR_CODES, code) : isInteger(code, 0, MAX_UINT32);

@@ -3,13 +3,13 @@ import { goawayFrame, NO_LAST_STREAM_ID, withoutGoaway } from './goaway-frame.js
 
 const PING = Buffer.from('00000806000000000001020304050607ff', 'hex');
 
-describe('a GOAWAY frame', () => {
-  it('carries the last stream id, the code and the debug data', () => {
+describe('GOAWAY frame', () => {
+  it('encodes the last stream id, the code and the debug data', () => {
     expect(goawayFrame(5, 11, 'calm').toString('hex')).toBe('00000c070000000000000000050000000b63616c6d');
     expect(goawayFrame(NO_LAST_STREAM_ID, 0).toString('hex')).toBe('0000080700000000007fffffff00000000');
   });
 
-  it('is taken out of what a session writes, unless it tells of an error', () => {
+  it('removes GOAWAY frames from written bytes, except those with an error code', () => {
     const error = goawayFrame(1, 2);
     expect(withoutGoaway(Buffer.concat([PING, goawayFrame(3, 0, 'bye'), PING, error]))).toEqual(
       Buffer.concat([PING, PING, error]),

@@ -152,7 +152,7 @@ export class Http2FaultProxy {
   }
 
   private get tcp(): TcpListener {
-    if (this.listener === undefined) throw new Error('Http2FaultProxy is made by Http2FaultProxy.start()');
+    if (this.listener === undefined) throw new Error('Http2FaultProxy: create it with Http2FaultProxy.start()');
     return this.listener;
   }
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { captureLeaks } from './capture-leaks.js';
 
 describe('captureLeaks', () => {
-  it('is settled when nothing is left, and waits for what is just closing', async () => {
+  it('settles once no resource is left and waits for one that is closing', async () => {
     const leaks = captureLeaks();
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -12,20 +12,20 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('names what is left', async () => {
+  it('lists the remaining resources', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const timer = setTimeout(() => undefined, 60_000);
     await expect(leaks.settled({ timeoutMs: 30 })).rejects.toThrow(
-      /left are 1 × listening server: made .*\n {2}1 × timer: made /,
+      /still open: 1 × listening server: created .*\n {2}1 × timer: created /,
     );
     clearTimeout(timer);
     server.close();
     await leaks.settled();
   });
 
-  it('does not mind timers that let the process end, nor what was there before', async () => {
+  it('ignores unreferenced timers and resources that existed before', async () => {
     const before = setTimeout(() => undefined, 60_000);
     const leaks = captureLeaks();
     const idle = setTimeout(() => undefined, 60_000).unref();

@@ -92,7 +92,7 @@ function describeLeft(before: Baseline): string {
   // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
   const clients = calls
     .newClients()
-    .map(({ name, target }) => `client '${name}' (${target}) was not closed: await app.close()`);
-  const hint = traced ? [] : ['captureLeaks({ trace: true }) tells where they were made'];
-  return `nothing to be left open; left are ${[...resources, ...calls.newCalls(), ...clients, ...hint].join('\n  ')}`;
+    .map(({ name, target }) => `client '${name}' (${target}) was not closed; write await app.close()`);
+  const hint = traced ? [] : ['captureLeaks({ trace: true }) shows where they were created'];
+  return `all resources to be closed; still open: ${[...resources, ...calls.newCalls(), ...clients, ...hint].join('\n  ')}`;
 }

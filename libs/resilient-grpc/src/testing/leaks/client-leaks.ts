@@ -21,7 +21,7 @@ export function openCalls(): OpenCallBaseline {
           .map((call) => {
             const { path, received, openedAt } = call.describe();
             const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
-            return `call ${path} of client '${name}': still open, ${received} messages received${where}`;
+            return `call ${path} of client '${name}' is still open, ${received} messages received${where}`;
           }),
       ),
     newClients: () => openClients().filter((client) => !clients.has(client)),

@@ -68,7 +68,7 @@ function describeSocket({ localPort, remoteAddress, remotePort, destroyed }: Han
   const local = localPort ?? '?';
   if (remotePort !== undefined) return `${local} → ${remoteAddress ?? '?'}:${remotePort}`;
   // A socket that is not closed after destroy() was leaked by Node itself.
-  return destroyed === true ? 'destroyed and not closed' : `${local} → no peer any more, or none yet`;
+  return destroyed === true ? 'destroyed, but not closed' : `${local} → disconnected or not yet connected`;
 }
 
 function addressOf(handle: Handle): string | undefined {

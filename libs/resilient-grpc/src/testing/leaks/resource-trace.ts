@@ -113,11 +113,11 @@ function forget(all: Map<number, Made>): void {
 }
 
 function placeOf(made: Made, all: ReadonlyMap<number, Made>): string {
-  let how = 'made at';
+  let how = 'created at';
   for (let one: Made | undefined = made; one !== undefined; one = all.get(one.by)) {
-    if (one !== made && one.type !== undefined) how = 'brought about by what was made at';
+    if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
     const place = applicationPlaceOf(one.stack);
     if (place !== undefined) return `${how} ${place}`;
   }
-  return 'made inside packages';
+  return 'created inside packages';
 }

@@ -87,7 +87,7 @@ export class CallHandler {
 
   private async replyTo(call: ScriptedCall): Promise<Reply> {
     const script = this.options.scriptOf(call.path);
-    if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script for ${call.path}` };
+    if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script is set for ${call.path}` };
     // Safe cast: a list was converted to a function when the script was set.
     return typeof script === 'function' ? script(call) : (script as Reply);
   }
@@ -159,5 +159,5 @@ function asStatus(error: unknown, path: string): Error & { readonly code: number
     // Safe cast: checked above.
     return error as Error & { readonly code: number };
   }
-  return Object.assign(new Error(`the script of ${path} threw ${String(error)}`), { code: StatusCode.INTERNAL });
+  return Object.assign(new Error(`script of ${path} threw ${String(error)}`), { code: StatusCode.INTERNAL });
 }

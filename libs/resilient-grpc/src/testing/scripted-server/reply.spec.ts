@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { toMetadata, trailersOf } from './reply.js';
 
 describe('toMetadata', () => {
-  it('takes texts, bytes and lists of them', () => {
+  it('accepts strings, bytes and arrays of them', () => {
     const metadata = toMetadata({ one: '1', two: ['a', 'b'], 'raw-bin': Buffer.from('x') });
     expect(metadata.get('one')).toEqual(['1']);
     expect(metadata.get('two')).toEqual(['a', 'b']);
     expect(metadata.get('raw-bin')).toEqual([Buffer.from('x')]);
   });
 
-  it('is empty for nothing', () => {
+  it('returns empty metadata for undefined', () => {
     expect(toMetadata(undefined).getMap()).toEqual({});
   });
 });
@@ -17,12 +17,12 @@ describe('toMetadata', () => {
 describe('trailersOf', () => {
   it.each([
     ['a number', 100, ['100']],
-    ['a negative one', -1, ['-1']],
-    ['any text', '10ms', ['10ms']],
-    ['nothing at all', '', ['']],
+    ['a negative number', -1, ['-1']],
+    ['any string', '10ms', ['10ms']],
+    ['an empty string', '', ['']],
     ['several values', [100, '10'], ['100', '10']],
-    ['none', undefined, []],
-  ])('adds pushback: %s', (_, pushback, values) => {
+    ['no value', undefined, []],
+  ])('sets the pushback trailer to %s', (_, pushback, values) => {
     const trailers = trailersOf({ pushback, trailers: { other: 'x' } });
     expect(trailers.get('grpc-retry-pushback-ms')).toEqual(values);
     expect(trailers.get('other')).toEqual(['x']);

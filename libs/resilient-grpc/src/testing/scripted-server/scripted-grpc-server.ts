@@ -160,7 +160,7 @@ export class ScriptedGrpcServer {
   }
 
   private get tcp(): TcpListener {
-    if (this.listener === undefined) throw new Error('ScriptedGrpcServer is made by ScriptedGrpcServer.start()');
+    if (this.listener === undefined) throw new Error('ScriptedGrpcServer: create it with ScriptedGrpcServer.start()');
     return this.listener;
   }
 

@@ -6,7 +6,7 @@ import type { LoadedMethod } from './service-methods.js';
 const protoPath = fileURLToPath(new URL('../../../../../protos/testing/echo.proto', import.meta.url));
 
 describe('loadMethods', () => {
-  it('gives the methods of all services, by path', () => {
+  it('returns the methods of all services by path', () => {
     const methods = loadMethods({ protoPath });
     expect([...methods.keys()]).toEqual(
       ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'].map((name) => `/testing.v1.Echo/${name}`),
@@ -14,10 +14,12 @@ describe('loadMethods', () => {
     expect(methods.get('/testing.v1.Echo/Bidi')).toMatchObject({ requestStream: true, responseStream: true });
   });
 
-  it('gives those of the packages asked for, and fails when that leaves none', () => {
+  it('returns the methods of the given packages and fails if there are none', () => {
     expect(loadMethods({ protoPath, package: ['testing.v1', 'other'] }).size).toBe(5);
-    // A package is not asked for by the beginning of its name.
-    expect(() => loadMethods({ protoPath, package: 'test' })).toThrow(/no service in .*echo\.proto of test/);
+    // A prefix of a package name does not match.
+    expect(() => loadMethods({ protoPath, package: 'test' })).toThrow(
+      /expected a service in .*echo\.proto, package test; found none$/,
+    );
   });
 });
 
@@ -37,15 +39,15 @@ describe('findPath', () => {
     ['Orders/GetAll', '/b.v1.Orders/GetAll'],
     ['a.v1.Orders/Get', '/a.v1.Orders/Get'],
     ['/b.v1.Orders/Get', '/b.v1.Orders/Get'],
-  ])('%s is %s', (name, path) => {
+  ])('resolves %s to %s', (name, path) => {
     expect(findPath(methods, name)).toBe(path);
   });
 
   it.each([
-    ['Get', "'Get' is more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
-    ['Orders/Get', "'Orders/Get' is more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
-    ['All', "'All' is no method of /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
-  ])('%s is refused, with the methods there are', (name, message) => {
+    ['Get', "'Get' matches more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
+    ['Orders/Get', "'Orders/Get' matches more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
+    ['All', "'All' matches none of /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
+  ])('rejects %s and lists the methods', (name, message) => {
     expect(() => findPath(methods, name)).toThrow(message);
   });
 });

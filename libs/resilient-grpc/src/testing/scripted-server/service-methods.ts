@@ -29,7 +29,7 @@ export function loadMethods(source: ServiceDefinitionOptions): ReadonlyMap<strin
   }
   if (methods.size === 0) {
     throw new Error(
-      `ScriptedGrpcServer: no service in ${String(source.protoPath)}${packages ? ` of ${String(packages)}` : ''}`,
+      `ScriptedGrpcServer: expected a service in ${String(source.protoPath)}${packages ? `, package ${String(packages)}` : ''}; found none`,
     );
   }
   return methods;
@@ -49,6 +49,6 @@ export function findPath(methods: ReadonlyMap<string, LoadedMethod>, name: strin
   if (first !== undefined && found.length === 1) return first.path;
   const paths = (found.length === 0 ? [...methods.values()] : found).map(({ path }) => path).join(', ');
   throw new Error(
-    `ScriptedGrpcServer: '${name}' is ${found.length === 0 ? 'no method of' : 'more than one of'} ${paths}`,
+    `ScriptedGrpcServer: '${name}' ${found.length === 0 ? 'matches none of' : 'matches more than one of'} ${paths}`,
   );
 }

@@ -15,11 +15,11 @@ const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
 const FROZEN_MS = 5_000;
 
-/** The third experiment of the design, with keepalive off, as it is by default. */
-export const stallAndBlackHole: Situation = {
-  name: 'stall-and-black-hole',
+/** The third design experiment, with keepalive off, as it is by default. */
+export const stalledAndBlackholedPeer: Situation = {
+  name: 'stalled-and-blackholed-peer',
   promise:
-    'At deadlines of 1 s a server that is frozen for 5 s keeps its connection; a connection into a black hole is replaced within 20 s, never before the new one is READY.',
+    'With deadlines of 1 s, the connection to a server that is frozen for 5 s is kept; a black-holed connection is replaced within 20 s, and only after the new one is READY.',
   bounds: {
     'replaced after the stall': { atMost: 0 },
     'failed from 1.5 s after the stall on': { atMost: 0, timed: true },
@@ -79,7 +79,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   await reach(() => watched.replaced > 0);
   const leftAt = performance.now();
   const before = feed.events;
-  // What hung on it goes on, on the new one.
+  // The feed that hung on the old connection continues on the new one.
   await reach(() => feed.events > before && proxy.counters.open === 1);
   const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
   await stop(load);
@@ -105,18 +105,18 @@ async function startProxy(run: Run, upstream: string): Promise<FaultProxy> {
   return proxy;
 }
 
-/** A stream that nobody resumes: what came of it, and what it failed with, once it has. */
+/** A stream that is not resumed; counts its events and records its error. */
 function bareStream({ orders }: OrdersApp): { readonly events: number; readonly errors: readonly GrpcCallError[] } {
   const stream = { events: 0, errors: [] as GrpcCallError[] };
   orders.watch({ from: '0' }).subscribe({
     next: () => (stream.events += 1),
-    // True: a call fails with nothing else.
+    // The cast is safe: calls fail only with GrpcCallError.
     error: (error: unknown) => stream.errors.push(error as GrpcCallError),
   });
   return stream;
 }
 
-/** How many connections were replaced, how, and how often the channel left READY. */
+/** Counts replaced connections, those replaced by a new channel, and how often the channel left READY. */
 function watch({ client }: OrdersApp, onReplaced: () => void = () => undefined) {
   const watched = { replaced: 0, left: 0, byNewChannel: 0 };
   client.events$.subscribe((event) => {
@@ -136,13 +136,13 @@ async function startLoad(run: Run, { orders }: OrdersApp): Promise<CallLoad> {
   return load;
 }
 
-/** How many of twenty calls fail that a busy machine has time to answer. */
+/** Number of failures among twenty calls with a deadline that suffices on a busy machine. */
 async function patientFailures({ orders }: OrdersApp): Promise<number> {
   const calls = Array.from({ length: 20 }, () => firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 60_000 })));
   return (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
 }
 
-/** How many of the next twenty calls fail. */
+/** Number of failures among the next twenty calls of `load`. */
 async function failuresOfNext(load: CallLoad): Promise<number> {
   const from = load.calls.length;
   const next = () => load.calls.slice(from, from + 20);

@@ -7,9 +7,9 @@ import { ECHOES, upTo } from '../calls/support.js';
 import { PYTHON, skipWithout } from '../support/programs.js';
 import { ECHO_PROTO } from './echo-client.js';
 
-const STRANGER = fileURLToPath(new URL('./fixtures/stranger.py', import.meta.url));
+const GRPCIO_CLIENT = fileURLToPath(new URL('./fixtures/grpcio_client.py', import.meta.url));
 
-it("Http2FaultProxy serves Python's grpcio as the server does, and fails it as it was asked to", async ({ skip }) => {
+it("Http2FaultProxy forwards calls of Python's grpcio and injects the configured faults", async ({ skip }) => {
   skip(...skipWithout('grpcio'));
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -22,7 +22,7 @@ it("Http2FaultProxy serves Python's grpcio as the server does, and fails it as i
         headers: { 'x-seen-bin': metadata.get('x-sent-bin') as Buffer[] },
         trailers: { 'x-last': 'one' },
       }),
-      // Of an answer without messages and trailers grpcio 1.51 dies (SIGILL).
+      // grpcio 1.51 crashes with SIGILL on a response without messages and trailers.
       ServerStream: { messages: upTo(2) },
     },
   });
@@ -34,7 +34,7 @@ it("Http2FaultProxy serves Python's grpcio as the server does, and fails it as i
   proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'UnsafeUnary' });
   proxy.failCalls({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'headers' }, { method: 'ServerStream' });
   proxy.failCalls({ kind: 'missing-trailers' }, { method: 'ServerStream' });
-  const { stdout } = await promisify(execFile)(PYTHON, [STRANGER, proxy.url], { timeout: 20_000 });
+  const { stdout } = await promisify(execFile)(PYTHON, [GRPCIO_CLIENT, proxy.url], { timeout: 20_000 });
   expect(JSON.parse(stdout)).toEqual({
     unary: true,
     large: true,
@@ -42,7 +42,7 @@ it("Http2FaultProxy serves Python's grpcio as the server does, and fails it as i
     trailers: { 'x-last': 'one' },
     uploaded: '1003',
     bidi: true,
-    // Which it does not send again, as grpc-js does.
+    // Unlike grpc-js, grpcio does not resend it.
     refused: 'UNAVAILABLE',
     disowned: 'OK',
     reset: 'INTERNAL',

@@ -8,40 +8,40 @@ import { reach } from './support/reach.js';
 import type { Upstream } from './support/upstream.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-// As many as this process can be without being the bottleneck: what fewer clients do is seen in single calls.
+// As many as this process can run without becoming the bottleneck. With fewer clients, single calls dominate the measurement.
 const CLIENTS = 20;
 /**
- * Calls per second and client. A release begins at a quarter of it, and at 2 at least. With half of what the peak is judged at,
- * chance alone moves the peak by a tenth of the usual load (simulated with 16 seeds: 1.35 to 1.61; at this rate 1.32 to 1.48).
+ * Calls per second and client. A release starts at a quarter of this rate, at least 2 per second. At half of the judged rate, random
+ * variation alone moves the peak by 10 % of the usual load (simulated with 16 seeds: 1.35 to 1.61; at this rate 1.32 to 1.48).
  */
 const PER_SECOND = { counts: 8, all: 16 };
-/** What the server can bear, to what it usually has. */
+/** Capacity of the server relative to its usual load. */
 const CAPACITY = 1.2;
 /** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
 const PATIENCE_MS = { counts: 600_000, all: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
-/** In which the load is looked at: on a busy machine calls come in heaps. */
+/** Window in which the load is measured. On a busy machine, calls arrive in bursts. */
 const WINDOW_MS = 1_000;
-/** How long a call may be on its way from a caller to the server. */
+/** Maximum time of a call from its caller to the server. */
 const HEAP_MS = 200;
 const AFTER_MS = { counts: 1_500, all: 4_000 };
-/** The least that has to be held, where the server is back within the grace. */
+/** Minimum number of held calls if the server is back within the grace. */
 const HELD = 40;
 const NEW_CALLS = 100;
-/** The least that the grace may be: 5 s less a tenth. */
+/** Minimum grace: 5 s less 10 %. */
 const GRACE_MS = 4_500;
 
-/** The first experiment of the design, with few clients. What ten thousand do is simulated. */
-export const herd: Situation = {
-  name: 'herd',
+/** The first design experiment, with few clients. Ten thousand clients are simulated. */
+export const thunderingHerd: Situation = {
+  name: 'thundering-herd',
   promise:
-    'A server with a fifth to spare that comes back after 3 s (or 8, or 60) sees no more than 1.6 times its usual load, though callers wait for it; a client is connected again within 7 s, and of the calls that it begins from then on 99.9 % succeed.',
+    'A server with a fifth of spare capacity that returns after 3 s (or 8, or 60) receives at most 1.6 times its usual load although calls wait for it; each client reconnects within 7 s, and 99.9 % of its calls from then on succeed.',
   bounds: {
     'peak to the usual load': { atMost: 1.6, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
     'new calls failed before their deadline': { atMost: 0 },
     'connected again after, ms': { atMost: 7_000, timed: true },
-    // Where it is back within the grace: later nothing waits.
+    // Applies if the server is back within the grace; later no call waits.
     'held calls': { atLeast: HELD },
     'new calls': { atLeast: NEW_CALLS },
   },
@@ -72,7 +72,7 @@ async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<M
   });
   await reach(() => clients.every(({ load }) => load.succeeded.length > 1.5 * perSecond));
   const listensAt = await upstream.restartAfter(downMs);
-  /** Each client's own. */
+  /** Per client. */
   const readyAt = await Promise.all(
     clients.map(({ client }) =>
       reach(() => {
@@ -112,7 +112,7 @@ async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<M
 
 /** True if the call failed by anything but its own deadline. */
 function failedEarly({ error }: LoadCall): boolean {
-  // True: a call fails with nothing else.
+  // The cast is safe: calls fail only with GrpcCallError.
   return error !== undefined && (error as GrpcCallError).reason !== 'deadline';
 }
 
@@ -123,8 +123,8 @@ interface Played {
 }
 
 /**
- * The most requests in any window from when it listened, to what usually comes in one. What the callers themselves make in a heap
- * after this process was held up is not counted: that is no doing of the client.
+ * Maximum number of requests in any window after the server listens, relative to the usual number per window. Bursts that the callers
+ * make after this process was suspended are excluded, because the client does not cause them.
  */
 function peakOf({ upstream, calls, usualPerSecond }: Played, from: number, until: number): number {
   const usual = usualPerSecond * (WINDOW_MS / 1_000);
@@ -139,7 +139,7 @@ function peakOf({ upstream, calls, usualPerSecond }: Played, from: number, until
   return Math.max(...perWindow) / usual;
 }
 
-/** How many of `times` are after `from`, and not after `until`. */
+/** Number of `times` after `from` and not after `until`. */
 function within(times: readonly number[], from: number, until: number): number {
   return times.filter((at) => at > from && at <= until).length;
 }

@@ -16,19 +16,19 @@ import { ECHO_PROTO } from '../testing/echo-client.js';
 
 const ECHO = (loadPackageDefinition(loadSync(ECHO_PROTO)) as any).testing.v1.Echo;
 
-export interface ToldClient {
+export interface InstrumentedClient {
   readonly client: ResilientGrpcClient;
   readonly echo: EchoStub;
   close(): Promise<void>;
 }
 
-/** The client 'echo' of an application that tells what it does; closed after the test. */
-export async function toldClient(
+/** The client 'echo' of an application with the telemetry module; closed after the test. */
+export async function instrumentedClient(
   url: string,
   settings: Partial<GrpcClientSettings> = {},
   telemetry?: ResilientGrpcTelemetryOptions | 'no module' | 'no options',
   logger: LoggerService | false = false,
-): Promise<ToldClient> {
+): Promise<InstrumentedClient> {
   class AppModule {}
   const app = await NestFactory.createApplicationContext(
     {
@@ -53,14 +53,14 @@ function moduleOf(telemetry: ResilientGrpcTelemetryOptions | 'no module' | 'no o
   return [telemetry === 'no options' ? ResilientGrpcTelemetryModule : ResilientGrpcTelemetryModule.forRoot(telemetry)];
 }
 
-/** A server that echoes, and a client of it that tells. */
-export async function toldScene(
+/** An echo server and an instrumented client of it. */
+export async function instrumentedScene(
   settings: Partial<GrpcClientSettings> = {},
   options: ServerSettings = {},
   telemetry?: ResilientGrpcTelemetryOptions | 'no module' | 'no options',
-): Promise<ToldClient & { readonly server: ScriptedGrpcServer }> {
+): Promise<InstrumentedClient & { readonly server: ScriptedGrpcServer }> {
   const server = await startServer(options);
-  return { server, ...(await toldClient(server.url, settings, telemetry)) };
+  return { server, ...(await instrumentedClient(server.url, settings, telemetry)) };
 }
 
 /** Bytes of a message on the wire, before it is compressed. */
@@ -68,7 +68,7 @@ export function bytesOfEcho(message: object): number {
   return ECHO.service.Unary.requestSerialize(message).length;
 }
 
-/** Two attempts of a stream, the second soon behind the first. */
+/** Hedges a stream with a second attempt after 20 ms. */
 export const hedged = {
   methodConfig: [
     {

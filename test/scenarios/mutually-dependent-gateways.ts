@@ -5,16 +5,16 @@ import { reach } from './support/reach.js';
 import type { Run, Situation } from './support/situation.js';
 
 const DRAIN_MS = 1_500;
-/** The clients' outage grace, and how long health is watched after it at the least. */
+/** Outage grace of the clients, and the minimum time for which health is watched after it. */
 const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
 const LOOKS = 5;
 
-/** The fifth experiment of the design: two gateways that call each other, and the upstream of both is gone for a minute, or for as long as it takes to see that. */
-export const eveningInKubernetes: Situation = {
-  name: 'evening-in-kubernetes',
+/** The fifth design experiment: two gateways call each other while the upstream of both is down for a minute, or long enough to observe. */
+export const mutuallyDependentGateways: Situation = {
+  name: 'mutually-dependent-gateways',
   promise:
-    'Two gateways that call each other stay ready and alive while the upstream of both is gone for a minute; at SIGTERM, with a request that hangs, a feed it relays and a call in backoff, a process ends within the drain time and 0.5 s.',
+    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute; at SIGTERM, a process exits within its drain time and 0.5 s, even with a hanging request, a relayed feed and a call in backoff.',
   bounds: {
     'answers of ready and live': { atLeast: ANSWERS },
     'answers other than 200': { atMost: 0 },
@@ -36,7 +36,7 @@ export const eveningInKubernetes: Situation = {
     other.watch(one);
     const all = (path: string) => Promise.all(gateways.map((gateway) => gateway.get(path)));
     const areAll = async (path: string, expected: number) => (await all(path)).every(({ code }) => code === expected);
-    // Each calls its upstream, and through the other one.
+    // Each gateway calls the upstream directly and through the other gateway.
     await reach(() => areAll('/peer/7', 200));
     await reach(() => areAll('/health/dependencies', 200));
 
@@ -57,7 +57,7 @@ export const eveningInKubernetes: Situation = {
       looks += 1;
       for (const { code, body } of await all('/health/dependencies')) {
         const { upstream: its, peer, serving } = body.details;
-        // The upstream alone: that the other one has lost it too is not held against that.
+        // Only the upstream is down; the other gateway stays up although it has also lost the upstream.
         if ([code, its.status, peer.status, serving.status].join() !== '503,down,up,up') others += 1;
       }
       await pass(run, run.length === 'short' ? 200 : 500);
@@ -83,7 +83,7 @@ export const eveningInKubernetes: Situation = {
   },
 };
 
-/** SIGTERM while it serves a request that hangs on a call, a call in backoff, and the feed. */
+/** Sends SIGTERM while the gateway serves a request with a hanging call, a request with a call in backoff, and the feed. */
 async function end(run: Run, gateway: Gateway): Promise<{ readonly goneMs: number; readonly events: number }> {
   const answers = ['/orders/hangs%2FNEVER', '/orders/waits%2FABORTED'].map((path) =>
     gateway.open(path).catch(() => undefined),

@@ -1,6 +1,6 @@
-// A Nest application that serves orders.v1.Orders in a process of its own, and ends by SIGTERM as Nest has it:
+// A Nest application that serves orders.v1.Orders in its own process and closes on SIGTERM through Nest's shutdown hooks:
 //   node orders-app.mjs --port PORT --server nest|resilient
-// An order says in `item` by which process it was answered, after as many milliseconds as its id says.
+// Responds after as many milliseconds as the id of the order. `item` is the pid of the process.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -23,7 +23,7 @@ Controller()(OrdersController);
 const { prototype } = OrdersController;
 GrpcMethod('Orders', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 
-// Nest does not tell on which port it listens.
+// Nest does not report on which port it listens.
 const port = values.port === '0' ? await freePort() : Number(values.port);
 const grpc = {
   url: `127.0.0.1:${port}`,
@@ -31,11 +31,11 @@ const grpc = {
   protoPath: fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)),
   loader: { longs: String },
 };
-const app = await (values.server === 'nest' ? startNests() : startOurs());
+const app = await (values.server === 'nest' ? startNestServer() : startResilientServer());
 app.enableShutdownHooks();
 process.send?.({ listening: port });
 
-async function startNests() {
+async function startNestServer() {
   class AppModule {}
   const options = { ...grpc, gracefulShutdown: true };
   const one = await NestFactory.createMicroservice(
@@ -46,7 +46,7 @@ async function startNests() {
   return one;
 }
 
-async function startOurs() {
+async function startResilientServer() {
   const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
   class AppModule {}
   const imports = [ResilientGrpcServerModule.forRoot(grpc)];

@@ -7,15 +7,15 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const CUTS = { short: 8, full: 100 };
-/** Each cut fails the writes it meets, and may meet none: cuts go on until this many have failed. */
+/** Each cut fails the writes in flight, possibly none, so cuts continue until this many writes have failed. */
 const FAILED_WRITES = 1;
 const ITEM = 'tea '.repeat(5_000);
 
-/** Connections that are torn somewhere in the middle of requests of 20 kB. */
-export const cutInAWrite: Situation = {
-  name: 'cut-in-a-write',
+/** Connections that are cut in the middle of 20 kB requests. */
+export const connectionLostDuringWrite: Situation = {
+  name: 'connection-lost-during-write',
   promise:
-    'When a connection is cut in the middle of a write, that write fails as one that may have reached the server and is not sent again; reads are, and succeed.',
+    'If a connection is cut during a write, the write fails as one that may have reached the server and is not resent, while reads are resent and succeed.',
   bounds: {
     cuts: { atLeast: CUTS.short },
     'reads failed': { atMost: 0 },
@@ -33,7 +33,7 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   run.onEnd(() => proxy.close());
   const app = await startClientOf(run, upstream, { url: proxy.url, ...outageGrace(run) });
   const creates = load(run, 40, (number) => app.orders.create({ requestId: String(number), item: ITEM, quantity: 1 }));
-  // Enough answers for the retries of those that are lost.
+  // Enough successful reads to refill the retry budget for the reads that are lost.
   const gets = reads(run, app, 60);
   await reach(() => creates.succeeded.length > 10);
   let cut = 0;
@@ -42,7 +42,7 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
     const { accepted } = proxy.counters;
     proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
     await reach(() => proxy.counters.accepted > accepted);
-    // One cut at a time: what this one has met is over before the next, however slow the machine is.
+    // One cut at a time: calls that this cut affected end before the next cut, even on a slow machine.
     const met = [...gets.open, ...creates.open];
     const answered = creates.succeeded.length + gets.succeeded.length;
     await reach(() => met.every(({ endedAt }) => endedAt !== undefined));

@@ -14,9 +14,9 @@ import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
 const POLICIES = ['pick_first', 'round_robin'] as const;
 type Policy = (typeof POLICIES)[number];
 
-/** Clients that are not ours, and what their calls came to. */
-interface Strangers {
-  /** Pids of the servers whose answers they had. */
+/** A client of another implementation that calls at a steady rate. */
+interface LoadClient {
+  /** Pids of the servers that have responded. */
   readonly from: readonly string[];
   stop(): Promise<Ended>;
 }
@@ -26,30 +26,30 @@ interface Ended {
   readonly failed: readonly string[];
 }
 
-/** Limit for conditions that a busy machine reaches late. */
+/** Timeout for conditions that take long on a busy machine. */
 const PATIENTLY = { timeoutMs: 25_000 };
 
-// Applications as their users run them, restarted as a cluster does: SIGTERM, and the next one when that is back.
-describe('a rolling restart of two servers fails no call', () => {
+// Restarts full applications as a cluster does: SIGTERM, then the next one once the first is back.
+describe('rolling restart of two servers', () => {
   const leaks = captureLeaks();
   let servers: ChildServer[];
   let wires: FaultProxy[];
-  const strangers: Strangers[] = [];
-  /** By the functions that began them: the calls of all policies. */
+  const clients: LoadClient[] = [];
+  /** Results of all policies, by the function that started the client. */
   const ended = new Map<typeof grpcJs, Ended[]>();
 
-  // All at the same servers, which take a second each to start.
+  // All clients share the servers, because each takes a second to start.
   beforeAll(async () => {
     const script = bundled(new URL('./orders-app.mjs', import.meta.url));
     const start = () => ChildServer.start({ script, readyTimeoutMs: PATIENTLY.timeoutMs });
     servers = await Promise.all([start(), start()]);
     wires = await Promise.all(servers.map(({ url }) => FaultProxy.start(url)));
-    // There are always requests on their way to a server, also to one that has none.
+    // With this delay, requests are always in flight, even to a server without open calls.
     for (const wire of wires) wire.delay(10);
     const target = `ipv4:${wires.map(({ url }) => url).join()}`;
     const kinds = isInstalled('grpcio') ? [grpcJs, grpcio] : [grpcJs];
     const begun = kinds.map((begin) => POLICIES.map((policy) => begin(target, policy, 25)));
-    strangers.push(...begun.flat());
+    clients.push(...begun.flat());
     for (const server of servers) {
       await Promise.all(begun.map(served));
       await server.terminate(PATIENTLY.timeoutMs);
@@ -61,14 +61,14 @@ describe('a rolling restart of two servers fails no call', () => {
     }
   }, 90_000);
   afterAll(async () => {
-    for (const { stop } of strangers) await stop();
+    for (const { stop } of clients) await stop();
     for (const wire of wires) await wire.close();
     for (const server of servers) await server.close();
     await leaks.settled();
   });
 
-  /** Waits until those of `kind` who call all servers know both that run, and the others one of them. */
-  async function served(kind: readonly Strangers[]): Promise<void> {
+  /** Waits until each client of `kind` received a response of a running server, and at least one client of both. */
+  async function served(kind: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () => `answers of ${pids.join(' and ')}, not only ${JSON.stringify(kind.map(({ from }) => from))}`;
     const options = { ...PATIENTLY, describe };
@@ -84,11 +84,11 @@ describe('a rolling restart of two servers fails no call', () => {
     }
   }
 
-  it("of grpc-js's own client, that asks one of them or both in turn", () => {
+  it("fails no call of grpc-js's own client with pick_first or round_robin", () => {
     expectNoneFailed(grpcJs);
   });
 
-  it("of Python's grpcio, that asks one of them or both in turn", ({ skip }) => {
+  it("fails no call of Python's grpcio with pick_first or round_robin", ({ skip }) => {
     skip(...skipWithout('grpcio'));
     expectNoneFailed(grpcio);
   });
@@ -96,7 +96,7 @@ describe('a rolling restart of two servers fails no call', () => {
 
 const { 'orders.v1.Orders': orders } = loadSync(ORDERS_PROTO) as any;
 
-function grpcJs(target: string, policy: Policy, perSecond: number): Strangers {
+function grpcJs(target: string, policy: Policy, perSecond: number): LoadClient {
   const client = new Client(target, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ [policy]: {} }] }),
@@ -107,7 +107,7 @@ function grpcJs(target: string, policy: Policy, perSecond: number): Strangers {
   const { path, requestSerialize, responseDeserialize } = orders.Get;
   const get = (number: number) =>
     new Observable((subscriber) => {
-      // Answered at once, or after so many milliseconds.
+      // The server responds after this many milliseconds.
       const id = number % 2 === 0 ? '0' : '20';
       const options = { deadline: Date.now() + 30_000 };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { id }, options, (error, order: any) => {
@@ -130,8 +130,8 @@ function grpcJs(target: string, policy: Policy, perSecond: number): Strangers {
   };
 }
 
-function grpcio(target: string, policy: Policy, perSecond: number): Strangers {
-  const script = join(import.meta.dirname, 'stranger.py');
+function grpcio(target: string, policy: Policy, perSecond: number): LoadClient {
+  const script = join(import.meta.dirname, 'grpcio_client.py');
   const child = spawn(PYTHON, [script, target, policy, String(perSecond)], { stdio: ['pipe', 'pipe', 'inherit'] });
   const from: string[] = [];
   let output = '';
@@ -147,7 +147,7 @@ function grpcio(target: string, policy: Policy, perSecond: number): Strangers {
   return {
     from,
     stop: () => {
-      // The end of its standard input is its own, however that comes.
+      // The script ends when its standard input closes.
       child.stdin.end();
       return summary;
     },

@@ -1,8 +1,8 @@
-"""Unary calls at a steady rate by grpcio, which knows nothing of the server's program.
+"""Makes unary calls at a steady rate with grpcio.
 
-    python3 stranger.py TARGET POLICY CALLS_PER_SECOND
+    python3 grpcio_client.py TARGET POLICY CALLS_PER_SECOND
 
-Writes a line `from SERVER` at the first answer of each process, and at the end of its standard input a line of
+Writes a line `from SERVER` after the first response of each process and, when its standard input closes, a line of
 JSON: {"calls": N, "failed": ["CODE: details", ...]}.
 """
 
@@ -14,7 +14,7 @@ import time
 import grpc
 
 target, policy, rate = sys.argv[1], sys.argv[2], float(sys.argv[3])
-REQUESTS = [b"\x0a\x02" + b"00", b"\x0a\x02" + b"20"]  # GetOrderRequest { id }: answered at once, and after 20 ms
+REQUESTS = [b"\x0a\x02" + b"00", b"\x0a\x02" + b"20"]  # GetOrderRequest { id }: responses after 0 and 20 ms
 
 lock = threading.Lock()
 failed = []
@@ -25,7 +25,7 @@ over = threading.Event()
 
 
 def item_of(order):
-    """Field 3 of an Order whose other fields are short texts."""
+    """Returns field 3 of an Order whose other fields are short strings."""
     at = 0
     while at < len(order):
         tag, length = order[at], order[at + 1]

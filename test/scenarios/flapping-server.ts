@@ -8,25 +8,25 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** The least of grpc-js's backoffs of 1, 1.6, 2.6, 4.1 and then 5 s: a fifth less. */
+/** Minimum of each grpc-js backoff: 1, 1.6, 2.6, 4.1 and then 5 s, less 20 % jitter. */
 const BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
 /** The client's outage grace. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };
-/** A connection that lives this long ends an outage. */
+/** Lifetime at which a connection ends an outage. */
 const LASTING_MS = 1_000;
 const CONNECTIONS = 4;
 const TIMES = 2;
 
-/** The fourth experiment of the design. */
-export const flap: Situation = {
-  name: 'flap',
+/** The fourth design experiment. */
+export const flappingServer: Situation = {
+  name: 'flapping-server',
   promise:
-    'A server that kills each connection 5 ms after its SETTINGS for a minute is asked for at most 35, health is down when the grace is over and stays so; that, and a server that comes and goes, is worth at most four lines of the log.',
+    'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and health stays down after the grace; this server, and one that comes and goes, are each logged in at most four lines.',
   bounds: {
     connections: { atLeast: CONNECTIONS },
-    // Two at first, where no call had begun on the first one, and one after each backoff.
+    // At most two connections at first, if no call started on the first one, and one after each backoff.
     'connections sooner than the backoff': { atMost: 0, timed: true },
-    // However long an accept was delayed, no two connections in a row come sooner than the shortest backoff.
+    // Even if accepts are delayed, connections are on average no closer than the shortest backoff.
     'connections more than one each 0.8 s': { atMost: 0 },
     'health after the grace other than down': { atMost: 0 },
     lines: { atLeast: 1, atMost: 4 },
@@ -45,8 +45,8 @@ export const flap: Situation = {
 };
 
 /**
- * Repeats the play if this process was stopped while a connection was open: one that seems to live for a second ends the outage, as it
- * should, and the next outage has a grace and lines of its own.
+ * Repeats the play if this process was suspended while a connection was open: a connection that appears to live for a second ends the
+ * outage, as intended, and the next outage has its own grace and log lines.
  */
 async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
@@ -72,7 +72,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
   await pass(run, graceEndsAt.getTime() + 20 - Date.now());
   const endsAt = (peer.acceptedAt[0] ?? NaN) + lengthMs;
   let other = 0;
-  // At least one more connection after the grace: health stays down while it is READY.
+  // Wait for at least one more connection after the grace: health must stay down while the channel is READY.
   const enough = Math.max(CONNECTIONS, peer.acceptedAt.length + 1);
   while (!run.signal.aborted && (Date.now() < endsAt || peer.acceptedAt.length < enough)) {
     if ((await health.check(client.name))[client.name]?.status !== 'down') other += 1;
@@ -90,13 +90,13 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
     lines: aboveDebug(app).length,
     'calls failed': calls.failed.length,
   };
-  // A connection that is open has not reported its life yet.
+  // An open connection has not reported its lifetime yet.
   await reach(() => client.connectivity.state !== 'READY');
   await stop(calls);
   return { measured, longestLifeMs };
 }
 
-/** How long after the first connection the one of `index`, from 0, may come at the earliest. */
+/** Minimum time in milliseconds between the first connection and the connection with this zero-based index. */
 function leastMsUntil(index: number): number {
   let ms = 0;
   for (let backoff = 0; backoff < index - 1; backoff++) ms += BACKOFFS_MS[backoff] ?? 4_000;
@@ -117,7 +117,7 @@ async function comesAndGoes(run: Run, kind: UpstreamKind, lengthMs: number): Pro
     proxy.refuse();
     proxy.resetAll();
     await reach(() => app.client.connectivity.outage);
-    // One that is shorter than a second and a half is not logged.
+    // An outage shorter than 1.5 s is not logged.
     await pass(run, (run.length === 'short' ? 1_600 : 2_000) + 1_000 * run.random());
     await proxy.forward();
     await reach(() => app.client.connectivity.outage === undefined);

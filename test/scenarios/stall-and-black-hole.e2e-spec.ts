@@ -1,4 +1,0 @@
-import { stallAndBlackHole } from './stall-and-black-hole.js';
-import { itHolds } from './support/it-holds.js';
-
-itHolds(stallAndBlackHole);

@@ -1,0 +1,4 @@
+import { thunderingHerd } from './thundering-herd.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(thunderingHerd);

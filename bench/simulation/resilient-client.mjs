@@ -25,7 +25,7 @@ const REGISTRY = { accepting: 'open' };
 
 /**
  * A client of this library with its channel, its budget, and its decisions. This class contains only the steps of a unary call between
- * them, as in client/call/call-execution.ts and client/call/admitted-call.ts.
+ * them, as in client/call/client-call.ts and client/call/call-gate.ts.
  *
  * @implements {import('./policies.mjs').Client}
  */

@@ -213,7 +213,7 @@ describe('spans of a call', () => {
       'CANCELLED, The reader unsubscribed',
     ]);
     expect(all(telemetry, 'Sent.testing.v1.Echo.Bidi').map(({ status }) => status.message)).toEqual([
-      'CANCELLED, The source of the requests failed',
+      'CANCELLED, The request source failed',
     ]);
     expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
   });

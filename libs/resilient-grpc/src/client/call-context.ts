@@ -71,6 +71,8 @@ export interface MethodContext {
   readonly start: StartAttempt;
   /** Returns the same function with other timeouts, for a call that overrides them. */
   readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
+  /** True if calls may be executed more than once, unless their options say otherwise. */
+  readonly isSafeToRepeat: boolean;
   /** Present if the method's calls are hedged. */
   readonly hedging: Hedging | undefined;
   /** Interceptors and metadata function; `undefined` if there are none. */

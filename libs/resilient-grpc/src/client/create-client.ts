@@ -15,7 +15,7 @@ import type { RetryThrottling } from '../policy/service-config/service-config.js
 import { LiveBudget } from '../policy/throttling/live-budget.js';
 import { systemClock, type Clock } from '../time/clock.js';
 import { systemRandom, type Random } from '../time/random.js';
-import type { ClientContext, MethodContext } from './call-context.js';
+import type { ClientContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
 import { CallRegistry } from './call/call-registry.js';
 import { MethodRuntime } from './method-context.js';
@@ -304,17 +304,11 @@ class GrpcClient implements InternalGrpcClient {
   }
 
   private *methodsOf(service: string): Generator<StubbedMethod> {
-    const { live, policies, services } = this.settings;
+    const { policies, services } = this.settings;
     for (const method of services.get(service)?.values() ?? []) {
       const fixed = policies.get(method.path);
       if (fixed === undefined) continue;
-      let context = this.parts.contextOf(method, live?.policyOf(method.path) ?? fixed);
-      const contextOf = (): MethodContext => {
-        const policy = live?.policyOf(method.path) ?? fixed;
-        if (policy !== context.policy) context = this.parts.contextOf(method, policy);
-        return context;
-      };
-      yield { method, contextOf };
+      yield { method, contextOf: this.parts.contextsOf(method, fixed) };
     }
   }
 

@@ -30,12 +30,28 @@ export class MethodRuntime {
         : new PermitQueue({ maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
   }
 
+  /** Returns a function that returns the context of a call that starts now. Its policy is `fixed`, or that of the live service config. */
+  contextsOf(method: MethodDescriptor, fixed: ResolvedMethodPolicy): () => MethodContext {
+    const { live } = this.settings;
+    let context = this.contextOf(method, live?.policyOf(method.path) ?? fixed);
+    if (live === undefined) return () => context;
+    return () => {
+      const policy = live.policyOf(method.path) ?? fixed;
+      if (policy !== context.policy) context = this.contextOf(method, policy);
+      return context;
+    };
+  }
+
   /** Composes the pipeline of a method once. It contains only the stages that are configured. */
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
     const statistics = client.statistics.of(method);
     const start = this.stagesOf(method, policy, policy);
+    const hedging =
+      policy.hedging === undefined || method.requestStream
+        ? undefined
+        : { policy: policy.hedging, budget: this.hedges, statistics };
     return {
       client,
       method,
@@ -50,10 +66,8 @@ export class MethodRuntime {
       startWithin: (bounds) => this.stagesOf(method, policy, { ...policy, ...bounds }),
       parts: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
-      hedging:
-        policy.hedging === undefined || method.requestStream
-          ? undefined
-          : { policy: policy.hedging, budget: this.hedges, statistics },
+      isSafeToRepeat: policy.retry !== undefined || hedging !== undefined,
+      hedging,
       limits: [this.limitOf(method, policy), this.clientLimit].filter((limit) => limit !== undefined),
     };
   }

@@ -4,12 +4,12 @@ import type { MethodDescriptor } from '../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink } from '../call/stream-source.js';
 import { applicationCallSite } from './call-site.js';
-import { callArguments } from './call/call-arguments.js';
+import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
-import { CallExecution } from './call/call-execution.js';
-import { originHere } from './call/caller-context.js';
+import { ClientCall } from './call/client-call.js';
+import { contextsAreKept, originHere } from './call/caller-context.js';
 import { argumentsInContext, sinkInContext } from './call/inbound-binding.js';
-import type { CallInput } from './call/prepared-call.js';
+import type { CallInput } from './call/prepare-call.js';
 import { ScopedStream, type PartOf } from './streams/scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
@@ -43,17 +43,21 @@ export function methodStub(
   tracesStreams: boolean,
 ): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
-    const asked: CallInput = {
+    const isPlain = metadataOrOptions === undefined && options === undefined;
+    const given = isPlain ? NO_ARGUMENTS : callArguments(metadataOrOptions, options);
+    const createdIn = originHere();
+    const input: CallInput = {
       request,
       openedAt: tracesStreams && method.kind !== 'unary' ? applicationCallSite() : undefined,
-      given: argumentsInContext(callArguments(metadataOrOptions, options)),
-      createdIn: originHere(),
+      given: createdIn === undefined ? given : argumentsInContext(given),
+      createdIn,
     };
     const make = (sink: StreamSink<unknown>, part?: PartOf) =>
-      new CallExecution(contextOf(), asked, sinkInContext(sink, asked.createdIn), part);
+      new ClientCall(contextOf(), input, contextsAreKept() ? sinkInContext(sink, createdIn) : sink, part);
     return new GrpcObservable<unknown>(
       (subscriber) => {
-        const call = makeInScope(make, subscriber, contextOf, method, asked.openedAt);
+        const scope = currentStreamScope();
+        const call = scope === undefined ? make(subscriber) : makeInScope(make, subscriber, scope, contextOf, input);
         call.begin();
         return call;
       },
@@ -63,21 +67,20 @@ export function methodStub(
 }
 
 /**
- * Creates a call. A response stream that is subscribed to while a stream of several calls starts, with operators around it, belongs to that
+ * Creates a call inside a stream. A response stream that is subscribed to while a stream of several calls starts, with operators around it, belongs to that
  * stream. A unary or client-streaming call does not. It determines the client of the stream, though, and the stream may start in response
  * to it, for example after a token request.
  */
 function makeInScope(
-  make: (sink: StreamSink<unknown>, part?: PartOf) => CallExecution,
+  make: (sink: StreamSink<unknown>, part?: PartOf) => ClientCall,
   sink: StreamSink<unknown>,
+  scope: StreamScope,
   contextOf: () => MethodContext,
-  { responseStream }: MethodDescriptor,
-  openedAt: string | undefined,
-): CallExecution {
-  const scope = currentStreamScope();
-  if (scope === undefined) return make(sink);
-  if (responseStream) return make(sink, { scope, isDirect: false });
-  ScopedStream.of(scope, contextOf(), openedAt);
+  { openedAt }: CallInput,
+): ClientCall {
+  const context = contextOf();
+  if (context.method.responseStream) return make(sink, { scope, isDirect: false });
+  ScopedStream.of(scope, context, openedAt);
   return make(sinkInScope(sink, scope));
 }
 

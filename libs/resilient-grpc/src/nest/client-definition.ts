@@ -113,10 +113,10 @@ function sourceProblems(
   settings: Readonly<Record<string, unknown>>,
   path: string,
 ): ConfigurationProblem[] {
-  const strangers = Object.keys(settings).filter((key) => !(SOURCE_KEYS as readonly string[]).includes(key));
+  const unknownKeys = Object.keys(settings).filter((key) => !(SOURCE_KEYS as readonly string[]).includes(key));
   const known = ['name', ...CONTRACT_KEYS, ...SOURCE_KEYS].join(', ');
   return [
-    ...strangers.map((key) => ({
+    ...unknownKeys.map((key) => ({
       path: `${path}.${key}`,
       message: `unknown key next to a factory; return it from the factory (known keys: ${known})`,
     })),

@@ -6,7 +6,7 @@ import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { ENDS, MemoryTransport } from '../../testing/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { CallExecution } from '../call/call-execution.js';
+import { ClientCall } from '../call/client-call.js';
 import { CallRegistry } from '../call/call-registry.js';
 import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
@@ -66,7 +66,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
   const given = { metadata: undefined, options: undefined };
   for (let elapsed = 0; elapsed < seconds * 1_000; elapsed += 1_000 / callsPerSecond) {
     counts.calls += 1;
-    new CallExecution(
+    new ClientCall(
       context,
       { request: 'x', given, createdIn: undefined },
       { next: () => true, error: () => (counts.failed += 1), complete: () => (counts.succeeded += 1) },

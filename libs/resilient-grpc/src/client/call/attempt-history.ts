@@ -136,13 +136,8 @@ export function pushbackOf(end: AttemptEnd): Pushback {
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
 }
 
-/** True if a call with `options` may be executed more than once. */
-export function isSafeToRepeat({ policy, hedging }: MethodContext, options: GrpcCallOptions | undefined): boolean {
-  return options?.idempotent ?? (policy.retry !== undefined || hedging !== undefined);
-}
-
 function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {
-  if (!isSafeToRepeat(context, options)) return undefined;
+  if (!(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
   // The request of this hedged call does not fit the retry buffers. The policy only determines after which failures a smaller request would

@@ -22,6 +22,8 @@ export interface CallArguments {
   readonly options: GrpcCallOptions | undefined;
 }
 
+export const NO_ARGUMENTS: CallArguments = { metadata: undefined, options: undefined };
+
 /** Normalizes the arguments after the request. */
 export function callArguments(
   first: Metadata | GrpcCallOptions | null | undefined,

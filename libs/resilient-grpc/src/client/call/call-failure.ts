@@ -87,22 +87,6 @@ export function callError(
   });
 }
 
-/** Serializes a request message, or returns why it cannot be sent. Called before anything is sent. */
-export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
-  let bytes: Buffer;
-  try {
-    bytes = context.method.requestSerialize(message);
-  } catch (error) {
-    const details = `Request message serialization failure: ${textOf(error)}`;
-    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
-  }
-  const { maxSendBytes } = context;
-  if (bytes.length <= maxSendBytes) return bytes;
-  const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
-  const remedy = 'raise maxSendMessageLength, or maxRequestMessageBytes in the service config';
-  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local', remedy };
-}
-
 /** Failure of a call that is rejected because the client is shutting down. */
 export function draining(): CallFailure {
   return {
@@ -158,6 +142,6 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
 }
 
 /** Returns the message of `error`. */
-function textOf(error: unknown): string {
+export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -17,7 +17,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';
-import { CallExecution } from './call-execution.js';
+import { ClientCall } from './client-call.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
 import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
@@ -92,7 +92,7 @@ class WatchedCall {
   /** Telemetry of the call; `undefined` if its recording never began. */
   telemetry: RecordedTelemetry | undefined;
   readonly deadline: number;
-  readonly execution: CallExecution;
+  readonly execution: ClientCall;
 
   constructor(
     readonly plan: CallPlan,
@@ -128,7 +128,7 @@ class WatchedCall {
         this.completed += 1;
       },
     };
-    this.execution = new CallExecution(context, input, sink, part);
+    this.execution = new ClientCall(context, input, sink, part);
   }
 
   get ended(): boolean {

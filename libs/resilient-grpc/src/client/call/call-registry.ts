@@ -48,6 +48,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
+  /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
+  streamsEnd = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
   /** Present while a drain waits: when the wait ends, and the function that ends it. */
@@ -76,11 +78,6 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   get size(): number {
     return this.calls.size;
-  }
-
-  /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
-  get streamsEnd(): boolean {
-    return this.endingStreams !== undefined;
   }
 
   add(call: RegisteredCall): void {
@@ -123,6 +120,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new ones may start. */
   endStreams(): Promise<void> {
+    this.streamsEnd = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
     this.endingStreams ??= Promise.resolve().then(() =>
       this.endSlices([...this.calls].filter(({ onDrain }) => onDrain !== 'finish')),

@@ -1,6 +1,34 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import type { TraceContext, TraceContexts } from '../../call/trace-contexts.js';
-import { currentInbound, inboundInUse, inContextOf } from '../inbound-context.js';
+
+const storage = new AsyncLocalStorage<CapturedCall | undefined>();
+/** True if this process has captured inbound calls. Until then, looking them up costs nothing. */
+let inUse = false;
+
+/** Returns the inbound call being served in the current async context; `undefined` outside of any. */
+export function currentInbound(): CapturedCall | undefined {
+  return storage.getStore();
+}
+
+/** Runs `work`, and everything it starts, on behalf of `inbound`; `undefined`: on behalf of no call. */
+export function runInbound<T>(inbound: CapturedCall | undefined, work: () => T): T {
+  inUse = true;
+  return storage.run(inbound, work);
+}
+
+/**
+ * Runs `work` on behalf of `inbound` if inbound calls are captured. For callbacks of a connection or a timer: they run in the context of
+ * the request that created it, which may be unrelated.
+ */
+export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T): T {
+  return inUse ? storage.run(inbound, work) : work();
+}
+
+/** True if the contexts of callers are kept: this process has captured inbound calls, or a client is traced. */
+export function contextsAreKept(): boolean {
+  return inUse || traces !== undefined;
+}
 
 /**
  * Async context in which a call was requested. Callbacks of a connection or a timer run in the context of the request that opened the
@@ -33,7 +61,7 @@ export function keepTraces(contexts: TraceContexts): () => void {
 
 /** Returns the current context, with missing parts taken from `made`; `undefined` if no contexts are kept. */
 export function originHere(made?: CallerContext): CallerContext | undefined {
-  if (!inboundInUse() && traces === undefined) return undefined;
+  if (!inUse && traces === undefined) return undefined;
   const inbound = currentInbound() ?? made?.inbound;
   const trace = traces?.active() ?? made?.trace;
   // A call uses this function several times, mostly in one context, so the object is reused.

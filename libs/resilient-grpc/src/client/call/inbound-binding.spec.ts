@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { currentInbound, inboundInUse, runInbound } from '../inbound-context.js';
+import { currentInbound, contextsAreKept, runInbound } from './caller-context.js';
 import { messageSource } from '../requests/request-source.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 
@@ -24,7 +24,7 @@ const silent = { next: () => true, error: () => undefined, complete: () => undef
 describe('inboundBinding', () => {
   it('does not wrap the sink until an inbound call has been captured', () => {
     // Specs share a process: another spec may have captured an inbound call.
-    expect(sinkInContext(silent) === silent).toBe(!inboundInUse());
+    expect(sinkInContext(silent) === silent).toBe(!contextsAreKept());
   });
 
   it('binds a call to the inbound call in whose context it begins', async () => {

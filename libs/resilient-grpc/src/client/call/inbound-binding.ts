@@ -3,9 +3,8 @@ import { propagated, type Propagation } from '../../call/propagation.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
-import { inOrigin, originHere, type CallerContext } from './caller-context.js';
+import { currentInbound, inOrigin, originHere, type CallerContext } from './caller-context.js';
 import type { StreamSink } from '../../call/stream-source.js';
-import { currentInbound } from '../inbound-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 /** Binding of an outgoing call to the inbound call that it serves. */

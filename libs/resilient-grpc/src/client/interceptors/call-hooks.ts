@@ -1,5 +1,5 @@
 import type { CallEnd } from '../../call/call-event.js';
-import { inContextOf } from '../inbound-context.js';
+import { inContextOf } from '../call/caller-context.js';
 import { inboundOf } from './outgoing-call.js';
 import type {
   GrpcClientInterceptor,

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { attemptMetadata, joinMetadata } from '../../channel/attempt/call-metadata.js';
 import { moment } from '../../time/clock.js';
-import { inContextOf } from '../inbound-context.js';
+import { inContextOf } from '../call/caller-context.js';
 import type { CallHooks } from './call-hooks.js';
 import type { MetadataSource } from './metadata-source.js';
 import { inboundOf, type OutgoingCall } from './outgoing-call.js';

@@ -1,6 +1,7 @@
 import type { Attempt } from '../../call/attempt.js';
 import type { MethodContext } from '../call-context.js';
-import { encodeRequest, type CallFailure } from '../call/call-failure.js';
+import type { CallFailure } from '../call/call-failure.js';
+import { encodeRequest } from '../call/prepare-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import { RequestBuffer } from './request-buffer.js';
 import { messageSource } from './request-source.js';

@@ -45,9 +45,10 @@ export class MethodStatistics {
     this.recent.answered(latencyMs, now);
   }
 
-  succeeded(now: number): void {
+  /** Counts a call that succeeded; with its latency, if `answered` has not recorded it. */
+  succeeded(latencyMs: number | undefined, now: number): void {
     this.succeededCalls += 1;
-    this.recent.succeeded(now);
+    this.recent.succeeded(latencyMs, now);
   }
 
   /** Counts a call that its caller cancelled. */

@@ -7,7 +7,7 @@ const SECOND = 1_000;
 describe('RecentWindow', () => {
   it('covers the last 30 to 60 seconds, or its whole age if that is less', () => {
     const window = new RecentWindow(0);
-    window.succeeded(5 * SECOND);
+    window.succeeded(undefined, 5 * SECOND);
     expect(window.calls(10 * SECOND)).toMatchObject({ windowMs: 10 * SECOND, ended: 1 });
     window.failed(StatusCode.UNAVAILABLE, 40 * SECOND);
     expect(window.calls(59 * SECOND)).toMatchObject({ windowMs: 59 * SECOND, ended: 2, failed: 1 });
@@ -23,7 +23,7 @@ describe('RecentWindow', () => {
     }
     expect(window.calls(1_000 * SECOND)).toMatchObject({ ended: 0, codes: {} });
     expect(window.latency(1_000 * SECOND)).toBeUndefined();
-    window.succeeded(1_000 * SECOND);
+    window.succeeded(undefined, 1_000 * SECOND);
     const { windowMs, ended } = window.calls(1_000 * SECOND);
     expect(ended).toBe(1);
     expect(windowMs).toBeGreaterThanOrEqual(30 * SECOND);

@@ -41,8 +41,12 @@ export class RecentWindow {
     slice.latencies.record(latencyMs);
   }
 
-  succeeded(now: number): void {
-    this.sliceAt(now).ended += 1;
+  succeeded(latencyMs: number | undefined, now: number): void {
+    const slice = this.sliceAt(now);
+    slice.ended += 1;
+    if (latencyMs === undefined) return;
+    slice.latencies ??= new LatencyHistogram();
+    slice.latencies.record(latencyMs);
   }
 
   failed(code: StatusCode, now: number): void {

@@ -4,7 +4,7 @@ import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
 import { callError, cancelled, deadlineFailure, type CallFailure } from '../call/call-failure.js';
 import type { CallPlace, OnDrain, RegisteredCall } from '../call/call-registry.js';
-import { reportUnread } from '../call/call-reporting.js';
+import { reportUnread } from '../call/call-report.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -28,8 +28,8 @@ interface PartOfStream extends RegisteredCall {
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
   readonly isDirect: boolean;
-  readonly madeBy: MethodContext;
-  tieTo(call: Endable): (() => void) | undefined;
+  readonly createdBy: MethodContext;
+  bindTo(call: Endable): (() => void) | undefined;
 }
 
 /**
@@ -47,7 +47,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   /** Number of messages that were delivered when the stream last resumed. */
   private handedOverBefore = 0;
   private deadline: DeadlineTimer | undefined;
-  private untie: (() => void) | undefined;
+  private unbind: (() => void) | undefined;
 
   private constructor(
     private readonly scope: StreamScope,
@@ -85,7 +85,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   add(call: PartOfStream): void {
     this.calls.add(call);
-    this.context = call.madeBy;
+    this.context = call.createdBy;
     this.onDrain = call.onDrain;
     this.stopWatching();
   }
@@ -122,7 +122,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
       });
       this.deadline.arm();
     }
-    this.untie = call.tieTo(this);
+    this.unbind = call.bindTo(this);
   }
 
   ended(how: StreamOutcome): void {
@@ -180,8 +180,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private stopWatching(): void {
     this.deadline?.disarm();
     this.deadline = undefined;
-    this.untie?.();
-    this.untie = undefined;
+    this.unbind?.();
+    this.unbind = undefined;
   }
 }
 

@@ -1,4 +1,4 @@
-import { runInbound } from '../../client/inbound-context.js';
+import { runInbound } from '../../client/call/caller-context.js';
 import type { Clock } from '../../time/clock.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './http-inbound-call.js';
 

@@ -1,5 +1,5 @@
 import type { EventHub } from '../../call/event-hub.js';
-import { runInbound } from '../../client/inbound-context.js';
+import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';

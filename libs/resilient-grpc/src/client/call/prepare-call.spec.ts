@@ -6,13 +6,13 @@ import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { MemoryTransport } from '../../testing/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { runInbound } from '../inbound-context.js';
+import { runInbound } from './caller-context.js';
 import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { ClientStatistics } from '../statistics/client-statistics.js';
 import { UnreadStreams } from '../streams/unread-streams.js';
-import { CallExecution } from './call-execution.js';
+import { ClientCall } from './client-call.js';
 import { CallRegistry } from './call-registry.js';
 
 const METHOD: MethodDescriptor = {
@@ -62,7 +62,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
     get: () => undefined,
     ...(timeouts.inbound === undefined ? {} : { deadline: new Date(clock.epoch() + timeouts.inbound) }),
   };
-  const call = new CallExecution(
+  const call = new ClientCall(
     parts.contextOf(METHOD, policy),
     { request: 'x', given: { metadata: undefined, options: { timeoutMs: timeouts.call } }, createdIn: undefined },
     { next: () => true, error: () => undefined, complete: () => undefined },

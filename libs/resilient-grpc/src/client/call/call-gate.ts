@@ -1,0 +1,269 @@
+import type { WaitEnd } from '../../call/call-telemetry.js';
+import type { Waiter, WaitRefusal } from '../../call/call-transport.js';
+import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-queue.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Timer } from '../../time/clock.js';
+import type { MethodContext } from '../call-context.js';
+import { preparationFailure } from '../interceptors/preparation-failure.js';
+import { deadlineFailure, limitFailure, type CallFailure } from './call-failure.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import type { PreparedCall } from './prepare-call.js';
+
+/** Callbacks of a gate. */
+export interface CallGateCallbacks {
+  /** Called when the call may send its next attempt. */
+  admitted(): void;
+  /** Called when the call must not continue. */
+  end(failure: CallFailure): void;
+  /** Called when the call stops waiting for the channel. */
+  waited(outcome: WaitEnd, waitedMs: number): void;
+}
+
+/**
+ * What a call is held for. 'open': nothing. 'interceptors': an interceptor's promise. 'pending-data': data that is read after an idle
+ * period. 'channel': a usable channel. 'permit': a concurrency limit. 'backoff': the delay before a retry.
+ */
+type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'backoff' | 'closed';
+
+/** A retry that is delayed. */
+interface Backoff {
+  readonly timer: Timer;
+  /** Monotonic milliseconds. */
+  readonly endsAt: number;
+  /** The failure that is retried. */
+  readonly failure: CallFailure;
+}
+
+const HELD_FOR: Readonly<Partial<Record<Hold, string>>> = {
+  interceptors: ', waiting for an interceptor',
+  permit: ', queued for a permit (maxConcurrentCalls)',
+  backoff: ', waiting to retry',
+};
+
+/**
+ * Holds one call while it may not send an attempt: for interceptors, the channel, its permits, and the delay before a retry. It enforces
+ * the deadline of the call while grpc-js does not. Only calls that are held have one.
+ */
+export class CallGate implements Waiter, PermitWaiter {
+  /** True if the next attempt is queued even while the channel is ready. */
+  rateLimited = false;
+  waitingSince = 0;
+  private hold: Hold = 'open';
+  /** True if the call waited for the channel, and the result of its attempt has not been reported to the channel. */
+  private released = false;
+  private backoff: Backoff | undefined;
+  /** Number of permits held: those of the first limits. */
+  private permits = 0;
+  private queuedFor: PermitQueue | undefined;
+  /** True if the call has had all its permits. */
+  private hadPermits = false;
+  private deadlineTimer: DeadlineTimer | undefined;
+
+  constructor(
+    private readonly context: MethodContext,
+    private readonly call: PreparedCall,
+    private readonly callbacks: CallGateCallbacks,
+  ) {}
+
+  get waitForReady(): boolean | undefined {
+    return this.call.waitForReady;
+  }
+
+  get deadline(): number {
+    return this.call.deadline;
+  }
+
+  get bytes(): number {
+    return this.call.bytes;
+  }
+
+  get expectsPromptResponse(): boolean {
+    return !this.context.method.responseStream;
+  }
+
+  get isWaiting(): boolean {
+    return this.hold === 'channel';
+  }
+
+  // ── what it holds a call for, in this order ──
+
+  /** Holds the call until the interceptors have completed, then until an attempt may be sent. */
+  holdForInterceptors(completed: Promise<void>): void {
+    this.hold = 'interceptors';
+    this.enforceDeadline();
+    completed.then(
+      () => {
+        if (this.hold === 'interceptors') this.pass();
+      },
+      (error: unknown) => {
+        this.callbacks.end(preparationFailure(error));
+      },
+    );
+  }
+
+  /** Holds the call until an attempt may be sent. */
+  pass(): void {
+    const { transport } = this.context.client;
+    this.hold = 'open';
+    if (!transport.ready || this.rateLimited) {
+      this.holdForChannel();
+    } else if (transport.hearing.isDue && this.call.interceptors === undefined) {
+      this.hold = 'pending-data';
+      transport.hearing.whenRead(() => {
+        this.dataWasRead();
+      });
+    } else {
+      this.acquirePermits();
+    }
+  }
+
+  private dataWasRead(): void {
+    if (this.hold !== 'pending-data') return;
+    const { transport, clock } = this.context.client;
+    // An attempt that is sent after its deadline would be reported as unsent, but the server would execute it.
+    if (this.deadline <= clock.epoch()) this.deadlinePassed();
+    else if (transport.ready) this.acquirePermits();
+    else this.holdForChannel();
+  }
+
+  holdForChannel(): void {
+    this.hold = 'channel';
+    // A call that waits for the channel must not block others.
+    this.releasePermits();
+    this.enforceDeadline();
+    const { clock, transport } = this.context.client;
+    this.waitingSince = clock.now();
+    transport.wait(this);
+  }
+
+  release(): void {
+    if (this.hold !== 'channel') return;
+    this.released = true;
+    this.rateLimited = false;
+    this.endWait('released');
+    this.acquirePermits();
+  }
+
+  refuse({ reason, details, retryAfterMs }: WaitRefusal): void {
+    if (this.hold !== 'channel') return;
+    this.endWait('refused');
+    this.callbacks.end({ code: StatusCode.UNAVAILABLE, details, reason, retryAfterMs });
+  }
+
+  private endWait(outcome: WaitEnd): void {
+    this.hold = 'open';
+    this.callbacks.waited(outcome, this.context.client.clock.now() - this.waitingSince);
+  }
+
+  private acquirePermits(): void {
+    const { limits } = this.context;
+    this.hold = 'open';
+    for (const limit of limits.slice(this.permits)) {
+      const answer = limit.acquire(this, this.hadPermits);
+      if (answer === 'refused') {
+        this.callbacks.end(limitFailure(limits));
+        return;
+      }
+      if (answer === 'queued') {
+        this.queuedFor = limit;
+        this.hold = 'permit';
+        this.enforceDeadline();
+        return;
+      }
+      this.permits += 1;
+    }
+    this.hadPermits = true;
+    if (this.context.client.transport.ready) this.callbacks.admitted();
+    else this.holdForChannel();
+  }
+
+  permitted(): void {
+    this.queuedFor = undefined;
+    this.permits += 1;
+    // A call that the limit of its method admitted may still be rejected by the client's.
+    this.acquirePermits();
+  }
+
+  /** Holds the call for `delayMs`, then until its next attempt may be sent. */
+  holdForBackoff(delayMs: number, failure: CallFailure): void {
+    const { clock } = this.context.client;
+    this.hold = 'backoff';
+    this.enforceDeadline();
+    const timer = clock.setTimer(
+      () => {
+        this.backoff = undefined;
+        if (this.hold === 'backoff') this.pass();
+      },
+      delayMs,
+      true,
+    );
+    this.backoff = { timer, endsAt: clock.now() + delayMs, failure };
+  }
+
+  /** Fails the call with the failure that it would retry, if the retry is due at `until` (monotonic milliseconds) or later. */
+  failBackoff(until: number): boolean {
+    const { backoff } = this;
+    if (backoff === undefined || backoff.endsAt < until) return false;
+    this.callbacks.end({ ...backoff.failure, because: 'draining' });
+    return true;
+  }
+
+  // ── while an attempt runs ──
+
+  /** Reports the result of an attempt that had waited for the channel: the pace of later releases depends on it. */
+  reportReleased(latencyMs: number | undefined): void {
+    if (!this.released) return;
+    this.released = false;
+    this.context.client.transport.releasedCallEnded(latencyMs, this);
+  }
+
+  /** Enforces the deadline until `relaxDeadline`. */
+  enforceDeadline(): void {
+    if (this.deadline === Infinity) return;
+    this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, () => {
+      this.deadlinePassed();
+    });
+    this.deadlineTimer.arm();
+  }
+
+  relaxDeadline(): void {
+    this.deadlineTimer?.disarm();
+  }
+
+  private deadlinePassed(): void {
+    const { clock, transport } = this.context.client;
+    const heldFor = this.hold === 'channel' ? `, waiting: ${transport.whyNotReady()}` : (HELD_FOR[this.hold] ?? '');
+    this.callbacks.end(deadlineFailure(clock.now() - this.call.startedAt, heldFor));
+  }
+
+  // ── the end of the call ──
+
+  /** Removes the call from the queue of the channel, if it is there. */
+  leaveChannel(): void {
+    const wasWaiting = this.hold === 'channel';
+    this.hold = 'closed';
+    if (!wasWaiting) return;
+    const { client } = this.context;
+    client.transport.leave(this);
+    this.callbacks.waited('abandoned', client.clock.now() - this.waitingSince);
+  }
+
+  /** Clears its timers and releases its permits. */
+  close(): void {
+    this.hold = 'closed';
+    this.relaxDeadline();
+    if (this.backoff !== undefined) this.context.client.clock.clearTimer(this.backoff.timer);
+    this.backoff = undefined;
+    this.releasePermits();
+  }
+
+  private releasePermits(): void {
+    this.queuedFor?.leave(this);
+    this.queuedFor = undefined;
+    while (this.permits > 0) {
+      // Decremented first, because `release` runs the next waiter synchronously.
+      this.permits -= 1;
+      this.context.limits[this.permits]?.release(this.context.client.clock.epoch());
+    }
+  }
+}

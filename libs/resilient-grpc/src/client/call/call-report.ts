@@ -1,0 +1,205 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { AttemptEnd } from '../../call/attempt.js';
+import type { CallEnd } from '../../call/call-event.js';
+import type { AttemptKind, CallTelemetry, ClientTelemetry, WaitEnd } from '../../call/call-telemetry.js';
+import type { StreamScope } from '../../call/stream-scope.js';
+import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import type { GrpcCallError } from '../../errors/grpc-call-error.js';
+import type { Verdict } from '../../policy/evidence/verdict.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { MethodContext } from '../call-context.js';
+import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import { AttemptHistory } from './attempt-history.js';
+import { callError, isCancelled, type CallFailure } from './call-failure.js';
+import { inOrigin, type CallerContext } from './caller-context.js';
+import type { CallInput } from './prepare-call.js';
+
+/**
+ * Reports the progress of one call to everything that observes it: statistics, telemetry, events, interceptors, and the callbacks of the
+ * caller. Keeps the records of its attempts for the error. It decides nothing.
+ */
+export class CallReport {
+  telemetry: CallTelemetry | undefined;
+  /** Context of the caller; `undefined` if no contexts are kept. */
+  origin: CallerContext | undefined;
+  private outgoing: OutgoingCall | undefined;
+  private startedAt = 0;
+  private records: AttemptHistory | undefined;
+
+  constructor(
+    private readonly context: MethodContext,
+    private readonly input: CallInput,
+  ) {}
+
+  /** Records of the attempts so far. */
+  get history(): AttemptHistory {
+    return (this.records ??= new AttemptHistory());
+  }
+
+  // ── before the first attempt ──
+
+  /** Starts the telemetry of the call. Runs in the context of the caller. */
+  begin(telemetry: ClientTelemetry, scope: StreamScope | undefined): void {
+    this.telemetry = telemetry.begin(this.context.method, scope);
+  }
+
+  /** The options of the call are invalid. */
+  invalid(): void {
+    this.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Invalid call options');
+  }
+
+  /** The call must not start. Returns the error for its caller. */
+  rejected(failure: CallFailure): GrpcCallError {
+    if (!isCancelled(failure)) this.context.statistics.refused(failure);
+    this.telemetry?.end(failure.code, failure.details);
+    return callError(this.context, failure, undefined, 'no');
+  }
+
+  /** The call was registered. A listener of the event may end it. */
+  started(startedAt: number, outgoing: OutgoingCall | undefined): void {
+    const { client, method, statistics } = this.context;
+    this.startedAt = startedAt;
+    this.outgoing = outgoing;
+    statistics.started += 1;
+    if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: method.path });
+  }
+
+  /** The call stopped waiting for the channel. */
+  waited(outcome: WaitEnd, waitedMs: number): void {
+    this.context.client.statistics.waits[outcome] += 1;
+    this.telemetry?.waited(outcome, waitedMs);
+  }
+
+  // ── attempts ──
+
+  /** Another attempt follows. */
+  retries(kind: AttemptKind): void {
+    this.telemetry?.nextIs(kind);
+  }
+
+  /** The response of the server began. */
+  headers(onHeaders: ((headers: Metadata) => void) | undefined, headers: Metadata): void {
+    if (onHeaders !== undefined) notifyCaller(onHeaders, headers);
+  }
+
+  /** The stream of the server began, which determines the latency of the call. */
+  streamBegan(now: number): void {
+    this.context.statistics.answered(now - this.startedAt, now);
+  }
+
+  /** Emits the end of the last recorded attempt, what follows it, and the reason. A listener may end the call. */
+  attemptEnded({ reachedServer }: Verdict, next: 'none' | 'retry' | 'resume', reason: string): void {
+    const { client, method } = this.context;
+    const attempt = this.records?.records.at(-1);
+    if (!client.events.wanted || attempt === undefined) return;
+    client.events.emit({ type: 'attempt-end', path: method.path, attempt, reachedServer, next, reason });
+  }
+
+  /** A failed attempt is retried. */
+  retried(): void {
+    this.context.statistics.retried += 1;
+  }
+
+  // ── the end ──
+
+  /** The server ended the call with OK. `isAnswer`: this determines the latency of the call, because it was not a stream that had begun. */
+  succeeded(number: number, end: AttemptEnd, attemptMs: number, isAnswer: boolean, now: number): void {
+    const { details, metadata, peer } = end;
+    const code = StatusCode.OK;
+    this.context.statistics.succeeded(isAnswer ? now - this.startedAt : undefined, now);
+    if (this.endIsObserved()) {
+      this.history.add(number, end, { code, details }, attemptMs);
+      this.ended({ code, details, metadata, peer }, now);
+    } else {
+      this.telemetry?.end(code, details);
+    }
+  }
+
+  /** The drain of the client completed the stream. */
+  completed(peer: string | undefined, now: number): void {
+    this.context.statistics.succeeded(undefined, now);
+    this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer }, now);
+  }
+
+  /** Counts the failure and returns the error for the caller. `cutOff`: how far an attempt got that the failure interrupts. */
+  failed(failure: CallFailure, cutOff: Verdict['reachedServer'], now: number): GrpcCallError {
+    const { statistics } = this.context;
+    const attempted = (this.records?.records.length ?? 0) > 0;
+    if (isCancelled(failure)) statistics.cancelled();
+    else statistics.failed(failure, attempted, now);
+    return callError(this.context, failure, this.records, cutOff);
+  }
+
+  /** The reader of the response unsubscribed. */
+  unsubscribed(): void {
+    this.context.statistics.cancelled();
+    this.telemetry?.end(StatusCode.CANCELLED, 'The reader unsubscribed');
+  }
+
+  /** The request source of the caller threw. */
+  sourceFailed(): void {
+    this.context.statistics.sourceFailed();
+    this.telemetry?.end(StatusCode.CANCELLED, 'The request source failed');
+  }
+
+  /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback and event listeners. */
+  ended(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>, now: number): void {
+    const { code, details, metadata: trailers, peer } = end;
+    this.telemetry?.end(code, details);
+    if (!this.endIsObserved()) return;
+    const { client, method, parts } = this.context;
+    const { outgoing } = this;
+    const onEnd = this.input.given.options?.onEnd;
+    const event: CallEnd = {
+      code,
+      details,
+      trailers,
+      durationMs: now - this.startedAt,
+      ...(peer === undefined ? {} : { peer }),
+      attempts: this.records?.records ?? [],
+    };
+    inOrigin(this.origin, () => {
+      if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, event);
+      if (onEnd !== undefined) notifyCaller(onEnd, event);
+      if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end: event });
+    });
+  }
+
+  /** The stream has not been read for `unreadMs`. */
+  unread(unreadMs: number): void {
+    reportUnread(this.context, this.input.openedAt, this.startedAt, unreadMs);
+  }
+
+  /** True if a callback, an interceptor or an event listener receives the end of the call. */
+  private endIsObserved(): boolean {
+    const { client, parts } = this.context;
+    return client.events.everyCallWanted || parts?.hooks !== undefined || this.input.given.options?.onEnd !== undefined;
+  }
+}
+
+/** Emits an event for an unread stream. */
+export function reportUnread(
+  { client, method }: MethodContext,
+  openedAt: string | undefined,
+  startedAt: number,
+  unreadMs: number,
+): void {
+  if (!client.events.wanted) return;
+  const openMs = client.clock.now() - startedAt;
+  const place = openedAt === undefined ? {} : { openedAt };
+  client.events.emit({ type: 'unread-stream', path: method.path, openMs, unreadMs, ...place });
+}
+
+/**
+ * Calls a callback of the caller. An error in it is a bug of the caller: it does not end the call, and is rethrown in a microtask so that
+ * it is not lost.
+ */
+function notifyCaller<T>(callback: (value: T) => void, value: T): void {
+  try {
+    callback(value);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,657 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
+import type { WaitEnd } from '../../call/call-telemetry.js';
+import type { MethodDescriptor, MethodKind } from '../../call/method.js';
+import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
+import type { StreamSink, StreamSource } from '../../call/stream-source.js';
+import { attemptMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { classify } from '../../policy/evidence/classify.js';
+import type { Verdict } from '../../policy/evidence/verdict.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { ActiveCall } from '../active-call.js';
+import { attemptStages } from '../attempts/attempt-stages.js';
+import { HedgedAttempt, type HedgeCallbacks } from '../attempts/hedged-attempt.js';
+import type { MethodContext } from '../call-context.js';
+import { preparationFailure } from '../interceptors/preparation-failure.js';
+import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
+import type { GrpcCallOptions } from '../resilient-types.js';
+import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
+import type { UnreadStream } from '../streams/unread-streams.js';
+import { lostConnection, type CallFacts } from './attempt-history.js';
+import { bindCall, type Endable } from './call-bindings.js';
+import {
+  cancelled,
+  draining,
+  failureReason,
+  isCancelled,
+  startFailure,
+  TOO_MANY_RESPONSES,
+  type CallFailure,
+} from './call-failure.js';
+import { CallGate, type CallGateCallbacks } from './call-gate.js';
+import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
+import { CallReport } from './call-report.js';
+import { inOrigin, originHere } from './caller-context.js';
+import { describeCall } from './describe-call.js';
+import { prepareCall, type CallInput, type PreparedCall } from './prepare-call.js';
+
+/** Delay of a stream's completion if it starts while streams are being ended. */
+const COMPLETION_DELAY_MS = 100;
+/** gRPC prefixes each message with its length, and grpc-js counts the prefix against its retry buffers. */
+const FRAME_HEADER_BYTES = 5;
+/** `bufferedBytes` of a request that does not fit the retry buffers. */
+const NOT_BUFFERED = -1;
+
+/** 'held': before an attempt, or between two; its gate holds it if it does not continue at once. */
+type Phase = 'held' | 'running' | 'ended';
+
+const UNPREPARED: PreparedCall = {
+  startedAt: 0,
+  deadline: Infinity,
+  metadata: NO_METADATA,
+  waitForReady: undefined,
+  interceptors: undefined,
+  payload: undefined,
+  bytes: 0,
+  binding: undefined,
+  outgoing: undefined,
+};
+
+/**
+ * One call, from its subscription to its one end, with all its attempts. It listens to its attempts, and is itself the entry in the
+ * registry and the source of the stream, so that a call costs few objects.
+ */
+export class ClientCall
+  implements
+    AttemptListener,
+    CallGateCallbacks,
+    HedgeCallbacks,
+    PumpCallbacks,
+    RegisteredCall,
+    StreamSource,
+    UnreadStream
+{
+  private readonly method: MethodDescriptor;
+  private readonly options: GrpcCallOptions | undefined;
+  private phase: Phase = 'held';
+  private prepared = UNPREPARED;
+  private readonly report: CallReport;
+  private gate: CallGate | undefined;
+  private requests: RequestPump | undefined;
+  private place: CallPlace<this> | undefined;
+  private stream: ScopedStream | undefined;
+  private unbind: (() => void) | undefined;
+
+  /** The running attempt. */
+  private attempt: Attempt | undefined;
+  /** `attempt`, if it consists of several hedged attempts. */
+  private hedged: HedgedAttempt | undefined;
+  /** Number of the latest attempt; 1 for the original one. */
+  private number = 0;
+  private attemptStartedAt = 0;
+  /** True if the running attempt has received headers. */
+  private hasHeaders = false;
+  private reading = false;
+  private hasResult = false;
+  private result: unknown;
+  private received = 0;
+  /** Bytes of a single request that count against the retry buffers; 0 until it is sent. */
+  private bufferedBytes = 0;
+  /** Monotonic milliseconds. */
+  lastMessageAt: number | undefined;
+
+  constructor(
+    private readonly context: MethodContext,
+    private readonly input: CallInput,
+    private readonly sink: StreamSink<unknown>,
+    /** The stream that the call is part of. */
+    private readonly part?: PartOf,
+  ) {
+    this.method = context.method;
+    this.options = input.given.options;
+    this.report = new CallReport(context, input);
+  }
+
+  // ── the start ──
+
+  /** Starts the call. The sink receives everything that follows, in this turn or later. */
+  begin(): void {
+    const origin = originHere(this.input.createdIn);
+    this.report.origin = origin;
+    if (origin === undefined && currentStreamScope() === undefined) {
+      this.beginHere();
+      return;
+    }
+    // The request source and the interceptors run in the context of the caller. They are not part of its stream.
+    inOrigin(origin, () => {
+      inStreamScope(undefined, () => {
+        this.beginHere();
+      });
+    });
+  }
+
+  private beginHere(): void {
+    const { client } = this.context;
+    const { registry } = client;
+    const scope = this.part?.scope;
+    if (registry.streamsEnd && registry.accepting !== 'closed' && this.onDrain === 'complete') {
+      this.completeLater();
+      return;
+    }
+    if (client.telemetry !== undefined) this.report.begin(client.telemetry, scope);
+    let prepared: PreparedCall | CallFailure;
+    try {
+      prepared = prepareCall(this.context, this.input, scope);
+    } catch (error) {
+      this.phase = 'ended';
+      this.report.invalid();
+      this.sink.error(error);
+      return;
+    }
+    // While streams are being ended, none resumes. Other calls may still start.
+    const endsToo = registry.streamsEnd && (this.onDrain === 'fail' || (scope?.resumes ?? 0) > 0);
+    if (endsToo && !('reason' in prepared)) prepared = draining();
+    if ('reason' in prepared) {
+      this.phase = 'ended';
+      this.sink.error(this.report.rejected(prepared));
+      return;
+    }
+    this.prepared = prepared;
+    this.register(scope);
+    this.report.started(prepared.startedAt, prepared.outgoing);
+    // A listener may have ended the call.
+    if (!this.isOpen()) return;
+    if (this.options !== undefined || prepared.binding !== undefined) this.unbind = this.bindTo(this);
+    if (this.method.requestStream && !this.openRequests()) return;
+    if (prepared.outgoing === undefined) this.proceed();
+    else this.runInterceptors(prepared.outgoing);
+  }
+
+  /**
+   * Completes a stream that starts while streams are being ended. Not at once: with `repeat()` around it, it would start again in the same
+   * turn.
+   */
+  private completeLater(): void {
+    const { clock } = this.context.client;
+    const timer = clock.setTimer(() => {
+      if (this.phase === 'ended') return;
+      this.phase = 'ended';
+      outermost(this.part?.scope, this.sink).complete();
+    }, COMPLETION_DELAY_MS);
+    this.unbind = () => {
+      clock.clearTimer(timer);
+    };
+  }
+
+  private register(scope: StreamScope | undefined): void {
+    const { registry, unread } = this.context.client;
+    if (scope === undefined) {
+      this.place = registry;
+      if (this.sink.demand !== undefined) unread.watch(this, this.sink.demand);
+    } else {
+      this.stream = ScopedStream.of(scope, this.context, this.input.openedAt);
+      this.place = this.stream;
+      // A server that restarts gets its streams back at a limited rate.
+      if (scope.resumes > 0) this.ownGate.rateLimited = true;
+    }
+    this.place.add(this);
+  }
+
+  /** Subscribes to the request source, which may end the call. True if the call is still open. */
+  private openRequests(): boolean {
+    const isEncoded = this.prepared.interceptors === undefined;
+    try {
+      this.requests = new RequestPump(this.input.request, this, this.context, isEncoded);
+    } catch (error) {
+      this.sourceFailed(error);
+    }
+    if (this.isOpen()) return true;
+    this.requests?.close();
+    return false;
+  }
+
+  private runInterceptors(outgoing: NonNullable<PreparedCall['outgoing']>): void {
+    let completed: Promise<void> | undefined;
+    try {
+      completed = this.context.parts?.hooks?.onCall(outgoing);
+    } catch (error) {
+      this.end(preparationFailure(error));
+      return;
+    }
+    // An interceptor may have ended the call.
+    if (!this.isOpen()) return;
+    if (completed === undefined) this.proceed();
+    else this.ownGate.holdForInterceptors(completed);
+  }
+
+  // ── attempts ──
+
+  /** Sends the next attempt, now if nothing prevents it. */
+  private proceed(): void {
+    const { client, limits } = this.context;
+    const { transport } = client;
+    const mustWait = this.gate?.rateLimited === true || limits.length > 0 || !transport.ready;
+    if (mustWait || transport.hearing.isDue) this.ownGate.pass();
+    else this.admitted();
+  }
+
+  private get ownGate(): CallGate {
+    return (this.gate ??= new CallGate(this.context, this.prepared, this));
+  }
+
+  admitted(): void {
+    const { prepared } = this;
+    this.phase = 'running';
+    this.hasHeaders = false;
+    // grpc-js enforces the deadline of an attempt, except while interceptors hold it.
+    if (prepared.interceptors === undefined && prepared.outgoing === undefined) this.gate?.relaxDeadline();
+    else this.ownGate.enforceDeadline();
+    if (this.hedged !== undefined) {
+      this.hedged.resume();
+      return;
+    }
+    this.number += 1;
+    this.stream?.onAttemptStart();
+    this.attemptStartedAt = this.context.client.clock.now();
+    this.reading = true;
+    try {
+      this.startAttempt();
+    } catch (error) {
+      // An open circuit, an interceptor that throws, metadata of another library.
+      this.end(startFailure(error));
+    }
+  }
+
+  private startAttempt(): void {
+    const { context, prepared, options } = this;
+    const { client, hedging } = context;
+    const { outgoing, binding } = prepared;
+    const { method, maxReceiveBytes } = context;
+    const { deadline, interceptors } = prepared;
+    const { number } = this;
+    const metadata = number === 1 ? prepared.metadata : attemptMetadata(prepared.metadata, number);
+    const mayRepeat = options?.retry !== false && (options?.idempotent ?? context.isSafeToRepeat);
+    const { telemetry } = this.report;
+    const request: AttemptRequest = {
+      method,
+      deadline,
+      metadata,
+      options,
+      interceptors,
+      number,
+      mayRepeat,
+      maxReceiveBytes,
+      telemetry,
+    };
+    if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
+    const start =
+      options === undefined && outgoing === undefined
+        ? context.start
+        : attemptStages(context, options, outgoing, this, this.report.origin);
+    let attempt: Attempt;
+    if (hedging !== undefined && mayRepeat && this.bufferedBytes !== NOT_BUFFERED) {
+      attempt = new HedgedAttempt(hedging, client, request, this, this, start, binding?.inRetryChain ?? false);
+      this.hedged = attempt as HedgedAttempt;
+    } else {
+      attempt = start(request, this);
+    }
+    if (!this.isOpen()) {
+      attempt.abandon();
+      return;
+    }
+    this.attempt = attempt;
+    if (this.requests !== undefined) {
+      attempt.startRead();
+      this.requests.attemptBegan(attempt);
+      return;
+    }
+    attempt.send(prepared.payload);
+    attempt.halfClose();
+    attempt.startRead();
+  }
+
+  /** Counts a single request against the retry buffers, as grpc-js does. */
+  private bufferRequest(): void {
+    const bytes = FRAME_HEADER_BYTES + this.prepared.bytes;
+    this.bufferedBytes = this.context.client.replayLimits.take(bytes, 0) ? bytes : NOT_BUFFERED;
+  }
+
+  private dropRequest(): void {
+    if (this.bufferedBytes > 0) this.context.client.replayLimits.release(this.bufferedBytes);
+    this.bufferedBytes = 0;
+  }
+
+  readOn(): void {
+    if (this.phase !== 'running' || this.reading) return;
+    this.reading = true;
+    this.attempt?.startRead();
+  }
+
+  onHeaders(headers: Metadata): void {
+    if (this.phase !== 'running') return;
+    this.hasHeaders = true;
+    if (this.method.responseStream) {
+      const { transport, clock } = this.context.client;
+      this.requests?.commit();
+      this.dropRequest();
+      // The duration of a stream does not show the health of a server, but the time to its headers does.
+      const now = clock.now();
+      transport.answered(undefined);
+      this.gate?.reportReleased(now - this.attemptStartedAt);
+      this.report.streamBegan(now);
+    }
+    const onHeaders = this.options?.onHeaders;
+    if (onHeaders !== undefined) this.report.headers(onHeaders, headers);
+  }
+
+  onMessage(message: unknown): void {
+    if (this.phase !== 'running') return;
+    this.reading = false;
+    this.received += 1;
+    if (!this.method.responseStream) {
+      this.onResult(message);
+      return;
+    }
+    this.lastMessageAt = this.context.client.clock.now();
+    if (this.sink.next(message) !== false) this.readOn();
+  }
+
+  /** Keeps the single response until its status arrives. Reads on, because a server that sends a second response must be stopped. */
+  private onResult(message: unknown): void {
+    if (this.hasResult) {
+      this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
+      return;
+    }
+    this.hasResult = true;
+    this.result = message;
+    this.readOn();
+  }
+
+  onEnd(end: AttemptEnd): void {
+    if (this.phase !== 'running') return;
+    if (end.code !== StatusCode.OK) {
+      this.attemptFailed(end, classify(end));
+    } else if (this.method.responseStream || this.hasResult) {
+      this.succeeded(end);
+    } else {
+      // Same status as in grpc-js's own client.
+      const verdict = { kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details: 'No message received' } as const;
+      this.attemptFailed(end, { ...classify(end), ...verdict });
+    }
+  }
+
+  private attemptFailed(end: AttemptEnd, verdict: Verdict): void {
+    if (isCircuitOpenError(end.cause)) {
+      this.cannotStart(end.cause);
+      return;
+    }
+    const { report, context, hedged } = this;
+    const { transport, clock } = context.client;
+    if (hedged !== undefined) this.adoptHedged(hedged);
+    this.attempt = undefined;
+    this.requests?.attemptEnded();
+    this.hasResult = false;
+    this.result = undefined;
+    if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
+    this.gate?.reportReleased(undefined);
+    const { decision, retryAfterMs } =
+      hedged === undefined
+        ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
+        : report.history.judgeHedged(end, verdict, hedged);
+    if (decision.retry) report.retries(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
+    if (decision.retry && decision.kind === 'wait') {
+      // The attempt never started, so it does not count.
+      this.number -= 1;
+      this.phase = 'held';
+      this.ownGate.holdForChannel();
+      return;
+    }
+    report.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
+    const stream = decision.retry || !this.method.responseStream ? undefined : outermost(this.part?.scope, undefined);
+    if (stream === undefined) {
+      report.attemptEnded(verdict, decision.retry ? 'retry' : 'none', decision.because);
+      if (!this.isOpen()) return;
+    }
+    const failure: CallFailure = {
+      code: verdict.code,
+      details: verdict.details,
+      reason: failureReason(verdict),
+      because: decision.because,
+      metadata: end.metadata,
+      peer: end.peer,
+      retryAfterMs,
+      cause: end.cause,
+    };
+    if (decision.retry) {
+      report.retried();
+      this.phase = 'held';
+      // Calls that were lost with a connection return at a limited rate, because there may be hundreds of them.
+      this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
+      this.ownGate.holdForBackoff(decision.delayMs, failure);
+      return;
+    }
+    this.end(failure);
+    // Reported last, because the end of the call determines whether its stream resumes.
+    if (stream !== undefined) report.attemptEnded(verdict, stream.isOver ? 'none' : 'resume', decision.because);
+  }
+
+  private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
+    // A single request is in memory while its call runs. If no server application has seen it, it is resent whatever its size.
+    const replayable = this.requests?.replayable ?? (this.bufferedBytes !== NOT_BUFFERED || reachedServer === 'no');
+    return {
+      options: this.options,
+      deadline: this.deadline,
+      attempts: this.number,
+      requestReplayable: replayable,
+      delivered: end.headersReceived && (this.method.responseStream || this.options?.onHeaders !== undefined),
+      inRetryChain: this.prepared.binding?.inRetryChain ?? false,
+    };
+  }
+
+  // ── hedged attempts ──
+
+  needChannel(): void {
+    this.phase = 'held';
+    this.ownGate.rateLimited = true;
+    this.ownGate.holdForChannel();
+  }
+
+  cannotStart(error: unknown): void {
+    this.attempt = undefined;
+    this.end(startFailure(error));
+  }
+
+  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
+    const { history } = this.report;
+    history.note(end, verdict);
+    history.add(number, end, verdict, durationMs, true);
+    this.report.attemptEnded(verdict, 'retry', because);
+  }
+
+  attemptResent(end: AttemptEnd, verdict: Verdict): void {
+    this.report.history.note(end, verdict);
+  }
+
+  /** Continues with the hedged attempt that decided the call. */
+  private adoptHedged(hedged: HedgedAttempt): void {
+    this.hedged = undefined;
+    this.number = hedged.number;
+    this.attemptStartedAt = hedged.decisiveStartedAt;
+  }
+
+  // ── the end ──
+
+  private succeeded(end: AttemptEnd): void {
+    const { transport, budget, clock } = this.context.client;
+    const { responseStream } = this.method;
+    const now = clock.now();
+    if (this.hedged !== undefined) this.adoptHedged(this.hedged);
+    const latencyMs = now - this.attemptStartedAt;
+    transport.answered(responseStream ? undefined : latencyMs);
+    this.gate?.reportReleased(latencyMs);
+    budget.onSuccess(now);
+    const isAnswer = !responseStream || !this.hasHeaders;
+    this.phase = 'ended';
+    this.attempt = undefined;
+    this.releaseResources('succeeded');
+    this.report.succeeded(this.number, end, latencyMs, isAnswer, now);
+    if (this.hasResult) this.sink.next(this.result);
+    this.sink.complete();
+  }
+
+  /** Fails the call. Does nothing if it has ended. */
+  end(cause: CallFailure): void {
+    if (this.phase === 'ended') return;
+    const { report, attempt } = this;
+    const { clock, budget } = this.context.client;
+    const now = clock.now();
+    const failure = { ...cause, peer: cause.peer ?? attempt?.peer };
+    if (attempt !== undefined && this.hedged === undefined) {
+      report.history.add(this.number, failure, failure, now - this.attemptStartedAt);
+    }
+    const isDeadline = failure.reason === 'deadline';
+    if (isDeadline && this.phase === 'running' && !this.hasHeaders) budget.onDeadline(now, this.attemptStartedAt);
+    const error = report.failed(failure, this.interruptedReach(), now);
+    this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
+    report.ended(error, now);
+    this.sink.error(error);
+  }
+
+  /** How far the running attempt got, if one is interrupted. */
+  private interruptedReach(): Verdict['reachedServer'] {
+    if (this.hedged !== undefined) return this.hedged.reached;
+    if (this.attempt === undefined) return 'no';
+    return this.hasHeaders ? 'yes' : 'maybe';
+  }
+
+  /** Cancels the call: the reader unsubscribed. */
+  unsubscribe(): void {
+    if (this.phase === 'ended') return;
+    this.stop('cancelled');
+    this.report.unsubscribed();
+  }
+
+  sourceFailed(error: unknown): void {
+    if (this.phase === 'ended') return;
+    this.stop('failed');
+    this.report.sourceFailed();
+    this.sink.error(error);
+  }
+
+  complete(): void {
+    if (this.phase === 'ended') return;
+    const peer = this.attempt?.peer;
+    this.stop('succeeded');
+    this.report.completed(peer, this.context.client.clock.now());
+    this.sink.complete();
+  }
+
+  terminate(reason: 'draining' | 'closed', details: string): void {
+    this.end({ code: StatusCode.UNAVAILABLE, details, reason });
+  }
+
+  failBackoff(until: number): boolean {
+    return this.hedged === undefined ? (this.gate?.failBackoff(until) ?? false) : this.hedged.failHeld(until);
+  }
+
+  /** Ends the call on the wire, and releases everything it holds. */
+  private stop(outcome: StreamOutcome, because?: 'deadline'): void {
+    const { attempt } = this;
+    this.phase = 'ended';
+    this.gate?.leaveChannel();
+    this.attempt = undefined;
+    if (attempt !== undefined) this.context.client.registry.abandon(attempt, because);
+    this.releaseResources(outcome);
+  }
+
+  private releaseResources(outcome: StreamOutcome): void {
+    if (this.bufferedBytes !== 0) this.dropRequest();
+    this.gate?.close();
+    this.unbind?.();
+    this.unbind = undefined;
+    this.requests?.close();
+    if (this.sink.demand !== undefined) this.context.client.unread.forget(this);
+    this.place?.delete(this, outcome);
+  }
+
+  // ── as others see it ──
+
+  /** True if the call has not ended. Callers, interceptors, and listeners may end it during any callback. */
+  isOpen(): boolean {
+    return this.phase !== 'ended';
+  }
+
+  /** Binds `call` to the abort signal and the inbound call of this one. Returns a function that unbinds it, if it is bound. */
+  bindTo(call: Endable): (() => void) | undefined {
+    return bindCall(this.options, this.prepared.binding?.signal, call);
+  }
+
+  waited(outcome: WaitEnd, waitedMs: number): void {
+    this.report.waited(outcome, waitedMs);
+  }
+
+  unread(unreadMs: number): void {
+    this.report.unread(unreadMs);
+  }
+
+  get kind(): MethodKind {
+    return this.method.kind;
+  }
+
+  get startedAt(): number {
+    return this.prepared.startedAt;
+  }
+
+  get deadline(): number {
+    return this.prepared.deadline;
+  }
+
+  get isDirect(): boolean {
+    return this.part?.isDirect ?? false;
+  }
+
+  get createdBy(): MethodContext {
+    return this.context;
+  }
+
+  get prefetch(): number {
+    return this.options?.prefetch ?? this.context.policy.prefetch;
+  }
+
+  get peer(): string | undefined {
+    return this.attempt?.peer;
+  }
+
+  /** Number of request messages sent. */
+  get sent(): number {
+    return this.requests?.sent ?? Math.min(this.number, 1);
+  }
+
+  /** True if the call waits for the channel. */
+  get waiting(): boolean {
+    return this.gate?.isWaiting ?? false;
+  }
+
+  get onDrain(): OnDrain {
+    const chosen = this.options?.onDrain ?? this.context.policy.onDrain;
+    // A unary or client-streaming call cannot complete without a response.
+    if (chosen === 'complete' && !this.method.responseStream) return 'finish';
+    return chosen ?? (this.part === undefined ? 'finish' : 'complete');
+  }
+
+  describe(): ActiveCall {
+    return describeCall(this.context, {
+      peer: this.peer,
+      startedAt: this.startedAt,
+      lastMessageAt: this.lastMessageAt,
+      sent: this.sent,
+      received: this.received,
+      waiting: this.waiting,
+      openedAt: this.input.openedAt,
+      cancel: (details) => {
+        this.end(cancelled(details, undefined));
+      },
+    });
+  }
+}

@@ -1,0 +1,146 @@
+import type { Interceptor, Metadata } from '@grpc/grpc-js';
+import type { StreamScope } from '../../call/stream-scope.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { MethodContext } from '../call-context.js';
+import type { OutgoingCall } from '../interceptors/outgoing-call.js';
+import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
+import { cancelled, draining, inboundCancelled, textOf, type CallFailure } from './call-failure.js';
+import type { CallerContext } from './caller-context.js';
+import { inboundBinding, type InboundBinding } from './inbound-binding.js';
+
+/** Arguments of a call, and where the caller made it. */
+export interface CallInput {
+  readonly request: unknown;
+  readonly given: CallArguments;
+  /** Context in which the Observable was created; `undefined` if no contexts are kept. */
+  readonly createdIn: CallerContext | undefined;
+  /** 'file:line' of the code that made the call; present if `traceStreams` is on. */
+  readonly openedAt?: string | undefined;
+}
+
+/** Properties that all attempts of a call share. */
+export interface PreparedCall {
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly deadline: number;
+  /** Metadata of the first attempt. */
+  readonly metadata: Metadata;
+  readonly waitForReady: boolean | undefined;
+  /** grpc-js's interceptors, outermost first; `undefined` if there are none. */
+  readonly interceptors: readonly Interceptor[] | undefined;
+  /** The single request message as it is sent; `undefined` for a request stream. */
+  readonly payload: unknown;
+  /** Size of `payload` in bytes; 0 if interceptors of grpc-js serialize it later. */
+  readonly bytes: number;
+  readonly binding: InboundBinding | undefined;
+  /** The call as the client's interceptors see it; `undefined` if there are none. */
+  readonly outgoing: OutgoingCall | undefined;
+}
+
+/**
+ * Computes what all attempts of a call share, at the moment of its subscription. Returns the failure of a call that must not start.
+ *
+ * @throws GrpcConfigurationError for invalid call options
+ */
+export function prepareCall(
+  context: MethodContext,
+  { given, createdIn, request }: CallInput,
+  scope: StreamScope | undefined,
+): PreparedCall | CallFailure {
+  const { client, policy, propagation } = context;
+  const { options } = given;
+  const startedAt = client.clock.now();
+  const epochNow = client.clock.epoch();
+  const binding =
+    propagation === undefined ? undefined : inboundBinding(propagation, options, client.clock, createdIn?.inbound);
+  let deadline = Infinity;
+  let { metadata, interceptors } = context;
+  // Most calls are made without options.
+  if (options !== undefined || given.metadata !== undefined || binding?.metadata !== undefined) {
+    metadata = callMetadata(context, given, binding?.metadata);
+    interceptors = callInterceptors(context, options);
+  }
+  if (options !== undefined || policy.timeoutMs !== undefined) deadline = callDeadline(context, options, epochNow);
+  if (binding !== undefined) deadline = Math.min(deadline, binding.deadline);
+  // All calls of a stream have the stream's deadline.
+  if (scope !== undefined) deadline = Math.min(deadline, scope.deadline);
+  const byMetadata = metadata.getOptions().waitForReady;
+  if (byMetadata === true) {
+    // The call waits here; grpc-js would queue it in its channel.
+    metadata = metadata.clone();
+    metadata.setOptions({ ...metadata.getOptions(), waitForReady: false });
+  }
+  const failure = admissionFailure(context, deadline, epochNow, options?.signal, binding?.signal);
+  if (failure !== undefined) return failure;
+  const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume(scope);
+  const outgoing = context.parts === undefined ? undefined : outgoingCall(context, metadata, binding);
+  let payload: unknown;
+  let bytes = 0;
+  if (!context.method.requestStream) {
+    payload = request;
+    // Serialized once, however many attempts follow. grpc-js's interceptors receive the message itself.
+    if (interceptors === undefined) {
+      const encoded = encodeRequest(context, request);
+      if (!(encoded instanceof Uint8Array)) return encoded;
+      payload = encoded;
+      bytes = encoded.length;
+    }
+  }
+  return { startedAt, deadline, metadata, waitForReady, interceptors, payload, bytes, binding, outgoing };
+}
+
+function admissionFailure(
+  { client }: MethodContext,
+  deadline: number,
+  epochNow: number,
+  signal: AbortSignal | undefined,
+  inbound: AbortSignal | undefined,
+): CallFailure | undefined {
+  switch (client.registry.accepting) {
+    case 'closed':
+      return { code: StatusCode.UNAVAILABLE, reason: 'closed', details: 'The client was closed' };
+    case 'draining':
+      return draining();
+    case 'yes':
+      break;
+  }
+  if (signal?.aborted === true) return cancelled('Cancelled on client', signal.reason);
+  if (inbound?.aborted === true) return inboundCancelled(inbound.reason);
+  // grpc-js would send the call anyway, and the server would execute it.
+  if (deadline <= epochNow) {
+    const details = 'Deadline exceeded before the call began';
+    return { code: StatusCode.DEADLINE_EXCEEDED, reason: 'deadline', details };
+  }
+  return undefined;
+}
+
+function outgoingCall(context: MethodContext, shared: Metadata, binding: InboundBinding | undefined): OutgoingCall {
+  const { service, method, path, kind } = context.method;
+  // A copy, because interceptors modify it and it may be shared.
+  const metadata = shared.clone();
+  const inbound = binding?.inbound;
+  const { name } = context.client;
+  return { client: name, service, method, path, kind, metadata, ...(inbound === undefined ? {} : { inbound }) };
+}
+
+/** Serializes a request message, or returns why it cannot be sent. Called before anything is sent. */
+export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
+  let bytes: Buffer;
+  try {
+    bytes = context.method.requestSerialize(message);
+  } catch (error) {
+    const details = `Request message serialization failure: ${textOf(error)}`;
+    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+  }
+  const { maxSendBytes } = context;
+  if (bytes.length <= maxSendBytes) return bytes;
+  const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
+  const remedy = 'raise maxSendMessageLength, or maxRequestMessageBytes in the service config';
+  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local', remedy };
+}
+
+/** True for the call of a resumed stream. Waiting for the end of an outage is sooner than failing and resuming again. */
+function waitsToResume(scope: StreamScope | undefined): true | undefined {
+  return scope !== undefined && scope.resumes > 0 ? true : undefined;
+}

@@ -1,0 +1,66 @@
+// node tools/call-path.mjs [--list]: counts the files and functions of the built library that a unary call passes, from its
+// creation to its end, on a warm connection and with default options. V8's precise coverage counts them. Run `npm run build` first.
+import { Session } from 'node:inspector/promises';
+import { ORDER_ID } from '../bench/contract.mjs';
+import { open } from '../bench/contenders/resilient-grpc.mjs';
+import { startServer } from '../bench/server.mjs';
+
+const LIBRARY = new URL('../libs/resilient-grpc/dist/', import.meta.url).href;
+/** Calls before the measured one: they connect and fill the caches. */
+const WARM_UP_CALLS = 20;
+const MEASURED_CALLS = 10;
+
+const server = await startServer();
+const client = await open(server.address);
+for (let call = 0; call < WARM_UP_CALLS; call++) await get();
+
+const session = new Session();
+session.connect();
+await session.post('Profiler.enable');
+await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
+// Each read resets the counters.
+await session.post('Profiler.takePreciseCoverage');
+let files = [];
+for (let call = 0; call < MEASURED_CALLS; call++) {
+  await get();
+  const { result } = await session.post('Profiler.takePreciseCoverage');
+  const passed = filesOf(result);
+  // Work that runs from time to time, such as a timer, is not part of a call: the shortest path counts.
+  if (call === 0 || functionsOf(passed).length < functionsOf(files).length) files = passed;
+}
+session.disconnect();
+await client.close();
+server.stop();
+
+const all = functionsOf(files);
+const runs = all.reduce((sum, { count }) => sum + count, 0);
+console.log(`A unary call passes ${files.length} files and ${all.length} functions, in ${runs} invocations.`);
+if (process.argv.includes('--list'))
+  for (const { file, called } of files.sort((a, b) => a.file.localeCompare(b.file)))
+    console.log(`${file}: ${called.map(({ name, count }) => (count === 1 ? name : `${name} × ${count}`)).join(', ')}`);
+
+/** @returns {Promise<void>} */
+function get() {
+  return new Promise((resolve, reject) => {
+    client.get(ORDER_ID, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}
+
+/** @param {import('node:inspector').Profiler.ScriptCoverage[]} scripts */
+function filesOf(scripts) {
+  return scripts.flatMap(({ url, functions }) => {
+    if (!url.startsWith(LIBRARY)) return [];
+    const called = functions
+      .map(({ functionName, ranges }) => ({ name: functionName || '(anonymous)', count: ranges[0]?.count ?? 0 }))
+      .filter(({ count }) => count > 0);
+    return called.length === 0 ? [] : [{ file: url.slice(LIBRARY.length), called }];
+  });
+}
+
+/** @param {{ called: { name: string, count: number }[] }[]} passed */
+function functionsOf(passed) {
+  return passed.flatMap(({ called }) => called);
+}

@@ -1,6 +1,6 @@
 /**
- * What may import what. The rules are made from the table below; test/architecture.spec.ts runs them, and shows
- * that they bite.
+ * Import rules. They are created from the table below; test/architecture.spec.ts runs them, and checks that each
+ * one detects violations.
  */
 
 const LIBRARY = 'libs/resilient-grpc/src';
@@ -8,85 +8,95 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflect-metadata'];
 
 /**
- * Folders of the library: what each is, its level, the packages it may import, and those whose types alone it may import. An
- * import goes to a lower level only; folders of one level never import each other. docs/architecture.md shows them.
+ * Folders of the library: description, level, packages that each may import, and packages of which it may import only types.
+ * Imports point to lower levels; folders of one level never import each other. docs/architecture.md shows them.
  *
- * `@grpc/grpc-js` is named at run time where connections are made, and nowhere else.
+ * `@grpc/grpc-js` is imported at run time only by the folders that create connections.
  */
 export const FOLDERS = {
   status: { is: 'status codes and their names', level: 0, packages: [] },
-  time: { is: 'the one door of clocks, timers and chance', level: 0, packages: [], node: true },
-  errors: { is: 'what callers are given', level: 1, packages: [], types: ['@grpc/grpc-js'] },
-  policy: { is: 'decisions over numbers, without effects', level: 2, packages: ['valibot'] },
+  time: { is: 'the only source of time, timers and randomness', level: 0, packages: [], node: true },
+  errors: { is: 'errors that callers receive', level: 1, packages: [], types: ['@grpc/grpc-js'] },
+  policy: { is: 'pure decision functions', level: 2, packages: ['valibot'] },
   call: {
-    is: 'the waist: what a call, an attempt and a transport are',
+    is: 'interfaces of calls, attempts and transports',
     level: 3,
     packages: ['rxjs'],
     types: ['@grpc/grpc-js'],
   },
-  operators: { is: 'of RxJS, one a file, usable alone', level: 4, packages: ['rxjs'], types: ['@grpc/grpc-js'] },
+  operators: {
+    is: 'RxJS operators, one per file, usable alone',
+    level: 4,
+    packages: ['rxjs'],
+    types: ['@grpc/grpc-js'],
+  },
   channel: {
-    is: 'a channel of grpc-js: its connections, its outages, who waits',
+    is: 'a grpc-js channel: connections, outages, waiting calls',
     level: 4,
     packages: ['@grpc/grpc-js', 'rxjs'],
     node: true,
   },
   telemetry: {
-    is: 'logs, metrics and traces of what is told',
+    is: 'logs, metrics and traces',
     level: 4,
     packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs'],
     types: ['@grpc/grpc-js'],
   },
   client: {
-    is: 'a call and its attempts over a transport; drain',
+    is: 'calls and their attempts over a transport; drain',
     level: 5,
     packages: ['@grpc/proto-loader', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
     node: true,
   },
   nest: {
-    is: 'modules, tokens, life cycle, filters',
+    is: 'modules, tokens, lifecycle, filters',
     level: 6,
     packages: [...NEST, '@grpc/proto-loader', '@nestjs/websockets', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
     node: true,
   },
   health: {
-    is: 'indicators for Terminus',
+    is: 'health indicators for Terminus',
     level: 7,
     packages: [...NEST, '@nestjs/terminus', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
   server: {
-    is: 'the strategy that serves and drains',
+    is: 'the transport strategy that serves and drains',
     level: 7,
     packages: [...NEST, '@grpc/grpc-js', '@grpc/proto-loader', '@grpc/reflection', 'rxjs', 'valibot'],
     node: true,
   },
   dashboard: {
-    is: 'the page and its figures',
+    is: 'the page and its data',
     level: 7,
     packages: [...NEST, 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
     node: true,
   },
   testing: {
-    is: 'fakes, servers, faults, leaks',
+    is: 'fakes, servers, faults, leak checks',
     level: 7,
     packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@nestjs/common', 'rxjs'],
     types: ['@nestjs/testing'],
     node: true,
   },
-  // A program over all of them.
-  doctor: { is: 'the command', level: 8, packages: ['@grpc/grpc-js', '@grpc/proto-loader', 'rxjs'], node: true },
+  // Uses all other folders.
+  doctor: {
+    is: 'the command-line tool',
+    level: 8,
+    packages: ['@grpc/grpc-js', '@grpc/proto-loader', 'rxjs'],
+    node: true,
+  },
 };
 
-// Specs ship nowhere, and may borrow the virtual clock of testing/ and the like.
+// Specs are not published, so they may import anything, such as the virtual clock of testing/.
 const SPEC = '\\.(spec|e2e-spec)\\.ts$';
 
 const source = (folder) => ({ path: `^${LIBRARY}/${folder}/`, pathNot: SPEC });
 const packagePath = (names) => `(^|/)node_modules/(@types/)?(${names.join('|')})(/|$)`;
-// None of them: an expression that nothing matches.
+// Without names, the expression matches nothing.
 const anyOf = (names) => (names.length === 0 ? '^$' : packagePath(names));
 
 function rulesOf([folder, { level, packages, types = [], node = false }]) {
@@ -96,7 +106,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
   return [
     {
       name: `${folder}-imports-down`,
-      comment: `${folder}/ is at level ${level}: it may import lower levels, never ${notBelow.join(', ')} or an index.ts.`,
+      comment: `${folder}/ is at level ${level}: it may import lower levels, but not ${notBelow.join(', ')} or an index.ts.`,
       severity: 'error',
       from: source(folder),
       to: {
@@ -114,7 +124,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
       ? [
           {
             name: `${folder}-types-only`,
-            comment: `${folder}/ may import types of ${types.join(', ')}, nothing at run time.`,
+            comment: `${folder}/ may import only types of ${types.join(', ')}, nothing at run time.`,
             severity: 'error',
             from: source(folder),
             to: { path: packagePath(types), dependencyTypesNot: ['type-only'] },
@@ -126,7 +136,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
       : [
           {
             name: `${folder}-no-node`,
-            comment: `${folder}/ runs anywhere: it imports nothing of Node.`,
+            comment: `${folder}/ runs on any platform: it must not import Node modules.`,
             severity: 'error',
             from: source(folder),
             to: { dependencyTypes: ['core'] },
@@ -139,7 +149,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
 const forbidden = [
   {
     name: 'no-cycles',
-    comment: 'A cycle has no lowest part to begin with.',
+    comment: 'Modules in a cycle cannot be understood or tested one by one.',
     severity: 'error',
     from: {},
     to: { circular: true },
@@ -153,7 +163,7 @@ const forbidden = [
   },
   {
     name: 'known-folders',
-    comment: `The library has the folders ${Object.keys(FOLDERS).join(', ')}; a new one gets its level in .dependency-cruiser.mjs.`,
+    comment: `The library has the folders ${Object.keys(FOLDERS).join(', ')}; add a new one, with its level, to .dependency-cruiser.mjs.`,
     severity: 'error',
     from: {},
     to: {
@@ -163,21 +173,21 @@ const forbidden = [
   },
   {
     name: 'library-alone',
-    comment: 'The library knows nothing of the demo, the tests and the benchmarks, and never imports itself by name.',
+    comment: 'The library must not import the demo, the tests, or the benchmarks, and must not import itself by name.',
     severity: 'error',
     from: { path: '^libs/' },
     to: { path: '^(src|test|bench)/|^libs/[^/]+/dist/' },
   },
   {
     name: 'by-package-name',
-    comment: 'The demo, test/ and bench/ import the library as its users do: by its package name, through `exports`.',
+    comment: 'The demo, test/ and bench/ import the library as users do: by its package name, through `exports`.',
     severity: 'error',
     from: { path: '^(src|test|bench)/' },
     to: { path: '^libs/[^/]+/src/' },
   },
   {
     name: 'demo-alone',
-    comment: 'What ships does not import tests or benchmarks.',
+    comment: 'The demo must not import tests or benchmarks.',
     severity: 'error',
     from: { path: '^src/', pathNot: SPEC },
     to: { path: '^(test|bench)/' },
@@ -185,7 +195,7 @@ const forbidden = [
   {
     name: 'loaded-when-needed',
     comment:
-      'Of microservices and WebSockets nest/ takes what one of their handlers asks for: who serves HTTP alone loads neither.',
+      'nest/ loads @nestjs/microservices and @nestjs/websockets only if the application uses them, so that HTTP applications load neither.',
     severity: 'error',
     from: source('nest'),
     to: {
@@ -196,7 +206,7 @@ const forbidden = [
   },
   {
     name: 'no-spec-import',
-    comment: 'A spec is the end of the line.',
+    comment: 'Nothing may import a spec.',
     severity: 'error',
     from: {},
     to: { path: SPEC },
@@ -207,9 +217,9 @@ const forbidden = [
 export default {
   forbidden,
   options: {
-    // What a page imports is found by its server; what ts-proto writes is there only in a test.
+    // The imports of a page are resolved by its server; the output of ts-proto exists only during a test.
     exclude: { path: ['^src/.*/public/', '^test/consumers/ts-proto/'] },
-    // Imports of types count: a level that needs the types of a higher one is not lower.
+    // Type imports count: a folder that needs the types of a higher level is not below that level.
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.check.json' },
     doNotFollow: { path: ['(^|/)(node_modules|dist)/'] },

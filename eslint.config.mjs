@@ -5,18 +5,18 @@ import tseslint from 'typescript-eslint';
 const TESTS = ['**/*.spec.ts', '**/*.e2e-spec.ts', 'test/**'];
 
 const ONE_DOOR =
-  'Time and chance enter by the ports in time/ (Clock, Random), so that policies can be tried in virtual time.';
+  'Use Clock and Random of time/ for time and randomness, so that policies can be tested in virtual time.';
 
-/** Constructs that are not written anywhere in the repository. */
+/** Constructs that are not allowed anywhere in the repository. */
 const house = [
   {
     selector: 'TSEnumDeclaration',
-    message: 'Write a union of strings, or a const object with its type: an enum is neither.',
+    message: 'Write a union of strings, or a const object with its type, instead of an enum.',
   },
-  { selector: 'ExportDefaultDeclaration', message: 'Export by name, so that a thing is called the same everywhere.' },
+  { selector: 'ExportDefaultDeclaration', message: 'Use a named export, so that the name is the same everywhere.' },
 ];
 
-/** What reads the clock or rolls dice. `new Date(ms)` only converts, and is allowed. */
+/** Expressions that read the clock or return random numbers. `new Date(ms)` only converts, and is allowed. */
 const clocksAndDice = [
   "MemberExpression[object.name='Date'][property.name='now']",
   "NewExpression[callee.name='Date'][arguments.length=0]",
@@ -34,8 +34,8 @@ const bareBuiltins = builtinModules
   .map((name) => ({ name, message: `Write node:${name}.` }));
 
 /**
- * In the library, timers, clocks and chance enter by time/ alone. setImmediate is free: it is no length of time, and the only
- * remedy for a call that is cancelled in the tick it began. test/architecture.spec.ts shows that these rules bite.
+ * In the library, only time/ accesses timers, clocks and random numbers. setImmediate is allowed: it has no duration, and nothing else
+ * works for a call that is cancelled in the tick in which it started. test/architecture.spec.ts checks that these rules detect violations.
  *
  * @type {import('eslint').Linter.Config}
  */
@@ -53,7 +53,7 @@ export const oneDoor = {
 };
 
 export default defineConfig(
-  // The folder of ts-proto has types only beside what ts-proto writes for it.
+  // The folder ts-proto type-checks only after ts-proto has generated its code.
   { ignores: ['**/dist/**', '**/node_modules/**', '**/coverage/**', '**/*.pb.ts', 'test/consumers/ts-proto/**'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
@@ -65,7 +65,7 @@ export default defineConfig(
       'no-console': 'error',
       'no-restricted-syntax': ['error', ...house],
       'no-restricted-imports': ['error', { paths: bareBuiltins }],
-      // Leaves classes that Nest injects alone: it knows what emitDecoratorMetadata needs as a value.
+      // Ignores classes that Nest injects, because emitDecoratorMetadata needs them as values.
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/consistent-type-exports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
@@ -83,16 +83,16 @@ export default defineConfig(
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'all' },
       ],
-      // `async` without `await` turns a throw into a rejection, which callers of a promise count on.
+      // `async` without `await` turns a thrown error into a rejection, which callers of a promise expect.
       '@typescript-eslint/require-await': 'off',
-      // Nest's own signatures (`getService<T>(name)`) name a type once.
+      // Nest's own signatures (`getService<T>(name)`) use a type parameter only once.
       '@typescript-eslint/no-unnecessary-type-parameters': 'off',
-      // Status codes are a union of numbers here and an enum in grpc-js; both are the numbers of gRPC.
+      // Status codes are a union of numbers here and an enum in grpc-js; both have gRPC's numbers.
       '@typescript-eslint/no-unsafe-enum-assignment': 'off',
       '@typescript-eslint/no-unsafe-enum-comparison': 'off',
-      // Nest declares its options as classes, and means interfaces.
+      // Nest declares its options as classes, but uses them as interfaces.
       '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
-      // An overload with a sentence of its own is documentation.
+      // Separate overloads can have separate doc comments.
       '@typescript-eslint/unified-signatures': 'off',
     },
   },
@@ -103,7 +103,7 @@ export default defineConfig(
     rules: { eqeqeq: 'error', '@typescript-eslint/no-extraneous-class': 'off' },
   },
   {
-    // Programs talk to their terminal.
+    // Programs write to the terminal.
     files: ['src/**/*.ts', 'bench/**', 'tools/**', '.ci/**'],
     rules: { 'no-console': 'off' },
   },
@@ -127,7 +127,7 @@ export default defineConfig(
     },
   },
   {
-    // Configuration files are read by tools that want a default export, and belong to no program of TypeScript.
+    // The tools that read configuration files require a default export.
     files: ['*.mts', '*.mjs', '.*.mjs', '.*.cjs'],
     rules: { 'no-restricted-syntax': 'off' },
   },

@@ -16,7 +16,7 @@ const ISOLATED = [
   'test/addresses/churn.e2e-spec.ts',
 ];
 
-/** What can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, interceptors, the strategy, Terminus, HTTP. */
+/** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, server, Terminus, HTTP. */
 const NEST_11 = [
   'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
   'libs/*/src/server/{*,errors/*}.spec.ts',
@@ -32,10 +32,10 @@ const NEST_11 = [
   'test/nest-11/*.spec.ts',
 ];
 
-/** What the sources look like, as a linter judges it: `npm run check` runs it. */
+/** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
-/** Tests of what is published with the library or beside it, which take ten minutes: only `npm run pack:check` runs them. */
+/** Tests of the published package and of its docs, demo, and benchmarks. They take ten minutes; only `npm run pack:check` runs them. */
 export const SHIPPING = [
   'test/{demo,package,consumers,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
@@ -48,10 +48,10 @@ export const SHIPPING = [
 /** `npm run promises` runs the tests with this tag one at a time and judges the durations they record. */
 export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures that npm run promises judges.' }];
 
-/** The file that CI counts the tests in. */
+/** File in which CI counts the tests. */
 const RESULTS_FILE = process.env['TEST_RESULTS_FILE'];
 
-/** One line a file and failures in full; `--reporter verbose` shows each test. */
+/** Prints one line per file, and failures in full; `--reporter verbose` shows each test. */
 export const OUTPUT = {
   reporters: [
     new FileReporter(),
@@ -61,12 +61,12 @@ export const OUTPUT = {
   slowTestThreshold: 600_000,
 };
 
-/** How tests are compiled, and what they import as users do. */
+/** Compiler options of tests, and aliases for importing the library as users do. */
 export const TEST_CODE = {
-  // Nest injects by the types of constructor parameters, which only this pair of options emits.
+  // Nest injects by the types of constructor parameters, which are emitted only with both options.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   resolve: {
-    // The sources stand in for the build, so that a test never runs against an old one.
+    // Tests run against the sources, so that they never use an outdated build.
     alias: [
       { find: /^nestjs-resilient-grpc$/, replacement: library('index.ts') },
       { find: /^nestjs-resilient-grpc\/(.+)$/, replacement: library('$1/index.ts') },
@@ -74,10 +74,10 @@ export const TEST_CODE = {
   },
 };
 
-/** Files that share processes, whose modules are loaded once in each. */
+/** Files that share processes. Each process loads a module once. */
 const SHARED = { isolate: false, fileParallelism: true };
 
-/** Projects with the same group run together. Most tests wait, so there are more processes than cores. */
+/** Projects of the same group run concurrently. Most tests wait, so there are more processes than cores. */
 const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
 const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };
 
@@ -87,10 +87,10 @@ export default defineConfig({
     tags: TAGS,
     ...OUTPUT,
     setupFiles: ['test/setup.ts'],
-    // Clients of 127.0.0.1 over TLS: Node warns that an address is no server name.
+    // Tests use TLS with 127.0.0.1, and Node warns that an IP address is not a server name.
     execArgv: ['--disable-warning=DEP0123'],
     sequence: { sequencer: LongestFirst },
-    // Limits for what hangs, on a machine that is busy with something else.
+    // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
@@ -108,7 +108,7 @@ export default defineConfig({
         },
       },
       {
-        // Once more with the Nest 11 of test/nest-11 in place of every @nestjs package.
+        // Runs these tests again, with the Nest 11 packages of test/nest-11 in place of every @nestjs package.
         extends: true,
         resolve: { alias: [{ find: /^@nestjs\//, replacement: inRoot('test/nest-11/node_modules/@nestjs/') }] },
         test: { name: 'nest-11', include: NEST_11, exclude: ['**/node_modules/**'], ...SHARED, ...FIRST },

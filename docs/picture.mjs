@@ -37,7 +37,7 @@ try {
   );
   await page.screenshot({ path: join(ROOT, 'docs/demo.png') });
 
-  // Load goes on while the demo's own page is open.
+  // The load continues while the page of the demo is open.
   const dashboards = await Promise.all(
     ['light', 'dark'].map(async (colorScheme) => {
       const dashboard = await browser.newPage({ viewport: { width: 1_200, height: 1_000 }, colorScheme });
@@ -45,7 +45,7 @@ try {
       return { dashboard, path: join(ROOT, `docs/dashboard-${colorScheme}.png`) };
     }),
   );
-  // So that a minute of it is to be seen.
+  // Waits until the charts show about a minute of load.
   await delay(40_000);
   await fetch(`${url}/faults/kill`, { method: 'POST' });
   await Promise.all(

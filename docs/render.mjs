@@ -1,4 +1,4 @@
-// node docs/render.mjs: writes what the library's source says of options, numbers and folders into the pages that show them.
+// node docs/render.mjs: renders the library's options, numbers and folders from its source into the docs pages.
 import { writeFileSync } from 'node:fs';
 import { folderPicture, libraryModules } from './tools/folder-picture.mjs';
 import { RENDERED_PAGES, renderedPage } from './tools/rendered-pages.mjs';

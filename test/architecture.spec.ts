@@ -319,7 +319,7 @@ describe('private names of grpc-js and Node', () => {
     return found;
   }
 
-  it('are read only in the quirks folders', () => {
+  it('appear only in the quirks folders', () => {
     const outside = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts') && !/\/(quirks|testing)\//.test(file))
       .flatMap((file) => privateNamesIn(read(file)).map((name) => `${file}: ${name}`));
@@ -350,7 +350,7 @@ describe('private names of grpc-js and Node', () => {
 });
 
 describe('files', () => {
-  it('are named index.ts only if they are a public entry in package.json', () => {
+  it('use the name index.ts only for public entries in package.json', () => {
     const { exports } = JSON.parse(read(`${LIBRARY}/package.json`)) as {
       exports: Record<string, string | { default: string }>;
     };

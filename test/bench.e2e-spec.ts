@@ -168,7 +168,7 @@ describe('npm run simulate', () => {
 describe('README benchmark table', () => {
   const place = /^<!-- pasted: npm run bench -->\n\n```text\n(.*?)\n```\n\n<!-- end of pasted -->$/ms;
 
-  it('has the form that the command prints without arguments', () => {
+  it('matches the form that the command prints without arguments', () => {
     const [, table = ''] = place.exec(pageText('README.md')) ?? [];
     expect(shapeOf(table)).toEqual(shapeOf(tableOf()));
   });

@@ -27,13 +27,13 @@ export function open(address) {
   return openWith(address);
 }
 
-/** With a deadline for each call, like the contender with policies. */
+/** The baseline with a deadline for each call, like the contender with policies. */
 export const withDeadline = {
   /** @param {string} address */
   open: (address) => openWith(address, {}, () => [new Metadata(), { deadline: Date.now() + 60_000 }]),
 };
 
-/** With its own retries. */
+/** The baseline with grpc-js's own retries. */
 export const withRetries = {
   /** @param {string} address */
   open: (address) => openWith(address, { 'grpc.service_config': JSON.stringify(RETRIES) }),

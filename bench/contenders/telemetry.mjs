@@ -29,19 +29,19 @@ async function openWith(address, modules, look) {
   return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
 }
 
-/** Without telemetry. */
+/** The client without the telemetry module. */
 export const withoutModule = {
   /** @param {string} address */
   open: (address) => openWith(address, []),
 };
 
-/** With the module, but without an SDK. */
+/** The client with the module, but without an SDK. */
 export const withoutSdk = {
   /** @param {string} address */
   open: (address) => openWith(address, [ResilientGrpcTelemetryModule.forRoot()]),
 };
 
-/** With a subscriber of all events. */
+/** The client with a subscriber to all events. */
 export const subscriber = {
   /** @param {string} address */
   open: (address) =>
@@ -50,7 +50,7 @@ export const subscriber = {
     }),
 };
 
-/** With an SDK that collects metrics of all clients created after it. A process opens the contender that it measures first. */
+/** The client with an SDK, which collects metrics of all clients created after it. A process opens the contender that it measures first. */
 export const withMetrics = {
   /** @param {string} address */
   async open(address) {

@@ -6,7 +6,7 @@ export const PHASE = { ended: 0, waiting: 1, backoff: 2, running: 3 };
 
 /** The open calls, by number. The columns are reused after the end of a call. */
 export class Calls {
-  /** Deadlines of all calls, in order. */
+  /** Deadlines of all calls, in ascending order. */
   deadlines = new Ring();
   /** Attempt timeouts, if the policy has any: call and attempt. */
   timeouts = new Ring();

@@ -1,6 +1,7 @@
 import { EventHub } from '../../libs/resilient-grpc/dist/call/event-hub.js';
 import { CallRelease } from '../../libs/resilient-grpc/dist/channel/outage/call-release.js';
 import { AddressHistories } from '../../libs/resilient-grpc/dist/channel/connection/address-histories.js';
+import { connectFailure } from '../../libs/resilient-grpc/dist/channel/connection/connect-failure.js';
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
 import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
@@ -42,9 +43,9 @@ export class SimulatedChannel extends ManagedChannel {
     return channel;
   }
 
-  makeGeneration() {
+  createWireChannel() {
     const timeoutMs = () => connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
-    return new SimulatedGeneration(this.settings.fleet, this, this.dependencies, timeoutMs);
+    return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 
   /** Like `start`, without a request. */
@@ -80,16 +81,16 @@ export class SimulatedChannel extends ManagedChannel {
 }
 
 /** Replaces channel/wire-channel.ts: behaves like grpc-js's channel with pick_first. */
-class SimulatedGeneration {
+class SimulatedWireChannel {
   /** @type {import('../../libs/resilient-grpc/dist/call/connectivity.js').ConnectivityState} */
   state = 'IDLE';
   #subchannel;
   #histories;
   #connection;
 
-  constructor(fleet, observer, { clock, random }, timeoutMs) {
+  constructor(fleet, handle, { clock, random }, timeoutMs) {
     this.fleet = fleet;
-    this.observer = observer;
+    this.handle = handle;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
     this.#histories = new AddressHistories({ probe: () => undefined, connections: [] }, clock, random, {
@@ -150,7 +151,7 @@ class SimulatedGeneration {
   timedOut(startedAt, waitedMs) {
     const connection = this.#connection;
     if (connection === undefined || startedAt < connection.readyAt) return;
-    this.observer.onTimedOut(this, connection, waitedMs);
+    this.handle(this, { type: 'call-timed-out', connection, waitedMs });
   }
 
   retire() {
@@ -166,8 +167,8 @@ class SimulatedGeneration {
     this.#subchannel.lost();
     this.#connection = undefined;
     const ended = this.#histories.disconnected(TARGET);
-    this.observer.onConnectionEnded(this, ended);
-    this.observer.onConnectionJudged(this, ended);
+    this.handle(this, { type: 'ended', ended });
+    this.handle(this, { type: 'judged', ended });
     this.#enter('IDLE');
   }
 
@@ -180,20 +181,20 @@ class SimulatedGeneration {
   onReady() {
     this.#histories.connected(TARGET, undefined);
     this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
-    this.observer.onOpen(1);
+    this.handle(this, { type: 'open-connections', change: 1 });
     this.#enter('READY');
   }
 
   /** @param {string} cause */
   onFailed(cause) {
-    this.observer.onConnectFailed(this, cause);
+    this.handle(this, { type: 'connect-failed', failure: connectFailure(cause) });
     this.#enter('TRANSIENT_FAILURE', cause);
   }
 
   #enter(state, cause) {
     if (this.state === 'SHUTDOWN') return;
     this.state = state;
-    this.observer.onState(this, state, cause);
+    this.handle(this, { type: 'state', state, error: cause });
   }
 }
 

@@ -1,4 +1,4 @@
-/** What `#…` leads to a heading, as GitHub names it: links hold there and on the site. */
+/** Returns the anchor of a heading as GitHub generates it, so that links work both there and on the site. */
 export function anchorOf(heading) {
   return heading
     .toLowerCase()

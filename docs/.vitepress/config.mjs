@@ -7,15 +7,15 @@ import { sidebar } from './sidebar.mjs';
 
 const library = join(import.meta.dirname, '../../libs/resilient-grpc/package.json');
 const { name, description, repository } = JSON.parse(readFileSync(library, 'utf8'));
-/** Where the sources can be read; undefined until the package says so. */
+/** URL of the source repository; `undefined` if package.json has no `repository`. */
 const address = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, '');
 
-// `vitepress build docs`: links between pages that lead nowhere fail the build.
+// `vitepress build docs` fails if a link between pages is broken.
 export default defineConfig({
   title: name,
   description,
   lang: 'en',
-  // None: browsers ask for one unless they are told.
+  // An empty icon prevents the request for /favicon.ico.
   head: [['link', { rel: 'icon', href: 'data:,' }]],
   rewrites: (page) => page.replace(/(^|\/)README\.md$/, '$1index.md'),
   markdown: {
@@ -29,7 +29,7 @@ export default defineConfig({
     search: {
       provider: 'local',
       options: {
-        // Whoever searches for the text of an error wants to know what to do about it.
+        // Ranks problem pages first, so that a search for an error message finds its solution.
         miniSearch: { searchOptions: { boostDocument: (page) => (page.startsWith('/problems/') ? 3 : 1) } },
       },
     },

@@ -1,8 +1,8 @@
 import { posix } from 'node:path';
 
 /**
- * Pages link as the repository reads them. On the site the README.md of a folder is its index, and what is no page of docs/ is
- * found at `repository`, or named alone where that is not known.
+ * Converts links of the repository to links of the site: README.md of a folder becomes its index, and files outside docs/ link to
+ * `repository`. If `repository` is `undefined`, such a link becomes plain text with the path as its title.
  */
 export function repositoryLinks(markdown, repository) {
   const { link_open: open, link_close: close } = markdown.renderer.rules;
@@ -25,7 +25,7 @@ export function repositoryLinks(markdown, repository) {
 
 const isRelative = (href) => !/^([a-z]+:|#|\/)/.test(href);
 
-/** The file of the repository that a link of the page at `page` (inside docs/) leads to; undefined for pages. */
+/** Returns the file of the repository that a link of the page at `page` (inside docs/) targets; `undefined` for pages. */
 function sourceOf(href, page) {
   if (!isRelative(href)) return undefined;
   const path = posix.join('docs', posix.dirname(page), href);

@@ -12,5 +12,5 @@ export function folderTable() {
       ];
       return `| ${level} | \`${name}/\` | ${is} | ${named.join(', ') || 'nothing'} |`;
     });
-  return ['| Level | Folder | What it is | What it may name |', '| --- | --- | --- | --- |', ...rows].join('\n');
+  return ['| Level | Folder | What it is | What it may import |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }

@@ -202,7 +202,7 @@ const NUMBERS = [
     SERVER,
     'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes',
   ],
-  ['a handler that still runs is logged after its call by', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.leakWarningMs'],
+  ['time after its call until a running handler is logged', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.leakWarningMs'],
   ['streams ended per batch in a shutdown', plain, 'server/calls/server-calls.ts', 'STREAM_BATCH_SIZE'],
   ['interval between two batches', ms, 'server/calls/server-calls.ts', 'STREAM_BATCH_INTERVAL_MS'],
 ];

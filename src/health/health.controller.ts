@@ -14,21 +14,21 @@ export class HealthController {
     private readonly channels: GrpcChannelHealthIndicator,
   ) {}
 
-  /** For the liveness probe: succeeds if the process responds. */
+  /** Liveness probe: succeeds if the process responds. */
   @Get('live')
   @HealthCheck()
   live(): Promise<HealthCheckResult> {
     return this.health.check([]);
   }
 
-  /** For the readiness probe: succeeds if the process accepts requests. */
+  /** Readiness probe: succeeds if the process accepts requests. */
   @Get('ready')
   @HealthCheck()
   ready(): Promise<HealthCheckResult> {
     return this.health.check([() => this.readiness.check()]);
   }
 
-  /** For operators and alerts: the channels to the upstreams. */
+  /** State of the channels to the upstreams, for operators and alerts. */
   @Get('dependencies')
   @HealthCheck()
   dependencies(): Promise<HealthCheckResult> {

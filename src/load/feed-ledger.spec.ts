@@ -8,7 +8,7 @@ const log = (...appendedAtMs: readonly number[]): LoggedOrder[] =>
 describe('FeedLedger', () => {
   it('reports no loss, repeat, or disorder for a feed that was delivered completely and in order', () => {
     const ledger = new FeedLedger('1', 0);
-    for (const sequence of ['2', '3', '4']) expect(ledger.handedOver(sequence, 50)).toBe(true);
+    for (const sequence of ['2', '3', '4']) expect(ledger.accept(sequence, 50)).toBe(true);
     expect(ledger.highest).toBe(4n);
     expect(ledger.figures(log(0, 50, 50, 50), 60)).toEqual({
       events: 3,
@@ -21,20 +21,20 @@ describe('FeedLedger', () => {
 
   it('counts missing events between and after the delivered ones as lost, but none before the cursor', () => {
     const ledger = new FeedLedger('2', 0);
-    ledger.handedOver('4', 10);
+    ledger.accept('4', 10);
     expect(ledger.figures(log(0, 0, 0, 0, 0), 10).lostEvents).toBe(2);
   });
 
   it('counts each repeat of an event', () => {
     const ledger = new FeedLedger('0', 0);
-    for (const sequence of ['1', '2']) ledger.handedOver(sequence, 0);
-    for (const sequence of ['1', '2', '2']) expect(ledger.handedOver(sequence, 0)).toBe(false);
+    for (const sequence of ['1', '2']) ledger.accept(sequence, 0);
+    for (const sequence of ['1', '2', '2']) expect(ledger.accept(sequence, 0)).toBe(false);
     expect(ledger.figures(log(0, 0), 0)).toMatchObject({ events: 2, repeatedEvents: 3, outOfOrder: 0, lostEvents: 0 });
   });
 
   it('counts an event after a later one as out of order, comparing sequences as numbers', () => {
     const ledger = new FeedLedger('8', 0);
-    for (const sequence of ['9', '11', '10', '12']) ledger.handedOver(sequence, 0);
+    for (const sequence of ['9', '11', '10', '12']) ledger.accept(sequence, 0);
     const places = Array.from({ length: 12 }, () => 0);
     expect(ledger.figures(log(...places), 0)).toMatchObject({
       events: 4,
@@ -47,37 +47,37 @@ describe('FeedLedger', () => {
   describe('the longest gap', () => {
     it('starts when an event is available, not when the reader starts to wait', () => {
       const ledger = new FeedLedger('0', 0);
-      ledger.handedOver('1', 1_000);
-      ledger.handedOver('2', 1_030);
+      ledger.accept('1', 1_000);
+      ledger.accept('2', 1_030);
       expect(ledger.figures(log(990, 1_000), 1_040).longestGapMs).toBe(30);
     });
 
     it('excludes the time in which the reader was busy', () => {
       const ledger = new FeedLedger('0', 0);
-      ledger.handedOver('1', 10);
+      ledger.accept('1', 10);
       ledger.wantsNext(500);
-      ledger.handedOver('2', 505);
+      ledger.accept('2', 505);
       expect(ledger.figures(log(10, 20), 505).longestGapMs).toBe(5);
     });
 
     it('does not end with an event that was delivered before', () => {
       const ledger = new FeedLedger('0', 0);
-      ledger.handedOver('1', 10);
-      ledger.handedOver('1', 200);
-      ledger.handedOver('2', 400);
+      ledger.accept('1', 10);
+      ledger.accept('1', 200);
+      ledger.accept('2', 400);
       expect(ledger.figures(log(10, 20), 400).longestGapMs).toBe(380);
     });
 
     it('starts at the first missing event if a later one was delivered', () => {
       const ledger = new FeedLedger('0', 0);
-      ledger.handedOver('1', 10);
-      ledger.handedOver('3', 100);
+      ledger.accept('1', 10);
+      ledger.accept('3', 100);
       expect(ledger.figures(log(10, 40, 99), 100).longestGapMs).toBe(60);
     });
 
     it('lasts to the end if the feed stopped before the end of the log', () => {
       const ledger = new FeedLedger('0', 0);
-      ledger.handedOver('1', 10);
+      ledger.accept('1', 10);
       expect(ledger.figures(log(10, 100), 700).longestGapMs).toBe(600);
       expect(ledger.figures(log(10), 700).longestGapMs).toBe(0);
     });

@@ -29,7 +29,7 @@ interface Wait {
 /** Compares the events delivered to a reader with the log. All times are passed in and come from one clock. */
 export class FeedLedger {
   private readonly from: bigint;
-  private readonly handedOverCount = new Set<string>();
+  private readonly acceptedSequences = new Set<string>();
   private readonly waits: Wait[] = [];
   private highestNumber: bigint;
   private waitingSinceMs: number;
@@ -49,12 +49,12 @@ export class FeedLedger {
   }
 
   /** Records the delivery of an event. Returns false if it was delivered before. */
-  handedOver(sequence: string, atMs: number): boolean {
-    if (this.handedOverCount.has(sequence)) {
+  accept(sequence: string, atMs: number): boolean {
+    if (this.acceptedSequences.has(sequence)) {
       this.repeated += 1;
       return false;
     }
-    this.handedOverCount.add(sequence);
+    this.acceptedSequences.add(sequence);
     const place = BigInt(sequence);
     if (place < this.highestNumber) {
       this.outOfOrder += 1;
@@ -76,7 +76,7 @@ export class FeedLedger {
     const appendedAtMs = new Map(log.map((order) => [order.sequence, order.atMs]));
     let lostEvents = 0;
     for (const { sequence } of log)
-      if (BigInt(sequence) > this.from && !this.handedOverCount.has(sequence)) lostEvents += 1;
+      if (BigInt(sequence) > this.from && !this.acceptedSequences.has(sequence)) lostEvents += 1;
     let longestGapMs = 0;
     const last: Wait = { after: this.highestNumber, sinceMs: this.waitingSinceMs, untilMs: atMs };
     for (const { after, sinceMs, untilMs } of [...this.waits, last]) {
@@ -84,7 +84,7 @@ export class FeedLedger {
       if (thereSinceMs !== undefined) longestGapMs = Math.max(longestGapMs, untilMs - Math.max(sinceMs, thereSinceMs));
     }
     return {
-      events: this.handedOverCount.size,
+      events: this.acceptedSequences.size,
       lostEvents,
       repeatedEvents: this.repeated,
       outOfOrder: this.outOfOrder,

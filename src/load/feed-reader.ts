@@ -21,7 +21,7 @@ export class FeedReader {
 
   /** Handles one event. Resolves when the reader is ready for the next. */
   async handle({ sequence }: OrderEvent): Promise<void> {
-    if (!this.ledger.handedOver(sequence, epochMs()) || epochMs() < this.nextPauseAtMs) return;
+    if (!this.ledger.accept(sequence, epochMs()) || epochMs() < this.nextPauseAtMs) return;
     await delay(PAUSE_MS);
     this.nextPauseAtMs = epochMs() + PAUSE_EVERY_MS;
     this.ledger.wantsNext(epochMs());

@@ -27,32 +27,32 @@ describe('Measurement', () => {
     });
   });
 
-  describe('a write in flight on a lost connection', () => {
-    it('is counted separately, because it may have been applied', () => {
+  describe('write in flight on a lost connection', () => {
+    it('counts separately, because it may have been applied', () => {
       const call = measurement.begin('write', 90);
       measurement.connectionsLost(100);
       measurement.fail(call, 101, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, failedByCode: {}, unsafeInFlightFailed: 1 });
     });
 
-    it('is counted separately if it started just after the loss, before the client detected it', () => {
+    it('counts separately if it started just after the loss, before the client detected it', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 120), 130, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, unsafeInFlightFailed: 1 });
     });
 
-    it('is an ordinary failure if it started long after the loss', () => {
+    it('counts as an ordinary failure if it started long after the loss', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 700), 710, LOST);
       expect(measurement.snapshot(800)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('is an ordinary failure if no connection was lost', () => {
+    it('counts as an ordinary failure if no connection was lost', () => {
       measurement.fail(measurement.begin('write', 300), 310, LOST);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('is an ordinary failure if it ended before the loss', () => {
+    it('counts as an ordinary failure if it ended before the loss', () => {
       measurement.fail(measurement.begin('write', 10), 20, LOST);
       measurement.connectionsLost(100);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });

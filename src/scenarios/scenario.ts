@@ -35,7 +35,7 @@ export interface Scenario {
   play(run: ScenarioRun): Promise<Outcome>;
 }
 
-/** How an outcome is reported. */
+/** Figures and table layout of an outcome. */
 export interface OutcomeTerms<S extends Named> extends TableTerms<S> {
   readonly report: (standing: S) => object;
 }

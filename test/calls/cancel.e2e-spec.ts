@@ -154,7 +154,7 @@ describe('abort signal', () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it('has no listeners after a successful call', async () => {
+  it('leaves no listener on the abort signal after a successful call', async () => {
     const { echo, server } = await connectedScene();
     server.script('Unary', {});
     const { signal } = new AbortController();

@@ -58,7 +58,7 @@ describe('close()', () => {
     });
   });
 
-  it('is idempotent and completes the observables of the client', async () => {
+  it('completes the Observables of the client and may be called again', async () => {
     const { client } = await scene();
     const ended: string[] = [];
     client.events$.subscribe({ complete: () => ended.push('events') });

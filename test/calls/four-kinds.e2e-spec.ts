@@ -95,7 +95,7 @@ describe('onHeaders and onEnd', () => {
 
 describe('server status', () => {
   const details = Buffer.from([8, 5, 18, 3, 97, 98, 99]);
-  const trailers = { 'x-why': ['sold', 'gone'], 'grpc-status-details-bin': details };
+  const trailers = { 'x-why': ['sold', 'expired'], 'grpc-status-details-bin': details };
 
   it.each(EACH_METHOD)('reaches the caller of %s unchanged, with its trailers', async (method) => {
     const { echo, server } = await scene();
@@ -106,7 +106,7 @@ describe('server status', () => {
     for (const error of [await failureOf(call), await failureOf(toList(call))]) {
       expect(error).toMatchObject({ code: 5, codeName: 'NOT_FOUND', details: 'no such order: ☕', reason: 'server' });
       expect(error.message).toBe('5 NOT_FOUND: no such order: ☕');
-      expect(error.metadata.get('x-why').join()).toBe('sold, gone');
+      expect(error.metadata.get('x-why').join()).toBe('sold, expired');
       expect(error.metadata.get('grpc-status-details-bin')).toEqual([details]);
       expect(error).toMatchObject({ reachedServer: 'yes', notRetriedBecause: 'fatal-status', peer: server.url });
       expect(error.path).toBe(`/testing.v1.Echo/${name}`);
@@ -146,7 +146,7 @@ describe('server status', () => {
 });
 
 describe('single response', () => {
-  it.each(SINGLE_RESPONSE)('is held back until the status of %s is OK', async (method) => {
+  it.each(SINGLE_RESPONSE)('delivers the response only after the status OK of %s', async (method) => {
     const { echo, server, client } = await scene();
     const name = protoName(method);
     server.script(name, { message: { number: 1 }, hold: 'status' });
@@ -161,7 +161,7 @@ describe('single response', () => {
     expect(values).toMatchObject([{ number: 1 }]);
   });
 
-  it.each(SINGLE_RESPONSE)('is dropped if %s fails after it', async (method) => {
+  it.each(SINGLE_RESPONSE)('drops the response if %s fails after it', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: [{ number: 1 }], status: 'ABORTED', details: 'after all' });

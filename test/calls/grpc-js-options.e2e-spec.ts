@@ -75,10 +75,10 @@ describe("grpc-js's interceptors", () => {
 
   it.each(EACH_METHOD)('pass a failure of %s unchanged', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [raising] } });
-    server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'gone' } });
+    server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'sold' } });
     const error = await failureOf(callOnce(echo, method));
     expect(error).toMatchObject({ code: 5, details: 'none', reachedServer: 'yes', reason: 'server' });
-    expect(error.metadata.get('x-why')).toEqual(['gone']);
+    expect(error.metadata.get('x-why')).toEqual(['sold']);
   });
 
   it.each(EACH_METHOD)('do not keep a cancellation of %s from the server', async (method) => {
@@ -165,7 +165,7 @@ describe('metadata', () => {
     });
   });
 
-  it('is accepted as an argument, as Nest passes it, as an option, or not at all', async () => {
+  it('accepts metadata as an argument, as Nest passes it, as an option, or not at all', async () => {
     const { echo, server } = await scene();
     const metadata = new Metadata();
     metadata.set('x-argument', 'argument');
@@ -186,7 +186,7 @@ describe('metadata', () => {
 });
 
 describe('call credentials', () => {
-  it.each(EACH_METHOD)('are requested once per %s call', async (method) => {
+  it.each(EACH_METHOD)('requests credentials once per %s call', async (method) => {
     const { echo, server } = await scene();
     let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {
@@ -200,7 +200,7 @@ describe('call credentials', () => {
     expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
   });
 
-  it('are requested again for each attempt', async () => {
+  it('requests credentials again for each attempt', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
     let requests = 0;
@@ -214,7 +214,7 @@ describe('call credentials', () => {
     expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
   });
 
-  it('are requested again if they fail with a retryable code', async () => {
+  it('requests credentials again if they fail with a retryable code', async () => {
     const { echo } = await scene();
     let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {

@@ -35,7 +35,7 @@ describe('reentrant cancellation', () => {
 });
 
 describe('process', () => {
-  it('is not kept alive by timers of a client whose calls have waited', async () => {
+  it('clears the timers of a client whose calls have waited', async () => {
     const timers = () => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length;
     const { echo } = await scene();
     const before = timers();

@@ -20,7 +20,7 @@ import {
 const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
 
 describe('call that is safe to repeat', () => {
-  it('is retried, and sends the number of previous attempts to the server', async () => {
+  it('retries the call, and sends the number of previous attempts to the server', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [UNAVAILABLE, UNAVAILABLE, { message: { number: 3 } }]);
     const ends: CallEnd[] = [];
@@ -69,7 +69,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('is not retried for a code outside its policy or after headers', async () => {
+  it('does not retry on a code outside its policy or after headers', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'INTERNAL' }, { ...UNAVAILABLE, headers: true }]);
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 13, notRetriedBecause: 'fatal-status' });
@@ -77,7 +77,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(2);
   });
 
-  it('is not retried if its deadline would pass during the backoff', { tags: ['timed'] }, async ({ task }) => {
+  it('does not retry if the deadline would pass during the backoff', { tags: ['timed'] }, async ({ task }) => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
@@ -140,7 +140,7 @@ describe('call that is not declared safe', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('is retried if the call or the method sets `idempotent`, or the service config has a policy', async () => {
+  it('retries if the call or the method sets `idempotent`, or the service config has a policy', async () => {
     const retryPolicy = {
       maxAttempts: 3,
       initialBackoff: '0.01s',
@@ -269,7 +269,7 @@ describe('retry budget', () => {
     expect(await firstValueFrom(echo.unary({}))).toMatchObject({ text: 'retried' });
   });
 
-  it('is named in the error message together with the option that changes it', async () => {
+  it('appears in the error message together with the option that changes it', async () => {
     const { echo, server } = await scene({ serviceConfig: { retryThrottling: { maxTokens: 1, tokenRatio: 0.1 } } });
     server.script('Unary', UNAVAILABLE);
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({}));
@@ -279,7 +279,7 @@ describe('retry budget', () => {
     );
   });
 
-  it('is not reduced by one slow call that reaches its deadline while others succeed', async () => {
+  it('keeps its tokens if one slow call reaches its deadline while others succeed', async () => {
     const { echo, server } = await repeatUntil('a call is answered before the deadline of the slow call', async () => {
       const fresh = await scene();
       fresh.server.script('Unary', [{ never: true }, {}]);

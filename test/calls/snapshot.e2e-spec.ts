@@ -28,7 +28,7 @@ const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig 
 });
 
 describe('client snapshot', () => {
-  it('is valid JSON before the first call, during calls and after close()', async () => {
+  it('serializes to JSON before the first call, during calls and after close()', async () => {
     const { client, echo } = await scene();
     const isJson = () => {
       const snapshot = client.snapshot();

@@ -39,7 +39,7 @@ function clientOf(perSecond: number, seconds: number, failing = 0) {
 }
 
 describe('client rates', () => {
-  it('are per second for any interval between samples', () => {
+  it('computes rates per second for any interval between samples', () => {
     const client = clientOf(30, 10, 0.1);
     expect(client.rateNow('started')).toBe(30);
     const [moments, started, failed] = client.rates(['started', 'failed']);
@@ -53,7 +53,7 @@ describe('client rates', () => {
     expect(client.rateNow('started')).toBe(38);
   });
 
-  it('are undefined with fewer than two samples', () => {
+  it('returns undefined for fewer than two samples', () => {
     expect(clientOf(30, 0).rateNow('started')).toBeUndefined();
   });
 

@@ -156,8 +156,8 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
     await within('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
     await clients.get('tenant-7').close();
-    const isGone = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
-    await within('closed client removed after, ms', 1_500, isGone);
+    const isRemoved = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
+    await within('closed client removed after, ms', 1_500, isRemoved);
     // The accumulated changes equal the whole state.
     const fresh = await Events.open(`${url}/grpc/events?client=orders`);
     const [expected] = (await waitFor(() => fresh.last('whole'))).clients;

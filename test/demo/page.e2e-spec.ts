@@ -91,7 +91,7 @@ describe('demo page', { timeout: 120_000 }, () => {
       const askedAt = performance.now();
       gateway.kill('SIGTERM');
       await once(gateway, 'exit');
-      recordTiming(task, 'process gone after SIGTERM, ms', performance.now() - askedAt, { atMost: 5_000 });
+      recordTiming(task, 'process exited after SIGTERM, ms', performance.now() - askedAt, { atMost: 5_000 });
       // The stream ends or its connection closes; it must not stay open.
       while (!(await reader.read().catch(() => ({ done: true }))).done);
     },
@@ -143,7 +143,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         await button('Keep down').click();
         await server('away');
         const awayAfterMs = performance.now() - keptDownAt;
-        recordTiming(task, 'server shown as gone after the click, ms', awayAfterMs, { atMost: 1_500 });
+        recordTiming(task, 'server shown as down after the click, ms', awayAfterMs, { atMost: 1_500 });
         await page.locator('#countdown').waitFor({ state: 'hidden' });
         await button('Start').click();
         await server('listening');

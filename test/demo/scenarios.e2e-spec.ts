@@ -11,7 +11,7 @@ import {
   DRAIN_MS,
   demo,
   FEED_FIGURES,
-  told,
+  reportOf,
   figuresOf,
   play,
 } from '../support/demo-run.js';
@@ -120,7 +120,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         readonly server: string;
         readonly exitMs: readonly number[];
       };
-      const report = await told<RollingReport>('rolling', 6);
+      const report = await reportOf<RollingReport>('rolling', 6);
       expect(Object.keys(report)).toEqual(['scenario', 'seconds', 'server', 'exitMs', ...CONTENDERS]);
       expect(report.server).toBe('resilient');
       expect(report.exitMs).toHaveLength(4);
@@ -171,8 +171,8 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient).toMatchObject({ feed: 'completed', openHandles: 0 });
       const { clientsClosedMs, exitMs, idleExitMs } = resilient;
       recordTiming(task, 'clients closed after the signal, ms', clientsClosedMs!, { atMost: DRAIN_MS + 200 });
-      recordTiming(task, 'process gone after the signal, ms', exitMs, { atMost: DRAIN_MS + 500 });
-      recordTiming(task, 'idle process gone after the signal, ms', idleExitMs, { atMost: 500 });
+      recordTiming(task, 'process exited after the signal, ms', exitMs, { atMost: DRAIN_MS + 500 });
+      recordTiming(task, 'idle process exited after the signal, ms', idleExitMs, { atMost: 500 });
     },
   );
 });

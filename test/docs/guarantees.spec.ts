@@ -43,7 +43,7 @@ describe('docs/guarantees.md', () => {
     },
   );
 
-  it.each([...situations])('has a test that plays %s', (name, situation) => {
+  it.each([...situations])('links a test that plays %s', (name, situation) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
     const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
     expect(situation.name).toBe(name);

@@ -8,7 +8,7 @@ import { PAGES, brokenLinks, linksOf, programsBySection } from './markdown.js';
 const SHARED = 'Shared setup';
 
 describe.each(PAGES)('%s', (page) => {
-  it('has no broken links', () => {
+  it('contains no broken links', () => {
     expect(brokenLinks(page)).toEqual([]);
   });
 });
@@ -21,7 +21,7 @@ describe.each(RENDERED_PAGES)('%s', (page) => {
 });
 
 describe('docs', () => {
-  it('are all reachable from the README', () => {
+  it('reach every page from the README', () => {
     const seen = new Set<string>();
     const visit = (page: string): void => {
       if (seen.has(page)) return;
@@ -40,7 +40,7 @@ describe.each([
   ['docs/policies.md', 'policy', 10],
   ['docs/streams.md', 'part', 6],
 ])('%s', (page, what, atLeast) => {
-  it(`has a program for every ${what}`, () => {
+  it(`contains a program for every ${what}`, () => {
     const sections = [...programsBySection(page)].filter(([heading]) => heading !== SHARED);
     expect(sections.length).toBeGreaterThanOrEqual(atLeast);
     expect(sections.filter(([, programs]) => programs === 0)).toEqual([]);
@@ -48,7 +48,7 @@ describe.each([
 });
 
 describe('docs/operators.md', () => {
-  it('has a program for every operator', () => {
+  it('contains a program for every operator', () => {
     const sections = programsBySection('docs/operators.md');
     // Classes start with a capital letter and type guards with `is`. Every other function is an operator.
     const names = Object.keys(operators).filter((name) => /^(?!is[A-Z])[a-z]/.test(name));

@@ -35,7 +35,7 @@ describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, (
     if (plain !== ours) expect(lines).toContain(withoutNumbers(ours));
   });
 
-  it('are unchanged by our client for resets that are not lost connections', async () => {
+  it('keep their text in this client for resets that are not lost connections', async () => {
     const [protocol, refused] = [await failuresOf('RST_STREAM 1'), await failuresOf('RST_STREAM 7')];
     expect(protocol).toEqual({ plain: '13 INTERNAL: Received RST_STREAM with code 1', ours: protocol.plain });
     expect(refused).toEqual({ plain: '14 UNAVAILABLE: Stream refused by server', ours: refused.plain });

@@ -26,7 +26,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('are scripts of package.json that need no prior step', () => {
+  it('name scripts of package.json that need no prior step', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);
@@ -34,7 +34,7 @@ describe('README commands', () => {
     }
   });
 
-  it('are part of CI', () => {
+  it('run in CI', () => {
     expect(read('.ci/run')).toMatch(/^npm ci$/m);
     expect(read('.ci/run')).toMatch(/\bnpm test\b/);
   });
@@ -96,7 +96,7 @@ describe('README demo table', () => {
 });
 
 describe('README proto', () => {
-  it('is a subset of the proto that the README programs are tested with', () => {
+  it('declares a subset of the proto that the README programs are tested with', () => {
     const folder = mkdtempSync(join(tmpdir(), 'readme-proto-'));
     const [shown] = codeBlocks('README.md').filter(({ language }) => language === 'proto');
     writeFileSync(join(folder, 'orders.proto'), shown!.text);
@@ -128,7 +128,7 @@ function contract(path: string) {
 }
 
 describe('README picture', () => {
-  it('is 1200 × 750 pixels and smaller than 200 KiB', () => {
+  it('measures 1200 × 750 pixels and is smaller than 200 KiB', () => {
     const png = readFileSync(join(ROOT, 'docs/demo.png'));
     expect(png.subarray(1, 4).toString()).toBe('PNG');
     expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1_200, 750]);

@@ -33,7 +33,7 @@ function pathOf(page: string): string {
 }
 
 describe('docs site', () => {
-  it('has exactly one page per document', () => {
+  it('contains exactly one page per document', () => {
     const built = readdirSync(site, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.html') && file !== '404.html')
       .map((file) => `/${file.replace(/index\.html$/, '')}`);

@@ -51,7 +51,7 @@ describe('endless files and long answers', () => {
     expect(exit).toBe(1);
   });
 
-  it('are truncated for 3,000 addresses and a service config with 1,000 problems', async () => {
+  it('truncates the answers for 3,000 addresses and a service config with 1,000 problems', async () => {
     const addresses = Array.from(
       { length: 3_000 },
       (_, index) => `127.0.${String(index >> 8)}.${String(index & 255)}:1`,
@@ -78,7 +78,7 @@ describe('service config file', () => {
     retryableStatusCodes: ['UNAVAILABLE'],
   };
 
-  it('is compared with a .proto file if it is valid', async () => {
+  it('compares a valid service config file with a .proto file', async () => {
     const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy }] });
     const { code, of } = await doctor(['--service-config', file, '--proto', ORDERS_PROTO]);
     expect(code).toBe(0);

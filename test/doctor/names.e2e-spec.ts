@@ -24,7 +24,7 @@ function doctorOfName(use = 'true') {
 }
 
 describe('target name', () => {
-  it('is resolved by the name server in the target, as the client resolves it', async () => {
+  it('resolves the name with the name server in the target, as the client does', async () => {
     const { code, of } = await doctorOfName();
     expect(code).toBe(0);
     expect(of('target')).toMatchObject({
@@ -67,7 +67,7 @@ describe('target name', () => {
 });
 
 describe('service config in DNS', () => {
-  it('is reported if it is valid', async () => {
+  it('reports a valid service config', async () => {
     names.text = 'grpc_config=[{"serviceConfig":{"loadBalancingConfig":[{"round_robin":{}}]}}]';
     const { code, of } = await doctorOfName();
     expect(code).toBe(0);
@@ -93,7 +93,7 @@ describe('service config in DNS', () => {
     ).toContain(path);
   });
 
-  it('is reported if it applies only to other clients', async () => {
+  it('reports a service config that applies only to other clients', async () => {
     names.text = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}}]';
     expect((await doctorOfName()).of('dns-config').says).toContain('has no service config for this client');
   });

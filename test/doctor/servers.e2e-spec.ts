@@ -47,7 +47,7 @@ describe('server of this library', () => {
     });
   });
 
-  it('is used to check the names in a service config', async () => {
+  it('checks the names in a service config against the services of the server', async () => {
     const { url } = ourServer;
     const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
     const file = fileOf('config.json', {

@@ -251,7 +251,7 @@ describe.each<[name: string, kind: Kind]>([
 });
 
 describe('failed upstream call on other transports', () => {
-  it('is sent as an object with its code over TCP', async () => {
+  it('sends an object with the code over TCP', async () => {
     @Module({
       imports: [ResilientGrpcModule.forFeature([{ ...contract, name: 'upstream', url: upstream.url }])],
       controllers: [OrdersController],
@@ -307,7 +307,7 @@ describe('failed upstream call on other transports', () => {
     expect(await answer.text()).not.toContain('hush');
   });
 
-  it('is mapped for HTTP and gRPC in a hybrid application with one filter per transport', async () => {
+  it('maps the error for HTTP and gRPC in a hybrid application with one filter per transport', async () => {
     @Controller()
     @UseFilters(new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }))
     class RpcController {
@@ -344,7 +344,7 @@ describe('failed upstream call on other transports', () => {
     expect((await fetch(`${await app.getUrl()}/order`)).status).toBe(404);
   });
 
-  it('is left to Nest in microservices by the HTTP filter', async () => {
+  it('leaves the error to Nest if the HTTP filter runs in a microservice', async () => {
     const without = await serve('nest', []);
     const withFilter = await serve('nest', [{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }]);
     upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });

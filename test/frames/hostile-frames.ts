@@ -18,7 +18,7 @@ import type { Dice } from './dice.js';
 
 /** One step of a sequence: bytes for the peer, or an action on the connection. */
 export interface Step {
-  /** For reports: 'RST_STREAM 8 ×200'. */
+  /** Label for reports: 'RST_STREAM 8 ×200'. */
   readonly what: string;
   /** Bytes to send, given the ids of the sequence's streams. */
   readonly bytes?: (streams: readonly number[]) => Buffer;

@@ -11,7 +11,9 @@ beforeEach(({ onTestFinished }) => {
 });
 
 describe('health', () => {
-  it('is down once keepalive has detected a black hole and the grace period is over', async ({ onTestFinished }) => {
+  it('reports down once keepalive has detected a black hole and the grace period is over', async ({
+    onTestFinished,
+  }) => {
     const server = await startScripted(onTestFinished, undefined);
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());

@@ -77,7 +77,7 @@ export async function servingOf(
   return entryOf(await serving.check(client.name, { timeoutMs: NOT_IN_THIS_TEST_MS, ...options }));
 }
 
-/** How and when a call ended. */
+/** Status and time of the end of a call. */
 export interface CallOutcome {
   readonly error: GrpcCallError | undefined;
   /** True if the call ended within 100 ms by a timer of this process, which stops while the process is suspended. */

@@ -80,7 +80,7 @@ function contradictions(samples: readonly Sample[]): readonly Sample[] {
 const statuses = (samples: readonly Sample[]) => [...new Set(samples.map(({ status }) => status))];
 
 describe.concurrent('health of a channel', () => {
-  it('is up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
+  it('reports up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -157,7 +157,7 @@ describe.concurrent('health of a channel', () => {
     },
   );
 
-  it('is up while the channel is idle and does not connect it', async ({ onTestFinished }) => {
+  it('reports up while the channel is idle and does not connect it', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
     expect(await channelOf(app)).toMatchObject({ status: 'up', state: 'IDLE' });
@@ -171,7 +171,7 @@ describe.concurrent('health of a channel', () => {
     expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
-  it('is down after the grace period, and stays down, if the server closes each connection shortly after it opens', async ({
+  it('reports down after the grace period, and stays down, if the server closes each connection shortly after it opens', async ({
     onTestFinished,
   }) => {
     const peer = await shortLivedPeer(5);
@@ -191,16 +191,16 @@ describe.concurrent('health of a channel', () => {
     ).toEqual([]);
   });
 
-  it('is separate for each client: one with TLS is up while another is down', async ({ onTestFinished }) => {
+  it('reports each client separately: one with TLS is up while another is down', async ({ onTestFinished }) => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
     const server = await startScripted(onTestFinished, undefined, { tls: pair });
-    const gone = await startScripted(onTestFinished, undefined);
+    const stopped = await startScripted(onTestFinished, undefined);
     const app = await startOrdersApp([
       { url: server.url, tls: { ca: certificate('ca'), serverName: 'localhost' } },
-      { url: gone.url, outageGraceMs: 100 },
+      { url: stopped.url, outageGraceMs: 100 },
     ]);
     onTestFinished(() => app.close());
-    await gone.stop('kill-connections');
+    await stopped.stop('kill-connections');
     const [well, ill] = app.clients as [(typeof app.clients)[0], (typeof app.clients)[0]];
     expect((await outcomeOf(well.orders.get({ id: '1' }))).error).toBeUndefined();
     expect((await outcomeOf(ill.orders.get({ id: '1' }))).error?.reason).toBe('outage');

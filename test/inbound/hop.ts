@@ -73,7 +73,7 @@ export interface HopOptions {
   readonly logger?: NestApplicationOptions['logger'];
 }
 
-/** How a handler calls the downstream. The id of the requested order starts with it. */
+/** Form of a handler's call to the downstream server. The id of the requested order starts with it. */
 export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'detached' | 'shared' | 'background';
 
 type Orders = Resilient<OrdersClient>;

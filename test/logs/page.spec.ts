@@ -11,7 +11,7 @@ const named = (pattern: RegExp, ...files: string[]) =>
 const SILENT = ['call-start', 'call-end'];
 
 describe('docs/logs.md', () => {
-  it('has one row for each logged event and no other row', () => {
+  it('lists each logged event in one row, and has no other rows', () => {
     const events = new Set([
       ...named(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
       ...named(

@@ -249,7 +249,7 @@ describe('hybrid application', () => {
 });
 
 describe('finite response stream during a shutdown', () => {
-  it('is read to its end within the drain timeout', async () => {
+  it('reads the stream to its end within the drain timeout', async () => {
     const { app, orders } = await gateway();
     server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
     const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));

@@ -121,7 +121,7 @@ async function start(
 const values = (key: string) => seen.map(({ metadata }) => metadata.get(key).join());
 
 describe('interceptors', () => {
-  it('are resolved from the container with their dependencies and run before each attempt', async () => {
+  it('come from the container with their dependencies and run before each attempt', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({ interceptors: [TokenInterceptor] });
     await firstValueFrom(orders.get({ id: '1' }));
@@ -249,7 +249,7 @@ describe('interceptors', () => {
 });
 
 describe('metadata function', () => {
-  it('is called once per attempt and overrides static metadata but not the metadata of the call', async () => {
+  it('runs once per attempt and overrides static metadata but not the metadata of the call', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     let calls = 0;
     const orders = await start(

@@ -73,7 +73,7 @@ class Config {
 class ConfigModule {}
 
 describe('clients and services', () => {
-  it('are injected by client name, short service name, full service name and bare token', async () => {
+  it('injects clients and services by client name, short service name, full service name and bare token', async () => {
     @Injectable()
     class Consumer {
       constructor(
@@ -94,7 +94,7 @@ describe('clients and services', () => {
     expect(await firstValueFrom(consumer.short.get({ id: '1' }))).toMatchObject({ id: '1', item: 'tea' });
   });
 
-  it('are visible to modules that import forFeature, and to all modules with isGlobal', async () => {
+  it('exports clients and services to modules that import forFeature, and to all modules with isGlobal', async () => {
     @Injectable()
     class Consumer {
       constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
@@ -165,7 +165,7 @@ describe('client name', () => {
     );
   });
 
-  it('has a separate channel in each application', async () => {
+  it('opens a separate channel in each application', async () => {
     const first = await start(ResilientGrpcModule.forFeature([orders()]));
     const second = await start(ResilientGrpcModule.forFeature([orders()]));
     expect(first.get(getGrpcClientToken('orders'))).not.toBe(second.get(getGrpcClientToken('orders')));

@@ -62,7 +62,7 @@ describe('option types', () => {
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });
 
-  it('are assignable to the types of ts-proto and Nest', () => {
+  it('match the types of ts-proto and Nest', () => {
     expectTypeOf<Resilient<OrdersClient>>().toExtend<OrdersClient>();
     expectTypeOf<ResilientGrpcClient>().toExtend<ClientGrpc>();
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();

@@ -117,7 +117,7 @@ class EmptyResolver {
 const printed = (error: unknown) => inspect(error, { depth: 9, showHidden: true, maxStringLength: null });
 
 describe('secret', () => {
-  it('is not contained in errors about invalid options', async () => {
+  it('does not appear in errors about invalid options', async () => {
     const { clients } = await scene();
     fc.assert(
       fc.property(secrets, suffixes, fc.constantFrom(...WRONG), (secret, suffix, wrong) => {

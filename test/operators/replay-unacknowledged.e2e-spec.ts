@@ -254,7 +254,7 @@ describe('end of a session', () => {
 });
 
 describe('source of a session', () => {
-  it('is paused while the server does not acknowledge and continues when it does', async () => {
+  it('pauses the source while the server does not acknowledge, and resumes it when the server does', async () => {
     const { server, echo } = await behindProxy();
     const source = numbered(10_000, payload);
     server.script('Bidi', { messages: (call) => call.requests, hold: 'messages' });
@@ -272,7 +272,7 @@ describe('source of a session', () => {
     await waitFor(() => server.counts('Bidi').cancelled === 1);
   });
 
-  it('is paused while the server is unreachable', async () => {
+  it('pauses the source while the server is unreachable', async () => {
     const { server, proxy, echo } = await behindProxy();
     const count = 3_000;
     const source = numbered(count);
@@ -288,7 +288,7 @@ describe('source of a session', () => {
     expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
   });
 
-  it('is paused while the reader pauses', async () => {
+  it('pauses the source while the reader pauses', async () => {
     const { echo } = await behindProxy();
     const source = numbered(10_000, payload);
     const reader = sessionOf(echo, source, { maxUnacknowledged: 1_000 })[Symbol.asyncIterator]();

@@ -118,7 +118,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     },
   );
 
-  it('is closed after connectionIdleTimeoutMs without calls, and the next call opens another', async ({
+  it('closes the connection after connectionIdleTimeoutMs without calls, and opens another for the next call', async ({
     onTestFinished,
   }) => {
     const server = await startServer(onTestFinished);
@@ -138,7 +138,9 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('is closed before a load balancer drops it silently, and no later call uses it', async ({ onTestFinished }) => {
+  it('closes the connection before a load balancer drops it silently, and uses it for no later call', async ({
+    onTestFinished,
+  }) => {
     const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
     proxy.cutIdleAfter(2_000, 'silent');
     const app = await startApp(onTestFinished, { url: proxy.url, connectionIdleTimeoutMs: 1_000 });
@@ -151,7 +153,9 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     await firstValueFrom(create(app));
   });
 
-  it('is replaced after maxConnectionAgeMs under load without a failed or resent call', async ({ onTestFinished }) => {
+  it('replaces the connection after maxConnectionAgeMs under load without a failed or resent call', async ({
+    onTestFinished,
+  }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, HANG));
@@ -162,7 +166,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('is replaced with a rotated certificate under load without a failed or resent call', async ({
+  it('replaces the connection for a rotated certificate under load without a failed or resent call', async ({
     onTestFinished,
   }) => {
     const tls = {
@@ -232,7 +236,7 @@ describe.concurrent('shared connection', { timeout: 90_000 }, () => {
     expect(server.connections).toEqual({ accepted: 1, open: 1 });
   });
 
-  it('is not shared between two clients of the same server', async ({ onTestFinished }) => {
+  it('opens one connection for each of two clients of the same server', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, [{ url: server.url }, { url: server.url }]);
     await Promise.all(app.clients.map(({ orders }) => firstValueFrom(orders.get({ id: '1' }))));

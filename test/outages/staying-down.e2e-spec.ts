@@ -22,7 +22,7 @@ import { recordTiming } from '../support/timing.js';
 
 const UNREACHABLE =
   /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(.+; \d+ connection attempts?\); (next attempt in \d+\.\d s|connecting now)$/;
-/** With this backoff, grpc-js alone would try to connect once per test. */
+/** Backoff with which grpc-js alone would try to connect once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
 /** Longer than any test. */
@@ -251,7 +251,7 @@ describe.concurrent('server that stays down', () => {
 
 // Not concurrent, because it replaces the timers of the process.
 describe('server that stays down', () => {
-  it('is tried only at the pace of the backoff while no call waits', async ({ onTestFinished }) => {
+  it('tries to connect only at the pace of the backoff while no call waits', async ({ onTestFinished }) => {
     const peer = await startPeer(onTestFinished);
     const app = await startApp(onTestFinished, {
       url: peer.url,

@@ -70,7 +70,7 @@ describe('name that cannot be resolved', () => {
     },
   );
 
-  it('is resolved again until it succeeds, and then the waiting call succeeds', { timeout: 60_000 }, async () => {
+  it('retries the resolution until it succeeds, and then the waiting call succeeds', { timeout: 60_000 }, async () => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { message: { id: '7' } } },

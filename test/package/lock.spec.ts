@@ -19,7 +19,7 @@ describe('package-lock.json', () => {
   });
 });
 
-/** Where Node would look for `name` from the package at `at`, nearest first. */
+/** Paths that Node checks for `name` from the package at `at`, nearest first. */
 function placesOf(at: string, name: string): string[] {
   const parents = at
     .split('/node_modules/')

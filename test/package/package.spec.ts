@@ -88,7 +88,7 @@ describe('published package', () => {
     expect(mapped).toEqual([]);
   });
 
-  it('has no broken link in its docs', () => {
+  it('contains no broken link in its docs', () => {
     const pages = packed.files.filter((file) => file.endsWith('.md'));
     const broken = pages.flatMap((page) => brokenLinks(join(relative(ROOT, packed.folder), page)));
     expect(broken).toEqual([]);
@@ -107,7 +107,7 @@ describe('published package', () => {
     run(process.execPath, [attw, packed.tarball, ...rules, '--format', 'ascii'], ROOT);
   });
 
-  it('is an ES module and supports Nest 11 and 12', () => {
+  it('declares an ES module and supports Nest 11 and 12', () => {
     expect(manifest.type).toBe('module');
     expect(manifest.peerDependencies).toMatchObject({
       '@grpc/grpc-js': '^1.14.7',

@@ -30,7 +30,7 @@ describe('attemptTimeoutMs', () => {
     expect(error.notRetriedBecause).toBe('not-safe-to-repeat');
   });
 
-  it('is sent as grpc-timeout with each attempt and hedge of a unary call', async () => {
+  it('sends attemptTimeoutMs as grpc-timeout with each attempt and hedge of a unary call', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, number, headers) => {
       timeouts.push(timeoutOf(headers));

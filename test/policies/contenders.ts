@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest';
 import { startClient, type EchoService } from '../calls/support.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 
-/** How a call ended. */
+/** Result of a call. */
 export interface Ended {
   /** 'OK', 'UNAVAILABLE' … */
   readonly status: string;

@@ -199,7 +199,7 @@ describe('REFUSED_STREAM', () => {
   const refusing = (times: number) =>
     startServer({ play: (request) => request.connection.write(request.reset(REFUSED)), times });
 
-  it('is retried by the retry policy of a safe method', async () => {
+  it('retries REFUSED_STREAM by the retry policy of a safe method', async () => {
     const server = await refusing(Infinity);
     const error = await played(server, await resilient(server.url, {}, 'unary'));
     expect(error).toMatchObject({ reason: 'refused', reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });

@@ -3,7 +3,7 @@ import type { FailureReason, ReachedServer } from 'nestjs-resilient-grpc';
 import type { FrameRequest } from '../support/frame-server.js';
 import { goaway, half } from '../support/frames.js';
 
-/** How a server ends a request that it has received, and the outcome. */
+/** One way in which a server ends a request that it has received, and the outcome. */
 export interface Ending {
   readonly ending: string;
   play(request: FrameRequest): void | Promise<void>;

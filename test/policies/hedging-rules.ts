@@ -46,8 +46,10 @@ export const HEDGING_RULES: readonly Rule[] = [
     async observe({ server, client }) {
       server.script('Unary', [SILENT, SILENT, OK]);
       const { status } = await client.unary().ended;
-      const told = server.calls().map(({ metadata }) => metadata.get('grpc-previous-rpc-attempts').join() || 'absent');
-      return `${status}; ${told.join(', ')}`;
+      const counts = server
+        .calls()
+        .map(({ metadata }) => metadata.get('grpc-previous-rpc-attempts').join() || 'absent');
+      return `${status}; ${counts.join(', ')}`;
     },
     right: 'OK; absent, 1, 2',
   },

@@ -35,7 +35,7 @@ function halting(first: number, rest: number, text = 'x') {
 }
 
 describe('request stream that is safe to repeat', () => {
-  it('is resent completely if its connection is lost in the middle', async () => {
+  it('resends all requests if the connection is lost in the middle', async () => {
     const { server, proxy, echo } = await upload();
     const source = halting(10, 5);
     const answer = firstValueFrom(echo.clientStream(source.requests));
@@ -47,7 +47,7 @@ describe('request stream that is safe to repeat', () => {
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it('is resent completely although it is longer than the retry buffer of grpc-js', async () => {
+  it('resends all requests although they exceed the retry buffer of grpc-js', async () => {
     const { server, proxy, echo } = await upload();
     const source = halting(10, 5, 'x'.repeat(60_000));
     const answer = firstValueFrom(echo.clientStream(source.requests));
@@ -58,7 +58,7 @@ describe('request stream that is safe to repeat', () => {
     expect(await answer).toMatchObject({ number: 15 });
   });
 
-  it('is sent but not resent if it does not fit the retry buffer of its call', async () => {
+  it('sends but does not resend requests that exceed the retry buffer of the call', async () => {
     const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     const source = halting(10, 0, 'x'.repeat(200));
     const failure = failureOf(echo.clientStream(source.requests));

@@ -87,7 +87,7 @@ function gaps(server: ScriptedGrpcServer): number[] {
   return times.slice(1).map((at, index) => at - times[index]!);
 }
 
-/** What a round trip and a timer may add on a quiet machine. */
+/** Maximum time that a round trip and a timer add on a quiet machine. */
 const LATE_MS = 90;
 const isAtLeast = (ms: number | undefined, leastMs: number) => ms !== undefined && ms >= leastMs - 5;
 const kept = (isKept: boolean) => (isKept ? 'yes' : 'no');
@@ -311,7 +311,7 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'the backoff restarts at its initial value after a pushback',
     from: 'A6',
-    // The second backoff, where none begins afresh, is longer than the deadline.
+    // Without a restart, the second backoff is longer than the deadline.
     config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', maxBackoff: '100s', backoffMultiplier: 1_000 }),
     async observe(scene) {
       scene.server.script('Unary', [UNAVAILABLE, { ...UNAVAILABLE, pushback: 0 }, UNAVAILABLE, OK]);

@@ -6,7 +6,7 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 interface Sample {
   /** End of the second, in milliseconds since 1970. */
   readonly at: number;
-  /** How late the latest of its timers fired, in milliseconds. */
+  /** Delay of the latest of its timers, in milliseconds. */
   readonly latestMs: number;
   /** CPU time that other programs used, in percent of all cores; absent where the system does not report it. */
   readonly othersPercent?: number;

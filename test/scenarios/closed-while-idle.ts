@@ -17,12 +17,12 @@ export const closedWhileIdle: Situation = {
     calls: { atLeast: 5 * CLIENTS },
     failed: { atMost: 0 },
     'sent twice': { atMost: 0 },
-    'slowest ms': { atMost: 1_000, timed: true },
+    'slowest call, ms': { atMost: 1_000, timed: true },
     retried: { atMost: 0 },
-    'lines above debug': { atMost: 0 },
-    'lines about slow connections': { atMost: 0, timed: true },
+    'log lines above debug': { atMost: 0 },
+    'log lines about slow connections': { atMost: 0, timed: true },
     // One line per closed connection.
-    'lines READY to IDLE': { atLeast: 5 * CLIENTS },
+    'log lines READY to IDLE': { atLeast: 5 * CLIENTS },
   },
   play: (run) => againstEach(run, (kind) => closings(run, kind)),
 };
@@ -78,11 +78,11 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
     failed: failures.length,
     ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
     'sent twice': upstream.duplicates('Get') + upstream.duplicates('Create'),
-    'slowest ms': Math.max(...latencies),
+    'slowest call, ms': Math.max(...latencies),
     retried: apps.reduce((sum, { client }) => sum + (client.snapshot().counters.retried ?? 0), 0),
-    'lines above debug': apps.flatMap(otherThanSlow).length,
-    'lines about slow connections': apps.flatMap(slowConnections).length,
-    'lines READY to IDLE': apps.flatMap(({ lines }) => lines.filter(({ text }) => text.startsWith('READY → IDLE')))
+    'log lines above debug': apps.flatMap(otherThanSlow).length,
+    'log lines about slow connections': apps.flatMap(slowConnections).length,
+    'log lines READY to IDLE': apps.flatMap(({ lines }) => lines.filter(({ text }) => text.startsWith('READY → IDLE')))
       .length,
   };
 }

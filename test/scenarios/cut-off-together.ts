@@ -33,7 +33,7 @@ export const cutOffTogether: Situation = {
   bounds: {
     calls: { atLeast: IN_FLIGHT },
     failed: { atMost: 0 },
-    'retried of those in flight, %': { atLeast: 100 },
+    'calls in flight that were retried, %': { atLeast: 100 },
   },
   play: async (run) => {
     const ends = ENDS.filter(({ implementation }) => implementation === 'ours' || isInstalled(implementation));
@@ -63,7 +63,7 @@ async function cutOff(run: Run, { implementation, options, stops }: End): Promis
   return {
     calls: IN_FLIGHT,
     failed: failures.length,
-    'retried of those in flight, %': (100 * client.snapshot().counters.retried) / IN_FLIGHT,
+    'calls in flight that were retried, %': (100 * client.snapshot().counters.retried) / IN_FLIGHT,
     ...(failures[0] !== undefined && { 'first failure': failures[0] }),
   };
 }

@@ -23,9 +23,9 @@ export const droppedEachSecond: Situation = {
     'A client with 150 calls per second whose connections are each dropped after 1 s is never without a connection for more than 1 s; no read fails, no write fails except those on the wire, and no write is sent twice.',
   bounds: {
     drops: { atLeast: DROPS.counts },
-    'connections a second': { atLeast: 0.7, timed: true },
+    'connections per second': { atLeast: 0.7, timed: true },
     // Measured at the proxy. Includes the current period without a connection.
-    'longest time without one, ms': { atMost: 1_000, timed: true },
+    'longest time without a connection, ms': { atMost: 1_000, timed: true },
     'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
@@ -54,8 +54,8 @@ async function drop(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     seconds,
     drops: drops.count,
-    'connections a second': connections / seconds,
-    'longest time without one, ms': longestMs,
+    'connections per second': connections / seconds,
+    'longest time without a connection, ms': longestMs,
     ...figuresOf(gets, 'reads'),
     ...failedWrites(creates, lostAt),
     'writes sent twice': upstream.duplicates('Create'),

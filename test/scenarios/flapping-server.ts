@@ -27,11 +27,11 @@ export const flappingServer: Situation = {
     // At most two connections at first, if no call started on the first one, and one after each backoff.
     'connections sooner than the backoff': { atMost: 0, timed: true },
     // Even if accepts are delayed, connections are on average no closer than the shortest backoff.
-    'connections more than one each 0.8 s': { atMost: 0 },
-    'health after the grace other than down': { atMost: 0 },
-    lines: { atLeast: 1, atMost: 4 },
-    'times it came': { atLeast: TIMES },
-    'lines about that': { atLeast: 1, atMost: 4 },
+    'connections above one per 0.8 s': { atMost: 0 },
+    'health states after the grace other than down': { atMost: 0 },
+    'log lines': { atLeast: 1, atMost: 4 },
+    'returns of the server': { atLeast: TIMES },
+    'log lines about the returns': { atLeast: 1, atMost: 4 },
   },
   fullBounds: { connections: { atLeast: 10, atMost: 35, timed: true } },
   async play(run) {
@@ -85,9 +85,9 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
     seconds,
     connections: acceptedAt.length,
     'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < leastMsUntil(index)).length,
-    'connections more than one each 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
-    'health after the grace other than down': other,
-    lines: aboveDebug(app).length,
+    'connections above one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
+    'health states after the grace other than down': other,
+    'log lines': aboveDebug(app).length,
     'calls failed': calls.failed.length,
   };
   // An open connection has not reported its lifetime yet.
@@ -123,5 +123,5 @@ async function comesAndGoes(run: Run, kind: UpstreamKind, lengthMs: number): Pro
     await reach(() => app.client.connectivity.outage === undefined);
     times += 1;
   } while (!run.signal.aborted && (times < TIMES || performance.now() < endsAt - 5_500));
-  return { 'times it came': times, 'lines about that': aboveDebug(app).length };
+  return { 'returns of the server': times, 'log lines about the returns': aboveDebug(app).length };
 }

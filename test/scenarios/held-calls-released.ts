@@ -22,12 +22,12 @@ export const heldCallsReleased: Situation = {
   promise:
     'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000; no waiting call fails, and 99.9 % of new calls succeed.',
   bounds: {
-    'held calls': { atLeast: 50 },
-    'held calls failed': { atMost: 0 },
-    'held calls not sent': { atMost: 0 },
+    'waiting calls': { atLeast: 50 },
+    'waiting calls failed': { atMost: 0 },
+    'waiting calls not sent': { atMost: 0 },
     'new calls': { atLeast: 50 },
-    'last held call sent after, server with a fifth to spare, ms': { atMost: 15_000, timed: true },
-    'last held call sent after, server with as much to spare, ms': { atMost: 6_000, timed: true },
+    'last waiting call sent after, server with 20 % spare capacity, ms': { atMost: 15_000, timed: true },
+    'last waiting call sent after, server with 100 % spare capacity, ms': { atMost: 6_000, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
   },
   async play(run) {
@@ -40,8 +40,8 @@ export const heldCallsReleased: Situation = {
     const named = (figures: Measured, server: string) =>
       Object.entries(figures).map(([figure, value]) => [`${figure} @${server}`, value] as const);
     return {
-      'last held call sent after, server with a fifth to spare, ms': tightMs,
-      'last held call sent after, server with as much to spare, ms': ampleMs,
+      'last waiting call sent after, server with 20 % spare capacity, ms': tightMs,
+      'last waiting call sent after, server with 100 % spare capacity, ms': ampleMs,
       ...Object.fromEntries([...named(ofTight, 'a fifth to spare'), ...named(ofAmple, 'as much to spare')]),
     };
   },
@@ -78,9 +78,9 @@ async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise
   const newCalls = begunAnew();
   return {
     lastSentMs: Math.max(...sent) - readyAt,
-    'held calls': held.length,
-    'held calls failed': held.filter(({ error }) => error !== undefined).length,
-    'held calls not sent': held.length - sent.length,
+    'waiting calls': held.length,
+    'waiting calls failed': held.filter(({ error }) => error !== undefined).length,
+    'waiting calls not sent': held.length - sent.length,
     'new calls': newCalls.length,
     'new calls that succeed, %': (100 * newCalls.filter(({ error }) => error === undefined).length) / newCalls.length,
   };

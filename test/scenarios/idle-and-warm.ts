@@ -14,9 +14,9 @@ export const idleAndWarm: Situation = {
   promise:
     "A channel whose connection was closed stays idle until a call needs it; a 'warm' channel connects at the start and after each disconnect.",
   bounds: {
-    'connections nobody called for': { atMost: 0 },
+    'connections without a call': { atMost: 0 },
     'warm connections': { atLeast: ENDS + 1, atMost: ENDS + 1 },
-    'slowest warm one, ms': { atMost: 1_000, timed: true },
+    'slowest warm connection, ms': { atMost: 1_000, timed: true },
     failed: { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => closeBoth(run, kind)),
@@ -43,7 +43,7 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
     endedAt = performance.now();
     if (ends < ENDS) warmWay.closeAll();
   }
-  const uncalled = idleWay.counters.accepted;
+  const beforeFirstCall = idleWay.counters.accepted;
   await firstValueFrom(idle.orders.get({ id: '1' }));
   idleWay.closeAll();
   await reach(() => idle.client.connectivity.state === 'IDLE');
@@ -52,10 +52,10 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   const calledAt = performance.now();
   await firstValueFrom(idle.orders.get({ id: '2' }));
   return {
-    'connections nobody called for': uncalled + again,
-    'next call of the idle one, ms': performance.now() - calledAt,
+    'connections without a call': beforeFirstCall + again,
+    'next call of the idle channel, ms': performance.now() - calledAt,
     'warm connections': warmWay.counters.accepted,
-    'slowest warm one, ms': Math.max(...afterMs),
+    'slowest warm connection, ms': Math.max(...afterMs),
     failed: idle.client.snapshot().counters.failed + warm.client.snapshot().counters.failed,
   };
 }

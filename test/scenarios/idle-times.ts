@@ -22,9 +22,9 @@ export const idleTimes: Situation = {
     calls: { atLeast: CALLERS * ROUNDS.short },
     failed: { atMost: 0 },
     'sent twice': { atMost: 0 },
-    'slowest ms': { atMost: 2_000, timed: true },
+    'slowest call, ms': { atMost: 2_000, timed: true },
     'connections that the server closed': { atLeast: CALLERS },
-    'connections dropped in silence': { atMost: 0 },
+    'connections dropped silently': { atMost: 0 },
   },
   fullBounds: { 'connections kept alive by pings': { atLeast: 1, atMost: 1 } },
   play: async (run) => ({
@@ -65,9 +65,9 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
     failed: failures.length,
     ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
     'sent twice': sentTwice(closing) + sentTwice(patient),
-    'slowest ms': Math.max(...latencies),
+    'slowest call, ms': Math.max(...latencies),
     'connections that the server closed': closed(),
-    'connections dropped in silence': dropped,
+    'connections dropped silently': dropped,
   };
 }
 

@@ -17,10 +17,10 @@ export const killUnderConcurrency: Situation = {
   bounds: {
     failed: { atMost: 0 },
     'retries refused': { atMost: 0 },
-    'retried of those in flight, %': { atLeast: 100 },
+    'calls in flight that were retried, %': { atLeast: 100 },
     // Two processes report times in whole milliseconds.
-    'shortest time away, ms': { atLeast: AWAY_MS - 10 },
-    'last one arrived after the first, ms': { atMost: 600, timed: true },
+    'shortest downtime, ms': { atLeast: AWAY_MS - 10 },
+    'last call arrived after the first, ms': { atMost: 600, timed: true },
   },
   play: (run) => againstEach(run, (kind) => kill(run, kind)),
 };
@@ -64,10 +64,10 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
     calls: rounds * IN_FLIGHT,
     failed: failures.length,
     'retries refused': refused,
-    'retried of those in flight, %': (100 * client.snapshot().counters.retried) / (rounds * IN_FLIGHT),
-    'shortest time away, ms': Math.min(...awayMs),
-    'longest time away, ms': Math.max(...awayMs),
-    'last one arrived after the first, ms': arrivedWithinMs,
+    'calls in flight that were retried, %': (100 * client.snapshot().counters.retried) / (rounds * IN_FLIGHT),
+    'shortest downtime, ms': Math.min(...awayMs),
+    'longest downtime, ms': Math.max(...awayMs),
+    'last call arrived after the first, ms': arrivedWithinMs,
     'longest call, ms': longestMs,
     ...(failures[0] !== undefined && { 'first failure': failures[0] }),
   };

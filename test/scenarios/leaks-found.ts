@@ -15,12 +15,12 @@ export const leaksFound: Situation = {
   promise:
     'An unread stream is logged once with its call site and is listed among the active calls; captureLeaks finds an application that was not closed.',
   bounds: {
-    'told after, ms': { atMost: UNREAD_MS + 500, timed: true },
-    'times told': { atLeast: 1, atMost: 1 },
-    'opened in this file': { atLeast: 1, atMost: 1 },
-    'active calls with that place': { atLeast: 1, atMost: 1 },
-    'leaks named of an open application': { atLeast: 1 },
-    'leaks of a closed one': { atMost: 0 },
+    'reported after, ms': { atMost: UNREAD_MS + 500, timed: true },
+    'log lines': { atLeast: 1, atMost: 1 },
+    'call site in this file': { atLeast: 1, atMost: 1 },
+    'active calls with this call site': { atLeast: 1, atMost: 1 },
+    'leaks found in an open application': { atLeast: 1 },
+    'leaks found in a closed application': { atMost: 0 },
   },
   async play(run) {
     // One after another, because sockets and timers are counted for the whole process.
@@ -35,27 +35,27 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   const leaks = captureLeaks();
   const settings = { unreadStreamWarningMs: UNREAD_MS, traceStreams: true };
   const app = await startClientOf(run, upstream, settings, { drain: { timeoutMs: 100 } });
-  const told: (string | undefined)[] = [];
+  const reported: (string | undefined)[] = [];
   app.client.events$.subscribe((event) => {
-    if (event.type === 'unread-stream') told.push(event.openedAt);
+    if (event.type === 'unread-stream') reported.push(event.openedAt);
   });
   await firstValueFrom(app.orders.get({ id: '1' }));
   await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
   const leftAt = performance.now();
-  await reach(() => told.length > 0);
-  const toldAfterMs = performance.now() - leftAt;
+  await reach(() => reported.length > 0);
+  const reportedAfterMs = performance.now() - leftAt;
   await pass(run, 2 * UNREAD_MS);
   const here = (place: string | undefined) => Number(/leaks-found\.ts:\d+$/.test(place ?? ''));
   const active = app.client.activeCalls();
   const open = await complaintOf(leaks, 50);
   await app.close();
   return {
-    'told after, ms': toldAfterMs,
-    'times told': aboveDebug(app).filter((line) => line.includes(', unread for ')).length,
-    'opened in this file': here(told[0]),
-    'active calls with that place': active.filter(({ openedAt }) => here(openedAt) === 1).length,
-    'leaks named of an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
-    'leaks of a closed one': Number((await complaintOf(leaks, 30_000)) !== ''),
+    'reported after, ms': reportedAfterMs,
+    'log lines': aboveDebug(app).filter((line) => line.includes(', unread for ')).length,
+    'call site in this file': here(reported[0]),
+    'active calls with this call site': active.filter(({ openedAt }) => here(openedAt) === 1).length,
+    'leaks found in an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
+    'leaks found in a closed application': Number((await complaintOf(leaks, 30_000)) !== ''),
   };
 }
 

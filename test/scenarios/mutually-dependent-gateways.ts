@@ -16,11 +16,11 @@ export const mutuallyDependentGateways: Situation = {
   promise:
     'Two gateways that call each other stay ready and live while the upstream of both is down for a minute; at SIGTERM, a process exits within its drain time and 0.5 s, even with a hanging request, a relayed feed and a call in backoff.',
   bounds: {
-    'answers of ready and live': { atLeast: ANSWERS },
-    'answers other than 200': { atMost: 0 },
+    'health responses': { atLeast: ANSWERS },
+    'health responses other than 200': { atMost: 0 },
     'dependencies other than its own upstream down': { atMost: 0 },
-    'back after, ms': { atMost: 15_000, timed: true },
-    'gone after SIGTERM, ms': { atMost: DRAIN_MS + 500, timed: true },
+    'recovered after, ms': { atMost: 15_000, timed: true },
+    'exited after SIGTERM, ms': { atMost: DRAIN_MS + 500, timed: true },
     'events relayed': { atLeast: 1 },
   },
   async play(run) {
@@ -73,11 +73,11 @@ export const mutuallyDependentGateways: Situation = {
     const ends = await Promise.all(gateways.map((gateway) => end(run, gateway)));
     return {
       seconds: awaySeconds,
-      'answers of ready and live': answers.reduce((sum, { count }) => sum + count, 0),
-      'answers other than 200': answers.reduce((sum, { others }) => sum + others.length, 0),
+      'health responses': answers.reduce((sum, { count }) => sum + count, 0),
+      'health responses other than 200': answers.reduce((sum, { others }) => sum + others.length, 0),
       'dependencies other than its own upstream down': others,
-      'back after, ms': backMs,
-      'gone after SIGTERM, ms': Math.max(...ends.map(({ goneMs }) => goneMs)),
+      'recovered after, ms': backMs,
+      'exited after SIGTERM, ms': Math.max(...ends.map(({ goneMs }) => goneMs)),
       'events relayed': Math.min(...ends.map(({ events }) => events)),
     };
   },

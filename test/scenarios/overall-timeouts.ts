@@ -28,10 +28,10 @@ export const overallTimeouts: Situation = {
     'Every call ends at most 100 ms after its timeoutMs, also with retries, hanging attempts, an outage, a stream, or a resumed stream.',
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
-    'ended by anything but the deadline': { atMost: 0 },
+    'calls not ended by the deadline': { atMost: 0 },
     'calls of the rarest kind': { atLeast: CALLS },
-    'attempts of the most retried': { atLeast: ATTEMPTS },
-    'most resumed': { atLeast: 1 },
+    'attempts of the most retried call': { atLeast: ATTEMPTS },
+    'resumes of the most resumed stream': { atLeast: 1 },
     'still active': { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => outlast(run, kind)),
@@ -104,12 +104,12 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     calls: loads.reduce((sum, { calls }) => sum + calls.length, 0),
     'latest end after timeoutMs, ms': Math.max(...late),
-    'ended by anything but the deadline':
+    'calls not ended by the deadline':
       loads.reduce((sum, { succeeded }) => sum + succeeded.length, 0) +
       failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,
     'calls of the rarest kind': rarest(),
-    'attempts of the most retried': mostAttempts(),
-    'most resumed': most,
+    'attempts of the most retried call': mostAttempts(),
+    'resumes of the most resumed stream': most,
     'still active': apps.reduce((sum, one) => sum + one.activeCalls().length, 0),
   };
 }

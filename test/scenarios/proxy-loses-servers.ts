@@ -25,7 +25,7 @@ export const proxyLosesServers: Situation = {
     'writes executed': { atLeast: 1 },
     'writes executed twice': { atMost: 0 },
     'writes failed': { atLeast: 1 },
-    'writes failed that deny it': { atMost: 0 },
+    'writes failed that deny the execution': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
   },
   play: loses,
@@ -84,7 +84,7 @@ async function loses(run: Run): Promise<Measured> {
     'writes executed twice': [...executed.values()].filter((times) => times > 1).length,
     'most executions of a write': Math.max(...executed.values()),
     'writes failed': failures.length,
-    'writes failed that deny it': denying.length,
+    'writes failed that deny the execution': denying.length,
     ...(denying[0] && { 'first of those': String(denying[0]) }),
     'writes acknowledged and lost': succeeded.filter((requestId) => !executed.has(requestId)).length,
   };

@@ -26,11 +26,11 @@ export const quietFeeds: Situation = {
     'A silent feed or session that is ended every 6 s, because it is idle, because of the age of its connection, or by a proxy, starts its next call within 500 ms each time, never fails, and causes no log warning.',
   bounds: {
     'feeds and sessions ended': { atMost: 0 },
-    'warnings about them': { atMost: 0 },
-    'resumed, the rarest': { atLeast: RESUMES.short },
+    'log warnings about them': { atMost: 0 },
+    'resumes of the least resumed stream': { atLeast: RESUMES.short },
     'next call began after, ms': { atMost: 500, timed: true },
   },
-  fullBounds: { 'resumed, the rarest': { atLeast: RESUMES.full } },
+  fullBounds: { 'resumes of the least resumed stream': { atLeast: RESUMES.full } },
   async play(run) {
     const lifeMs = LIFE_MS[run.which];
     const grpcio = run.kinds.find(({ implementation }) => implementation === 'grpcio');
@@ -92,8 +92,8 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
     'feeds and sessions ended': streams.flatMap(({ ends }) => ends).length,
-    'warnings about them': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
-    'resumed, the rarest': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
+    'log warnings about them': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
+    'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };
   return Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value]));

@@ -24,7 +24,7 @@ export const replayAfterReconnect: Situation = {
     'messages lost': { atMost: 0 },
     'first arrivals out of order': { atMost: 0 },
     'messages unacknowledged': { atMost: 0 },
-    'repeated a break and session': { atMost: WINDOW },
+    'messages repeated per break and session': { atMost: WINDOW },
     'reads failed': { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => replays(run, kind)),
@@ -92,7 +92,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
     'messages lost': count * SESSIONS - first.length,
     'first arrivals out of order': outOfOrder,
     'messages unacknowledged': count * SESSIONS - acknowledged.size,
-    'repeated a break and session': (arrived.length - first.length) / breaks / SESSIONS,
+    'messages repeated per break and session': (arrived.length - first.length) / breaks / SESSIONS,
     reads: gets.calls.length,
     'reads failed': gets.failed.length,
   };

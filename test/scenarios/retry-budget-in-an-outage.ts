@@ -17,12 +17,12 @@ export const retryBudgetInAnOutage: Situation = {
     'In a total outage, a client with one call per second or more sends at most 1.1 requests per call after its retry budget is used up.',
   bounds: {
     'calls while all fail': { atLeast: FAILING.short },
-    'requests a call while all fail': { atLeast: 1, atMost: 1.1 },
-    'requests a call through a kill': { atLeast: 0.9, atMost: 1.1 },
-    'failed afterwards': { atMost: 0 },
+    'requests per call while all fail': { atLeast: 1, atMost: 1.1 },
+    'requests per call during a kill': { atLeast: 0.9, atMost: 1.1 },
+    'calls failed afterwards': { atMost: 0 },
   },
   // Down for longer than calls wait, so that most of them are never sent.
-  fullBounds: { 'requests a call through a kill': { atLeast: 0.05, atMost: 1.1 } },
+  fullBounds: { 'requests per call during a kill': { atLeast: 0.05, atMost: 1.1 } },
   play: (run) => againstEach(run, (kind) => outage(run, kind)),
 };
 
@@ -52,10 +52,10 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   await stop(well);
   return {
     'calls while all fail': failing.calls.length - from,
-    'requests a call while all fail': requests,
+    'requests per call while all fail': requests,
     ...figuresOf(killed, 'calls through a kill'),
-    'requests a call through a kill': requestsACall(upstream, 'k', killed, 0),
-    'failed afterwards': well.failed.length,
+    'requests per call during a kill': requestsACall(upstream, 'k', killed, 0),
+    'calls failed afterwards': well.failed.length,
   };
 }
 

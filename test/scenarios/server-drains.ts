@@ -28,8 +28,8 @@ export const serverDrains: Situation = {
     'writes sent twice': { atMost: 0 },
     'events missed or repeated': { atMost: 0 },
     'servers or connections': { atLeast: GOAWAYS.short + 1 },
-    'lines above debug': { atMost: 0 },
-    'lines about slow connections': { atMost: 0, timed: true },
+    'log lines above debug': { atMost: 0 },
+    'log lines about slow connections': { atMost: 0, timed: true },
   },
   play: (run) => againstEach(run, (kind) => drains(run, kind)),
 };
@@ -91,8 +91,8 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     'servers or connections': connections(),
     events: events.length,
     'events missed or repeated': events.filter((sequence, index) => sequence !== index + 1).length,
-    'lines above debug': otherThanSlow(app).length,
+    'log lines above debug': otherThanSlow(app).length,
     ...(otherThanSlow(app)[0] && { 'first line': otherThanSlow(app)[0] }),
-    'lines about slow connections': slowConnections(app).length,
+    'log lines about slow connections': slowConnections(app).length,
   };
 }

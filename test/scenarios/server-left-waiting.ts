@@ -23,14 +23,14 @@ export const serverLeftWaiting: Situation = {
   promise:
     'If the network is cut in one direction, the server cancels handlers that wait for requests within its keepalive, calls end by their own deadline, and feeds resume without a gap.',
   bounds: {
-    'handlers told after, ms': { atMost: PING_MS + ANSWER_MS + 1_000, timed: true },
-    'handlers never told': { atMost: 0 },
+    'handlers cancelled after, ms': { atMost: PING_MS + ANSWER_MS + 1_000, timed: true },
+    'handlers never cancelled': { atMost: 0 },
     'latest end after the deadline, ms': { atMost: 100, timed: true },
-    'calls failed otherwise': { atMost: 0 },
+    'calls failed with another error': { atMost: 0 },
     // Applies if the server has closed the connection and the client has detected it.
-    'feed went on after, ms': { atMost: 5_000, timed: true },
-    'feeds still for 20 s': { atMost: 0, timed: true },
-    'feeds that did not go on': { atMost: 0 },
+    'feed resumed after, ms': { atMost: 5_000, timed: true },
+    'feeds silent for 20 s': { atMost: 0, timed: true },
+    'feeds not resumed': { atMost: 0 },
     'events lost or repeated': { atMost: 0 },
   },
   async play(run) {
@@ -123,24 +123,24 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   const cutAt = performance.now();
   proxy.holdBytes(way);
   const heldEvents = feed?.events ?? 0;
-  let notTold = SESSIONS;
-  const isTold = async () => (notTold = await server.waiting()) === 0;
-  const wentOn = () => feed === undefined || (feed.events > heldEvents && proxy.counters.accepted > 1);
-  const [toldMs, wentOnMs] = await Promise.all([isTold, wentOn].map((one) => lengthOf(cutAt, one)));
+  let notCancelled = SESSIONS;
+  const areCancelled = async () => (notCancelled = await server.waiting()) === 0;
+  const isResumed = () => feed === undefined || (feed.events > heldEvents && proxy.counters.accepted > 1);
+  const [cancelledMs, resumedMs] = await Promise.all([areCancelled, isResumed].map((one) => lengthOf(cutAt, one)));
   await stop(load);
   const failures = load.failed.map(({ error }) => error as GrpcCallError);
   return {
     ...((server.isStrict || way === 'to-upstream') && {
-      'handlers told after, ms': toldMs,
-      'handlers never told': notTold,
+      'handlers cancelled after, ms': cancelledMs,
+      'handlers never cancelled': notCancelled,
     }),
     'calls ended by the deadline': failures.filter(isOver).length,
     'latest end after the deadline, ms': Math.max(...late),
-    'calls failed otherwise': failures.filter((error) => !isOver(error)).length,
+    'calls failed with another error': failures.filter((error) => !isOver(error)).length,
     ...(feed !== undefined && {
-      ...(way === 'to-upstream' && { 'feed went on after, ms': wentOnMs }),
-      'feeds still for 20 s': Number((wentOnMs ?? Infinity) > 20_000),
-      'feeds that did not go on': Number(wentOnMs === Infinity),
+      ...(way === 'to-upstream' && { 'feed resumed after, ms': resumedMs }),
+      'feeds silent for 20 s': Number((resumedMs ?? Infinity) > 20_000),
+      'feeds not resumed': Number(resumedMs === Infinity),
       'events lost or repeated': feed.lost + feed.repeated,
     }),
   };

@@ -22,16 +22,16 @@ export const serverRestarted: Situation = {
     'writes acknowledged and lost': { atMost: 0 },
     'calls that waited': { atLeast: 50 },
     // grpc-js alone reconnects after 1.2 to 1.8 s.
-    'first answer after it listens, ms': { atMost: 1_000, timed: true },
-    'median first answer, ms': { atMost: 500, timed: true },
-    'last one that waited, ms': { atMost: 5_000, timed: true },
+    'first response after the server listens, ms': { atMost: 1_000, timed: true },
+    'median first response, ms': { atMost: 500, timed: true },
+    'last response to a waiting call, ms': { atMost: 5_000, timed: true },
   },
   play: async (run) => {
     const firsts: number[] = [];
     const measured = await againstEach(run, (kind) => restarts(run, kind, firsts));
     firsts.sort((a, b) => a - b);
     const [low = NaN, high = NaN] = [firsts.at((firsts.length - 1) / 2), firsts.at(firsts.length / 2)];
-    return { ...measured, 'median first answer, ms': (low + high) / 2 };
+    return { ...measured, 'median first response, ms': (low + high) / 2 };
   },
 };
 
@@ -68,7 +68,7 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
     'writes sent twice': upstream.duplicates('Create'),
     'writes acknowledged and lost': creates.succeeded.filter(({ number }) => !arrived.has(String(number))).length,
     'calls that waited': waited.length,
-    'first answer after it listens, ms': Math.max(...own),
-    'last one that waited, ms': Math.max(...waited),
+    'first response after the server listens, ms': Math.max(...own),
+    'last response to a waiting call, ms': Math.max(...waited),
   };
 }

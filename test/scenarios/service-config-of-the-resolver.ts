@@ -22,10 +22,10 @@ export const serviceConfigOfTheResolver: Situation = {
   promise:
     'A service config from the resolver applies from the start and follows its changes; an invalid one leaves the previous one in effect and fails no call.',
   bounds: {
-    'retried as the first record says': { atLeast: 1 },
-    'followed a change, ms': { atMost: 3_000, timed: true },
-    'outlived a broken record': { atLeast: 1 },
-    'followed the mended one, ms': { atMost: 3_000, timed: true },
+    'retried by the first record': { atLeast: 1 },
+    'change applied after, ms': { atMost: 3_000, timed: true },
+    'invalid record ignored': { atLeast: 1 },
+    'corrected record applied after, ms': { atMost: 3_000, timed: true },
     'reads failed': { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => changes(run, kind)),
@@ -58,10 +58,10 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   );
   await stop(gets);
   return {
-    'retried as the first record says': Number(first),
-    'followed a change, ms': changedAfter,
-    'outlived a broken record': Number(outlived),
-    'followed the mended one, ms': mendedAfter,
+    'retried by the first record': Number(first),
+    'change applied after, ms': changedAfter,
+    'invalid record ignored': Number(outlived),
+    'corrected record applied after, ms': mendedAfter,
     ...figuresOf(gets, 'reads'),
   };
 }

@@ -19,10 +19,10 @@ export const shutdownEndsStreams: Situation = {
   promise:
     "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain time and 0.5 s, whatever its clients do; feeds resume on another server.",
   bounds: {
-    'process gone after, ms': { atMost: DRAIN_MS + 500, timed: true },
+    'process exited after, ms': { atMost: DRAIN_MS + 500, timed: true },
     'streams not ended': { atMost: 0 },
-    'streams ended by another status': { atMost: 0 },
-    'feeds that did not go on': { atMost: 0 },
+    'streams ended with another status': { atMost: 0 },
+    'feeds not resumed': { atMost: 0 },
     'feeds with events lost or repeated': { atMost: 0 },
   },
   play: (run) => againstEach(run, (kind) => terminate(run, kind)),
@@ -69,17 +69,17 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
 
   const signalledAt = performance.now();
   server.signal();
-  await reach(() => server.gone().then(() => true));
-  const goneMs = performance.now() - signalledAt;
+  await reach(() => server.exited().then(() => true));
+  const exitMs = performance.now() - signalledAt;
   await reach(() => ends.length === plain.length).catch(() => undefined);
   await reach(() => feeds.every(({ events }) => events.length > 3)).catch(() => undefined);
   const codes = ends.map((end) => (end as GrpcCallError).codeName);
   return {
     streams: plain.length,
-    'process gone after, ms': goneMs,
+    'process exited after, ms': exitMs,
     'streams not ended': plain.length - ends.length,
-    'streams ended by another status': codes.filter((name) => name !== 'UNAVAILABLE').length,
-    'feeds that did not go on': feeds.filter(({ events }) => events.length <= 3).length,
+    'streams ended with another status': codes.filter((name) => name !== 'UNAVAILABLE').length,
+    'feeds not resumed': feeds.filter(({ events }) => events.length <= 3).length,
     'feeds with events lost or repeated': feeds.filter(({ events }) => !isWhole(events)).length,
     'still active': client.snapshot().active,
   };

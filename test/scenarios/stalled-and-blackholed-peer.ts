@@ -21,19 +21,19 @@ export const stalledAndBlackholedPeer: Situation = {
   promise:
     'With deadlines of 1 s, the connection to a server that is frozen for 5 s is kept; a black-holed connection is replaced within 20 s, and only after the new one is READY.',
   bounds: {
-    'replaced after the stall': { atMost: 0 },
-    'failed from 1.5 s after the stall on': { atMost: 0, timed: true },
+    'connections replaced after the stall': { atMost: 0 },
+    'calls failed from 1.5 s after the stall': { atMost: 0, timed: true },
     'patient calls failed after the stall': { atMost: 0 },
-    'replaced in the black hole': { atLeast: 1, atMost: 1 },
-    'black hole left after, ms': { atMost: 20_000, timed: true },
-    'without a READY channel meanwhile': { atMost: 0 },
-    'open when it was left': { atLeast: 2, atMost: 2 },
+    'connections replaced in the black hole': { atLeast: 1, atMost: 1 },
+    'black-holed connection replaced after, ms': { atMost: 20_000, timed: true },
+    'times the channel left READY': { atMost: 0 },
+    'connections open at the replacement': { atLeast: 2, atMost: 2 },
     'events lost': { atMost: 0 },
-    'failed after it was left': { atMost: 0, timed: true },
-    'patient calls failed after it was left': { atMost: 0 },
-    'streams on it that ended as lost, reached the server': { atLeast: 1, atMost: 1 },
-    'replaced by a new channel': { atLeast: 1, atMost: 1 },
-    'lines about it': { atLeast: 1, atMost: 1 },
+    'calls failed after the replacement': { atMost: 0, timed: true },
+    'patient calls failed after the replacement': { atMost: 0 },
+    'its streams that failed with reachedServer yes': { atLeast: 1, atMost: 1 },
+    'replacements by a new channel': { atLeast: 1, atMost: 1 },
+    'log lines about it': { atLeast: 1, atMost: 1 },
   },
   async play(run) {
     const [stalled, holed] = await Promise.all([
@@ -59,8 +59,8 @@ async function freeze(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     'patient calls failed after the stall': patientFailed,
     'failed in the stall': load.failed.length,
-    'failed from 1.5 s after the stall on': failed,
-    'replaced after the stall': watched.replaced + proxy.counters.accepted - 1,
+    'calls failed from 1.5 s after the stall': failed,
+    'connections replaced after the stall': watched.replaced + proxy.counters.accepted - 1,
   };
 }
 
@@ -84,18 +84,18 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
   await stop(load);
   return {
-    'black hole left after, ms': leftAt - holeAt,
-    'replaced in the black hole': watched.replaced,
-    'open when it was left': open,
-    'without a READY channel meanwhile': watched.left,
+    'black-holed connection replaced after, ms': leftAt - holeAt,
+    'connections replaced in the black hole': watched.replaced,
+    'connections open at the replacement': open,
+    'times the channel left READY': watched.left,
     'events lost': feed.lost + feed.repeated,
-    'failed after it was left': failed,
-    'patient calls failed after it was left': patientFailed,
-    'streams on it that ended as lost, reached the server': hung.errors.filter(
+    'calls failed after the replacement': failed,
+    'patient calls failed after the replacement': patientFailed,
+    'its streams that failed with reachedServer yes': hung.errors.filter(
       ({ reason, reachedServer }) => reason === 'connection-lost' && reachedServer === 'yes',
     ).length,
-    'replaced by a new channel': watched.byNewChannel,
-    'lines about it': aboveDebug(app).filter((line) => line.startsWith('warn: dead connection to ')).length,
+    'replacements by a new channel': watched.byNewChannel,
+    'log lines about it': aboveDebug(app).filter((line) => line.startsWith('warn: dead connection to ')).length,
   };
 }
 

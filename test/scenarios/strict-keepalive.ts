@@ -27,10 +27,10 @@ export const strictKeepalive: Situation = {
     'interval at the end, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
     // At most one ping per interval of 10, 20 and 40 s.
     pings: { atMost: COMPLAINTS + 1 },
-    'complaints after that': { atMost: 0 },
+    'later reductions of the ping rate': { atMost: 0 },
     connections: { atLeast: COMPLAINTS + 1, atMost: COMPLAINTS + 1 },
     'reads failed': { atMost: 0 },
-    'writes failed otherwise than on the wire': { atMost: 0 },
+    'writes failed that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
   },
   play: async (run) => {
@@ -76,11 +76,11 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   return {
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
-    'writes failed otherwise than on the wire': otherwise.length,
+    'writes failed that were not on the wire': otherwise.length,
     'writes sent twice': upstream.duplicates('Create'),
     'interval at the end, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
     pings: proxy.counters.pings,
-    'complaints after that': throttled.length - COMPLAINTS,
+    'later reductions of the ping rate': throttled.length - COMPLAINTS,
     connections: proxy.counters.accepted,
   };
 }

@@ -37,12 +37,12 @@ export const thunderingHerd: Situation = {
   promise:
     'A server with a fifth of spare capacity that returns after 3 s (or 8, or 60) receives at most 1.6 times its usual load although calls wait for it; each client reconnects within 7 s, and 99.9 % of its calls from then on succeed.',
   bounds: {
-    'peak to the usual load': { atMost: 1.6, timed: true },
+    'peak relative to the usual load': { atMost: 1.6, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
     'new calls failed before their deadline': { atMost: 0 },
-    'connected again after, ms': { atMost: 7_000, timed: true },
+    'reconnected after, ms': { atMost: 7_000, timed: true },
     // Applies if the server is back within the grace; later no call waits.
-    'held calls': { atLeast: HELD },
+    'waiting calls': { atLeast: HELD },
     'new calls': { atLeast: NEW_CALLS },
   },
   async play(run) {
@@ -97,15 +97,15 @@ async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<M
   const held = calls.filter(({ startedAt, endedAt = 0, readyAt }) => startedAt <= readyAt && endedAt > readyAt);
   const succeeded = (some: typeof calls) => some.filter(({ error }) => error === undefined).length;
   return {
-    'peak to the usual load': peakOf({ upstream, calls, usualPerSecond }, listensAt, endedAt),
+    'peak relative to the usual load': peakOf({ upstream, calls, usualPerSecond }, listensAt, endedAt),
     'new calls': begunAnew.length,
     'new calls that succeed, %': (100 * succeeded(begunAnew)) / begunAnew.length,
     'new calls failed before their deadline': begunAnew.filter(failedEarly).length,
-    'connected again after, ms': Math.max(...readyAt) - listensAt,
+    'reconnected after, ms': Math.max(...readyAt) - listensAt,
     ...(downMs < GRACE_MS && {
-      'held calls': held.length,
+      'waiting calls': held.length,
       'held calls that succeed': succeeded(held),
-      'last held call after, ms': Math.max(...held.map(({ endedAt = NaN }) => endedAt)) - listensAt,
+      'last waiting call after, ms': Math.max(...held.map(({ endedAt = NaN }) => endedAt)) - listensAt,
     }),
   };
 }

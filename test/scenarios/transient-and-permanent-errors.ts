@@ -30,10 +30,10 @@ export const transientAndPermanentErrors: Situation = {
     'transient failed': { atMost: 0 },
     'transient sent, times': { atLeast: 2, atMost: 2 },
     permanent: { atLeast: 2 * PERMANENT.length },
-    'permanent with another code': { atMost: 0 },
-    'permanent sent, times': { atLeast: 1, atMost: 1 },
+    'permanent errors with another code': { atMost: 0 },
+    'permanent errors sent, times': { atLeast: 1, atMost: 1 },
     // The shortest backoff is 80 ms.
-    'permanent later than an answer, ms': { atMost: 40, timed: true },
+    'permanent errors slower than responses, ms': { atMost: 40, timed: true },
     'writes with another code': { atMost: 0 },
     'writes sent, times': { atLeast: 1, atMost: 1 },
   },
@@ -62,11 +62,11 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
     ...figuresOf(transient, 'transient'),
     'transient sent, times': timesSent(upstream, 't', transient),
     permanent: permanent.calls.length,
-    'permanent with another code': permanent.calls.filter(
+    'permanent errors with another code': permanent.calls.filter(
       ({ number, error }) => !(error instanceof GrpcCallError && error.codeName === permanentCode(number)),
     ).length,
-    'permanent sent, times': timesSent(upstream, 'p', permanent),
-    'permanent later than an answer, ms':
+    'permanent errors sent, times': timesSent(upstream, 'p', permanent),
+    'permanent errors slower than responses, ms':
       median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(well)),
     writes: written.calls.length,
     'writes with another code': written.calls.filter(

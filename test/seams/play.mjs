@@ -41,7 +41,7 @@ const logger = {
   error: (line) => warnings.push(String(line)),
 };
 
-/** How often the server has executed each write, by its id. */
+/** Number of executions of each write on the server, by its id. */
 const executed = new Map();
 const held = [];
 const release = () => {

@@ -13,7 +13,7 @@ export interface Sabotage {
   readonly folder?: string;
 }
 
-/** What play.mjs reports. */
+/** Report of play.mjs. */
 export interface Played {
   readonly writes: number;
   /** Writes that failed, with their errors. */

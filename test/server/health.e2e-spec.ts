@@ -26,7 +26,7 @@ const SERVING = { status: 'SERVING' };
 const NOT_SERVING = { status: 'NOT_SERVING' };
 
 describe('health of an application', () => {
-  it('is NOT_SERVING after startAllMicroservices() until the application has started', async () => {
+  it('reports NOT_SERVING after startAllMicroservices() until the application has started', async () => {
     const { app, url } = await serveOrders();
     const { ask } = healthOf(url);
     await app.startAllMicroservices();
@@ -37,14 +37,14 @@ describe('health of an application', () => {
     expect(await ask('check', { service: ORDERS })).toEqual(SERVING);
   });
 
-  it('is SERVING from the first response on if the application started before the port opened', async () => {
+  it('reports SERVING from the first response on if the application started before the port opened', async () => {
     const { app, url } = await serveOrders();
     await app.listen(0, '127.0.0.1');
     await app.startAllMicroservices();
     expect(await healthOf(url).ask('check', { service: ORDERS })).toEqual(SERVING);
   });
 
-  it('is SERVING in a microservice without HTTP', async () => {
+  it('reports SERVING in a microservice without HTTP', async () => {
     const url = ownUrl();
     const options: AsyncMicroserviceOptions = {
       inject: [ResilientGrpcServer],
@@ -72,7 +72,7 @@ describe('health of an application', () => {
     expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
-  it('is NOT_SERVING during the readiness delay while calls continue, and ends a Watch after it', async () => {
+  it('reports NOT_SERVING during the readiness delay while calls continue, and ends a Watch after it', async () => {
     const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }));
     const { ask, open } = healthOf(url);
     const orders = ordersOf(url);

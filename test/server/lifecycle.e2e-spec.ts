@@ -57,7 +57,7 @@ describe('ResilientGrpcServer', () => {
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('is NOT_SERVING immediately if it starts to listen during a shutdown', async () => {
+  it('reports NOT_SERVING immediately if it starts to listen during a shutdown', async () => {
     const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
     await served.app.init();
     const { advance, until } = holdTimers();

@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 const STREAMS = 1_000;
 const KiB = 1_024;
 
-/** How the streams end, how many of them complete and fail on the client, and how many the server counts as cancelled. */
+/** End of the streams, numbers of completed and failed streams on the client, and number of streams that the server counts as cancelled. */
 const ENDINGS = [
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
   ['their readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],

@@ -164,7 +164,7 @@ describe('stream of several calls', () => {
     expect([seen.end, started]).toEqual(['completed', 1]);
   });
 
-  it('is no longer drained by a client after its calls have moved to another client', async () => {
+  it('stays open during the drain of a client if its calls have moved to another client', async () => {
     const [a, b] = [await side(), await side()];
     const sides = [a, b];
     const seen = watch(

@@ -75,7 +75,7 @@ const LONG = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_00
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 
 describe('resumed stream', () => {
-  it('is one entry in the registry and in the counters regardless of the number of breaks', async () => {
+  it('counts as one entry in the registry and in the counters regardless of the number of breaks', async () => {
     const app = await start();
     const events: GrpcClientEvent[] = [];
     app.client.events$.subscribe((event) => events.push(event));
@@ -103,7 +103,7 @@ describe('resumed stream', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('is listed between two of its calls and can be cancelled there', async () => {
+  it('appears among the active calls between two of its calls and can be cancelled there', async () => {
     const app = await start();
     const feed = follow(app, { backoff: LONG });
     await waitFor(() => feed.events.length === 3);
@@ -119,7 +119,7 @@ describe('resumed stream', () => {
     expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, failed: 1 } });
   });
 
-  it('has one deadline for all of its calls, which also applies between two of them', async () => {
+  it('applies one deadline to all of its calls and between them', async () => {
     const app = await start();
     const { advance, until, scheduler } = holdTimers();
     const feed = follow(app, { call: { timeoutMs: 2_500 }, backoff: LONG, scheduler });
@@ -232,7 +232,7 @@ describe('resumed stream', () => {
     expect(feed.events).toEqual(upTo(feed.events.length));
   });
 
-  it('is not resumed at the same time as 1,000 others when their server is back', { timeout: 60_000 }, async () => {
+  it('does not resume at the same time as 1,000 others when their server is back', { timeout: 60_000 }, async () => {
     const app = await start();
     const feeds = Array.from({ length: 1_000 }, () => follow(app, { minHealthyMs: 0 }));
     await waitFor(() => feeds.every(({ events }) => events.length === 3), { timeoutMs: 20_000 });
@@ -289,7 +289,7 @@ describe('resumed stream at a shutdown', () => {
   it.each([
     ['while it runs', {}],
     ['between two of its calls', { backoff: LONG }],
-  ])('is completed %s', async (when, options) => {
+  ])('completes %s', async (when, options) => {
     const app = await start();
     const feed = follow(app, options);
     await waitFor(() => feed.events.length === 3);
@@ -302,7 +302,7 @@ describe('resumed stream at a shutdown', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('is completed while it waits for the channel in an outage', async () => {
+  it('completes while it waits for the channel in an outage', async () => {
     const app = await start();
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);
@@ -312,7 +312,7 @@ describe('resumed stream at a shutdown', () => {
     expect(feed.end).toBe('completed');
   });
 
-  it('is no longer resumed with onDrain: finish', async () => {
+  it('does not resume with onDrain: finish', async () => {
     const app = await start({}, { timeoutMs: 5_000 });
     const feed = follow(app, { call: { onDrain: 'finish' } });
     await waitFor(() => feed.events.length === 3);

@@ -133,7 +133,7 @@ describe('streamIdleTimeoutMs', () => {
 const SLOW = { tags: ['timed'], timeout: 60_000 };
 
 describe('stream over a blackholed connection', () => {
-  it('is ended by keepalive and, if resumable, resumes over a new connection', SLOW, async ({ task }) => {
+  it('ends when keepalive fails and, if resumable, resumes over a new connection', SLOW, async ({ task }) => {
     const server = await startServer();
     server.script('ServerStream', (call) => ({
       messages: [{ number: (call as ScriptedCall<Echo>).request.number + 1 }],

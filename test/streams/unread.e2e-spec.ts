@@ -36,7 +36,7 @@ describe('unread stream', () => {
     return { app, leaks };
   }
 
-  it('is logged once with the place where it was opened', { tags: ['timed'] }, async ({ task }) => {
+  it('logs the stream once with the call site that opened it', { tags: ['timed'] }, async ({ task }) => {
     const { app, leaks } = await start({ traceStreams: true });
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     const line = lineAbove();
@@ -59,7 +59,7 @@ describe('unread stream', () => {
     expect(leaks).toHaveLength(1);
   });
 
-  it('is reported once if it is resumable, although one of its calls was lost', async () => {
+  it('reports a resumable stream once, although one of its calls was lost', async () => {
     const { app, leaks } = await start({});
     const stream = resumable((from: string) => app.orders.watch({ from }), {
       cursor: ({ sequence }) => sequence,
@@ -74,7 +74,7 @@ describe('unread stream', () => {
     expect(leaks).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
   });
 
-  it('is logged with a hint to set traceStreams if the place is unknown', async () => {
+  it('logs a hint to set traceStreams if the call site is unknown', async () => {
     const { app } = await start({});
     await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
     await waitFor(() =>
@@ -82,7 +82,7 @@ describe('unread stream', () => {
     );
   });
 
-  it('is not reported while a read is pending or if it is subscribed to', async () => {
+  it('does not report a stream while a read is pending or if it is subscribed to', async () => {
     const { app, leaks } = await start({});
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     for (let i = 0; i < 3; i++) await reader.next();

@@ -3,7 +3,7 @@ import type { Observable } from 'rxjs';
 
 /** One call of a `CallLoad`. */
 export interface LoadCall {
-  /** From 1. */
+  /** Number of the call, from 1. */
   readonly number: number;
   /** Milliseconds since 1970. */
   readonly startedAt: number;

@@ -76,7 +76,7 @@ export const FEED_FIGURES = {
 };
 
 /** Runs a scenario and returns its JSON report. */
-export async function told<T>(scenario: string, seconds: number, ...more: readonly string[]): Promise<T> {
+export async function reportOf<T>(scenario: string, seconds: number, ...more: readonly string[]): Promise<T> {
   const { stdout, stderr } = await demo('--scenario', scenario, '--seconds', String(seconds), ...more, '--json');
   expect(stderr).toBe('');
   return JSON.parse(stdout) as T;
@@ -84,7 +84,7 @@ export async function told<T>(scenario: string, seconds: number, ...more: readon
 
 /** Runs a scenario and returns its report, which must contain nothing but the figures. */
 export async function figuresOf<F>(scenario: string, seconds: number, ...more: readonly string[]): Promise<Report<F>> {
-  const report = await told<Report<F>>(scenario, seconds, ...more);
+  const report = await reportOf<Report<F>>(scenario, seconds, ...more);
   expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);
   expect(report).toMatchObject({ scenario, seconds });
   return report;

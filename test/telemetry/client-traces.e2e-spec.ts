@@ -49,7 +49,7 @@ describe('spans of a call', () => {
     ]);
   });
 
-  it('are one call span and its attempt spans, and each attempt sends its span as traceparent', async () => {
+  it('consist of one call span and its attempt spans, and each attempt sends its span as traceparent', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('Unary', [
@@ -278,7 +278,7 @@ describe('spans of a call', () => {
 });
 
 describe('parent span of a call', () => {
-  it('is the span that is active at the subscription', async () => {
+  it('defaults to the span that is active at the subscription', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     const call = await telemetry.within('created', () => Promise.resolve(echo.unary({})));
@@ -286,7 +286,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
   });
 
-  it('is the span that was active when the call was created if none is active at the subscription', async () => {
+  it('falls back to the span that was active when the call was created if none is active at the subscription', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     let call = echo.unary({});
@@ -298,7 +298,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
   });
 
-  it('is the span of its own request for a call started by a response that waited for a connection of another request', async () => {
+  it('belongs to the request of the call if a response that waited for a connection of another request started the call', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     // The first request opens the connection, and the calls of the others wait for it.
@@ -338,7 +338,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
   });
 
-  it('is active in pulled requests, metadata functions and callbacks of the call, also on a retry', async () => {
+  it('stays active in pulled requests, metadata functions and callbacks of the call, also on a retry', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({
       methods: { ClientStream: { idempotent: true } },
@@ -392,7 +392,7 @@ describe('parent span of a call', () => {
     ]);
   });
 
-  it('is active again in the code after the call', async () => {
+  it('becomes active again in the code after the call', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     await telemetry.within('caller', async () => {

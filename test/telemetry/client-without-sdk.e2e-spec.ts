@@ -15,7 +15,7 @@ import { instrumentedClient, instrumentedScene } from './instrumented-client.js'
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** What observes the calls of `client`. */
+/** Observers of the calls of `client`. */
 function observersOf(client: ResilientGrpcClient) {
   const { telemetry, events } = Reflect.get(client, 'context') as {
     readonly telemetry?: unknown;
@@ -129,7 +129,7 @@ describe('metrics and traces', () => {
 });
 
 describe('OpenTelemetry SDK', () => {
-  it('is used if a module registers it while the application starts', async () => {
+  it('receives spans if a module registers it while the application starts', async () => {
     const server = await startServer();
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()
@@ -183,7 +183,7 @@ describe('OpenTelemetry SDK', () => {
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(0);
   });
 
-  it('is not used if it is registered after the start', async () => {
+  it('receives nothing if it is registered after the start', async () => {
     const { client, echo } = await instrumentedScene();
     const telemetry = collectTelemetry();
     await firstValueFrom(echo.unary({}));

@@ -327,7 +327,7 @@ describe('resilient_grpc metrics of a server', () => {
 describe('span of a served call', () => {
   // gRFC A72, "Tracing Information", "At the server".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md
-  it('has the name, kind, message events and status of gRFC A72', async () => {
+  it('carries the name, kind, message events and status of gRFC A72', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.session = (messages) => messages;
@@ -356,7 +356,7 @@ describe('span of a served call', () => {
     expect(span.status).toEqual({ code: SpanStatusCode.ERROR, message: `NOT_FOUND, ${message}` });
   });
 
-  it('is a child of the span in the W3C traceparent header', async () => {
+  it('continues the trace of the W3C traceparent header', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
@@ -368,7 +368,7 @@ describe('span of a served call', () => {
     expect(span.parentSpanContext).toMatchObject({ spanId: 'b7ad6b7169203331', isRemote: true });
   });
 
-  it('is not a child of the span that was active when the server started', async () => {
+  it('ignores the span that was active when the server started', async () => {
     const telemetry = collectTelemetry();
     const { client } = await telemetry.within('start', () => serveInstrumented(OrdersController));
     handlers.get = ({ id }) => ({ id });
@@ -462,7 +462,7 @@ describe('span of a served call', () => {
     expect(queries.map((query) => query.parentSpanContext?.spanId)).toEqual(queries.map(() => spanId));
   });
 
-  it('is active only in its own call if several are served concurrently', async () => {
+  it('stays active only in its own call if several are served concurrently', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = async ({ id }) => {

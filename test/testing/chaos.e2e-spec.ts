@@ -68,7 +68,7 @@ it('chaos with all faults fails no idempotent call of this client but some of a 
   expect(server.running).toBe(true);
 }, 60_000);
 
-/** What happens to a call during a fault. After an instantaneous fault, the client has a new connection. */
+/** Effect of a fault on a call. After an instantaneous fault, the client has a new connection. */
 type Seen = 'fails' | 'waits' | 'late' | 'reconnects';
 const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | ServerFaultName, Seen>> = {
   reset: 'reconnects',

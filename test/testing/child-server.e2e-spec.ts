@@ -67,7 +67,7 @@ describe('ChildServer', () => {
     expect(server.pid).toBeUndefined();
   });
 
-  it('is ready once the script reports its port over IPC', async () => {
+  it('becomes ready once the script reports its port over IPC', async () => {
     const other = await ChildServer.start({ script, args: (port) => ['--ipc', '--port', String(port)] });
     expect(other.port).toBeGreaterThan(0);
     await other.close();

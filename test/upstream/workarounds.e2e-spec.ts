@@ -8,7 +8,7 @@ import { PAGE, PROGRAMS, WORKAROUNDS, declaredNames } from './workarounds.js';
 const run = promisify(execFile);
 
 describe(PAGE, () => {
-  it('has one row per program and one program per row', () => {
+  it('lists one row per program and one program per row', () => {
     expect(WORKAROUNDS.map(({ program }) => program).sort()).toEqual(PROGRAMS);
   });
 

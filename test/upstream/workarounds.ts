@@ -15,7 +15,7 @@ export interface Place {
 
 /** A row of the page: a defect and the code that works around it. */
 export interface Workaround {
-  /** For example 'A channel that is closed connects again'. */
+  /** Text of the defect, for example 'A channel that is closed connects again'. */
   readonly defect: string;
   /** Program that shows the defect, for example 'closed-channel-connects-again.mjs'. */
   readonly program: string;

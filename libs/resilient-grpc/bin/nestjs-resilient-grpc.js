@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { runDoctor } from '../dist/doctor/run-doctor.js';
 
-// grpc-js asks TLS for IP addresses by name, as Node says behind each run: no news at 3 a.m.
+// grpc-js passes IP addresses as TLS server names, so Node would print a deprecation warning (DEP0123) in every run.
 process.noDeprecation = true;
 const code = await runDoctor(process.argv.slice(2), process);
-// A look-up that the system does not answer would hold the process for as long as the system waits.
+// A pending DNS lookup would keep the process alive until the system's timeout.
 process.stdout.write('', () => process.exit(code));

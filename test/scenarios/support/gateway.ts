@@ -96,7 +96,7 @@ export class Gateway {
   }
 
   private get grpc(): string {
-    const told = this.server.messages as readonly { readonly grpc?: string }[];
-    return told.find(({ grpc }) => grpc !== undefined)?.grpc ?? '';
+    const messages = this.server.messages as readonly { readonly grpc?: string }[];
+    return messages.find(({ grpc }) => grpc !== undefined)?.grpc ?? '';
   }
 }

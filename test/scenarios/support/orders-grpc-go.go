@@ -114,7 +114,7 @@ func unary(what string) grpc.MethodDesc {
 			return nil, ctx.Err()
 		}
 		if fails {
-			return nil, status.Errorf(codesByName[parts[1]], "as told by %s", key)
+			return nil, status.Errorf(codesByName[parts[1]], "requested by %s", key)
 		}
 		order := text(text(text(nil, 1, key), 2, key), 3, strconv.Itoa(os.Getpid()))
 		order = number(order, 5<<3, uint64(atomic.AddInt64(&sequence, 1)))

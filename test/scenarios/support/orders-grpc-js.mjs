@@ -34,7 +34,7 @@ async function answer(call, what, key, callback) {
   if (waitMs >= 1) await pause(waitMs);
   const fails = code !== undefined && previous < Number(times);
   if (fails && code === 'NEVER') return;
-  if (fails) callback({ code: status[code], details: `as told by ${key}` });
+  if (fails) callback({ code: status[code], details: `requested by ${key}` });
   else callback(null, { id: key, requestId: key, item: String(process.pid), sequence: ++sequence });
 }
 

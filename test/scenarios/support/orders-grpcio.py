@@ -14,8 +14,8 @@ import time
 
 import grpc
 
-told = json.loads(sys.argv[1])
-log = open(told["log"], "a", buffering=1)
+settings = json.loads(sys.argv[1])
+log = open(settings["log"], "a", buffering=1)
 sequence = 0
 free_at = 0
 ending = asyncio.Event()
@@ -89,7 +89,7 @@ def next_sequence():
 def queued():
     """Seconds until it has served what came before, and this one."""
     global free_at
-    free_at = max(free_at, time.monotonic()) + 1 / told["perSecond"]
+    free_at = max(free_at, time.monotonic()) + 1 / settings["perSecond"]
     return free_at - time.monotonic()
 
 
@@ -99,14 +99,14 @@ def unary(what, key_field):
         previous = write(context, what, key)
         _, code, times, *_ = *key.split("/"), None, None
         try:
-            if free_at - time.monotonic() > told["queueMs"] / 1000:
+            if free_at - time.monotonic() > settings["queueMs"] / 1000:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the queue is full")
-            await asyncio.sleep(told["delayMs"] / 1000 + queued())
+            await asyncio.sleep(settings["delayMs"] / 1000 + queued())
             fails = code and (times is None or previous < int(times))
             if fails and code == "NEVER":
                 await asyncio.Event().wait()
             if fails:
-                await context.abort(grpc.StatusCode[code], f"as told by {key}")
+                await context.abort(grpc.StatusCode[code], f"requested by {key}")
         except asyncio.CancelledError:
             write(context, "ended", what)
             raise
@@ -120,7 +120,7 @@ async def watch(request, context):
     write(context, "Watch", at)
     try:
         while not ending.is_set():
-            await asyncio.sleep(told["eventsEveryMs"] / 1000)
+            await asyncio.sleep(settings["eventsEveryMs"] / 1000)
             at += 1
             yield {1: at, 2: encode({1: str(at)})}
     except (asyncio.CancelledError, GeneratorExit):
@@ -165,33 +165,33 @@ async def main():
     parent = socket.socket(fileno=int(os.environ["NODE_CHANNEL_FD"]))
     reader, writer = await asyncio.open_unix_connection(sock=parent)
 
-    def tell(message):
+    def send(message):
         writer.write(json.dumps(message).encode() + b"\n")
 
-    options = [("grpc.so_reuseport", 0), *told["serverOptions"].items()]
+    options = [("grpc.so_reuseport", 0), *settings["serverOptions"].items()]
     server = grpc.aio.server(options=options)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("orders.v1.Orders", METHODS),))
 
     async def listen():
-        address, tls = f"127.0.0.1:{told['port']}", told["tls"]
+        address, tls = f"127.0.0.1:{settings['port']}", settings["tls"]
         if tls:
             pair = open(tls["key"], "rb").read(), open(tls["cert"], "rb").read()
             port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
         else:
             port = server.add_insecure_port(address)
         await server.start()
-        tell({"listening": port})
-        tell({"boundAt": now()})
+        send({"listening": port})
+        send({"boundAt": now()})
 
     async def end():
         # Like tryShutdown of grpc-js: running calls may finish. Feeds never end on their own.
         ending.set()
-        await server.stop(told["drainMs"] / 1000)
+        await server.stop(settings["drainMs"] / 1000)
         os._exit(0)
 
     loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(end()))
-    if told["standby"]:
-        tell({"listening": told["port"]})
+    if settings["standby"]:
+        send({"listening": settings["port"]})
         listen_at = json.loads(await reader.readline())["listenAt"]
         await asyncio.sleep(max(0, listen_at - now()) / 1000)
     await listen()

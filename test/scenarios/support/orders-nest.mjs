@@ -20,7 +20,7 @@ async function answer(call, metadata, what, key) {
   await pause(delayMs);
   const fails = code !== undefined && previous < Number(times);
   if (fails && code === 'NEVER') return new Promise(() => undefined);
-  if (fails) throw new RpcException({ code: status[code], message: `as told by ${key}` });
+  if (fails) throw new RpcException({ code: status[code], message: `requested by ${key}` });
   return { id: key, requestId: key, item: String(process.pid), sequence: ++sequence };
 }
 

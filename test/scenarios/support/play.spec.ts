@@ -10,9 +10,9 @@ function situation(play: (run: Run) => Promise<object>): Situation {
   return { name: 'tea', promise: 'Tea.', bounds: { calls: { atLeast: 1 } }, play: measure };
 }
 
-describe('a play', () => {
-  const said: string[] = [];
-  const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void said.push(line) } as const;
+describe('playSituation()', () => {
+  const lines: string[] = [];
+  const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void lines.push(line) } as const;
 
   /** A situation with three clean-ups, of which the second fails. */
   function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
@@ -27,7 +27,7 @@ describe('a play', () => {
     });
   }
 
-  it.each(['counts', 'all'] as const)('gives its situation the bounds it is judged by: %s', async (which) => {
+  it.each(['counts', 'all'] as const)('passes the kind of bounds to its situation: %s', async (which) => {
     let given: Run | undefined;
     await playSituation(
       situation((run) => Promise.resolve((given = run))),
@@ -36,16 +36,16 @@ describe('a play', () => {
     expect(given?.which).toBe(which);
   });
 
-  it('goes on cleaning up where a part of that fails, and fails by it', async () => {
+  it('continues the cleanup after a cleanup fails, and rejects with that error', async () => {
     const cleaned: string[] = [];
     await expect(playSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no clean-up');
     expect(cleaned).toEqual(['last', 'first']);
   });
 
-  it('fails by its own cause, whatever fails after that', async () => {
+  it('rejects with the error of the situation, even if a cleanup fails after it', async () => {
     const cleaned: string[] = [];
     await expect(playSituation(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
     expect(cleaned).toEqual(['last', 'first']);
-    expect(said).toContain('clean-up failed: Error: no clean-up');
+    expect(lines).toContain('clean-up failed: Error: no clean-up');
   });
 });

@@ -19,7 +19,7 @@ export interface UpstreamOptions {
   readonly queueMs?: number;
   /** Time between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
-  /** How long calls may continue after SIGTERM; then the server ends them. @defaultValue an hour */
+  /** Maximum time for calls to continue after SIGTERM; then the server ends them. @defaultValue an hour */
   readonly drainMs?: number;
   /** Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. Our server supports only those of the age. */
   readonly serverOptions?: Readonly<Record<string, number>>;
@@ -170,7 +170,7 @@ export class Upstream {
     } = this.options;
     const { implementation, security } = this.kind;
     const tls = security === 'TLS' ? { cert: certificate('server'), key: certificate('server-key') } : null;
-    const told = {
+    const settings = {
       port,
       standby,
       log: this.log,
@@ -185,7 +185,7 @@ export class Upstream {
     return ChildServer.start({
       script: bundled(new URL(SCRIPTS[implementation], import.meta.url)),
       execPath: await PROGRAMS[implementation]?.(),
-      args: () => [JSON.stringify(told)],
+      args: () => [JSON.stringify(settings)],
       readyTimeoutMs: STARTED_WITHIN_MS,
     });
   }

@@ -32,7 +32,7 @@ export interface Answer {
 export interface CallSettings {
   readonly metadata?: Record<string, string | Buffer>;
   readonly deadlineMs?: number;
-  /** For response streams: stops reading after this many messages until `resume()`. */
+  /** Number of messages of a response stream after which reading stops until `resume()`. */
   readonly stopsAfter?: number;
 }
 
@@ -41,7 +41,7 @@ export interface OpenCall {
   readonly messages: readonly any[];
   readonly headers: Metadata | undefined;
   readonly ended: Promise<Answer>;
-  /** For request streams. Resolves once the request is written. */
+  /** Writes a message of a request stream; resolves once it is written. */
   send(request: object): Promise<void>;
   /** Ends the request stream. */
   finish(): void;

@@ -152,8 +152,8 @@ describe.each(SERVERS)('%s: contracts', (which) => {
   });
 
   it.each([
-    ['a package that is not in the files', { package: 'nobody' }],
-    ['a file that is not there', { protoPath: 'nobody.proto' }],
+    ['a package that is not in the files', { package: 'unknown' }],
+    ['a file that does not exist', { protoPath: 'unknown.proto' }],
   ])('fails to start with %s', async (_what, options) => {
     await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
   });

@@ -97,12 +97,12 @@ export class NestServer {
 
   /** Waits until the process exits after an earlier signal and resolves to the duration in milliseconds that it reports. */
   async ended(): Promise<number> {
-    await this.gone();
+    await this.exited();
     return this.endedAfterMs;
   }
 
   /** Resolves when the process has exited for any reason. */
-  async gone(): Promise<void> {
+  async exited(): Promise<void> {
     await waitFor(() => !this.child.running, {
       timeoutMs: HANG_MS,
       describe: () => `its end; its output:\n${this.output}`,
@@ -110,8 +110,8 @@ export class NestServer {
   }
 
   private get endedAfterMs(): number {
-    const found = /ended by itself after (\d+) ms/.exec(this.output)?.[1];
-    if (found === undefined) throw new Error(`It did not end by itself; its output:\n${this.output}`);
+    const found = /exited after (\d+) ms/.exec(this.output)?.[1];
+    if (found === undefined) throw new Error(`The process did not report its exit; its output:\n${this.output}`);
     return Number(found);
   }
 

@@ -144,7 +144,7 @@ process.on('SIGTERM', () => {
   if (!values.hybrid) void app.close();
 });
 process.on('exit', () => {
-  console.log(`ended by itself after ${Math.round(performance.now() - signalledAt)} ms`);
+  console.log(`exited after ${Math.round(performance.now() - signalledAt)} ms`);
 });
 if (http !== undefined) send({ http });
 console.log(`listening on 127.0.0.1:${server.port}`);

@@ -13,7 +13,7 @@ export interface CallTransport {
   readonly target: string;
   /** True if an attempt may begin now. */
   readonly ready: boolean;
-  readonly hearing: ReadBarrier;
+  readonly readBarrier: ReadBarrier;
   /** Starts an attempt. Requires `ready`. */
   start(request: AttemptRequest, listener: AttemptListener): Attempt;
   /** Queues `waiter` until the channel is usable, and connects an idle channel. */

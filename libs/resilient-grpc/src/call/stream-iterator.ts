@@ -12,7 +12,7 @@ interface PendingRead<T> {
  */
 export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand {
   // StreamDemand
-  asked = 0;
+  requested = 0;
 
   private readonly held: T[] = [];
   private readonly readers: PendingRead<T>[] = [];
@@ -30,7 +30,7 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
   }
 
   next(): Promise<IteratorResult<T>> {
-    this.asked += 1;
+    this.requested += 1;
     if (this.held.length > 0) {
       // The array is not empty, so the value is a message. A source other than a call may deliver `undefined`.
       const value = this.held.shift() as T;

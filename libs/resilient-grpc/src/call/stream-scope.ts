@@ -14,7 +14,7 @@ export interface StreamScope {
   /** The clients' records of the stream. Each client adds one at its first call. */
   readonly hosts: Set<StreamHost>;
   /** Number of messages delivered so far. */
-  readonly handedOver: number;
+  readonly delivered: number;
   /** Read state of a stream that is read on demand; `undefined` for other streams. */
   readonly demand: StreamDemand | undefined;
   /** True if no call follows the last one. */

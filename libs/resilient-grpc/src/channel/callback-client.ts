@@ -1,7 +1,7 @@
 import { makeGenericClientConstructor, type Channel, type Interceptor, type ServiceDefinition } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../call/method.js';
 import { insecureCredentials } from './channel-checks.js';
-import type { ResendBounds } from './foreign-call.js';
+import type { ResendBounds } from './callback-call.js';
 import type { ManagedChannel } from './managed-channel.js';
 
 /**

@@ -19,7 +19,7 @@ function make() {
   const promoted: string[] = [];
   const owner: ChannelReplacementCallbacks & { ready: boolean } = {
     ready: true,
-    makeGeneration: () => {
+    createWireChannel: () => {
       made.push(new FakeWireChannel());
       // Safe: a replacement uses only `ready`, `connect` and `close`.
       return made.at(-1) as unknown as WireChannel;

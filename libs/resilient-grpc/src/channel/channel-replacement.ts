@@ -8,14 +8,14 @@ export type ReplacementReason = 'credentials' | 'age' | 'suspicion';
 /** The managed channel, as a replacement sees it. */
 export interface ChannelReplacementCallbacks {
   readonly ready: boolean;
-  makeGeneration(): WireChannel;
-  /** Makes `generation` the channel of new calls. */
-  promote(generation: WireChannel, reason: ReplacementReason): void;
+  createWireChannel(): WireChannel;
+  /** Makes `channel` the channel of new calls. */
+  promote(channel: WireChannel, reason: ReplacementReason): void;
 }
 
 /** Creates a new channel next to the current one. It takes over once it is READY. */
 export class ChannelReplacement implements SuspicionCallbacks {
-  private replacement: { readonly generation: WireChannel; readonly reason: ReplacementReason } | undefined;
+  private replacement: { readonly channel: WireChannel; readonly reason: ReplacementReason } | undefined;
 
   /** Number of replacements that took over. */
   count = 0;
@@ -29,15 +29,15 @@ export class ChannelReplacement implements SuspicionCallbacks {
   /** Starts a replacement for `reason`, and drops a pending one. */
   begin(reason: ReplacementReason): void {
     this.drop();
-    const generation = this.callbacks.makeGeneration();
-    this.replacement = { generation, reason };
-    if (this.callbacks.ready) generation.connect();
+    const channel = this.callbacks.createWireChannel();
+    this.replacement = { channel, reason };
+    if (this.callbacks.ready) channel.connect();
     else this.takeOver();
   }
 
-  /** Reports that the state of `generation` changed. Returns true if it is the pending replacement. */
-  onState(generation: WireChannel, state: ConnectivityState): boolean {
-    if (generation !== this.replacement?.generation) return false;
+  /** Reports that the state of `channel` changed. Returns true if it is the pending replacement. */
+  onState(channel: WireChannel, state: ConnectivityState): boolean {
+    if (channel !== this.replacement?.channel) return false;
     // A replacement for a dead connection waits for `useReplacement`, because that connection may still receive data.
     if (state === 'READY' && this.replacement.reason !== 'suspicion') this.takeOver();
     return true;
@@ -49,24 +49,24 @@ export class ChannelReplacement implements SuspicionCallbacks {
     if (replacement === undefined) return;
     this.replacement = undefined;
     this.count += 1;
-    this.callbacks.promote(replacement.generation, replacement.reason);
+    this.callbacks.promote(replacement.channel, replacement.reason);
   }
 
   drop(): void {
     const { replacement } = this;
     this.replacement = undefined;
-    replacement?.generation.close();
+    replacement?.channel.close();
   }
 
   // ── SuspicionCallbacks ──
 
   get replacementReady(): boolean {
-    return this.replacement?.reason === 'suspicion' && this.replacement.generation.ready;
+    return this.replacement?.reason === 'suspicion' && this.replacement.channel.ready;
   }
 
   makeReplacement(): void {
     if (this.replacement === undefined) this.begin('suspicion');
-    else this.replacement.generation.connect();
+    else this.replacement.channel.connect();
   }
 
   dropReplacement(): void {

@@ -4,19 +4,21 @@ import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.j
 import type { CallTransport, ReadBarrier, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
+import type { ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
 import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
 import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
 import { moment, type Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
-import { WireChannel, type WireChannelCallbacks } from './wire-channel.js';
+import { WireChannel } from './wire-channel.js';
 import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection/connection-age.js';
 import type { EndedConnection } from './connection/address-histories.js';
+import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
+import type { ConnectionEvent } from './connection-event.js';
 import { EarlyReconnectTimer } from './connection/early-reconnect-timer.js';
-import type { EstablishedConnection } from './connection/established-connection.js';
-import { ForeignCall, type ResendBounds } from './foreign-call.js';
+import { CallbackCall, type ResendBounds } from './callback-call.js';
 import { OutageWatch, type OutageCallbacks } from './outage/outage-watch.js';
 import { KeepProcessAlive } from './outage/keep-process-alive.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
@@ -43,9 +45,7 @@ const REFUSAL_BATCH_SIZE = 256;
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
  * Calls start only while it is READY, so grpc-js never queues one.
  */
-export class ManagedChannel
-  implements CallTransport, WireChannelCallbacks, OutageCallbacks, ChannelReplacementCallbacks
-{
+export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelReplacementCallbacks {
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
   ready = false;
@@ -65,9 +65,12 @@ export class ManagedChannel
   private readonly unwatchCredentials: () => void;
   /** Carries new calls. */
   current: WireChannel;
+  readBarrier: ReadBarrier;
   private state: ConnectivityState = 'IDLE';
   private since: number;
-  private lastShortLived = false;
+  /** Kind of the failure in `lastError`; `undefined` if that is not a failed connection attempt. */
+  private lastFailure: ConnectFailureKind | undefined;
+  private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
   private timeouts = 0;
   /** Number of failed connection attempts that the outage watch has not received yet. */
@@ -96,7 +99,8 @@ export class ManagedChannel
     });
     this.suspicion = new SuspicionWatch(this.replacement, clock, random, events);
     this.since = clock.epoch();
-    this.current = this.makeGeneration();
+    this.current = this.createWireChannel();
+    this.readBarrier = this.current.readBarrier;
     this.unwatchCredentials = settings.credentials.watch(() => {
       this.replacement.begin('credentials');
     });
@@ -106,10 +110,6 @@ export class ManagedChannel
   /** grpc-js's channel for new calls. */
   get wire(): Channel {
     return this.current.channel;
-  }
-
-  get hearing(): ReadBarrier {
-    return this.current.hearing;
   }
 
   describe(): ChannelDescription {
@@ -154,7 +154,7 @@ export class ManagedChannel
 
   /** Creates a call of grpc-js's own client. */
   createCallbackCall(bounds: ResendBounds, args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
-    return new ForeignCall(() => this.current, args, bounds);
+    return new CallbackCall(() => this.current, args, bounds);
   }
 
   answered(latencyMs: number | undefined): void {
@@ -218,53 +218,69 @@ export class ManagedChannel
     this.earlyReconnect.consider({
       insideGrace: this.outage.insideGrace,
       waiting: this.waiting.size > 0,
-      lastShortLived: this.lastShortLived,
-      failure: this.lastError ?? '',
+      lastClosedImmediately: this.lastClosedImmediately,
+      failure: this.lastFailure,
       connectAttempts: this.outage.current?.connectAttempts ?? 1,
     });
   }
 
-  onConnectFailed(generation: WireChannel, cause: string): void {
-    this.timeouts = cause.startsWith('timed out') ? this.timeouts + 1 : 0;
-    if (generation !== this.current) return;
+  /** Handles an event of `from`, which is the current wire channel, its replacement, or a retired one. */
+  handle(from: WireChannel, event: ConnectionEvent): void {
+    const isCurrent = from === this.current;
+    switch (event.type) {
+      case 'state':
+        this.stateChanged(from, event.state, event.error);
+        break;
+      case 'connect-failed':
+        this.timeouts = event.failure.kind === 'timeout' ? this.timeouts + 1 : 0;
+        if (isCurrent) this.connectFailed(event.failure);
+        break;
+      case 'open-connections':
+        this.openConnections += event.change;
+        break;
+      case 'ended':
+        if (isCurrent) this.connectionEnded(event.ended);
+        break;
+      case 'judged':
+        if (isCurrent) this.connectionJudged(event.ended);
+        break;
+      case 'released':
+        if (isCurrent) this.suspicion.ended(event.address);
+        break;
+      case 'keepalive-throttled':
+        if (this.dependencies.events.wanted) this.dependencies.events.emit(event);
+        break;
+      case 'call-timed-out':
+        if (isCurrent && !this.isClosed) this.suspicion.timedOut(event.connection, event.waitedMs);
+    }
+  }
+
+  private connectFailed({ kind, message }: ConnectFailure): void {
     this.failures += 1;
-    this.lastError = cause;
+    this.lastError = message;
+    this.lastFailure = kind;
   }
 
-  onConnectionLetGo(generation: WireChannel, address: string): void {
-    if (generation === this.current) this.suspicion.ended(address);
+  private connectionEnded({ address, livedMs, othersReady }: EndedConnection): void {
+    this.suspicion.ended(address);
+    if (othersReady) return;
+    this.lastError = `the connection to ${address} ended after ${(livedMs / 1000).toFixed(1)} s`;
+    this.lastFailure = undefined;
   }
 
-  onConnectionEnded(generation: WireChannel, ended: EndedConnection): void {
-    if (generation !== this.current) return;
-    this.suspicion.ended(ended.address);
-    if (ended.othersReady) return;
-    this.lastError = `the connection to ${ended.address} ended after ${(ended.livedMs / 1000).toFixed(1)} s`;
+  private connectionJudged({ livedMs, answered, closedImmediately, othersReady }: EndedConnection): void {
+    if (othersReady) return;
+    this.lastClosedImmediately = closedImmediately;
+    this.outage.connectionEnded(livedMs, answered);
   }
 
-  onConnectionJudged(generation: WireChannel, judged: EndedConnection): void {
-    if (generation !== this.current || judged.othersReady) return;
-    this.lastShortLived = judged.closedImmediately;
-    this.outage.connectionEnded(judged.livedMs, judged.answered);
-  }
-
-  onOpen(change: 1 | -1): void {
-    this.openConnections += change;
-  }
-
-  onKeepaliveThrottled(keepaliveTimeMs: number): void {
-    if (this.dependencies.events.wanted)
-      this.dependencies.events.emit({ type: 'keepalive-throttled', keepaliveTimeMs });
-  }
-
-  onTimedOut(generation: WireChannel, connection: EstablishedConnection, waitedMs: number): void {
-    if (generation === this.current && !this.isClosed) this.suspicion.timedOut(connection, waitedMs);
-  }
-
-  onState(generation: WireChannel, state: ConnectivityState, error: string | undefined): void {
-    if (this.isClosed || this.replacement.onState(generation, state) || generation !== this.current) return;
+  private stateChanged(from: WireChannel, state: ConnectivityState, error: string | undefined): void {
+    if (this.isClosed || this.replacement.onState(from, state) || from !== this.current) return;
     // Errors of single connections are more precise than the child policy's summary.
-    if (error !== undefined && this.failures === 0) this.lastError = error;
+    if (error !== undefined && this.failures === 0) {
+      this.lastError = error;
+      this.lastFailure = connectFailure(error).kind;
+    }
     this.enter(state);
     if (state === 'READY') this.becameReady();
     else this.becameUnready(state);
@@ -362,15 +378,16 @@ export class ManagedChannel
 
   // ── replacement ──
 
-  promote(generation: WireChannel, reason: ReplacementReason): void {
+  promote(channel: WireChannel, reason: ReplacementReason): void {
     const old = this.current;
-    this.current = generation;
+    this.current = channel;
+    this.readBarrier = channel.readBarrier;
     const { events } = this.dependencies;
     // SuspicionWatch reports each connection that it ends.
     if (reason !== 'suspicion' && events.wanted) events.emit({ type: 'connection-replaced', reason });
     old.retire();
     this.age.stop();
-    this.onState(generation, generation.state, undefined);
+    this.stateChanged(channel, channel.state, undefined);
     this.suspicion.replaced();
   }
 
@@ -382,10 +399,11 @@ export class ManagedChannel
     return this.outage.insideGrace && this.settings.connectTimeoutMs < this.settings.outageGraceMs;
   }
 
-  makeGeneration(): WireChannel {
+  createWireChannel(): WireChannel {
     const { credentials, connectTimeoutMs: baseMs, ...others } = this.settings;
     const connectLimits = { timeoutMs: () => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts) };
-    return new WireChannel({ ...others, credentials: credentials.current, connectLimits }, this, this.dependencies);
+    const handle = this.handle.bind(this);
+    return new WireChannel({ ...others, credentials: credentials.current, connectLimits }, handle, this.dependencies);
   }
 
   /** Fails the waiting calls, stops connecting, and closes the channel. The client ends the calls in flight. */

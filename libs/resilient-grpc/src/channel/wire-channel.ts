@@ -8,6 +8,8 @@ import type { Random } from '../time/random.js';
 import type { WireCallbacks } from './attempt/wire-attempt.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
+import type { ConnectionEvent } from './connection-event.js';
+import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
 import type { WatchedSession } from './connection/disconnect-reason-watch.js';
 import {
@@ -32,26 +34,8 @@ import { stateName } from './state-name.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** Callbacks of a wire channel to its managed channel. */
-export interface WireChannelCallbacks {
-  onState(generation: WireChannel, state: ConnectivityState, error: string | undefined): void;
-  /** One attempt to connect failed. */
-  onConnectFailed(generation: WireChannel, cause: string): void;
-  /** A connection that was READY ended. */
-  onConnectionEnded(generation: WireChannel, ended: EndedConnection): void;
-  /** The channel no longer uses the connection to `address`: the address was removed, or the channel went idle. */
-  onConnectionLetGo(generation: WireChannel, address: string): void;
-  /** An ended connection was judged: immediately, or later if it was undecided. */
-  onConnectionJudged(generation: WireChannel, judged: EndedConnection): void;
-  /** A connection of any wire channel opened (1) or closed (−1). */
-  onOpen(change: 1 | -1): void;
-  onKeepaliveThrottled(keepaliveTimeMs: number): void;
-  /** This side ended a call on `connection` because it took too long, `waitedMs` after its start. */
-  onTimedOut(generation: WireChannel, connection: EstablishedConnection, waitedMs: number): void;
-}
-
 /** Settings of a wire channel. */
-export interface GenerationSettings {
+export interface WireChannelSettings {
   readonly target: string;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
@@ -77,9 +61,9 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   private readonly policy: PolicyHandle | undefined;
   private readonly histories: AddressHistories;
   private readonly holdOffs: HoldOffs;
-  readonly hearing: IdleReadBarrier;
+  readonly readBarrier: IdleReadBarrier;
   private readonly seamReport: SeamReport;
-  private readonly unreadEnds: MissedResetDetector;
+  private readonly missedResets: MissedResetDetector;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
@@ -89,15 +73,15 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   private retired = false;
 
   constructor(
-    settings: GenerationSettings,
-    private readonly callbacks: WireChannelCallbacks,
+    settings: WireChannelSettings,
+    private readonly handle: (from: WireChannel, event: ConnectionEvent) => void,
     private readonly dependencies: WireChannelDependencies,
   ) {
     const { clock, random } = dependencies;
     this.histories = new AddressHistories(this, clock, random, this);
     this.holdOffs = new HoldOffs(this.histories, clock);
-    this.hearing = new IdleReadBarrier(() => this.connections, clock);
-    this.unreadEnds = new MissedResetDetector(
+    this.readBarrier = new IdleReadBarrier(() => this.connections, clock);
+    this.missedResets = new MissedResetDetector(
       () => this.histories.open,
       () => this.active > 0,
       clock,
@@ -161,16 +145,16 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   /** Start of the next connection attempt in milliseconds since 1970; `undefined` if none is scheduled. */
   nextAttemptAt(): number | undefined {
     const { clock, histories } = this;
-    const held = histories.heldUntil;
-    const heldUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
-    const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, heldUntil);
+    const held = histories.holdOffUntil;
+    const holdOffUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
+    const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, holdOffUntil);
     return next === Infinity ? undefined : next;
   }
 
   attemptStarted(): void {
     this.active += 1;
-    this.hearing.used();
-    this.unreadEnds.wake();
+    this.readBarrier.used();
+    this.missedResets.wake();
   }
 
   /**
@@ -186,7 +170,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   attemptEnded(): void {
     this.active -= 1;
-    this.hearing.used();
+    this.readBarrier.used();
     if (this.retired && this.active === 0) this.close();
   }
 
@@ -194,7 +178,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     const connection = peer === undefined ? undefined : this.histories.at(peer);
     // A call that began earlier runs on a previous connection, which the server is draining.
     if (connection === undefined || startedAt < connection.readyAt) return;
-    this.callbacks.onTimedOut(this, connection, waitedMs);
+    this.handle(this, { type: 'call-timed-out', connection, waitedMs });
   }
 
   get connections(): readonly EstablishedConnection[] {
@@ -243,7 +227,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     if (this.closed) return;
     this.closed = true;
     this.state = 'SHUTDOWN';
-    this.unreadEnds.stop();
+    this.missedResets.stop();
     this.policy?.release();
     this.attempts.abortAll();
     this.channel.close();
@@ -254,14 +238,14 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   onState(state: ConnectivityState, error: string | undefined): void {
     if (this.closed) return;
     this.state = state;
-    this.callbacks.onState(this, state, error === undefined ? undefined : plainError(error));
+    this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
   onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
-      this.connectFailed(attempt?.timedOut ?? plainError(error ?? 'the connection failed'), address);
+      this.connectFailed(attempt?.timedOut ?? connectFailure(plainError(error ?? 'the connection failed')), address);
     }
     if (to === 'READY') {
       this.connected(address, attempt?.socket);
@@ -269,8 +253,8 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
       this.reportEnded('ended', ended);
-      this.callbacks.onConnectionEnded(this, ended);
-      if (!ended.isUndecided) this.callbacks.onConnectionJudged(this, ended);
+      this.handle(this, { type: 'ended', ended });
+      if (!ended.isUndecided) this.handle(this, { type: 'judged', ended });
     }
   }
 
@@ -284,29 +268,29 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   onUnresolved(): void {
     if (this.closed) return;
-    this.connectFailed(this.unresolved);
+    this.connectFailed(connectFailure(this.unresolved));
     // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();
     });
   }
 
-  onLetGo(address: string, state: ConnectivityState): void {
+  onReleased(address: string, state: ConnectivityState): void {
     if (state === 'READY') {
       this.histories.release(address, this.closed);
-      this.callbacks.onConnectionLetGo(this, address);
+      this.handle(this, { type: 'released', address });
       return;
     }
     this.histories.unused(address);
     if (state === 'CONNECTING') this.attempts.use(address, false);
   }
 
-  onTakenUp(address: string, state: ConnectivityState): void {
+  onReused(address: string, state: ConnectivityState): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
     // An attempt that the channel did not use succeeded meanwhile.
     const attempt = this.attempts.settle(address, true);
-    if (!this.histories.takenUp(address)) this.connected(address, attempt?.socket);
+    if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
 
   onAddressesLimited(reported: number, used: number): void {
@@ -315,7 +299,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   onDestroyed(): void {
     if (this.closed) return;
-    if (this.histories.hasLetGo) closeUnused(this.channel);
+    if (this.histories.hasReleased) closeUnused(this.channel);
     this.onState('IDLE', undefined);
     // If a service config of the resolver replaced the policy, the channel may be READY through another one.
     queueMicrotask(() => {
@@ -326,14 +310,14 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
     if (socket !== undefined) this.checkSeams('socket', socket);
-    this.callbacks.onOpen(1);
+    this.handle(this, { type: 'open-connections', change: 1 });
     if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
   }
 
-  private connectFailed(cause: string, address?: string): void {
+  private connectFailed(failure: ConnectFailure, address?: string): void {
     const at = address === undefined ? {} : { address };
-    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'failed', ...at, cause });
-    this.callbacks.onConnectFailed(this, cause);
+    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
+    this.handle(this, { type: 'connect-failed', failure });
   }
 
   onClosed(closed: ClosedConnection): void {
@@ -341,16 +325,16 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   }
 
   onJudged(judged: EndedConnection): void {
-    if (!this.closed) this.callbacks.onConnectionJudged(this, judged);
+    if (!this.closed) this.handle(this, { type: 'judged', ended: judged });
   }
 
-  private reportEnded(change: 'ended' | 'closed', { address, livedMs, reason: because }: ClosedConnection): void {
-    this.callbacks.onOpen(-1);
-    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, reason: because });
+  private reportEnded(change: 'ended' | 'closed', { address, livedMs, reason }: ClosedConnection): void {
+    this.handle(this, { type: 'open-connections', change: -1 });
+    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, reason });
   }
 
   onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {
-    this.callbacks.onKeepaliveThrottled(keepaliveTimeMs);
+    this.handle(this, { type: 'keepalive-throttled', keepaliveTimeMs });
   }
 
   holdOffMs(address: string): number {
@@ -394,7 +378,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      this.connectFailed(this.policy === undefined ? 'the connection failed' : this.unresolved);
+      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.unresolved));
     }
     this.onState(state, undefined);
   }

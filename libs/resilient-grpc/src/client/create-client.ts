@@ -71,7 +71,7 @@ class GrpcClient implements InternalGrpcClient {
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
-  private readonly gone = new Subject<void>();
+  private readonly whenClosed = new Subject<void>();
   private readonly stubs = new Map<string, object>();
   /** Milliseconds since 1970. */
   private readonly createdAt: number;
@@ -286,8 +286,8 @@ class GrpcClient implements InternalGrpcClient {
     this.leaveTraces?.();
     markClosed(this.mark);
     this.states.complete();
-    this.gone.next();
-    this.gone.complete();
+    this.whenClosed.next();
+    this.whenClosed.complete();
   }
 
   /** Warns once. With more calls in flight than half its tokens, one lost connection disables all retries. */
@@ -319,7 +319,7 @@ class GrpcClient implements InternalGrpcClient {
       }, true);
       subscriber.add(stop);
       subscriber.add(
-        this.gone.subscribe({
+        this.whenClosed.subscribe({
           complete: () => {
             subscriber.complete();
           },

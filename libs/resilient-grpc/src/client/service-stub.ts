@@ -67,9 +67,9 @@ export function methodStub(
 }
 
 /**
- * Creates a call inside a stream. A response stream that is subscribed to while a stream of several calls starts, with operators around it, belongs to that
- * stream. A unary or client-streaming call does not. It determines the client of the stream, though, and the stream may start in response
- * to it, for example after a token request.
+ * Creates a call inside a stream. A response stream that is subscribed to while a stream of several calls starts, with operators around it,
+ * belongs to that stream. A unary or client-streaming call does not. It determines the client of the stream, though, and the stream may
+ * start in response to it, for example after a token request.
  */
 function makeInScope(
   make: (sink: StreamSink<unknown>, part?: PartOf) => ClientCall,

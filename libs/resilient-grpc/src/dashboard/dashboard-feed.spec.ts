@@ -48,7 +48,7 @@ class VisitorInTest implements Visitor {
   ended = false;
   constructor(
     private readonly clock: VirtualClock,
-    readonly looksAt: string | undefined,
+    readonly openClient: string | undefined,
   ) {}
   send(event: string, json: string): void {
     this.delta.push({ event, data: JSON.parse(json), atMs: this.clock.now() });
@@ -76,8 +76,8 @@ beforeEach(() => {
   feed.onApplicationBootstrap();
   clock.advance(0);
 });
-const join = (looksAt?: string): VisitorInTest => {
-  const visitor = new VisitorInTest(clock, looksAt);
+const join = (openClient?: string): VisitorInTest => {
+  const visitor = new VisitorInTest(clock, openClient);
   feed.join(visitor);
   return visitor;
 };

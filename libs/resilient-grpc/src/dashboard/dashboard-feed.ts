@@ -27,7 +27,7 @@ const UNSETTLED_MS = 2_000;
 /** Connected page that receives updates. */
 export interface Visitor {
   /** Key of the client whose details are shown. */
-  readonly looksAt: string | undefined;
+  readonly openClient: string | undefined;
   /** True while the connection accepts no data. Missed changes are replaced by the full state. */
   readonly isBlocked: boolean;
   send(event: 'whole' | 'change', json: string): void;
@@ -123,7 +123,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
     // Later visitors receive the state that the others last received, and all continue from there.
-    if (first || (visitor.looksAt !== undefined && !this.shown.has(visitor.looksAt))) this.send(visitor);
+    if (first || (visitor.openClient !== undefined && !this.shown.has(visitor.openClient))) this.send(visitor);
     visitor.send('whole', this.whole(visitor));
     this.wake(UPDATE_INTERVAL_MS);
   }
@@ -172,7 +172,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   /** Determines the shown clients, their state, and their changes. */
   private sample(): void {
-    const openInPage = new Set([...this.visitors].map(({ looksAt }) => looksAt));
+    const openInPage = new Set([...this.visitors].map(({ openClient }) => openClient));
     const { total, shown } = shownClients(this.clients, openInPage);
     const now = this.clock.now();
     const epoch = this.clock.epoch();
@@ -228,16 +228,16 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     }
   }
 
-  private whole({ looksAt }: Visitor): string {
+  private whole({ openClient }: Visitor): string {
     const all = [...this.shown.values()];
-    const clients = all.map(({ key, delta }) => delta.whole(key === looksAt));
-    const samples = all.map(({ key, ring }) => [key, ring.latest(key === looksAt ? undefined : SHORT_HISTORY)]);
+    const clients = all.map(({ key, delta }) => delta.whole(key === openClient));
+    const samples = all.map(({ key, ring }) => [key, ring.latest(key === openClient ? undefined : SHORT_HISTORY)]);
     const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
     return `{${this.common()},${more.slice(1, -1)},"clients":[${clients.join()}]}`;
   }
 
-  private change({ looksAt }: Visitor): string {
-    const clients = [...this.shown.values()].flatMap(({ key, delta }) => delta.changes(key === looksAt) ?? []);
+  private change({ openClient }: Visitor): string {
+    const clients = [...this.shown.values()].flatMap(({ key, delta }) => delta.changes(key === openClient) ?? []);
     return `{${this.common()},"gone":${JSON.stringify(this.removed)},"clients":[${clients.join()}]}`;
   }
 

@@ -58,8 +58,8 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
     /** Streams events; `client` is the key of the client whose details are shown. */
     @Get('events')
     events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
-      const looksAt = typeof client === 'string' ? client : undefined;
-      this.answer(request, response, (answer) => this.welcome(answer, looksAt));
+      const openClient = typeof client === 'string' ? client : undefined;
+      this.answer(request, response, (answer) => this.welcome(answer, openClient));
     }
 
     @Get(':asset')
@@ -68,7 +68,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       this.answer(request, response, (answer) => answer.file(type, body, tag));
     }
 
-    private welcome(answer: DashboardResponse, looksAt: string | undefined): void {
+    private welcome(answer: DashboardResponse, openClient: string | undefined): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
       if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open' });
       if (!answer.events()) return;
@@ -78,7 +78,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
         this.feed.leave(visitor);
       });
       const visitor: Visitor = {
-        looksAt,
+        openClient,
         get isBlocked() {
           return stream.isBlocked;
         },

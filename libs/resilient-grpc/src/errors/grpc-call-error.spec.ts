@@ -169,7 +169,7 @@ describe('status details', () => {
 });
 
 describe('GrpcCallError', () => {
-  it('is recognized by the number or the name of its code', () => {
+  it('matches the number or the name of its code', () => {
     const error = failed(new Metadata());
     expect(isGrpcCallError(error)).toBe(true);
     expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(false);
@@ -179,7 +179,7 @@ describe('GrpcCallError', () => {
     expect(isGrpcCallError(undefined)).toBe(false);
   });
 
-  it('is an instance of GrpcCallError in every copy of this package, and of a subclass only if created by it', async () => {
+  it('passes instanceof GrpcCallError in every copy of this package, and of a subclass only if created by it', async () => {
     vi.resetModules();
     const { GrpcCallError: Other } = await import('./grpc-call-error.js');
     const error = failed(new Metadata());

@@ -7,7 +7,7 @@ import { readFields } from './protobuf-reader.js';
 export interface StatusDetail {
   /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. When attaching a detail, 'google.rpc.ErrorInfo' is enough. */
   readonly typeUrl: string;
-  /** For a type of google.rpc, an object with the JSON field names (durations in milliseconds); for other types, the bytes. */
+  /** Object with the JSON field names (durations in milliseconds) for a type of google.rpc; the bytes for any other type. */
   readonly value: unknown;
 }
 

@@ -45,8 +45,8 @@ describe('channelHealth', () => {
     ['IDLE', {}, false],
     ['READY', { outage }, true],
     ['CONNECTING', {}, true],
-  ] as const)('decides for %s with %o whether to include lastError: %s', (state, more, tells) => {
-    expect('lastError' in of({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(tells);
+  ] as const)('decides for %s with %o whether to include lastError: %s', (state, more, expected) => {
+    expect('lastError' in of({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(expected);
   });
 
   it('includes the state, the last error and the outage in the details', () => {

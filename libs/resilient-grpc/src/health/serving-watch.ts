@@ -56,8 +56,8 @@ export class ServingWatch {
   }
 
   /**
-   * Returns the server's last status; waits up to `timeoutMs` for the first one. `undefined` if no connection is READY, so that no server
-   * was asked.
+   * Returns the server's last status; waits up to `timeoutMs` for the first one. `undefined` if no connection is READY, because then no
+   * server was checked.
    */
   async ask(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstWord(timeoutMs);

@@ -161,8 +161,8 @@ export class GrpcLifecycle
       ...(connections === undefined || connections === 0 ? [] : [counted(connections, 'open HTTP connection')]),
       ...this.openCalls(),
     ];
-    const who = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
-    const text = `the application did not close within ${duration(timeoutMs)}${who}; closing gRPC clients now`;
+    const open = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
+    const text = `the application did not close within ${duration(timeoutMs)}${open}; closing gRPC clients now`;
     this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open: holders.join(', ') }));
     await this.onApplicationShutdown();
   }

@@ -4,7 +4,7 @@ import type { HttpAdapterHost } from '@nestjs/core';
 export async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
   // An HTTP application has an adapter and a server after its start, with any adapter; a standalone application has neither.
   const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as
-    { getConnections?: (tell: (error: Error | null, count: number) => void) => void } | undefined;
+    { getConnections?: (callback: (error: Error | null, count: number) => void) => void } | undefined;
   if (typeof server?.getConnections !== 'function') return undefined;
   return new Promise((resolve) => {
     server.getConnections?.((error, count) => {

@@ -54,7 +54,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   resumes = 0;
   deadline = Infinity;
   readonly hosts = new Set<StreamHost>();
-  handedOver = 0;
+  delivered = 0;
   isOver = false;
   // As StreamSource: the prefetch of the latest call.
   prefetch = PLAIN_PREFETCH;
@@ -275,7 +275,7 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   // ── messages ──
 
   protected handOver(message: T): void {
-    this.handedOver += 1;
+    this.delivered += 1;
     this.handingOver += 1;
     this.readOnAsked = false;
     const { sink } = this;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { hedge } from './hedge.js';
 
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
-const unavailable = Object.assign(new Error('14 UNAVAILABLE: gone'), { code: 14 });
+const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), { code: 14 });
 const notFound = Object.assign(new Error('5 NOT_FOUND: no order'), { code: 5 });
 
 describe('hedge', () => {

@@ -360,7 +360,7 @@ describe('scope of a replay session', () => {
     scope.hosts.add({ ended: (how) => void outcomes.push(how) });
     await turn();
     server.call.ack(1, 2);
-    expect(scope).toMatchObject({ handedOver: 2, resumes: 0 });
+    expect(scope).toMatchObject({ delivered: 2, resumes: 0 });
     server.call.sink.error(lost);
     await time.pass(100);
     expect(server.call.scope).toBe(scope);

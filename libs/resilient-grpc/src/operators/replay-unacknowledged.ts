@@ -31,8 +31,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly maxUnacknowledged: number;
   /**
-   * First message of each connection (client identity, resume position), created anew each time. It is not kept, not counted, and has no
-   * id.
+   * First message of each connection (client identity, resume position), created for every connection. It is not kept or counted, and has
+   * no id.
    * @defaultValue none
    */
   readonly hello?: (() => Out) | undefined;

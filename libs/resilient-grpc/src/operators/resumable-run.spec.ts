@@ -87,7 +87,7 @@ describe('iterated resumable stream', () => {
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
     const { sink, log } = calls[0]!;
-    expect(sink.demand).toMatchObject({ asked: 1, waiting: true });
+    expect(sink.demand).toMatchObject({ requested: 1, waiting: true });
     expect(sink.next(1)).toBe(true);
     expect(await first).toEqual({ done: false, value: 1 });
     expect([sink.next(2), sink.next(3)]).toEqual([true, false]);
@@ -320,7 +320,7 @@ describe('scope of a resumable stream', () => {
     calls[1]!.sink.next(3);
     const { scope } = calls[0]!;
     expect(calls[1]!.scope).toBe(scope);
-    expect(scope).toMatchObject({ resumes: 1, deadline: Infinity, handedOver: 3, demand: undefined });
+    expect(scope).toMatchObject({ resumes: 1, deadline: Infinity, delivered: 3, demand: undefined });
     stream.subscribe();
     expect(calls[2]!.scope).not.toBe(scope);
     expect(currentStreamScope()).toBeUndefined();

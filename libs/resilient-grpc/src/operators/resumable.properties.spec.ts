@@ -28,7 +28,7 @@ type Step =
 
 interface Plan {
   readonly how: 'pushed' | 'pulled';
-  /** What the factory returns: a call of a client, or the result of its pipe(). */
+  /** Result of the factory: a call of a client, or the result of its pipe(). */
   readonly source: 'call' | 'piped';
   readonly onComplete: 'complete' | 'resume';
   readonly maxAgeMs: number | undefined;

@@ -326,7 +326,7 @@ describe('onError', () => {
     expect(received).toEqual([[error, 1]]);
   });
 
-  it('is not called if the client is closed', () => {
+  it('does not call onError if the client is closed', () => {
     const error = Object.assign(new Error(), { code: 14, details: 'Channel closed before call started' });
     const errors: unknown[] = [];
     const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('onError was called') });

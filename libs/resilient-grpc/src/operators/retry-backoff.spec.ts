@@ -7,7 +7,7 @@ import { retryBackoff } from './retry-backoff.js';
 
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 const BACKOFF = { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1_000, random: () => 0.5 };
-const unavailable = Object.assign(new Error('14 UNAVAILABLE: gone'), { code: 14 });
+const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), { code: 14 });
 
 describe('retryBackoff', () => {
   it('waits 100 ms, then 200 ms, and forwards the third failure', () => {

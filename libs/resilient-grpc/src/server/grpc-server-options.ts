@@ -68,7 +68,7 @@ export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOption
   const { nest } = resolved;
   const given: Readonly<Record<string, unknown>> = nest.channelOptions ?? {};
   const options: Record<string, unknown> = {
-    // channelz adds a cost per call and is useless without its service; users who add the service can set this to 1.
+    // channelz adds a cost per call and is useless without its service; applications that add the service can set this to 1.
     'grpc.enable_channelz': 0,
     'grpc.keepalive_time_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs,

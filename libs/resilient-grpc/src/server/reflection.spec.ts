@@ -38,10 +38,10 @@ function clientOf(version: Version, port: number) {
 async function make(change: { health?: boolean; version?: Version; before?: (server: Server) => void } = {}) {
   const { health = true, version = 'v1', before } = change;
   const leaks = captureLeaks();
-  const standing = new ServiceStreams();
+  const serviceStreams = new ServiceStreams();
   const server = new Server();
   before?.(server);
-  addReflection(server, { ...input, health, standing });
+  addReflection(server, { ...input, health, serviceStreams });
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
@@ -70,7 +70,7 @@ async function make(change: { health?: boolean; version?: Version; before?: (ser
     call.end();
     return reply;
   };
-  return { server, standing, open, query };
+  return { server, serviceStreams, open, query };
 }
 
 describe('reflection', () => {
@@ -108,17 +108,17 @@ describe('reflection', () => {
   });
 
   it('ends a reflection stream that its client keeps open, so that the shutdown completes', async () => {
-    const { server, standing, open } = await make();
+    const { server, serviceStreams, open } = await make();
     const { call, replies, failures } = open();
     call.write({ listServices: '*' });
     await waitFor(() => replies.length === 1);
-    expect(standing.size).toBe(1);
+    expect(serviceStreams.size).toBe(1);
     let over = false;
     server.tryShutdown(() => (over = true));
-    standing.end();
+    serviceStreams.end();
     await waitFor(() => over && failures.length === 1);
     expect(failures).toEqual(['14 The server is shutting down']);
-    expect(standing.size).toBe(0);
+    expect(serviceStreams.size).toBe(0);
   });
 
   it('adds no reflection service if the application already serves one', async () => {
@@ -149,7 +149,7 @@ describe('addReflection', () => {
       rmSync(elsewhere, { recursive: true });
     });
     const message = problemOf(() => {
-      addReflection(new Server(), { ...input, standing: new ServiceStreams() }, join(elsewhere, 'index.js'));
+      addReflection(new Server(), { ...input, serviceStreams: new ServiceStreams() }, join(elsewhere, 'index.js'));
     });
     expect(message).toMatch(
       /^forRoot\.reflection: expected the package @grpc\/reflection.*run npm install @grpc\/reflection$/,
@@ -159,7 +159,7 @@ describe('addReflection', () => {
   it('rejects a packageDefinition without its file descriptors, which would list nothing', () => {
     const bare = { [ORDERS]: definition[ORDERS] } as PackageDefinition;
     const message = problemOf(() => {
-      addReflection(new Server(), { ...input, definition: bare, standing: new ServiceStreams() });
+      addReflection(new Server(), { ...input, definition: bare, serviceStreams: new ServiceStreams() });
     });
     expect(message).toMatch(
       /^forRoot\.reflection: expected a packageDefinition with file descriptors, .*write protoPath/,

@@ -15,7 +15,7 @@ export interface ReflectionInput {
   readonly services: readonly string[];
   /** True if this library provides the health service, which is then included. */
   readonly health: boolean;
-  readonly standing: ServiceStreams;
+  readonly serviceStreams: ServiceStreams;
   /** Path of the options in problems, such as 'ResilientGrpcServerModule.forRoot'. */
   readonly path: string;
 }
@@ -40,7 +40,7 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, requi
   const reflection = new ReflectionService(definition, { services });
   reflection.addToServer({
     addService: (service: ServiceDefinition, implementation: UntypedServiceImplementation) => {
-      addStandardService(server, service, withStandingStreams(implementation, input.standing));
+      addStandardService(server, service, trackStreams(implementation, input.serviceStreams));
     },
   });
 }
@@ -62,17 +62,17 @@ function isDescribed(entry: PackageDefinition[string]): boolean {
   return 'fileDescriptorProtos' in entry && Array.isArray(entry.fileDescriptorProtos);
 }
 
-function withStandingStreams(
+function trackStreams(
   implementation: UntypedServiceImplementation,
-  standing: ServiceStreams,
+  serviceStreams: ServiceStreams,
 ): UntypedServiceImplementation {
   const wrapped = Object.entries(implementation).map(([name, handler]) => {
     // The cast is safe: the only method of the service is bidirectional.
     const serve = handler as unknown as (call: WireCall) => void;
-    const standingHandler = (call: WireCall) => {
-      if (standing.begin(call)) serve(call);
+    const trackedHandler = (call: WireCall) => {
+      if (serviceStreams.begin(call)) serve(call);
     };
-    return [name, standingHandler] as const;
+    return [name, trackedHandler] as const;
   });
   return Object.fromEntries(wrapped);
 }

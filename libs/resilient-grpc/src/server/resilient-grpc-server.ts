@@ -59,7 +59,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   readonly drain: ServerDrain;
   private readonly events: EventHub<GrpcServerEvent>;
   private readonly seamReport: SeamReport;
-  private readonly standing = new ServiceStreams();
+  private readonly serviceStreams = new ServiceStreams();
   private readonly calls: ServerCalls;
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
@@ -105,7 +105,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     events.listen((event) => {
       log.take(event);
     }, false);
-    this.health = new GrpcServerHealth(this.standing);
+    this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = serverOptions;
@@ -265,7 +265,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (health) this.health.addTo(server, [...services.keys()]);
     if (reflection) {
       const listed = [...services.keys()];
-      addReflection(server, { definition, services: listed, health, standing: this.standing, path });
+      addReflection(server, { definition, services: listed, health, serviceStreams: this.serviceStreams, path });
     }
   }
 

@@ -139,12 +139,12 @@ export class ChildServer {
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
     child.once('close', () => {
-      this.gone(child);
+      this.childEnded(child);
     });
     let failure: Error | undefined;
     child.once('error', (error) => {
       failure = error;
-      this.gone(child);
+      this.childEnded(child);
     });
     let port = 0;
     const listening = (found: number) => {
@@ -198,7 +198,7 @@ export class ChildServer {
     });
   }
 
-  private gone(child: ChildProcess): void {
+  private childEnded(child: ChildProcess): void {
     children.delete(child);
     if (children.size === 0) process.off('exit', killChildren);
     if (this.child === child) this.child = undefined;

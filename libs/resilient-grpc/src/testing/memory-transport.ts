@@ -182,7 +182,7 @@ export class MemoryTransport implements CallTransport {
     return attempt;
   }
 
-  get hearing(): ReadBarrier {
+  get readBarrier(): ReadBarrier {
     return {
       isDue: this.quiet,
       whenRead: (task) => {

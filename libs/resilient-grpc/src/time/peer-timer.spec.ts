@@ -112,7 +112,7 @@ describe('PeerTimer', () => {
     expect([runs, clock.pending]).toEqual([1, 0]);
   });
 
-  it('runs its task if the clock stands still and only timers are fake', () => {
+  it('runs its task if the clock does not advance and only timers are fake', () => {
     const clock = new BusyClock();
     const still = changed(clock, { now: () => 7 });
     let runs = 0;

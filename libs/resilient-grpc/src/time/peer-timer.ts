@@ -58,7 +58,7 @@ export class PeerTimer {
 
   private readonly measured = (): void => {
     this.timer = undefined;
-    // A timer that fired proves that its time has passed, even if the clock stands still (fake timers) or was set back.
+    // A timer that fired proves that its time has passed, even if the clock did not advance (fake timers) or was set back.
     const leastMs = this.partMs > 2 * EARLY_MS ? this.partMs - EARLY_MS : this.partMs;
     const tookMs = Math.max(this.clock.now() - this.partStartedAt, leastMs);
     if (tookMs - this.partMs > LATE_MS && this.excusedMs < this.ms) this.excusedMs += tookMs;

@@ -139,7 +139,7 @@ describe('WireAttempt', () => {
     (_what, metadata, times) => {
       const { owner, call } = make();
       owner.isUndecided = true;
-      call.end(Status.NOT_FOUND, 'there is none', metadata);
+      call.end(Status.NOT_FOUND, 'no such order', metadata);
       expect(owner.answered).toHaveLength(times);
     },
   );

@@ -39,7 +39,7 @@ export interface WireCallbacks {
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
-const NOBODY: AttemptListener = {
+const IGNORE_EVENTS: AttemptListener = {
   onHeaders() {
     /* the owner ignores further events */
   },
@@ -93,7 +93,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
       if (interceptors === undefined) {
         const call = createCall(callbacks.channel, method.path, deadline, options);
         this.call = call;
-        this.took(call);
+        this.callCreated(call);
       } else {
         this.call = this.intercept(interceptors);
       }
@@ -109,7 +109,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     const { method, deadline, options } = this.request;
     return interceptedCall(this.callbacks.channel, method, deadline, options, interceptors, {
       onCreated: (call) => {
-        this.took(call);
+        this.callCreated(call);
       },
       onSend: (bytes) => {
         this.telemetry?.sent(bytes.length);
@@ -124,7 +124,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   /** Sets the channel's call. */
-  private took(call: CallStream): void {
+  private callCreated(call: CallStream): void {
     this.channelCall = call;
     this.callbacks.callCreated(call);
     if (this.telemetry === undefined) return;
@@ -167,7 +167,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   }
 
   abandon(because?: 'deadline'): void {
-    this.listener = NOBODY;
+    this.listener = IGNORE_EVENTS;
     // Reported now, because the status of the call arrives later.
     this.telemetry?.end(because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, '');
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');

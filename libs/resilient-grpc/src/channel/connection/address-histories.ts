@@ -58,7 +58,7 @@ interface ConnectionHistory {
   /** Number of connections that have ended. */
   ended: number;
   /** Undecided connections, oldest first. */
-  doubted: readonly UndecidedConnection[];
+  undecided: readonly UndecidedConnection[];
 }
 
 /** Current state of one address. */
@@ -118,7 +118,7 @@ export class AddressHistories {
   }
 
   /** End of the earliest hold-off, in monotonic milliseconds; `undefined` if there is none. */
-  get heldUntil(): number | undefined {
+  get holdOffUntil(): number | undefined {
     const now = this.clock.now();
     const held = [...this.histories.values()].flatMap(({ holdUntil }) => (holdUntil > now ? holdUntil : []));
     return held.length === 0 ? undefined : Math.min(...held);
@@ -157,8 +157,8 @@ export class AddressHistories {
       this.draining.delete(connection);
       // The load-balancing policy reports the end of a connection in use, in sequence with the resulting change of the channel's state.
       if (history.connection === connection && history.isReleased) this.closed(address, history);
-      const doubted = history.doubted.find((one) => one.connection === connection);
-      if (doubted !== undefined) this.judge(history, [doubted], false);
+      const undecided = history.undecided.find((one) => one.connection === connection);
+      if (undecided !== undefined) this.judge(history, [undecided], false);
     });
   }
 
@@ -168,7 +168,7 @@ export class AddressHistories {
    */
   answeredTo(address: string, startedAt: number): void {
     const history = this.histories.get(address);
-    const proved = history?.doubted.filter(({ connection }) => connection.readyAt <= startedAt) ?? [];
+    const proved = history?.undecided.filter(({ connection }) => connection.readyAt <= startedAt) ?? [];
     if (history === undefined || proved.length === 0) return;
     history.holdUntil = 0;
     history.closedImmediately = 0;
@@ -193,7 +193,7 @@ export class AddressHistories {
     history.closedImmediately = diedAtOnce ? history.closedImmediately + 1 : 0;
     if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.closedImmediately, this.random);
     const ended = { address, livedMs, reason, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
-    if (isUndecided && !passedOver) this.doubt(history, [...history.doubted, { connection, ended }]);
+    if (isUndecided && !passedOver) this.doubt(history, [...history.undecided, { connection, ended }]);
     return ended;
   }
 
@@ -212,7 +212,7 @@ export class AddressHistories {
    * Reports that the channel uses the connection to `address` again. Returns true if the connection still counts as open. A connection
    * without a known socket was reported as closed when it was released.
    */
-  takenUp(address: string): boolean {
+  reused(address: string): boolean {
     const history = this.history(address);
     history.isReleased = false;
     this.entered(address, 'READY');
@@ -226,7 +226,7 @@ export class AddressHistories {
   private judge(history: ConnectionHistory, judged: readonly UndecidedConnection[], answered: boolean): void {
     this.doubt(
       history,
-      history.doubted.filter((one) => !judged.includes(one)),
+      history.undecided.filter((one) => !judged.includes(one)),
     );
     for (const { ended } of judged) {
       this.callbacks.onJudged({
@@ -239,9 +239,9 @@ export class AddressHistories {
     }
   }
 
-  private doubt(history: ConnectionHistory, doubted: readonly UndecidedConnection[]): void {
-    history.doubted = doubted;
-    this.isUndecided = [...this.histories.values()].some((one) => one.doubted.length > 0);
+  private doubt(history: ConnectionHistory, undecided: readonly UndecidedConnection[]): void {
+    history.undecided = undecided;
+    this.isUndecided = [...this.histories.values()].some((one) => one.undecided.length > 0);
   }
 
   private closed(address: string, history: ConnectionHistory): void {
@@ -270,7 +270,7 @@ export class AddressHistories {
         closedImmediately: 0,
         holdUntil: 0,
         ended: 0,
-        doubted: [],
+        undecided: [],
       };
       this.forgetOldest();
       this.histories.set(address, history);
@@ -284,7 +284,7 @@ export class AddressHistories {
   }
 
   /** True if a connection is open that the channel no longer uses. */
-  get hasLetGo(): boolean {
+  get hasReleased(): boolean {
     return [...this.histories.values()].some(({ isReleased }) => isReleased);
   }
 
@@ -292,8 +292,8 @@ export class AddressHistories {
   private forgetOldest(): void {
     if (this.histories.size < KNOWN_ADDRESSES) return;
     const now = this.clock.now();
-    for (const [address, { state, readyAt, doubted, holdUntil }] of this.histories) {
-      if (state !== 'IDLE' || readyAt !== undefined || doubted.length > 0 || holdUntil > now) continue;
+    for (const [address, { state, readyAt, undecided, holdUntil }] of this.histories) {
+      if (state !== 'IDLE' || readyAt !== undefined || undecided.length > 0 || holdUntil > now) continue;
       this.histories.delete(address);
       return;
     }

@@ -27,7 +27,9 @@ describe('ConnectAttempts', () => {
     clock.advance(1);
     expect(signal?.aborted).toBe(true);
     expect(String(signal?.reason)).toContain('timed out after 0.5 s: the TCP connection was not accepted');
-    expect(attempts.settle(KEY, false)?.timedOut).toBe('timed out after 0.5 s: the TCP connection was not accepted');
+    expect(attempts.settle(KEY, false)?.timedOut?.message).toBe(
+      'timed out after 0.5 s: the TCP connection was not accepted',
+    );
   });
 
   it('reports the missing step and the age of the oldest attempt', async () => {
@@ -67,7 +69,7 @@ describe('ConnectAttempts', () => {
     clock.advance(500);
     expect(socket.destroyed).toBe(true);
     expect(await failure).toContain('timed out after 0.5 s: the peer accepted the TCP connection but did not respond');
-    expect(attempts.settle(KEY, false)?.timedOut).toContain('did not respond');
+    expect(attempts.settle(KEY, false)?.timedOut?.message).toContain('did not respond');
   });
 
   it('destroys a socket that connects after the timeout', () => {
@@ -89,7 +91,7 @@ describe('ConnectAttempts', () => {
   it('clears its timer when the attempt settles', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
-    expect(attempts.settle(KEY, false)?.timedOut).toBeUndefined();
+    expect(attempts.settle(KEY, false)?.timedOut?.message).toBeUndefined();
     clock.advance(0);
     expect(clock.pending).toBe(0);
   });

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import type { ConnectFailure } from './connect-failure.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
@@ -109,8 +110,8 @@ export class ConnectAttempt {
   readonly startedAt: number;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
   socket: Socket | undefined;
-  /** Error text with the missing step; `undefined` if the attempt has not timed out. */
-  timedOut: string | undefined;
+  /** Failure with the missing step; `undefined` if the attempt has not timed out. */
+  timedOut: ConnectFailure | undefined;
 
   constructor(
     readonly key: string,
@@ -119,8 +120,9 @@ export class ConnectAttempt {
   ) {
     this.startedAt = clock.now();
     this.timer = new PeerTimer(clock, timeoutMs, () => {
-      this.timedOut = `timed out after ${seconds(timeoutMs)}: ${this.phase}`;
-      this.abort(this.timedOut);
+      const message = `timed out after ${seconds(timeoutMs)}: ${this.phase}`;
+      this.timedOut = { kind: 'timeout', message };
+      this.abort(message);
     });
   }
 

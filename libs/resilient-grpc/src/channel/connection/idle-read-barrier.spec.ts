@@ -24,7 +24,7 @@ function make(endingUntil = 0) {
 }
 
 describe('IdleReadBarrier', () => {
-  it('is due for the first call and after 100 ms in which no attempt began or ended', () => {
+  it('delays the first call and a call after 100 ms in which no attempt began or ended', () => {
     const { clock, barrier } = make();
     expect(barrier.isDue).toBe(true);
     barrier.used();

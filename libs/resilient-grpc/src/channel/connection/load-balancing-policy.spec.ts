@@ -65,10 +65,10 @@ class Recorder implements PolicyObserver {
   onDestroyed(): void {
     this.states.push('IDLE');
   }
-  onLetGo(address: string, state: string): void {
+  onReleased(address: string, state: string): void {
     if (state !== 'IDLE') this.connections.push(`${address} released in ${state}`);
   }
-  onTakenUp(address: string, state: string): void {
+  onReused(address: string, state: string): void {
     this.connections.push(`${address} used again in ${state}`);
   }
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
@@ -338,7 +338,7 @@ describe('endBackoff()', () => {
     await waitFor(() => seen.states.at(-1) === 'READY');
   });
 
-  it('has no effect on a connection that is not in backoff', async () => {
+  it('does not change a connection that is not in backoff', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);

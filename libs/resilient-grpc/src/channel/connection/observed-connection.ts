@@ -17,9 +17,9 @@ export interface ConnectionObserver {
   /** The connection to `address` became READY and has `session`. Not called if this grpc-js does not expose the session. */
   onSession(address: string, session: WatchedSession): void;
   /** The channel no longer uses the connection to `address`, which is in `state`: the address was removed, or the channel went idle. */
-  onLetGo(address: string, state: ConnectivityState): void;
+  onReleased(address: string, state: ConnectivityState): void;
   /** The channel uses an existing connection to `address`, which is in `state`. */
-  onTakenUp(address: string, state: ConnectivityState): void;
+  onReused(address: string, state: ConnectivityState): void;
   /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
   /** Reports which private names the first `subject` of its kind lacks. */
@@ -72,7 +72,7 @@ export class ObservedConnection {
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
-    if (state === 'READY' || state === 'CONNECTING') this.observer.onTakenUp(this.address, state);
+    if (state === 'READY' || state === 'CONNECTING') this.observer.onReused(this.address, state);
     // Added before the listeners of policies, so that they run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
     this.user.onUsed(this);
@@ -119,7 +119,7 @@ export class ObservedConnection {
   stop(): void {
     this.isWatching = false;
     this.subchannel.removeConnectivityStateListener(this.listener);
-    this.observer.onLetGo(this.address, stateName(this.subchannel.getConnectivityState()));
+    this.observer.onReleased(this.address, stateName(this.subchannel.getConnectivityState()));
   }
 
   private get ready(): boolean {

@@ -74,13 +74,13 @@ describe('WaitingCalls', () => {
             calls.push(next);
             plain.push(next);
           } else if (one.kind === 'remove') {
-            const [gone] = plain.splice(one.at % Math.max(plain.length, 1), 1);
-            if (gone !== undefined) expect(calls.remove(gone)).toBe(true);
+            const [removed] = plain.splice(one.at % Math.max(plain.length, 1), 1);
+            if (removed !== undefined) expect(calls.remove(removed)).toBe(true);
           } else {
             const leaves = (other: Waiter) => (other.bytes % 2 === 1) === one.odd;
             const wanted = plain.filter(leaves).slice(0, one.limit);
             expect(calls.takeWhere(leaves, one.limit)).toEqual(wanted);
-            for (const gone of wanted) plain.splice(plain.indexOf(gone), 1);
+            for (const removed of wanted) plain.splice(plain.indexOf(removed), 1);
           }
           expect([...calls]).toEqual(plain);
           expect(calls.bytes).toBe(plain.reduce((sum, { bytes }) => sum + bytes, 0));

@@ -71,7 +71,7 @@ describe('removeClosedStreamListeners', () => {
     await once(stream, 'response');
     const closed = new Promise<void>((resolve) => stream.on('close', resolve));
     stream.on('error', () => undefined);
-    session.destroy(new Error('gone'));
+    session.destroy(new Error('lost'));
     session.on('error', () => undefined);
     await closed;
     expect(stream.eventNames()).toEqual(['error']);

@@ -107,15 +107,12 @@ function generation(
       loadBalancing: [{ [loadBalancing]: {} }],
       connectLimits: { timeoutMs: () => timeoutMs },
     },
-    {
-      onState: (_, state) => void states.push(state),
-      onConnectFailed: (_, cause) => void failures.push(cause),
-      onConnectionEnded: (_, end) => void ended.push(end),
-      onConnectionLetGo: () => undefined,
-      onConnectionJudged: () => undefined,
-      onOpen: () => undefined,
-      onKeepaliveThrottled: () => undefined,
-      onTimedOut: (_, connection, waitedMs) => void timedOut.push({ connection, waitedMs }),
+    (_, event) => {
+      if (event.type === 'state') states.push(event.state);
+      else if (event.type === 'connect-failed') failures.push(event.failure.message);
+      else if (event.type === 'ended') ended.push(event.ended);
+      else if (event.type === 'call-timed-out')
+        timedOut.push({ connection: event.connection, waitedMs: event.waitedMs });
     },
     { clock: systemClock, random: () => 0.5, events: new EventHub({ client: 'test' }, () => 0) },
   );

@@ -61,7 +61,7 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
     try {
       bytes = readBoundedFile(value);
     } catch (error) {
-      // The value may be a key without its first line, so long text and base64 are not printed.
+      // Long text and base64 are not printed, because the value may be a key without its first line.
       const isPath = value.length <= 120 && !value.includes('\n') && !/^[\w+/=-]{32,}$/.test(value);
       const shown = isPath ? JSON.stringify(maskCredentials(value)) : `a string of ${String(value.length)} characters`;
       return `expected a readable file or PEM text with '-----BEGIN', got ${shown} (${errorCode(error)}); write a path that this process can read`;

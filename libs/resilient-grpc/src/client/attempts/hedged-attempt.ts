@@ -76,7 +76,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     return this.winner?.startedAt ?? this.startedAt;
   }
 
-  /** How far the attempts have got if the call ends now. */
+  /** `reachedServer` of the call if it ends now. */
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
     return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');

@@ -51,7 +51,7 @@ function metadataOf(
     return prepareAttempt(call, request.number, request.deadline, parts);
   } catch (error) {
     // The caller of `start` does not have its attempt yet, so a thrown error is reported like a rejection.
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- handed on as it is
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- forwarded unchanged
     return Promise.reject(error);
   }
 }

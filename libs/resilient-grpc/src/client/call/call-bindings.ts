@@ -19,16 +19,16 @@ export function bindCall(
 ): (() => void) | undefined {
   if (options === undefined && inbound === undefined) return undefined;
   const { signal, parent } = options ?? {};
-  const untie: (() => void)[] = [];
-  const tie = (to: AbortSignal, failure: () => CallFailure): void => {
-    untie.push(
+  const unbind: (() => void)[] = [];
+  const bind = (to: AbortSignal, failure: () => CallFailure): void => {
+    unbind.push(
       onAborted(to, () => {
         call.end(failure());
       }),
     );
   };
-  if (signal !== undefined) tie(signal, () => cancelled('Cancelled on client', signal.reason));
-  if (inbound !== undefined) tie(inbound, () => inboundCancelled(inbound.reason));
+  if (signal !== undefined) bind(signal, () => cancelled('Cancelled on client', signal.reason));
+  if (inbound !== undefined) bind(inbound, () => inboundCancelled(inbound.reason));
   if (options !== undefined && parent !== undefined && boundToParent(options)) {
     // grpc-js does this only for a running attempt, but a call may also be waiting.
     const inbound: NodeJS.EventEmitter = parent;
@@ -36,12 +36,12 @@ export function bindCall(
       call.end(cancelled('Cancelled by parent call', undefined));
     };
     inbound.once('cancelled', onCancelled);
-    untie.push(() => {
+    unbind.push(() => {
       inbound.removeListener('cancelled', onCancelled);
     });
   }
-  if (untie.length === 0) return undefined;
+  if (unbind.length === 0) return undefined;
   return () => {
-    for (const task of untie) task();
+    for (const task of unbind) task();
   };
 }

@@ -61,7 +61,7 @@ export function failureReason(verdict: Verdict): FailureReason {
   return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
 }
 
-/** Creates the error of a call. `cutOff`: how far the attempt had got that the failure interrupts; 'no' if there is none. */
+/** Creates the error of a call. `cutOff`: `reachedServer` of the attempt that the failure interrupts; 'no' if there is none. */
 export function callError(
   context: MethodContext,
   failure: CallFailure,

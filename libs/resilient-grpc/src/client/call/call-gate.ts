@@ -21,7 +21,7 @@ export interface CallGateCallbacks {
 
 /**
  * What a call is held for. 'open': nothing. 'interceptors': an interceptor's promise. 'pending-data': data that is read after an idle
- * period. 'channel': a usable channel. 'permit': a concurrency limit. 'backoff': the delay before a retry.
+ * period. 'channel': a usable channel. 'permit': a concurrency limit. 'backoff': the delay before a retry. 'closed': the call has ended.
  */
 type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'backoff' | 'closed';
 
@@ -41,8 +41,8 @@ const HELD_FOR: Readonly<Partial<Record<Hold, string>>> = {
 };
 
 /**
- * Holds one call while it may not send an attempt: for interceptors, the channel, its permits, and the delay before a retry. It enforces
- * the deadline of the call while grpc-js does not. Only calls that are held have one.
+ * Holds one call while it may not send an attempt: for interceptors, pending data, the channel, its permits, and the delay before a retry.
+ * It enforces the deadline of the call while grpc-js does not. A call without interceptors and limits has one only after it was held.
  */
 export class CallGate implements Waiter, PermitWaiter {
   /** True if the next attempt is queued even while the channel is ready. */
@@ -61,20 +61,20 @@ export class CallGate implements Waiter, PermitWaiter {
 
   constructor(
     private readonly context: MethodContext,
-    private readonly call: PreparedCall,
+    private readonly prepared: PreparedCall,
     private readonly callbacks: CallGateCallbacks,
   ) {}
 
   get waitForReady(): boolean | undefined {
-    return this.call.waitForReady;
+    return this.prepared.waitForReady;
   }
 
   get deadline(): number {
-    return this.call.deadline;
+    return this.prepared.deadline;
   }
 
   get bytes(): number {
-    return this.call.bytes;
+    return this.prepared.bytes;
   }
 
   get expectsPromptResponse(): boolean {
@@ -107,9 +107,9 @@ export class CallGate implements Waiter, PermitWaiter {
     this.hold = 'open';
     if (!transport.ready || this.rateLimited) {
       this.holdForChannel();
-    } else if (transport.hearing.isDue && this.call.interceptors === undefined) {
+    } else if (transport.readBarrier.isDue && this.prepared.interceptors === undefined) {
       this.hold = 'pending-data';
-      transport.hearing.whenRead(() => {
+      transport.readBarrier.whenRead(() => {
         this.dataWasRead();
       });
     } else {
@@ -130,6 +130,8 @@ export class CallGate implements Waiter, PermitWaiter {
     this.hold = 'channel';
     // A call that waits for the channel must not block others.
     this.releasePermits();
+    // A call that got the permit may have ended this one.
+    if (!this.isWaiting) return;
     this.enforceDeadline();
     const { clock, transport } = this.context.client;
     this.waitingSince = clock.now();
@@ -233,7 +235,7 @@ export class CallGate implements Waiter, PermitWaiter {
   private deadlinePassed(): void {
     const { clock, transport } = this.context.client;
     const heldFor = this.hold === 'channel' ? `, waiting: ${transport.whyNotReady()}` : (HELD_FOR[this.hold] ?? '');
-    this.callbacks.end(deadlineFailure(clock.now() - this.call.startedAt, heldFor));
+    this.callbacks.end(deadlineFailure(clock.now() - this.prepared.startedAt, heldFor));
   }
 
   // ── the end of the call ──

@@ -324,7 +324,7 @@ function callOf({ request }: { readonly request: AttemptRequest }): string {
 function partOfStream(resumes: number): PartOf {
   const ignore = (): void => undefined;
   const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
-  const none = { outer: undefined, demand: undefined, handedOver: 0 };
+  const none = { outer: undefined, demand: undefined, delivered: 0 };
   return { isDirect: true, scope: { resumes, deadline: Infinity, hosts: new Set(), ...none, ...ends } };
 }
 

@@ -72,14 +72,14 @@ export class CallReport {
 
   // ── attempts ──
 
-  /** Another attempt follows. */
-  retries(kind: AttemptKind): void {
+  /** Sets the kind of the attempt that follows. */
+  nextAttempt(kind: AttemptKind): void {
     this.telemetry?.nextIs(kind);
   }
 
-  /** The response of the server began. */
-  headers(onHeaders: ((headers: Metadata) => void) | undefined, headers: Metadata): void {
-    if (onHeaders !== undefined) notifyCaller(onHeaders, headers);
+  /** Calls the `onHeaders` callback of the caller. */
+  headers(onHeaders: (headers: Metadata) => void, headers: Metadata): void {
+    notifyCaller(onHeaders, headers);
   }
 
   /** The stream of the server began, which determines the latency of the call. */
@@ -95,30 +95,24 @@ export class CallReport {
     client.events.emit({ type: 'attempt-end', path: method.path, attempt, reachedServer, next, reason });
   }
 
-  /** A failed attempt is retried. */
-  retried(): void {
+  countRetry(): void {
     this.context.statistics.retried += 1;
   }
 
-  // ── the end ──
+  // ── the end: counted before the call releases its resources, because that may run other calls, and reported after ──
 
-  /** The server ended the call with OK. `isAnswer`: this determines the latency of the call, because it was not a stream that had begun. */
-  succeeded(number: number, end: AttemptEnd, attemptMs: number, isAnswer: boolean, now: number): void {
-    const { details, metadata, peer } = end;
-    const code = StatusCode.OK;
+  /** Counts a success. `isAnswer`: it determines the latency of the call, because the call was not a stream that had begun. */
+  countSuccess(isAnswer: boolean, now: number): void {
     this.context.statistics.succeeded(isAnswer ? now - this.startedAt : undefined, now);
-    if (this.endIsObserved()) {
-      this.history.add(number, end, { code, details }, attemptMs);
-      this.ended({ code, details, metadata, peer }, now);
-    } else {
-      this.telemetry?.end(code, details);
-    }
   }
 
-  /** The drain of the client completed the stream. */
-  completed(peer: string | undefined, now: number): void {
-    this.context.statistics.succeeded(undefined, now);
-    this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer }, now);
+  countCancellation(): void {
+    this.context.statistics.cancelled();
+  }
+
+  /** Counts a call whose request source threw. */
+  countSourceFailure(): void {
+    this.context.statistics.sourceFailed();
   }
 
   /** Counts the failure and returns the error for the caller. `cutOff`: how far an attempt got that the failure interrupts. */
@@ -130,20 +124,30 @@ export class CallReport {
     return callError(this.context, failure, this.records, cutOff);
   }
 
-  /** The reader of the response unsubscribed. */
-  unsubscribed(): void {
-    this.context.statistics.cancelled();
-    this.telemetry?.end(StatusCode.CANCELLED, 'The reader unsubscribed');
+  /** Reports that the server ended the call with OK. */
+  succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
+    const { details, metadata, peer } = end;
+    const code = StatusCode.OK;
+    if (this.endIsObserved()) {
+      this.history.add(number, end, { code, details }, attemptMs);
+      this.ended({ code, details, metadata, peer });
+    } else {
+      this.telemetry?.end(code, details);
+    }
   }
 
-  /** The request source of the caller threw. */
-  sourceFailed(): void {
-    this.context.statistics.sourceFailed();
-    this.telemetry?.end(StatusCode.CANCELLED, 'The request source failed');
+  /** Reports that the drain of the client completed the stream. */
+  completed(peer: string | undefined): void {
+    this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer });
+  }
+
+  /** Reports a call that its caller ended. It gets no callback. */
+  cancelled(details: string): void {
+    this.telemetry?.end(StatusCode.CANCELLED, details);
   }
 
   /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback and event listeners. */
-  ended(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>, now: number): void {
+  ended(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
     this.telemetry?.end(code, details);
     if (!this.endIsObserved()) return;
@@ -154,7 +158,7 @@ export class CallReport {
       code,
       details,
       trailers,
-      durationMs: now - this.startedAt,
+      durationMs: client.clock.now() - this.startedAt,
       ...(peer === undefined ? {} : { peer }),
       attempts: this.records?.records ?? [],
     };

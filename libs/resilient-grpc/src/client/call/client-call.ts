@@ -1,4 +1,4 @@
-import type { Metadata } from '@grpc/grpc-js';
+import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
@@ -19,6 +19,7 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
 import { lostConnection, type CallFacts } from './attempt-history.js';
+import { callInterceptors } from './call-arguments.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import {
   cancelled,
@@ -74,6 +75,7 @@ export class ClientCall
 {
   private readonly method: MethodDescriptor;
   private readonly options: GrpcCallOptions | undefined;
+  private readonly interceptors: readonly Interceptor[] | undefined;
   private phase: Phase = 'held';
   private prepared = UNPREPARED;
   private readonly report: CallReport;
@@ -110,6 +112,7 @@ export class ClientCall
   ) {
     this.method = context.method;
     this.options = input.given.options;
+    this.interceptors = this.options === undefined ? context.interceptors : callInterceptors(context, this.options);
     this.report = new CallReport(context, input);
   }
 
@@ -142,7 +145,7 @@ export class ClientCall
     if (client.telemetry !== undefined) this.report.begin(client.telemetry, scope);
     let prepared: PreparedCall | CallFailure;
     try {
-      prepared = prepareCall(this.context, this.input, scope);
+      prepared = prepareCall(this.context, this.input, this.interceptors, scope);
     } catch (error) {
       this.phase = 'ended';
       this.report.invalid();
@@ -200,7 +203,7 @@ export class ClientCall
 
   /** Subscribes to the request source, which may end the call. True if the call is still open. */
   private openRequests(): boolean {
-    const isEncoded = this.prepared.interceptors === undefined;
+    const isEncoded = this.interceptors === undefined;
     try {
       this.requests = new RequestPump(this.input.request, this, this.context, isEncoded);
     } catch (error) {
@@ -231,8 +234,8 @@ export class ClientCall
   private proceed(): void {
     const { client, limits } = this.context;
     const { transport } = client;
-    const mustWait = this.gate?.rateLimited === true || limits.length > 0 || !transport.ready;
-    if (mustWait || transport.hearing.isDue) this.ownGate.pass();
+    const needsGate = this.gate?.rateLimited === true || limits.length > 0 || !transport.ready;
+    if (needsGate || transport.readBarrier.isDue) this.ownGate.pass();
     else this.admitted();
   }
 
@@ -253,6 +256,8 @@ export class ClientCall
     }
     this.number += 1;
     this.stream?.onAttemptStart();
+    // A listener of 'stream-resumed' may have ended the call.
+    if (!this.isOpen()) return;
     this.attemptStartedAt = this.context.client.clock.now();
     this.reading = true;
     try {
@@ -291,8 +296,8 @@ export class ClientCall
         : attemptStages(context, options, outgoing, this, this.report.origin);
     let attempt: Attempt;
     if (hedging !== undefined && mayRepeat && this.bufferedBytes !== NOT_BUFFERED) {
-      attempt = new HedgedAttempt(hedging, client, request, this, this, start, binding?.inRetryChain ?? false);
-      this.hedged = attempt as HedgedAttempt;
+      this.hedged = new HedgedAttempt(hedging, client, request, this, this, start, binding?.inRetryChain ?? false);
+      attempt = this.hedged;
     } else {
       attempt = start(request, this);
     }
@@ -399,7 +404,7 @@ export class ClientCall
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
         : report.history.judgeHedged(end, verdict, hedged);
-    if (decision.retry) report.retries(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
+    if (decision.retry) report.nextAttempt(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     if (decision.retry && decision.kind === 'wait') {
       // The attempt never started, so it does not count.
       this.number -= 1;
@@ -424,7 +429,7 @@ export class ClientCall
       cause: end.cause,
     };
     if (decision.retry) {
-      report.retried();
+      report.countRetry();
       this.phase = 'held';
       // Calls that were lost with a connection return at a limited rate, because there may be hundreds of them.
       this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
@@ -492,21 +497,22 @@ export class ClientCall
     this.gate?.reportReleased(latencyMs);
     budget.onSuccess(now);
     const isAnswer = !responseStream || !this.hasHeaders;
+    this.report.countSuccess(isAnswer, now);
     this.phase = 'ended';
     this.attempt = undefined;
     this.releaseResources('succeeded');
-    this.report.succeeded(this.number, end, latencyMs, isAnswer, now);
+    this.report.succeeded(this.number, end, latencyMs);
     if (this.hasResult) this.sink.next(this.result);
     this.sink.complete();
   }
 
   /** Fails the call. Does nothing if it has ended. */
-  end(cause: CallFailure): void {
+  end(reason: CallFailure): void {
     if (this.phase === 'ended') return;
     const { report, attempt } = this;
     const { clock, budget } = this.context.client;
     const now = clock.now();
-    const failure = { ...cause, peer: cause.peer ?? attempt?.peer };
+    const failure = { ...reason, peer: reason.peer ?? attempt?.peer };
     if (attempt !== undefined && this.hedged === undefined) {
       report.history.add(this.number, failure, failure, now - this.attemptStartedAt);
     }
@@ -514,11 +520,11 @@ export class ClientCall
     if (isDeadline && this.phase === 'running' && !this.hasHeaders) budget.onDeadline(now, this.attemptStartedAt);
     const error = report.failed(failure, this.interruptedReach(), now);
     this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
-    report.ended(error, now);
+    report.ended(error);
     this.sink.error(error);
   }
 
-  /** How far the running attempt got, if one is interrupted. */
+  /** `reachedServer` of the attempt that is interrupted; 'no' if none is running. */
   private interruptedReach(): Verdict['reachedServer'] {
     if (this.hedged !== undefined) return this.hedged.reached;
     if (this.attempt === undefined) return 'no';
@@ -528,22 +534,25 @@ export class ClientCall
   /** Cancels the call: the reader unsubscribed. */
   unsubscribe(): void {
     if (this.phase === 'ended') return;
+    this.report.countCancellation();
     this.stop('cancelled');
-    this.report.unsubscribed();
+    this.report.cancelled('The reader unsubscribed');
   }
 
   sourceFailed(error: unknown): void {
     if (this.phase === 'ended') return;
+    this.report.countSourceFailure();
     this.stop('failed');
-    this.report.sourceFailed();
+    this.report.cancelled('The request source failed');
     this.sink.error(error);
   }
 
   complete(): void {
     if (this.phase === 'ended') return;
     const peer = this.attempt?.peer;
+    this.report.countSuccess(false, this.context.client.clock.now());
     this.stop('succeeded');
-    this.report.completed(peer, this.context.client.clock.now());
+    this.report.completed(peer);
     this.sink.complete();
   }
 

@@ -3,7 +3,7 @@ import type { StreamScope } from '../../call/stream-scope.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
-import { callDeadline, callInterceptors, callMetadata, type CallArguments } from './call-arguments.js';
+import { callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
 import { cancelled, draining, inboundCancelled, textOf, type CallFailure } from './call-failure.js';
 import type { CallerContext } from './caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
@@ -18,13 +18,13 @@ export interface CallInput {
   readonly openedAt?: string | undefined;
 }
 
-/** Properties that all attempts of a call share. */
+/** Properties of a call that do not change after its start. */
 export interface PreparedCall {
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** Metadata of the first attempt. */
+  /** Metadata of the first attempt; later ones add `grpc-previous-rpc-attempts`. */
   readonly metadata: Metadata;
   readonly waitForReady: boolean | undefined;
   /** grpc-js's interceptors, outermost first; `undefined` if there are none. */
@@ -39,39 +39,41 @@ export interface PreparedCall {
 }
 
 /**
- * Computes what all attempts of a call share, at the moment of its subscription. Returns the failure of a call that must not start.
+ * Computes what all attempts of a call share, at the moment of its subscription. `interceptors`: grpc-js's interceptors of the call.
+ * Returns the failure of a call that must not start.
  *
  * @throws GrpcConfigurationError for invalid call options
  */
 export function prepareCall(
   context: MethodContext,
   { given, createdIn, request }: CallInput,
+  interceptors: readonly Interceptor[] | undefined,
   scope: StreamScope | undefined,
 ): PreparedCall | CallFailure {
   const { client, policy, propagation } = context;
   const { options } = given;
   const startedAt = client.clock.now();
-  const epochNow = client.clock.epoch();
+  let deadline = Infinity;
+  // Most calls have neither options nor a timeout.
+  if (options !== undefined || policy.timeoutMs !== undefined) {
+    deadline = callDeadline(context, options, client.clock.epoch());
+  }
   const binding =
     propagation === undefined ? undefined : inboundBinding(propagation, options, client.clock, createdIn?.inbound);
-  let deadline = Infinity;
-  let { metadata, interceptors } = context;
-  // Most calls are made without options.
-  if (options !== undefined || given.metadata !== undefined || binding?.metadata !== undefined) {
-    metadata = callMetadata(context, given, binding?.metadata);
-    interceptors = callInterceptors(context, options);
-  }
-  if (options !== undefined || policy.timeoutMs !== undefined) deadline = callDeadline(context, options, epochNow);
   if (binding !== undefined) deadline = Math.min(deadline, binding.deadline);
   // All calls of a stream have the stream's deadline.
   if (scope !== undefined) deadline = Math.min(deadline, scope.deadline);
+  let { metadata } = context;
+  if (options !== undefined || given.metadata !== undefined || binding?.metadata !== undefined) {
+    metadata = callMetadata(context, given, binding?.metadata);
+  }
   const byMetadata = metadata.getOptions().waitForReady;
   if (byMetadata === true) {
     // The call waits here; grpc-js would queue it in its channel.
     metadata = metadata.clone();
     metadata.setOptions({ ...metadata.getOptions(), waitForReady: false });
   }
-  const failure = admissionFailure(context, deadline, epochNow, options?.signal, binding?.signal);
+  const failure = admissionFailure(context, deadline, options?.signal, binding?.signal);
   if (failure !== undefined) return failure;
   const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume(scope);
   const outgoing = context.parts === undefined ? undefined : outgoingCall(context, metadata, binding);
@@ -93,7 +95,6 @@ export function prepareCall(
 function admissionFailure(
   { client }: MethodContext,
   deadline: number,
-  epochNow: number,
   signal: AbortSignal | undefined,
   inbound: AbortSignal | undefined,
 ): CallFailure | undefined {
@@ -108,7 +109,7 @@ function admissionFailure(
   if (signal?.aborted === true) return cancelled('Cancelled on client', signal.reason);
   if (inbound?.aborted === true) return inboundCancelled(inbound.reason);
   // grpc-js would send the call anyway, and the server would execute it.
-  if (deadline <= epochNow) {
+  if (deadline !== Infinity && deadline <= client.clock.epoch()) {
     const details = 'Deadline exceeded before the call began';
     return { code: StatusCode.DEADLINE_EXCEEDED, reason: 'deadline', details };
   }
@@ -124,7 +125,7 @@ function outgoingCall(context: MethodContext, shared: Metadata, binding: Inbound
   return { client: name, service, method, path, kind, metadata, ...(inbound === undefined ? {} : { inbound }) };
 }
 
-/** Serializes a request message, or returns why it cannot be sent. Called before anything is sent. */
+/** Serializes a request message, or returns why it cannot be sent. */
 export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
   let bytes: Buffer;
   try {

@@ -12,7 +12,7 @@ import type {
 export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClientInterceptor;
 
 /**
- * Combines the interceptors of a client. They run in order, and each is awaited before the next. Classes are resolved at the first call,
+ * Combines the interceptors of a client. They run in sequence: each is awaited before the next. Classes are resolved at the first call,
  * because a container may still be creating them when the client is created.
  */
 export class CallHooks {

@@ -256,9 +256,9 @@ describe('service config update', () => {
   it('logs the failure of the source, but not its completion', () => {
     const failing = new BehaviorSubject<unknown>(config('1s'));
     const one = live(failing);
-    failing.error(new Error('gone'));
+    failing.error(new Error('broken'));
     expect(one.warnings).toEqual([
-      expect.stringContaining('the Observable failed: gone; the current service config stays in effect'),
+      expect.stringContaining('the Observable failed: broken; the current service config stays in effect'),
     ]);
     expect(one.timeoutMs()).toBe(1_000);
     const two = live(of(config('1s')));

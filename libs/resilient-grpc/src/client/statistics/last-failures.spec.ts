@@ -6,7 +6,7 @@ const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
   path: '/a.B/C',
   code: StatusCode.UNAVAILABLE,
   reason: 'outage',
-  details: 'gone',
+  details: 'lost',
   peer: undefined,
   ...change,
 });

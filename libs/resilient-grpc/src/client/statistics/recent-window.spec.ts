@@ -15,7 +15,7 @@ describe('RecentWindow', () => {
     expect(window.calls(91 * SECOND)).toMatchObject({ windowMs: 31 * SECOND, ended: 0, failed: 0, codes: {} });
   });
 
-  it('is empty after a long time without calls', () => {
+  it('discards all samples after a long time without calls', () => {
     const window = new RecentWindow(0);
     for (const at of [10, 40]) {
       window.failed(StatusCode.INTERNAL, at * SECOND);

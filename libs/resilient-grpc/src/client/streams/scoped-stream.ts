@@ -45,7 +45,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
   /** Number of messages that were delivered when the stream last resumed. */
-  private handedOverBefore = 0;
+  private deliveredBefore = 0;
   private deadline: DeadlineTimer | undefined;
   private unbind: (() => void) | undefined;
 
@@ -98,9 +98,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.brokenAt = undefined;
     const { registry, events, clock } = this.context.client;
     registry.resumed += 1;
-    const { handedOver, resumes } = this.scope;
-    const progress = handedOver > this.handedOverBefore;
-    this.handedOverBefore = handedOver;
+    const { delivered, resumes } = this.scope;
+    const progress = delivered > this.deliveredBefore;
+    this.deliveredBefore = delivered;
     if (!events.wanted) return;
     const gapMs = clock.now() - brokenAt;
     events.emit({ type: 'stream-resumed', path: this.context.method.path, resumes, gapMs, progress });
@@ -138,7 +138,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   end(failure: CallFailure): void {
     this.stopWatching();
-    const reached = this.scope.handedOver > 0 ? 'yes' : 'maybe';
+    const reached = this.scope.delivered > 0 ? 'yes' : 'maybe';
     this.scope.fail(callError(this.context, failure, undefined, reached));
   }
 
@@ -167,7 +167,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
       startedAt: this.startedAt,
       lastMessageAt: latest?.lastMessageAt ?? this.lastMessageAt,
       sent: running.reduce((sum, { sent }) => sum + sent, this.sent),
-      received: this.scope.handedOver,
+      received: this.scope.delivered,
       waiting: running.every(({ waiting }) => waiting),
       resumes: this.scope.resumes,
       openedAt: this.openedAt,

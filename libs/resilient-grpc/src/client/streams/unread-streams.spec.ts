@@ -8,7 +8,7 @@ function make(afterMs = 60_000) {
   const streams = new UnreadStreams(afterMs, clock);
   const reported: [name: string, unreadMs: number, at: number][] = [];
   const open = (name: string) => {
-    const demand = { asked: 1, waiting: false };
+    const demand = { requested: 1, waiting: false };
     const stream = { unread: (unreadMs: number) => void reported.push([name, unreadMs, clock.now()]) };
     streams.watch(stream, demand);
     return { demand, stream };
@@ -52,7 +52,7 @@ describe('UnreadStreams', () => {
     const { demand } = open('slow');
     for (let i = 0; i < 20; i++) {
       clock.advance(50_000);
-      demand.asked += 1;
+      demand.requested += 1;
     }
     expect(reported).toEqual([]);
   });
@@ -61,7 +61,7 @@ describe('UnreadStreams', () => {
     const { clock, reported, open } = make();
     const { demand } = open('twice');
     clock.advance(60_000);
-    demand.asked += 1;
+    demand.requested += 1;
     clock.advance(67_500);
     expect(reported).toHaveLength(2);
   });

@@ -34,7 +34,7 @@ export class UnreadStreams {
 
   watch(stream: UnreadStream, demand: StreamDemand): void {
     if (this.afterMs === Infinity) return;
-    this.watched.set(stream, { asked: demand.asked, since: this.clock.now(), reported: false, demand });
+    this.watched.set(stream, { asked: demand.requested, since: this.clock.now(), reported: false, demand });
     this.arm();
   }
 
@@ -62,7 +62,7 @@ export class UnreadStreams {
     // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one check early.
     const unreadFor = this.afterMs * (1 - 1 / LOOKS);
     for (const [stream, seen] of this.watched) {
-      const { asked, waiting } = seen.demand;
+      const { requested: asked, waiting } = seen.demand;
       seen.since = Math.min(seen.since + stoodStillMs, now);
       if (waiting || asked !== seen.asked) {
         seen.asked = asked;

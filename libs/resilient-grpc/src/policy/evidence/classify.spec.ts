@@ -457,8 +457,8 @@ describe('status of the server', () => {
     ],
     [
       'reports committed after headers',
-      { ...BEGUN, code: NOT_FOUND, details: 'gone' },
-      { kind: 'committed', reachedServer: 'yes', code: NOT_FOUND, details: 'gone' },
+      { ...BEGUN, code: NOT_FOUND, details: 'no such order' },
+      { kind: 'committed', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],
     [
       'reports committed after messages',

@@ -109,7 +109,7 @@ describe('grace period', () => {
     expect(insideGrace(state, 5_000)).toBe(false);
   });
 
-  it('is inactive without an outage', () => {
+  it('reports no active grace period without an outage', () => {
     expect(insideGrace(NO_OUTAGE, 0)).toBe(false);
   });
 
@@ -125,7 +125,7 @@ describe('grace period', () => {
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 + 5_000 - 1_000 - 1_500 });
   });
 
-  it('is zero if earlier outages used it up', () => {
+  it('grants no time if earlier outages used up the grace period', () => {
     const state = after(failed(0), answered(3_000), failed(20_000), answered(23_000), failed(40_000));
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 });
     expect(insideGrace(state, 40_000)).toBe(false);

@@ -16,7 +16,7 @@ interface Scenario {
   readonly patienceMs: number;
   readonly serviceMs: number;
   readonly afterMs: number;
-  /** For this long after its start, the server answers in `coldLatencyMs`. */
+  /** Time after its start during which the server answers in `coldLatencyMs`. */
   readonly coldMs?: number;
   readonly coldLatencyMs?: number;
 }

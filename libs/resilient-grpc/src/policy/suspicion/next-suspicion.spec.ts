@@ -91,7 +91,7 @@ describe('probe start', () => {
 
   it('probes at most once per 30 s', () => {
     const cleared = from(after(...PROBED), look(8_000, oneMoreByte));
-    expect(cleared).toMatchObject({ kind: 'trusted', because: 'heard', probes: { nextAt: 37_500 } });
+    expect(cleared).toMatchObject({ kind: 'trusted', because: 'bytes-received', probes: { nextAt: 37_500 } });
     const again = from(cleared, ...[9_000, 9_010, 9_020].map((at) => timedOut(at, 1_000, BYTES + 1)));
     expect(from(again, look(37_499, oneMoreByte)).kind).toBe('suspected');
     expect(from(again, look(37_500, oneMoreByte)).kind).toBe('probed');
@@ -176,7 +176,7 @@ describe('dead connection', () => {
   ])('clears a connection %s if a byte arrives', (_, events) => {
     expect(after(...events, look(13_500, { otherReady: true, ...oneMoreByte }))).toMatchObject({
       kind: 'trusted',
-      because: 'heard',
+      because: 'bytes-received',
     });
     expect(after(...events, timedOut(13_500, 1_000, BYTES + 1)).kind).toBe('suspected');
   });

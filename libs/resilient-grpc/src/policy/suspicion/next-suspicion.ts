@@ -43,7 +43,7 @@ function timedOut(
 
 function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy): SuspicionState {
   const { at, late } = event;
-  if (event.bytesRead !== state.silence.bytesRead) return trust(state, 'heard');
+  if (event.bytesRead !== state.silence.bytesRead) return trust(state, 'bytes-received');
   switch (state.kind) {
     case 'suspected': {
       if (late) return trust(state, 'own-delay');

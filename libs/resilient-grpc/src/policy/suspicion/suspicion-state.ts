@@ -25,7 +25,7 @@ export type TrustReason =
   /** No call has timed out. */
   | 'new'
   /** The connection received at least one byte. */
-  | 'heard'
+  | 'bytes-received'
   /** The event loop of this process was delayed, so the timeouts and unread bytes are no evidence against the connection. */
   | 'own-delay'
   /** Too few calls timed out, and too long ago. */

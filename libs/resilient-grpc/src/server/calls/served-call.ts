@@ -197,8 +197,8 @@ export abstract class ServedCall {
   /** Reports the status on the wire, which differs from the handler's if the message is too large or missing. */
   private reportEnd(): void {
     const { method, sent, received, host, wire } = this;
-    const gone = this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
-    const code = sentStatusOf(wire)?.code ?? gone;
+    const unsentStatus = this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
+    const code = sentStatusOf(wire)?.code ?? unsentStatus;
     const durationMs = host.clock.now() - this.startedAt;
     const end = { code, peer: this.peer, durationMs, sent, received };
     host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });

@@ -1,6 +1,6 @@
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { NO_LIMIT_MS } from '../grpc-server-options.js';
-import { canHearHttp2Servers } from '../quirks/http2-servers.js';
+import { canObserveHttp2Servers } from '../quirks/http2-servers.js';
 import type { ConnectionLifetime } from './server-connection.js';
 
 const GRPC_JS_TIMEOUT_MS = 20_000;
@@ -17,7 +17,7 @@ export interface TakenKeepalive {
  */
 export function takeKeepalive(
   given: ServerOptions,
-  canObserve = canHearHttp2Servers(Server.prototype),
+  canObserve = canObserveHttp2Servers(Server.prototype),
 ): TakenKeepalive {
   const timeMs = given['grpc.keepalive_time_ms'] ?? NO_LIMIT_MS;
   const keepaliveTimeoutMs = given['grpc.keepalive_timeout_ms'] ?? GRPC_JS_TIMEOUT_MS;

@@ -182,7 +182,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('has no idle timer while a stream is open or after the connection began to end', async () => {
+  it('starts no idle timer while a stream is open or after the connection began to close', async () => {
     const { connection: made, clock } = connection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(1_000);
     openStream(made)();

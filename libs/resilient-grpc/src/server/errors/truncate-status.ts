@@ -9,7 +9,7 @@ export interface ServerStatus {
   readonly details: string;
   /** Trailing metadata. */
   readonly metadata?: Metadata;
-  /** Present if the error was not intended for the caller, who does not receive its details; it must be logged. */
+  /** Present if the error was not intended for the caller. The caller does not receive its details, so it must be logged. */
   readonly unexpected?: true;
 }
 

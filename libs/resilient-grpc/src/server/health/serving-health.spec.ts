@@ -24,13 +24,13 @@ const HealthClient = grpc.health.v1.Health as ServiceClientConstructor;
 
 async function make({ services = [ORDERS], before }: { services?: string[]; before?: (server: Server) => void } = {}) {
   const leaks = captureLeaks();
-  const standing = new ServiceStreams();
+  const serviceStreams = new ServiceStreams();
   const lines: string[] = [];
   const logger = {
     debug: (line: string) => lines.push(`debug ${line}`),
     warn: (line: string) => lines.push(`warn ${line}`),
   };
-  const health = new GrpcServerHealth(standing, logger);
+  const health = new GrpcServerHealth(serviceStreams, logger);
   const server = new Server();
   before?.(server);
   health.addTo(server, services);
@@ -63,7 +63,7 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
     health.listening();
     health.bootstrapped();
   };
-  return { health, standing, server, lines, check, watch, serve };
+  return { health, serviceStreams, server, lines, check, watch, serve };
 }
 
 describe('GrpcServerHealth', () => {
@@ -177,7 +177,7 @@ describe('Watch', () => {
   });
 
   it('sends NOT_SERVING and then ends the Watch with UNAVAILABLE, so that clients treat the backend as unhealthy', async () => {
-    const { health, standing, watch, serve } = await make();
+    const { health, serviceStreams, watch, serve } = await make();
     serve();
     const { seen } = watch();
     await waitFor(() => seen.length === 1);
@@ -185,11 +185,11 @@ describe('Watch', () => {
     health.endWatches();
     await waitFor(() => seen.length === 3);
     expect(seen).toEqual(['SERVING', 'NOT_SERVING', '14 The server is shutting down']);
-    await waitFor(() => standing.size === 0);
+    await waitFor(() => serviceStreams.size === 0);
   });
 
   it('rejects a Watch that starts after all were ended, but still answers Check', async () => {
-    const { health, standing, check, watch, serve } = await make();
+    const { health, serviceStreams, check, watch, serve } = await make();
     serve();
     health.turnNotServing();
     health.endWatches();
@@ -197,7 +197,7 @@ describe('Watch', () => {
     await waitFor(() => seen.length === 1);
     expect(seen).toEqual(['14 The server is shutting down']);
     expect(await check()).toBe('NOT_SERVING');
-    expect(standing.size).toBe(0);
+    expect(serviceStreams.size).toBe(0);
   });
 
   it('does not delay a graceful shutdown once the watches were ended', async () => {
@@ -213,12 +213,12 @@ describe('Watch', () => {
   });
 
   it('releases a Watch that its client cancels', async () => {
-    const { standing, watch } = await make();
+    const { serviceStreams, watch } = await make();
     const { seen, call } = watch();
     await waitFor(() => seen.length === 1);
-    expect(standing.size).toBe(1);
+    expect(serviceStreams.size).toBe(1);
     call.cancel();
-    await waitFor(() => standing.size === 0);
+    await waitFor(() => serviceStreams.size === 0);
   });
 
   it('sends only the latest status once a client that did not read reads again', () => {

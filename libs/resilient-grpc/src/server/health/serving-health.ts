@@ -42,7 +42,7 @@ export class GrpcServerHealth {
 
   /** @internal Created by a server. */
   constructor(
-    private readonly standing = new ServiceStreams(),
+    private readonly serviceStreams = new ServiceStreams(),
     private readonly logger: Pick<LibraryLogger, 'debug' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     this.notify();
@@ -91,7 +91,7 @@ export class GrpcServerHealth {
    * server. @internal
    */
   endWatches(): void {
-    this.standing.end();
+    this.serviceStreams.end();
   }
 
   /**
@@ -147,7 +147,7 @@ export class GrpcServerHealth {
       streams?.delete(stream);
       if (streams?.size === 0) this.watchers.delete(service);
     };
-    if (!this.standing.begin(call, left)) return;
+    if (!this.serviceStreams.begin(call, left)) return;
     const streams = this.watchers.get(service);
     if (streams === undefined) this.watchers.set(service, new Set([stream]));
     else streams.add(stream);

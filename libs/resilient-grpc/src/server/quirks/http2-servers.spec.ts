@@ -1,10 +1,10 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { canHearHttp2Servers, observeHttp2Servers } from './http2-servers.js';
+import { canObserveHttp2Servers, observeHttp2Servers } from './http2-servers.js';
 
 describe('observeHttp2Servers', () => {
   it('supports the installed version of grpc-js', () => {
-    expect(canHearHttp2Servers(Server.prototype)).toBe(true);
+    expect(canObserveHttp2Servers(Server.prototype)).toBe(true);
   });
 
   it('reports one http2 server for each address before it listens', async () => {
@@ -27,7 +27,7 @@ describe('observeHttp2Servers', () => {
   it('returns false if grpc-js creates its http2 servers differently', () => {
     const observed: unknown[] = [];
     const other = { makeServer: () => ({}) } as unknown as Server;
-    expect(canHearHttp2Servers(other)).toBe(false);
+    expect(canObserveHttp2Servers(other)).toBe(false);
     expect(observeHttp2Servers(other, (made) => observed.push(made))).toBe(false);
     expect(observed).toEqual([]);
   });

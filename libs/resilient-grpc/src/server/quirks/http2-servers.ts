@@ -5,7 +5,7 @@ import type { Http2SecureServer, Http2Server } from 'node:http2';
 export type NodeHttp2Server = Http2Server | Http2SecureServer;
 
 /** True if the http2 servers of a grpc-js server, or of its prototype, can be observed. */
-export function canHearHttp2Servers(server: object): boolean {
+export function canObserveHttp2Servers(server: object): boolean {
   return typeof Reflect.get(server, 'createHttp2Server') === 'function';
 }
 

@@ -51,7 +51,7 @@ const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {
 const path = '/orders.v1.Orders/Get';
 const DRAINED = { running: 0, finished: 1, completed: 2, cancelled: 0, durationMs: 80 };
 const CIRCUIT = { type: 'circuit', path, reason: 'failures', failures: 11, total: 20, breakMs: 5_000 } as const;
-const ATTEMPT = { number: 2, code: 14, details: 'gone', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
+const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, hedge: false, peer: 'a:1' } as const;
 
 describe('recurring outages', () => {
   /** Returns the maximum number of lines written within any 60 s. */
@@ -270,11 +270,11 @@ describe('events', () => {
     [
       { type: 'attempt-end', path, attempt: ATTEMPT, reachedServer: 'maybe', next: 'none', reason: 'throttled' },
       'warn',
-      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: gone; the call may have reached the server and was not retried \(throttled\)$/,
+      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: lost; the call may have reached the server and was not retried \(throttled\)$/,
       {
         path,
         code: 'UNAVAILABLE',
-        details: 'gone',
+        details: 'lost',
         peer: 'a:1',
         attempt: 2,
         durationMs: 5,

@@ -8,7 +8,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const line = new LogLine('warn', 'outage: gone', { event: 'outage' });
+const line = new LogLine('warn', 'outage: lost', { event: 'outage' });
 
 describe('application logger that throws', () => {
   it('emits one process warning and throws nothing', () => {
@@ -22,7 +22,7 @@ describe('application logger that throws', () => {
     expect(warned.mock.calls).toEqual([
       [
         expect.stringMatching(
-          /^The application's logger threw TypeError: no text; log lines .* are lost, the first: outage: gone$/,
+          /^The application's logger threw TypeError: no text; log lines .* are lost, the first: outage: lost$/,
         ),
       ],
     ]);

@@ -2,18 +2,18 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { LogLine } from './log-line.js';
 
-const line = new LogLine('warn', 'outage: gone', { client: 'orders', event: 'outage', waiting: 3, peer: undefined });
+const line = new LogLine('warn', 'outage: lost', { client: 'orders', event: 'outage', waiting: 3, peer: undefined });
 
 describe('LogLine', () => {
   it('prints its message', () => {
-    expect(String(line)).toBe('outage: gone');
-    expect(inspect(line)).toBe('outage: gone');
-    expect(inspect(line, { colors: true })).toBe('\u001b[33moutage: gone\u001b[39m');
-    expect(line.message).toBe('outage: gone');
+    expect(String(line)).toBe('outage: lost');
+    expect(inspect(line)).toBe('outage: lost');
+    expect(inspect(line, { colors: true })).toBe('\u001b[33moutage: lost\u001b[39m');
+    expect(line.message).toBe('outage: lost');
   });
 
   it('serializes to its fields, with the message as msg', () => {
-    const fields = { msg: 'outage: gone', client: 'orders', event: 'outage', waiting: 3 };
+    const fields = { msg: 'outage: lost', client: 'orders', event: 'outage', waiting: 3 };
     expect(JSON.parse(JSON.stringify(line))).toEqual(fields);
     expect(Object.assign({}, line)).toEqual(fields);
   });
@@ -21,19 +21,19 @@ describe('LogLine', () => {
   it('behaves like a string in code that expects one', () => {
     // Loggers receive a line where they expect a string.
     const text = line as unknown as string;
-    expect(text.replace('gone', 'back')).toBe('outage: back');
-    expect(text.includes('gone') && text.startsWith('outage') && /^outage: gone$/.test(text)).toBe(true);
+    expect(text.replace('lost', 'back')).toBe('outage: back');
+    expect(text.includes('lost') && text.startsWith('outage') && /^outage: lost$/.test(text)).toBe(true);
     expect([text.length, text.toUpperCase(), text.slice(0, 6), text.split(': ')]).toEqual([
       12,
-      'OUTAGE: GONE',
+      'OUTAGE: LOST',
       'outage',
-      ['outage', 'gone'],
+      ['outage', 'lost'],
     ]);
-    expect(Array.from(text).join('')).toBe('outage: gone');
+    expect(Array.from(text).join('')).toBe('outage: lost');
     expect([`${text}!`, text + '!', [text, 'x'].join(' ')]).toEqual([
-      'outage: gone!',
-      'outage: gone!',
-      'outage: gone x',
+      'outage: lost!',
+      'outage: lost!',
+      'outage: lost x',
     ]);
   });
 
@@ -46,7 +46,7 @@ describe('LogLine', () => {
 
   it('prints a plain object if it is nested in another object', () => {
     expect(inspect({ line }, { breakLength: Infinity })).toBe(
-      "{ line: { msg: 'outage: gone', client: 'orders', event: 'outage', waiting: 3 } }",
+      "{ line: { msg: 'outage: lost', client: 'orders', event: 'outage', waiting: 3 } }",
     );
   });
 

@@ -10,7 +10,7 @@ const MAX_LINES_WHILE_UNSTABLE = 1;
 /** Maximum number of methods listed in a combined line. */
 const MAX_LISTED_PATHS = 20;
 /** The event that comes first in a combined line: a failed call that may have had an effect, which an operator may have to check. */
-const MOST_SEVERE_EVENT = 'attempt-end';
+const TOP_SEVERITY_EVENT = 'attempt-end';
 
 /** The latest unwritten line of a kind about one method or address, and the number of lines it represents. */
 interface PendingLine {
@@ -108,7 +108,7 @@ function byKind(pending: readonly PendingLine[]): readonly (readonly PendingLine
 
 function severity(pending: PendingLine | undefined): number {
   if (pending?.line.level !== 'warn') return 0;
-  return kindOf(pending.line) === MOST_SEVERE_EVENT ? 2 : 1;
+  return kindOf(pending.line) === TOP_SEVERITY_EVENT ? 2 : 1;
 }
 
 /** Builds the message for the lines of one kind, given latest first. */

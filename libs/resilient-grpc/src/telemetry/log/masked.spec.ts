@@ -8,7 +8,7 @@ describe('masked', () => {
     ['a JWT', 'bad eyJhbGciOi.eyJzdWIi.c2ln here', 'bad *** here'],
     ['a header', 'authorization: hush', 'authorization: ***'],
     ['a header with a scheme', '"authorization": "Bearer hush"', '"authorization": "***"'],
-    ['a header with any scheme', 'got authorization: ApiKey hush and gone', 'got authorization: *** and gone'],
+    ['a header with any scheme', 'got authorization: ApiKey hush and more', 'got authorization: *** and more'],
     ['a header with a token', 'Authorization: Token hush', 'Authorization: ***'],
     [
       'a header with parameters',

@@ -58,7 +58,7 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
     target: FAKE_CLIENT,
     ready: true,
     // There is no peer whose data could be pending.
-    hearing: { isDue: false, whenRead: nothing },
+    readBarrier: { isDue: false, whenRead: nothing },
     start,
     // A ready channel queues calls only to limit their rate after a lost connection. A fake has none, so it releases them in the next turn.
     wait: (waiter) => {

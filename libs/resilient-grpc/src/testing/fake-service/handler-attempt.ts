@@ -175,11 +175,11 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
   }
 
   onOverflow(): void {
-    /* its bound is none */
+    /* The buffer of a fake is unbounded. */
   }
 
   onPushedAtOnce(): void {
-    /* as above */
+    /* The buffer of a fake is unbounded. */
   }
 
   // ── end of the call ──

@@ -186,7 +186,7 @@ export class ProxiedSession implements Surroundings {
   private async endBehindAnswers(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
-      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ notified: told }) => told));
+      await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ notified }) => notified));
       await this.clientIdle();
     }
     this.end(how);

@@ -32,8 +32,8 @@ interface Message {
  * application saw, as a plain channel does: once if a GOAWAY rejected the stream, and up to ten times if the request never left this
  * side.
  */
-export class ForeignCall implements Call, Listener {
-  private generation: WireChannel;
+export class CallbackCall implements Call, Listener {
+  private wire: WireChannel;
   private call: Call;
   private metadata!: Metadata;
   private listener!: Listener;
@@ -58,8 +58,8 @@ export class ForeignCall implements Call, Listener {
     private readonly args: Parameters<Channel['createCall']>,
     private readonly bounds: ResendBounds,
   ) {
-    this.generation = current();
-    this.call = this.generation.channel.createCall(...args);
+    this.wire = current();
+    this.call = this.wire.channel.createCall(...args);
   }
 
   start(metadata: Metadata, listener: Listener): void {
@@ -119,20 +119,20 @@ export class ForeignCall implements Call, Listener {
 
   onReceiveStatus(status: Status): void {
     if (status.code !== StatusCode.OK && this.mayResend(status)) {
-      const ended = this.generation;
+      const ended = this.wire;
       this.resend();
       // Last, because a retired channel closes with its last call.
       ended.attemptEnded();
       return;
     }
     this.forget();
-    this.generation.attemptEnded();
+    this.wire.attemptEnded();
     this.listener.onReceiveStatus(status);
   }
 
   private begin(): void {
-    this.generation.attemptStarted();
-    this.generation.callCreated(this.call);
+    this.wire.attemptStarted();
+    this.wire.callCreated(this.call);
     this.call.start(this.metadata, this);
   }
 
@@ -154,12 +154,12 @@ export class ForeignCall implements Call, Listener {
 
   private hasNotStarted(details: string): boolean {
     // Without a connection, grpc-js itself created the status.
-    return pickedPeer(this.call, this.generation.channel) === undefined && NOT_STARTED.test(details);
+    return pickedPeer(this.call, this.wire.channel) === undefined && NOT_STARTED.test(details);
   }
 
   private resend(): void {
-    this.generation = this.current();
-    this.call = this.generation.channel.createCall(...this.args);
+    this.wire = this.current();
+    this.call = this.wire.channel.createCall(...this.args);
     if (this.credentials !== undefined) this.call.setCredentials(this.credentials);
     this.next = 0;
     this.isSending = false;

@@ -24,7 +24,7 @@ export function open(address) {
 export function openTuned(address) {
   return connect(
     address,
-    // No pings on idle connections: version 2.1.2 continues to ping destroyed connections, which crashes the process.
+    // Does not ping idle connections, because version 2.1.2 continues to ping destroyed connections, which crashes the process.
     { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 },
     { defaultTimeoutMs: TUNED_TIMEOUT_MS },
   );
@@ -37,7 +37,7 @@ export function openTuned(address) {
  */
 function connect(address, sessionOptions = {}, transportOptions = {}) {
   const baseUrl = `http://${address}`;
-  // Like grpc-js: Node's default of 10 MB is too small for thousands of streams.
+  // Uses the same limit as grpc-js, because Node's default of 10 MB is too small for thousands of streams.
   const sessionManager = new Http2SessionManager(baseUrl, sessionOptions, {
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
   });

@@ -3,7 +3,7 @@ import { loadService } from '../load-contract.mjs';
 import { OWN_CONNECTION } from './own-connection.mjs';
 
 /**
- * `Channel.createCall` without Observable, interceptors, and bookkeeping: the lower bound for clients on this channel.
+ * `Channel.createCall` without Observables, interceptors, or bookkeeping: the lower bound for clients on this channel.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -102,7 +102,7 @@ export function open(address) {
 }
 
 /**
- * Sends each message when the previous one was written.
+ * Sends each message after the previous one has been written.
  *
  * @template T
  * @param {ReturnType<Channel['createCall']>} call

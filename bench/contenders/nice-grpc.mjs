@@ -7,7 +7,7 @@ import { overPromises } from './promise-client.mjs';
 import { TUNED_CONNECTION, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * nice-grpc with its retry middleware, with the same definition and codec as grpc-js.
+ * nice-grpc with its retry middleware, and with the same definition and codec as grpc-js.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -18,8 +18,8 @@ export function open(address) {
 }
 
 /**
- * Opens the client with the best options for restarts: its middleware retries until the deadline. It cannot wait for a lost channel. The
- * channel's retries are not enabled, because both would multiply.
+ * Opens the client with the best options for restarts: its middleware retries until the deadline. The client cannot wait until a lost
+ * connection is restored. The channel's own retries stay disabled, because they would multiply those of the middleware.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}
@@ -44,7 +44,7 @@ export function openTuned(address) {
  */
 function connect(address, channelOptions, retries) {
   const channel = createChannel(address, credentials.createInsecure(), { ...OWN_CONNECTION, ...channelOptions });
-  // The methods are named by the keys of the definition, which proto-loader takes from the proto.
+  // nice-grpc names the methods after the keys of the definition. proto-loader's keys are the capitalized names in the proto file.
   const { Get, Watch, Upload, Echo } = loadService();
   const definition = { get: Get, watch: Watch, upload: Upload, echo: Echo };
   const client = createClientFactory().use(retryMiddleware).create(definition, channel, { '*': retries });

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 
-/** Time to exit after `stop()`, then the child is killed. On a busy machine, an exit takes seconds. */
+/** Time that a child has to exit after `stop()` before it is killed. On a busy machine, exiting can take seconds. */
 const END_MS = 60_000;
 
 /**
@@ -16,7 +16,7 @@ const END_MS = 60_000;
  * @property {(command: string, given?: object) => Promise<any>} ask
  * @property {() => Promise<void>} stop Disconnects the child and waits for its exit, which open sockets or timers would prevent.
  *   Rejects if the child had to be killed.
- * @property {() => Promise<void>} kill Kills it immediately, like a crash.
+ * @property {() => Promise<void>} kill Kills the child immediately, as a crash would.
  */
 
 /**
@@ -26,7 +26,7 @@ const END_MS = 60_000;
  * @returns {Child}
  */
 export function startChild(script, given = [], flags = []) {
-  // Keeps standard output for the report. The output of the child is shown only if it fails.
+  // Reserves this process's standard output for the report. The output of the child is shown only if it fails.
   const child = fork(script, given, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -34,7 +34,7 @@ export function startChild(script, given = [], flags = []) {
   }
   /** @type {Map<number, { resolve: (value: unknown) => void, reject: (error: Error) => void }>} */
   const asked = new Map();
-  let questions = 0;
+  let nextId = 0;
   child.on('message', (/** @type {{ id: number, value?: unknown, error?: string }} */ { id, value, error }) => {
     if (error === undefined) asked.get(id)?.resolve(value);
     else asked.get(id)?.reject(new Error(error));
@@ -51,7 +51,7 @@ export function startChild(script, given = [], flags = []) {
   return {
     ask: (command, more = {}) =>
       new Promise((resolve, reject) => {
-        const id = questions++;
+        const id = nextId++;
         asked.set(id, { resolve, reject });
         child.send({ id, command, given: more }, (error) => {
           if (error) reject(error);
@@ -75,7 +75,7 @@ export function startChild(script, given = [], flags = []) {
 }
 
 /**
- * Executes the commands of the parent, in a child.
+ * Executes the parent's commands in this child process.
  *
  * @param {Readonly<Record<string, Command>>} commands
  */

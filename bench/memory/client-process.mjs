@@ -15,9 +15,9 @@ import { pace } from './pace.mjs';
  *
  * @typedef {object} Run
  * @property {'watch' | 'upload' | 'talk'} kind
- * @property {'iterable' | 'async-iterable'} source Kind of request source of an upload and a talk.
+ * @property {'iterable' | 'async-iterable'} source Kind of the request source of an upload or a talk.
  * @property {number} size Message size in bytes.
- * @property {number} count Messages.
+ * @property {number} count Number of messages.
  * @property {number} [perSecond] Messages read per second, by this process in a watch, otherwise by the server. `undefined` for full
  *   speed; 0 to read the first message and then stop.
  */
@@ -111,14 +111,14 @@ async function* asynchronous(items) {
   yield* items;
 }
 
-/** Streams that stay open. */
+/** Counts of the streams that stay open. */
 const many = { received: 0, completed: 0, failed: 0 };
 /** @type {import('rxjs').Subscription[]} */
 let subscriptions = [];
 
 /**
  * @param {{ count: number }} given
- * @returns {Promise<number>} Milliseconds until each stream has received its first message.
+ * @returns {Promise<number>} Milliseconds until all streams have received their first message.
  */
 function openMany({ count }) {
   const beganAt = performance.now();
@@ -140,7 +140,7 @@ function openMany({ count }) {
   });
 }
 
-function leaveMany() {
+function cancelMany() {
   for (const subscription of subscriptions) subscription.unsubscribe();
   subscriptions = [];
 }
@@ -154,12 +154,12 @@ obey({
   },
   openMany,
   many: () => ({ ...many, open: client.activeCalls().length }),
-  cancel: leaveMany,
+  cancel: cancelMany,
   drain: (/** @type {{ timeoutMs: number }} */ { timeoutMs }) => client.drain({ timeoutMs }),
   close: () => client.close(),
   memory: readMemory,
   resident: () => ({ resident: process.memoryUsage.rss() }),
-  // Excludes the pipe to the parent, and handles that end with this event-loop turn.
+  // Excludes the pipe to the parent, and handles that close in this event-loop turn.
   resources: () => process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap' && name !== 'Immediate'),
 });
 process.once('disconnect', () => {

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Shorter timers are inaccurate. */
-const SLICE_MS = 5;
+/** Shorter waits are skipped, because their timers are inaccurate. */
+const MIN_WAIT_MS = 5;
 
 /**
- * Limits the rate of reading to `perSecond` messages. Lets all due messages pass at once and then waits, because a timer per message would
+ * Limits reading to `perSecond` messages per second. Admits all due messages at once and then waits, because a timer per message would
  * be too slow. During the wait, the process can receive data.
  *
  * @param {number} perSecond Infinity for no limit.
@@ -16,6 +16,6 @@ export function pace(perSecond) {
   return () => {
     taken++;
     const early = (taken * 1_000) / perSecond - (performance.now() - beganAt);
-    return early < SLICE_MS ? undefined : wait(early);
+    return early < MIN_WAIT_MS ? undefined : wait(early);
   };
 }

@@ -1,5 +1,5 @@
 // The server of the memory benchmarks: grpc-js's server, with handlers that respect flow control. They pull messages to send from a
-// generator, and read messages at the pace that the caller requests.
+// generator, and read messages at the rate that the caller requests.
 import { once } from 'node:events';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadService } from '../load-contract.mjs';
@@ -61,7 +61,7 @@ async function send(call, signal) {
 }
 
 /**
- * Reads at the pace in the metadata, or at the default pace. 0 reads one message and then stops.
+ * Reads at the rate in the metadata, or at the default rate. A rate of 0 reads one message and then stops.
  *
  * @param {UploadCall | TalkCall} call
  * @param {(count: number) => Promise<void>} [onChunk]
@@ -75,7 +75,7 @@ async function read(call, onChunk) {
   }
   const taken = pace(perSecond);
   let count = 0;
-  // The default iterator would destroy a session before its responses are sent.
+  // The default iterator would destroy the call before its responses are sent.
   for await (const chunk of call.iterator({ destroyOnReturn: false })) {
     count++;
     const { number } = /** @type {Chunk} */ (chunk);
@@ -88,7 +88,7 @@ async function read(call, onChunk) {
 
 /**
  * @param {UploadCall | TalkCall | WatchCall} call
- * @param {(signal: AbortSignal) => Promise<void>} serve Rejects if the call is cancelled, which is not reported.
+ * @param {(signal: AbortSignal) => Promise<void>} serve If the call is cancelled, its rejection is ignored.
  */
 function serving(call, serve) {
   const signal = opened(call);

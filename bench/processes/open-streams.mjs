@@ -1,5 +1,5 @@
-// Measures the memory of open streams. Each contender runs in a separate process, with many streams on one connection, each with one
-// received message.
+// Measures the memory of open streams. Each contender runs in a separate process and opens many streams on one connection. Each stream
+// has received one message.
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
@@ -34,13 +34,13 @@ export function outlineOfOpenStreams({ bench, rounds, streams }) {
  * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
 export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams }) {
-  console.error(`${bench}: ${String(streams)} of each`);
+  console.error(`${bench}: ${String(streams)} streams per contender`);
   /** @type {Map<string, number[]>} */
   const taken = new Map(entries.map(({ name }) => [name, []]));
   await withMemoryServer(async ({ address }) => {
     for (let round = 0; round < rounds; round++) {
       await withContenders(entries, address, (children) =>
-        // Runs in parallel, which does not affect memory.
+        // Runs the contenders in parallel, which does not affect their memory.
         Promise.all(
           [...children].map(async ([name, child]) => taken.get(name)?.push(await bytesPerStream(child, streams))),
         ),

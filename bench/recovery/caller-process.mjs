@@ -1,5 +1,5 @@
-// A contender in a separate process, so that the work of others does not delay its responses. It calls a server at a constant rate,
-// regardless of earlier calls, with a new client for each restart.
+// A contender in a separate process, so that other contenders do not delay its responses. It calls a server at a constant rate, even if
+// earlier calls are still open, with a new client for each restart.
 //   node caller-process.mjs NAME plain|tuned
 import { Logger } from '@nestjs/common';
 import { contenderNamed } from '../contenders.mjs';
@@ -22,7 +22,7 @@ obey({
   /** @param {{ address: string }} given */
   async begin({ address }) {
     caller = new Caller(await openClient(address));
-    // Disables the logger that the application has installed: the warnings about lost connections are expected here.
+    // Disables the logger that the application has installed, because warnings about lost connections are expected here.
     Logger.overrideLogger(false);
     await caller.begin();
   },

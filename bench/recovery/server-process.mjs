@@ -17,8 +17,9 @@ server.addService(
 );
 
 /**
- * @param {{ port: number }} given 0 for any free port.
- * @returns {Promise<{ port: number, atMs: number }>} The port, and the time since when it listens, by the clock that all processes share.
+ * @param {{ port: number }} given Port 0 selects any free port.
+ * @returns {Promise<{ port: number, atMs: number }>} The port, and the time when the server started to listen, on the
+ *   clock that all processes share.
  */
 function listen({ port }) {
   return new Promise((resolve, reject) => {

@@ -27,7 +27,7 @@ Controller()(BenchController);
 const { prototype } = BenchController;
 GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 
-// A socket file, because Nest does not report its port.
+// Uses a Unix socket, because Nest does not report the port it listens on.
 const folder = mkdtempSync(join(tmpdir(), 'bench-'));
 const url = `unix:${join(folder, 'grpc.sock')}`;
 const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH };
@@ -84,7 +84,7 @@ await START[process.argv[2] ?? '']?.();
 process.on('message', () => process.send?.(process.cpuUsage()));
 process.send?.({ address: url });
 
-// Exits if the benchmark exits.
+// Exits when the benchmark exits.
 process.once('disconnect', () => {
   rmSync(folder, { recursive: true });
   process.exit();

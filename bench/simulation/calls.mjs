@@ -4,11 +4,11 @@ import { Ring } from './ring.mjs';
 /** Phases of a call. */
 export const PHASE = { ended: 0, waiting: 1, backoff: 2, running: 3 };
 
-/** The open calls, by number. The columns are reused after the end of a call. */
+/** The open calls, by number. A call's place in the arrays is reused after it ends. */
 export class Calls {
   /** Deadlines of all calls, in ascending order. */
   deadlines = new Ring();
-  /** Attempt timeouts, if the policy has any: call and attempt. */
+  /** Attempt timeouts by call and attempt, if the policy has any. */
   timeouts = new Ring();
   /** Calls in backoff. */
   backoffs = new CallHeap();
@@ -24,7 +24,7 @@ export class Calls {
 
   /** @param {number} usual Usual number of calls started within one deadline. */
   constructor(usual) {
-    // Traffic may be several times as high as usual.
+    // Leaves room for traffic several times higher than usual.
     const length = 2 ** Math.ceil(Math.log2(Math.max(16 * usual, 1_024)));
     this.#mask = length - 1;
     this.#numbers = new Int32Array(length).fill(-1);
@@ -133,7 +133,7 @@ export class Calls {
 
   /** @param {(call: number) => void} visit */
   forEachOpen(visit) {
-    // The first pending deadline belongs to the oldest call that may be open.
+    // The first pending deadline belongs to the oldest call that may still be open.
     const oldest = this.deadlines.size === 0 ? this.#next : this.deadlines.first;
     for (let call = oldest; call < this.#next; call++) if (this.isOpen(call)) visit(call);
   }

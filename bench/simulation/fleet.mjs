@@ -15,13 +15,13 @@ import { Server } from './server.mjs';
  * @typedef {object} World
  * @property {number} clients
  * @property {number} callsPerSecond Calls per second of each client.
- * @property {number} patienceMs The deadline of every call.
+ * @property {number} patienceMs Timeout of every call.
  * @property {number} servers
  * @property {number} capacity Total capacity of all servers, relative to the usual load.
  * @property {number} queueMs
  * @property {number} shedCost
  * @property {number} handshakeCost
- * @property {number} latencyMs Latency of a response, in addition to work and queue.
+ * @property {number} latencyMs Latency of a response, in addition to processing and queueing.
  * @property {number} seed
  */
 
@@ -33,7 +33,7 @@ export class Fleet {
   #answers = new Ring();
   #arrivals;
   #callsPerMs;
-  /** @type {Map<number, () => void>} Probes of servers, by negative ids. */
+  /** @type {Map<number, () => void>} Callbacks of pending server probes, by negative id. */
   #probes = new Map();
   #lastProbe = 0;
   /** @type {Client[]} */
@@ -87,7 +87,7 @@ export class Fleet {
   }
 
   /**
-   * Runs until `endMs`. Traffic is a Poisson process, the same for each policy.
+   * Runs until `endMs`. Traffic is a Poisson process, identical for every policy.
    *
    * @param {readonly { readonly at: number, readonly play: (fleet: Fleet) => void }[]} changes In chronological order.
    * @param {number} endMs
@@ -179,11 +179,11 @@ export class Fleet {
 
   /** @param {number} index */
   #client(index) {
-    // Safe cast: calls belong to existing clients.
+    // The cast is safe: calls belong to existing clients.
     return /** @type {Client} */ (this.#clients[index]);
   }
 
-  // ── for clients ──
+  // ── called by clients ──
 
   /**
    * @param {number} call The call to retry after `delayMs`.
@@ -194,7 +194,7 @@ export class Fleet {
     this.calls.backoffs.push(this.clock.time + delayMs, call);
   }
 
-  /** Returns the deadline of a call for the library. @param {number} call */
+  /** Returns the deadline of a call in milliseconds since 1970, as the library expects it. @param {number} call */
   deadlineOf(call) {
     return this.clock.epoch() - this.clock.time + this.calls.startedAt(call) + this.world.patienceMs;
   }
@@ -254,9 +254,9 @@ export class Fleet {
     this.calls.end(call);
   }
 
-  // ── for faults ──
+  // ── called by faults ──
 
-  /** Kills a server: its connections are reset, and no process listens. @param {number} index */
+  /** Kills a server: its connections are reset, and new ones are refused. @param {number} index */
   stop(index) {
     this.servers[index]?.stop();
     this.network.serverStopped(index);

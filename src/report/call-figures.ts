@@ -30,7 +30,7 @@ const FIGURES = {
     label: 'connections replaced',
     cell: ({ connectionsReplaced }) => String(connectionsReplaced),
     remark: ({ connectionsReplaced, timesAway }) =>
-      connectionsReplaced > 0 && timesAway === 0 ? 'by a connection that was ready before' : '',
+      connectionsReplaced > 0 && timesAway === 0 ? 'by a connection that was already ready' : '',
   },
   lostStreams: { label: 'feeds   lost', cell: ({ feed }) => (feed ? String(feed.streamsLost) : '-') },
   lostEvents: { label: 'events  lost', cell: ({ feed }) => (feed ? String(feed.lostEvents) : '-') },
@@ -48,7 +48,7 @@ export const OUTAGE_FIGURES: readonly CallFigureName[] = [
   'longestWait',
 ];
 
-// Acknowledged writes are in the log, so this row appears only on a defect.
+// Acknowledged writes are in the log, so this row appears only if there is a defect.
 const LOST_WRITES: Figure<CallStanding> = {
   label: 'writes  lost',
   cell: ({ lostWrites }) => String(lostWrites),

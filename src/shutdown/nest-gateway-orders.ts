@@ -6,7 +6,7 @@ import { again } from '../contenders/plain-streams.js';
 import { type Order, type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import { type GatewayOrders, LOOK_AGAIN_MS } from './gateway-orders.js';
 
-/** Nest's client with operators of RxJS. */
+/** Nest's client with RxJS operators. */
 export class PlainGatewayOrders implements GatewayOrders {
   private readonly orders: OrdersClient;
 
@@ -34,7 +34,7 @@ export class PlainGatewayOrders implements GatewayOrders {
   }
 }
 
-/** Nest's client with a retryPolicy, in a service that ends its streams at shutdown, as a careful developer writes it. */
+/** Nest's client with a retryPolicy, in a service that ends its streams at shutdown, as a careful developer would write it. */
 export class TunedGatewayOrders extends PlainGatewayOrders implements BeforeApplicationShutdown {
   private readonly stopping = new Subject<void>();
 

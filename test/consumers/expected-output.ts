@@ -56,10 +56,10 @@ export const APPLICATIONS = {
 
 export type Name = keyof typeof APPLICATIONS;
 
-/** Applications that run on the less common combinations too. */
+/** Applications that also run on the less common combinations of Nest version and module system. */
 const ANYWHERE: readonly Name[] = ['standalone', 'fastify', 'internal-library'];
 
-/** All applications on the default module system of the Nest version (ESM for 12, CommonJS for 11), otherwise a few. */
+/** Returns nearly all applications for the Nest version's default module system (ESM for 12, CommonJS for 11), and a few for the other. */
 export function namesFor(nest: Nest, build: 'esm' | 'cjs'): readonly Name[] {
   if ((nest === 12) !== (build === 'esm')) return ANYWHERE;
   // The cast is safe: the object literal above has no other keys.

@@ -78,7 +78,7 @@ describe('unresponsive target', () => {
     expect([of('client').status, of('keepalive').status]).toEqual(['skipped', 'skipped']);
   });
 
-  it('fails within the connect timeout if the server accepts and stays silent', async () => {
+  it('fails within the connect timeout if the server accepts the connection but sends nothing', async () => {
     const port = await listening(createServer((socket) => socket.on('error', () => undefined).resume()));
     const { code, of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);
@@ -86,7 +86,7 @@ describe('unresponsive target', () => {
     expect(of('address').facts).toMatchObject({ failure: { phase: 'http2', code: 'timeout' } });
   });
 
-  it('fails if the server accepts and closes', async () => {
+  it('fails if the server accepts the connection and closes it', async () => {
     const port = await listening(
       createServer((socket) =>
         socket
@@ -110,7 +110,7 @@ describe('unresponsive target', () => {
     expect(of('address').facts).toMatchObject({ kind: 'unix socket', failure: { code: 'ENOENT' } });
   });
 
-  it.each([[[]], [['--tls']]])('fails if the server answers with HTTP/1 (%j)', async (args) => {
+  it.each([[[]], [['--tls']]])('fails if the server responds with HTTP/1 (%j)', async (args) => {
     const port = await listening(createHttp1Server((_request, response) => response.end('hello')));
     const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);
     expect(code).toBe(1);
@@ -153,7 +153,7 @@ describe('TLS', () => {
     expect(of('client').status).toBe('skipped');
   });
 
-  it('fails if the certificate has another name, unless --server-name expects it', async () => {
+  it('fails if the certificate has another name, and passes if --server-name matches it', async () => {
     const port = await served('named');
     const refused = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(refused.of('certificate').says).toContain("no name matches 'localhost'");

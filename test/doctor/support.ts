@@ -40,7 +40,8 @@ export function command(args: readonly string[], { cwd, env }: DoctorEnvironment
       { encoding: 'utf8', cwd, env: { ...process.env, ...env }, timeout: 60_000 },
       (error, stdout, stderr) => {
         // A numeric code means that the command exited; otherwise the timeout above killed it.
-        if (error !== null && typeof error.code !== 'number') reject(new Error('It did not end', { cause: error }));
+        if (error !== null && typeof error.code !== 'number')
+          reject(new Error('the command did not exit within 60 s', { cause: error }));
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
       },
     );
@@ -66,7 +67,7 @@ export async function doctor(
   const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckResult[] };
   const of = (check: string): CheckResult => {
     const found = checks.find((one) => one.check === check);
-    if (found === undefined) throw new Error(`There is no check '${check}' in ${stdout}`);
+    if (found === undefined) throw new Error(`expected the check '${check}', got ${stdout}`);
     return found;
   };
   return { code, checks, of };

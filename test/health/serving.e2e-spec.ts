@@ -69,7 +69,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     expect(await servingOf(app, { mode, service: 'orders' })).toMatchObject({
       status: 'down',
       serving: 'SERVICE_UNKNOWN',
-      message: "the server does not know service 'orders'; write a full name such as 'orders.v1.Orders'",
+      message: "the server has no service 'orders'; write a full name such as 'orders.v1.Orders'",
     });
     set(true);
     await waitFor(async () => (await ask()).status === 'up');

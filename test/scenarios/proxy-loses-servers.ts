@@ -19,13 +19,13 @@ export const proxyLosesServers: Situation = {
   name: 'proxy-loses-servers',
   needs: 'haproxy',
   promise:
-    'If a proxy loses its server during a write and reports the write as refused (HAProxy, REFUSED_STREAM), the write is not executed twice: it fails with an error that does not rule out that it reached the server.',
+    'If a proxy loses its server during a write and reports the write as refused (HAProxy, REFUSED_STREAM), the write is not executed twice: the call fails, and its error states that it may have reached the server.',
   bounds: {
     writes: { atLeast: WRITES.counts },
     'writes executed': { atLeast: 1 },
     'writes executed twice': { atMost: 0 },
     'writes failed': { atLeast: 1 },
-    'writes failed that deny the execution': { atMost: 0 },
+    'failed writes reported as not executed': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
   },
   play: loses,
@@ -70,7 +70,7 @@ async function loses(run: Run): Promise<Measured> {
         .finally(() => (open -= 1));
     }
     await reach(() => executed.size > before || open === 0);
-    // Resent writes are hit by the next cut.
+    // The next cut also interrupts resent writes.
     while (open > 0 && !run.signal.aborted) {
       cuts += backend.resetAll();
       await pass(run, BETWEEN_CUTS_MS);
@@ -82,9 +82,9 @@ async function loses(run: Run): Promise<Measured> {
     'connections cut': cuts,
     'writes executed': executed.size,
     'writes executed twice': [...executed.values()].filter((times) => times > 1).length,
-    'most executions of a write': Math.max(...executed.values()),
+    'maximum executions of a write': Math.max(...executed.values()),
     'writes failed': failures.length,
-    'writes failed that deny the execution': denying.length,
+    'failed writes reported as not executed': denying.length,
     ...(denying[0] && { 'first of those': String(denying[0]) }),
     'writes acknowledged and lost': succeeded.filter((requestId) => !executed.has(requestId)).length,
   };

@@ -5,7 +5,7 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const PER_SECOND = { counts: 50, all: 500 };
 const CALLS = { counts: 200, all: 10_000 };
-/** Number of stops of both servers together. */
+/** Total number of stops of both servers. */
 const STOPS = { short: 4, full: 20 };
 const DELAY_MS = 50;
 
@@ -14,7 +14,7 @@ export const rollingStops: Situation = {
   name: 'rolling-stops',
   needs: 'grpcio',
   promise:
-    "If two servers of Python's grpcio are stopped in turn, gracefully or immediately, no read fails, although they end calls with statuses of their own.",
+    "If two servers of Python's grpcio are stopped in turn, gracefully or immediately, no read fails, even though the servers end calls with their own statuses.",
   bounds: {
     stops: { atLeast: STOPS.short },
     reads: { atLeast: CALLS.counts },

@@ -7,7 +7,7 @@ import { ROOT, pageText } from '../docs/markdown.js';
 export const PAGE = 'docs/upstream/README.md';
 const LIBRARY = 'libs/resilient-grpc/src/';
 
-/** Code of a workaround, for example 'WireAttempt.cancel', and its file below the library's sources. */
+/** Symbol that implements a workaround, for example 'WireAttempt.cancel', and its file relative to the library's sources. */
 export interface Place {
   readonly symbol: string;
   readonly file: string;
@@ -15,11 +15,11 @@ export interface Place {
 
 /** A row of the page: a defect and the code that works around it. */
 export interface Workaround {
-  /** Text of the defect, for example 'A channel that is closed connects again'. */
+  /** Title of the defect, for example 'A closed channel connects again'. */
   readonly defect: string;
-  /** Program that shows the defect, for example 'closed-channel-connects-again.mjs'. */
+  /** Program that reproduces the defect, for example 'closed-channel-connects-again.mjs'. */
   readonly program: string;
-  /** The column of the page, without its links. */
+  /** Text of the column "Code to remove", without links. */
   readonly canGo: string;
   readonly places: readonly Place[];
 }

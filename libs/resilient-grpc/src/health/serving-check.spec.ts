@@ -17,7 +17,7 @@ describe('servingHealth', () => {
       'down',
       {
         serving: 'SERVICE_UNKNOWN',
-        message: "the server does not know service 'Orders'; write a full name such as 'orders.v1.Orders'",
+        message: "the server has no service 'Orders'; write a full name such as 'orders.v1.Orders'",
       },
     ],
     [{ kind: 'unimplemented' }, 'up', { message: 'the server does not implement grpc.health.v1.Health' }],
@@ -34,7 +34,7 @@ describe('servingHealth', () => {
   });
 
   it.each(['refused', 'connection-lost'] as const)(
-    'reports a connection that was lost during the check as degraded: %s',
+    'reports degraded if the connection was lost during the check: %s',
     (kind) => {
       expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind })).toMatchObject({
         status: 'degraded',

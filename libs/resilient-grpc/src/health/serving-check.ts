@@ -52,7 +52,7 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
 
 function reasonOf(status: Exclude<ServingStatus, 'SERVING'>, service: string): string {
   if (status === 'SERVICE_UNKNOWN')
-    return `the server does not know service '${service}'; write a full name such as 'orders.v1.Orders'`;
+    return `the server has no service '${service}'; write a full name such as 'orders.v1.Orders'`;
   return 'the server is not serving';
 }
 

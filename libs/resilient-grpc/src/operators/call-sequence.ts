@@ -19,7 +19,7 @@ import { jitter, systemRandom, type Random } from '../time/random.js';
 import { PLAIN_PREFETCH, PlainSource } from './plain-source.js';
 import { readStreamFailure } from './read-stream-failure.js';
 import { tooMuchHeld } from './resume-failures.js';
-import { timerMs } from './seams.js';
+import { timerMs } from './scheduler-options.js';
 
 /** Options shared by all streams of several calls, with defaults applied. */
 export interface SequenceSettings {

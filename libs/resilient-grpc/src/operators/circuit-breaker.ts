@@ -4,7 +4,7 @@ import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-bre
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { readOptions } from './options.js';
-import type { SchedulerOptions } from './seams.js';
+import type { SchedulerOptions } from './scheduler-options.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
 export interface CircuitBreakerInstanceOptions {

@@ -17,7 +17,7 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
 import { readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
-import { timerMs, type SchedulerOptions } from './seams.js';
+import { timerMs, type SchedulerOptions } from './scheduler-options.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Options of `hedge`. */

@@ -3,7 +3,7 @@ import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { readLength, readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
-import type { SchedulerOptions } from './seams.js';
+import type { SchedulerOptions } from './scheduler-options.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**

@@ -9,7 +9,7 @@ import {
   sessionOptions,
   sessionStarter,
   type MemoryCall,
-} from '../testing/memory-session.js';
+} from '../testing/spec-support/memory-session.js';
 import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 

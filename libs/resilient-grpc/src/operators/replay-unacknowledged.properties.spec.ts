@@ -7,7 +7,7 @@ import {
   type Answer,
   type MemoryCall,
   type Numbered,
-} from '../testing/memory-session.js';
+} from '../testing/spec-support/memory-session.js';
 import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 

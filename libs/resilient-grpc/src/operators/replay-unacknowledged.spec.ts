@@ -10,7 +10,7 @@ import {
   sessionStarter,
   type Answer,
   type Numbered,
-} from '../testing/memory-session.js';
+} from '../testing/spec-support/memory-session.js';
 import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
 

@@ -6,7 +6,7 @@ import { streamOf } from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
 import { ResumableRun, type ResumeSettings } from './resumable-run.js';
 import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
-import type { SchedulerOptions } from './seams.js';
+import type { SchedulerOptions } from './scheduler-options.js';
 
 /** Options of `resumable` that do not depend on the cursor type. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {

@@ -1,6 +1,6 @@
 import type { SchedulerLike, Subscription } from 'rxjs';
 import type { Clock } from '../time/clock.js';
-import { timerMs } from './seams.js';
+import { timerMs } from './scheduler-options.js';
 
 /**
  * Adapts `scheduler` to a `Clock`. RxJS cannot wait for a turn of the event loop, so `defer` runs its task synchronously. In tests with

@@ -1,5 +1,6 @@
 // Imported, because tests may fake the global timers. Calls must still proceed: a turn of the event loop takes no simulated time.
 import { setImmediate } from 'node:timers';
+import { MAX_TIMER_MS } from './max-timer-ms.js';
 
 /** A running timer. Pass it to `clearTimer` of the clock that created it. */
 export interface Timer {
@@ -24,9 +25,6 @@ export interface Clock {
   /** Runs `task` in the next turn of the event loop. */
   defer(task: () => void): void;
 }
-
-// Node fires a longer timer after 1 ms, which would turn a distant deadline into a busy loop.
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The system clock. */
 export const systemClock: Clock = {

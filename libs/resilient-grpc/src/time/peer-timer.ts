@@ -1,11 +1,11 @@
 import type { Clock, Timer } from './clock.js';
 
-/** A timer that fires later than this shows that this process did not run. Smaller delays are usual on a busy machine. */
+/** A timer that fires more than this late indicates that this process did not run. Smaller delays are common on a busy machine. */
 export const LATE_MS = 50;
-/** Number of parts in which the time is measured. A part that ends late is measured again. */
+/** Number of parts into which the time is divided. A part that ends late is measured again. */
 const PARTS = 8;
 const MIN_PART_MS = 50;
-/** A pause of the process that ends within a part goes unnoticed. A pause that exceeds a part repeats the whole part. */
+/** A process pause that ends before the part does is not detected. A longer pause causes the whole part to be measured again. */
 const MAX_PART_MS = 5_000;
 /** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, regardless of the clock. */
 const EARLY_MS = 1;
@@ -14,8 +14,8 @@ const EARLY_MS = 1;
  * Runs a task after a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was
  * blocked, or the system had stopped it) does not count:
  * - The time starts one turn of the event loop later, when data that was written before has been sent.
- * - A part of the time that ends late is measured again, until `ms` milliseconds were excused that way. Later delays count, so that a
- *   process that is always late comes to a result, too. The task runs after at most twice `ms`, plus the last of these delays.
+ * - A part that ends late is measured again, until `ms` milliseconds have been excused this way. Later delays count toward the time, so
+ *   that the task also runs in a process that is always late. It runs after at most twice `ms`, plus the last of these delays.
  * - In a turn of the event loop, timers run before sockets are read. The task therefore runs after pending data has been read, and
  *   `clear` prevents it until then.
  */
@@ -29,7 +29,7 @@ export class PeerTimer {
   private partMs: number;
 
   /**
-   * @param ms time of the peer; the task never runs if it is Infinity
+   * @param ms Time that the peer has. The task never runs if it is Infinity.
    * @param keepAlive True if the process must stay alive for the task
    */
   constructor(

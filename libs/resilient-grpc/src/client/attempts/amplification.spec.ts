@@ -3,7 +3,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { DefaultBudget } from '../../policy/throttling/default-budget.js';
-import { ENDS, MemoryTransport } from '../../testing/memory-transport.js';
+import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { ClientCall } from '../call/client-call.js';

@@ -4,7 +4,7 @@ import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { BusyClock } from '../../testing/busy-clock.js';
-import { ENDS, MemoryTransport } from '../../testing/memory-transport.js';
+import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
 
 /** The status that a server sends when its time for a call is over. */

@@ -11,7 +11,12 @@ import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
 import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
-import { ENDS, MemoryTransport, type EndName, type MemoryAttempt } from '../../testing/memory-transport.js';
+import {
+  ENDS,
+  MemoryTransport,
+  type EndName,
+  type MemoryAttempt,
+} from '../../testing/spec-support/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';

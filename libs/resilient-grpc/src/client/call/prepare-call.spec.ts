@@ -3,7 +3,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { DefaultBudget } from '../../policy/throttling/default-budget.js';
-import { MemoryTransport } from '../../testing/memory-transport.js';
+import { MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { runInbound } from './caller-context.js';

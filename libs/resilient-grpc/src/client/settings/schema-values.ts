@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 
 // Schemas of option values, shared by clients and servers. Each message states what is expected; validate-options.ts adds "expected" before
 // it and the actual value after it.
@@ -8,9 +9,6 @@ export const orUndefined = <S extends v.GenericSchema>(schema: S) => v.optional(
 
 /** Minimum for values that must be above 0. */
 export const POSITIVE = Number.MIN_VALUE;
-
-/** Maximum duration of a Node timer, about 24 days. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A duration in milliseconds of `least` or more, for an option with a default. `instead`: what to write for no limit. */
 export function milliseconds(least: number, instead = ''): v.GenericSchema {

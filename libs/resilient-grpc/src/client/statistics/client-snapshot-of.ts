@@ -21,7 +21,7 @@ export interface SnapshotParts {
   readonly createdAt: number;
 }
 
-const SHOWN_STREAMS = 100;
+const MAX_LISTED_STREAMS = 100;
 
 export function clientSnapshot(
   { settings, channel, registry, statistics, parts, budget, drained, createdAt }: SnapshotParts,
@@ -53,8 +53,8 @@ export function clientSnapshot(
 
 function streamsOf(registry: CallRegistry): GrpcClientSnapshot['streams'] {
   const streams = registry.list().filter(({ kind }) => kind !== 'unary');
-  // The registry keeps calls in the order of their start.
-  return { total: streams.length, oldest: asJson(streams.slice(0, SHOWN_STREAMS)) };
+  // The registry lists calls in the order in which they started.
+  return { total: streams.length, oldest: asJson(streams.slice(0, MAX_LISTED_STREAMS)) };
 }
 
 function drainState(

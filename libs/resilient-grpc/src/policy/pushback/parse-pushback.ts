@@ -1,3 +1,5 @@
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+
 /** Server pushback from `grpc-retry-pushback-ms`. */
 export type Pushback =
   | { readonly kind: 'none' }
@@ -10,9 +12,6 @@ export type Pushback =
 export const NO_PUSHBACK: Pushback = { kind: 'none' };
 
 const INTEGER = /^[+-]?\d+$/;
-
-// Node fires a longer timer immediately.
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Parses all values of `grpc-retry-pushback-ms` in the trailers of an attempt

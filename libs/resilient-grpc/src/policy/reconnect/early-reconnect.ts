@@ -2,8 +2,8 @@ import { jitter, type Random } from '../../time/random.js';
 
 /**
  * Kind of a failed connection attempt. 'refused': no listener, a reset, or no such name. 'timeout': the client ended the attempt at its
- * connect timeout. 'not-http2': the peer closed the connection or sent something other than HTTP/2 or TLS. 'other': among others, a TLS
- * handshake that failed.
+ * connect timeout. 'not-http2': the peer closed the connection or sent something other than HTTP/2 or TLS. 'other': any other failure, for
+ * example a failed TLS handshake.
  */
 export type ConnectFailureKind = 'refused' | 'timeout' | 'not-http2' | 'other';
 
@@ -37,11 +37,11 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
   if (!insideGrace || !waiting || lastClosedImmediately) return undefined;
   switch (failure) {
     case 'timeout':
-      // The backoff counts from the start of the attempt, so with the default timeout it has long expired. With a short timeout, a
-      // recovered server must not wait seconds for the next attempt.
+      // The backoff counts from the start of the attempt, so it has long expired after the default timeout. With a short timeout,
+      // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(AFTER_TIMEOUT_MS, JITTER, random);
     case 'not-http2':
-      // A proxy does this while its server restarts. Eight attempts fit into the default grace, where the backoff allows three.
+      // A proxy does this while its server restarts. Eight attempts fit into the default grace; the backoff would allow three.
       return jitter(AFTER_NO_HTTP2_MS, NO_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareNumbers, CursorTrack, MAX_OVERLAP } from './cursor-track.js';
 
-/** Returns the place of each message, then the cursor. In `steps`, 'call' starts a call and { beat } is a heartbeat. */
+/** Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call and { beat } is a heartbeat. */
 function places(seed: unknown, steps: readonly unknown[], compare = compareNumbers) {
   const track = new CursorTrack<unknown>(seed, compare);
   const seen: unknown[] = [];
@@ -52,7 +52,7 @@ describe('CursorTrack.take', () => {
     ],
     ['accepts numbers up to 2^53 - 1', 0, [2 ** 53 - 2, 2 ** 53 - 1], ['newer', 'newer', 2 ** 53 - 1]],
     ['reports numbers from 2^53 as not comparable', 0, [1, 2 ** 53, 2 ** 60], ['newer', ...NEITHER, 1]],
-    ['reports numbers down from -(2^53) as not comparable', 0, [-(2 ** 53), -1e300], [...NEITHER, 0]],
+    ['reports numbers from -(2^53) down as not comparable', 0, [-(2 ** 53), -1e300], [...NEITHER, 0]],
     ['accepts Infinity, which is not a rounded number', 0, [1, Infinity], ['newer', 'newer', Infinity]],
     ['reports NaN as not comparable', 0, [1, NaN], ['newer', 'not-comparable', 1]],
     ['reports a string as not comparable without a compare function', 0, ['1'], ['not-comparable', 0]],
@@ -101,7 +101,7 @@ describe('CursorTrack.take', () => {
     ]);
   });
 
-  it('reports a cursor as not comparable if the compare function returns no number', () => {
+  it('reports a cursor as not comparable if the compare function does not return a number', () => {
     expect(places(0, [1], () => true as unknown as number)).toEqual(['not-comparable', 0]);
     expect(places(0, [1], () => NaN)).toEqual(['not-comparable', 0]);
   });
@@ -138,7 +138,7 @@ describe('CursorTrack.beat', () => {
 });
 
 describe('CursorTrack.beat before the first message', () => {
-  it('advances past an undefined seed, but not past a later one', () => {
+  it('replaces an undefined seed with the first heartbeat, but keeps a later seed', () => {
     expect(places(undefined, ['call', { beat: '7' }, '8'], byId)).toEqual(['newer', '8']);
     expect(places(undefined, ['call', { beat: '7' }], byId)).toEqual(['7']);
     expect(places(undefined, ['call', { beat: undefined }, '8'], byId)).toEqual(['newer', '8']);

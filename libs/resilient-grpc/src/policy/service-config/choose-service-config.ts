@@ -10,7 +10,7 @@ export interface ChoosingClient {
   readonly percentile: number;
 }
 
-/** Service config chosen for a client (`undefined` if no choice matches), or the problems of the list of choices. */
+/** Service config chosen for a client (`undefined` if no choice matches), or the problems found in the list of choices. */
 export type ServiceConfigChoice =
   | { readonly ok: true; readonly serviceConfig: unknown; readonly path: string }
   | { readonly ok: false; readonly problems: readonly Problem[] };

@@ -13,7 +13,7 @@ describe('at', () => {
     ['methods', 'Get*', 'methods["Get*"]'],
     ['methods', 'say "hi"', 'methods["say \\"hi\\""]'],
     ['methods', '', 'methods[""]'],
-  ])('appends to the path %j the key %j: %s', (path, key, result) => {
+  ])('joins the path %j and the key %j to %s', (path, key, result) => {
     expect(at(path, key)).toBe(result);
   });
 });
@@ -45,7 +45,7 @@ describe('show', () => {
   });
 });
 
-it('Problems collects problems with the value found and a suggestion', () => {
+it('Problems lists each problem with the received value and a suggestion', () => {
   const problems = new Problems();
   expect(problems.none).toBe(true);
   problems.add('a', 'a number', 'x');

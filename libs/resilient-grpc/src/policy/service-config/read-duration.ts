@@ -14,8 +14,8 @@ const SECONDS_PER: Readonly<Record<string, number>> = {
 };
 
 /**
- * Reads a Duration in proto3 JSON ("0.5s") as milliseconds. It must be greater than 0, or 0 if `zero` is true. Returns `undefined`
- * and adds a problem if it is invalid. The parser of grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
+ * Reads a Duration in proto3 JSON ("0.5s") as milliseconds. It must be greater than 0, or at least 0 if `zero` is true. Returns
+ * `undefined` and adds a problem if it is invalid. The parser of grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
  */
 export function readDuration(value: unknown, path: string, problems: Problems, zero = false): number | undefined {
   const match = typeof value === 'string' ? DURATION.exec(value) : null;

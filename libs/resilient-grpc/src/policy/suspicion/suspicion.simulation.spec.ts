@@ -14,7 +14,7 @@ const STEP_MS = 10;
 const FAULT_AT_MS = 5_000;
 const POLL_INTERVAL_MS = 250;
 
-/** Creates a client's detection of dead connections. */
+/** Creates the dead-connection detector of a client. */
 type Finder = (client: Client) => { timedOut(now: number): void; look(now: number): void };
 
 interface Connection {
@@ -99,12 +99,12 @@ class Client {
     const call: Call = { begunAt, connection, answered: false };
     this.calls.push(call);
     if (!connection.ready) return;
-    // A response after the deadline has no effect, because the call was reported already.
+    // A response after the deadline has no effect, because the call has already been reported.
     this.server.enqueue('call', connection, () => (call.answered = connection.open));
   }
 }
 
-/** The detection of this library. */
+/** This library's detector. */
 const guarded: Finder = (client) => {
   let state: SuspicionState = NOT_SUSPECTED;
   let replacements: Replacements = [];
@@ -140,7 +140,7 @@ const guarded: Finder = (client) => {
   };
 };
 
-/** Naive detection: replaces the connection if a call timed out and no byte arrived while it waited. */
+/** Naive detector: replaces the connection if a call timed out and no byte arrived while it waited. */
 const unguarded: Finder = (client) => {
   let seen = { bytesRead: 0, at: 0 };
   return {
@@ -198,23 +198,23 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
 }
 
 describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
-  it('keeps all connections in a stall of 5 s, and answers all calls 1.5 s later', () => {
+  it('keeps all connections during a stall of 5 s, and answers all calls that start at least 1.5 s after it', () => {
     expect(simulate({ stallMs: 5_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, before: 1, soon: 1 });
   });
 
-  it('never recovers from a stall of 5 s if clients use the naive detection', () => {
+  it('does not recover from a stall of 5 s if clients use the naive detector', () => {
     const result = simulate({ stallMs: 5_000 }, unguarded);
     expect(result.before).toBe(1);
     expect(result.late).toBeLessThan(0.01);
     expect(result.mostByOne).toBeGreaterThan(5);
   });
 
-  it('keeps all connections in a stall of 8 s, and receives no new ones', () => {
+  it('keeps all connections during a stall of 8 s, and opens no new ones', () => {
     expect(simulate({ stallMs: 8_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, soon: 1 });
   });
 
   it.each([12_000, 20_000, 60_000])(
-    'recovers from a stall of %i ms with at most one more connection per client, and loses none',
+    'recovers from a stall of %i ms with at most one extra connection per client, and closes none',
     (stallMs) => {
       const result = simulate({ stallMs }, guarded);
       expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);

@@ -9,7 +9,7 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-// Fits the longest distance and the longest fault if the last quarter is quiet.
+// Long enough for the longest distance and the longest fault, even if the last quarter is quiet.
 const SURE_TO_FIT_MS = 7_000;
 const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .record({
@@ -22,7 +22,7 @@ const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .map((drawn) => ({ ...drawn, durationMs: drawn.durationMs + SURE_TO_FIT_MS }));
 
 describe('planChaos', () => {
-  it('draws the same plan for the same options, and a longer plan that begins with it', () => {
+  it('draws the same plan for the same options, and extends it for a longer duration', () => {
     fc.assert(
       fc.property(options, fc.nat(60_000), (shorter, moreMs) => {
         const plan = planChaos(shorter);
@@ -33,7 +33,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws one fault at a time, within the given distances and durations, and a quiet end', () => {
+  it('draws one fault at a time, within the given distances and durations, and keeps the end quiet', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const { durationMs, distanceMs = [500, 1_500], quietMs = durationMs / 4 } = drawn;
@@ -51,7 +51,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws plans that survive JSON', () => {
+  it('draws plans that survive a JSON round trip', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const plan = planChaos(drawn);
@@ -60,7 +60,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws faults in proportion to their weights, and never one of weight 0', () => {
+  it('draws faults in proportion to their weights, and never a fault of weight 0', () => {
     const { steps } = planChaos({
       seed: 1,
       durationMs: 1_000_000,
@@ -97,7 +97,7 @@ describe('planChaos', () => {
     expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);
   });
 
-  it('rejects options if no fault is sure to fit, and otherwise draws at least one for any seed', () => {
+  it('draws at least one fault for any seed, and rejects options that do not guarantee one', () => {
     const exact = {
       durationMs: 1_000,
       quietMs: 200,

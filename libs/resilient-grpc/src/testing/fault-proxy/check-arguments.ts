@@ -1,11 +1,10 @@
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { checker, isInteger } from '../argument-check.js';
 
 const ONE_WAY: readonly unknown[] = ['to-upstream', 'to-client'];
 const EITHER_WAY: readonly unknown[] = [...ONE_WAY, 'both'];
 const ENDS: readonly unknown[] = ['rst', 'fin'];
 const CUTS: readonly unknown[] = [...ENDS, 'silent'];
-/** Maximum delay of Node's timers. */
-const MAX_MS = 2 ** 31 - 1;
 
 // These checks are for JavaScript callers, and for constraints that the types do not express.
 
@@ -16,14 +15,14 @@ export function checkDirection(method: string, direction: unknown): void {
 
 /** @throws RangeError if an argument is invalid */
 export function checkDelay(ms: unknown, direction: unknown): void {
-  checker('delay')(isLength(ms) || ms === 0, `ms to be a number from 0 to ${MAX_MS}`, ms);
+  checker('delay')(isLength(ms) || ms === 0, `ms to be a number from 0 to ${MAX_TIMER_MS}`, ms);
   checkDirection('delay', direction);
 }
 
 /** @throws RangeError if an argument is invalid */
 export function checkIdleCut(ms: unknown, how: unknown): void {
   const check = checker('cutIdleAfter');
-  check(ms === undefined || isLength(ms), `ms to be a number above 0 and up to ${MAX_MS}, or undefined`, ms);
+  check(ms === undefined || isLength(ms), `ms to be a number above 0 and up to ${MAX_TIMER_MS}, or undefined`, ms);
   check(CUTS.includes(how), "how to be 'fin', 'rst', or 'silent'", how);
 }
 
@@ -37,5 +36,5 @@ export function checkByteRule(bytes: unknown, direction: unknown, how: unknown, 
 }
 
 function isLength(ms: unknown): boolean {
-  return typeof ms === 'number' && ms > 0 && ms <= MAX_MS;
+  return typeof ms === 'number' && ms > 0 && ms <= MAX_TIMER_MS;
 }

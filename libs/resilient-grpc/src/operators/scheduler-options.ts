@@ -1,4 +1,5 @@
 import type { SchedulerLike } from 'rxjs';
+import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 
 /** Scheduler and random source, for tests. */
 export interface SchedulerOptions {
@@ -7,9 +8,6 @@ export interface SchedulerOptions {
   /** Returns a number in [0, 1). @defaultValue Math.random */
   readonly random?: (() => number) | undefined;
 }
-
-// Node fires a timer with a longer delay after 1 ms.
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** `ms` rounded and clamped to the range of a Node timer: 0 to about 24 days. */
 export function timerMs(ms: number): number {

@@ -1,0 +1,118 @@
+import { expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import type { StreamScope } from '../../call/stream-scope.js';
+import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
+import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { MemoryTransport } from '../../testing/spec-support/memory-transport.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { MethodContext } from '../call-context.js';
+import { MethodRuntime } from '../method-context.js';
+import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import { ClientStatistics } from '../statistics/client-statistics.js';
+import { UnreadStreams } from '../streams/unread-streams.js';
+import { CallGate } from './call-gate.js';
+import { CallRegistry } from './call-registry.js';
+import { ClientCall } from './client-call.js';
+import { prepareCall } from './prepare-call.js';
+
+const METHOD: MethodDescriptor = {
+  path: '/memory.Echo/Watch',
+  service: 'memory.Echo',
+  method: 'Watch',
+  kind: 'server-stream',
+  requestStream: false,
+  responseStream: true,
+  declaredIdempotent: true,
+  requestSerialize: () => Buffer.alloc(7),
+  responseDeserialize: () => 'answer',
+};
+
+const INPUT = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
+
+function setUp() {
+  const clock = new VirtualClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  const replayLimits = new ReplayLimits(1_000, 1_000);
+  const events = new EventHub({ client: 'memory' }, () => clock.epoch());
+  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
+  const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
+  const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
+    name: 'memory',
+    transport,
+    budget: new DefaultBudget(),
+    registry: new CallRegistry(clock),
+    unread: new UnreadStreams(Infinity, clock),
+    statistics: new ClientStatistics(clock),
+    replayLimits,
+    trustRefusedStreams: false,
+    events,
+    clock,
+    random: seededRandom(1),
+    throttled: () => undefined,
+  });
+  const policy = { safeToRepeat: true, safeBecause: 'test', retry: DEFAULT_RETRY_POLICY } as ResolvedMethodPolicy;
+  return { clock, transport, replayLimits, events, context: runtime.contextOf(METHOD, policy) };
+}
+
+it("releases the call's share of the retry buffers if a listener of 'stream-resumed' ends the call", () => {
+  const { transport, replayLimits, events, context } = setUp();
+  const scope: StreamScope = {
+    outer: undefined,
+    resumes: 0,
+    deadline: Infinity,
+    hosts: new Set(),
+    delivered: 0,
+    demand: undefined,
+    isOver: false,
+    attemptBegan: () => undefined,
+    complete: () => undefined,
+    fail: () => undefined,
+  };
+  const sink = { next: () => true, error: () => undefined, complete: () => undefined };
+  const make = () => new ClientCall(context, INPUT, sink, { scope, isDirect: true });
+  const first = make();
+  first.begin();
+  expect(replayLimits.used).toBeGreaterThan(0);
+  first.unsubscribe();
+  const second = make();
+  events.listen((event) => {
+    if (event.type === 'stream-resumed') second.unsubscribe();
+  }, true);
+  second.begin();
+  expect(second.isOpen()).toBe(false);
+  expect(transport.attempts).toHaveLength(1);
+  expect(replayLimits.used).toBe(0);
+});
+
+it('does not wait for the channel if the call that receives its permit ends it', () => {
+  const { clock, transport, context } = setUp();
+  const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 1 });
+  const limited: MethodContext = { ...context, limits: [queue] };
+  const input = { ...INPUT, given: { metadata: undefined, options: { timeoutMs: 1_000 } } };
+  const prepared = prepareCall(limited, input, undefined, undefined);
+  if ('reason' in prepared) throw new Error(prepared.details);
+  let admitted = 0;
+  const gate = new CallGate(limited, prepared, {
+    admitted: () => void (admitted += 1),
+    end: () => undefined,
+    waited: () => undefined,
+  });
+  gate.pass();
+  expect(admitted).toBe(1);
+  const successor = {
+    deadline: Infinity,
+    permitted: () => {
+      gate.leaveChannel();
+      gate.close();
+    },
+  };
+  queue.acquire(successor);
+  gate.holdForChannel();
+  expect(gate.isWaiting).toBe(false);
+  expect(clock.pending).toBe(0);
+  expect(transport.waiters.size).toBe(0);
+});

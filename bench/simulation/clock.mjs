@@ -31,19 +31,17 @@ export class SimulatedClock {
   /**
    * @param {() => void} task
    * @param {number} ms
-   * @returns {{ readonly id: SimulatedTimer }}
+   * @returns {{ clear(): void }}
    */
   setTimer(task, ms) {
     // At least MIN_STEP_MS, so that code that sets a timer for a remaining time always makes progress despite rounding.
     const timer = { at: ms > 0 ? this.time + Math.max(ms, MIN_STEP_MS) : this.time, order: this.#order++, task };
     if (timer.at !== Infinity) this.#push(timer);
-    return { id: timer };
-  }
-
-  /** @param {{ readonly id: unknown }} timer */
-  clearTimer(timer) {
-    // Safe cast: every timer of this clock was created above.
-    /** @type {SimulatedTimer} */ (timer.id).task = undefined;
+    return {
+      clear() {
+        timer.task = undefined;
+      },
+    };
   }
 
   /** @param {() => void} task */

@@ -105,7 +105,7 @@ export class Subchannel {
   }
 
   #clear() {
-    if (this.#timer !== undefined) this.clock.clearTimer(this.#timer);
+    this.#timer?.clear();
     this.#timer = undefined;
   }
 }

@@ -19,7 +19,7 @@ export function waitForReady(
       return;
     }
     const leave = (): void => {
-      if (timer !== undefined) clock.clearTimer(timer);
+      timer?.clear();
       signal?.removeEventListener('abort', onAbort);
       transport.leave(waiter);
     };

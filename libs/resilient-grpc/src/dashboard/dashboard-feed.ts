@@ -100,7 +100,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   beforeApplicationShutdown(): void {
     if (this.ended) return;
     this.ended = true;
-    if (this.next !== undefined) this.clock.clearTimer(this.next.timer);
+    this.next?.timer.clear();
     this.changes.follow([]);
     if (this.visitors.size > 0) this.send();
     const visitors = [...this.visitors];
@@ -143,7 +143,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private wake(ms: number): void {
     const at = this.clock.now() + ms;
     if (this.ended || (this.next !== undefined && this.next.at <= at)) return;
-    if (this.next !== undefined) this.clock.clearTimer(this.next.timer);
+    this.next?.timer.clear();
     this.next = { at, timer: this.clock.setTimer(() => this.turn(), ms) };
   }
 

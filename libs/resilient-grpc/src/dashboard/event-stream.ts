@@ -45,11 +45,11 @@ export class EventStream {
     if (this.closed) return;
     this.response.end('event: end\ndata: {}\n\n');
     const cut = this.clock.setTimer(() => this.response.destroy(), STATUS_FLUSH_MS);
-    this.response.once('close', () => this.clock.clearTimer(cut));
+    this.response.once('close', () => cut.clear());
   }
 
   private unblock(): void {
-    if (this.blocked !== undefined) this.clock.clearTimer(this.blocked);
+    this.blocked?.clear();
     this.blocked = undefined;
   }
 }

@@ -26,7 +26,7 @@ export class TimeBudget {
     try {
       return await Promise.race([work, elapsed]);
     } finally {
-      if (timer !== undefined) this.clock.clearTimer(timer);
+      timer?.clear();
     }
   }
 }

@@ -80,7 +80,7 @@ export class ServingWatch {
     const { clock } = this.dependencies;
     await new Promise<void>((resolve) => {
       const over = (): void => {
-        clock.clearTimer(timer);
+        timer.clear();
         this.waiting.delete(over);
         resolve();
       };
@@ -101,7 +101,7 @@ export class ServingWatch {
     const { begun, again } = this;
     this.begun = undefined;
     begun?.stream?.cancel();
-    if (again !== undefined) this.dependencies.clock.clearTimer(again);
+    again?.clear();
     this.again = undefined;
     this.failures = 0;
     this.know(undefined);

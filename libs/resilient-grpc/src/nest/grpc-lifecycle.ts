@@ -115,7 +115,7 @@ export class GrpcLifecycle
     const { clock } = this.dependencies;
     this.endingSince = clock.now();
     this.registry.turnUnready();
-    if (this.hooksCheck !== undefined) clock.clearTimer(this.hooksCheck);
+    this.hooksCheck?.clear();
     this.watch(this.registry.drainOptions.timeoutMs);
     return this.endingSince;
   }
@@ -181,9 +181,9 @@ export class GrpcLifecycle
   private async drain(): Promise<void> {
     const beganAt = this.begin();
     const { clock } = this.dependencies;
-    if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
+    this.watchdog?.clear();
     if (this.registry.size > 0) await this.serversOver();
-    if (this.delay !== undefined) clock.clearTimer(this.delay.timer);
+    this.delay?.timer.clear();
     this.delay?.over();
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time in which Nest closed its servers.

@@ -1,4 +1,4 @@
-import type { SchedulerLike, Subscription } from 'rxjs';
+import type { SchedulerLike } from 'rxjs';
 import type { Clock } from '../time/clock.js';
 import { timerMs } from './scheduler-options.js';
 
@@ -10,10 +10,9 @@ export function schedulerClock(scheduler: SchedulerLike): Clock {
   return {
     now: () => scheduler.now(),
     epoch: () => scheduler.now(),
-    setTimer: (task, ms) => ({ id: scheduler.schedule(task, timerMs(ms)) }),
-    clearTimer: ({ id }) => {
-      // The cast is safe: `setTimer` above created every timer of this clock.
-      (id as Subscription).unsubscribe();
+    setTimer: (task, ms) => {
+      const scheduled = scheduler.schedule(task, timerMs(ms));
+      return { clear: () => scheduled.unsubscribe() };
     },
     defer: (task) => {
       task();

@@ -136,7 +136,7 @@ export class ServerDrain {
       // calls, which their clients would report as CANCELLED.
       connections.destroyAll();
       server.forceShutdown();
-      if (this.watchdog !== undefined) clock.clearTimer(this.watchdog);
+      this.watchdog?.clear();
     }
     const report = { ...ends, connectionsCutOff: connections.cutOff, durationMs: clock.now() - beganAt };
     this.logReport(report, cutOff);
@@ -187,7 +187,7 @@ export class ServerDrain {
       timer = clock.setTimer(() => clock.defer(resolve), ms, true);
     });
     await Promise.race([over, late]);
-    if (timer !== undefined) clock.clearTimer(timer);
+    timer?.clear();
   }
 }
 

@@ -7,7 +7,6 @@ import { VirtualClock } from './virtual-clock.js';
  */
 export class BusyClock extends VirtualClock {
   private blockedUntil = -Infinity;
-  private readonly postponed = new Map<unknown, Timer>();
 
   /** Blocks the event loop for `ms`, starting now. Timers that become due during this time run when it ends. */
   block(ms: number): void {
@@ -17,14 +16,10 @@ export class BusyClock extends VirtualClock {
   override setTimer(task: () => void, ms: number): Timer {
     const run = (): void => {
       const leftMs = this.blockedUntil - this.now();
-      if (leftMs > 0) this.postponed.set(timer.id, super.setTimer(run, leftMs));
+      if (leftMs > 0) timer = super.setTimer(run, leftMs);
       else task();
     };
-    const timer = super.setTimer(run, ms);
-    return timer;
-  }
-
-  override clearTimer(timer: Timer): void {
-    super.clearTimer(this.postponed.get(timer.id) ?? timer);
+    let timer = super.setTimer(run, ms);
+    return { clear: () => timer.clear() };
   }
 }

@@ -40,7 +40,7 @@ describe('VirtualClock', () => {
     const clock = new VirtualClock();
     let ran = false;
     const late = clock.setTimer(() => (ran = true), 20);
-    clock.setTimer(() => clock.clearTimer(late), 10);
+    clock.setTimer(() => late.clear(), 10);
     clock.advance(100);
     expect(ran).toBe(false);
     expect(clock.pending).toBe(0);

@@ -31,11 +31,11 @@ export class VirtualClock implements Clock {
     const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };
     const later = this.timers.findIndex((other) => other.dueAt > timer.dueAt);
     this.timers.splice(later === -1 ? this.timers.length : later, 0, timer);
-    return { id: timer };
-  }
-
-  clearTimer(timer: Timer): void {
-    this.timers = this.timers.filter((other) => other !== timer.id);
+    return {
+      clear: () => {
+        this.timers = this.timers.filter((other) => other !== timer);
+      },
+    };
   }
 
   /** Runs `task` at the next `advance`, even if that is by 0 ms. */

@@ -2,9 +2,10 @@
 import { setImmediate } from 'node:timers';
 import { MAX_TIMER_MS } from './max-timer-ms.js';
 
-/** A running timer. Pass it to `clearTimer` of the clock that created it. */
+/** A timer that was set. Its creator must clear it if the task is no longer needed. */
 export interface Timer {
-  readonly id: unknown;
+  /** Prevents the task. Does nothing if the task has run or the timer is cleared. */
+  clear(): void;
 }
 
 /**
@@ -21,9 +22,16 @@ export interface Clock {
    * if a caller is waiting for the result. @defaultValue keepAlive false
    */
   setTimer(task: () => void, ms: number, keepAlive?: boolean): Timer;
-  clearTimer(timer: Timer): void;
   /** Runs `task` in the next turn of the event loop. */
   defer(task: () => void): void;
+}
+
+class SystemTimer implements Timer {
+  constructor(private readonly id: NodeJS.Timeout) {}
+
+  clear(): void {
+    clearTimeout(this.id);
+  }
 }
 
 /** The system clock. */
@@ -33,11 +41,7 @@ export const systemClock: Clock = {
   setTimer(task, ms, keepAlive = false) {
     const id = setTimeout(task, Math.min(Math.max(ms, 0), MAX_TIMER_MS));
     if (!keepAlive) id.unref();
-    return { id };
-  },
-  clearTimer(timer) {
-    // Safe: `setTimer` above created every Timer of this clock.
-    clearTimeout(timer.id as NodeJS.Timeout);
+    return new SystemTimer(id);
   },
   defer(task) {
     setImmediate(task);

@@ -16,9 +16,6 @@ function changed(clock: Clock, functions: Partial<Clock>): Clock {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
     setTimer: (task, ms) => clock.setTimer(task, ms),
-    clearTimer: (timer) => {
-      clock.clearTimer(timer);
-    },
     defer: (task) => {
       clock.defer(task);
     },

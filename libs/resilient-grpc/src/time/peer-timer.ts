@@ -19,7 +19,7 @@ const EARLY_MS = 1;
  * - In a turn of the event loop, timers run before sockets are read. The task therefore runs after pending data has been read, and
  *   `clear` prevents it until then.
  */
-export class PeerTimer {
+export class PeerTimer implements Timer {
   /** Milliseconds that were excluded from the peer's time. */
   excusedMs = 0;
   private timer: Timer | undefined;
@@ -45,7 +45,7 @@ export class PeerTimer {
 
   clear(): void {
     this.isCleared = true;
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 

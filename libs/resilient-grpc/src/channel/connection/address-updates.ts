@@ -63,7 +63,7 @@ export class AddressUpdates {
   }
 
   stop(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.held = undefined;
   }

@@ -27,7 +27,7 @@ export class EarlyReconnectTimer {
   }
 
   stop(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.at = undefined;
   }

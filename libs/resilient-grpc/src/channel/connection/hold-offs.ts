@@ -18,7 +18,7 @@ export class HoldOffs {
   /** Runs `begin` when the hold-off of `address` ends. Returns a function that cancels it. */
   after(address: string, begin: () => void): () => void {
     const cancel = (): void => {
-      this.clock.clearTimer(timer);
+      timer.clear();
       this.held = this.held.filter((one) => one !== held);
     };
     const held = {

@@ -11,7 +11,6 @@ function make(endingUntil = 0) {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
     setTimer: clock.setTimer.bind(clock),
-    clearTimer: clock.clearTimer.bind(clock),
     defer: (task: () => void) => {
       clock.defer(() => {
         turn += 1;

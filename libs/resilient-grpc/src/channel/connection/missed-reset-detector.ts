@@ -43,7 +43,7 @@ export class MissedResetDetector {
   }
 
   stop(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 

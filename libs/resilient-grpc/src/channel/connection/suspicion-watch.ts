@@ -106,7 +106,7 @@ export class SuspicionWatch {
   forget(): void {
     for (const { probe } of this.suspects.values()) probe?.end();
     this.suspects.clear();
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.callbacks.dropReplacement();
   }

@@ -141,7 +141,7 @@ class TxtReading {
 
   close(): void {
     this.closed = true;
-    if (this.timer !== undefined) this.dependencies.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.resolver.cancel();
   }
 

@@ -77,7 +77,7 @@ export class CallRelease {
     this.pace = undefined;
     this.order = [];
     this.next = 0;
-    if (this.timer !== undefined) this.dependencies.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 

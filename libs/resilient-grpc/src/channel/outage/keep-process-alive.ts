@@ -11,7 +11,7 @@ export class KeepProcessAlive {
   }
 
   end(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 }

@@ -11,9 +11,6 @@ function withEarlyTimers(clock: BusyClock, earlyMs: number): Clock {
     now: () => clock.now(),
     epoch: () => clock.epoch(),
     setTimer: (task, ms) => clock.setTimer(task, ms > 5 ? ms - earlyMs : ms),
-    clearTimer: (timer) => {
-      clock.clearTimer(timer);
-    },
     defer: (task) => {
       clock.defer(task);
     },

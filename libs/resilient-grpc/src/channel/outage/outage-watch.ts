@@ -125,7 +125,7 @@ export class OutageWatch {
   }
 
   becameUnready(): void {
-    if (this.confirmTimer !== undefined) this.clock.clearTimer(this.confirmTimer);
+    this.confirmTimer?.clear();
     this.confirmTimer = undefined;
   }
 
@@ -245,7 +245,7 @@ export class OutageWatch {
   }
 
   private clearGrace(): void {
-    if (this.graceTimer !== undefined) this.clock.clearTimer(this.graceTimer);
+    this.graceTimer?.clear();
     this.graceTimer = undefined;
   }
 }

@@ -26,10 +26,11 @@ const clock: Clock = {
   epoch: () => epochNow,
   setTimer: (task) => {
     timers.push(task);
-    return { id: task };
-  },
-  clearTimer: ({ id }) => {
-    timers = timers.filter((task) => task !== id);
+    return {
+      clear: () => {
+        timers = timers.filter((other) => other !== task);
+      },
+    };
   },
   defer: (task) => {
     timers.push(task);

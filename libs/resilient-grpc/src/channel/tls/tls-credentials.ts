@@ -136,7 +136,7 @@ class ReloadingCredentials implements TlsCredentials {
   }
 
   private disarm(): void {
-    if (this.timer !== undefined) this.dependencies.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 }

@@ -346,7 +346,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   }
 
   private stopTimer(): void {
-    if (this.timer !== undefined) this.client.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.slowTimer?.clear();
     this.slowTimer = undefined;

@@ -254,7 +254,7 @@ export class CallGate implements Waiter, PermitWaiter {
   close(): void {
     this.hold = 'closed';
     this.relaxDeadline();
-    if (this.backoff !== undefined) this.context.client.clock.clearTimer(this.backoff.timer);
+    this.backoff?.timer.clear();
     this.backoff = undefined;
     this.releasePermits();
   }

@@ -197,7 +197,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   private stopWaiting(): void {
-    if (this.wait !== undefined) this.clock.clearTimer(this.wait.timer);
+    this.wait?.timer.clear();
     this.wait = undefined;
   }
 

@@ -183,7 +183,7 @@ export class ClientCall
       outermost(this.part?.scope, this.sink).complete();
     }, COMPLETION_DELAY_MS);
     this.unbind = () => {
-      clock.clearTimer(timer);
+      timer.clear();
     };
   }
 

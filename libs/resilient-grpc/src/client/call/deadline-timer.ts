@@ -19,7 +19,7 @@ export class DeadlineTimer {
   }
 
   disarm(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 

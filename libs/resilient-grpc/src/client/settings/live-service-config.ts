@@ -199,7 +199,7 @@ export class LiveServiceConfig {
   private begin(problems: readonly ConfigurationProblem[]): void {
     if (this.started) return;
     this.started = true;
-    if (this.timer !== undefined) this.input.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.failed = problems.length > 0;
     this.settleFirst(problems);

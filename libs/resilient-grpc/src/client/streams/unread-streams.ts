@@ -40,7 +40,7 @@ export class UnreadStreams {
 
   forget(stream: UnreadStream): void {
     if (!this.watched.delete(stream) || this.watched.size > 0 || this.timer === undefined) return;
-    this.clock.clearTimer(this.timer);
+    this.timer.clear();
     this.timer = undefined;
   }
 

@@ -52,7 +52,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
       const gates: HedgeGates = { policy: POLICY, retries, hedges, remainingMs: Infinity, draining: false };
       const decision = decideHedge(state, event, gates);
       ({ state } = decision);
-      if (timer !== undefined) clock.clearTimer(timer);
+      timer?.clear();
       if (decision.action === 'win') {
         isOver = true;
         retries.onSuccess();
@@ -80,7 +80,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
     clock.setTimer(() => {
       if (!isOver) latencies.push(patienceMs);
       isOver = true;
-      if (timer !== undefined) clock.clearTimer(timer);
+      timer?.clear();
     }, patienceMs);
     apply({ type: 'due', at: clock.now() });
   };

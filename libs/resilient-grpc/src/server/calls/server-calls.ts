@@ -157,7 +157,7 @@ export class ServerCalls implements CallHost {
    */
   endAll(): number {
     this.endedAll = true;
-    if (this.pausing !== undefined) this.clock.clearTimer(this.pausing.timer);
+    this.pausing?.timer.clear();
     this.pausing?.resolve();
     const remaining = [...this.open];
     for (const call of remaining) call.stop(DRAINING);
@@ -177,7 +177,7 @@ export class ServerCalls implements CallHost {
 
   /** Clears the timer. */
   close(): void {
-    if (this.sweepTimer !== undefined) this.clock.clearTimer(this.sweepTimer);
+    this.sweepTimer?.clear();
     this.sweepTimer = undefined;
   }
 

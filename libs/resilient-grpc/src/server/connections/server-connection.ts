@@ -214,7 +214,7 @@ export class ServerConnection {
     }, ms);
     this.timers.set(name, {
       clear: () => {
-        clock.clearTimer(timer);
+        timer.clear();
       },
     });
   }

@@ -153,7 +153,7 @@ export class ServerConnections {
     socket.once('close', () => {
       this.connections.delete(session);
       if (this.connections.size > 0 || this.lookTimer === undefined) return;
-      this.dependencies.clock.clearTimer(this.lookTimer);
+      this.lookTimer.clear();
       this.lookTimer = undefined;
     });
     if (this.ending) connection.end();

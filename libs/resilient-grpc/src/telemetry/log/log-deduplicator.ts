@@ -41,7 +41,7 @@ export class LogDeduplicator<T> {
 
   close(): void {
     for (const [kind, { timer, latest, count }] of this.kinds) {
-      this.clock.clearTimer(timer);
+      timer.clear();
       if (count > 0) this.summarize(latest, count, kind === OTHERS);
     }
     this.kinds.clear();

@@ -73,7 +73,7 @@ export class LogRateLimiter {
   };
 
   private stop(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 

@@ -101,7 +101,7 @@ export class OutageLog {
   /** Clears all timers. */
   close(): void {
     this.stop();
-    if (this.flapTimer !== undefined) this.clock.clearTimer(this.flapTimer);
+    this.flapTimer?.clear();
     this.flapTimer = undefined;
   }
 
@@ -111,7 +111,7 @@ export class OutageLog {
   }
 
   private stop(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 

@@ -60,7 +60,7 @@ export class UnretriedCalls {
 
   /** Logs the pending summary and clears the timer. */
   close(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
     this.summarize();
   }

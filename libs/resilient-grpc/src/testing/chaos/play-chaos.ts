@@ -62,7 +62,7 @@ function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> 
       return;
     }
     const abort = () => {
-      clock.clearTimer(timer);
+      timer.clear();
       resolve(false);
     };
     const timer = clock.setTimer(

@@ -25,7 +25,7 @@ export async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, sig
       true,
     );
     release = () => {
-      clock.clearTimer(timer);
+      timer.clear();
       signal?.removeEventListener('abort', abort);
     };
     if (signal?.aborted === true) abort();

@@ -147,7 +147,7 @@ export class Pipe {
   }
 
   private clearTimer(): void {
-    if (this.timer !== undefined) this.clock.clearTimer(this.timer);
+    this.timer?.clear();
     this.timer = undefined;
   }
 }

@@ -146,7 +146,7 @@ export class ProxiedConnection {
   }
 
   private clearIdleTimer(): void {
-    if (this.idleTimer !== undefined) this.clock.clearTimer(this.idleTimer);
+    this.idleTimer?.clear();
     this.idleTimer = undefined;
   }
 }

@@ -82,7 +82,7 @@ async function sleep(ms: number | undefined, { clock, scripted: { signal } }: St
   if (ms === undefined || ms <= 0 || signal.aborted) return;
   await new Promise<void>((resolve) => {
     const done = () => {
-      clock.clearTimer(timer);
+      timer.clear();
       signal.removeEventListener('abort', done);
       resolve();
     };

@@ -129,7 +129,7 @@ export class MemoryAttempt implements Attempt {
   }): void {
     if (!this.open) return;
     this.open = false;
-    if (this.deadlineTimer !== undefined) this.transport.clock.clearTimer(this.deadlineTimer);
+    this.deadlineTimer?.clear();
     const { endedHere = 'no', picked = true, pushback } = how;
     const channelReady = this.transport.ready;
     this.unsent = !picked || how.wire?.unprocessed === 'never-sent';

@@ -1,5 +1,5 @@
 import type { UpstreamState } from '../chaos/upstream-process.js';
-import type { Standing } from '../load/comparison.js';
+import type { ContenderResult } from '../load/comparison.js';
 import type { LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 
@@ -17,6 +17,6 @@ export interface LiveState {
    */
   readonly phase: 'idle' | 'opening' | 'killed' | 'free';
   readonly phaseEndsInMs: number | undefined;
-  readonly standings: readonly Standing[];
+  readonly results: readonly ContenderResult[];
   readonly log: readonly ShownLogLine[];
 }

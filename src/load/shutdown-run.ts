@@ -23,7 +23,7 @@ export interface ShutdownFigures {
 }
 
 /** The figures of a contender that was shut down. */
-export type ShutdownStanding = ShutdownFigures &
+export type ShutdownResult = ShutdownFigures &
   Pick<GatewayEnd, 'exitMs' | 'killed' | 'feed' | 'openHandles' | 'clientsClosedMs'> & {
     /** Time from SIGTERM to the exit of an idle gateway. */
     readonly idleExitMs: number;
@@ -35,7 +35,7 @@ interface Export {
 }
 
 /** Sends requests of all kinds to one gateway. */
-export class ShutdownTrial {
+export class ShutdownRun {
   private readonly reads = new Set<Promise<HttpEnd>>();
   private readonly exports: Export[] = [];
   private hung: Promise<HttpEnd> | undefined;

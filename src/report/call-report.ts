@@ -1,6 +1,6 @@
 import type { FeedFigures } from '../load/feed-ledger.js';
 import type { LatencyPercentiles } from '../load/latency-histogram.js';
-import type { CallStanding } from './call-figures.js';
+import type { CallResult } from './call-figures.js';
 import { feedReport } from './stream-report.js';
 
 /** The figures of one contender's calls in the output of `--json`. */
@@ -19,7 +19,7 @@ interface CallReport extends Partial<FeedFigures> {
   /** Number of connections to the upstream, except the first. */
   readonly connectionsReplaced: number;
   /** Number of times the connection was lost; null if the client does not provide it. */
-  readonly timesAway: number | null;
+  readonly connectionLosses: number | null;
   readonly longestWaitMs: number;
   /** Time from when the server was reachable again to the first success; the longest of several. */
   readonly recoveryMs: number;
@@ -30,24 +30,24 @@ interface CallReport extends Partial<FeedFigures> {
 }
 
 /** Returns the report of one contender's calls. */
-export function callReport(standing: CallStanding): CallReport {
-  const { p50, p90, p99 } = standing.latencyMs;
+export function callReport(result: CallResult): CallReport {
+  const { p50, p90, p99 } = result.latencyMs;
   return {
-    calls: standing.calls,
-    succeeded: standing.succeeded,
-    failed: standing.failed,
-    failedByCode: standing.failedByCode,
-    unsafeInFlightFailed: standing.unsafeInFlightFailed,
-    duplicatedWrites: standing.duplicatedWrites,
-    lostWrites: standing.lostWrites,
-    attempts: standing.attempts,
-    connectionsReplaced: standing.connectionsReplaced,
-    timesAway: standing.timesAway ?? null,
-    longestWaitMs: Math.round(standing.longestWaitMs),
-    recoveryMs: Math.round(standing.recoveryMs),
-    allWellMs: Math.round(standing.allWellMs),
+    calls: result.calls,
+    succeeded: result.succeeded,
+    failed: result.failed,
+    failedByCode: result.failedByCode,
+    unsafeInFlightFailed: result.unsafeInFlightFailed,
+    duplicatedWrites: result.duplicatedWrites,
+    lostWrites: result.lostWrites,
+    attempts: result.attempts,
+    connectionsReplaced: result.connectionsReplaced,
+    connectionLosses: result.connectionLosses ?? null,
+    longestWaitMs: Math.round(result.longestWaitMs),
+    recoveryMs: Math.round(result.recoveryMs),
+    allWellMs: Math.round(result.allWellMs),
     latencyMs: { p50: tenths(p50), p90: tenths(p90), p99: tenths(p99) },
-    ...(standing.feed && feedReport(standing.feed)),
+    ...(result.feed && feedReport(result.feed)),
   };
 }
 

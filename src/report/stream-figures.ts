@@ -1,8 +1,8 @@
-import type { StreamStanding } from '../load/stream-comparison.js';
+import type { StreamResult } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** The rows for feeds. */
-export const FEED_FIGURES: readonly Figure<StreamStanding>[] = [
+export const FEED_FIGURES: readonly Figure<StreamResult>[] = [
   { label: 'events  delivered', cell: ({ events }) => String(events) },
   { label: 'events  lost', cell: ({ lostEvents }) => String(lostEvents) },
   { label: 'events  repeated', cell: ({ repeatedEvents }) => String(repeatedEvents) },
@@ -11,7 +11,7 @@ export const FEED_FIGURES: readonly Figure<StreamStanding>[] = [
 ];
 
 /** The rows for sessions. */
-export const SESSION_FIGURES: readonly Figure<StreamStanding>[] = [
+export const SESSION_FIGURES: readonly Figure<StreamResult>[] = [
   { label: 'session sent', cell: ({ sessionMessages }) => String(sessionMessages) },
   { label: 'session lost', cell: ({ sessionLost }) => String(sessionLost) },
   { label: 'session applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },

@@ -183,17 +183,17 @@ export class AddressHistories {
     const reason = connection?.end ?? 'unknown';
     if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
-    const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
-    const isUndecided = diedAtOnce && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
+    const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
+    const isUndecided = isShortLived && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
     // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
     // occurrence is no evidence about the server, so the client reconnects immediately. It still counts: the hold-off of a server that
     // rejects each connection starts with the second one.
-    const passedOver = isUndecided && history.closedImmediately === 0;
-    const closedImmediately = diedAtOnce && !passedOver;
-    history.closedImmediately = diedAtOnce ? history.closedImmediately + 1 : 0;
+    const isFirstUndecided = isUndecided && history.closedImmediately === 0;
+    const closedImmediately = isShortLived && !isFirstUndecided;
+    history.closedImmediately = isShortLived ? history.closedImmediately + 1 : 0;
     if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.closedImmediately, this.random);
     const ended = { address, livedMs, reason, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
-    if (isUndecided && !passedOver) this.doubt(history, [...history.undecided, { connection, ended }]);
+    if (isUndecided && !isFirstUndecided) this.doubt(history, [...history.undecided, { connection, ended }]);
     return ended;
   }
 

@@ -6,18 +6,39 @@ import {
   type BeforeApplicationShutdown,
 } from '@nestjs/common';
 import { defer, finalize, map, merge, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
-import { UpstreamProcess } from '../chaos/upstream-process.js';
+import { UpstreamProcess, type UpstreamState } from '../chaos/upstream-process.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS } from '../contenders/contenders.module.js';
 import { epochMs } from '../epoch.js';
-import { Comparison } from '../load/comparison.js';
+import { Comparison, type ContenderResult } from '../load/comparison.js';
 import type { CallRate } from '../load/due-calls.js';
 import { warmUp } from '../load/warm-up.js';
 import { PATIENCE } from '../patience.js';
-import { CapturedLogger } from '../report/captured-logger.js';
+import { CapturedLogger, type LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
-import type { Fault } from './fault.js';
-import type { LiveState, ShownLogLine } from './live-state.js';
+
+/** The faults that a visitor can cause. */
+const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
+type Fault = (typeof FAULTS)[number];
+
+export function isFault(name: string): name is Fault {
+  return (FAULTS as readonly string[]).includes(name);
+}
+
+/** The state sent to the page. */
+interface LiveState {
+  readonly atMs: number;
+  readonly upstream: UpstreamState;
+  /** Server implementation of the upstream. */
+  readonly server: ServerKind;
+  /**
+   * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
+   */
+  readonly phase: 'idle' | 'opening' | 'killed' | 'free';
+  readonly phaseEndsInMs: number | undefined;
+  readonly results: readonly ContenderResult[];
+  readonly log: readonly LogLine[];
+}
 
 /** 200 calls per second for each contender. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
@@ -42,7 +63,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   /** Emits the state on subscription and then four times per second. */
   readonly live$: Observable<LiveState>;
   private readonly closing = new Subject<void>();
-  private readonly log: ShownLogLine[] = [];
+  private readonly log: LogLine[] = [];
   private comparison: Comparison;
   private phase: Phase = { name: 'idle' };
   private nextPhase: NodeJS.Timeout | undefined;

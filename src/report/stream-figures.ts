@@ -1,3 +1,5 @@
+import type { FeedFigures } from '../load/feed-ledger.js';
+import type { SessionFigures } from '../load/session-ledger.js';
 import type { StreamResult } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
@@ -16,3 +18,14 @@ export const SESSION_FIGURES: readonly Figure<StreamResult>[] = [
   { label: 'session lost', cell: ({ sessionLost }) => String(sessionLost) },
   { label: 'session applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },
 ];
+
+/** Returns the figures of one contender's feed for the output of `--json`. */
+export function feedReport(figures: FeedFigures): FeedFigures {
+  const { events, lostEvents, repeatedEvents, outOfOrder, longestGapMs } = figures;
+  return { events, lostEvents, repeatedEvents, outOfOrder, longestGapMs: Math.round(longestGapMs) };
+}
+
+/** Returns the figures of one contender's session for the output of `--json`. */
+export function sessionReport({ sessionMessages, sessionLost, sessionRepeated }: SessionFigures): SessionFigures {
+  return { sessionMessages, sessionLost, sessionRepeated };
+}

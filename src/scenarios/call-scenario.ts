@@ -8,8 +8,7 @@ import { Comparison } from '../load/comparison.js';
 import type { CallRate } from '../load/due-calls.js';
 import { StreamComparison } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
-import { callFigures, type CallFigureName, type CallResult } from '../report/call-figures.js';
-import { callReport } from '../report/call-report.js';
+import { callFigures, callReport, type CallFigureName, type CallResult } from '../report/call-figures.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scenario.js';
 

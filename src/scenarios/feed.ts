@@ -6,8 +6,7 @@ import type { StreamContender } from '../contenders/stream-contender.js';
 import { epochMs } from '../epoch.js';
 import { StreamComparison } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
-import { FEED_FIGURES, SESSION_FIGURES } from '../report/stream-figures.js';
-import { feedReport, sessionReport } from '../report/stream-report.js';
+import { FEED_FIGURES, feedReport, SESSION_FIGURES, sessionReport } from '../report/stream-figures.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Scenario } from './scenario.js';
 

@@ -7,8 +7,7 @@ import type { StreamContender } from '../contenders/stream-contender.js';
 import { Comparison } from '../load/comparison.js';
 import { StreamComparison } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
-import { callFigures, type CallResult } from '../report/call-figures.js';
-import { callReport } from '../report/call-report.js';
+import { callFigures, callReport, type CallResult } from '../report/call-figures.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 

@@ -90,10 +90,6 @@ export class ClientCallRecorder implements CallTelemetry {
 class ClientAttemptRecorder implements AttemptTelemetry {
   private sentBytes = 0;
   private receivedBytes = 0;
-  /** Uncompressed size of the last message sent, in bytes. */
-  private lastSent = 0;
-  /** True if the next received message was compressed; `receivedCompressed` has already counted its bytes. */
-  private counted = false;
   private ended = false;
 
   constructor(
@@ -108,25 +104,12 @@ class ClientAttemptRecorder implements AttemptTelemetry {
   }
 
   sent(bytes: number): void {
-    this.lastSent = bytes;
     this.sentBytes += bytes;
     catchSdkErrors(SPANS, () => this.traced?.sent(bytes));
   }
 
-  sentCompressed(bytes: number): void {
-    this.sentBytes += bytes - this.lastSent;
-    catchSdkErrors(SPANS, () => this.traced?.sentCompressed(bytes));
-  }
-
-  receivedCompressed(bytes: number): void {
-    this.counted = true;
-    this.receivedBytes += bytes;
-    catchSdkErrors(SPANS, () => this.traced?.receivedCompressed(bytes));
-  }
-
   received(bytes: number): void {
-    if (!this.counted) this.receivedBytes += bytes;
-    this.counted = false;
+    this.receivedBytes += bytes;
     catchSdkErrors(SPANS, () => this.traced?.received(bytes));
   }
 

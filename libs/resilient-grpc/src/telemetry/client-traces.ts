@@ -126,21 +126,6 @@ export class TracedAttempt {
     });
   }
 
-  /** Adds a separate event for the compressed size, which is known at a different time than the uncompressed size. */
-  sentCompressed(bytes: number): void {
-    this.recorded?.addEvent('Outbound message compressed', {
-      'sequence-number': this.sentMessages - 1,
-      'message-size-compressed': bytes,
-    });
-  }
-
-  receivedCompressed(bytes: number): void {
-    this.recorded?.addEvent('Inbound compressed message', {
-      'sequence-number': this.receivedMessages,
-      'message-size-compressed': bytes,
-    });
-  }
-
   received(bytes: number): void {
     this.recorded?.addEvent('Inbound message', {
       'sequence-number': this.receivedMessages++,

@@ -10,7 +10,6 @@ import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
 import { pickedPeer } from './picked-peer.js';
 import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
-import { tellCompressed } from '../quirks/wire-sizes.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
@@ -127,8 +126,6 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private callCreated(call: CallStream): void {
     this.channelCall = call;
     this.callbacks.callCreated(call);
-    if (this.telemetry === undefined) return;
-    if (!tellCompressed(call, this.telemetry)) this.callbacks.checkSeams('call with telemetry', call);
   }
 
   startRead(): void {

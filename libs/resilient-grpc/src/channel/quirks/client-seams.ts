@@ -51,7 +51,6 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['createResolver()'],
     lostWithout: 'credentials in the targets of custom resolvers',
   },
-  { on: 'experimental', needs: ['BaseFilter()'], lostWithout: 'compressed sizes in telemetry' },
   {
     on: 'channel',
     needs: ['internalChannel.subchannelPool.unrefUnusedSubchannels()'],
@@ -86,7 +85,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['options.host'],
     lostWithout: 'grpc.default_authority for a health Watch',
   },
-  // Probed at the first call that fails after a response, and at the first call with telemetry.
+  // Probed at the first call that fails after a response.
   {
     on: 'call',
     needs: [
@@ -97,10 +96,5 @@ export const CLIENT_SEAMS: readonly Seam[] = [
       'child.underlyingCalls.0.call.child.transport',
     ],
     lostWithout: 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)',
-  },
-  {
-    on: 'call with telemetry',
-    needs: ['filterStackFactory.createFilter()'],
-    lostWithout: 'compressed sizes in telemetry',
   },
 ];

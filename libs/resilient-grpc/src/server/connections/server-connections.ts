@@ -62,7 +62,6 @@ export class ServerConnections {
         if (peer !== UNKNOWN_PEER) endCallsOf(peer);
       },
       reportEnd: (peer, reason) => {
-        if (reason === 'incomplete-request') this.cutOff += 1;
         if (events.wanted) events.emit({ type: 'connection-end', peer, reason });
       },
     };
@@ -95,11 +94,6 @@ export class ServerConnections {
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
       this.strayTimer = new PeerTimer(this.dependencies.clock, QUIET_MS, this.endStrays);
-  }
-
-  /** Closes connections on which only incomplete requests are open. */
-  endHalfRequests(noCallIsOpen: () => boolean): void {
-    for (const connection of this.connections.values()) connection.endHalfRequests(noCallIsOpen);
   }
 
   /** Closes all connections immediately. */

@@ -12,11 +12,6 @@ export const SERVER_SEAMS: readonly Seam[] = [
   // Probed at the first connection, and at the first call.
   {
     on: 'server session',
-    needs: ['[state].streams'],
-    lostWithout: 'early end, at a drain, of connections with only incomplete requests',
-  },
-  {
-    on: 'server session',
     needs: ['[kHandle].hasPendingData()'],
     lostWithout: 'detection of connections stopped by a client protocol error (keepalive ends them later)',
   },

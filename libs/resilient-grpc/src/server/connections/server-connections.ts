@@ -3,7 +3,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
-import type { SeamReport } from '../../channel/quirks/seam-report.js';
+import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';

@@ -60,9 +60,7 @@ class ObservedCredentials extends ChannelCredentials {
     this.seamReport.check('connector', connector);
     if (!isPresent(SOCKET_SEAM, connector)) return connector;
     const address: unknown = options[ADDRESS_ARGUMENT];
-    // Without our load-balancing policy (xds:) the address is unknown. The socket then gets TCP keepalive only.
-    if (typeof address !== 'string') return withTcpKeepalive(connector);
-    return new ObservedConnector(connector, this.attempts, address);
+    return new ObservedConnector(connector, this.attempts, typeof address === 'string' ? address : undefined);
   }
 }
 
@@ -74,10 +72,12 @@ class ObservedConnector implements SecureConnector {
   constructor(
     private readonly inner: SecureConnector,
     private readonly attempts: ConnectAttempts,
-    private readonly address: string,
+    /** `undefined` without our load-balancing policy (xds:). The sockets then get TCP keepalive only. */
+    private readonly address: string | undefined,
   ) {}
 
   waitForReady(): Promise<void> {
+    if (this.address === undefined) return this.inner.waitForReady();
     const attempt = this.attempts.begin(this.address);
     this.attempt = attempt;
     // grpc-js reconnects a dropped subchannel when its backoff ends, and would keep that connection until the peer closes it.
@@ -100,18 +100,4 @@ class ObservedConnector implements SecureConnector {
     if (this.attempt !== undefined) this.attempts.release(this.attempt);
     this.inner.destroy();
   }
-}
-
-function withTcpKeepalive(inner: SecureConnector): SecureConnector {
-  return {
-    waitForReady: () => inner.waitForReady(),
-    connect: (socket) => {
-      socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
-      return inner.connect(socket);
-    },
-    getCallCredentials: () => inner.getCallCredentials(),
-    destroy: () => {
-      inner.destroy();
-    },
-  };
 }

@@ -27,8 +27,9 @@ import { observeConnections, type PolicyHandle, type PolicyObserver } from './co
 import { addressKey, plainError } from './connection/grpc-js-text.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { HoldOffs } from './connection/hold-offs.js';
-import { clientSeamReport } from './quirks/client-seam-report.js';
-import type { SeamReport } from './quirks/seam-report.js';
+import { CLIENT_SEAMS } from './quirks/client-seams.js';
+import { experimental as experimentalNames } from './quirks/experimental.js';
+import { SeamReport } from './quirks/seam.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import { stateName } from './state-name.js';
 
@@ -62,7 +63,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   private readonly histories: AddressHistories;
   private readonly holdOffs: HoldOffs;
   readonly readBarrier: IdleReadBarrier;
-  private readonly seamReport: SeamReport;
+  readonly seamReport: SeamReport;
   private readonly missedResets: MissedResetDetector;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
@@ -89,12 +90,15 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.attempts = new ConnectAttempts(settings.connectLimits, clock);
+    this.seamReport = new SeamReport(CLIENT_SEAMS, (untested) => {
+      this.events.emit({ type: 'untested-version', ...untested });
+    });
     // With xds:, the control plane selects the policies, so only the public states are observed.
     this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
     const serviceConfig = JSON.stringify({
       loadBalancingConfig: this.policy === undefined ? settings.loadBalancing : this.policy.loadBalancingConfig,
     });
-    const credentials = observeSockets(settings.credentials, this.attempts, this) ?? settings.credentials;
+    const credentials = observeSockets(settings.credentials, this.attempts, this.seamReport) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
@@ -103,7 +107,11 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
       // send for requests that were processed.
       'grpc.enable_retries': 0,
     });
-    this.seamReport = clientSeamReport(this.events, settings.credentials, this.channel);
+    this.seamReport.checkStart({
+      experimental: experimentalNames,
+      credentials: settings.credentials,
+      channel: this.channel,
+    });
     this.watchPublicState();
   }
 
@@ -262,10 +270,6 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.histories.at(address)?.carries(session, this.pings);
   }
 
-  checkSeams(on: string, subject: unknown): void {
-    this.seamReport.check(on, subject);
-  }
-
   onUnresolved(): void {
     if (this.closed) return;
     this.connectFailed(connectFailure(this.unresolved));
@@ -309,7 +313,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
-    if (socket !== undefined) this.checkSeams('socket', socket);
+    if (socket !== undefined) this.seamReport.check('socket', socket);
     this.handle(this, { type: 'open-connections', change: 1 });
     if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
   }

@@ -3,7 +3,7 @@ import type { PackageDefinition } from '@grpc/proto-loader';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
-import { SeamReport } from '../channel/quirks/seam-report.js';
+import { SeamReport } from '../channel/quirks/seam.js';
 import { loadContract } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';

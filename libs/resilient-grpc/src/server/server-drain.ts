@@ -13,10 +13,7 @@ export interface ServerDrainDependencies {
     ServerCalls,
     'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'notifyStreams' | 'endAll' | 'whenOver'
   >;
-  readonly connections: Pick<
-    ServerConnections,
-    'announceEnd' | 'endHalfRequests' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'
-  >;
+  readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
 
@@ -154,11 +151,8 @@ export class ServerDrain {
     });
     health.endWatches();
     this.notifying = calls.notifyStreams();
-    const served = calls.whenOver().then(() => {
-      connections.endHalfRequests(() => calls.size === 0);
-    });
     // grpc-js never calls back if a session is destroyed now and its socket closes later. If sockets are observed, their end counts.
-    await Promise.all([this.notifying, served, connections.isAttached ? undefined : shut]);
+    await Promise.all([this.notifying, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 

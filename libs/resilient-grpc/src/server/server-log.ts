@@ -143,7 +143,6 @@ const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
   'age-grace': 'calls still open after maxConnectionAgeGraceMs',
   idle: 'no calls for connectionIdleTimeoutMs',
   keepalive: 'keepalive ping not answered',
-  'incomplete-request': 'only incomplete requests open at the drain',
 };
 
 /** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */

@@ -85,7 +85,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
-    checkSeams: () => undefined,
+    seamReport: { check: () => undefined },
   };
   const reported: string[] = [];
   const ends: AttemptEnd[] = [];

@@ -1,16 +1,17 @@
-import { Metadata, type Channel, type experimental, type Interceptor } from '@grpc/grpc-js';
+import { Metadata, type Channel, type experimental, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
-import { createCall, interceptedCall } from './intercepting-call.js';
-import { pickedPeer } from './picked-peer.js';
+import { PeerTimer } from '../../time/peer-timer.js';
+import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
+import type { ConnectionRecord } from '../quirks/connection-record.js';
+import type { SeamReport } from '../quirks/seam.js';
 import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
-import { tellCompressed } from '../quirks/wire-sizes.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
@@ -18,7 +19,6 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' |
   start(metadata: Metadata, listener: WireAttempt): void;
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
-type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
 
 /** The channel that carries attempts, as an attempt sees it. */
 export interface WireCallbacks {
@@ -31,31 +31,23 @@ export interface WireCallbacks {
   /** Reports that grpc-js created the call of an attempt. */
   callCreated(call: object): void;
   attemptEnded(): void;
-  /** Reports which private names the first `subject` of its kind lacks. */
-  checkSeams(on: string, subject: unknown): void;
+  readonly seamReport: Pick<SeamReport, 'check'>;
   /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
 }
 
+/** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
+const GOAWAY_LAG_MS = 20;
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
-const IGNORE_EVENTS: AttemptListener = {
-  onHeaders() {
-    /* the owner ignores further events */
-  },
-  onMessage() {
-    /* the owner ignores further events */
-  },
-  onEnd() {
-    /* the owner ignores further events */
-  },
-};
+const ignore = (): void => undefined;
+const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
  * One RPC on `Channel.createCall`, for all four kinds of method. The object is also grpc-js's listener and the `AttemptEnd`, so that an
  * attempt needs only one object in addition to grpc-js's.
  */
-export class WireAttempt implements Attempt, AttemptEnd {
+export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks {
   code: number = StatusCode.OK;
   details = '';
   metadata!: Metadata;
@@ -63,6 +55,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   headersReceived = false;
   messagesReceived = 0;
   channelReady = true;
+  readonly telemetry: AttemptTelemetry | undefined;
 
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
@@ -75,7 +68,6 @@ export class WireAttempt implements Attempt, AttemptEnd {
   /** Cached wire facts, read after the end. */
   private facts: WireFacts | undefined;
   private delayedStatus: DelayedStatus | undefined;
-  private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
     private readonly callbacks: WireCallbacks,
@@ -93,42 +85,25 @@ export class WireAttempt implements Attempt, AttemptEnd {
       if (interceptors === undefined) {
         const call = createCall(callbacks.channel, method.path, deadline, options);
         this.call = call;
-        this.callCreated(call);
+        this.onCreated(call);
       } else {
-        this.call = this.intercept(interceptors);
+        this.call = interceptedCall(callbacks.channel, method, deadline, options, interceptors, this);
       }
       // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
       this.call.start(this.intercepted ? metadata.clone() : metadata, this);
     } catch (error) {
-      this.telemetry?.end(StatusCode.INTERNAL, error instanceof Error ? error.message : String(error));
+      this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error));
       throw error;
     }
   }
 
-  private intercept(interceptors: readonly Interceptor[]): AnyCall {
-    const { method, deadline, options } = this.request;
-    return interceptedCall(this.callbacks.channel, method, deadline, options, interceptors, {
-      onCreated: (call) => {
-        this.callCreated(call);
-      },
-      onSend: (bytes) => {
-        this.telemetry?.sent(bytes.length);
-      },
-      onReceive: (bytes) => {
-        this.telemetry?.received(bytes.length);
-      },
-      onUnreadable: () => {
-        this.unreadable = true;
-      },
-    });
-  }
-
-  /** Sets the channel's call. */
-  private callCreated(call: CallStream): void {
+  onCreated(call: CallStream): void {
     this.channelCall = call;
     this.callbacks.callCreated(call);
-    if (this.telemetry === undefined) return;
-    if (!tellCompressed(call, this.telemetry)) this.callbacks.checkSeams('call with telemetry', call);
+  }
+
+  onUnreadable(): void {
+    this.unreadable = true;
   }
 
   startRead(): void {
@@ -198,8 +173,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
       try {
         message = this.request.method.responseDeserialize(received as Buffer);
       } catch (error) {
-        const text = error instanceof Error ? error.message : String(error);
-        this.cancel('protocol', StatusCode.INTERNAL, `Response message parsing error: ${text}`);
+        this.cancel('protocol', StatusCode.INTERNAL, `Response message parsing error: ${errorMessage(error)}`);
         return;
       }
     }
@@ -296,7 +270,40 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.facts ??= readWire(this.channelCall);
     // A response arrived, so there was a stream. `metadata` is set after the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined))
-      this.callbacks.checkSeams('call', this.channelCall);
+      this.callbacks.seamReport.check('call', this.channelCall);
     return this.facts;
   }
+}
+
+/** Delivers a status when `connection` receives GOAWAY or closes, but after 20 ms at the latest. */
+class DelayedStatus {
+  private readonly timer: PeerTimer;
+  private isDue = false;
+
+  constructor(
+    private status: StatusObject,
+    private readonly connection: ConnectionRecord,
+    private readonly clock: Clock,
+    private readonly deliver: (status: StatusObject) => void,
+  ) {
+    this.timer = new PeerTimer(clock, GOAWAY_LAG_MS, this.due, true);
+    connection.endListeners.add(this.due);
+  }
+
+  /** Delivers `status` instead, in the next turn of the event loop. */
+  replace(status: StatusObject): void {
+    this.status = status;
+    this.due();
+  }
+
+  private readonly due = (): void => {
+    if (this.isDue) return;
+    this.isDue = true;
+    this.timer.clear();
+    this.connection.endListeners.delete(this.due);
+    // Node and grpc-js have handled the GOAWAY by then.
+    this.clock.defer(() => {
+      this.deliver(this.status);
+    });
+  };
 }

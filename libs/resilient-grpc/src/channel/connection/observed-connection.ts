@@ -5,8 +5,8 @@ import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.j
 import type { WatchedSession } from './disconnect-reason-watch.js';
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import { observeTransport } from '../quirks/connection-record.js';
-import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
+import type { SeamReport } from '../quirks/seam.js';
+import { backoffEndsAt, endBackoff, observeSession, realSubchannel } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
@@ -22,8 +22,7 @@ export interface ConnectionObserver {
   onReused(address: string, state: ConnectivityState): void;
   /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
   onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
-  /** Reports which private names the first `subject` of its kind lacks. */
-  checkSeams(on: string, subject: unknown): void;
+  readonly seamReport: Pick<SeamReport, 'check'>;
 }
 
 /** Tracks the connections that are in use. */
@@ -87,12 +86,11 @@ export class ObservedConnection {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
       const real = realSubchannel(this.subchannel);
-      this.observer.checkSeams('connection', real);
-      const { transport } = real;
-      if (transport?.session === undefined) return;
-      observeTransport(transport);
-      removeClosedStreamListeners(transport.session);
-      this.observer.onSession(this.address, transport.session);
+      this.observer.seamReport.check('connection', real);
+      const session = observeSession(real);
+      if (session === undefined) return;
+      removeClosedStreamListeners(session);
+      this.observer.onSession(this.address, session);
     });
   }
 
@@ -103,13 +101,12 @@ export class ObservedConnection {
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     if (!this.ready) return undefined;
     const stream = ConnectionStream.open(this.subchannel, opening);
-    if (stream !== undefined) this.observer.checkSeams('call on one connection', stream.call);
+    if (stream !== undefined) this.observer.seamReport.check('call on one connection', stream.call);
     return stream;
   }
 
   endBackoff(): void {
-    if (!this.inBackoff) return;
-    realSubchannel(this.subchannel).resetBackoff?.();
+    if (this.inBackoff) endBackoff(this.subchannel);
   }
 
   backoffEndsAt(): number | undefined {

@@ -14,7 +14,7 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, resends after GOAWAY)',
+    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors)',
 };
 
 /** Names for the connector that receives each socket. */
@@ -51,7 +51,6 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['createResolver()'],
     lostWithout: 'credentials in the targets of custom resolvers',
   },
-  { on: 'experimental', needs: ['BaseFilter()'], lostWithout: 'compressed sizes in telemetry' },
   {
     on: 'channel',
     needs: ['internalChannel.subchannelPool.unrefUnusedSubchannels()'],
@@ -86,7 +85,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['options.host'],
     lostWithout: 'grpc.default_authority for a health Watch',
   },
-  // Probed at the first call that fails after a response, and at the first call with telemetry.
+  // Probed at the first call that fails after a response.
   {
     on: 'call',
     needs: [
@@ -97,10 +96,5 @@ export const CLIENT_SEAMS: readonly Seam[] = [
       'child.underlyingCalls.0.call.child.transport',
     ],
     lostWithout: 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)',
-  },
-  {
-    on: 'call with telemetry',
-    needs: ['filterStackFactory.createFilter()'],
-    lostWithout: 'compressed sizes in telemetry',
   },
 ];

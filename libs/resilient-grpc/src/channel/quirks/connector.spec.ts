@@ -346,7 +346,7 @@ describe('connector', () => {
       begun.push(key);
       return begin.call(attempts, key);
     };
-    const observed = observeSockets(inner, attempts, { checkSeams: () => undefined });
+    const observed = observeSockets(inner, attempts, { check: () => undefined });
     if (observed === undefined) throw new Error('this grpc-js lacks what the connector needs');
     const target = { scheme: 'dns', path: '127.0.0.1:1' };
     const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };

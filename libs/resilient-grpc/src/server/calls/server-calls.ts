@@ -1,5 +1,5 @@
 import type { EventHub } from '../../call/event-hub.js';
-import type { SeamReport } from '../../channel/quirks/seam-report.js';
+import type { SeamReport } from '../../channel/quirks/seam.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { LATE_MS } from '../../time/peer-timer.js';

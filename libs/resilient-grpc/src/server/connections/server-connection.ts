@@ -3,7 +3,6 @@ import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { awaitsRequestsOnly } from '../quirks/incomplete-requests.js';
 import { peerOf } from './peer.js';
 
 /** Lifetime limits of connections in milliseconds; `undefined` and `Infinity` mean no limit. */
@@ -18,7 +17,7 @@ export interface ConnectionLifetime {
 }
 
 /** Reason why the server ended a connection. */
-export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive' | 'incomplete-request';
+export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive';
 
 /** Server-side dependencies of a connection. */
 export interface ConnectionHost {
@@ -39,10 +38,8 @@ const AGE_JITTER = 0.1;
 const STATUS_FLUSH_MS = 100;
 /** Time without data, after the server closed its side or sent a ping, after which a peer is assumed to have nothing to send. */
 export const QUIET_MS = 2_000;
-/** Time without data after which a drain no longer waits for incomplete requests. */
-export const INCOMPLETE_REQUEST_MS = 500;
 
-type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'incomplete-request';
+type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
  * One connection, from the start of its session to the end of its socket. `session.close()` ends it and sends one GOAWAY with the last
@@ -96,24 +93,6 @@ export class ServerConnection {
     this.disarm('age');
     this.disarm('idle');
     this.session.close();
-  }
-
-  /**
-   * Closes the connection as soon as all its open streams are incomplete requests and no more data arrives. No handler runs for these
-   * requests, so the drain would wait for its whole timeout in vain.
-   */
-  endHalfRequests(noCallIsOpen: () => boolean): void {
-    const before = bytesReadOf(this.socket);
-    this.awaitPeer('incomplete-request', INCOMPLETE_REQUEST_MS, () => {
-      if (this.session.destroyed) return;
-      // The handler of a request stream may wait for the next message for any time.
-      if (!noCallIsOpen() || bytesReadOf(this.socket) !== before || !awaitsRequestsOnly(this.session)) {
-        this.endHalfRequests(noCallIsOpen);
-        return;
-      }
-      this.host.reportEnd(this.peer, 'incomplete-request');
-      this.destroy();
-    });
   }
 
   /** Closes the connection immediately. */

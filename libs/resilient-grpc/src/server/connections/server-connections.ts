@@ -3,7 +3,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
-import type { SeamReport } from '../../channel/quirks/seam-report.js';
+import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -62,7 +62,6 @@ export class ServerConnections {
         if (peer !== UNKNOWN_PEER) endCallsOf(peer);
       },
       reportEnd: (peer, reason) => {
-        if (reason === 'incomplete-request') this.cutOff += 1;
         if (events.wanted) events.emit({ type: 'connection-end', peer, reason });
       },
     };
@@ -95,11 +94,6 @@ export class ServerConnections {
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
       this.strayTimer = new PeerTimer(this.dependencies.clock, QUIET_MS, this.endStrays);
-  }
-
-  /** Closes connections on which only incomplete requests are open. */
-  endHalfRequests(noCallIsOpen: () => boolean): void {
-    for (const connection of this.connections.values()) connection.endHalfRequests(noCallIsOpen);
   }
 
   /** Closes all connections immediately. */

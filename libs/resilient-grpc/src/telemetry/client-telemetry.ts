@@ -1,17 +1,46 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { AttemptKind, AttemptTelemetry, CallTelemetry, WaitEnd } from '../call/call-telemetry.js';
+import type { GrpcClientEvent } from '../call/call-event.js';
+import type { AttemptKind, AttemptTelemetry, CallTelemetry, ClientTelemetry, WaitEnd } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
+import type { StreamScope } from '../call/stream-scope.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
-import type { ClientMetrics } from './client-metrics.js';
-import type { TracedAttempt, TracedClientCall } from './client-traces.js';
+import type { CallSpan } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
+import type { ClientMetrics } from './client-metrics.js';
+import { OPEN_CONTEXTS, type ClientTraces, type TracedClientCall } from './client-traces.js';
 
 const METRICS = 'recording client metrics';
 const SPANS = 'recording client spans';
 
+/** Records the metrics and spans of one client. */
+export class OpenClientTelemetry implements ClientTelemetry {
+  readonly contexts: ClientTelemetry['contexts'];
+
+  constructor(
+    private readonly metrics: ClientMetrics | undefined,
+    private readonly traces: ClientTraces | undefined,
+    private readonly clock: Clock,
+  ) {
+    this.contexts = traces === undefined ? undefined : OPEN_CONTEXTS;
+  }
+
+  begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
+    const traced = catchSdkErrors(SPANS, () => this.traces?.begin(method.path, scope));
+    return new ClientCallRecorder(method, this.metrics, traced, this.clock);
+  }
+
+  take(event: GrpcClientEvent): void {
+    catchSdkErrors(METRICS, () => this.metrics?.take(event));
+  }
+
+  close(): void {
+    this.metrics?.close();
+  }
+}
+
 /** Records the metrics and spans of one client call. */
-export class ClientCallRecorder implements CallTelemetry {
+class ClientCallRecorder implements CallTelemetry {
   private readonly startedAt: number;
   private next: AttemptKind = 'original';
   /** True if an attempt of kind `next` has started. */
@@ -63,7 +92,7 @@ export class ClientCallRecorder implements CallTelemetry {
     const previous = Math.max(0, this.attempts - 1);
     const traced = catchSdkErrors(SPANS, () => this.traced?.attempt(metadata, previous, transparent, this.delayed));
     this.delayed = false;
-    return new ClientAttemptRecorder(this, traced, metadata, now);
+    return new ClientAttemptRecorder(this, traced?.span, traced?.metadata ?? metadata, now);
   }
 
   attemptEnded(now: number): void {
@@ -83,51 +112,30 @@ export class ClientCallRecorder implements CallTelemetry {
     const durationMs = this.clock.now() - this.startedAt;
     const end = { code, durationMs, retries, transparentRetries, hedges, retryDelayMs };
     catchSdkErrors(METRICS, () => this.metrics?.callEnded(this.method, end));
-    catchSdkErrors(SPANS, () => this.traced?.end(code, details));
+    catchSdkErrors(SPANS, () => this.traced?.span.end(code, details));
   }
 }
 
 class ClientAttemptRecorder implements AttemptTelemetry {
   private sentBytes = 0;
   private receivedBytes = 0;
-  /** Uncompressed size of the last message sent, in bytes. */
-  private lastSent = 0;
-  /** True if the next received message was compressed; `receivedCompressed` has already counted its bytes. */
-  private counted = false;
   private ended = false;
 
   constructor(
     private readonly call: ClientCallRecorder,
-    private readonly traced: TracedAttempt | undefined,
-    private readonly given: Metadata,
+    private readonly span: CallSpan | undefined,
+    readonly metadata: Metadata,
     private readonly startedAt: number,
   ) {}
 
-  get metadata(): Metadata {
-    return this.traced?.metadata ?? this.given;
-  }
-
   sent(bytes: number): void {
-    this.lastSent = bytes;
     this.sentBytes += bytes;
-    catchSdkErrors(SPANS, () => this.traced?.sent(bytes));
-  }
-
-  sentCompressed(bytes: number): void {
-    this.sentBytes += bytes - this.lastSent;
-    catchSdkErrors(SPANS, () => this.traced?.sentCompressed(bytes));
-  }
-
-  receivedCompressed(bytes: number): void {
-    this.counted = true;
-    this.receivedBytes += bytes;
-    catchSdkErrors(SPANS, () => this.traced?.receivedCompressed(bytes));
+    catchSdkErrors(SPANS, () => this.span?.sent(bytes));
   }
 
   received(bytes: number): void {
-    if (!this.counted) this.receivedBytes += bytes;
-    this.counted = false;
-    catchSdkErrors(SPANS, () => this.traced?.received(bytes));
+    this.receivedBytes += bytes;
+    catchSdkErrors(SPANS, () => this.span?.received(bytes));
   }
 
   end(code: StatusCode, details: string): void {
@@ -138,6 +146,6 @@ class ClientAttemptRecorder implements AttemptTelemetry {
     call.attemptEnded(now);
     const end = { code, durationMs: now - this.startedAt, sent, received };
     catchSdkErrors(METRICS, () => call.metrics?.attemptEnded(call.method, end));
-    catchSdkErrors(SPANS, () => this.traced?.end(code, details));
+    catchSdkErrors(SPANS, () => this.span?.end(code, details));
   }
 }

@@ -1,6 +1,8 @@
 import { Metadata, type CallOptions, type Channel, type Interceptor, type experimental } from '@grpc/grpc-js';
-import { StatusCode } from '../../status/status-code.js';
+import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
+import { errorMessage } from '../../errors/error-message.js';
+import { StatusCode } from '../../status/status-code.js';
 
 type CallStream = experimental.CallStream;
 type NextCall = Parameters<Interceptor>[1];
@@ -9,14 +11,12 @@ type InterceptorOptions = Parameters<NextCall>[0];
 type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
 type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
 
-/** Callbacks of a call through interceptors, for facts that interceptors may hide. */
+/** Receives the facts of a call that its interceptors may hide. */
 export interface InterceptedCallCallbacks {
+  /** Receives the sizes of messages below the interceptors. */
+  readonly telemetry: Pick<AttemptTelemetry, 'sent' | 'received'> | undefined;
   /** The interceptors created the channel's call. */
   onCreated(call: CallStream): void;
-  /** A request message was serialized after the interceptors. */
-  onSend(bytes: Buffer): void;
-  /** A response message arrived from the channel. */
-  onReceive(bytes: Buffer): void;
   /** A response message could not be deserialized. */
   onUnreadable(): void;
 }
@@ -40,11 +40,11 @@ class BottomCall implements InterceptingCallInterface {
       onReceiveMetadata: (headers: Metadata) => listener?.onReceiveMetadata?.(headers),
       onReceiveMessage: (bytes: Buffer) => {
         let message: unknown;
-        callbacks.onReceive(bytes);
+        callbacks.telemetry?.received(bytes.length);
         try {
           message = method.responseDeserialize(bytes);
         } catch (error) {
-          unreadable = `Response message parsing error: ${textOf(error)}`;
+          unreadable = `Response message parsing error: ${errorMessage(error)}`;
           callbacks.onUnreadable();
           call.cancelWithStatus(StatusCode.INTERNAL, unreadable);
           return;
@@ -69,10 +69,10 @@ class BottomCall implements InterceptingCallInterface {
     try {
       bytes = this.method.requestSerialize(message);
     } catch (error) {
-      this.call.cancelWithStatus(StatusCode.INTERNAL, `Request message serialization failure: ${textOf(error)}`);
+      this.call.cancelWithStatus(StatusCode.INTERNAL, `Request message serialization failure: ${errorMessage(error)}`);
       return;
     }
-    this.callbacks.onSend(bytes);
+    this.callbacks.telemetry?.sent(bytes.length);
     this.call.sendMessageWithContext(context, bytes);
   }
 
@@ -135,6 +135,9 @@ export function interceptedCall(
   return first({ ...options, deadline, method_definition: definition });
 }
 
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was. */
+export function pickedPeer(call: Pick<CallStream, 'getPeer'>, channel: Pick<Channel, 'getTarget'>): string | undefined {
+  const peer = call.getPeer();
+  // Without a connection grpc-js returns 'unknown', or the channel's target, which has a scheme.
+  return peer === 'unknown' || peer === channel.getTarget() ? undefined : peer;
 }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { UntestedVersion } from '../../call/untested-version.js';
-import { SeamReport } from './seam-report.js';
-import type { Seam } from './seam.js';
+import { SeamReport, type Seam } from './seam.js';
 
 const SEAMS: readonly Seam[] = [
   { on: 'spec channel', needs: ['inner.pool.empty()'], lostWithout: 'the emptying' },

@@ -177,7 +177,7 @@ const NUMBERS = [
   ['`resumable`: lifetime of a call that resets the backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
   ['`resumable`: server failures at one cursor that end the stream', plain, RESUME, 'MAX_SERVER_FAILURES'],
   [
-    '`resumable`: already received messages at the start of a call',
+    '`resumable`: maximum repeated messages at the start of a call',
     plain,
     'policy/resume/cursor-track.ts',
     'MAX_OVERLAP',

@@ -291,7 +291,8 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
    * is sent.
    */
   private refused(error: unknown): void {
-    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'circuit-open' };
+    const stopped = isCircuitOpenError(error) ? 'circuit-open' : 'local';
+    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped };
     if (this.legs.size === 0) this.callbacks.cannotStart(error);
   }
 

@@ -6,6 +6,7 @@ import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope
 import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import { classify } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -399,6 +400,8 @@ export class ClientCall
     this.hasResult = false;
     this.result = undefined;
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
+    const latencyMs = clock.now() - this.attemptStartedAt;
+    this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
     this.gate?.reportReleased(undefined);
     const { decision, retryAfterMs } =
       hedged === undefined
@@ -412,7 +415,7 @@ export class ClientCall
       this.ownGate.holdForChannel();
       return;
     }
-    report.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
+    report.history.add(this.number, end, verdict, latencyMs);
     const stream = decision.retry || !this.method.responseStream ? undefined : outermost(this.part?.scope, undefined);
     if (stream === undefined) {
       report.attemptEnded(verdict, decision.retry ? 'retry' : 'none', decision.because);
@@ -471,6 +474,7 @@ export class ClientCall
     const { history } = this.report;
     history.note(end, verdict);
     history.add(number, end, verdict, durationMs, true);
+    this.gate?.attemptEnded(permitOutcome(verdict), durationMs);
     this.report.attemptEnded(verdict, 'retry', because);
   }
 
@@ -494,6 +498,7 @@ export class ClientCall
     if (this.hedged !== undefined) this.adoptHedged(this.hedged);
     const latencyMs = now - this.attemptStartedAt;
     transport.answered(responseStream ? undefined : latencyMs);
+    this.gate?.attemptEnded('succeeded', latencyMs);
     this.gate?.reportReleased(latencyMs);
     budget.onSuccess(now);
     const isAnswer = !responseStream || !this.hasHeaders;
@@ -570,7 +575,12 @@ export class ClientCall
     this.phase = 'ended';
     this.gate?.leaveChannel();
     this.attempt = undefined;
-    if (attempt !== undefined) this.context.client.registry.abandon(attempt, because);
+    if (attempt !== undefined) {
+      const { clock, registry } = this.context.client;
+      const startedAt = this.hedged?.decisiveStartedAt ?? this.attemptStartedAt;
+      this.gate?.attemptEnded(because === 'deadline' ? 'failed' : 'cancelled', clock.now() - startedAt);
+      registry.abandon(attempt, because);
+    }
     this.releaseResources(outcome);
   }
 

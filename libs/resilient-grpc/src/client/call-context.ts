@@ -23,7 +23,8 @@ import type { MethodStatistics } from './statistics/method-statistics.js';
 export interface ClientContext {
   readonly name: string;
   readonly transport: CallTransport;
-  readonly budget: RetryBudget;
+  /** Retry budget, which a live service config may replace. */
+  readonly budget: { readonly current: RetryBudget };
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
   readonly statistics: ClientStatistics;

@@ -165,7 +165,7 @@ class GrpcClient implements InternalGrpcClient {
       openConnections: channel.openConnections,
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
-      retryBudget: { tokens: budget.tokens(now), maxTokens: budget.maxTokens },
+      retryBudget: { tokens: budget.current.tokens(now), maxTokens: budget.maxTokens },
       oldestStreamMs: registry.oldestStreamMs,
     };
   }

@@ -40,7 +40,7 @@ it.each([
   const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
     name: 'memory',
     transport,
-    budget: new DefaultBudget(),
+    budget: { current: new DefaultBudget() },
     registry: new CallRegistry(clock),
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),

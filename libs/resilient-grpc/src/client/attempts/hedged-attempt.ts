@@ -215,7 +215,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     const { budget, clock, registry } = this.client;
     const gates: HedgeGates = {
       policy: this.hedging.policy,
-      retries: budget,
+      retries: budget.current,
       hedges: this.hedging.budget,
       remainingMs: remainingMs(this.request.deadline, clock.epoch()),
       draining: registry.accepting !== 'yes',

@@ -51,7 +51,7 @@ function setUp(policy: Partial<ResolvedMethodPolicy> = {}) {
   const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
     name: 'memory',
     transport,
-    budget: new DefaultBudget(),
+    budget: { current: new DefaultBudget() },
     registry,
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),

@@ -33,9 +33,10 @@ import {
 } from './call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
-import { CallReport } from './call-report.js';
+import { CallReport, notifyCaller, reportUnread } from './call-report.js';
 import { inOrigin, originHere } from './caller-context.js';
 import { describeCall } from './describe-call.js';
+import { sinkInContext } from './inbound-binding.js';
 import { prepareCall, type CallInput, type PreparedCall } from './prepare-call.js';
 
 /** Delay of a stream's completion if it starts while streams are being ended. */
@@ -107,7 +108,7 @@ export class ClientCall
   constructor(
     private readonly context: MethodContext,
     private readonly input: CallInput,
-    private readonly sink: StreamSink<unknown>,
+    private sink: StreamSink<unknown>,
     /** The stream that the call is part of. */
     private readonly part?: PartOf,
   ) {
@@ -127,6 +128,7 @@ export class ClientCall
       this.beginHere();
       return;
     }
+    if (origin !== undefined) this.sink = sinkInContext(this.sink, origin);
     // The request source and the interceptors run in the context of the caller. They are not part of its stream.
     inOrigin(origin, () => {
       inStreamScope(undefined, () => {
@@ -143,13 +145,13 @@ export class ClientCall
       this.completeLater();
       return;
     }
-    if (client.telemetry !== undefined) this.report.begin(client.telemetry, scope);
+    this.report.telemetry = client.telemetry?.begin(this.method, scope);
     let prepared: PreparedCall | CallFailure;
     try {
       prepared = prepareCall(this.context, this.input, this.interceptors, scope);
     } catch (error) {
       this.phase = 'ended';
-      this.report.invalid();
+      this.report.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Invalid call options');
       this.sink.error(error);
       return;
     }
@@ -345,33 +347,27 @@ export class ClientCall
       const now = clock.now();
       transport.answered(undefined);
       this.gate?.reportReleased(now - this.attemptStartedAt);
-      this.report.streamBegan(now);
+      this.context.statistics.answered(now - this.prepared.startedAt, now);
     }
     const onHeaders = this.options?.onHeaders;
-    if (onHeaders !== undefined) this.report.headers(onHeaders, headers);
+    if (onHeaders !== undefined) notifyCaller(onHeaders, headers);
   }
 
   onMessage(message: unknown): void {
     if (this.phase !== 'running') return;
     this.reading = false;
     this.received += 1;
-    if (!this.method.responseStream) {
-      this.onResult(message);
-      return;
-    }
-    this.lastMessageAt = this.context.client.clock.now();
-    if (this.sink.next(message) !== false) this.readOn();
-  }
-
-  /** Keeps the single response until its status arrives. Reads on, because a server that sends a second response must be stopped. */
-  private onResult(message: unknown): void {
-    if (this.hasResult) {
+    if (this.method.responseStream) {
+      this.lastMessageAt = this.context.client.clock.now();
+      if (this.sink.next(message) !== false) this.readOn();
+    } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
-      return;
+    } else {
+      // A single response is kept until its status arrives. Reads on, because a server that sends a second one must be stopped.
+      this.hasResult = true;
+      this.result = message;
+      this.readOn();
     }
-    this.hasResult = true;
-    this.result = message;
-    this.readOn();
   }
 
   onEnd(end: AttemptEnd): void {
@@ -407,7 +403,7 @@ export class ClientCall
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
         : report.history.judgeHedged(end, verdict, hedged);
-    if (decision.retry) report.nextAttempt(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
+    if (decision.retry) report.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     if (decision.retry && decision.kind === 'wait') {
       // The attempt never started, so it does not count.
       this.number -= 1;
@@ -432,7 +428,7 @@ export class ClientCall
       cause: end.cause,
     };
     if (decision.retry) {
-      report.countRetry();
+      context.statistics.retried += 1;
       this.phase = 'held';
       // Calls that were lost with a connection return at a limited rate, because there may be hundreds of them.
       this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
@@ -500,9 +496,11 @@ export class ClientCall
     transport.answered(responseStream ? undefined : latencyMs);
     this.gate?.attemptEnded('succeeded', latencyMs);
     this.gate?.reportReleased(latencyMs);
-    budget.onSuccess(now);
+    budget.current.onSuccess(now);
+    // The headers of a stream have determined its latency.
     const isAnswer = !responseStream || !this.hasHeaders;
-    this.report.countSuccess(isAnswer, now);
+    // Each end is counted before the call releases its resources, because that may run other calls, and reported after.
+    this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
     this.phase = 'ended';
     this.attempt = undefined;
     this.releaseResources('succeeded');
@@ -522,7 +520,8 @@ export class ClientCall
       report.history.add(this.number, failure, failure, now - this.attemptStartedAt);
     }
     const isDeadline = failure.reason === 'deadline';
-    if (isDeadline && this.phase === 'running' && !this.hasHeaders) budget.onDeadline(now, this.attemptStartedAt);
+    if (isDeadline && this.phase === 'running' && !this.hasHeaders)
+      budget.current.onDeadline(now, this.attemptStartedAt);
     const error = report.failed(failure, this.interruptedReach(), now);
     this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
     report.ended(error);
@@ -539,14 +538,14 @@ export class ClientCall
   /** Cancels the call: the reader unsubscribed. */
   unsubscribe(): void {
     if (this.phase === 'ended') return;
-    this.report.countCancellation();
+    this.context.statistics.cancelled();
     this.stop('cancelled');
     this.report.cancelled('The reader unsubscribed');
   }
 
   sourceFailed(error: unknown): void {
     if (this.phase === 'ended') return;
-    this.report.countSourceFailure();
+    this.context.statistics.sourceFailed();
     this.stop('failed');
     this.report.cancelled('The request source failed');
     this.sink.error(error);
@@ -555,7 +554,7 @@ export class ClientCall
   complete(): void {
     if (this.phase === 'ended') return;
     const peer = this.attempt?.peer;
-    this.report.countSuccess(false, this.context.client.clock.now());
+    this.context.statistics.succeeded(undefined, this.context.client.clock.now());
     this.stop('succeeded');
     this.report.completed(peer);
     this.sink.complete();
@@ -611,7 +610,7 @@ export class ClientCall
   }
 
   unread(unreadMs: number): void {
-    this.report.unread(unreadMs);
+    reportUnread(this.context, this.input.openedAt, this.startedAt, unreadMs);
   }
 
   get kind(): MethodKind {

@@ -15,7 +15,7 @@ export interface SnapshotParts {
   readonly registry: CallRegistry;
   readonly statistics: ClientStatistics;
   readonly parts: Pick<MethodRuntime, 'hedgeBudget' | 'circuits' | 'limits'>;
-  readonly budget: Pick<LiveBudget, 'tokens' | 'maxTokens'>;
+  readonly budget: Pick<LiveBudget, 'current' | 'maxTokens'>;
   readonly drained: DrainReport | undefined;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
@@ -42,7 +42,7 @@ export function clientSnapshot(
     ...counted,
     active: registry.size,
     counters: { started, succeeded, failed, cancelled, attempts, retried, hedged, resumed, replaced },
-    retryBudget: { tokens: budget.tokens(clock.now()), maxTokens: budget.maxTokens },
+    retryBudget: { tokens: budget.current.tokens(clock.now()), maxTokens: budget.maxTokens },
     hedgeBudget: parts.hedgeBudget,
     circuits: parts.circuits,
     limits: parts.limits,

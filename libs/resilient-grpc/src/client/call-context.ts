@@ -47,7 +47,7 @@ export interface Hedging {
   readonly statistics: MethodStatistics;
 }
 
-/** Timeouts of one attempt in milliseconds; `undefined` if there are none. */
+/** Timeouts of one attempt in milliseconds; `undefined` if there are none, or for those of the method. */
 export interface AttemptBounds {
   readonly attemptTimeoutMs?: number | undefined;
   readonly streamIdleTimeoutMs?: number | undefined;

@@ -1,6 +1,8 @@
-import type { Metadata } from '@grpc/grpc-js';
+import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import type { AttemptKind } from '../../call/call-telemetry.js';
+import type { CallTelemetry } from '../../call/call-telemetry.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import { classify } from '../../policy/evidence/classify.js';
@@ -12,14 +14,14 @@ import {
   type HedgeGates,
 } from '../../policy/hedging/decide-hedge.js';
 import { UNSENT, type HedgeState } from '../../policy/hedging/hedge-state.js';
+import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { lostConnection, pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
-import { HedgeAttempt, type HedgeAttemptCallbacks } from './hedge-attempt.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
-/** Callbacks of a hedged call. */
-export interface HedgeCallbacks {
+/** Receives the events of a hedged call: those of the attempt that decides it, and those of the others. */
+export interface HedgeListener extends AttemptListener {
   /** Called if an attempt failed and the call continues. */
   attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** Called if an attempt does not count and is resent. */
@@ -34,7 +36,7 @@ export interface HedgeCallbacks {
  * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if those in flight are slow or have failed.
  * The first one to receive a response wins, and the others are cancelled at once.
  */
-export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
+export class HedgedAttempt implements Attempt {
   /** Number of the attempt that won, or of the last one that failed. */
   number = 0;
   /** Why no further attempt was sent. */
@@ -45,7 +47,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   private payload: unknown;
   private timer: Timer | undefined;
   private slowTimer: PeerTimer | undefined;
-  private ended = false;
+  isOver = false;
   /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
@@ -59,11 +61,10 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   cutOthersOff = false;
 
   constructor(
-    readonly hedging: Hedging,
-    readonly client: ClientContext,
+    private readonly hedging: Hedging,
+    private readonly client: ClientContext,
     readonly request: AttemptRequest,
-    private readonly listener: AttemptListener,
-    private readonly callbacks: HedgeCallbacks,
+    private readonly listener: HedgeListener,
     /** Starts an attempt through the stages of its method. */
     readonly startOne: StartAttempt,
     private readonly inRetryChain: boolean,
@@ -80,10 +81,6 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
     return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
-  }
-
-  get isOver(): boolean {
-    return this.ended;
   }
 
   get peer(): string | undefined {
@@ -122,7 +119,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   }
 
   abandon(because?: 'deadline'): void {
-    this.ended = true;
+    this.isOver = true;
     this.stopTimer();
     this.abandonLegs(undefined, because);
   }
@@ -131,18 +128,18 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   legBegan(leg: HedgeAttempt, headers: Metadata): void {
-    if (this.ended) return;
+    if (this.isOver) return;
     this.win(leg);
     if (this.winner === leg) this.listener.onHeaders(headers);
   }
 
   legMessage(leg: HedgeAttempt, message: unknown): void {
-    if (!this.ended && this.winner === leg) this.listener.onMessage(message);
+    if (!this.isOver && this.winner === leg) this.listener.onMessage(message);
   }
 
   legEnded(leg: HedgeAttempt, end: AttemptEnd): void {
     this.legs.delete(leg);
-    if (this.ended) return;
+    if (this.isOver) return;
     if (this.winner === leg) {
       this.finish(leg, end);
       return;
@@ -168,7 +165,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     });
     if (verdict.kind === 'unsent' || decision.action === 'resend') (this.freeNumbers ??= []).push(leg.number);
     if (decision.action === 'resend') {
-      this.callbacks.attemptResent(end, verdict);
+      this.listener.attemptResent(end, verdict);
       this.reason = decision.because;
       // With nothing in flight, the call is paced like other calls that return after losing their connection.
       if (this.legs.size > 0) this.beginOrWait();
@@ -202,7 +199,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
     // The callback may end the call.
-    this.callbacks.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
+    this.listener.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
   // ── decisions ──
@@ -255,7 +252,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     if (this.legs.size === 0) {
       this.awaitsChannel = true;
       this.stopTimer();
-      this.callbacks.needChannel();
+      this.listener.needChannel();
       return;
     }
     const { sent, inFlight } = this.state;
@@ -268,8 +265,8 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     const number = this.freeNumbers?.shift() ?? this.state.sent;
     const leg = new HedgeAttempt(this, number, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
-    if (this.reason === 'unsent' || this.reason === 'refused') this.nextIs('transparent-retry');
-    else if (number > 1) this.nextIs('hedge');
+    if (this.reason === 'unsent' || this.reason === 'refused') this.request.telemetry?.nextIs('transparent-retry');
+    else if (number > 1) this.request.telemetry?.nextIs('hedge');
     if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
     else if (this.reason === 'replaces-failed') this.hedging.statistics.retried += 1;
     this.number = leg.number;
@@ -282,10 +279,6 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     }
   }
 
-  private nextIs(kind: AttemptKind): void {
-    this.request.telemetry?.nextIs(kind);
-  }
-
   /**
    * Handles an attempt that could not be started, for example because the circuit has opened. Those in flight continue, and no further one
    * is sent.
@@ -293,13 +286,13 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   private refused(error: unknown): void {
     const stopped = isCircuitOpenError(error) ? 'circuit-open' : 'local';
     this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped };
-    if (this.legs.size === 0) this.callbacks.cannotStart(error);
+    if (this.legs.size === 0) this.listener.cannotStart(error);
   }
 
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight, replaces } = this.state;
-    if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
+    if (this.isOver || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
@@ -312,7 +305,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   private readonly due = (): void => {
     this.timer = undefined;
     this.slowTimer = undefined;
-    if (this.ended || this.winner !== undefined) return;
+    if (this.isOver || this.winner !== undefined) return;
     const { clock } = this.client;
     // A timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
@@ -329,7 +322,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   }
 
   private finish(leg: HedgeAttempt, end: AttemptEnd): void {
-    this.ended = true;
+    this.isOver = true;
     this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
     this.number = leg.number;
     this.startedAt = leg.startedAt;
@@ -361,4 +354,69 @@ interface Failed {
   readonly verdict: Verdict;
   readonly durationMs: number;
   readonly because: string;
+}
+
+/** One attempt of a hedged call: its request and its listener. */
+class HedgeAttempt implements AttemptRequest, AttemptListener {
+  readonly method: MethodDescriptor;
+  readonly deadline: number;
+  readonly metadata: Metadata;
+  readonly options: CallOptions | undefined;
+  readonly interceptors: readonly Interceptor[] | undefined;
+  readonly mayRepeat: boolean;
+  readonly maxReceiveBytes: number;
+  readonly telemetry: CallTelemetry | undefined;
+  attempt: Attempt | undefined;
+
+  constructor(
+    private readonly call: HedgedAttempt,
+    readonly number: number,
+    readonly startedAt: number,
+    isSlow: boolean,
+  ) {
+    const { request } = call;
+    this.method = request.method;
+    this.deadline = request.deadline;
+    this.metadata = hedgeMetadata(request.metadata, number, isSlow);
+    this.options = request.options;
+    this.interceptors = request.interceptors;
+    this.mayRepeat = request.mayRepeat;
+    this.maxReceiveBytes = request.maxReceiveBytes;
+    this.telemetry = request.telemetry;
+  }
+
+  start(payload: unknown): void {
+    const attempt = this.call.startOne(this, this);
+    this.attempt = attempt;
+    if (this.call.isOver) {
+      attempt.abandon();
+      return;
+    }
+    attempt.send(payload);
+    attempt.halfClose();
+    attempt.startRead();
+  }
+
+  onHeaders(headers: Metadata): void {
+    this.call.legBegan(this, headers);
+  }
+
+  onMessage(message: unknown): void {
+    this.call.legMessage(this, message);
+  }
+
+  onEnd(end: AttemptEnd): void {
+    this.call.legEnded(this, end);
+  }
+}
+
+/**
+ * Returns the metadata of an attempt. An attempt sent because others are slow gets the hedge mark: it has an attempt count like a retry,
+ * but nothing has failed, so its server may retry its own calls. It gets no mark if the call itself serves a retry. An attempt that
+ * replaces a failed one is a retry.
+ */
+function hedgeMetadata(metadata: Metadata, number: number, isSlow: boolean): Metadata {
+  const copy = attemptMetadata(metadata, number);
+  if (isSlow && copy.get(RETRY_CHAIN_KEY).length === 0) copy.set(RETRY_CHAIN_KEY, HEDGE_MARK);
+  return copy;
 }

@@ -1,5 +1,5 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
+import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
@@ -11,8 +11,8 @@ import { classify } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
-import { attemptStages } from '../attempts/attempt-stages.js';
-import { HedgedAttempt, type HedgeCallbacks } from '../attempts/hedged-attempt.js';
+import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js';
+import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
 import { preparationFailure } from '../interceptors/preparation-failure.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
@@ -66,14 +66,7 @@ const UNPREPARED: PreparedCall = {
  * registry and the source of the stream, so that a call costs few objects.
  */
 export class ClientCall
-  implements
-    AttemptListener,
-    CallGateCallbacks,
-    HedgeCallbacks,
-    PumpCallbacks,
-    RegisteredCall,
-    StreamSource,
-    UnreadStream
+  implements CallGateCallbacks, HedgeListener, PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
 {
   private readonly method: MethodDescriptor;
   private readonly options: GrpcCallOptions | undefined;
@@ -293,13 +286,10 @@ export class ClientCall
       telemetry,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
-    const start =
-      options === undefined && outgoing === undefined
-        ? context.start
-        : attemptStages(context, options, outgoing, this, this.report.origin);
+    const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);
     let attempt: Attempt;
     if (hedging !== undefined && mayRepeat && this.bufferedBytes !== NOT_BUFFERED) {
-      this.hedged = new HedgedAttempt(hedging, client, request, this, this, start, binding?.inRetryChain ?? false);
+      this.hedged = new HedgedAttempt(hedging, client, request, this, start, binding?.inRetryChain ?? false);
       attempt = this.hedged;
     } else {
       attempt = start(request, this);
@@ -317,6 +307,19 @@ export class ClientCall
     attempt.send(prepared.payload);
     attempt.halfClose();
     attempt.startRead();
+  }
+
+  /** Returns the function that starts the attempts of this call, which overrides a timeout of its method or is intercepted. */
+  private ownStages(outgoing: PreparedCall['outgoing']): StartAttempt {
+    const { context, options } = this;
+    const { client, parts } = context;
+    const overrides = options?.attemptTimeoutMs !== undefined || options?.streamIdleTimeoutMs !== undefined;
+    const stages = overrides ? context.startWithin(options) : context.start;
+    if (outgoing === undefined || parts === undefined) return stages;
+    const prepared = withPreparation(stages, outgoing, parts, client, this);
+    const { origin } = this.report;
+    // A further attempt starts in the async context of a timer or a connection.
+    return origin === undefined ? prepared : (request, listener) => inOrigin(origin, () => prepared(request, listener));
   }
 
   /** Counts a single request against the retry buffers, as grpc-js does. */

@@ -55,7 +55,6 @@ class AttemptTimeoutAttempt extends StagedAttempt {
       const seconds = ((clock.now() - this.startedAt) / 1_000).toFixed(3);
       this.inner.cancel('deadline', StatusCode.DEADLINE_EXCEEDED, `Deadline exceeded after ${seconds}s`);
     });
-    this.deadline.arm();
   }
 
   override abandon(because?: 'deadline'): void {
@@ -75,7 +74,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
 
   private stop(): void {
     this.timer?.clear();
-    this.deadline?.disarm();
+    this.deadline?.clear();
   }
 
   private get details(): string {

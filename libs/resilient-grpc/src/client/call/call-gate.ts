@@ -5,8 +5,7 @@ import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-
 import { StatusCode } from '../../status/status-code.js';
 import type { Timer } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
-import { preparationFailure } from '../interceptors/preparation-failure.js';
-import { deadlineFailure, limitFailure, type CallFailure } from './call-failure.js';
+import { deadlineFailure, limitFailure, preparationFailure, type CallFailure } from './call-failure.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { PreparedCall } from './prepare-call.js';
 
@@ -236,11 +235,11 @@ export class CallGate implements Waiter, PermitWaiter {
     this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, () => {
       this.deadlinePassed();
     });
-    this.deadlineTimer.arm();
   }
 
   relaxDeadline(): void {
-    this.deadlineTimer?.disarm();
+    this.deadlineTimer?.clear();
+    this.deadlineTimer = undefined;
   }
 
   private deadlinePassed(): void {

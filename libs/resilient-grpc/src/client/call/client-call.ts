@@ -14,7 +14,6 @@ import type { ActiveCall } from '../active-call.js';
 import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js';
 import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
-import { preparationFailure } from '../interceptors/preparation-failure.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
@@ -27,6 +26,7 @@ import {
   draining,
   failureReason,
   isCancelled,
+  preparationFailure,
   startFailure,
   TOO_MANY_RESPONSES,
   type CallFailure,

@@ -4,7 +4,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
-import { cancelled, draining, inboundCancelled, textOf, type CallFailure } from './call-failure.js';
+import { cancelled, draining, inboundCancelled, errorMessage, type CallFailure } from './call-failure.js';
 import type { CallerContext } from './caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 
@@ -133,7 +133,7 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   try {
     bytes = context.method.requestSerialize(message);
   } catch (error) {
-    const details = `Request message serialization failure: ${textOf(error)}`;
+    const details = `Request message serialization failure: ${errorMessage(error)}`;
     return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
   }
   const { maxSendBytes } = context;

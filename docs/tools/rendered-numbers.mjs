@@ -191,7 +191,7 @@ const NUMBERS = [
   [
     '`replayUnacknowledged`: minimum buffer for an Observable, messages',
     plain,
-    'policy/replay/buffer-limits.ts',
+    'policy/replay/replay-ledger.ts',
     'MIN_MESSAGES',
   ],
   ['Shutdown'],

@@ -1,5 +1,5 @@
-import { bufferLimits } from '../policy/replay/buffer-limits.js';
 import {
+  bufferLimits,
   ReplayLedger,
   type Acknowledgement,
   type LedgerEntry,

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { onAborted } from './abort-listeners.js';
+import { onAborted } from './call-bindings.js';
 
 describe('onAborted', () => {
   it('calls each remaining listener once', () => {

@@ -10,6 +10,7 @@ import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import { counted, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
 
 // enableShutdownHooks() is usually called between init and listen, so check after a delay.
@@ -52,7 +53,7 @@ export class GrpcLifecycle
   /** Start of the shutdown, in monotonic milliseconds. */
   private endingSince: number | undefined;
   private watchdog: Timer | undefined;
-  private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
+  private readinessDelay: Wait | undefined;
   private hasStarted = false;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
@@ -138,9 +139,8 @@ export class GrpcLifecycle
     // The readiness delay of a server runs in parallel.
     const delayMs = readinessDelayMs - (clock.now() - beganAt);
     if (delayMs > 0) {
-      await new Promise<void>((over) => {
-        this.delay = { timer: clock.setTimer(over, delayMs, true), over };
-      });
+      this.readinessDelay = new Wait(clock, delayMs);
+      await this.readinessDelay.over;
     }
     // A failed drain has ended too.
     await Promise.allSettled(notified);
@@ -183,8 +183,7 @@ export class GrpcLifecycle
     const { clock } = this.dependencies;
     this.watchdog?.clear();
     if (this.registry.size > 0) await this.serversOver();
-    this.delay?.timer.clear();
-    this.delay?.over();
+    this.readinessDelay?.end();
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time in which Nest closed its servers.
     const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);

@@ -1,6 +1,7 @@
 import type { Server } from '@grpc/grpc-js';
 import type { EventHub } from '../call/event-hub.js';
 import type { Clock, Timer } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 import type { ServerCalls } from './calls/server-calls.js';
 import type { ServerConnections } from './connections/server-connections.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
@@ -80,7 +81,8 @@ export class ServerDrain {
     this.beganAt = clock.now();
     health.turnNotServing();
     if (events.wanted) events.emit({ type: 'drain', phase: 'begin', running: calls.size });
-    this.ready = this.pause(Math.min(this.options.readinessDelayMs, this.cutAfterMs));
+    const delayMs = Math.min(this.options.readinessDelayMs, this.cutAfterMs);
+    if (delayMs > 0) this.ready = new Wait(clock, delayMs).over;
     // Shutdown hooks of the application may hang, and block Nest.
     this.watchdog = clock.setTimer(this.runInBackground, this.cutAfterMs, true);
   }
@@ -174,20 +176,10 @@ export class ServerDrain {
     }
   }
 
-  private pause(ms: number): Promise<void> {
-    if (ms <= 0) return Promise.resolve();
-    return new Promise((resolve) => void this.dependencies.clock.setTimer(resolve, ms, true));
-  }
-
   private async within(over: Promise<void>, ms: number): Promise<void> {
-    const { clock } = this.dependencies;
-    let timer: Timer | undefined;
-    const late = new Promise<void>((resolve) => {
-      // Timers run before sockets are read. Calls that ended while this process was suspended or blocked count as ended in time.
-      timer = clock.setTimer(() => clock.defer(resolve), ms, true);
-    });
-    await Promise.race([over, late]);
-    timer?.clear();
+    const late = new Wait(this.dependencies.clock, ms, true);
+    await Promise.race([over, late.over]);
+    late.end();
   }
 }
 

@@ -2,13 +2,12 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../client/settings/describe-value.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
-import { LogDeduplicator } from '../telemetry/log/log-deduplicator.js';
+import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
 
-const SUMMARY_MS = 60_000;
 const PULLED = 'return an async generator, which is pulled as the client reads';
 
 /**
@@ -17,7 +16,7 @@ const PULLED = 'return an async generator, which is pulled as the client reads';
  * number of repetitions. Ends of connections are logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
-  private readonly repeats: LogDeduplicator<() => LogLine>;
+  private readonly repeats: LogLimiter<() => LogLine>;
 
   /** @param debugs returns true if the debug level is enabled */
   constructor(
@@ -25,11 +24,9 @@ export class ServerLog {
     clock: Clock,
     private readonly debugs: () => boolean,
   ) {
-    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (build, repeats) => {
-      const { level, msg, fields } = build();
-      // The stack was logged with the first occurrence.
-      const { stack: _shown, ...others } = fields;
-      sink[level](new LogLine(level, `${msg} (${String(repeats)} more in the last minute)`, { ...others, repeats }));
+    this.repeats = new LogLimiter(clock, (build, repeats) => {
+      const line = withRepeats(build(), repeats);
+      sink[line.level](line);
     });
   }
 
@@ -109,10 +106,7 @@ export class ServerLog {
 
   /** Builds lines lazily: only for lines that are written, because there may be thousands of failures per second. */
   private sayBuilt({ type, path }: { readonly type: string; readonly path: string }, build: () => LogLine): void {
-    this.repeats.say(`${path} ${type}`, build, () => {
-      const line = build();
-      this.sink[line.level](line);
-    });
+    this.repeats.say(`${path} ${type}`, build);
   }
 
   private failed(event: EventOf<'handler-failed'>): void {

@@ -5,13 +5,11 @@ import { LogRateLimiter } from './log-rate-limiter.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
-import { LogDeduplicator } from './log-deduplicator.js';
+import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
 import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
-
-const SUMMARY_MS = 60_000;
 
 /** The client being logged, with the state that its log lines need. */
 export interface LoggedClient {
@@ -31,7 +29,7 @@ export class ClientLog {
   private readonly limit: LogRateLimiter;
   private readonly outages: OutageLog;
   private readonly unretried: UnretriedCalls;
-  private readonly repeats: LogDeduplicator<LogLine>;
+  private readonly repeats: LogLimiter<LogLine>;
 
   constructor(
     private readonly sink: Omit<LogSink, 'error'>,
@@ -55,8 +53,8 @@ export class ClientLog {
     this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
-    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (line, repeats) => {
-      this.warn(`${line.msg} (${String(repeats)} more in the last minute)`, { ...line.fields, repeats });
+    this.repeats = new LogLimiter(clock, (line, repeats) => {
+      this.limit.say(withRepeats(line, repeats));
     });
   }
 
@@ -165,9 +163,7 @@ export class ClientLog {
 
   /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */
   private repeated(kind: string, text: string, fields: LogFields): void {
-    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
-      this.limit.say(line);
-    });
+    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
   }
 
   private slowConnect({ type, cause, waiting }: EventOf<'slow-connect'>): void {

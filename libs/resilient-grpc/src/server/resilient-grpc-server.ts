@@ -16,7 +16,7 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
-import { isTracedByOthers, observedServer } from './telemetry/observed-server.js';
+import { isTracedByOthers, observedServer } from './observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';

@@ -1,10 +1,9 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { awaitsRequestsOnly } from '../quirks/incomplete-requests.js';
-import { peerOf } from './peer.js';
 
 /** Lifetime limits of connections in milliseconds; `undefined` and `Infinity` mean no limit. */
 export interface ConnectionLifetime {
@@ -42,6 +41,9 @@ export const QUIET_MS = 2_000;
 /** Time without data after which a drain no longer waits for incomplete requests. */
 export const INCOMPLETE_REQUEST_MS = 500;
 
+/** Name of a peer without an address, such as one on a Unix socket. */
+export const UNKNOWN_PEER = 'unknown';
+
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'incomplete-request';
 
 /**
@@ -54,7 +56,7 @@ type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'incomplete-reque
 export class ServerConnection {
   /** Address of the peer, in the format that calls use. */
   readonly peer: string;
-  private readonly timers = new Map<Task, { clear(): void }>();
+  private readonly timers = new Map<Task, Timer>();
   private openStreams = 0;
   private idleSince: number;
 
@@ -207,16 +209,11 @@ export class ServerConnection {
   /** Runs `task` after `ms`. */
   private arm(name: Task, ms: number, task: () => void): void {
     this.disarm(name);
-    const { clock } = this.host;
-    const timer = clock.setTimer(() => {
+    const timer = this.host.clock.setTimer(() => {
       this.timers.delete(name);
       task();
     }, ms);
-    this.timers.set(name, {
-      clear: () => {
-        timer.clear();
-      },
-    });
+    this.timers.set(name, timer);
   }
 
   /** Runs `task` when the peer had `ms` to send data, excluding time in which this process was suspended or blocked. */
@@ -237,4 +234,11 @@ export class ServerConnection {
 
 function bytesReadOf(socket: Duplex): unknown {
   return 'bytesRead' in socket ? socket.bytesRead : 0;
+}
+
+/** Returns the peer of a socket in the format of grpc-js's `getPeer()`. */
+export function peerOf(socket: Duplex): string {
+  const address: unknown = Reflect.get(socket, 'remoteAddress');
+  const port: unknown = Reflect.get(socket, 'remotePort');
+  return typeof address === 'string' && typeof port === 'number' ? `${address}:${String(port)}` : UNKNOWN_PEER;
 }

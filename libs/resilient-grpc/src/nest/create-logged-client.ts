@@ -3,8 +3,7 @@ import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { ClientLog } from '../telemetry/log/client-log.js';
-import { debugIsRead } from '../telemetry/log/debug-level.js';
-import type { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { debugIsRead, type LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 

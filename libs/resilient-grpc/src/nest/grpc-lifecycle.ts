@@ -8,7 +8,7 @@ import {
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { counted, duration } from '../telemetry/log/log-text.js';
+import { counted, duration, listed } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
@@ -157,25 +157,21 @@ export class GrpcLifecycle
     });
     if (this.draining !== undefined) return;
     const connections = await this.dependencies.httpConnections().catch(() => undefined);
-    const holders = [
-      ...(connections === undefined || connections === 0 ? [] : [counted(connections, 'open HTTP connection')]),
-      ...this.openCalls(),
-    ];
-    const open = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
-    const text = `the application did not close within ${duration(timeoutMs)}${open}; closing gRPC clients now`;
-    this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open: holders.join(', ') }));
+    const http = connections === undefined || connections === 0 ? '' : counted(connections, 'open HTTP connection');
+    const open = [http, this.openCalls()].filter((text) => text !== '').join(', ');
+    const cause = open === '' ? '' : ` (${open})`;
+    const text = `the application did not close within ${duration(timeoutMs)}${cause}; closing gRPC clients now`;
+    this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open }));
     await this.onApplicationShutdown();
   }
 
-  private openCalls(): string[] {
+  private openCalls(): string {
     const counts = new Map<string, number>();
     for (const client of this.registry) {
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
-    const named = [...counts].slice(0, MAX_LISTED_PATHS).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return counts.size > MAX_LISTED_PATHS
-      ? [...named, `calls of ${String(counts.size - MAX_LISTED_PATHS)} more methods`]
-      : named;
+    const named = [...counts].map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${count} more methods`);
   }
 
   private async drain(): Promise<void> {

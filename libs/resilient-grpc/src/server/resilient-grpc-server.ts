@@ -20,13 +20,11 @@ import { isTracedByOthers, observedServer } from './observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions } from './grpc-server-options.js';
-import { implementationOf, servedMethod, type CallHook, type NativeMethod } from './served-methods.js';
-import { servedServices } from './served-services.js';
+import { implementationOf, servedMethod, servedServices, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
-import { debugIsRead } from '../telemetry/log/debug-level.js';
-import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { debugIsRead, LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 

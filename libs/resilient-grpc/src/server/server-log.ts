@@ -112,7 +112,7 @@ export class ServerLog {
   private failed(event: EventOf<'handler-failed'>): void {
     this.sayBuilt(event, () => {
       const { error } = event;
-      const what = error instanceof Error ? `${error.name}: ${error.message}` : textOf(error);
+      const what = error instanceof Error ? `${error.name}: ${error.message}` : thrownText(error);
       const stack =
         error instanceof Error && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
       return lineOf('error', event, `handler failed: ${oneLine(what)}`, {
@@ -141,6 +141,6 @@ const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
 };
 
 /** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */
-function textOf(thrown: unknown): string {
+function thrownText(thrown: unknown): string {
   return typeof thrown === 'string' ? thrown : describeValue(thrown);
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import { LogLine } from './log-line.js';
-import { duration } from './log-text.js';
+import { duration, listed } from './log-text.js';
 
 /** Maximum number of lines per minute. */
 const MAX_LINES = 4;
@@ -102,9 +102,9 @@ function combined(kind: readonly PendingLine[], now: number): string {
   const text = `${latest.line.msg}${ageMs < 1_000 ? '' : ` (${duration(ageMs)} ago)`}`;
   const more = sumOf(kind) - 1;
   if (more === 0) return text;
-  const named = others.slice(0, MAX_LISTED_PATHS).map(({ line }) => subjectOf(line));
-  const rest = others.length > MAX_LISTED_PATHS ? [`${String(others.length - MAX_LISTED_PATHS)} more methods`] : [];
-  return `${text} and ${String(more)} more${others.length === 0 ? '' : `: ${[...named, ...rest].join(', ')}`}`;
+  if (others.length === 0) return `${text} and ${String(more)} more`;
+  const subjects = others.map(({ line }) => subjectOf(line));
+  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, (count) => `${count} more methods`)}`;
 }
 
 function sumOf(pending: readonly PendingLine[]): number {

@@ -3,7 +3,7 @@ import { statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { LogLimiter } from './log-limiter.js';
 import type { LogFields } from './log-line.js';
-import { counted, oneLine } from './log-text.js';
+import { counted, listed, oneLine } from './log-text.js';
 
 type AttemptEndEvent = Extract<GrpcClientEvent, { readonly type: 'attempt-end' }>;
 
@@ -89,8 +89,6 @@ function unretriedText(event: AttemptEndEvent): string {
 
 function mostFrequent(kinds: readonly (readonly [kind: string, count: number])[]): string {
   const most = [...kinds].sort(([, a], [, b]) => b - a);
-  const named = most.slice(0, MAX_LISTED_PATHS).map(([kind, count]) => `${String(count)} to ${kind}`);
-  const more =
-    most.length > MAX_LISTED_PATHS ? [`${String(most.length - MAX_LISTED_PATHS)} more methods and reasons`] : [];
-  return [...named, ...more].join(', ');
+  const named = most.map(([kind, count]) => `${String(count)} to ${kind}`);
+  return listed(named, MAX_LISTED_PATHS, (count) => `${count} more methods and reasons`);
 }

@@ -13,7 +13,7 @@ const MAX_LISTED_METHODS = 5;
 export interface DrainingServer {
   readonly drain: Pick<
     ServerDrain,
-    'begin' | 'draining' | 'readiness' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
+    'begin' | 'draining' | 'ready' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
   >;
   readonly health: { bootstrapped(): void };
 }
@@ -50,7 +50,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
 
   async beforeApplicationShutdown(): Promise<void> {
     const { drain } = this.server;
-    await drain.readiness();
+    await drain.ready;
     drain.runInBackground();
   }
 

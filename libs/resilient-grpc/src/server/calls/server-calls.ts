@@ -3,7 +3,7 @@ import { StreamBatches } from '../../call/stream-batches.js';
 import type { SeamReport } from '../../channel/quirks/seam-report.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import { LATE_MS } from '../../time/peer-timer.js';
+import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
@@ -189,17 +189,14 @@ export class ServerCalls implements CallHost {
 
   private sweepLater(): void {
     if (this.sweepTimer !== undefined) return;
-    const sweepMs = this.sweepMs();
-    const dueAt = this.clock.now() + sweepMs;
-    this.sweepTimer = this.clock.setTimer(() => {
-      const lateMs = this.clock.now() - dueAt;
-      if (lateMs > LATE_MS) this.excuse(lateMs);
+    this.sweepTimer = setPollTimer(this.clock, this.sweepMs(), (stoppedMs) => {
+      if (stoppedMs > 0) this.excuse(stoppedMs);
       // Timers run before sockets in a turn of the event loop, so a message that seems missing may be read in this turn.
       this.clock.defer(() => {
         this.sweepTimer = undefined;
         this.sweep();
       });
-    }, sweepMs);
+    });
   }
 
   /** Excludes `ms` in which this process was suspended or blocked from idle and leak times. */

@@ -1,7 +1,7 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { LogRateLimiter } from './log-rate-limiter.js';
+import { CombinedLines } from './combined-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
@@ -26,7 +26,7 @@ export interface LoggedClient {
  * an effect, dead connections, and unsuitable options. Their rate is limited so that a person can read them.
  */
 export class ClientLog {
-  private readonly limit: LogRateLimiter;
+  private readonly lines: CombinedLines;
   private readonly outages: OutageLog;
   private readonly unretried: UnretriedCalls;
   private readonly repeats: LogLimiter<LogLine>;
@@ -40,7 +40,7 @@ export class ClientLog {
       if (line.level === 'warn') sink.warn(line);
       else sink.log(line);
     };
-    this.limit = new LogRateLimiter(write, clock);
+    this.lines = new CombinedLines(write, clock);
     this.outages = new OutageLog(
       client.target,
       client.hurt,
@@ -54,7 +54,7 @@ export class ClientLog {
       this.warn(text, fields);
     }, clock);
     this.repeats = new LogLimiter(clock, (line, repeats) => {
-      this.limit.say(withRepeats(line, repeats));
+      this.lines.say(withRepeats(line, repeats));
     });
   }
 
@@ -67,11 +67,11 @@ export class ClientLog {
         this.slowConnect(event);
         return;
       case 'outage-start':
-        this.limit.connectionUnstable();
+        this.lines.connectionUnstable();
         this.outages.started(event);
         return;
       case 'outage-end':
-        this.limit.connectionUnstable();
+        this.lines.connectionUnstable();
         this.outages.ended(event);
         return;
       case 'attempt-end':
@@ -142,7 +142,7 @@ export class ClientLog {
     this.outages.close();
     this.unretried.close();
     this.repeats.close();
-    this.limit.close();
+    this.lines.close();
   }
 
   private line(level: 'debug' | 'log' | 'warn', text: string, fields: LogFields): LogLine {
@@ -154,11 +154,11 @@ export class ClientLog {
   }
 
   private log(text: string, fields: LogFields): void {
-    this.limit.say(this.line('log', text, fields));
+    this.lines.say(this.line('log', text, fields));
   }
 
   private warn(text: string, fields: LogFields): void {
-    this.limit.say(this.line('warn', text, fields));
+    this.lines.say(this.line('warn', text, fields));
   }
 
   /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */

@@ -20,12 +20,12 @@ interface PendingLine {
 }
 
 /**
- * Limits the lines of one client above `debug`, except outage lines, which have their own limit: four lines a minute, or one line during
- * the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each kind it
- * contains the latest message, its age, and the methods and number of the other messages. For each method only the latest message
+ * Limits the lines of one client above `debug`, except outage lines, which have a limit of their own: four lines a minute, or one line
+ * during the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each kind
+ * it contains the latest message, its age, and the methods and number of the other messages. For each method only the latest message
  * counts, so a circuit that has closed again is not reported as open.
  */
-export class LogRateLimiter {
+export class CombinedLines {
   /** Pending lines by kind and method, the latest last. */
   private pending = new Map<string, PendingLine>();
   private readonly limiter: LogLimiter<LogLine>;

@@ -22,7 +22,7 @@ describe('StreamBatches', () => {
     [101, ['0 ms: 100', '10 ms: 1']],
     [200, ['0 ms: 100', '10 ms: 100']],
     [350, ['0 ms: 100', '10 ms: 100', '20 ms: 100', '30 ms: 50']],
-  ])('ends %i streams in order, in batches of 100 every 10 ms', async (count, expected) => {
+  ])('ends %i streams in sequence, in batches of 100 every 10 ms', async (count, expected) => {
     const { clock, over, sizes, ended, streams } = make(count);
     await clock.advanceAsync(1_000);
     await over;

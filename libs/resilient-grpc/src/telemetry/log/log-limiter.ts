@@ -106,7 +106,7 @@ export class LogLimiter<Entry> {
 }
 
 /**
- * Returns `line` with the number of its repeats; unchanged if there are none. Without the stack, which the first line contains.
+ * Returns `line` with the number of its repeats; unchanged if it has no repeats. Without the stack, which the first line contains.
  *
  * @param among appended to the number
  */

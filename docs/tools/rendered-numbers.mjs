@@ -19,7 +19,7 @@ const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const SERVER = 'server/server-options.ts';
-const REGISTRY = 'client/call/call-registry.ts';
+const STREAM_BATCHES = 'call/stream-batches.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
 const percent = (value) => `${value * 100} %`;
@@ -156,7 +156,7 @@ const NUMBERS = [
   ['maximum number of values', plain, BOUNDS, 'MAX_CONFIG_VALUES'],
   ['maximum depth of objects and lists', plain, BOUNDS, 'MAX_CONFIG_DEPTH'],
   ['maximum number of listed problems', plain, 'policy/service-config/problem.ts', 'MAX_PROBLEMS'],
-  ['minimum interval between log lines of rejected updates', ms, LIVE, 'LOG_INTERVAL_MS'],
+  ['minimum interval between log lines of rejected updates', ms, 'telemetry/log/log-limiter.ts', 'LOG_INTERVAL_MS'],
   ['Addresses'],
   ['maximum number of addresses used per name', plain, UPDATES, 'MAX_ADDRESSES'],
   ['minimum interval between two updates', ms, UPDATES, 'MIN_UPDATE_INTERVAL_MS'],
@@ -196,8 +196,8 @@ const NUMBERS = [
   ],
   ['Shutdown'],
   ['drain timeout', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
-  ['streams ended per batch', plain, REGISTRY, 'STREAM_BATCH_SIZE'],
-  ['interval between two batches', ms, REGISTRY, 'STREAM_BATCH_INTERVAL_MS'],
+  ['streams ended per batch', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
+  ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
   ['Server'],
   ['interval between pings to a client', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeMs'],
   ['timeout of these pings', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs'],
@@ -213,8 +213,8 @@ const NUMBERS = [
     SERVER,
     'DEFAULT_SERVER_OPTIONS.leakWarningMs',
   ],
-  ['streams ended per batch in a shutdown', plain, 'server/calls/server-calls.ts', 'STREAM_BATCH_SIZE'],
-  ['interval between two batches', ms, 'server/calls/server-calls.ts', 'STREAM_BATCH_INTERVAL_MS'],
+  ['streams ended per batch in a shutdown', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
+  ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
 ];
 
 /** Returns Markdown: a heading and a table for each group of numbers. */

@@ -243,7 +243,7 @@ describe('ServerDrain', () => {
     const dependencies = { clock, events, calls: server, connections: server, health: server };
     const drain = new ServerDrain({ timeoutMs: 10_000, readinessDelayMs: 5_000 }, dependencies);
     drain.begin();
-    await drain.readiness();
+    await drain.ready;
     await drain.run();
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);

@@ -1,9 +1,8 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { peerOf } from './peer.js';
 
 /** Lifetime limits of connections in milliseconds; `undefined` and `Infinity` mean no limit. */
 export interface ConnectionLifetime {
@@ -39,6 +38,9 @@ const STATUS_FLUSH_MS = 100;
 /** Time without data, after the server closed its side or sent a ping, after which a peer is assumed to have nothing to send. */
 export const QUIET_MS = 2_000;
 
+/** Name of a peer without an address, such as one on a Unix socket. */
+export const UNKNOWN_PEER = 'unknown';
+
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
@@ -51,7 +53,7 @@ type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 export class ServerConnection {
   /** Address of the peer, in the format that calls use. */
   readonly peer: string;
-  private readonly timers = new Map<Task, { clear(): void }>();
+  private readonly timers = new Map<Task, Timer>();
   private openStreams = 0;
   private idleSince: number;
 
@@ -186,16 +188,11 @@ export class ServerConnection {
   /** Runs `task` after `ms`. */
   private arm(name: Task, ms: number, task: () => void): void {
     this.disarm(name);
-    const { clock } = this.host;
-    const timer = clock.setTimer(() => {
+    const timer = this.host.clock.setTimer(() => {
       this.timers.delete(name);
       task();
     }, ms);
-    this.timers.set(name, {
-      clear: () => {
-        timer.clear();
-      },
-    });
+    this.timers.set(name, timer);
   }
 
   /** Runs `task` when the peer had `ms` to send data, excluding time in which this process was suspended or blocked. */
@@ -216,4 +213,11 @@ export class ServerConnection {
 
 function bytesReadOf(socket: Duplex): unknown {
   return 'bytesRead' in socket ? socket.bytesRead : 0;
+}
+
+/** Returns the peer of a socket in the format of grpc-js's `getPeer()`. */
+export function peerOf(socket: Duplex): string {
+  const address: unknown = Reflect.get(socket, 'remoteAddress');
+  const port: unknown = Reflect.get(socket, 'remotePort');
+  return typeof address === 'string' && typeof port === 'number' ? `${address}:${String(port)}` : UNKNOWN_PEER;
 }

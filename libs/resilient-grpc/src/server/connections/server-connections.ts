@@ -10,8 +10,14 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
-import { UNKNOWN_PEER, peerOf } from './peer.js';
-import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLifetime } from './server-connection.js';
+import {
+  QUIET_MS,
+  ServerConnection,
+  UNKNOWN_PEER,
+  peerOf,
+  type ConnectionHost,
+  type ConnectionLifetime,
+} from './server-connection.js';
 
 /** Options of the connections of a server. */
 export interface ServerConnectionOptions extends ConnectionLifetime {
@@ -68,14 +74,13 @@ export class ServerConnections {
   }
 
   /**
-   * Tracks the connections of `server`; must be called before it is bound. Returns false if they cannot be observed; then this object
-   * has no connections, and the shutdown of grpc-js closes them.
+   * Tracks the connections of `server`; must be called before it is bound. If they cannot be observed, this object has no connections,
+   * and the shutdown of grpc-js closes them.
    */
-  attach(server: Server): boolean {
+  attach(server: Server): void {
     this.isAttached = observeHttp2Servers(server, (http2Server) => {
       this.follow(http2Server);
     });
-    return this.isAttached;
   }
 
   /** Number of open sockets. */

@@ -8,8 +8,8 @@ import {
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
-import type { ServedCallTelemetry, ServerTelemetry } from '../../telemetry/grpc-telemetry.js';
-import { systemClock } from '../../time/clock.js';
+import type { ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
+import { systemClock } from '../time/clock.js';
 import { observedServer } from './observed-server.js';
 
 const plain = (bytes: Buffer): Buffer => bytes;

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { LogRateLimiter } from './log-rate-limiter.js';
+import { CombinedLines } from './combined-lines.js';
 import { LogLine, type LogFields } from './log-line.js';
 
 function make() {
   const clock = new VirtualClock();
   const written: LogLine[] = [];
-  const limit = new LogRateLimiter((line) => written.push(line), clock);
+  const limit = new CombinedLines((line) => written.push(line), clock);
   const say = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.say(new LogLine(level, text, fields));
   const circuit = (path: string, to: 'open' | 'closed') =>
     say(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
@@ -20,7 +20,7 @@ function make() {
 }
 const texts = (written: readonly LogLine[]) => written.map(({ msg }) => msg);
 
-describe('LogRateLimiter', () => {
+describe('CombinedLines', () => {
   it('writes lines immediately, up to four a minute', () => {
     const { written, circuit } = make();
     for (const path of ['/a', '/b', '/c', '/d', '/e']) circuit(path, 'open');

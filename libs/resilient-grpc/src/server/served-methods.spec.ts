@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { servedServices } from './served-services.js';
+import { servedServices } from './served-methods.js';
 
 const all = ['orders.v1.Orders', 'orders.v1.inner.Notes', 'orders.v10.Orders', 'archive.v1.Orders', 'Plain'];
 const services = new Map(all.map((name) => [name, new Map<string, never>()]));

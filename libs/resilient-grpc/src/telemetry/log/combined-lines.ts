@@ -1,8 +1,8 @@
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import { LogLine } from './log-line.js';
-import { duration } from './log-text.js';
+import { duration, listed } from './log-text.js';
 
-const MINUTE_MS = 60_000;
 /** Maximum number of lines per minute. */
 const MAX_LINES = 4;
 /** Maximum number of lines per minute after an outage started or ended, when most events have the same cause. */
@@ -20,27 +20,31 @@ interface PendingLine {
 }
 
 /**
- * Limits the lines of one client above `debug`, except outage lines, which have their own limit: four lines a minute, or one line during
- * the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each kind it
- * contains the latest message, its age, and the methods and number of the other messages. For each method only the latest message
+ * Limits the lines of one client above `debug`, except outage lines, which have a limit of their own: four lines a minute, or one line
+ * during the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each kind
+ * it contains the latest message, its age, and the methods and number of the other messages. For each method only the latest message
  * counts, so a circuit that has closed again is not reported as open.
  */
-export class LogRateLimiter {
-  /** Times of the lines written within the last minute. */
-  private writtenAt: number[] = [];
+export class CombinedLines {
   /** Pending lines by kind and method, the latest last. */
   private pending = new Map<string, PendingLine>();
-  private timer: Timer | undefined;
+  private readonly limiter: LogLimiter<LogLine>;
   private unstableUntil = 0;
 
   constructor(
     private readonly write: (line: LogLine) => void,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    const flush = () => {
+      this.flush();
+    };
+    const maxLines = () => (clock.now() < this.unstableUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES);
+    this.limiter = new LogLimiter(clock, flush, { maxLines });
+  }
 
   /** Lowers the limit for a minute. Called when an outage starts or ends. */
   connectionUnstable(): void {
-    this.unstableUntil = this.clock.now() + MINUTE_MS;
+    this.unstableUntil = this.clock.now() + LOG_INTERVAL_MS;
   }
 
   say(line: LogLine): void {
@@ -48,33 +52,13 @@ export class LogRateLimiter {
     const lines = (this.pending.get(key)?.lines ?? 0) + 1;
     this.pending.delete(key);
     this.pending.set(key, { line, at: this.clock.now(), lines });
-    this.flushWhenAllowed();
+    // All lines of the client share one limit.
+    this.limiter.say('', line);
   }
 
   /** Writes the pending lines and clears the timer. */
   close(): void {
-    this.stop();
-    this.flush();
-  }
-
-  /** Returns the milliseconds until the limit allows another line; 0 if it allows one now. */
-  private noRoomForMs(): number {
-    const now = this.clock.now();
-    this.writtenAt = this.writtenAt.filter((at) => now - at < MINUTE_MS);
-    const first = this.writtenAt.at(-(now < this.unstableUntil ? MAX_LINES_WHILE_UNSTABLE : MAX_LINES));
-    return first === undefined ? 0 : first + MINUTE_MS - now;
-  }
-
-  private readonly flushWhenAllowed = (): void => {
-    this.stop();
-    const ms = this.noRoomForMs();
-    if (ms > 0) this.timer = this.clock.setTimer(this.flushWhenAllowed, ms);
-    else this.flush();
-  };
-
-  private stop(): void {
-    this.timer?.clear();
-    this.timer = undefined;
+    this.limiter.close();
   }
 
   private flush(): void {
@@ -85,9 +69,8 @@ export class LogRateLimiter {
     if (mostSevere === undefined) return;
     const now = this.clock.now();
     const lines = sumOf(pending);
-    this.writtenAt.push(now);
     this.write(
-      new LogLine(mostSevere.level, kinds.map((kind) => textOf(kind, now)).join(' | '), {
+      new LogLine(mostSevere.level, kinds.map((kind) => combined(kind, now)).join(' | '), {
         ...mostSevere.fields,
         events: kinds.length > 1 ? [...new Set(pending.map(({ line }) => kindOf(line)))].join(', ') : undefined,
         lines: lines > 1 ? lines : undefined,
@@ -112,16 +95,16 @@ function severity(pending: PendingLine | undefined): number {
 }
 
 /** Builds the message for the lines of one kind, given latest first. */
-function textOf(kind: readonly PendingLine[], now: number): string {
+function combined(kind: readonly PendingLine[], now: number): string {
   const [latest, ...others] = kind;
   if (latest === undefined) return '';
   const ageMs = now - latest.at;
   const text = `${latest.line.msg}${ageMs < 1_000 ? '' : ` (${duration(ageMs)} ago)`}`;
   const more = sumOf(kind) - 1;
   if (more === 0) return text;
-  const named = others.slice(0, MAX_LISTED_PATHS).map(({ line }) => subjectOf(line));
-  const rest = others.length > MAX_LISTED_PATHS ? [`${String(others.length - MAX_LISTED_PATHS)} more methods`] : [];
-  return `${text} and ${String(more)} more${others.length === 0 ? '' : `: ${[...named, ...rest].join(', ')}`}`;
+  if (others.length === 0) return `${text} and ${String(more)} more`;
+  const subjects = others.map(({ line }) => subjectOf(line));
+  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, (count) => `${count} more methods`)}`;
 }
 
 function sumOf(pending: readonly PendingLine[]): number {

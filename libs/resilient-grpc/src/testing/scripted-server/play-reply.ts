@@ -1,8 +1,9 @@
+import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { LoadedMethod } from './service-methods.js';
 import type { Reply } from './reply.js';
-import { toMetadata, trailersOf } from './reply.js';
+import { trailersOf } from './reply.js';
 import type { DuplexCall, ScriptedRequestReader } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 
@@ -27,7 +28,7 @@ export async function playReply(reply: Reply, stage: Stage): Promise<void> {
   await sleep(reply.delayMs, stage);
   if (reply.hold === 'everything') await stage.held();
   if (over()) return;
-  if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? undefined : reply.headers));
+  if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? {} : reply.headers));
   if (reply.hold === 'messages') await stage.held();
   for await (const message of messagesOf(reply, stage)) {
     if (over()) return;

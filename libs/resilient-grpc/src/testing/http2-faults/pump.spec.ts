@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MessageCount } from './message-count.js';
+import { MessageCount } from './pump.js';
 
 function message(length: number): Buffer {
   const bytes = Buffer.alloc(5 + length, 0xff);

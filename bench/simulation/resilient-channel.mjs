@@ -93,10 +93,15 @@ class SimulatedWireChannel {
     this.handle = handle;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.#histories = new AddressHistories({ probe: () => undefined, connections: [] }, clock, random, {
-      onClosed: () => undefined,
-      onJudged: () => undefined,
-    });
+    const none = () => undefined;
+    this.#histories = new AddressHistories(none, clock, random, none);
+    // A response also counts as bytes of the connection.
+    this.histories = {
+      answered: () => {
+        this.#histories.answered();
+        if (this.#connection !== undefined) this.#connection.bytesRead++;
+      },
+    };
     this.#subchannel = new Subchannel(BACKOFF, this, fleet.network, clock, random);
   }
 
@@ -143,11 +148,6 @@ class SimulatedWireChannel {
     // Not needed either.
   }
 
-  answered() {
-    this.#histories.answered();
-    if (this.#connection !== undefined) this.#connection.bytesRead++;
-  }
-
   timedOut(startedAt, waitedMs) {
     const connection = this.#connection;
     if (connection === undefined || startedAt < connection.readyAt) return;
@@ -181,13 +181,13 @@ class SimulatedWireChannel {
   onReady() {
     this.#histories.connected(TARGET, undefined);
     this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
-    this.handle(this, { type: 'open-connections', change: 1 });
+    this.handle(this, { type: 'connected', address: TARGET });
     this.#enter('READY');
   }
 
   /** @param {string} cause */
   onFailed(cause) {
-    this.handle(this, { type: 'connect-failed', failure: connectFailure(cause) });
+    this.handle(this, { type: 'connect-failed', address: TARGET, failure: connectFailure(cause) });
     this.#enter('TRANSIENT_FAILURE', cause);
   }
 

@@ -23,7 +23,7 @@ export interface ChannelDescription {
 
 /** Sources of a channel description. */
 interface ChannelParts {
-  readonly current: Pick<WireChannel, 'knownConnections'>;
+  readonly current: Pick<WireChannel, 'histories'>;
   readonly outage: Pick<OutageWatch, 'total' | 'past'>;
   readonly waiting: Pick<WaitingCalls, 'size' | 'oldestMs'>;
   readonly replacement: Pick<ChannelReplacement, 'count'>;
@@ -33,7 +33,7 @@ interface ChannelParts {
 export function describeChannel(parts: ChannelParts, clock: Clock): ChannelDescription {
   const { current, outage, waiting, replacement, suspicion } = parts;
   return {
-    connections: current.knownConnections.map((one) => ({ ...one, since: moment(one.since).toISOString() })),
+    connections: current.histories.known.map((one) => ({ ...one, since: moment(one.since).toISOString() })),
     outages: {
       total: outage.total,
       latest: outage.past.map((one) => ({ ...one, since: moment(one.since).toISOString() })),

@@ -14,7 +14,7 @@ import { WireChannel } from './wire-channel.js';
 import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ConnectionAge } from './connection/connection-age.js';
-import type { EndedConnection } from './connection/address-histories.js';
+import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { EarlyReconnectTimer } from './connection/early-reconnect-timer.js';
@@ -161,7 +161,7 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     // A response on a closing connection is no evidence about the next one.
     if (!this.ready) return;
-    this.current.answered();
+    this.current.histories.answered();
     this.outage.answered();
   }
 
@@ -226,20 +226,30 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
 
   /** Handles an event of `from`, which is the current wire channel, its replacement, or a retired one. */
   handle(from: WireChannel, event: ConnectionEvent): void {
-    const isCurrent = from === this.current;
+    const { events } = this.dependencies;
+    const isCurrent = from === this.current && !this.isClosed;
     switch (event.type) {
       case 'state':
         this.stateChanged(from, event.state, event.error);
         break;
-      case 'connect-failed':
-        this.timeouts = event.failure.kind === 'timeout' ? this.timeouts + 1 : 0;
-        if (isCurrent) this.connectFailed(event.failure);
+      case 'connect-failed': {
+        const { address, failure } = event;
+        const at = address === undefined ? {} : { address };
+        if (events.wanted) events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
+        this.timeouts = failure.kind === 'timeout' ? this.timeouts + 1 : 0;
+        if (isCurrent) this.connectFailed(failure);
         break;
-      case 'open-connections':
-        this.openConnections += event.change;
+      }
+      case 'connected':
+        this.openConnections += 1;
+        if (events.wanted) events.emit({ type: 'connection', change: 'connected', address: event.address });
         break;
       case 'ended':
+        this.connectionLost('ended', event.ended);
         if (isCurrent) this.connectionEnded(event.ended);
+        break;
+      case 'closed':
+        this.connectionLost('closed', event.closed);
         break;
       case 'judged':
         if (isCurrent) this.connectionJudged(event.ended);
@@ -247,12 +257,22 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
       case 'released':
         if (isCurrent) this.suspicion.ended(event.address);
         break;
-      case 'keepalive-throttled':
-        if (this.dependencies.events.wanted) this.dependencies.events.emit(event);
-        break;
       case 'call-timed-out':
-        if (isCurrent && !this.isClosed) this.suspicion.timedOut(event.connection, event.waitedMs);
+        if (isCurrent) this.suspicion.timedOut(event.connection, event.waitedMs);
+        break;
+      case 'keepalive-throttled':
+        if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
+        break;
+      case 'addresses-limited':
+      case 'untested-version':
+        if (events.wanted) events.emit(event);
     }
+  }
+
+  private connectionLost(change: 'ended' | 'closed', { address, livedMs, reason }: ClosedConnection): void {
+    this.openConnections -= 1;
+    const { events } = this.dependencies;
+    if (events.wanted) events.emit({ type: 'connection', change, address, livedMs, reason });
   }
 
   private connectFailed({ kind, message }: ConnectFailure): void {
@@ -401,9 +421,10 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
 
   createWireChannel(): WireChannel {
     const { credentials, connectTimeoutMs: baseMs, ...others } = this.settings;
-    const connectLimits = { timeoutMs: () => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts) };
-    const handle = this.handle.bind(this);
-    return new WireChannel({ ...others, credentials: credentials.current, connectLimits }, handle, this.dependencies);
+    const { clock, random } = this.dependencies;
+    const timeoutMs = (): number => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts);
+    const wireSettings = { ...others, credentials: credentials.current, connectTimeoutMs: timeoutMs };
+    return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
   }
 
   /** Fails the waiting calls, stops connecting, and closes the channel. The client ends the calls in flight. */

@@ -1,4 +1,4 @@
-import { Metadata, type Channel, type experimental, type Interceptor } from '@grpc/grpc-js';
+import { Metadata, type experimental, type Interceptor } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
@@ -11,6 +11,7 @@ import { createCall, interceptedCall } from './intercepting-call.js';
 import { pickedPeer } from './picked-peer.js';
 import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import { tellCompressed } from '../quirks/wire-sizes.js';
+import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
@@ -20,22 +21,11 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' |
 };
 type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
 
-/** The channel that carries attempts, as an attempt sees it. */
-export interface WireCallbacks {
-  readonly channel: Channel;
-  readonly ready: boolean;
-  /** True if a connection is undecided: the server sent GOAWAY before any response, and may or may not complete the calls. */
-  readonly isUndecided: boolean;
-  /** Reports that the server responded to a call to `peer` that began at `startedAt`. */
-  answeredTo(peer: string | undefined, startedAt: number): void;
-  /** Reports that grpc-js created the call of an attempt. */
-  callCreated(call: object): void;
-  attemptEnded(): void;
-  /** Reports which private names the first `subject` of its kind lacks. */
-  checkSeams(on: string, subject: unknown): void;
-  /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
-  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
-}
+/** Members of the channel that carries an attempt. */
+type AttemptChannel = Pick<WireChannel, 'channel' | 'ready' | 'callCreated' | 'attemptEnded' | 'timedOut'> & {
+  readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
+  readonly seams: Pick<WireChannel['seams'], 'check'>;
+};
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
@@ -78,7 +68,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
-    private readonly callbacks: WireCallbacks,
+    private readonly wireChannel: AttemptChannel,
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,
@@ -91,7 +81,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
       if (interceptors === undefined) {
-        const call = createCall(callbacks.channel, method.path, deadline, options);
+        const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.callCreated(call);
       } else {
@@ -107,7 +97,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   private intercept(interceptors: readonly Interceptor[]): AnyCall {
     const { method, deadline, options } = this.request;
-    return interceptedCall(this.callbacks.channel, method, deadline, options, interceptors, {
+    return interceptedCall(this.wireChannel.channel, method, deadline, options, interceptors, {
       onCreated: (call) => {
         this.callCreated(call);
       },
@@ -126,9 +116,9 @@ export class WireAttempt implements Attempt, AttemptEnd {
   /** Sets the channel's call. */
   private callCreated(call: CallStream): void {
     this.channelCall = call;
-    this.callbacks.callCreated(call);
+    this.wireChannel.callCreated(call);
     if (this.telemetry === undefined) return;
-    if (!tellCompressed(call, this.telemetry)) this.callbacks.checkSeams('call with telemetry', call);
+    if (!tellCompressed(call, this.telemetry)) this.wireChannel.seams.check('call with telemetry', call);
   }
 
   startRead(): void {
@@ -177,7 +167,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
-    if (this.callbacks.isUndecided) this.callbacks.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
 
@@ -218,19 +208,19 @@ export class WireAttempt implements Attempt, AttemptEnd {
     // An unsupported encoding results in a status without code and details.
     this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
-    this.channelReady = this.callbacks.ready;
+    this.channelReady = this.wireChannel.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
-    if (this.callbacks.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
-      this.callbacks.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
+      this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     }
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
       this.telemetry.end(code, details);
     }
-    this.callbacks.attemptEnded();
+    this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }
 
@@ -258,7 +248,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (!TOOK_TOO_LONG.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
-    this.callbacks.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
+    this.wireChannel.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
@@ -275,7 +265,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
-    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.callbacks.channel);
+    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
   }
 
   get wire(): WireEvidence | undefined {
@@ -296,7 +286,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.facts ??= readWire(this.channelCall);
     // A response arrived, so there was a stream. `metadata` is set after the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined))
-      this.callbacks.checkSeams('call', this.channelCall);
+      this.wireChannel.seams.check('call', this.channelCall);
     return this.facts;
   }
 }

@@ -5,7 +5,6 @@ import { connectFailure } from '../../libs/resilient-grpc/dist/channel/connectio
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
 import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
-import { connectTimeoutMs } from '../../libs/resilient-grpc/dist/policy/reconnect/connect-timeout.js';
 import { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
 import { Subchannel } from './subchannel.mjs';
 
@@ -44,7 +43,7 @@ export class SimulatedChannel extends ManagedChannel {
   }
 
   createWireChannel() {
-    const timeoutMs = () => connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
+    const timeoutMs = () => this.nextConnectTimeoutMs();
     return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/connection-end.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
-import { shortLivedBackoffMs } from '../../policy/reconnect/short-lived-backoff.js';
+import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/backoff.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { EstablishedConnection } from './established-connection.js';
@@ -77,8 +77,6 @@ export interface KnownConnection {
   readonly ended: number;
 }
 
-/** A connection that closes sooner, without a response from the server, counts as a failed attempt to connect. */
-const SHORT_LIVED_MS = 1_000;
 /** Addresses remembered at most, unless more than this many are in use. */
 const KNOWN_ADDRESSES = 256;
 

@@ -1,13 +1,18 @@
 import type { Waiter } from '../../call/call-transport.js';
+import type { Clock, Timer } from '../../time/clock.js';
 
-/** Queue of the calls that wait for the channel, oldest first. */
+/**
+ * Queue of the calls that wait for the channel, oldest first. It keeps the process alive while a call is waiting, as a queued call of
+ * grpc-js does.
+ */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
   private held = 0;
   private lost = 0;
 
-  /** @param emptied called whenever the last call is removed */
-  constructor(private readonly emptied: () => void = () => undefined) {}
+  private keepAlive: Timer | undefined;
+
+  constructor(private readonly clock: Clock) {}
 
   get size(): number {
     return this.present.size;
@@ -34,6 +39,7 @@ export class WaitingCalls implements Iterable<Waiter> {
   }
 
   push(waiter: Waiter): void {
+    this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
     this.held += waiter.bytes;
     if (waiter.rateLimited) this.lost += 1;
@@ -44,7 +50,10 @@ export class WaitingCalls implements Iterable<Waiter> {
     if (!this.present.delete(waiter)) return false;
     this.held -= waiter.bytes;
     if (waiter.rateLimited) this.lost -= 1;
-    if (this.present.size === 0) this.emptied();
+    if (this.present.size === 0) {
+      this.keepAlive?.clear();
+      this.keepAlive = undefined;
+    }
     return true;
   }
 

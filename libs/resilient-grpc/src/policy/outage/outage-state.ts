@@ -1,3 +1,5 @@
+import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
+
 /** Thresholds that define an outage; durations in milliseconds. */
 export interface OutagePolicy {
   /** Maximum time that calls wait in an outage before they fail. */
@@ -14,7 +16,7 @@ export interface OutagePolicy {
 /** Defaults of the policy, except the grace, which is a client option. */
 export const DEFAULT_OUTAGE_POLICY: Omit<OutagePolicy, 'graceMs'> = {
   confirmMs: 1_000,
-  shortLivedMs: 1_000,
+  shortLivedMs: SHORT_LIVED_MS,
   flapCount: 3,
   flapWindowMs: 60_000,
 };

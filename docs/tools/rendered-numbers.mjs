@@ -2,7 +2,7 @@ import { constant } from './source-constants.mjs';
 
 const CLIENT = 'client/settings/client-options.ts';
 const CHANNEL = 'client/settings/resolve-channel-settings.ts';
-const OUTAGE = 'policy/outage/outage-state.ts';
+const OUTAGE = 'policy/outage/next-outage.ts';
 const RETRY = 'policy/retry/retry-policy.ts';
 const BUDGET = 'policy/throttling/default-budget.ts';
 const HEDGES = 'policy/hedging/hedge-budget.ts';

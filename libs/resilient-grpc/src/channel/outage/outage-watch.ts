@@ -1,15 +1,15 @@
 import type { Connectivity } from '../../call/connectivity.js';
 import type { EventHub } from '../../call/event-hub.js';
-import { nextOutage } from '../../policy/outage/next-outage.js';
 import {
   DEFAULT_OUTAGE_POLICY,
   insideGrace,
+  nextOutage,
   NO_OUTAGE,
   type Outage,
   type OutageEvent,
   type OutagePolicy,
   type OutageState,
-} from '../../policy/outage/outage-state.js';
+} from '../../policy/outage/next-outage.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';

@@ -7,7 +7,8 @@ import type { Clock, Timer } from '../../time/clock.js';
  */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
-  private held = 0;
+  /** Bytes of the waiting requests. */
+  bytes = 0;
   private lost = 0;
 
   private keepAlive: Timer | undefined;
@@ -16,11 +17,6 @@ export class WaitingCalls implements Iterable<Waiter> {
 
   get size(): number {
     return this.present.size;
-  }
-
-  /** Bytes of the waiting requests. */
-  get bytes(): number {
-    return this.held;
   }
 
   [Symbol.iterator](): Iterator<Waiter> {
@@ -41,14 +37,14 @@ export class WaitingCalls implements Iterable<Waiter> {
   push(waiter: Waiter): void {
     this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
-    this.held += waiter.bytes;
+    this.bytes += waiter.bytes;
     if (waiter.rateLimited) this.lost += 1;
   }
 
   /** Returns true if the call was waiting. */
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
-    this.held -= waiter.bytes;
+    this.bytes -= waiter.bytes;
     if (waiter.rateLimited) this.lost -= 1;
     if (this.present.size === 0) {
       this.keepAlive?.clear();

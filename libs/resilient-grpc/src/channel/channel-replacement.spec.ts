@@ -182,7 +182,7 @@ describe('replacement of a dead connection', () => {
     expect([promoted, current()]).toEqual([['credentials'], 1]);
   });
 
-  it('is closed when the dead connection ends', () => {
+  it('closes when the dead connection ends', () => {
     const { made, channel, begin, suspect } = make();
     suspect();
     channel.handle(channel.current, { type: 'released', address: '10.0.0.7:50051' });

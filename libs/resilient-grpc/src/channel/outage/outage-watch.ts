@@ -21,7 +21,7 @@ export interface OutageDependencies {
   readonly events: EventHub;
   /** The calls that are waiting. */
   readonly waiting: { readonly size: number };
-  /** Describes the running attempt to connect; `undefined` if there is none, or if its progress is unknown. */
+  /** Describes the running attempt to connect; `undefined` between two attempts, or if its progress is unknown. */
   readonly connecting: () => string | undefined;
 }
 

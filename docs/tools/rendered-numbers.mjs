@@ -2,7 +2,7 @@ import { constant } from './source-constants.mjs';
 
 const CLIENT = 'client/settings/client-options.ts';
 const CHANNEL = 'client/settings/resolve-channel-settings.ts';
-const OUTAGE = 'policy/outage/outage-state.ts';
+const OUTAGE = 'policy/outage/next-outage.ts';
 const RETRY = 'policy/retry/retry-policy.ts';
 const BUDGET = 'policy/throttling/default-budget.ts';
 const HEDGES = 'policy/hedging/hedge-budget.ts';
@@ -10,11 +10,12 @@ const BREAKER = 'policy/circuit-breaker/circuit-breaker-policy.ts';
 const CIRCUIT = 'policy/circuit-breaker/next-circuit.ts';
 const LIVE = 'client/settings/live-service-config.ts';
 const BOUNDS = 'policy/service-config/document-bounds.ts';
-const UPDATES = 'channel/connection/address-updates.ts';
+const ADDRESSES = 'channel/connection/address-updates.ts';
 const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
-const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
-const CONNECT = 'policy/reconnect/connect-timeout.ts';
+const BACKOFF = 'policy/reconnect/backoff.ts';
+const CONNECT = 'policy/reconnect/connection-times.ts';
+const UPDATES = 'policy/reconnect/address-update-interval.ts';
 const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
@@ -38,8 +39,8 @@ const NUMBERS = [
   [
     'a connection without a response counts as failed if it closes within',
     ms,
-    OUTAGE,
-    'DEFAULT_OUTAGE_POLICY.shortLivedMs',
+    BACKOFF,
+    'SHORT_LIVED_MS',
   ],
   ['minimum number of outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['period in which these outages occur', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
@@ -58,19 +59,19 @@ const NUMBERS = [
   ['reduction of the pace', times, RELEASE, 'DEFAULT_RELEASE_POLICY.slowing'],
   ['minimum interval between two reductions', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.slowAtMostEachMs'],
   ['Reconnecting'],
-  ['first backoff', ms, CHANNEL, 'FIRST_BACKOFF_MS'],
-  ['jitter of the first backoff, ±', percent, CHANNEL, 'FIRST_BACKOFF_JITTER'],
-  ['longest backoff', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.max_reconnect_backoff_ms'],
+  ['first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
+  ['jitter of the first backoff, ±', percent, BACKOFF, 'FIRST_BACKOFF_JITTER'],
+  ['longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
   ['early reconnect: first delay', ms, EARLY, 'FIRST_DELAY_MS'],
   ['early reconnect: longest delay', ms, EARLY, 'MAX_DELAY_MS'],
   ['early reconnect: jitter of these delays, ±', percent, EARLY, 'JITTER'],
   ['early reconnect after a connect timeout', ms, EARLY, 'AFTER_TIMEOUT_MS'],
   ['early reconnect after a response that is not HTTP/2', ms, EARLY, 'AFTER_NO_HTTP2_MS'],
   ['early reconnect after such a response: jitter, ±', percent, EARLY, 'NO_HTTP2_JITTER'],
-  ['after connections that close immediately: first backoff', ms, SHORT_LIVED, 'FIRST_BACKOFF_MS'],
-  ['after connections that close immediately: longest backoff', ms, SHORT_LIVED, 'MAX_BACKOFF_MS'],
+  ['after connections that close immediately: first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
+  ['after connections that close immediately: longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
   ['connect timeout', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectTimeoutMs'],
-  ['growth of the connect timeout after each timeout', times, CONNECT, 'GROWTH'],
+  ['growth of the connect timeout after each timeout', times, CONNECT, 'TIMEOUT_GROWTH'],
   ['longest connect timeout', ms, CONNECT, 'MAX_TIMEOUT_MS'],
   [
     'minimum interval between two name resolutions',
@@ -158,9 +159,9 @@ const NUMBERS = [
   ['maximum number of listed problems', plain, 'policy/service-config/problem.ts', 'MAX_PROBLEMS'],
   ['minimum interval between log lines of rejected updates', ms, 'telemetry/log/log-limiter.ts', 'LOG_INTERVAL_MS'],
   ['Addresses'],
-  ['maximum number of addresses used per name', plain, UPDATES, 'MAX_ADDRESSES'],
-  ['minimum interval between two updates', ms, UPDATES, 'MIN_UPDATE_INTERVAL_MS'],
-  ['maximum interval after a slow update', ms, UPDATES, 'MAX_UPDATE_INTERVAL_MS'],
+  ['maximum number of addresses used per name', plain, ADDRESSES, 'MAX_ADDRESSES'],
+  ['minimum interval between two updates', ms, UPDATES, 'MIN_INTERVAL_MS'],
+  ['maximum interval after a slow update', ms, UPDATES, 'MAX_INTERVAL_MS'],
   ['maximum interval between updates without addresses', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
   ['Streams'],
   ['messages buffered for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],

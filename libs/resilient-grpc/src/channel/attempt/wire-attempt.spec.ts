@@ -77,15 +77,17 @@ function make(change: Partial<AttemptRequest> = {}) {
     } as unknown as Channel,
     ready: true,
     ended: 0,
-    isUndecided: false,
+    histories: {
+      isUndecided: false,
+      answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
+    },
     answered: [] as number[],
-    answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
     callCreated: () => {},
     attemptEnded: () => void (owner.ended += 1),
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
-    seamReport: { check: () => undefined },
+    seams: { check: () => undefined },
   };
   const reported: string[] = [];
   const ends: AttemptEnd[] = [];
@@ -138,7 +140,7 @@ describe('WireAttempt', () => {
     'reports a response on an undecided connection only for a status from the server: %s',
     (_what, metadata, times) => {
       const { owner, call } = make();
-      owner.isUndecided = true;
+      owner.histories.isUndecided = true;
       call.end(Status.NOT_FOUND, 'no such order', metadata);
       expect(owner.answered).toHaveLength(times);
     },

@@ -1,4 +1,4 @@
-import { Metadata, type Channel, type experimental, type StatusObject } from '@grpc/grpc-js';
+import { Metadata, type experimental, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
@@ -12,6 +12,7 @@ import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks 
 import type { ConnectionRecord } from '../quirks/connection-record.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
@@ -20,21 +21,11 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' |
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
 
-/** The channel that carries attempts, as an attempt sees it. */
-export interface WireCallbacks {
-  readonly channel: Channel;
-  readonly ready: boolean;
-  /** True if a connection is undecided: the server sent GOAWAY before any response, and may or may not complete the calls. */
-  readonly isUndecided: boolean;
-  /** Reports that the server responded to a call to `peer` that began at `startedAt`. */
-  answeredTo(peer: string | undefined, startedAt: number): void;
-  /** Reports that grpc-js created the call of an attempt. */
-  callCreated(call: object): void;
-  attemptEnded(): void;
-  readonly seamReport: Pick<SeamReport, 'check'>;
-  /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
-  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
-}
+/** Members of the channel that carries an attempt. */
+type AttemptChannel = Pick<WireChannel, 'channel' | 'ready' | 'callCreated' | 'attemptEnded' | 'timedOut'> & {
+  readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
+  readonly seams: Pick<WireChannel['seams'], 'check'>;
+};
 
 /** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
@@ -70,7 +61,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private delayedStatus: DelayedStatus | undefined;
 
   constructor(
-    private readonly callbacks: WireCallbacks,
+    private readonly wireChannel: AttemptChannel,
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,
@@ -83,11 +74,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
       if (interceptors === undefined) {
-        const call = createCall(callbacks.channel, method.path, deadline, options);
+        const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
       } else {
-        this.call = interceptedCall(callbacks.channel, method, deadline, options, interceptors, this);
+        this.call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
       }
       // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
       this.call.start(this.intercepted ? metadata.clone() : metadata, this);
@@ -99,7 +90,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   onCreated(call: CallStream): void {
     this.channelCall = call;
-    this.callbacks.callCreated(call);
+    this.wireChannel.callCreated(call);
   }
 
   onUnreadable(): void {
@@ -152,7 +143,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
-    if (this.callbacks.isUndecided) this.callbacks.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
 
@@ -192,19 +183,19 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     // An unsupported encoding results in a status without code and details.
     this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
-    this.channelReady = this.callbacks.ready;
+    this.channelReady = this.wireChannel.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
-    if (this.callbacks.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
-      this.callbacks.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
+      this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     }
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
       this.telemetry.end(code, details);
     }
-    this.callbacks.attemptEnded();
+    this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }
 
@@ -232,7 +223,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (!TOOK_TOO_LONG.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
-    this.callbacks.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
+    this.wireChannel.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
@@ -249,7 +240,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
-    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.callbacks.channel);
+    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
   }
 
   get wire(): WireEvidence | undefined {
@@ -270,7 +261,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.facts ??= readWire(this.channelCall);
     // A response arrived, so there was a stream. `metadata` is set after the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined))
-      this.callbacks.seamReport.check('call', this.channelCall);
+      this.wireChannel.seams.check('call', this.channelCall);
     return this.facts;
   }
 }

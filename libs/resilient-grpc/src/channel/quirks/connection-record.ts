@@ -63,8 +63,7 @@ export function observeTransport(transport: ConnectionTransport): void {
   const connection = connectionRecord(transport);
   if (session === undefined || session.destroyed || connection.isObserved) return;
   connection.isObserved = true;
-  // gRPC does not use server push. grpc-js has no listener for it, so an error on such a stream would end the process.
-  session.on?.('stream', refusePushed);
+  session.on?.('stream', refusePushedStream);
   // Prepended: Node and nghttp2 end the streams in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
     connection.goawayCode = code;
@@ -101,7 +100,11 @@ function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly Act
   return queued;
 }
 
-function refusePushed(stream: ClientHttp2Stream): void {
+/**
+ * Refuses a stream that the server pushed: gRPC does not use server push. grpc-js has no listener for it, so an error on it, as after a
+ * GOAWAY with an error, would end the process.
+ */
+function refusePushedStream(stream: ClientHttp2Stream): void {
   // No call uses this stream.
   stream.on('error', () => undefined);
   stream.close(constants.NGHTTP2_REFUSED_STREAM);

@@ -21,9 +21,9 @@ const TCP_KEEPALIVE_MS = 60_000;
 export function observeSockets(
   inner: ChannelCredentials,
   attempts: ConnectAttempts,
-  seamReport: Pick<SeamReport, 'check'>,
+  seams: Pick<SeamReport, 'check'>,
 ): ChannelCredentials | undefined {
-  return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, seamReport) : undefined;
+  return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, seams) : undefined;
 }
 
 /** Creates the connector that secures one connection; `undefined` if this grpc-js has none. */
@@ -38,13 +38,13 @@ class ObservedCredentials extends ChannelCredentials {
   constructor(
     private readonly inner: ChannelCredentials,
     private readonly attempts: ConnectAttempts,
-    private readonly seamReport: Pick<SeamReport, 'check'>,
+    private readonly seams: Pick<SeamReport, 'check'>,
   ) {
     super();
   }
 
   override compose(callCredentials: CallCredentials): ChannelCredentials {
-    return new ObservedCredentials(this.inner.compose(callCredentials), this.attempts, this.seamReport);
+    return new ObservedCredentials(this.inner.compose(callCredentials), this.attempts, this.seams);
   }
 
   override _isSecure(): boolean {
@@ -57,7 +57,7 @@ class ObservedCredentials extends ChannelCredentials {
 
   override _createSecureConnector(target: Target, options: ChannelOptions, call?: CallCredentials): SecureConnector {
     const connector = this.inner._createSecureConnector(target, options, call);
-    this.seamReport.check('connector', connector);
+    this.seams.check('connector', connector);
     if (!isPresent(SOCKET_SEAM, connector)) return connector;
     const address: unknown = options[ADDRESS_ARGUMENT];
     return new ObservedConnector(connector, this.attempts, typeof address === 'string' ? address : undefined);

@@ -32,14 +32,14 @@ export type MetadataInput =
 /** Options of one call. grpc-js's own (`deadline`, `parent`, `credentials`, `interceptors`, `host`) keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
-   * Timeout of the whole call in milliseconds, more than 0, from the subscription on. It is sent to the server. The smallest of this,
-   * `deadline`, and the method's own timeout applies.
+   * Timeout of the whole call in milliseconds, more than 0, from the subscription on. It is sent to the server. The earliest of this
+   * timeout, `deadline`, and the method's timeout applies.
    */
   readonly timeoutMs?: number | undefined;
   /** Timeout of each attempt in milliseconds, more than 0; overrides the method's. Time spent waiting for the channel does not count. */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * Time in milliseconds, more than 0, that a response stream may go without a message while the reader waits for one; overrides the
+   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream; overrides the
    * method's.
    */
   readonly streamIdleTimeoutMs?: number | undefined;
@@ -60,9 +60,9 @@ export interface GrpcCallOptions extends CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** `false` disables retries of this call, except transparent retries. */
   readonly retry?: false | undefined;
-  /** `false` unbinds this call from the inbound call being served, for work that outlives it. */
+  /** `false` detaches this call from the inbound call being served, for work that outlives that call. */
   readonly propagate?: false | undefined;
-  /** Receives the response headers of the attempt that was not retried. */
+  /** Receives the response headers of the final attempt. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /** Called after the last attempt, on success or failure. Not called if the caller unsubscribed. */
   readonly onEnd?: ((end: CallEnd) => void) | undefined;

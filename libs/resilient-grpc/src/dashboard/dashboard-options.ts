@@ -17,12 +17,12 @@ export interface DashboardMountOptions {
 export type ResilientGrpcDashboardOptions = DashboardMountOptions &
   (
     | {
-        /** Guards that must all admit a request: for the page, its files, and its events. */
+        /** Guards of the page, its files, and its events; all of them must admit a request. */
         readonly guards: readonly Type<CanActivate>[];
         readonly public?: undefined;
       }
     | {
-        /** Mounts the dashboard without guards of its own; global guards still apply. */
+        /** Mounts the dashboard without guards; global guards still apply. */
         readonly public: true;
         readonly guards?: undefined;
       }

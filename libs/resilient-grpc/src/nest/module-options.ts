@@ -9,8 +9,8 @@ export interface ResilientGrpcModuleOptions {
   /** Shutdown of the clients with the application. */
   readonly drain?: DrainOptions | undefined;
   /**
-   * Values that outgoing calls inherit from the inbound call they serve. If given, even as `{}`, inbound calls are captured, and calls that
-   * serve a retry are not retried.
+   * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If given, even as `{}`, inbound calls are
+   * captured, and outgoing calls made for an inbound retry are not retried.
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;
@@ -18,7 +18,7 @@ export interface ResilientGrpcModuleOptions {
 
 /** Shutdown of the clients with the application. */
 export interface DrainOptions {
-  /** Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cancelled. @defaultValue 10000 */
+  /** Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cut off. @defaultValue 10000 */
   readonly timeoutMs?: number | undefined;
   /**
    * Delay in milliseconds between turning readiness off and the rest of the shutdown, 0 or more; part of `timeoutMs`. Terminus'

@@ -9,24 +9,24 @@ export interface ServerMethodOptions {
   /**
    * Handling of open response streams at shutdown. 'fail': stops the handler immediately (unsubscribes from its Observable, returns its
    * iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on another server.
-   * 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain timeout, then
-   * acts as 'fail'; the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
+   * 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain timeout, then acts
+   * like 'fail'. This is the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
    * @defaultValue 'fail'
    */
   readonly onDrain?: ServerDrainMode | undefined;
   /**
-   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response that waits for a
-   * client that does not read does not count as a message. Idle streams end with UNAVAILABLE. If the client does not read, a status
-   * cannot pass the unread messages; the stream is reset, and the client receives CANCELLED. Does not apply to `@GrpcStreamCall`, whose
-   * handler owns the stream.
+   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response that waits because the
+   * client does not read does not count as a message. Idle streams end with UNAVAILABLE. If the client does not read, the status cannot
+   * pass the unread messages, so the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`,
+   * whose handler owns the stream.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Maximum bytes of responses, greater than 0, that an Observable may push while its client reads none. Each message counts 128 bytes
-   * more than its size, and at least 128 messages are allowed. Beyond that, the stream ends with RESOURCE_EXHAUSTED if responses from an
-   * earlier turn of the event loop are still waiting. It also does if the client reads, but the oldest waiting response is 30 s old.
-   * Otherwise, responses pushed in one turn do not count. Iterables are pulled and never run ahead of the client.
+   * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond it, the stream ends with
+   * RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts its size plus 128
+   * bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting. At least 128
+   * responses can wait, up to 16 times the limit. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
@@ -43,7 +43,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
     /**
-     * Time in milliseconds, greater than 0, after the end of a call, at which a handler that is still running is logged; `Infinity`
+     * Time in milliseconds, greater than 0, from the end of a call until the server logs that its handler is still running; `Infinity`
      * disables the warning.
      * @defaultValue 60000
      */
@@ -55,7 +55,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      */
     readonly maxConnectionAgeMs?: number | undefined;
     /**
-     * Time in milliseconds, 0 or more, that open calls may continue after the GOAWAY for connection age; then they end with UNAVAILABLE.
+     * Time in milliseconds, 0 or more, that open calls can continue after the GOAWAY for connection age; then they end with UNAVAILABLE.
      * See gRFC A9.
      * @defaultValue none
      */

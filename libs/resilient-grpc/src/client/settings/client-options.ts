@@ -12,28 +12,28 @@ import type { MetadataInput } from '../resilient-types.js';
  */
 export interface GrpcClientDefaults {
   /**
-   * Deadline in milliseconds, more than 0, of unary and client-streaming calls. Response streams have no deadline from this option.
+   * Deadline of unary and client-streaming calls in milliseconds, more than 0. It does not apply to response streams.
    * @defaultValue none
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Time in milliseconds, more than 0, that a response stream may go without a message while the reader waits for one, including the first.
-   * When it expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it on another server.
+   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. When it expires,
+   * the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it on another server.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Time in milliseconds, more than 0, after which a stream that `for await` does not read is logged once and emitted as an event.
-   * `Infinity` disables the warning. The stream stays open.
+   * Time in milliseconds, more than 0, after which a stream that `for await` no longer reads is logged and emitted as an event. `Infinity`
+   * disables the warning. The stream stays open.
    * @defaultValue 60000
    */
   readonly unreadStreamWarningMs?: number | undefined;
   /** Records the call site of each opened stream, for `activeCalls()` and the warning about unread streams. @defaultValue false */
   readonly traceStreams?: boolean | undefined;
   /**
-   * Time in milliseconds, from the start of an outage, that calls wait for a lost channel; 0 disables waiting. Then they fail, and
-   * further calls fail at once. Each client applies ±10 % jitter, so that the clients of a fleet do not give up at the same moment.
-   * `methods[…].waitForReady` overrides it for a method.
+   * Maximum time in milliseconds, from the start of an outage, that calls wait for a lost channel; 0 disables waiting. After that time,
+   * waiting calls fail, and further calls fail at once. Each client applies ±10 % jitter, so that the clients of a fleet do not give up at
+   * the same moment. `methods[…].waitForReady` overrides it for a method.
    * @defaultValue 5000
    */
   readonly outageGraceMs?: number | undefined;
@@ -46,7 +46,7 @@ export interface GrpcClientDefaults {
   readonly maxWaitingCalls?: number | undefined;
   /**
    * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that exceeds it fails with
-   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its own. The default holds 1,000 calls of 400 KB.
+   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default holds 1,000 calls of 400 KB.
    * @defaultValue 419430400
    */
   readonly maxWaitingBytes?: number | undefined;
@@ -57,7 +57,7 @@ export interface GrpcClientDefaults {
    */
   readonly maxConcurrentCalls?: number | undefined;
   /**
-   * Maximum number of calls queued at one concurrency limit, 0 or more; further calls fail at once with RESOURCE_EXHAUSTED.
+   * Maximum number of calls queued per concurrency limit, 0 or more; further calls fail at once with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
@@ -65,7 +65,7 @@ export interface GrpcClientDefaults {
   readonly maxAttemptsLimit?: number | undefined;
   /**
    * Treats a stream that the server reset with REFUSED_STREAM as not processed, and resends it once for any method, as in gRFC A6. Leave it
-   * off behind a proxy: HAProxy sends REFUSED_STREAM for requests that its backend executed.
+   * off behind a proxy, because proxies such as HAProxy send REFUSED_STREAM for requests that a backend executed.
    * @defaultValue false
    */
   readonly trustRefusedStreams?: boolean | undefined;
@@ -79,14 +79,14 @@ export interface GrpcClientDefaults {
   readonly loadBalancing?: 'pick_first' | 'round_robin' | LoadBalancingConfig | undefined;
   /**
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
-   * out. If a peer accepts the connection but does not respond, the outage starts only after this time: calls wait for it and for
-   * `outageGraceMs`, up to their deadline. A warning is logged after 1.5 s.
+   * out. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus
+   * `outageGraceMs`, or until their deadline. A warning is logged after 1.5 s.
    * @defaultValue 20000
    */
   readonly connectTimeoutMs?: number | undefined;
   /**
-   * Closes a connection that carried no call for this many milliseconds (1000 or more), before load balancers drop it silently. The next
-   * call opens another.
+   * Closes a connection that has had no call for this many milliseconds (1000 or more), before load balancers drop it silently. The next
+   * call opens a new connection.
    * @defaultValue 200000
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
@@ -99,7 +99,7 @@ export interface GrpcClientDefaults {
    * `credentials`.
    */
   readonly tls?: TlsOptions | undefined;
-  /** HTTP/2 keepalive pings, with Nest's option names. Merged with the defaults' key by key. @defaultValue off */
+  /** HTTP/2 keepalive pings, with Nest's option names. Merged key by key with those of the defaults. @defaultValue off */
   readonly keepalive?: KeepaliveOptions | undefined;
   /** Maximum size of a request message in bytes; −1 means no limit. @defaultValue no limit */
   readonly maxSendMessageLength?: number | undefined;
@@ -107,18 +107,18 @@ export interface GrpcClientDefaults {
   readonly maxReceiveMessageLength?: number | undefined;
   /**
    * Channel options of grpc-js, and its `interceptors`. They are passed on unchanged, override the other options given in the same place,
-   * and are merged with the defaults' key by key. An option of the client overrides the `channelOptions` of the defaults. Options that this
-   * library must control (retries, service config, subchannel pool) are rejected by name.
+   * and are merged key by key with those of the defaults. An option of the client overrides the `channelOptions` of the defaults. Options
+   * that this library must control (retries, service config, subchannel pool) are rejected by name.
    */
   readonly channelOptions?: ChannelOptions | undefined;
   /**
-   * Metadata sent with every call. A function is called and awaited once per attempt, so each attempt gets a current token. Merged with the
-   * defaults' key by key.
+   * Metadata sent with every call. A function is called and awaited once per attempt, so each attempt gets a current token. Merged key by
+   * key with that of the defaults.
    */
   readonly metadata?: MetadataInput | MetadataFunction | undefined;
   /**
-   * Interceptors, which receive calls and attempts before they are sent, and calls when they end. Instances or classes: a class is resolved
-   * from the application's container and must be a singleton there. Interceptors of the defaults run first, then the client's.
+   * Interceptors, as instances or classes. They receive calls and attempts before they are sent, and calls when they end. A class is
+   * resolved from the application's container and must be a singleton there. Interceptors of the defaults run first, then the client's.
    */
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
   /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
@@ -130,23 +130,26 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders'. */
   readonly url: string;
   /**
-   * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. The most specific pattern wins, key by key. A
-   * pattern that matches no method fails the start.
+   * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
+   * pattern that matches no method fails the startup.
    */
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
-   * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller
+   * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
    * applies. An Observable of service configs changes the policies while the client is open. A call keeps the policy it started with;
    * invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
 }
 
-/** Data of an inbound call that is propagated to the calls made while it is served. Only what is named here is propagated. */
+/** Data of an inbound call that is propagated to the calls made while it is served. Nothing else is propagated. */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
   readonly deadline?: boolean | undefined;
-  /** Cancels outgoing calls when the gRPC caller cancels, or the HTTP client disconnects before the response ended. @defaultValue false */
+  /**
+   * Cancels outgoing calls when the gRPC caller cancels, or the HTTP client disconnects before the response has ended.
+   * @defaultValue false
+   */
   readonly cancellation?: boolean | undefined;
   /**
    * Metadata keys or HTTP headers that are forwarded unchanged, such as 'x-request-id'. 'authorization' and 'cookie' are forwarded only if
@@ -158,7 +161,10 @@ export interface PropagationOptions {
 
 /** Options of one method that a standard service config does not have. */
 export interface MethodOptions {
-  /** Deadline of the whole call in milliseconds, more than 0. Here it applies to response streams, too. @defaultValue the client's */
+  /**
+   * Deadline of the whole call in milliseconds, more than 0. For a method, it applies to response streams, too.
+   * @defaultValue the client's
+   */
   readonly timeoutMs?: number | undefined;
   /**
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
@@ -174,32 +180,35 @@ export interface MethodOptions {
    */
   readonly idempotent?: boolean | undefined;
   /**
-   * Waiting for a lost channel: `true` waits until the deadline, `false` fails at once (gRPC's default), `undefined` waits for up to
-   * `outageGraceMs`.
+   * Behavior while the channel is lost: `true` waits until the deadline, `false` fails at once (gRPC's default), `undefined` waits for up
+   * to `outageGraceMs`.
    * @defaultValue undefined
    */
   readonly waitForReady?: boolean | undefined;
   /**
-   * Time in milliseconds, more than 0, that a response stream may go without a message while the reader waits for one. @defaultValue the
-   * client's
+   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream.
+   * @defaultValue the client's
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /** Number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
   readonly prefetch?: number | undefined;
   /**
-   * Behavior of open calls at shutdown. 'finish': a call may complete within `drain.timeoutMs`, then it fails with UNAVAILABLE and
+   * Behavior of open calls at shutdown. 'finish': a call can complete within `drain.timeoutMs`; after that, it fails with UNAVAILABLE and
    * `reason: 'draining'`. 'complete': a stream completes at once, as if the server had ended it. 'fail': the call fails at once.
    * @defaultValue 'finish'; 'complete' inside `resumable()`
    */
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /**
-   * Maximum bytes of request messages, more than 0, that an Observable may push ahead of the connection; beyond it, the call fails with
-   * RESOURCE_EXHAUSTED. Each message counts its own size plus 128 bytes. Messages count only if they are pushed while a message from an
-   * earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
+   * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
+   * fails with RESOURCE_EXHAUSTED. Each message counts its own size plus 128 bytes. Messages count only if they are pushed while a message
+   * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
    * @defaultValue 16777216
    */
   readonly maxQueuedRequestBytes?: number | undefined;
-  /** Rejects attempts at once while too many recent ones have failed; `{}` uses the defaults of the circuit breaker. @defaultValue none */
+  /**
+   * Rejects attempts at once after too many recent attempts have failed; `{}` uses the default options of the circuit breaker.
+   * @defaultValue none
+   */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
   /** Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. @defaultValue no limit */
   readonly maxConcurrentCalls?: number | undefined;

@@ -26,8 +26,9 @@ import { toHttpException } from './to-http-exception.js';
 /** Options of a `GrpcToRpcExceptionFilter`. */
 export interface GrpcToRpcOptions {
   /**
-   * Upstream status codes that callers of this service receive too, with message and details: 'NOT_FOUND' if this service exposes resources
-   * of an upstream. The message of INTERNAL, UNKNOWN, and DATA_LOSS is never forwarded. @defaultValue []
+   * Upstream status codes that are forwarded to callers of this service, with message and details; for example, 'NOT_FOUND' if this service
+   * exposes resources of an upstream. The message of INTERNAL, UNKNOWN, and DATA_LOSS is never forwarded.
+   * @defaultValue []
    */
   readonly relay?: readonly Exclude<StatusName, 'OK'>[] | undefined;
 }

@@ -9,7 +9,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 export interface DashboardMountOptions {
   /** Path of the page, below the global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
-  /** Modules that export what the guards inject. @defaultValue none */
+  /** Modules that export the dependencies of the guards. @defaultValue none */
   readonly imports?: ModuleMetadata['imports'];
 }
 

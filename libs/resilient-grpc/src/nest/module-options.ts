@@ -4,7 +4,7 @@ import type { GrpcContract } from '../client/settings/contract.js';
 
 /** Options of `forRoot`. */
 export interface ResilientGrpcModuleOptions {
-  /** Default settings of all clients; a client's own settings override them key by key. */
+  /** Default settings of all clients; a client's settings override them key by key. */
   readonly defaults?: GrpcClientDefaults | undefined;
   /** Shutdown of the clients with the application. */
   readonly drain?: DrainOptions | undefined;

@@ -4,7 +4,7 @@ import { startTextServer } from './tools/text-service.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
   const { target } = await startTextServer({
-    // Such as the error number of a database.
+    // For example, a database error number.
     unary: (call, callback) => callback({ code: 23_505, details: 'duplicate key' }),
   });
   const stream = beginCall(await startHttp2Session(target), 'Unary');

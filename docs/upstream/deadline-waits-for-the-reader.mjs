@@ -12,7 +12,7 @@ await reproduce('@grpc/grpc-js', async () => {
     },
   });
   const session = await startHttp2Session(target);
-  // A client that neither reads nor enforces its deadline itself.
+  // The client does not read, and does not enforce its deadline.
   const stream = beginCall(session, 'Feed', { 'grpc-timeout': '200m' });
   stream.end(framed('request'));
   if (!(await becomesTrue(60_000, () => blocked))) throw new Error('no handler was called');

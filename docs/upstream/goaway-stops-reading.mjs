@@ -9,7 +9,7 @@ const DELAY_MS = 200;
 
 await reproduce('node', async () => {
   const { server } = await startHttp2Server((stream) => stream.respond({ ':status': 200 }, { endStream: true }));
-  // A network that delays responses.
+  // This proxy delays responses like a slow network.
   const network = net.createServer((near) => {
     const far = net.connect(server.address().port, '127.0.0.1');
     near.pipe(far);
@@ -23,7 +23,7 @@ await reproduce('node', async () => {
   // The first step of a graceful shutdown (RFC 9113, 6.8): it rejects no stream.
   serverSession.goaway(http2.constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
   await pass(DELAY_MS / 3);
-  // The client has not received it yet.
+  // The client has not received the GOAWAY yet.
   const stream = session.request({ ':path': '/' });
   stream.on('error', () => undefined);
   const answered = once(stream, 'response').then(() => true);

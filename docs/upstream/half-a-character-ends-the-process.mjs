@@ -5,7 +5,7 @@ import { uncaught, within } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
   const { target } = await startTextServer({
-    // An emoji, cut between its two UTF-16 code units.
+    // The text ends between the two UTF-16 code units of an emoji.
     unary: (call, callback) =>
       setImmediate(() => callback({ code: grpc.status.NOT_FOUND, details: 'no 🍵'.slice(0, 4) })),
   });

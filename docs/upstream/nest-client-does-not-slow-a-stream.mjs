@@ -20,7 +20,7 @@ await reproduce('@nestjs/microservices', async () => {
   });
   const options = { package: 'text', packageDefinition: { 'text.Text': TEXT }, url: target };
   const text = new ClientGrpcProxy(options).getService('Text');
-  // The consumer is busy with the first message: 5 MB are buffered.
+  // The consumer is busy with the first message, so the client buffers 5 MB.
   text
     .feed('request')
     .pipe(concatMap(() => NEVER))

@@ -25,7 +25,7 @@ await reproduce('@nestjs/microservices', async () => {
         };
       }),
   });
-  // A client that does not read: 20 MB are buffered.
+  // The client does not read, so the server buffers 20 MB.
   textClient(target)
     .feed('request')
     .on('error', () => undefined)

@@ -15,8 +15,8 @@ await reproduce('@grpc/grpc-js', async () => {
     'grpc.initial_reconnect_backoff_ms': 30_000,
     'grpc.max_reconnect_backoff_ms': 30_000,
   });
-  // A connection is always requested.
+  // Requests a new connection immediately whenever the channel is idle.
   setInterval(() => client.getChannel().getConnectivityState(true), 5);
-  // With the backoff, the third attempt would be after 48 s.
+  // With the backoff, the third attempt would start after at least 48 s.
   return becomesTrue(60_000, () => connections >= 5);
 });

@@ -7,7 +7,7 @@ import { pass } from './tools/waiting.mjs';
 async function connection() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // The socket is not read.
+  // Without reads, Node does not detect the reset.
   const socket = net.connect(server.address().port, '127.0.0.1').pause();
   const [[accepted]] = await Promise.all([once(server, 'connection'), once(socket, 'connect')]);
   socket.on('error', () => undefined);
@@ -20,6 +20,6 @@ await reproduce('node', async () => {
   const { remoteAddress } = queried.socket;
   for (const { accepted } of [queried, unqueried]) accepted.resetAndDestroy();
   await pass(100);
-  // The kernel has no peer for them anymore. Only the first query of `remoteAddress` shows it.
+  // The kernel no longer has a peer for either socket, but only a first query of `remoteAddress` shows this.
   return queried.socket.remoteAddress === remoteAddress && unqueried.socket.remoteAddress === undefined;
 });

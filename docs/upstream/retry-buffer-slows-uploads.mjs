@@ -16,7 +16,7 @@ await reproduce('@grpc/grpc-js', async () => {
   let received = 0;
   const { target } = await startHttp2Server((stream) => stream.on('data', ({ length }) => (received += length)));
 
-  /** Returns the bytes that the server receives for `CPU_MS` of CPU time, from an upload as fast as grpc-js accepts messages. */
+  /** Uploads messages as fast as grpc-js accepts them; returns the bytes that the server received in `CPU_MS` of CPU time. */
   async function uploadedBytes(options) {
     const client = textClient(target, options);
     await connected(client);

@@ -20,7 +20,7 @@ const UNKNOWN = frame(0xfa, 16_384);
 
 const OPTIONS = { key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['h2'] };
 
-/** True if a session does not notice that its peer has reset the connection. */
+/** Resolves to true if a session does not detect that its peer has reset the connection. */
 async function missesReset() {
   let tcp;
   const server = tls.createServer(OPTIONS).listen(0, '127.0.0.1');
@@ -38,7 +38,7 @@ async function missesReset() {
   session.request({ ':path': '/' }).on('error', () => undefined);
   // Wait until the request has been written.
   await pass(50);
-  // Two TLS records that each require a response: the first response meets the reset, the second one waits for the first.
+  // Each of the two TLS records requires a response. Writing the first response fails because of the reset; the second waits for it.
   secured.write(Buffer.concat([PING, UNKNOWN, PING]));
   tcp.resetAndDestroy();
   return !(await within(800, ended, false));

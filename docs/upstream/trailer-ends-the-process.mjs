@@ -7,7 +7,7 @@ await reproduce('@grpc/grpc-js', async () => {
   const { target } = await startTextServer({
     unary: (call, callback) => {
       const metadata = new grpc.Metadata();
-      // Such as a header of a relayed HTTP request.
+      // For example, a header of a relayed HTTP request.
       metadata.set('connection', 'close');
       setImmediate(() => callback({ code: grpc.status.NOT_FOUND, details: 'no order', metadata }));
     },

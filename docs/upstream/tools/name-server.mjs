@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** Starts a name server on 127.0.0.1. Every name resolves to 127.0.0.1 once `knows` is true; before that, no name exists. */
+/** Starts a name server on 127.0.0.1. If `knows` is true, every name resolves to 127.0.0.1; otherwise, no name exists. */
 export async function startNameServer() {
   const socket = createSocket('udp4');
   const state = { knows: false, queries: 0, target: '' };
@@ -15,7 +15,7 @@ export async function startNameServer() {
   return state;
 }
 
-/** Returns the response (RFC 1035, 4.1): the question, and the address if the query is for an IPv4 address. */
+/** Returns the response (RFC 1035, 4.1): the question, and the address if the query asks for an IPv4 address. */
 function answerTo(query, knows) {
   const end = query.indexOf(0, 12) + 5;
   const record = knows && query.readUInt16BE(end - 4) === 1;

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-/** Time limit of a reproduction that hangs; longer than every wait in one. */
+/** Time limit of a reproduction in milliseconds; longer than every wait in a reproduction. */
 const LIMIT_MS = 150_000;
 
 /**
- * Runs `reproduction`, which resolves to true if `dependency` (a package, or 'node') has the defect, and prints one line. Then it exits
- * the process, because a defect may leave handles open. If the reproduction itself fails, the result is unknown: exit status 1.
+ * Runs `reproduction`, which resolves to true if `dependency` (a package, or 'node') has the defect, and prints one line. It then exits
+ * the process, because a defect can leave handles open. If the reproduction itself fails, the result is unknown: exit status 1.
  */
 export async function reproduce(dependency, reproduction) {
   setTimeout(() => {

@@ -33,7 +33,7 @@ export async function startTextServer(handlers, options = {}, credentials = grpc
   return { server, port, target: `127.0.0.1:${port}` };
 }
 
-/** Creates a grpc-js client with its own connection. */
+/** Creates a grpc-js client with a separate connection. */
 export function textClient(target, options = {}, credentials = grpc.credentials.createInsecure()) {
   return new TextClient(target, credentials, { 'grpc.use_local_subchannel_pool': 1, ...options });
 }

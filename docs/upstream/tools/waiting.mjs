@@ -7,7 +7,7 @@ export function within(ms, promise, otherwise) {
   return Promise.race([promise, pass(ms, otherwise)]);
 }
 
-/** Resolves to true when `condition` holds, or to false after `ms`. */
+/** Resolves to true when `condition` returns true, or to false after `ms`. */
 export async function becomesTrue(ms, condition) {
   const end = performance.now() + ms;
   while (!condition()) {

@@ -18,7 +18,7 @@
  * @property {(seconds: number) => readonly Fault[]} faults In order, without overlap.
  */
 
-/** Scenarios are defined for ten minutes and scaled down, but no fault to less than three seconds. */
+/** Scenarios are defined for ten minutes and scaled down. No fault is scaled to less than three seconds. */
 const WHOLE = 600;
 const MIN_WINDOWS = 3;
 

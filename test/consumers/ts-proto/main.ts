@@ -82,7 +82,7 @@ async function main(): Promise<void> {
   });
 
   printed['snake'] = await resultOf<snake.CatalogClient>({ longs: Number, keepCase: true }, async (catalog) => {
-    // @ts-expect-error the names are those of the proto
+    // @ts-expect-error the fields are named as in the .proto file
     catalog.findItem({ itemId: '7' });
     return firstValueFrom(catalog.findItem({ item_id: '7' }));
   });

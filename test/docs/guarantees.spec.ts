@@ -51,7 +51,7 @@ describe('docs/guarantees.md', () => {
     expect(spec).toContain(`itHolds(${exported});`);
   });
 
-  it('shows no other promise, and links the explanation of each', () => {
+  it('shows no other promise and links the explanation of each promise', () => {
     expect(rows).toHaveLength(situations.size);
     const links = /^\[[^\]]+\]\([a-z/-]+\.md(#[\w-]+)?\), \[test\]\(\.\.\/test\/scenarios\/[a-z-]+\.ts\)$/;
     expect(rows.filter((row) => !links.test(row[2] ?? ''))).toEqual([]);

@@ -100,7 +100,7 @@ describe.concurrent('health of a channel', () => {
   });
 
   it(
-    'is down after the outage grace period, when calls fail, and up when the server is back',
+    'reports down after the outage grace period, when calls fail, and up when the server is back',
     {
       tags: ['timed'],
     },
@@ -136,7 +136,7 @@ describe.concurrent('health of a channel', () => {
   );
 
   it(
-    'is up again after the channel has been READY for some time, even without calls',
+    'reports up again after the channel has been READY for some time, even without calls',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, undefined);

@@ -368,7 +368,7 @@ describe('valid configuration', () => {
   });
 });
 
-/** The module's methods as JavaScript sees them, without types that would reject invalid arguments. */
+/** The module's methods without types, because the types would reject invalid arguments. */
 function loose() {
   type Loose = (...args: unknown[]) => DynamicModule;
   const entries = (['forFeature', 'forFeatureAsync', 'forRoot', 'forRootAsync'] as const).map((key) => {

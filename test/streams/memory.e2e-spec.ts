@@ -56,7 +56,7 @@ describe.concurrent('memory of client and server', () => {
     const count = IS_FULL ? full : short;
     if (count === undefined) continue;
     it(
-      `is bounded in ${nameOf(stream)} of ${count} messages if the reader takes ten times as long as the sender`,
+      `stays bounded in ${nameOf(stream)} of ${count} messages if the reader takes ten times as long as the sender`,
       { timeout },
       async () => {
         const { unthrottled, slow, growth } = await measureSlowReader(stream, count);
@@ -69,7 +69,7 @@ describe.concurrent('memory of client and server', () => {
   for (const { stream, isFullOnly } of STOPPED_READERS) {
     if (isFullOnly && !IS_FULL) continue;
     it(
-      `is bounded in ${nameOf(stream)} if the server stops reading: the client stops pulling, and a cancel ends the call`,
+      `stays bounded in ${nameOf(stream)} if the server stops reading, and a cancellation ends the call`,
       { timeout },
       async () => {
         const { taken, growth, end, sourceEnded, active, server } = await measureStoppedReader(stream);

@@ -35,7 +35,7 @@ export class FrameRequest {
     readonly streamId: number,
     /** The value of its metadata `KEY`. */
     readonly key: string,
-    /** Number of requests with its key, this one included. */
+    /** Number of requests with its key, including this one. */
     readonly number: number,
   ) {}
 

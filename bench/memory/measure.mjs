@@ -102,7 +102,7 @@ export function measureStoppedReader(stream, channelOptions = {}) {
  */
 
 /**
- * Measures the cost of concurrent streams, and what remains after their end.
+ * Measures the cost of concurrent streams, and the resources that remain after their end.
  *
  * @param {number} count
  * @param {Ending} ending

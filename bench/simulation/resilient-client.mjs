@@ -55,7 +55,7 @@ export class ResilientClient {
       registry: REGISTRY,
       throttled: () => undefined,
     };
-    // Contains only what retry decisions use.
+    // Contains only the properties that retry decisions use.
     this.#context = { client, policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } } };
   }
 

@@ -181,7 +181,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * Restarts like a rolling deploy: sends SIGTERM, so that the old process finishes its calls. The new process listens `gapMs` after the
+   * Restarts as in a rolling deploy. Sends SIGTERM, so that the old process finishes its calls. The new process listens `gapMs` after the
    * old one has exited or was killed at the end of its grace period. Resolves to the time until the old process exited, in milliseconds, or
    * to `undefined` if the current state allows no restart.
    */

@@ -126,7 +126,7 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
     ['timeoutMs: 0', { timeoutMs: 0 }, 'timeoutMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a string as timeoutMs', { timeoutMs: '500' }, 'timeoutMs'],
-  ])('rejects %s with an error that shows what to write', async (_what, options, key) => {
+  ])('rejects %s with an error that contains the remedy', async (_what, options, key) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     const error = await rejection(callOnce(echo, method, options as never));

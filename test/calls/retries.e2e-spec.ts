@@ -81,7 +81,7 @@ describe('call that is safe to repeat', () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
-    // Longer than this test may run: the call must fail immediately.
+    // Longer than this test can run, so the call must fail immediately.
     const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
     recordTiming(task, 'call that cannot be retried before its deadline fails after, ms', performance.now() - beganAt, {
       atMost: 2_000,

@@ -45,7 +45,7 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
     : echo[method](request, options);
 }
 
-/** Default scripts of the server: each method returns what it received. */
+/** Default scripts of the server. Each method echoes its requests. */
 export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Unary: ({ request }) => ({ message: request }),
   UnsafeUnary: ({ request }) => ({ message: request }),

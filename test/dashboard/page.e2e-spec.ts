@@ -22,7 +22,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   let browser: Browser;
   beforeAll(async () => {
     browser = await startBrowser();
-    // Captured after the browser has started: its processes release their pipes late.
+    // Captured after the browser has started, because its processes release their pipes late.
     leaks = captureLeaks();
   }, 90_000);
   afterAll(async () => {

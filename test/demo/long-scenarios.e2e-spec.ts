@@ -54,7 +54,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  // Not concurrent: three demos are too many for two cores.
+  // Not concurrent, because three demos are too many for two cores.
   it('logs a killed server in at most six lines, as docs/logs.md shows', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
     const lines = stdout.split('\n').filter((line) => OURS.test(line));

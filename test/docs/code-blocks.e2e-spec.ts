@@ -27,7 +27,7 @@ let packed: PackedLibrary;
 let application: Consumer;
 let blocks: readonly string[];
 
-// Everything is compiled at once: the path in an error names the page.
+// Everything is compiled at once. The path in an error identifies the page.
 beforeAll(() => {
   packed = packLibrary();
   application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER, RUNNER] });

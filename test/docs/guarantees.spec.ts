@@ -28,7 +28,7 @@ function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] 
   });
 }
 
-/** The cell of all bounds; those of a full play are marked. */
+/** The cell with all bounds. The bounds of full plays are marked. */
 function boundsCell({ bounds, fullBounds = {} }: Pick<Situation, 'bounds' | 'fullBounds'>): string {
   return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)].join('<br>');
 }

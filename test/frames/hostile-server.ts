@@ -52,7 +52,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
   return isBroken;
 }
 
-/** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after what was written. */
+/** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after all written bytes. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
   // Not `once` of node:events, which rejects on 'error': the peer may reset the connection during a write.

@@ -66,7 +66,7 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
   return Promise.all(samples);
 }
 
-/** Samples in which health contradicts the call. The samples may contain one outage at most. */
+/** Samples in which health contradicts the call. The samples must contain at most one outage. */
 function contradictions(samples: readonly Sample[]): readonly Sample[] {
   const graceEndsAt = samples.find((one) => !Number.isNaN(one.graceEndsAt))?.graceEndsAt ?? Infinity;
   return samples.filter(({ status, outcome: { error, isImmediate, endedAt } }) =>

@@ -24,7 +24,7 @@ import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
-/** Longer than a test may take, so that a shutdown that waits for its timeout fails the test. */
+/** Longer than a test can take, so that a shutdown that waits for its timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 
 let server: ScriptedGrpcServer;

@@ -348,7 +348,7 @@ describe('invalid configuration', () => {
 });
 
 describe('valid configuration', () => {
-  it('may contain undefined in every optional key', async () => {
+  it('can contain undefined in every optional key', async () => {
     const options: GrpcClientOptions = {
       ...orders,
       package: undefined,

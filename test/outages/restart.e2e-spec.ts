@@ -39,7 +39,7 @@ function arrivedTwice(arrived: readonly string[], key: (number: number) => strin
 const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
 
 describe('restart of the only server', () => {
-  // Registered first, so that it runs last: clean-ups run in reverse order.
+  // Registered first, so that it runs last, because clean-ups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));

@@ -52,9 +52,9 @@ const succeed = writing((request) => request.success());
 const fin: Play = ({ connection }) => void connection.socket.end();
 const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
 
-/** The stream before that of `request`. */
+/** Id of the stream before the stream of `request`. */
 const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
-/** GOAWAY with a last stream ID below that of the request: the server has not processed the request. */
+/** GOAWAY with a last stream ID below the request's stream, which means that the server has not processed the request. */
 const goawayBelow =
   (code = NO_ERROR): Play =>
   (request) => {

@@ -45,7 +45,7 @@ export const flappingServer: Situation = {
 };
 
 /**
- * Repeats the play if this process was suspended while a connection was open: a connection that appears to live for a second ends the
+ * Repeats the play if this process was suspended while a connection was open. A connection that appears to live for a second ends the
  * outage, as intended, and the next outage has its own grace and log lines.
  */
 async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {

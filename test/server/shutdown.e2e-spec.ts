@@ -10,7 +10,7 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Longer than the timeout of a test: a server that waits for the end of its drain timeout fails the test. */
+/** Longer than the timeout of a test, so that a server that waits for the end of its drain timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
 /** Limit for servers that use their whole drain timeout, plus the time that Node needs to exit. */

@@ -3,11 +3,11 @@ import { measureSlowReader, measureStoppedReader, type Memories, type Stream } f
 import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
-/** Memory that a process may hold beyond that before the first message, regardless of the stream length. */
+/** Maximum memory of a process beyond its memory before the first message, regardless of the stream length. */
 const HEAP = 16 * MiB;
 const RESIDENT = 64 * MiB;
 
-/** Limit for a test that hangs: ten times what an idle machine needs. */
+/** Limit for a test that hangs. It is ten times the duration on an idle machine. */
 const timeout = 600_000;
 
 interface SlowReader {

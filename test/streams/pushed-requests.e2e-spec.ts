@@ -44,7 +44,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
       /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
     );
     expect(state.stopped).toBe(true);
-    // The limit, plus what grpc-js and the socket accepted before they were full.
+    // The limit, plus the bytes that grpc-js and the socket accepted before they were full.
     expect(state.pushed * payload.length).toBeLessThan(6 << 20);
     expect(client.activeCalls()).toEqual([]);
     await waitFor(() => server.counts().open === 0);

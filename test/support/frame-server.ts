@@ -88,7 +88,7 @@ class FrameConnection {
   readonly requests: FrameRequest[] = [];
   /** RST_STREAM frames of the client. */
   readonly resets: { readonly streamId: number; readonly code: number }[] = [];
-  /** The lowest last stream id of the GOAWAYs sent: the server promises that its application never sees a stream above it. */
+  /** The lowest last stream id of the GOAWAYs sent. The server's application never receives a stream above it. */
   lastStreamId = Infinity;
   private pingsAnswered = 0;
   private pingsSent = 0;

@@ -57,7 +57,7 @@ async function main(): Promise<void> {
     const item: plain.CatalogItem = await firstValueFrom(catalog.findItem({ itemId: '7' }, WAIT));
     const [listed, { itemsAdded }] = [
       await all(generated.listItems({ itemId: '' })),
-      // A request stream may also be an iterable.
+      // A request stream can also be an iterable.
       await firstValueFrom(catalog.addItems([item, item])),
     ];
     return { ...item, isDrink: item.itemKind === plain.ItemKind.ITEM_KIND_DRINK, listed: listed.length, itemsAdded };

@@ -94,7 +94,7 @@ async function failureOf(call: Observable<unknown>): Promise<unknown> {
   );
 }
 
-/** Configures each proxy to close what is silent for a second. */
+/** Changes that make each proxy close streams and connections that are silent for a second. */
 const IMPATIENT: Readonly<Record<ProxyKind['name'], Changes>> = {
   nginx: { 'grpc_read_timeout 1h;': 'grpc_read_timeout 1s; keepalive_timeout 1s;' },
   haproxy: { 'timeout client 1h': 'timeout client 1s', 'timeout server 1h': 'timeout server 1s' },

@@ -17,7 +17,7 @@ export interface UpstreamKind {
 /** Input of a situation's play. */
 export interface Run {
   readonly length: Length;
-  /** With 'counts', a play has longer limits and fewer calls per second, so that its counts hold on any machine. */
+  /** The value 'counts' selects longer limits and fewer calls per second, so that the counts hold on any machine. */
   readonly which: Which;
   /** Random numbers from the seed of the play. */
   readonly random: () => number;

@@ -313,7 +313,7 @@ describe('request stream', () => {
         'content-type': 'application/grpc',
         'grpc-timeout': '100m',
       });
-      // A message of no bytes.
+      // An empty message.
       stream.write(Buffer.alloc(5));
       await waitFor(() => failure !== undefined);
       expect(failure).toMatchObject({ name: 'CallerGoneError', code: status.CANCELLED });

@@ -53,7 +53,7 @@ class BeyondController {
   async collect(requests: Observable<Note>, metadata: { get(key: string): unknown[] }) {
     const [as] = metadata.get('as');
     if (as === 'empty') return requests.pipe(ignoreElements());
-    // With Nest's server this would deadlock: it delivers no requests before the handler returns.
+    // With Nest's server, this would deadlock, because it delivers no requests before the handler returns.
     const all = await firstValueFrom(requests.pipe(toArray()));
     return { number: all.length };
   }

@@ -468,20 +468,17 @@ describe('HTTP response that is not gRPC', () => {
     [503, 14, 4],
     [504, 14, 4],
     [418, 2, 1],
-  ])(
-    'maps HTTP status %d to code %d, with this number of attempts of a safe call: %d',
-    async (status, code, attempts) => {
-      const expectAnswer = async (body: string | undefined) => {
-        const server = await startHttp2Server(answering(status, body));
-        const echo = await echoOf({ url: server.url });
-        const error = await failureOf(echo.unary({}));
-        expect(error).toMatchObject({ code, reachedServer: 'maybe' });
-        expect(error.details).toContain(String(status));
-        expect(server.streams).toHaveLength(attempts);
-        expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code, reachedServer: 'maybe' });
-        expect(server.streams).toHaveLength(attempts + 1);
-      };
-      await Promise.all([expectAnswer(undefined), expectAnswer('<h1>sorry</h1>')]);
-    },
-  );
+  ])('maps HTTP status %d to code %d (attempts of a safe call: %d)', async (status, code, attempts) => {
+    const expectAnswer = async (body: string | undefined) => {
+      const server = await startHttp2Server(answering(status, body));
+      const echo = await echoOf({ url: server.url });
+      const error = await failureOf(echo.unary({}));
+      expect(error).toMatchObject({ code, reachedServer: 'maybe' });
+      expect(error.details).toContain(String(status));
+      expect(server.streams).toHaveLength(attempts);
+      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code, reachedServer: 'maybe' });
+      expect(server.streams).toHaveLength(attempts + 1);
+    };
+    await Promise.all([expectAnswer(undefined), expectAnswer('<h1>sorry</h1>')]);
+  });
 });

@@ -1,4 +1,5 @@
-// node .ci/count.mjs RESULTS [FAILED_STEP...]: prints what failed in vitest's JSON, then `N passed, N failed`; fails if anything did.
+// node .ci/count.mjs RESULTS [FAILED_STEP...]: prints the failures in vitest's JSON, then `N passed, N failed`. Exits with 1 if anything
+// failed.
 import { existsSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
@@ -12,7 +13,7 @@ for (const { name, status, assertionResults } of results.testResults) {
   const file = relative('.', name);
   const failed = assertionResults.filter((test) => test.status === 'failed');
   failures.push(...failed.map(({ fullName }) => `${file}: ${fullName}`));
-  // A file that fails without a failed test did not load, or broke in a hook.
+  // A file that failed without a failed test did not load, or one of its hooks failed.
   if (failed.length === 0 && status === 'failed') failures.push(`${file}: did not load, or failed in a hook`);
 }
 if (failures.length === 0) {

@@ -1,6 +1,6 @@
-// Measures the CPU, latency, and throughput of calls and messages. Contenders take turns, each in a separate process: in one process, each
-// would be affected by the hidden classes and the garbage of the others. Several sets of processes run one after another, because
-// compilation and garbage collection differ from process to process.
+// Measures the CPU, latency, and throughput of calls and messages. Contenders take turns, each in a separate process, because in one
+// process each would be affected by the hidden classes and the garbage of the others. Several sets of processes run one after another,
+// because compilation and garbage collection differ from process to process.
 import { withContenders } from './processes/contender.mjs';
 import { lengthOfRun, profile, summarize, takeRounds } from './rounds.mjs';
 import { startServer } from './server.mjs';
@@ -23,16 +23,17 @@ import { rehearse } from './workloads.mjs';
  * @property {number} rounds
  * @property {number} seconds
  * @property {boolean} json
- * @property {boolean} profile Runs the only entry alone, without rounds.
+ * @property {boolean} profile True to run the only entry without rounds.
  */
 
 /** Number of process sets. The rounds are distributed over them. */
 const SETS = 3;
 
 /**
- * Initial old space for streams. These processes hold so little memory that V8 lowers the heap limit until large messages cause continuous
- * marking, which makes them five times as expensive, from a time that differs by process. Unary calls run with Node's defaults, as in a
- * service: with this flag, the old space would not be collected at all, and the objects that Node keeps per request would be measured.
+ * Initial old space for streams. Without it, V8 lowers the heap limit of these small processes until large messages cause continuous
+ * marking. Messages then cost five times as much, from a different time in each process. Unary calls run with Node's defaults, as in a
+ * service. With this flag, V8 would not collect the old space at all, and the figures would include the objects that Node keeps per
+ * request.
  */
 const OLD_SPACE_FLAG = '--initial-old-space-size=512';
 

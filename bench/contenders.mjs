@@ -1,15 +1,15 @@
 /**
- * A client under test, connected to the server. Its methods take callbacks, because these add the least overhead. Internally, each
- * contender is used as its docs recommend.
+ * A client under test, connected to the server. Its methods take callbacks, because callbacks add the least overhead. The implementation
+ * uses each client as the client's docs recommend.
  *
  * @typedef {object} Contender
  * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get Makes a unary call.
  * @property {(request: WatchRequest, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} watch
  *   Reads a server stream to its end.
- * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read Reads a server stream at the
- *   pace of the reader. A client that supports pulling takes no message during a pause.
+ * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read Reads a server stream and pauses after each
+ *   message. A client that supports pulling takes no message during a pause.
  * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload Sends a
- *   client stream. A client that supports pulling takes from `chunks` as it can send.
+ *   client stream. A client that supports pulling takes a chunk when it can send it.
  * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo Runs a
  *   bidirectional stream on which the server returns each message.
  * @property {() => unknown} close Closes the client.
@@ -102,7 +102,8 @@ export const POLICIES = [
 ];
 
 /**
- * This library with other sizes of grpc-js's retry buffer, which limits how far requests may be ahead of the wire. Included on demand.
+ * This library with other sizes of grpc-js's retry buffer, which limits the requests that are buffered ahead of the wire. Included on
+ * demand.
  *
  * @type {readonly Entry[]}
  */

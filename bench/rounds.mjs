@@ -45,8 +45,8 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * Duration of the warm-up round, in rounds. Until its code is compiled, a client costs up to four times as much in its first second, and
- * contenders do not warm up each other's code.
+ * Duration of the warm-up round, in rounds. In its first second, until its code is compiled, a client costs up to four times as much.
+ * Contenders do not warm up each other's code.
  */
 const WARM_UP = 15;
 
@@ -71,8 +71,8 @@ export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
  * @returns {Promise<Sample>}
  */
 export async function takeTurn(contender, workload, seconds) {
-  // Does not force a garbage collection: with nothing in flight, a full collection frees the hidden classes of calls, and V8 then drops all
-  // optimized code that depends on them. That made contenders up to three times as expensive, by different factors.
+  // Does not force a garbage collection. With nothing in flight, a full collection frees the hidden classes of calls, and V8 then drops all
+  // optimized code that depends on them. Calls then cost up to three times as much, with a different factor for each contender.
   const cpuUsage = contender.cpuUsage ?? process.cpuUsage;
   const latency = createHistogram();
   const before = await cpuUsage();

@@ -129,7 +129,7 @@ export const WORKLOADS = {
 };
 
 /**
- * Longer than what may be buffered ahead of the wire, so that not only buffering is measured.
+ * Exceeds the messages that can be buffered ahead of the wire, so that the figures show more than buffering.
  *
  * @param {number} size
  * @returns {number} Number of messages of a request stream.

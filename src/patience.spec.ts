@@ -7,7 +7,7 @@ describe('parsePatience', () => {
   });
 
   it.each(['abc', '', '0.5', '-4', 'Infinity'])(
-    "rejects '%s' with the name of the variable and what it expects",
+    "rejects '%s' with an error that names the variable and the expected value",
     (value) => {
       expect(() => parsePatience(value)).toThrow(
         `DEMO_PATIENCE: expected a number of at least 1, got '${value}'; write DEMO_PATIENCE=4`,

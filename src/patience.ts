@@ -1,6 +1,6 @@
 /**
- * Factor for a busy machine: the demo multiplies drain times, the outage grace of our client and the time until a process is killed by
- * it, and divides the rate of calls by it.
+ * Factor for a busy machine. The demo multiplies its drain times, our client's outage grace, and the time until it kills a process by this
+ * factor. It divides the call rate by it.
  */
 export const PATIENCE = parsePatience(process.env['DEMO_PATIENCE'] ?? '1');
 

@@ -57,7 +57,7 @@ describe('imports', () => {
     imports = await importsOf(ROOT, [`${LIBRARY}/src`, 'src', 'test', 'bench']);
   }, 300_000);
 
-  it('point to lower levels, to allowed packages and to existing modules only', () => {
+  it('refer only to lower levels, allowed packages, and existing modules', () => {
     expect(linesOf(imports)).toEqual([]);
   });
 
@@ -335,7 +335,7 @@ describe('private names of grpc-js and Node', () => {
     'subchannel.getRealSubchannel()',
     `import { experimental } from '@grpc/grpc-js';`,
     `import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js';`,
-  ])('are detected in %s', (code) => {
+  ])('detects a private name in %s', (code) => {
     expect(privateNamesIn(code)).toHaveLength(1);
   });
 
@@ -344,7 +344,7 @@ describe('private names of grpc-js and Node', () => {
     `import type { experimental } from '@grpc/grpc-js';`,
     'this.session.close()',
     'client.activeCalls()',
-  ])('are not detected in %s', (code) => {
+  ])('detects no private name in %s', (code) => {
     expect(privateNamesIn(code)).toEqual([]);
   });
 });

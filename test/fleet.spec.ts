@@ -15,7 +15,7 @@ function simulate(...options: readonly string[]): string {
 /** A simulation only computes. The limit allows for a busy machine. */
 const SLOW = { timeout: 300_000 };
 
-it('keeps a simulated fleet within its bounds during a total outage, reproducibly by seed', SLOW, () => {
+it('keeps a simulated fleet within its bounds in a total outage, with the same figures for the same seed', SLOW, () => {
   const small = ['--clients', '20', '--rate', '50', '--seed', '1'];
   const text = simulate(...small);
   expect(simulate(...small)).toBe(text);

@@ -1,5 +1,5 @@
 // npm run release: runs all checks before a release, and publishes as a dry run. `npm run release -- --publish` uploads the package; it
-// must run in a CI that npm supports for signing provenance.
+// must run in a CI system for which npm supports signed provenance.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 

@@ -4,8 +4,8 @@ import { loadService } from '../load-contract.mjs';
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
- * The lower bound for clients on Node's HTTP/2: `node:http2` with hand-written gRPC framing and the same codec. No deadlines, no metadata,
- * no status except OK, and no backoff: the next call reconnects.
+ * The lower bound for clients on Node's HTTP/2: `node:http2` with hand-written gRPC framing and the same codec. It has no deadlines, no
+ * metadata, no status except OK, and no backoff. The next call reconnects.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}

@@ -14,7 +14,7 @@ import { readAtPace } from './read-at-pace.mjs';
  */
 
 /**
- * Wraps a service of Nest's client or this library. Both are used by the same code, because one can replace the other.
+ * Wraps a service of Nest's client or this library. The same code works with both, because this library is a drop-in replacement.
  *
  * @param {BenchService} service
  * @param {() => unknown} close

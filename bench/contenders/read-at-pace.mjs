@@ -1,5 +1,5 @@
 /**
- * Takes the next message after the pause for the previous one.
+ * Reads all messages and waits for `pause()` after each.
  *
  * @param {AsyncIterable<unknown>} messages
  * @param {() => Promise<void>} pause

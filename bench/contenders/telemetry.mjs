@@ -50,7 +50,10 @@ export const subscriber = {
     }),
 };
 
-/** The client with an SDK, which collects metrics of all clients created after it. A process opens the contender that it measures first. */
+/**
+ * The client with an SDK, which collects metrics of all clients created after it. A process therefore opens the contender that it measures
+ * before the others.
+ */
 export const withMetrics = {
   /** @param {string} address */
   async open(address) {

@@ -17,7 +17,7 @@ const FLOWS = /** @type {const} */ ([
 
 const QUESTION = 'Is memory bounded for streams of any length and readers of any speed?';
 
-/** Messages of this size or larger are sent in smaller numbers. */
+/** Minimum size of a large message. A stream contains LARGE_MESSAGES of them. */
 const LARGE = 65_536;
 const LARGE_MESSAGES = 3_000;
 

@@ -7,7 +7,7 @@ import { difference, withPair } from './pair.mjs';
 
 /** Slowdown of the slow reader. */
 const SLOWER = 10;
-/** An unthrottled stream runs in this many parts, of which the fastest counts, because the machine may be busy. */
+/** Number of parts of an unthrottled stream. The fastest part counts, because the machine may be busy. */
 const PARTS = 5;
 /** A number that is unchanged for this many polls of 50 ms is considered final. */
 const STILL = 15;
@@ -83,7 +83,7 @@ export function measureStoppedReader(stream, channelOptions = {}) {
 }
 
 /**
- * How the streams end: by the server, by cancellation, by a drain of the client with {@link DRAIN_MS}, or by closing the client.
+ * The cause of the streams' end: the server ends them, or the client cancels them, drains for {@link DRAIN_MS}, or closes.
  *
  * @typedef {'end' | 'cancel' | 'drain' | 'close'} Ending
  */
@@ -102,7 +102,7 @@ export function measureStoppedReader(stream, channelOptions = {}) {
  */
 
 /**
- * Measures the cost of concurrent streams, and what remains after their end.
+ * Measures the cost of concurrent streams, and the resources that remain after their end.
  *
  * @param {number} count
  * @param {Ending} ending

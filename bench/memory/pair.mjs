@@ -10,7 +10,7 @@ import { startChild } from './child.mjs';
  *
  * @typedef {object} Stream
  * @property {'watch' | 'upload' | 'talk'} kind
- * @property {'iterable' | 'async-iterable'} [source] Of the requests of an upload and a talk.
+ * @property {'iterable' | 'async-iterable'} [source] Kind of the request source of an upload or a talk.
  * @property {number} size Bytes of a message.
  */
 
@@ -21,11 +21,13 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 
 /** Polling interval of resident memory. */
 const POLL_INTERVAL_MS = 100;
-/** The heap is measured in every 20th poll only, because that forces a garbage collection, and natural ones should occur too. */
+/**
+ * The heap is measured only in every 20th poll, because measuring forces a garbage collection, and V8's own collections should occur too.
+ */
 const COLLECT_EVERY = 20;
 
 /**
- * Runs `work` with a client and a server in separate processes, which must exit on their own afterwards.
+ * Runs `work` with a client and a server in separate processes. Both must then exit without being killed.
  *
  * @template T
  * @param {object} channelOptions
@@ -97,7 +99,7 @@ export class Pair {
   }
 
   /**
-   * Returns the maximum memory growth of both since `before` until `work` is done.
+   * Returns the maximum memory growth of both processes from `before` until `work` is done.
    *
    * @param {Memories} before
    * @param {Promise<unknown>} work

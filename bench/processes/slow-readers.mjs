@@ -1,5 +1,5 @@
-// Measures what a client buffers if the reader of a long stream pauses: responses that the application does not read, and requests that the
-// server does not read. Each contender runs in a separate process.
+// Measures the memory that a client buffers if the reader of a long stream pauses: responses that the application does not read, and
+// requests that the server does not read. Each contender runs in a separate process.
 import { standstill } from '../memory/measure.mjs';
 import { withMemoryServer } from '../memory/pair.mjs';
 import { median } from '../statistics.mjs';

@@ -1,5 +1,5 @@
 // A contender in a separate process, so that other contenders do not delay its responses. It calls a server at a constant rate, even if
-// earlier calls are still open, with a new client for each restart.
+// earlier calls are still open. It creates a new client for each restart.
 //   node caller-process.mjs NAME plain|tuned
 import { Logger } from '@nestjs/common';
 import { contenderNamed } from '../contenders.mjs';

@@ -1,5 +1,5 @@
-// Measures how long after a server restart calls succeed again. A server process is killed and another one listens in its place, many
-// times. All contenders call it concurrently, each in two separate processes: with default options, and with the best options for restarts.
+// Measures the time from a server restart to the next successful call. A server process is killed and replaced many times. All contenders
+// call it concurrently, each in two separate processes: with default options, and with the best options for restarts.
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../memory/child.mjs';
@@ -17,11 +17,11 @@ const CALLER = fileURLToPath(new URL('./caller-process.mjs', import.meta.url));
 /** Minimum and maximum downtime of the server. The downtimes are evenly distributed between them. */
 const MIN_MS = 200;
 const MAX_MS = 800;
-/** Golden ratio, whose multiples are evenly distributed in any number, and are the same in each run. */
+/** Golden ratio. Any number of its multiples modulo 1 are evenly distributed, and they are the same in each run. */
 const STEP = (Math.sqrt(5) - 1) / 2;
 /** Time with a running server before each kill. */
 const CALM_MS = 100;
-/** Maximum recovery time, which counts for a client without a response by then. */
+/** Maximum recovery time. A client without a response by then counts with this time. */
 const PATIENCE_MS = 20_000;
 
 /**
@@ -69,7 +69,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
     for (let restart = 0; restart < restarts; restart++) {
       const awayMs = MIN_MS + (MAX_MS - MIN_MS) * ((restart * STEP) % 1);
       await next.ask('ready');
-      // New clients each time, because clients may treat a server that restarts every second as a crash loop.
+      // Creates new clients each time, because clients may treat a server that restarts every second as a crash loop.
       await askAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });
       await wait(CALM_MS);
       await server.kill();
@@ -82,7 +82,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
       /** @type {readonly Calls[]} */
       const ended = await askAll(callers, 'end');
       callers.forEach((caller, index) => {
-        // A client may receive its response before the server has reported that it listens.
+        // A client can receive its response before the server has reported that it listens.
         caller.tookMs.push(Math.max(0, answeredAt[index] - atMs));
         caller.calls += ended[index]?.calls ?? NaN;
         caller.failed += ended[index]?.failed ?? NaN;

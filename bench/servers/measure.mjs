@@ -1,5 +1,5 @@
-// Measures the CPU of the server process per unary call: this library's server, Nest's own, and grpc-js's, each in a separate process, in
-// turns, called by the leanest client.
+// Measures the CPU of the server process per unary call, for this library's server, Nest's, and grpc-js's. They take turns, each in a
+// separate process. The client is the one with the least overhead.
 import { outlineOfRounds, rowsOf } from '../compare.mjs';
 import { lengthOfRun, profile, summarize, takeRounds, takeTurn } from '../rounds.mjs';
 import { openServer } from './open-server.mjs';
@@ -14,7 +14,7 @@ import { openServer } from './open-server.mjs';
  * @property {number} rounds
  * @property {number} seconds
  * @property {boolean} json
- * @property {boolean} profile Runs the only entry alone, without rounds.
+ * @property {boolean} profile True to run the only entry without rounds.
  */
 
 /**

@@ -4,7 +4,7 @@ import { Ring } from './ring.mjs';
 /** Phases of a call. */
 export const PHASE = { ended: 0, waiting: 1, backoff: 2, running: 3 };
 
-/** The open calls, by number. A call's place in the arrays is reused after it ends. */
+/** The open calls, by number. The index of a call is reused after the call ends. */
 export class Calls {
   /** Deadlines of all calls, in ascending order. */
   deadlines = new Ring();

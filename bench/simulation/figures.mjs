@@ -25,7 +25,9 @@ const WARM_UP = 2 * SECOND;
  * combined.
  */
 const ENOUGH_CALLS = 500;
-/** Excluded time before the next fault, whose start affects calls in flight. No queue is longer. */
+/**
+ * Time before the next fault that is excluded, because the start of that fault affects calls in flight. Calls are never queued for longer.
+ */
 const BEFORE_NEXT = SECOND;
 
 /**

@@ -1,5 +1,5 @@
-// Simulates how a fleet of clients affects failing servers and itself: the library's own policies under a virtual clock, compared with
-// three others: `npm run simulate -- outage`. The same seed gives the same figures.
+// Simulates how a fleet of clients affects failing servers and itself, for example with `npm run simulate -- outage`. Compares the
+// library's policies with three others, in virtual time. The same seed gives the same figures.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { POLICIES, VARIABLE, varied } from './policies.mjs';

@@ -13,8 +13,8 @@ import { Subchannel } from './subchannel.mjs';
  */
 
 /**
- * A client on a grpc-js channel with pick_first: calls wait during the first connection attempt, and fail immediately after it has failed.
- * With retries, it retries all failures, as many times as the default policy of this library.
+ * A client on a grpc-js channel with pick_first. Calls wait for the first connection attempt and fail immediately after it has failed. With
+ * retries, it retries all failures, as often as this library's default policy.
  *
  * @implements {import('./policies.mjs').Client}
  */

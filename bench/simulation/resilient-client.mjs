@@ -24,7 +24,7 @@ const NO_METADATA = { get: () => [] };
 const REGISTRY = { accepting: 'open' };
 
 /**
- * A client of this library with its channel, its budget, and its decisions. This class contains only the steps of a unary call between
+ * A client of this library with its channel, its budget, and its decisions. This class adds only the steps of a unary call that connect
  * them, as in client/call/client-call.ts and client/call/call-gate.ts.
  *
  * @implements {import('./policies.mjs').Client}
@@ -36,7 +36,7 @@ export class ResilientClient {
   #histories = new Map();
   /** @type {Map<number, Waiter>} Waiters of waiting calls, and of released calls without a response. */
   #waiters = new Map();
-  /** @type {Set<number>} Calls in backoff that were lost with a connection. */
+  /** @type {Set<number>} Calls in backoff whose connection was lost. */
   #rateLimited = new Set();
   #lostKey = '';
 
@@ -55,7 +55,7 @@ export class ResilientClient {
       registry: REGISTRY,
       throttled: () => undefined,
     };
-    // Contains only what retry decisions use.
+    // Contains only the properties that retry decisions use.
     this.#context = { client, policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } } };
   }
 
@@ -118,7 +118,7 @@ export class ResilientClient {
     this.#attempt(call);
   }
 
-  /** @param {number} call A call that may not wait, or no longer. */
+  /** @param {number} call A call that may not wait, or may no longer wait. */
   refusedToWait(call) {
     this.#waiters.delete(call);
     this.#fails(call);

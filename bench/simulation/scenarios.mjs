@@ -18,7 +18,7 @@
  * @property {(seconds: number) => readonly Fault[]} faults In order, without overlap.
  */
 
-/** Scenarios are defined for ten minutes and scaled down, but no fault to less than three seconds. */
+/** Scenarios are defined for ten minutes and scaled down. No fault is scaled to less than three seconds. */
 const WHOLE = 600;
 const MIN_WINDOWS = 3;
 
@@ -50,7 +50,7 @@ export const SCENARIOS = {
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
-    // Connections are distributed randomly: some servers have 50 % more than others, and one is always down.
+    // Connections are distributed randomly: some servers have 50 % more connections than others, and one server is always down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {

@@ -18,7 +18,7 @@ import { Ring } from './ring.mjs';
 
 /**
  * One server (or a cluster with one address) that processes one item at a time. It processes queued calls even if their callers no longer
- * wait. Handshakes and calls get half of its capacity each while both are queued.
+ * wait. While both are queued, handshakes and calls each get half of its capacity.
  */
 export class Server {
   #calls = new Ring();

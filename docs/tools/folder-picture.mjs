@@ -9,7 +9,7 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const PICTURE = 'docs/architecture.svg';
 const ENTRY = '#dbeafe';
 const INNER = '#f8fafc';
-// Plain labels are centered by the viewer and fit with any font. HTML labels do not.
+// Labels are plain, because viewers center plain labels, which therefore fit with any font. HTML labels do not.
 const BOLD_NAMES = '<style>.node text:first-of-type { font-weight: bold }</style>';
 
 /** Returns the imports of the library's files, by dependency-cruiser. */
@@ -28,7 +28,7 @@ export async function folderPicture(modules) {
   try {
     text = readFileSync(path, 'utf8');
   } catch {
-    // Not drawn yet.
+    // The picture does not exist yet.
   }
   return { path, text, rendered };
 }

@@ -1,6 +1,6 @@
 import { seams } from './source-seams.mjs';
 
-/** Renders the table of the private names that the client or the server needs as Markdown. */
+/** Renders a Markdown table of the private names that the client or the server needs. */
 export function seamTable(half) {
   const rows = seams()
     .filter((seam) => seam.half === half)

@@ -5,7 +5,7 @@ import { sourceFile } from './source-file.mjs';
  * Returns the value of a constant in the source: a number, a string, or an object of these.
  *
  * @param {string} path below the library's sources
- * @param {string} name 'GROWTH'
+ * @param {string} name for example 'GROWTH'
  */
 export function constant(path, name) {
   const declarations = sourceFile(path)

@@ -1,7 +1,7 @@
 import ts from 'typescript';
 import { sourceFile } from './source-file.mjs';
 
-/** The source files of the tables of private names, of the client and the server. */
+/** The source files that list the private names that the client and the server need. */
 const TABLES = [
   ['client', 'channel/quirks/client-seams.ts', 'CLIENT_SEAMS'],
   ['server', 'server/quirks/server-seams.ts', 'SERVER_SEAMS'],

@@ -7,7 +7,7 @@ export async function exited(child: ChildProcess): Promise<void> {
 }
 
 /**
- * Resolves to the next notice of this type that `child` sends. Rejects if the process exits before. `N` is the union of the child's
+ * Resolves to the next notice of this type that `child` sends. Rejects if the process exits first. `N` is the union of the child's
  * notices.
  */
 export function noticed<N extends { readonly type: string }, T extends N['type']>(

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 
 /**
  * Returns a free port of the loopback interface. Needed because Nest does not report which port the system chose for port 0. The system
- * does not assign this port to others for a minute: a connection that the server closed first leaves it in TIME_WAIT.
+ * does not assign this port to other processes for a minute, because a connection that the server closed first leaves it in TIME_WAIT.
  */
 export async function freePort(): Promise<number> {
   const server = createServer((accepted) => accepted.end()).listen(0, '127.0.0.1');

@@ -142,7 +142,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await exited(child);
   }
 
-  /** Sends SIGSTOP: connections stay open, but nothing responds. */
+  /** Sends SIGSTOP. Connections stay open, but the process does not respond. */
   freeze(): void {
     if (this.state !== 'listening' && this.state !== 'slow') return;
     this.serving?.kill('SIGSTOP');
@@ -181,9 +181,9 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * Restarts like a rolling deploy: sends SIGTERM, so that the old process finishes its calls. When it has exited, or was killed after its
-   * grace period, the new one listens after `gapMs`. Resolves to the time until the old process exited, in milliseconds, or to `undefined`
-   * if a restart does not apply to the current state.
+   * Restarts as in a rolling deploy. Sends SIGTERM, so that the old process finishes its calls. The new process listens `gapMs` after the
+   * old one has exited or was killed at the end of its grace period. Resolves to the time until the old process exited, in milliseconds, or
+   * to `undefined` if the current state allows no restart.
    */
   async restartGracefully(gapMs = GRACEFUL_GAP_MS): Promise<number | undefined> {
     const child = this.serving;

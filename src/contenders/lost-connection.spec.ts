@@ -12,7 +12,7 @@ describe('isLostConnection', () => {
       status.INTERNAL,
       'Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2',
     ],
-  ])('returns true for status %i "%s", which means a connection lost in flight', (code, details) => {
+  ])('returns true for status %i "%s", because the connection was lost with the request in flight', (code, details) => {
     expect(isLostConnection({ code, details })).toBe(true);
   });
 
@@ -25,11 +25,11 @@ describe('isLostConnection', () => {
     [status.CANCELLED, 'Cancelled on client'],
     [status.INTERNAL, 'Received RST_STREAM with code 1'],
     [status.DEADLINE_EXCEEDED, 'Deadline exceeded after 1s'],
-  ])('returns false for status %i "%s": the request was not sent, or its outcome is known', (code, details) => {
+  ])('returns false for status %i "%s", because the request was not sent or its outcome is known', (code, details) => {
     expect(isLostConnection({ code, details })).toBe(false);
   });
 
-  it('returns false for an error without a status, and for undefined', () => {
+  it('returns false for an error without a status or for undefined', () => {
     expect(isLostConnection(new Error('Channel has been shut down'))).toBe(false);
     expect(isLostConnection(undefined)).toBe(false);
   });

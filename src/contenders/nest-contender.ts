@@ -33,7 +33,7 @@ export class NestContender implements Contender {
     return this.orders.create(request, contenderMetadata(this.name), this.options());
   }
 
-  // grpc-js takes deadlines as points in time. Calls are subscribed immediately after they are created here.
+  // grpc-js expects a deadline as a point in time. This one is correct because callers subscribe immediately.
   private options(): CallOptions {
     return this.callTimeoutMs === undefined ? {} : { deadline: Date.now() + this.callTimeoutMs };
   }

@@ -56,7 +56,7 @@ type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } 
 
 /**
  * Runs the live comparison for the page. It starts with the first visitor: load starts immediately, the server is killed after 5 s and
- * listens again after 3 s. After that, the visitor causes the faults. No load runs with no page open.
+ * listens again after 3 s. After that, the visitor causes the faults. No load runs while no page is open.
  */
 @Injectable()
 export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {

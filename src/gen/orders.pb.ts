@@ -18,7 +18,7 @@ export interface GetOrderRequest {
 }
 
 export interface CreateOrderRequest {
-  /** Made by the caller, so that an order applied twice can be found. The server stores it and decides nothing by it. */
+  /** Created by the caller, so that duplicated orders can be found. The server stores it but does not use it. */
   requestId: string;
   item: string;
   quantity: number;
@@ -29,12 +29,12 @@ export interface Order {
   requestId: string;
   item: string;
   quantity: number;
-  /** Place of the order in the log, from 1. */
+  /** Position of the order in the log, from 1. */
   sequence: string;
 }
 
 export interface WatchRequest {
-  /** The last sequence the caller has seen; 0 for all. */
+  /** The last sequence that the caller has received; 0 for all events. */
   from: string;
 }
 
@@ -44,13 +44,13 @@ export interface OrderEvent {
 }
 
 export interface SessionRequest {
-  /** Number the caller gave this message. */
+  /** Number that the caller assigned to this message. */
   messageId: string;
   order: CreateOrderRequest | undefined;
 }
 
 export interface SessionReply {
-  /** The message this answers. */
+  /** Number of the message that this reply acknowledges. */
   messageId: string;
   sequence: string;
 }
@@ -63,45 +63,45 @@ export interface UploadReply {
 export const ORDERS_V1_PACKAGE_NAME = "orders.v1";
 
 export interface OrdersClient {
-  /** Reads one order. Safe to repeat, and the contract says so. */
+  /** Returns one order. Safe to repeat, as its idempotency level declares. */
 
   get(request: GetOrderRequest, metadata?: Metadata): Observable<Order>;
 
-  /** Appends an order to the log. Not safe to repeat: each request that arrives is applied, even one seen before. */
+  /** Appends an order to the log. Not safe to repeat, because the server applies each request, even a repeated one. */
 
   create(request: CreateOrderRequest, metadata?: Metadata): Observable<Order>;
 
-  /** Every event after a cursor, first those of the past, then new ones as they happen. */
+  /** Streams all events after a cursor: first past events, then new ones as they occur. */
 
   watch(request: WatchRequest, metadata?: Metadata): Observable<OrderEvent>;
 
-  /** Orders sent as they are made, each acknowledged with the place it got in the log. */
+  /** Receives orders as they are created and acknowledges each with its position in the log. */
 
   session(request: Observable<SessionRequest>, metadata?: Metadata): Observable<SessionReply>;
 
-  /** Many orders, one answer. */
+  /** Receives many orders and returns one response. */
 
   upload(request: Observable<CreateOrderRequest>, metadata?: Metadata): Observable<UploadReply>;
 }
 
 export interface OrdersController {
-  /** Reads one order. Safe to repeat, and the contract says so. */
+  /** Returns one order. Safe to repeat, as its idempotency level declares. */
 
   get(request: GetOrderRequest, metadata?: Metadata): Promise<Order> | Observable<Order> | Order;
 
-  /** Appends an order to the log. Not safe to repeat: each request that arrives is applied, even one seen before. */
+  /** Appends an order to the log. Not safe to repeat, because the server applies each request, even a repeated one. */
 
   create(request: CreateOrderRequest, metadata?: Metadata): Promise<Order> | Observable<Order> | Order;
 
-  /** Every event after a cursor, first those of the past, then new ones as they happen. */
+  /** Streams all events after a cursor: first past events, then new ones as they occur. */
 
   watch(request: WatchRequest, metadata?: Metadata): Observable<OrderEvent>;
 
-  /** Orders sent as they are made, each acknowledged with the place it got in the log. */
+  /** Receives orders as they are created and acknowledges each with its position in the log. */
 
   session(request: Observable<SessionRequest>, metadata?: Metadata): Observable<SessionReply>;
 
-  /** Many orders, one answer. */
+  /** Receives many orders and returns one response. */
 
   upload(
     request: Observable<CreateOrderRequest>,

@@ -19,7 +19,7 @@ describe('FeedLedger', () => {
     });
   });
 
-  it('counts missing events between and after the delivered ones as lost, but none before the cursor', () => {
+  it('counts missing events as lost, except those before the cursor', () => {
     const ledger = new FeedLedger('2', 0);
     ledger.accept('4', 10);
     expect(ledger.figures(log(0, 0, 0, 0, 0), 10).lostEvents).toBe(2);
@@ -32,7 +32,7 @@ describe('FeedLedger', () => {
     expect(ledger.figures(log(0, 0), 0)).toMatchObject({ events: 2, repeatedEvents: 3, outOfOrder: 0, lostEvents: 0 });
   });
 
-  it('counts an event after a later one as out of order, comparing sequences as numbers', () => {
+  it('counts an event that follows a later one as out of order, and compares sequences as numbers', () => {
     const ledger = new FeedLedger('8', 0);
     for (const sequence of ['9', '11', '10', '12']) ledger.accept(sequence, 0);
     const places = Array.from({ length: 12 }, () => 0);
@@ -52,7 +52,7 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(990, 1_000), 1_040).longestGapMs).toBe(30);
     });
 
-    it('excludes the time in which the reader was busy', () => {
+    it('excludes the time during which the reader is busy', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.wantsNext(500);

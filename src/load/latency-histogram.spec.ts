@@ -31,7 +31,7 @@ describe('LatencyHistogram', () => {
     expectWithinOnePercent(histogram.percentiles().p99, 1_000);
   });
 
-  it('accepts times of any size', () => {
+  it('accepts durations of any length', () => {
     histogram.add(0);
     expect(histogram.percentiles().p50).toBeCloseTo(0.01, 3);
     for (let call = 0; call < 2; call++) histogram.add(10_000_000);

@@ -28,31 +28,31 @@ describe('Measurement', () => {
   });
 
   describe('write in flight on a lost connection', () => {
-    it('counts separately, because it may have been applied', () => {
+    it('counts a write separately, because it may have been applied', () => {
       const call = measurement.begin('write', 90);
       measurement.connectionsLost(100);
       measurement.fail(call, 101, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, failedByCode: {}, unsafeInFlightFailed: 1 });
     });
 
-    it('counts separately if it started just after the loss, before the client detected it', () => {
+    it('counts a write separately if it started just after the loss, before the client detected the loss', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 120), 130, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, unsafeInFlightFailed: 1 });
     });
 
-    it('counts as an ordinary failure if it started long after the loss', () => {
+    it('counts a write as an ordinary failure if it started long after the loss', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 700), 710, LOST);
       expect(measurement.snapshot(800)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('counts as an ordinary failure if no connection was lost', () => {
+    it('counts a write as an ordinary failure if no connection was lost', () => {
       measurement.fail(measurement.begin('write', 300), 310, LOST);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('counts as an ordinary failure if it ended before the loss', () => {
+    it('counts a write as an ordinary failure if it ended before the loss', () => {
       measurement.fail(measurement.begin('write', 10), 20, LOST);
       measurement.connectionsLost(100);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
@@ -84,7 +84,7 @@ describe('Measurement', () => {
     expect(Math.round(p99)).toBe(100);
   });
 
-  it('measures recovery from when the server is reachable to the first success, and keeps the longest', () => {
+  it('reports the longest time from when the server is reachable to the first success', () => {
     const early = measurement.begin('read', 0);
     measurement.serverReachable(100);
     measurement.succeed(early, 99);
@@ -110,7 +110,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(900).recoveryMs).toBe(20);
   });
 
-  it('measures the time from when the server is reachable to the last failure, and keeps the longest', () => {
+  it('reports the longest time from when the server is reachable to the last failure', () => {
     const failAt = (atMs: number) => measurement.fail(measurement.begin('read', 0), atMs, REFUSED);
     failAt(50);
     expect(measurement.snapshot(60).allWellMs).toBe(0);

@@ -23,7 +23,7 @@ describe('SessionOrders', () => {
     expect(pushed).toEqual(['11', '12', 'end']);
   });
 
-  it('returns all orders from first to last at the pace of the reader if pulled', async () => {
+  it('returns all orders in sequence and at the pace of the reader if pulled', async () => {
     const orders = new SessionOrders('plain');
     orders.start(100);
     vi.advanceTimersByTime(20);

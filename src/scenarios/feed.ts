@@ -22,9 +22,9 @@ const FROZEN_MS = 700;
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session, while streams end for all kinds
- * of reasons: connections reach their maximum age, the server is killed every 3 s, and in between it is drained or frozen, in turn. At the
- * end, the figures are compared with the log on disk.
+ * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session. Meanwhile, streams end for many
+ * reasons: connections reach their maximum age, and the server is killed every 3 s. In between, it is alternately drained and frozen. At
+ * the end, the results are compared with the log on disk.
  */
 export const feed: Scenario = {
   leastSeconds: 7,

@@ -29,7 +29,8 @@ export const idleCut = callScenario({
       for (let read = 0; read < READS; read++) comparison.load.callEach('read');
       for (let write = 0; write < WRITES; write++) comparison.load.callEach('write');
       say(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
-      // The proxy closes idle connections only while no call is in flight: on a busy machine, an answer can take longer than IDLE_MS.
+      // The proxy closes idle connections only while no call is in flight, because a response can take longer than IDLE_MS on a busy
+      // machine.
       await comparison.load.settled(SETTLE_MS);
       proxy.cutIdleAfter(IDLE_MS, how);
       await delay(IDLE_PERIOD_MS);

@@ -23,8 +23,8 @@ const PAUSE_MS = 1_500;
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * A rolling deploy of two servers, twice: each in turn receives SIGTERM, and after its exit the next process listens on its port. All
- * contenders call both by round robin and follow the shared log. None is notified in advance.
+ * A rolling deploy of two servers, twice. Each server in turn receives SIGTERM, and the next process listens on its port after its exit.
+ * All contenders call both servers by round robin and follow the shared log. No contender is notified in advance.
  */
 export const rolling: Scenario = {
   leastSeconds: 6,

@@ -22,7 +22,7 @@ describe('LogFollower', () => {
 
   const keys = (): string[] => [...follower.read()].map((line) => line.key);
 
-  it('returns each line that was appended after its creation once', () => {
+  it('returns each line that is appended after its creation exactly once', () => {
     appendFileSync(path, '{"key":"a"}\n{"key":"b"}\n');
     expect(keys()).toEqual(['a', 'b']);
     expect(keys()).toEqual([]);

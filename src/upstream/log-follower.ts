@@ -55,7 +55,10 @@ export class LogFollower {
   }
 }
 
-/** Parses a line. Returns `undefined` for a line torn by a kill, which was not acknowledged: a part of an object is never valid JSON. */
+/**
+ * Parses a line. Returns `undefined` for a line torn by a kill, because part of an object is never valid JSON. Such a line was not
+ * acknowledged.
+ */
 function parseLine(line: string): LogLine | undefined {
   try {
     // Safe cast: `OrderLog` wrote the line.

@@ -50,7 +50,7 @@ interface Living {
 }
 
 interface Churned extends Living {
-  /** Bytes that the heap grew by between the first and the last change. */
+  /** Heap growth in bytes between the first and the last change. */
   readonly grownBytes: number;
   /** Number of subchannels ever created. */
   readonly seen: number;

@@ -64,11 +64,11 @@ describe('resolver', () => {
     expect(channel.openConnections).toBe(2);
   });
 
-  it('limits how often it asks a resolver that always reports no address', async () => {
+  it('limits how often it queries a resolver that always reports no address', async () => {
     const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
     await clientOf(source, { connection: 'warm' });
     await pause(1_500);
-    // At most one per 100 ms, even on a busy machine. Without the limit there are thousands.
+    // At most one query per 100 ms, even on a busy machine. Without the limit, there are thousands.
     expect(source.asked).toBeGreaterThan(1);
     expect(source.asked).toBeLessThan(30);
   });

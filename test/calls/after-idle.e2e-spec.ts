@@ -61,9 +61,9 @@ describe('metadata reused for several calls', () => {
     server.calls().map(({ metadata }) => metadata.get('x-tag').join());
 
   it.each([
-    ['while they wait for a connection', scene],
+    ['if calls wait for a connection', scene],
     ['after an idle period', idleScene],
-  ])('sends each call with its metadata at the time of the call %s', async (_when, begin) => {
+  ])('sends each call with its metadata unaffected by later changes %s', async (_when, begin) => {
     const { echo, server } = await begin({ connection: 'on-demand' }, {});
     const metadata = new Metadata();
     const calls = ['a', 'b', 'c'].map((tag) => {

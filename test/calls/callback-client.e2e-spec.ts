@@ -130,7 +130,7 @@ describe('callback client of getClientByServiceName()', () => {
 
   it.each([
     ['does not resend a call that the server resets with REFUSED_STREAM, because a proxy may have executed it', false],
-    ['resends a call once that the server resets with REFUSED_STREAM if such resets are trusted', true],
+    ['resends a call once if the server resets it with REFUSED_STREAM and trustRefusedStreams is set', true],
   ])('%s', async (_, trustRefusedStreams) => {
     const server = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_REFUSED_STREAM');
@@ -161,11 +161,11 @@ describe('callback client of getClientByServiceName()', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('releases kept requests, and does not resend a call whose request exceeds the per-call limit', async () => {
+  it('releases buffered requests and does not resend a call whose request exceeds the per-call limit', async () => {
     const { server, proxy } = await behindProxy();
     const client = await ours(proxy.url);
     const payload = Buffer.alloc(1_000_000);
-    // In total more than the 16 MiB that all calls of a client may keep.
+    // In total more than the 16 MiB that all calls of a client can buffer.
     for (let call = 0; call < 20; call += 1) await answer((done) => client.unary({ payload }, done));
     proxy.failCalls({ kind: 'goaway' });
     expect(await answer((done) => client.unary({ payload, number: 8 }, done))).toMatchObject({ number: 8 });

@@ -29,7 +29,7 @@ async function connectedScene() {
   return parts;
 }
 
-/** Waits until all sent calls have arrived: calls on one connection arrive in order, and this one is made last. */
+/** Waits until all sent calls have arrived. It makes one more call, because calls on one connection arrive in sequence. */
 async function allArrived({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
   await turns();
   server.script('Unary', {});
@@ -76,7 +76,7 @@ describe.each(Object.entries(WHEN))('cancellation in %s', (when, soon) => {
 
 describe('operators that unsubscribe synchronously', () => {
   it.each(EACH_METHOD)(
-    'keeps only the last %s call open under switchMap over three synchronous values',
+    'keeps only the last %s call open if switchMap receives three values synchronously',
     async (method) => {
       const parts = await connectedScene();
       const subscription: Subscription = of(1, 2, 3)
@@ -174,7 +174,7 @@ describe('abort signal', () => {
 });
 
 describe('activeCalls()', () => {
-  it.each(EACH_METHOD)('lists a running %s call, which it can cancel', async (method) => {
+  it.each(EACH_METHOD)('lists a running %s call and can cancel it', async (method) => {
     const { echo, server, client } = await connectedScene();
     const failure = failureOf(callOnce(echo, method));
     await waitFor(() => server.counts().open === 1);

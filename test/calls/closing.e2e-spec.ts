@@ -58,7 +58,7 @@ describe('close()', () => {
     });
   });
 
-  it('completes the Observables of the client and may be called again', async () => {
+  it('completes the Observables of the client and can be called again', async () => {
     const { client } = await scene();
     const ended: string[] = [];
     client.events$.subscribe({ complete: () => ended.push('events') });
@@ -71,7 +71,7 @@ describe('close()', () => {
 });
 
 describe('closed client', () => {
-  it.each(EACH_METHOD)('rejects %s with a GrpcCallError, subscribed or iterated', async (method) => {
+  it.each(EACH_METHOD)('rejects %s with a GrpcCallError, whether it is subscribed or iterated', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     await client.close();

@@ -34,7 +34,7 @@ function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): voi
 }
 
 describe('timeoutMs', () => {
-  it('starts timeoutMs at each subscription, so that each retry() has the full duration', async () => {
+  it('restarts timeoutMs at each subscription, so that each retry() has the full duration', async () => {
     const { echo, server } = await scene();
     const seen: Seen[] = [];
     server.script('UnsafeUnary', (call) => {
@@ -81,7 +81,7 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
     ['timeoutMs', () => ({ timeoutMs: 27_000 })],
     ['a Date', () => ({ deadline: new Date(Date.now() + 27_000) })],
     ['a number', () => ({ deadline: Date.now() + 27_000 })],
-  ])('sends the deadline to the server if given as %s', async (_as, options) => {
+  ])('sends a deadline given as %s to the server', async (_as, options) => {
     const { echo, server } = await scene();
     let seen: Seen | undefined;
     server.script(protoName(method), (call) => {
@@ -126,7 +126,7 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
     ['timeoutMs: 0', { timeoutMs: 0 }, 'timeoutMs'],
     ['a negative timeoutMs', { timeoutMs: -1 }, 'timeoutMs'],
     ['a string as timeoutMs', { timeoutMs: '500' }, 'timeoutMs'],
-  ])('rejects %s with an error that says what to write', async (_what, options, key) => {
+  ])('rejects %s with an error that contains the remedy', async (_what, options, key) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     const error = await rejection(callOnce(echo, method, options as never));
@@ -165,11 +165,11 @@ describe('distant deadline', () => {
 
 describe('deadline of a waiting call', () => {
   it.each(EACH_METHOD)(
-    'ends a waiting %s call at its deadline with an error that says what it waited for',
+    'ends a waiting %s call at its deadline with an error that names the cause of the wait',
     async (method) => {
       const { echo, server, client } = await scene();
       await server.stop('kill-connections');
-      // This call makes the client try to connect, and fail, before the deadline of the call below.
+      // This call makes one connection attempt fail before the deadline of the call below.
       const other = echo.unary({}).subscribe();
       await waitFor(() => client.connectivity.outage !== undefined);
       const error = await failureOf(callOnce(echo, method, { timeoutMs: 50 }));
@@ -182,7 +182,7 @@ describe('deadline of a waiting call', () => {
 
 describe('attempts of a call that is ended early', () => {
   it.each(EACH_METHOD)(
-    'lists the running attempt of %s that ends at its deadline, with and without interceptors',
+    'lists the running attempt of %s if the call ends at its deadline, with and without interceptors',
     async (method) => {
       const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
       const { echo, server, client } = await scene();
@@ -196,7 +196,7 @@ describe('attempts of a call that is ended early', () => {
     },
   );
 
-  it.each(EACH_METHOD)('lists the running attempt of %s that the caller aborts', async (method) => {
+  it.each(EACH_METHOD)('lists the running attempt of %s if the caller aborts the call', async (method) => {
     const { echo, server } = await scene();
     server.script(protoName(method), { never: true });
     const abort = new AbortController();
@@ -223,7 +223,7 @@ describe('call delayed by an interceptor', () => {
   }
 
   it.each(EACH_METHOD)(
-    'ends %s at its deadline, and never sends it, if an interceptor delays it longer',
+    'ends %s at its deadline without sending it if an interceptor delays it for longer',
     async (method) => {
       const { echo, server, client } = await scene();
       await client.waitForReady();

@@ -107,7 +107,7 @@ describe('prefetch', () => {
 });
 
 describe('iterator', () => {
-  it.each(EACH_METHOD)('starts no %s call if it is created and returned without next()', async (method) => {
+  it.each(EACH_METHOD)('starts no %s call if its iterator is created and returned without next()', async (method) => {
     const { echo, server, client } = await scene();
     const reader = callOnce(echo, method)[Symbol.asyncIterator]();
     await turns();
@@ -143,7 +143,7 @@ describe('iterator', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('settles concurrent next() calls in order and ends the surplus ones', async () => {
+  it('settles concurrent next() calls in sequence and ends the surplus ones', async () => {
     const { echo } = await scene();
     const reader = echo.serverStream({ number: 3 })[Symbol.asyncIterator]();
     const results = await Promise.all(Array.from({ length: 5 }, () => reader.next()));

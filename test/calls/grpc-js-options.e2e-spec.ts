@@ -73,7 +73,7 @@ describe("grpc-js's interceptors", () => {
     expect(await toList(echo.bidi(upTo(3)))).toMatchObject([{ number: 111 }, { number: 112 }, { number: 113 }]);
   });
 
-  it.each(EACH_METHOD)('pass a failure of %s unchanged', async (method) => {
+  it.each(EACH_METHOD)('forward a failure of %s unchanged', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [raising] } });
     server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'sold' } });
     const error = await failureOf(callOnce(echo, method));
@@ -81,7 +81,7 @@ describe("grpc-js's interceptors", () => {
     expect(error.metadata.get('x-why')).toEqual(['sold']);
   });
 
-  it.each(EACH_METHOD)('do not keep a cancellation of %s from the server', async (method) => {
+  it.each(EACH_METHOD)('forward a cancellation of %s to the server', async (method) => {
     const { echo, server, client } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
     server.script(protoName(method), { never: true });
     await client.waitForReady();

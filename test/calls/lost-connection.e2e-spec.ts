@@ -35,7 +35,7 @@ async function echoOf(settings: ClientSettings & { readonly url: string }): Prom
   return (await startClient(settings)).getService<EchoService>('Echo');
 }
 
-/** Waits for a first response: a new connection that ends before any response counts as a failed connection attempt. */
+/** Waits for a first response, because a new connection that ends before any response counts as a failed connection attempt. */
 async function answeredOnce(echo: EchoStub, method: 'unary' | 'unsafeUnary'): Promise<void> {
   await firstValueFrom(echo[method]({}));
 }
@@ -52,7 +52,7 @@ function expectLost(error: GrpcCallError): void {
   expect(error.cause).toMatchObject({ code: expect.any(Number), details: expect.any(String) });
 }
 
-/** Ways to lose a connection with a call that the server has received and not answered. */
+/** Ways to lose a connection with a call that the server has received but not answered. */
 const LOSSES: Readonly<Record<string, (server: ScriptedGrpcServer, proxy: FaultProxy) => unknown>> = {
   'a TCP reset': (_, proxy) => proxy.resetAll(),
   'a TCP FIN': (_, proxy) => proxy.closeAll(),
@@ -257,12 +257,12 @@ describe('stream reset', () => {
 });
 
 describe('call queued by MAX_CONCURRENT_STREAMS', () => {
-  /** Ways to end the first connection while it carries one call and two more are queued on it. */
+  /** Ways to end the first connection while one call is open and two more are queued on it. */
   const ENDINGS: Readonly<Record<string, (session: ServerHttp2Session) => void>> = {
     'the connection closes': (session) => session.destroy(),
     'the socket is reset': (session) => session.socket.resetAndDestroy(),
-    'a GOAWAY asks for no new streams': (session) => session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1),
-    'a GOAWAY with an error follows': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
+    'a GOAWAY forbids new streams': (session) => session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1),
+    'a GOAWAY with an error arrives': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
 
   /** Accepts one call at a time per connection, never answers the first call, and records the calls in order of arrival. */
@@ -318,7 +318,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
 });
 
 describe('GOAWAY', () => {
-  it('resends a call of any method that a GOAWAY left unprocessed', async () => {
+  it('resends a call of any method if a GOAWAY left it unprocessed', async () => {
     for (const method of EACH_METHOD) {
       const server = await startHttp2Server((stream, number) => {
         if (number > 1) {
@@ -394,7 +394,7 @@ describe('GOAWAY', () => {
       expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1 });
     });
 
-    it(`resends many large calls after a GOAWAY with ${code} and completes or loses the earlier call`, async () => {
+    it(`resends many large calls after a GOAWAY with ${code} and either completes or loses the earlier call`, async () => {
       const server = await startServer({
         scripts: {
           ...ECHOES,

@@ -8,7 +8,7 @@ import { goaway } from '../support/frames.js';
 import { callOnce, EACH_METHOD, failureOf, startClient, turns } from './support.js';
 
 describe('pushed stream', () => {
-  it.each(EACH_METHOD)('refuses a pushed stream and completes the %s call that it was pushed on', async (method) => {
+  it.each(EACH_METHOD)('refuses a pushed stream and completes the %s call on which it was pushed', async (method) => {
     const server = await FrameServer.start((request) => request.connection.write(request.push(2), request.success()));
     const client = await startClient({ url: server.url });
     await lastValueFrom(callOnce(client.getService('Echo'), method, { metadata: keyed('x') }));

@@ -52,7 +52,7 @@ describe.each(SOURCES)('requests from %s', (what, make) => {
 });
 
 describe('requests', () => {
-  it('loses no request that a Subject emits before the channel is READY', async () => {
+  it('sends all requests that a Subject emits before the channel is READY', async () => {
     const { echo } = await scene();
     const requests = new Subject<EchoRequest>();
     const answers = lastValueFrom(echo.bidi(requests).pipe(toArray()));
@@ -334,7 +334,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(await failureOf(echo[method](observable))).toMatchObject({ code: 10 });
   });
 
-  it('ignores what a source emits after its release', async () => {
+  it('ignores values that a source emits after its release', async () => {
     const { echo, server, client } = await scene();
     server.script(protoName(method), { never: true });
     const requests = new Subject<EchoRequest>();

@@ -13,7 +13,7 @@ function oldSpace(): number {
   return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')!.space_used_size;
 }
 
-it('releases memory that the closures of a caller retain without a major garbage collection', async () => {
+it('releases the memory of the closures of a caller without a major garbage collection', async () => {
   setFlagsFromString('--expose-gc');
   // The cast is safe: the flag above gives each new context a `gc`.
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;

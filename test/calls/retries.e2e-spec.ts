@@ -81,7 +81,7 @@ describe('call that is safe to repeat', () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
-    // Longer than this test may run: the call must fail immediately.
+    // Longer than this test can run, so the call must fail immediately.
     const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
     recordTiming(task, 'call that cannot be retried before its deadline fails after, ms', performance.now() - beganAt, {
       atMost: 2_000,
@@ -178,21 +178,24 @@ describe('call that is not declared safe', () => {
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it.each(['clientStream', 'bidi'] as const)('does not retry %s if more was sent than is kept', async (method) => {
-    const { echo, server } = await scene();
-    server.script(protoName(method), async ({ requests }) => {
-      await toList(requests);
-      return UNAVAILABLE;
-    });
-    const requests = Array.from({ length: 40 }, () => ({ payload: Buffer.alloc(64 * 1024) }));
-    const error = await failureOf(echo[method](requests, { idempotent: true }));
-    expect(error).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
-    expect(server.counts().calls).toBe(1);
-  });
+  it.each(['clientStream', 'bidi'] as const)(
+    'does not retry %s if it has sent more than the retry buffer holds',
+    async (method) => {
+      const { echo, server } = await scene();
+      server.script(protoName(method), async ({ requests }) => {
+        await toList(requests);
+        return UNAVAILABLE;
+      });
+      const requests = Array.from({ length: 40 }, () => ({ payload: Buffer.alloc(64 * 1024) }));
+      const error = await failureOf(echo[method](requests, { idempotent: true }));
+      expect(error).toMatchObject({ code: 14, notRetriedBecause: 'request-not-replayable' });
+      expect(server.counts().calls).toBe(1);
+    },
+  );
 });
 
 describe('pushback', () => {
-  /** Milliseconds between two attempts of a method whose own backoff is longer than a test may run. */
+  /** Milliseconds between two attempts of a method whose configured backoff is longer than a test can run. */
   async function gapAfter(pushback: Reply['pushback']) {
     const retryPolicy = {
       maxAttempts: 2,
@@ -228,7 +231,7 @@ describe('pushback', () => {
     },
   );
 
-  it('reaches the caller of a call that is not retried as retryAfterMs', async () => {
+  it('reaches the caller as retryAfterMs if the call is not retried', async () => {
     const { echo, server } = await scene();
     server.script('UnsafeUnary', { ...UNAVAILABLE, pushback: 700 });
     expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ retryAfterMs: 700 });

@@ -45,7 +45,7 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
     : echo[method](request, options);
 }
 
-/** Default scripts of the server: each method returns what it received. */
+/** Default scripts of the server. Each method echoes its requests. */
 export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Unary: ({ request }) => ({ message: request }),
   UnsafeUnary: ({ request }) => ({ message: request }),
@@ -134,9 +134,9 @@ export function upTo(count: number): Pick<Echo, 'number'>[] {
 const SETTLED_ROUND_TRIPS = 40;
 
 /**
- * Resolves to the value of `read` once it stays unchanged over 40 round trips of a TCP connection of this process. Client, proxy and
- * server of these tests share this process: each round trip lets them handle every byte that arrived before it. A busy machine delays
- * the round trips too, so it cannot fake a stall.
+ * Resolves to the value of `read` once it stays unchanged over 40 round trips of a TCP connection of this process. Client, proxy, and
+ * server of these tests share this process, so they handle all bytes that arrived before a round trip. A busy machine delays the round
+ * trips too, so its delays do not look like a stall.
  */
 export async function settled(read: () => number): Promise<number> {
   const echo = createServer((socket) => socket.pipe(socket));
@@ -163,7 +163,7 @@ export interface SeenFailure {
   readonly calls: number;
 }
 
-/** Repeats `call` until the server receives it: a busy machine may use up a short deadline before the call is sent. */
+/** Repeats `call` until the server receives it, because on a busy machine a short deadline can pass before the call is sent. */
 export async function failureOnceSeen(
   server: ScriptedGrpcServer,
   call: () => Observable<unknown> | Promise<unknown>,
@@ -178,7 +178,7 @@ export async function failureOnceSeen(
   return { error, calls };
 }
 
-/** Waits longer than any event that must not happen would take, such as a backoff of 50 ms. */
+/** Waits long enough for any event that must not happen, such as the end of a backoff of 50 ms. */
 export async function quietTime(ms = 150): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -11,7 +11,7 @@ export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
   (version) => parseInt(version) !== parseInt(process.versions.node),
 );
 
-/** Other versions of Node, as far as they could be downloaded. */
+/** Other versions of Node that could be downloaded, and the missing ones. */
 export interface OtherNodes {
   /** Path of the program, by version. */
   readonly programs: ReadonlyMap<string, string>;

@@ -31,7 +31,7 @@ export interface PackedLibrary {
 }
 
 /**
- * Builds and packs the library in a temporary folder, without network access. It builds only what the workspace's own build lacks.
+ * Builds and packs the library in a temporary folder, without network access. It builds only the outputs that the workspace's build lacks.
  */
 export function packLibrary(): PackedLibrary {
   const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
@@ -82,7 +82,7 @@ function copyBuild(library: string): void {
   if (!existsSync(join(dist, record))) return;
   const copy = join(library, 'dist');
   const filter = (source: string) => source !== join(dist, record);
-  // The build info goes first: files that a concurrent build writes later are newer than it records and are compiled again.
+  // Copies the build info first. Files that a concurrent build writes later are newer than it records, so they are compiled again.
   cpSync(join(dist, record), join(copy, record), { preserveTimestamps: true });
   cpSync(dist, copy, { recursive: true, filter });
   const wanted = filesIn(join(library, 'src'))
@@ -125,7 +125,7 @@ export interface Consumer {
 export interface Installation {
   /** Files and folders of the workspace to copy into it. */
   readonly copied: readonly string[];
-  /** Packages to leave out, like an optional peer. */
+  /** Packages to omit, such as an optional peer. */
   readonly without?: readonly string[];
   readonly nest?: 11 | 12;
 }

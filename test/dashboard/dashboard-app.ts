@@ -95,7 +95,7 @@ export async function startDashboardApp({
     ],
   })
   class AppModule {}
-  // The application does not force connections closed: the dashboard must close its own.
+  // The application does not force connections closed, so the dashboard must close its connections.
   const options = { logger: false, forceCloseConnections: false } as const;
   const app = await (adapter === undefined
     ? NestFactory.create(AppModule, options)

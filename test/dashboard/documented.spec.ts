@@ -17,7 +17,7 @@ describe('docs/dashboard.md', () => {
     expect(documented.sort()).toEqual(properties.sort());
   });
 
-  it('lists every state word of a client', () => {
+  it('lists every state of a client', () => {
     const source = readFileSync(join(LIBRARY, 'assets/dashboard/client-state.js'), 'utf8');
     const words = [...source.matchAll(/word: '([A-Z][\w ]*)'/g)].map((match) => match[1]!);
     expect(words.length).toBeGreaterThan(8);
@@ -26,7 +26,7 @@ describe('docs/dashboard.md', () => {
 });
 
 describe('dashboard page', () => {
-  it('explains every failure reason, and no other', async () => {
+  it('explains exactly the failure reasons of the library', async () => {
     const source = readFileSync(join(LIBRARY, 'src/errors/grpc-call-error.ts'), 'utf8');
     const [union = ''] = /export type FailureReason =[^]*?';/.exec(source) ?? [];
     const reasons = [...union.matchAll(/^ *\| '([\w-]+)'/gm)].map((match) => match[1]!);

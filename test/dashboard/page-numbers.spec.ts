@@ -57,20 +57,20 @@ describe('client rates', () => {
     expect(clientOf(30, 0).rateNow('started')).toBeUndefined();
   });
 
-  it('start over if the client was recreated', () => {
+  it('starts over if the client was recreated', () => {
     const client = clientOf(30, 10);
     client.take(snapshot({ createdAt: '2026-01-01T00:00:11.000Z' }), T + 11_000);
     expect(client.column('started')).toEqual([0]);
   });
 
-  it('keep at most one sample per second plus the latest', () => {
+  it('keeps at most one sample per second, plus the latest', () => {
     const client = clientOf(10, 3);
     for (const ms of [250, 500, 750]) client.take({ counters: { started: 30 + ms } }, T + 3_000 + ms);
     expect(client.column('at').map((at: number) => at - T)).toEqual([0, 1_000, 2_000, 3_000, 3_750]);
     expect(client.column('started').at(-1)).toBe(780);
   });
 
-  it('add older samples from the server without replacing newer ones', () => {
+  it('adds older samples from the server without replacing newer ones', () => {
     const client = new ClientState('orders', FIELDS);
     client.takeWhole(snapshot());
     client.takeSamples([
@@ -86,7 +86,7 @@ describe('client rates', () => {
     expect(client.oldest).toBe(T - 2_000);
   });
 
-  it('drop samples older than ten minutes', () => {
+  it('drops samples older than ten minutes', () => {
     const client = clientOf(1, 700);
     expect(client.column('at')[0]).toBe(T + 100_000);
     expect([shownMs(T, T + 59_000), shownMs(T, T + 61_000), shownMs(T, T + 9e6)]).toEqual([60_000, 120_000, 600_000]);
@@ -110,7 +110,7 @@ describe('client assessment', () => {
   it.each<[string, Record<string, unknown>]>([
     ['ok Healthy: Connected.', {}],
     ['ok Idle: No connection, because no call needs one.', { connectivity: { state: 'IDLE' } }],
-    // Errors caused by the request are shown, but never count as trouble.
+    // Errors caused by the request are shown but never count as faults.
     ['ok Healthy: Connected; 1 call failed in the last 45 s.', { recent: recentOf({ NOT_FOUND: 1 }, 20) }],
     [
       'ok Healthy: Connected; 20 calls failed in the last 45 s.',
@@ -135,9 +135,9 @@ describe('client assessment', () => {
     ['warn Catching up: Connected; 1 waiting call is being sent at a limited rate.', { waiting: 1 }],
     ['warn Draining: No new calls are accepted; open calls may finish.', { drain: { state: 'draining' } }],
     ['off Closed: The client accepts no calls.', { drain: { state: 'closed' } }],
-  ])('reads "%s" for %j', (expected, more) => expect(wordOf(more)).toBe(expected));
+  ])('shows "%s" for %j', (expected, more) => expect(wordOf(more)).toBe(expected));
 
-  it('reads "Recovered" while calls succeed after recent faults', () => {
+  it('shows "Recovered" while calls succeed after recent faults', () => {
     const recent = recentOf({ UNAVAILABLE: 10 }, 20);
     expect(wordOf({ recent }, true)).toBe(
       'warn Recovered: Calls succeed again; 50 % of calls failed in the last 45 s: UNAVAILABLE',
@@ -159,10 +159,10 @@ describe('client assessment', () => {
   });
 });
 
-describe('state stretches', () => {
+describe('state intervals', () => {
   const change = (from: string, to: string, atMs: number) => ({ from, to, at: new Date(T + atMs).toISOString() });
 
-  it('cover the shown period without gaps', () => {
+  it('covers the shown period without gaps', () => {
     const history = [change('IDLE', 'READY', 10_000), change('READY', 'CONNECTING', 40_000)];
     const all = stretches(snapshot({ history }), T + 5_000, T + 60_000);
     expect(all.map(({ state, from, to }: any) => [state, from - T, to - T])).toEqual([
@@ -203,5 +203,5 @@ describe('numbers', () => {
       moment(T, T + 86_400_000 * 3).replace(/, .*/, ''),
       new Date(T).toLocaleDateString('en', { month: 'short', day: 'numeric' }),
     ],
-  ])('are formatted as %s (case %#)', (written, expected) => expect(written).toBe(expected));
+  ])('formats a value as %s (case %#)', (written, expected) => expect(written).toBe(expected));
 });

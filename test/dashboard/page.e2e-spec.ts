@@ -22,7 +22,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   let browser: Browser;
   beforeAll(async () => {
     browser = await startBrowser();
-    // Captured after the browser has started: its processes release their pipes late.
+    // Captured after the browser has started, because its processes release their pipes late.
     leaks = captureLeaks();
   }, 90_000);
   afterAll(async () => {
@@ -143,7 +143,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.getByRole('heading', { name: evil }).waitFor();
     await page.getByRole('cell', { name: `server: ${evil} (${server.url})` }).waitFor();
     expect(await page.locator('main img, main script').count()).toBe(0);
-    // If a script got into the page anyway, the content security policy would block it.
+    // The content security policy would block a script that got into the page anyway.
     const refused = page.evaluate(
       `new Promise((resolve) => {
         addEventListener('securitypolicyviolation', ({ effectiveDirective }) => resolve(effectiveDirective));
@@ -154,7 +154,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems.filter((problem) => !problem.includes('Content Security Policy'))).toEqual([]);
   });
 
-  it('distinguishes client trouble from request errors, and sorts by any column', { tags: ['timed'] }, async (test) => {
+  it('distinguishes client faults from request errors and sorts by any column', { tags: ['timed'] }, async (test) => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: {
@@ -292,7 +292,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it.concurrent(
-    'shows the shutdown, then the missing answer, and resumes automatically with a new application',
+    'shows the shutdown, then the lack of a response, and resumes automatically with a new application',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
@@ -362,7 +362,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it.concurrent(
-    'shows a reason if there is nothing to show: no clients, no calls, no permission, silence',
+    'shows the reason if there is no data: no clients, no calls, no permission, or no response',
     { tags: ['timed'] },
     async (test) => {
       let isAdmitting = true;

@@ -97,14 +97,14 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect(snapshot.clients[0].counters).toMatchObject({ started: 1, succeeded: 1, failed: 0, attempts: 1 });
   });
 
-  it('rejects every method except reads', async () => {
+  it('rejects POST, PUT, PATCH, and DELETE on every path', async () => {
     const { url } = await start();
     for (const path of ['', '/snapshot', '/events', '/page.js'])
       for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'])
         expect((await fetch(`${url}/grpc${path}`, { method })).status, `${method} ${path}`).toBe(404);
   });
 
-  it('protects every route by its guards, which inject from its imports', async () => {
+  it('protects every route with its guards, which inject providers from its imports', async () => {
     const { url } = await start({ dashboard: { guards: [KeyGuard], imports: [KeysModule] } });
     const paths = ['', '/', '/snapshot', '/events', '/page.js', '/uplot.js', '/no-such-file'];
     for (const path of paths) expect((await fetch(`${url}/grpc${path}`)).status, path).toBe(403);
@@ -201,7 +201,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => listeners() === 0);
   });
 
-  it('admits a hundred pages at once, and another when one disconnects', async () => {
+  it('admits a hundred pages at once, and one more when a page disconnects', async () => {
     const { url, clients } = await start();
     const listeners = listenersOf(clients.get('orders'));
     const at = `${url}/grpc/events`;
@@ -280,7 +280,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const events = await Events.open(`${url}/grpc/events`);
     await waitFor(() => events.last('whole'));
     const askedAt = performance.now();
-    // This application does not force connections closed: if it waited for open pages, this would never resolve.
+    // This application does not force connections closed, so this would never resolve if it waited for open pages.
     await app.close();
     recordTiming(task, 'application with an open page closed after, ms', performance.now() - askedAt, {
       atMost: 2_000,
@@ -288,7 +288,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect(clients.accepting).toBe(false);
     await waitFor(() => events.ended);
     expect(events.received.at(-1)).toMatchObject({ event: 'end' });
-    // The last change says why.
+    // The last change contains the reason.
     expect(events.last('change')).toMatchObject({ accepting: false });
   });
 }

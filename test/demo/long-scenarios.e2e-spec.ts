@@ -28,17 +28,17 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
         sessionRepeated: expect.any(Number),
       });
       expect(figures.events + figures.lostEvents).toBe(resilient.events);
-      // 50 per second: the faults of the server suppress none.
+      // 50 messages per second: the server's faults do not stop their creation.
       expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
     }
     expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
-    // Proof of the faults: a client that restarts its stream receives duplicates; one that sends without a ledger loses messages.
+    // The faults occurred: a client that restarts its stream received duplicates, and one that sends without a ledger lost messages.
     expect(plain.repeatedEvents).toBeGreaterThan(0);
     expect(plain.sessionLost).toBeGreaterThan(0);
   });
 
   it.concurrent(
-    'replaces a blackholed connection with one that is READY before the switch',
+    'replaces a blackholed connection with another that is READY before the switch',
     { tags: ['timed'] },
     async ({ task }) => {
       // On a busy machine suspicion takes longer, because delays of the process itself do not count.
@@ -54,7 +54,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  // Not concurrent: three demos are too many for two cores.
+  // Not concurrent, because three demos are too many for two cores.
   it('logs a killed server in at most six lines, as docs/logs.md shows', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
     const lines = stdout.split('\n').filter((line) => OURS.test(line));

@@ -110,7 +110,7 @@ describe('demo page', { timeout: 120_000 }, () => {
 
   // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))(
-    'shows only our client in the dashboard, a kill in both parts, and then obeys its buttons',
+    'shows only our client in the dashboard, shows a kill in both parts, and performs the actions of its buttons',
     { tags: ['timed'] },
     async ({ task }) => {
       const browser = await startBrowser();

@@ -32,12 +32,12 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
   });
 
-  it('reports the cost of overload, to which our client adds little', async () => {
+  it('reports the cost of an overload, to which our client adds little load', async () => {
     const { plain, resilient } = await play('overload', 5);
     expect(Object.keys(resilient.failedByCode).sort()).toEqual(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
     expect(resilient.failed).toBeGreaterThan(resilient.calls / 2);
     expect(resilient.succeeded).toBeGreaterThan(0);
-    // Every call that succeeded had an attempt, so no more than the rest was spent on those that failed.
+    // Each successful call had at least one attempt, so failed calls had at most the remaining attempts.
     expect((resilient.attempts - resilient.succeeded) / resilient.failed).toBeLessThanOrEqual(1.1);
     expect(plain.attempts).toBe(plain.calls);
   });
@@ -136,9 +136,9 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient.calls).toBeGreaterThan(6 * 0.95 * CALLS_PER_SECOND);
       // Each write of the three clients reaches 50 feeds.
       expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
-      // Proof that the streams were ended: a client that restarts its stream receives duplicates.
+      // The streams were ended: a client that restarts its stream received duplicates.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
-      // A server needs less than its drain time of 3 s.
+      // A server exits before its drain time of 3 s is over.
       recordTiming(task, 'slowest end of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
     },
   );

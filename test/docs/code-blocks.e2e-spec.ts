@@ -27,7 +27,7 @@ let packed: PackedLibrary;
 let application: Consumer;
 let blocks: readonly string[];
 
-// Everything is compiled at once: the path in an error names the page.
+// Everything is compiled at once. The path in an error identifies the page.
 beforeAll(() => {
   packed = packLibrary();
   application = consumerOf(packed, { copied: ['protos', 'src/gen', DRIVER, HELPER, RUNNER] });
@@ -103,7 +103,7 @@ describe('code in the README and the docs', () => {
     expect(logged.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
   });
 
-  // Started as users start them: the runners compile the sources with the configuration that the page shows.
+  // The runners start as for users: they compile the sources with the configuration that the page shows.
   describe.concurrent('tests of docs/testing.md', () => {
     it.each([
       [
@@ -111,7 +111,7 @@ describe('code in the README and the docs', () => {
         ['vitest/vitest.mjs', 'run', '--globals', '--reporter=json', '--root', 'blocks/docs/testing', 'shop.spec'],
       ],
       ['Jest', ['jest/bin/jest.js', '--json', '--config', 'blocks/docs/testing/jest.config.js', 'shop.test']],
-    ])('pass with %s, which fails only the tests that leak', async (_runner, [script, ...args]) => {
+    ])('pass with %s, except the tests that leak', async (_runner, [script, ...args]) => {
       const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
       // Some tests fail, so the runner fails too.
       const { stdout } = await promisify(execFile)(

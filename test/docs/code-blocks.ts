@@ -8,10 +8,10 @@ export const HELPER = 'test/docs/name-server.mjs';
 /** Runs programs sequentially; copied to the application too. */
 export const RUNNER = 'test/docs/run-programs.mjs';
 
-/** Side effects on later programs of the process. Each program of a page that contains one, even in a module, gets its own process. */
+/** Code that affects later programs of the process. Each program of a page with such code, even in a module, has a separate process. */
 const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
 
-/** Processes for all other programs: loading Nest and grpc-js costs most, and a failure skips the remaining programs. */
+/** Processes for all other programs. Loading Nest and grpc-js takes most of the time, and a failure skips the remaining programs. */
 const PROCESSES = 6;
 
 /** Programs of all pages, grouped by process: paths below the application's folder, without an extension. */

@@ -28,7 +28,7 @@ function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] 
   });
 }
 
-/** The cell of all bounds; those of a full play are marked. */
+/** The cell with all bounds. The bounds of full plays are marked. */
 function boundsCell({ bounds, fullBounds = {} }: Pick<Situation, 'bounds' | 'fullBounds'>): string {
   return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)].join('<br>');
 }
@@ -51,7 +51,7 @@ describe('docs/guarantees.md', () => {
     expect(spec).toContain(`itHolds(${exported});`);
   });
 
-  it('shows no other promise, and links the explanation of each', () => {
+  it('shows no other promise and links the explanation of each promise', () => {
     expect(rows).toHaveLength(situations.size);
     const links = /^\[[^\]]+\]\([a-z/-]+\.md(#[\w-]+)?\), \[test\]\(\.\.\/test\/scenarios\/[a-z-]+\.ts\)$/;
     expect(rows.filter((row) => !links.test(row[2] ?? ''))).toEqual([]);

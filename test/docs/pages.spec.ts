@@ -21,7 +21,7 @@ describe.each(RENDERED_PAGES)('%s', (page) => {
 });
 
 describe('docs', () => {
-  it('reach every page from the README', () => {
+  it('lead from the README to every page', () => {
     const seen = new Set<string>();
     const visit = (page: string): void => {
       if (seen.has(page)) return;

@@ -16,7 +16,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
   ['the server sends too_many_pings', 'too-many-pings'],
 ];
 
-/** Removes what differs between runs: times, addresses, and the stages of a call that took a millisecond. */
+/** Removes text that differs between runs: times, addresses, and the stages of a call that took a millisecond. */
 function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')

@@ -26,7 +26,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('name scripts of package.json that need no prior step', () => {
+  it('run scripts of package.json that need no prior step', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);

@@ -16,7 +16,7 @@ describe('command', () => {
     expect(options.filter((option) => !stdout.includes(`--${option}`))).toEqual([]);
   });
 
-  it('exits with 2 and prints invalid arguments to stderr', async () => {
+  it('exits with 2 and reports invalid arguments on stderr', async () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
@@ -40,18 +40,18 @@ describe('command', () => {
   });
 });
 
-describe('endless files and long answers', () => {
+describe('endless files and long results', () => {
   it.each([
     ['--service-config', ['--service-config', '/dev/zero'], 'EFBIG'],
     ['--proto', ['--service-config', '/dev/null', '--proto', '/dev/zero'], 'EFBIG'],
     ['--ca', ['127.0.0.1:1', '--ca', '/dev/zero'], 'EFBIG'],
-  ])('fail the check of %s', async (_option, args, code) => {
+  ])('fails the check of %s if the file is endless', async (_option, args, code) => {
     const { stdout, code: exit } = await command(['doctor', ...args]);
     expect(stdout).toContain(`(${code})`);
     expect(exit).toBe(1);
   });
 
-  it('truncates the answers for 3,000 addresses and a service config with 1,000 problems', async () => {
+  it('truncates the results for 3,000 addresses and a service config with 1,000 problems', async () => {
     const addresses = Array.from(
       { length: 3_000 },
       (_, index) => `127.0.${String(index >> 8)}.${String(index & 255)}:1`,
@@ -85,7 +85,7 @@ describe('service config file', () => {
     expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
   });
 
-  it('fails with all its problems, each with path, value and remedy', async () => {
+  it('fails and reports all problems of the file, each with its path, value, and remedy', async () => {
     const broken = { ...retryPolicy, maxAttempts: 1, maxBackoff: '500ms' };
     const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy: broken }], retrythrottling: {} });
     const { code, of } = await doctor(['--service-config', file]);

@@ -22,7 +22,7 @@ const blocks = codeBlocks('docs/doctor.md')
     return { line, output: output.join('\n') };
   });
 
-/** Masks what differs between runs: ports, durations, days. */
+/** Masks values that differ between runs: ports, durations, and days. */
 function masked(text: string): string {
   return text
     .replace(/:\d{4,5}\b/g, ':PORT')

@@ -58,7 +58,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     const lines = () => gateway.log.lines.filter(({ level }) => level !== 'debug');
 
     it.each<[code: string, status: number, message: string]>([
-      // Sent by the server: no client disconnected here.
+      // Sent by the server, because no client disconnected here.
       ['CANCELLED', 500, 'Internal server error'],
       ['UNKNOWN', 500, 'Internal server error'],
       ['DEADLINE_EXCEEDED', 504, 'Gateway Timeout'],

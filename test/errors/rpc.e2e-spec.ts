@@ -287,7 +287,7 @@ describe('failed upstream call on other transports', () => {
   it.each<[what: string, providers: Provider[]]>([
     ['with the RPC filter', [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]],
     ['without a filter', []],
-  ])('is left to Nest over HTTP %s', async (_what, providers) => {
+  ])('leaves the error to Nest over HTTP %s', async (_what, providers) => {
     const { app, log } = await serve('nest', providers);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });

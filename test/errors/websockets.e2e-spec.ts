@@ -111,7 +111,7 @@ describe('failed call under WebSockets', () => {
   it.each([
     ['GrpcToHttpExceptionFilter', GrpcToHttpExceptionFilter],
     ['GrpcToRpcExceptionFilter', GrpcToRpcExceptionFilter],
-  ])('reaches Nest or the filter of the application with %s as without it', async (_name, filter) => {
+  ])('reaches Nest or the filter of the application with %s exactly as without it', async (_name, filter) => {
     const without = await answers([]);
     expect(without.failed[0]).toMatchObject({ event: 'exception', data: { message: 'Internal server error' } });
     expect(without.failed[2]).toEqual({ event: 'own', data: 'NOT_FOUND' });

@@ -115,7 +115,7 @@ async function afterDeadline(): Promise<void> {
 
 interface ObservedCall {
   readonly settled: Promise<void>;
-  /** Guarantees that the call broke. */
+  /** Guarantees that were broken for the call. */
   broken(): readonly string[];
 }
 

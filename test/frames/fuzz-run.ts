@@ -35,7 +35,7 @@ export interface FuzzReport {
   readonly seconds: number;
 }
 
-/** An event during a run. Reporting at the end is not enough, because Node may abort the process. */
+/** An event during a run. It is reported immediately, because Node can abort the process. */
 export type FuzzEvent =
   | { readonly type: 'begun' | 'ended'; readonly seed: number }
   | { readonly type: 'finding'; readonly finding: Finding }

@@ -22,7 +22,7 @@ export interface Step {
   readonly what: string;
   /** Bytes to send, given the ids of the sequence's streams. */
   readonly bytes?: (streams: readonly number[]) => Buffer;
-  /** 'turn': lets the peer read what was sent so far; 'stall': this side stops reading. */
+  /** 'turn': lets the peer read all bytes sent so far; 'stall': this side stops reading. */
   readonly act?: 'turn' | 'fin' | 'rst' | 'stall';
   /** True if the peer cannot parse later frames, so that the connection must end. */
   readonly breaksFraming?: boolean;

@@ -52,7 +52,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
   return isBroken;
 }
 
-/** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after what was written. */
+/** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after all written bytes. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
   // Not `once` of node:events, which rejects on 'error': the peer may reset the connection during a write.
@@ -63,7 +63,7 @@ export async function end(socket: Socket, byReset: boolean): Promise<void> {
   await closed;
 }
 
-/** Resets a connection. Between `end()` and the FIN, a reset fails with EINVAL and Node leaks the socket, so it waits for the FIN. */
+/** Resets a connection. After `end()`, waits for the FIN first, because a reset before it fails with EINVAL and Node leaks the socket. */
 function reset(socket: Socket): void {
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());

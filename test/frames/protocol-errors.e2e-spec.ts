@@ -23,7 +23,7 @@ async function echoOf(server: FrameServer): Promise<EchoStub> {
   return client.getService('Echo');
 }
 
-/** Resolves when the client has read what the server wrote, unless it stopped reading. */
+/** Resolves when the client has read everything that the server wrote, or has stopped reading. */
 const read = turns;
 
 it.each(ERRORS)('sends the next call on a new connection after %s', async (_what, bytes) => {

@@ -12,7 +12,7 @@ it.for<{ side: Side; share: number }>([
   { side: 'client', share: 0.7 },
   { side: 'server', share: 0.3 },
 ])(
-  'survives hostile frames on the $side side: settles every call and serves the next one',
+  'settles every call and serves the next one despite hostile frames on the $side side',
   { tags: ['timed'], timeout: 900_000 },
   async ({ side, share }, { task }) => {
     const count = Math.round(COUNT * share);

@@ -27,7 +27,7 @@ const LOADER = fileURLToPath(new URL('../support/typescript.mjs', import.meta.ur
 
 /**
  * Assertions of Node and its nghttp2 that abort the process. The first fails in a garbage collection of Node 20 and 24, also with a
- * plain `node:http2` server. The library can't prevent them.
+ * plain `node:http2` server. The library cannot prevent them.
  */
 const NODE_ABORTS = [
   'Assertion failed: (current_nghttp2_memory_) == (0)',

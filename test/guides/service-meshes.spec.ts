@@ -18,7 +18,7 @@ it('shows a virtual service that matches the manifests and disables retries', ()
   });
 });
 
-it('shows a sidecar drain as long as the application’s and shorter than the grace period', () => {
+it('shows a sidecar drain time that equals the application’s and is shorter than the grace period', () => {
   const { annotations } = (blocks[1] as typeof Deployment).spec!.template.metadata!;
   const { terminationDrainDuration } = parse(annotations!['proxy.istio.io/config']!) as Record<string, string>;
   const { terminationGracePeriodSeconds } = Deployment.spec!.template.spec!;

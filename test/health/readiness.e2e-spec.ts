@@ -267,7 +267,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
     }
   });
 
-  it('counts towards the drain timeout of clients, which close before it ends if it is longer', async () => {
+  it('counts towards the drain timeout of clients, so that clients close before a longer Terminus timeout ends', async () => {
     const { imports } = await clientOf({ timeoutMs: 2_000 });
     @Module({ imports: [...imports, terminus(DELAY_MS)] })
     class AppModule {}

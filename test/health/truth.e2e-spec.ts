@@ -66,7 +66,7 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
   return Promise.all(samples);
 }
 
-/** Samples in which health contradicts the call. The samples may contain one outage at most. */
+/** Samples in which health contradicts the call. The samples must contain at most one outage. */
 function contradictions(samples: readonly Sample[]): readonly Sample[] {
   const graceEndsAt = samples.find((one) => !Number.isNaN(one.graceEndsAt))?.graceEndsAt ?? Infinity;
   return samples.filter(({ status, outcome: { error, isImmediate, endedAt } }) =>
@@ -100,7 +100,7 @@ describe.concurrent('health of a channel', () => {
   });
 
   it(
-    'is down after the outage grace period, when calls fail, and up when the server is back',
+    'reports down after the outage grace period, when calls fail, and up when the server is back',
     {
       tags: ['timed'],
     },
@@ -136,7 +136,7 @@ describe.concurrent('health of a channel', () => {
   );
 
   it(
-    'is up again after the channel has been READY for some time, even without calls',
+    'reports up again after the channel has been READY for some time, even without calls',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, undefined);

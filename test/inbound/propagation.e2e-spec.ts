@@ -113,7 +113,7 @@ describe('inbound gRPC call', () => {
     expect(seen[0]?.metadata.get('x-request-id')).toEqual([]);
   });
 
-  it('keeps concurrent calls apart that share a connection', async () => {
+  it('keeps concurrent calls on one connection apart', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `${WAYS[index % WAYS.length]!}:${index}`);
     await Promise.all(ids.map((id) => get(id, { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': id } })));
     expect(seen.length).toBeGreaterThan(60);
@@ -128,7 +128,7 @@ describe('inbound gRPC call', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('keeps concurrently resumed streams apart that share a connection', async () => {
+  it('keeps concurrently resumed streams on one connection apart', async () => {
     const cursors = new Map<string, string[]>();
     server.script<{ from: { toString: () => string } }>('Watch', ({ request: { from }, metadata }) => {
       const id = String(metadata.get('x-request-id')[0]);

@@ -51,7 +51,7 @@ describe('retry chain', () => {
 
   it('retries a first attempt on both hops, but not each retry again', async () => {
     await callWith({});
-    // Four attempts of the last hop for the first attempt it sees; one for each of the three that follow.
+    // The last hop makes four attempts for the first attempt that it receives, and one for each of the three that follow.
     expect(seen).toHaveLength(7);
     expect(seen.filter(({ metadata }) => metadata.get('x-retry-chain').length > 0)).toHaveLength(3);
   });

@@ -145,7 +145,7 @@ describe('client log lines', () => {
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
   });
 
-  it('starts and completes calls if the logger throws', async () => {
+  it('starts and completes calls even if the logger throws', async () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const own: LoggerService = {
       log: () => undefined,

@@ -24,7 +24,7 @@ import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
-/** Longer than a test may take, so that a shutdown that waits for its timeout fails the test. */
+/** Longer than a test can take, so that a shutdown that waits for its timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 
 let server: ScriptedGrpcServer;
@@ -276,7 +276,7 @@ describe('finite response stream during a shutdown', () => {
 
 describe('application that does not close', () => {
   it(
-    'does not delay closing the clients, and a warning names what is still open',
+    'does not delay closing the clients, and a warning lists the open connections and calls',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
@@ -386,7 +386,7 @@ describe('explicit drain()', () => {
   });
 
   it(
-    'is cut short by the shutdown if its timeout is longer than that of the application',
+    'ends early at a shutdown if its timeout is longer than the shutdown timeout of the application',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, orders } = await gateway({ timeoutMs: 200 });

@@ -135,7 +135,7 @@ describe('interceptors', () => {
     ]);
   });
 
-  it('run one after another, those of the defaults first, and each is awaited', async () => {
+  it('run one after another, default interceptors first, and each is awaited', async () => {
     const order: string[] = [];
     const named = (name: string): GrpcClientInterceptor => ({
       async onCall({ path, kind, metadata }) {

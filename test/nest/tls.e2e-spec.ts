@@ -63,7 +63,7 @@ describe('TLS', () => {
     await expect(call({ tls: {} })).rejects.toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'no' });
   });
 
-  it('rejects a server certificate for another name unless serverName expects that name', async () => {
+  it('accepts a server certificate for another name only if serverName is set to that name', async () => {
     await serve('named');
     const ca = certificate('ca');
     await expect(call({ tls: { ca } })).rejects.toMatchObject({ codeName: 'UNAVAILABLE' });

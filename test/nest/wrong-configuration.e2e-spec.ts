@@ -348,7 +348,7 @@ describe('invalid configuration', () => {
 });
 
 describe('valid configuration', () => {
-  it('may contain undefined in every optional key', async () => {
+  it('can contain undefined in every optional key', async () => {
     const options: GrpcClientOptions = {
       ...orders,
       package: undefined,
@@ -368,7 +368,7 @@ describe('valid configuration', () => {
   });
 });
 
-/** The module's methods as JavaScript sees them, without types that would reject invalid arguments. */
+/** The module's methods without types, because the types would reject invalid arguments. */
 function loose() {
   type Loose = (...args: unknown[]) => DynamicModule;
   const entries = (['forFeature', 'forFeatureAsync', 'forRoot', 'forRootAsync'] as const).map((key) => {

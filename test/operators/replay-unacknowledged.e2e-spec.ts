@@ -216,7 +216,7 @@ describe('end of a session', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('completes in a drain of the client once all sent messages are acknowledged', async () => {
+  it('completes during a drain of the client once all sent messages are acknowledged', async () => {
     const { server, client, result, source, acknowledgeAll } = await halfWay();
     const drained = client.drain({ timeoutMs: 25_000 });
     await waitFor(() => source.returned);
@@ -227,7 +227,7 @@ describe('end of a session', () => {
     expect(source.taken).toBe(50);
   });
 
-  it('fails in a drain of the client if the session is between two calls with unacknowledged messages', async () => {
+  it('fails during a drain of the client if it is between two calls and has unacknowledged messages', async () => {
     const { server, client, result, source } = await halfWay({ initialBackoffMs: 60_000, maxBackoffMs: 60_000 });
     await server.stop('force');
     await waitFor(() => client.activeCalls()[0]?.waiting === true);
@@ -366,7 +366,7 @@ describe("session of Nest's own client", () => {
 });
 
 describe('session with a server in its own process', () => {
-  it('delivers every message, first deliveries in order, although the server is killed and restarted twice', async () => {
+  it('delivers every message, with first deliveries in sequence, although the server is killed and restarted twice', async () => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled());
     const folder = mkdtempSync(join(tmpdir(), 'session-'));

@@ -134,7 +134,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
 });
 
 describe('reader of a resumable stream', () => {
-  it('stops the server and delays the next call while it pauses', async () => {
+  it('stops the server and delays the next call while the reader pauses', async () => {
     const { server, proxy, echo } = await behindProxy();
     let taken = 0;
     server.script('ServerStream', (call) => ({

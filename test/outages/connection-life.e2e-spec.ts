@@ -89,7 +89,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
       proxy.refuse();
-      // With its own backoff grpc-js would try once, and no call would be answered.
+      // With its own backoff, grpc-js would try once, and no call would receive a response.
       const backoff = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
       const app = await startApp(onTestFinished, { url: proxy.url, outageGraceMs: 60_000, channelOptions: backoff });
       const triedAt: number[] = [];
@@ -211,7 +211,7 @@ describe.concurrent('shared connection', { timeout: 90_000 }, () => {
     find(request: { text: string }): Observable<{ text: string }>;
   }
 
-  it('carries all services of a client for all modules that define it', async ({ onTestFinished }) => {
+  it('serves all services of a client in all modules that define the client', async ({ onTestFinished }) => {
     const server = await startServer(onTestFinished, {
       protoPath: [ORDERS_PROTO, ARCHIVE_PROTO],
       scripts: { 'orders.v1.Orders/Get': {}, 'archive.v1.Orders/Find': {}, 'Index/Find': {} },

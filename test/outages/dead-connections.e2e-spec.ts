@@ -67,8 +67,8 @@ async function startLoad(onTestFinished: Cleanup, { orders }: Pick<OrdersApp, 'o
 }
 
 /**
- * Expects twenty calls to succeed: over a connection that hangs, a call would not end before the limit of the test. Resolves to the number
- * of failures among the next twenty calls of `load`, which is 0 on a machine that is not busy.
+ * Expects twenty calls to succeed. Over a hanging connection, a call would not end before the time limit of the test. Resolves to the
+ * number of failures among the next twenty calls of `load`, which is 0 on a machine that is not busy.
  */
 async function expectWell({ orders }: Pick<OrdersApp, 'orders'>, load: CallLoad): Promise<number> {
   const from = load.calls.length;

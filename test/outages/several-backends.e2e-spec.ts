@@ -12,7 +12,7 @@ describe('round_robin with one healthy backend and one that closes after its SET
     onTestFinished(() => bad.close());
     const proxy = await FaultProxy.start(bad.url);
     onTestFinished(() => proxy.close());
-    // Refuses the bad backend at first: before the good one is READY, a lost connection would be an outage.
+    // Refuses connections to the bad backend at first, because a lost connection is an outage until the good backend is READY.
     proxy.refuse();
     const client = await startClient({
       url: `ipv4:${good.url},${proxy.url}`,

@@ -21,7 +21,7 @@ async function failureOf(call: Observable<unknown>): Promise<{ readonly error: G
 const create = ({ orders }: OrdersOf) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 
 describe('app.close()', () => {
-  // Registered first, so that it runs last: clean-ups run in reverse order.
+  // Registered first, so that it runs last, because clean-ups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));

@@ -93,7 +93,7 @@ async function failsAtOnce(call: () => Parameters<typeof firstValueFrom>[0]): Pr
   return started;
 }
 
-/** Runs `begin` in the turn of the event loop in which an outage of `app` begins: no delay of this process can end the grace before. */
+/** Runs `begin` in the event-loop turn in which an outage of `app` begins, so that no delay of this process can end the grace first. */
 function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> {
   return new Promise((resolve) => {
     client.events$.subscribe((event) => {
@@ -170,7 +170,7 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'is tried repeatedly during the grace while calls wait, long before the backoff of grpc-js ends',
+    'receives repeated connection attempts during the grace while calls wait, long before the backoff of grpc-js ends',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);
@@ -325,7 +325,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
     );
 
     it(
-      'is disconnected at the connect timeout, and no deadline waits for the next attempt',
+      'loses its connection at the connect timeout, and no deadline waits for the next attempt',
       { tags: ['timed'] },
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);

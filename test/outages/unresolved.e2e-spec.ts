@@ -19,7 +19,7 @@ beforeEach(({ onTestFinished }) => {
 
 describe('name that cannot be resolved', () => {
   it.for(['pick_first', 'round_robin'] as const)(
-    'is an outage in which calls wait and the name is resolved repeatedly (%s)',
+    'causes an outage in which calls wait and the client resolves the name repeatedly (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const settings = { url: NOWHERE, outageGraceMs: 60_000, loadBalancing };
@@ -42,7 +42,7 @@ describe('name that cannot be resolved', () => {
   );
 
   it.for(['pick_first', 'round_robin'] as const)(
-    'is an outage in which calls fail immediately with the cause after the grace (%s)',
+    'causes an outage in which calls fail immediately with the cause after the grace (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const app = await startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing });

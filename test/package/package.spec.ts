@@ -80,7 +80,7 @@ describe('published package', () => {
     expect(named.filter((file) => !packed.files.includes(file))).toEqual([]);
   });
 
-  it('references no source map, because it contains none', () => {
+  it('references no source maps, because the package contains none', () => {
     const modules = packed.files.filter((file) => file.startsWith('dist/') && file.endsWith('.js'));
     const mapped = modules.filter((file) =>
       readFileSync(join(packed.folder, file), 'utf8').includes('sourceMappingURL='),
@@ -119,7 +119,7 @@ describe('published package', () => {
     expect(manifest.peerDependencies['rxjs']).toMatch(/^\^7\./);
   });
 
-  it('depends only on the two packages explained in docs/decisions, and on no peer', () => {
+  it('depends only on the two packages explained in docs/decisions, and neither is a peer', () => {
     expect(Object.keys(manifest.dependencies)).toEqual(['uplot', 'valibot']);
     expect(Object.keys(manifest.dependencies).filter((name) => name in manifest.peerDependencies)).toEqual([]);
   });

@@ -64,8 +64,8 @@ function block(isOver = () => true): void {
 }
 
 /**
- * When the event loop is blocked: before the request is sent, or while the server, frozen until then, responds. The event loop stays
- * blocked until the server has sent `event`, so that the speed of the server does not matter.
+ * The time at which the event loop is blocked: before the request is sent, or while the server responds, which is frozen until then. The
+ * event loop stays blocked until the server has sent `event`, so that the speed of the server does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [
@@ -113,7 +113,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     });
     await client.waitForReady();
     const failed = Promise.all([1, 2, 3].map(() => failureOf(echo.unary({ text: 'x' }, { timeoutMs: TIMEOUT_MS }))));
-    // The deadlines pass: the server may receive none of these calls.
+    // The deadlines pass, so the server may receive none of these calls.
     await blocked(server, 'connected');
     const codes = (await failed).map(({ codeName }) => codeName);
     expect(codes).toEqual(['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED']);

@@ -35,7 +35,7 @@ async function resilient(
   settings: ClientSettings = {},
   method: 'unary' | 'unsafeUnary' = 'unsafeUnary',
 ): Promise<Write> {
-  // Longer than any backoff, also on a busy machine.
+  // Longer than any backoff, even on a busy machine.
   const client = await startClient({ url, outageGraceMs: 600_000, ...settings });
   const echo = client.getService<EchoService>('Echo');
   return (key) =>
@@ -139,7 +139,7 @@ describe('write', () => {
   });
 
   it.each(byEnding(ENDINGS))(
-    'runs at most once and succeeds if plain grpc-js does, from the grpc-js client on the library channel: %s',
+    'runs at most once from the grpc-js client on the library channel, and succeeds if it does with plain grpc-js: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
@@ -259,7 +259,7 @@ it('charges the retry budget one token for a lost connection whose calls fail on
   connection.goaway(four.streamId);
   for (const end of ends) {
     connection.write(end);
-    // Longer than the time in which losses on an open connection count as one.
+    // Longer than the interval in which losses on an open connection count as one loss.
     await quietTime(300);
   }
   connection.socket.destroy();

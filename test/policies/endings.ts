@@ -13,7 +13,7 @@ export interface Ending {
   readonly sent?: number;
   /** The same for plain grpc-js. @defaultValue 1 */
   readonly sentByGrpcJs?: number;
-  /** Requests of the write that end like this; later ones succeed. @defaultValue each one */
+  /** Number of requests of the write that end this way. Later requests succeed. @defaultValue each one */
   readonly times?: number;
 }
 
@@ -52,9 +52,9 @@ const succeed = writing((request) => request.success());
 const fin: Play = ({ connection }) => void connection.socket.end();
 const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
 
-/** The stream before that of `request`. */
+/** Id of the stream before the stream of `request`. */
 const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
-/** GOAWAY with a last stream ID below that of the request: the server has not processed the request. */
+/** GOAWAY with a last stream ID below the request's stream, which means that the server has not processed the request. */
 const goawayBelow =
   (code = NO_ERROR): Play =>
   (request) => {
@@ -88,7 +88,7 @@ const LOST_WITHIN_ANSWER = 'connection-lost, yes';
 const ANSWERED = 'server, yes';
 const UNPROVEN = 'server, maybe';
 
-/** The answer is a status. Its text decides nothing, except while the server's transport shuts down. */
+/** The response is a status. Its message has no effect, except while the server's transport shuts down. */
 const STATUSES: readonly Ending[] = [
   ...['Stream refused by server', 'No connection established', 'Connection dropped', 'Cancelling all calls'].flatMap(
     (text): Ending[] => [
@@ -182,7 +182,7 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
   },
 ];
 
-/** RST_STREAM codes that may mean a lost connection. */
+/** RST_STREAM codes that can mean a lost connection. */
 const CODES_OF_LOST_CONNECTIONS = new Set([NO_ERROR, INTERNAL, CANCEL, CALM]);
 const CODES = Array.from({ length: 14 }, (_, code) => code);
 

@@ -126,7 +126,7 @@ export const HEDGING_RULES: readonly Rule[] = [
   {
     rule: 'a half-empty throttle stops hedges, not the first attempt',
     from: 'A6',
-    // Only a failure sends the next: an attempt that a busy machine sends before the first one's failure costs no token.
+    // Only a failure triggers the next attempt, because an attempt before the first failure, as on a busy machine, would cost no token.
     config: hedging('60s', { retryThrottling: { maxTokens: 2, tokenRatio: 0.1 } }),
     async observe({ server, client }) {
       server.script('Unary', UNAVAILABLE);
@@ -182,7 +182,7 @@ export const HEDGING_RULES: readonly Rule[] = [
           const [, second, third] = server.calls('Unary');
           return isInTime && third!.at - second!.at;
         });
-      // A busy machine may delay an attempt that was due sooner: one try proves nothing.
+      // One try proves nothing, because a busy machine can delay an attempt that was due sooner.
       const gapsMs = [await gapAfterPushback(), await gapAfterPushback(), await gapAfterPushback()];
       return gapsMs.every((ms) => ms >= 295) ? 'after 300 ms' : 'earlier';
     },

@@ -57,7 +57,7 @@ describe('hedged call', () => {
     subscription.unsubscribe();
   });
 
-  it('continues after a non-fatal status and fails on a fatal one', async () => {
+  it('continues after a non-fatal status and fails on a fatal status', async () => {
     const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { message: { number: 9 } },

@@ -5,7 +5,7 @@ import { failToRetry, reset, startHttp2Server, succeed, timeoutOf } from '../cal
 import { repeatUntil } from '../support/repeat-until.js';
 import { grpcJs, type Contender, type Ended, type Running } from './contenders.js';
 
-/** Options of a `waitFor` that only a test that hangs exceeds. */
+/** Options of `waitFor` with a limit that only a hanging test exceeds. */
 export const HANG_LIMIT = { timeoutMs: 60_000 };
 /** Longer than the timeout of a test. */
 const NEVER_MS = 120_000;
@@ -16,7 +16,7 @@ export interface Scene {
   readonly client: Contender;
   /** Records a duration of this library's client for `npm run promises`; does nothing for grpc-js. */
   record(figure: string, ms: number, atMost: number): void;
-  /** A second client of the same kind, under a service config of its own. @defaultValue url the server's */
+  /** A second client of the same kind, with another service config. @defaultValue url the server's */
   another(serviceConfig: ServiceConfig, url?: string): Promise<Contender>;
 }
 
@@ -96,7 +96,7 @@ async function outcome({ client }: Scene, within?: number): Promise<Ended> {
   return client.unary(within).ended;
 }
 
-/** True if `call` ends when its client receives the server's answer: no backoff and no deadline passes first. */
+/** True if `call` ends when its client receives the server's response, before any backoff or deadline ends. */
 async function endsAtOnce({ server, client }: Scene, call: Running): Promise<boolean> {
   let isOver = false;
   void call.ended.then(() => (isOver = true));
@@ -105,7 +105,7 @@ async function endsAtOnce({ server, client }: Scene, call: Running): Promise<boo
   return isOver;
 }
 
-/** Rules of gRFC A6 and of the service config, and those that were taken from elsewhere where it is silent. */
+/** Rules of gRFC A6 and of the service config. Other sources provide the rules for cases that A6 does not cover. */
 export const RULES: readonly Rule[] = [
   {
     rule: '`maxAttempts` includes the original attempt',
@@ -138,7 +138,7 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'the backoff grows by its multiplier up to its maximum, ±20 %',
     from: 'A6',
-    // Without the maximum the second backoff would be 100 s: longer than the deadline.
+    // Without the maximum, the second backoff would be 100 s, which exceeds the deadline.
     config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '0.2s' }),
     async observe(scene) {
       const { server, record } = scene;
@@ -149,7 +149,7 @@ export const RULES: readonly Rule[] = [
       record('second backoff of 200 ms ±20 %, ms', second!, 240 + LATE_MS);
       record('third backoff of 200 ms ±20 %, ms', third!, 240 + LATE_MS);
       const isCapped = isAtLeast(first, 80) && isAtLeast(second, 160) && isAtLeast(third, 160) && more.length === 0;
-      // The first backoff is not the maximum, or there would be no second attempt before the test ends.
+      // The first backoff is not the maximum. Otherwise, there would be no second attempt before the test ends.
       const slow = await scene.another(retrying({ initialBackoff: '0.1s', backoffMultiplier: 600, maxBackoff: '60s' }));
       const before = server.counts().calls;
       const call = slow.unary(NEVER_MS);
@@ -186,7 +186,7 @@ export const RULES: readonly Rule[] = [
       });
       const client = await another(retrying({ initialBackoff: '0.1s', maxBackoff: '0.1s' }), failing.url);
       await client.unary().ended;
-      // Each attempt has less time left than the one before, by the backoff between them.
+      // The backoff between two attempts reduces the remaining time of the second attempt.
       const spentMs = leftMs.slice(1).map((left, index) => leftMs[index]! - left);
       return kept(spentMs.length === 2 && spentMs.every((ms) => isAtLeast(ms, 80)));
     },
@@ -295,7 +295,7 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'pushback replaces the backoff',
     from: 'A6',
-    // Longer than the deadline: a call that waits for it does not succeed.
+    // Longer than the deadline, so that a call that waits for it does not succeed.
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', [{ ...UNAVAILABLE, pushback: 0 }, { ...UNAVAILABLE, pushback: 300 }, OK]);
@@ -482,7 +482,7 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', OK);
       await server.stop('force');
       const call = client.unary();
-      // By then a call that does not wait has failed: another one that began later has.
+      // By then, a call that does not wait would have failed, because this call, which starts later, has failed.
       await (await grpcJs(server.url, {})).unary().ended;
       await pause(50);
       await server.restart();
@@ -551,7 +551,9 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
-/** The deadline that the client sends, to the next 100 ms: the longest of many calls, as a busy machine sends some of them late. */
+/**
+ * The deadline that the client sends, rounded up to 100 ms. It is the maximum of 20 calls, because a busy machine sends some of them late.
+ */
 async function remaining({ another }: Scene, timeout: string): Promise<string> {
   const server = await startHttp2Server((stream, _number, headers) => {
     leftMs.push(timeoutOf(headers));
@@ -564,12 +566,12 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
   return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
 }
 
-/** Resolves once the server has received all that `client` sent before: calls on one connection arrive in order. */
+/** Resolves once the server has received everything that `client` sent before, because calls on one connection arrive in sequence. */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }
 
-/** A length of time in which something would have happened that must not. */
+/** Waits long enough for an event that must not happen. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,5 +1,5 @@
 // npm run promises [-- --full --only a,b --seed N --strict --counts]: plays every situation, then every test that records a timing,
-// one at a time, and prints what it measured, the bound and the verdict. On a busy machine a timed bound that does not hold is 'not
+// one at a time, and prints each measurement with its bound and its verdict. On a busy machine a timed bound that does not hold is 'not
 // judged'. The exit code is 1 if a promise is broken; with --strict also if one was not judged. With --counts, for CI, it plays only
 // the situations, as `npm test` does, and judges only their counts.
 import 'reflect-metadata';

@@ -1,4 +1,4 @@
-// The process of `Sentinel`: sends a sample about each second of the machine until its parent disconnects.
+// The process of `Sentinel`: sends a sample of the machine's load each second until its parent disconnects.
 import { readFileSync, readdirSync } from 'node:fs';
 import process from 'node:process';
 
@@ -17,7 +17,7 @@ function machineTicks() {
   return { busy: user + nice + system, stolen, cores: lines.filter((line) => /^cpu\d/.test(line)).length };
 }
 
-/** CPU time of `root`, its descendants, and those of its children that have exited, in ticks. */
+/** CPU time of `root`, its descendants, and its exited children, in ticks. */
 function ownTicks(root) {
   const processes = new Map();
   for (const entry of readdirSync('/proc')) {

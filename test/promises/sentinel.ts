@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** One second of the machine, seen by a process that only waits for its timers. */
+/** The load of the machine during one second, measured by a process that only waits for its timers. */
 interface Sample {
   /** End of the second, in milliseconds since 1970. */
   readonly at: number;
@@ -45,7 +45,7 @@ export class Sentinel {
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // The sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
-    // A sample covers the second before its time, or more if its own process was stopped: the first after `until` counts, too.
+    // A sample covers the second before its time, or more if its process was stopped, so the first sample after `until` counts too.
     const last = this.samples.findIndex(({ at }) => at >= until);
     const samples = this.samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
     const worst = (figure: keyof MachineLoad) => {
@@ -67,7 +67,7 @@ export class Sentinel {
   }
 }
 
-/** Why durations measured under `load` cannot be judged; undefined if they can. */
+/** The reason why durations measured under `load` cannot be judged; `undefined` if they can. */
 export function whyNotJudged({ latestMs, othersPercent = 0, stolenPercent = 0 }: MachineLoad): string | undefined {
   const reasons = [
     ...(othersPercent > MAX_OTHERS_PERCENT ? [`other programs used ${othersPercent.toFixed(0)} % of the CPU`] : []),

@@ -4,7 +4,7 @@ import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Longer than any play takes (the longest one, of quiet feeds, takes 10 minutes in full); a play that exceeds it hangs. */
+/** Longer than any play (a full play of quiet feeds takes 10 minutes). A play that exceeds it hangs. */
 const PLAY_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
@@ -18,7 +18,7 @@ export interface JudgedRun {
   /** Errors; each counts as broken. */
   readonly errors: readonly string[];
   readonly seconds: number;
-  /** Why a timed bound that does not hold is not judged; `undefined` on a quiet machine. */
+  /** The reason why a timed bound that does not hold is not judged; `undefined` on a quiet machine. */
   readonly busy: string | undefined;
 }
 
@@ -38,7 +38,7 @@ export async function judgedBetween(
   return { rows, busy };
 }
 
-/** Plays `situation` once while `sentinel` watches the machine. Never throws: errors, also uncaught ones, are in the result. */
+/** Plays `situation` once while `sentinel` watches the machine. Never throws. The result contains all errors, including uncaught ones. */
 export async function playWatched(
   situation: Situation,
   { signal, ...options }: PlayOptions,

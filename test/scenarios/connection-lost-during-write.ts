@@ -42,7 +42,7 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
     const { accepted } = proxy.counters;
     proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
     await reach(() => proxy.counters.accepted > accepted);
-    // One cut at a time: calls that this cut affected end before the next cut, even on a slow machine.
+    // One cut at a time. The calls that this cut affected end before the next cut, even on a slow machine.
     const met = [...gets.open, ...creates.open];
     const answered = creates.succeeded.length + gets.succeeded.length;
     await reach(() => met.every(({ endedAt }) => endedAt !== undefined));

@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const LIVES_MS = 1_000;
-/** If only counts are judged, fewer drops than a read has attempts, because on a busy machine one read may be hit by all drops. */
+/** If only counts are judged, fewer drops than a read has attempts, because on a busy machine all drops can hit one read. */
 const DROPS = { counts: 3, all: Infinity };
 /** Duration of a play that judges everything. */
 const PLAY_MS = { short: 10_000, full: 180_000 };

@@ -45,7 +45,7 @@ export const flappingServer: Situation = {
 };
 
 /**
- * Repeats the play if this process was suspended while a connection was open: a connection that appears to live for a second ends the
+ * Repeats the play if this process was suspended while a connection was open. A connection that appears to live for a second ends the
  * outage, as intended, and the next outage has its own grace and log lines.
  */
 async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
@@ -72,7 +72,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
   await pass(run, graceEndsAt.getTime() + 20 - Date.now());
   const endsAt = (peer.acceptedAt[0] ?? NaN) + lengthMs;
   let other = 0;
-  // Wait for at least one more connection after the grace: health must stay down while the channel is READY.
+  // Waits for at least one more connection after the grace, because health must stay down while the channel is READY.
   const enough = Math.max(CONNECTIONS, peer.acceptedAt.length + 1);
   while (!run.signal.aborted && (Date.now() < endsAt || peer.acceptedAt.length < enough)) {
     if ((await health.check(client.name))[client.name]?.status !== 'down') other += 1;

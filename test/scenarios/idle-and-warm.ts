@@ -38,7 +38,7 @@ async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let ends = 0; ends <= ENDS; ends++) {
     await reach(() => warmWay.counters.accepted === ends + 1 && warm.client.connectivity.state === 'READY');
     afterMs.push(performance.now() - endedAt);
-    // The connection must have been used: losing an unused connection is an outage, which is handled separately.
+    // The connection must have been used, because losing an unused connection is an outage, which is handled separately.
     await firstValueFrom(warm.orders.get({ id: '1' }));
     endedAt = performance.now();
     if (ends < ENDS) warmWay.closeAll();

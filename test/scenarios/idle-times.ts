@@ -53,7 +53,8 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
     pausingCalls(run, ours, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
     pausingCalls(run, theirs, () => 200 + run.random() * 1_800),
   ]);
-  // Longer than the balancer's idle timeout: connections that the client has not closed by now were dropped and hang the last calls.
+  // Longer than the balancer's idle timeout. Any connection that the client has not closed by now was dropped, and the last calls on it
+  // hang.
   if (run.which === 'all') await pass(run, BALANCER_MS.all + 500);
   else await reach(() => balancer.counters.open === 0, { timeoutMs: BALANCER_MS.counts / 2 }).catch(() => undefined);
   const dropped = balancer.counters.open;

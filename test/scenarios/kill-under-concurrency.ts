@@ -39,7 +39,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   let arrivedWithinMs = 0;
   for (let round = 0; round < rounds; round++) {
     await firstValueFrom(orders.get({ id: 'first' }));
-    // The connection must have lived for a while: one that closes immediately is a failed attempt, not a lost connection.
+    // The connection must have lived for a while, because one that closes immediately is a failed attempt, not a lost connection.
     await reach(() => Date.now() - client.connectivity.since.getTime() > 1_100);
     const before = upstream.arrived('Get').length;
     await upstream.prepareRestart();

@@ -78,7 +78,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   const [feed, session] = app.clients as [OrdersOf, OrdersOf];
   const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
   // Always from 0: our server sends one event, which was already delivered, and then none.
-  // No retries: if a server sends no headers before its first event, the retry policy would repeat each call, and few would be resumed.
+  // No retries. If a server sends no headers before its first event, the retry policy would repeat each call, and few would be resumed.
   const watch = () => feed.orders.watch({ from: '0' }, { retry: false });
   const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);
   const id = ({ messageId }: SessionRequest | SessionReply) => messageId;

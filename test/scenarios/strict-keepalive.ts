@@ -85,7 +85,9 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** grpcio with a minimum of 15 s rejects pings every 10 s and accepts every 20 s. Sent data resets its limit, so the feed is quiet. */
+/**
+ * grpcio with a minimum of 15 s rejects pings every 10 s and accepts pings every 20 s. Sent data resets its limit, so the feed is quiet.
+ */
 async function grpciosOwn(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
   const upstream = await startUpstream(
@@ -106,7 +108,7 @@ async function grpciosOwn(run: Run): Promise<Measured> {
     feed.unsubscribe();
   });
   await reach(() => throttled.length === 1, { timeoutMs: 60_000 + 5 * EVERY_MS });
-  // Three more intervals, in which grpcio must not object.
+  // Three more intervals, in which grpcio must reject no ping.
   await pass(run, 6 * EVERY_MS + 5_000);
   return {
     'interval that suits it, times @its own patience, grpcio': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,

@@ -66,7 +66,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
     });
 
     it.for(PRIVATE_NAMES)(
-      'loses only one feature without $name: no crash, no duplicate write, no hang, one warning',
+      'loses only one feature without $name, with one warning and without a crash, duplicate write, or hang',
       async ({ sabotage, lost }, context) => {
         const played = await playHere(sabotage, context);
         context.expect(played).toMatchObject({ failures: [] });

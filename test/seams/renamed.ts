@@ -18,7 +18,7 @@ export interface Played {
   readonly writes: number;
   /** Writes that failed, with their errors. */
   readonly failed: readonly string[];
-  /** Everything that must not happen. */
+  /** Events that must not happen; empty if the play succeeded. */
   readonly failures: readonly string[];
   /** Lines of the log at `warn` or above. */
   readonly warnings: readonly string[];
@@ -45,7 +45,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
 /** Names of Node's public API that a path passes through. */
 const PUBLIC = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
 
-/** Names whose loss shows only under TLS. */
+/** Names whose loss has an effect only with TLS. */
 const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
 
 /**
@@ -54,7 +54,7 @@ const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equal
  */
 const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
 
-/** Names on the way to the stream of a server call, whose table starts at the stream. */
+/** Names that lead to the stream of a server call. The table itself starts at the stream. */
 const TO_THE_STREAM = ['nextCall', 'server-call.js:call'];
 
 /** Every private name of the tables that the plays need, with the first seam that needs it. */

@@ -100,7 +100,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     // The server sends the next probe once the last is acknowledged. grpc-js's own keepalive would cut off the connection.
     await waitFor(() => probes >= 4, PATIENTLY);
     const before = received;
-    // A message of no bytes.
+    // An empty message.
     stream.write(Buffer.alloc(5));
     await waitFor(() => received > before, PATIENTLY);
     expect(closed).toBe(false);

@@ -109,7 +109,7 @@ describe('failing handler', () => {
     expect(log.lines.filter(({ text }) => text.includes('handler failed'))).toEqual([]);
   });
 
-  it('does not pass the error of a generator to a filter, but keeps its own status', async () => {
+  it('keeps the status of a generator’s error and does not pass the error to a filter', async () => {
     const { unary, stream } = await failingWith(throwing(new Error('oh')), new OwnFilter());
     expect(await unary()).toMatchObject({ code: 9, details: 'from the filter: oh' });
     expect(await stream()).toMatchObject({ code: 2, details: 'Internal server error' });

@@ -104,7 +104,7 @@ describe('health of an application', () => {
     for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
   });
 
-  it('leaves health to the application if it serves its own, and logs a warning', async () => {
+  it('does not replace a health service of the application and logs a warning', async () => {
     const own = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
     const onLoadPackageDefinition = (_definition: unknown, server: Server) => {
       server.addService(own, { check: (_call: unknown, answer: any) => answer(null, NOT_SERVING) });

@@ -50,7 +50,8 @@ async function pouring(source: 'generator' | 'observable', options: object) {
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST, { timeoutMs: 20_000 });
-      // Unchanged while the server, the proxy and the client each had turns in between: a process that waits for the CPU is not settled.
+      // Requires ten unchanged values, with turns of the server, the proxy, and the client in between. A process that waits for the CPU has
+      // not settled.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {
         await held();
@@ -78,7 +79,7 @@ describe('client that stops reading', () => {
     ['generator', status.CANCELLED, IDLE_MS],
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(
-    'ends the stream and limits the memory of the server if the handler returns an %s',
+    'ends the stream and limits the memory of the server if the response source is of kind %s',
     async (source, code, streamIdleTimeoutMs) => {
       const server = await pouring(source, { streamIdleTimeoutMs });
       const before = await server.held();

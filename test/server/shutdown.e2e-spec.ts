@@ -10,7 +10,7 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Longer than the timeout of a test: a server that waits for the end of its drain timeout fails the test. */
+/** Longer than the timeout of a test, so that a server that waits for the end of its drain timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
 /** Limit for servers that use their whole drain timeout, plus the time that Node needs to exit. */
@@ -128,7 +128,7 @@ describe.concurrent('SIGTERM', () => {
   );
 
   it(
-    'ends streams immediately with UNAVAILABLE or as `onDrain` says, and a health Watch after NOT_SERVING',
+    'ends streams immediately with UNAVAILABLE or as `onDrain` requires, and ends a health Watch after NOT_SERVING',
     {
       tags: ['timed'],
     },
@@ -176,7 +176,7 @@ describe.concurrent('SIGTERM', () => {
   });
 
   it(
-    'exits after the drain timeout, and logs a connection that was cut off, if a client never completes a request',
+    'exits after the drain timeout and logs the cut-off connection if a client never completes a request',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, SHORT_DRAIN);
@@ -241,7 +241,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       stuck.call.resume();
       await waitFor(() => watch.status !== undefined && stuck.status !== undefined, PATIENTLY);
       expect(watch.status).toMatchObject({ code: status.UNAVAILABLE, details: 'The server is shutting down' });
-      // Not CANCELLED: a client would not resume on another server after that.
+      // Not CANCELLED, because a client would then not resume on another server.
       expect(stuck.status?.code).toBe(status.UNAVAILABLE);
       expect(server.output).toMatch(
         /WARN.*0 calls finished, 0 streams ended, 2 cut off \(2 calls to \/orders.v1.Orders\/Watch\)/,

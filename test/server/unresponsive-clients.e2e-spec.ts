@@ -26,7 +26,7 @@ async function watching(url: string): Promise<void> {
     const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' });
     stream.on('error', () => undefined);
     stream.once('data', () => (begun += 1));
-    // A message of no bytes: from 0.
+    // An empty message, whose `from` is 0.
     stream.end(Buffer.alloc(5));
     return session;
   };

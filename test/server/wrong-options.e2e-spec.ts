@@ -48,7 +48,7 @@ describe('start with invalid options', () => {
 });
 
 describe('channelOptions', () => {
-  it('applies grpc.max_connection_age_ms: sends GOAWAY to an old connection while its calls continue', async () => {
+  it('sends GOAWAY on a connection older than grpc.max_connection_age_ms while its calls continue', async () => {
     const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_connection_age_ms': 150 } }));
     const orders = ordersOf(url);
     const { call, seen } = orders.open('watch', { from: '0' });
@@ -59,7 +59,7 @@ describe('channelOptions', () => {
     call.cancel();
   });
 
-  it('applies grpc.max_concurrent_streams: announces the limit to clients', async () => {
+  it('announces grpc.max_concurrent_streams to clients', async () => {
     const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_concurrent_streams': 7 } }));
     const socket = connectSocket(url.slice('unix:'.length));
     const session = connect('http://orders', { createConnection: () => socket });

@@ -156,15 +156,15 @@ async function inReality(): Promise<Reality> {
 
 const SLOW = { tags: ['timed'], timeout: 90_000 };
 
-it('the simulation matches the figures of fifty real clients of a real server', SLOW, async ({ task }) => {
+it('simulates the figures of fifty real clients of a real server', SLOW, async ({ task }) => {
   const simulated = inSimulation();
   const { figures: real, calls, attempts, open } = await inReality();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
-  // Holds on any machine: each client has ten retry tokens, one more per eight successes and one per 20 s. Calls that were lost with
-  // their connection are retried too.
+  // Holds on any machine. Each client has ten retry tokens and earns 0.12 tokens per success and one token per 20 s. Calls that were lost
+  // with their connection are retried too.
   const tokens = WORLD.clients * (BUDGET.maxTokens + (BUDGET.perSecond * LENGTH_MS) / 1_000);
   expect(attempts).toBeLessThanOrEqual(calls * (1 + BUDGET.perSuccess) + tokens + open);
-  // The number and time of successful calls is comparable only on an idle machine.
+  // The numbers and times of successful calls are comparable only on an idle machine.
   const apart = (figure: keyof Figures) => Math.abs((real[figure] ?? NaN) - (simulated[figure] ?? NaN));
   recordTiming(task, 'attempts a call in the second half of the worst fault', real.amplification, { atMost: 1.1 });
   recordTiming(task, 'attempts a call, apart from the simulation', apart('amplification'), { atMost: 0.1 });

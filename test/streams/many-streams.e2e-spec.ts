@@ -18,9 +18,9 @@ const ENDINGS = [
 ] as const;
 
 describe('1,000 concurrent streams', () => {
-  // Client and server run in separate processes, each of which must exit on its own afterwards.
+  // Client and server run in separate processes. Both must then exit without being killed.
   it.for(IS_FULL ? ENDINGS : ENDINGS.slice(0, 1))(
-    'are read and counted, and release all resources when %s',
+    'deliver their messages, are counted, and release all resources when %s',
     { timeout: 120_000, tags: ['timed'] },
     async ([, ending, outcome, cancelled], { task }) => {
       const measured = await measureManyStreams(STREAMS, ending);

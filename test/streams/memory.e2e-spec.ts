@@ -3,11 +3,11 @@ import { measureSlowReader, measureStoppedReader, type Memories, type Stream } f
 import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
-/** Memory that a process may hold beyond that before the first message, regardless of the stream length. */
+/** Maximum memory of a process beyond its memory before the first message, regardless of the stream length. */
 const HEAP = 16 * MiB;
 const RESIDENT = 64 * MiB;
 
-/** Limit for a test that hangs: ten times what an idle machine needs. */
+/** Limit for a test that hangs. It is ten times the duration on an idle machine. */
 const timeout = 600_000;
 
 interface SlowReader {
@@ -56,7 +56,7 @@ describe.concurrent('memory of client and server', () => {
     const count = IS_FULL ? full : short;
     if (count === undefined) continue;
     it(
-      `is bounded in ${nameOf(stream)} of ${count} messages if the reader takes ten times as long as the sender`,
+      `stays bounded in ${nameOf(stream)} of ${count} messages if the reader takes ten times as long as the sender`,
       { timeout },
       async () => {
         const { unthrottled, slow, growth } = await measureSlowReader(stream, count);
@@ -69,7 +69,7 @@ describe.concurrent('memory of client and server', () => {
   for (const { stream, isFullOnly } of STOPPED_READERS) {
     if (isFullOnly && !IS_FULL) continue;
     it(
-      `is bounded in ${nameOf(stream)} if the server stops reading: the client stops pulling, and a cancel ends the call`,
+      `stays bounded in ${nameOf(stream)} if the server stops reading, and a cancellation ends the call`,
       { timeout },
       async () => {
         const { taken, growth, end, sourceEnded, active, server } = await measureStoppedReader(stream);

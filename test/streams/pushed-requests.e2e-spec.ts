@@ -30,28 +30,25 @@ describe.each(METHODS)('request Observable of %s', (method) => {
   it.each([
     ['', {}],
     [' with interceptors', { interceptors: [unchanged] }],
-  ])(
-    'is stopped at maxQueuedRequestBytes and fails the call with a remedy if it pushes too fast%s',
-    async (_, options) => {
-      const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
-      server.script(protoName(method), { requests: 'leave', never: true });
-      const { state, source } = flood();
-      const error = await failureOf(echo[method](source, options));
-      expect(error).toMatchObject({
-        codeName: 'RESOURCE_EXHAUSTED',
-        reason: 'requests-overflow',
-        reachedServer: 'maybe',
-      });
-      expect(error.details).toMatch(
-        /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
-      );
-      expect(state.stopped).toBe(true);
-      // The limit, plus what grpc-js and the socket accepted before they were full.
-      expect(state.pushed * payload.length).toBeLessThan(6 << 20);
-      expect(client.activeCalls()).toEqual([]);
-      await waitFor(() => server.counts().open === 0);
-    },
-  );
+  ])('stops at maxQueuedRequestBytes and fails the call with a remedy if it pushes too fast%s', async (_, options) => {
+    const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
+    server.script(protoName(method), { requests: 'leave', never: true });
+    const { state, source } = flood();
+    const error = await failureOf(echo[method](source, options));
+    expect(error).toMatchObject({
+      codeName: 'RESOURCE_EXHAUSTED',
+      reason: 'requests-overflow',
+      reachedServer: 'maybe',
+    });
+    expect(error.details).toMatch(
+      /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
+    );
+    expect(state.stopped).toBe(true);
+    // The limit, plus the bytes that grpc-js and the socket accepted before they were full.
+    expect(state.pushed * payload.length).toBeLessThan(6 << 20);
+    expect(client.activeCalls()).toEqual([]);
+    await waitFor(() => server.counts().open === 0);
+  });
 
   it('sends requests without a total limit if the server keeps pace', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
@@ -72,7 +69,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
       (all: EchoRequest[]) => from(turns().then(() => all)).pipe(mergeAll()),
       { interceptors: [unchanged] },
     ],
-  ])('is sent completely if it pushes more than the limit in one turn, %s', async (_when, make, options) => {
+  ])('sends all its messages even if it pushes more than the limit in one turn, %s', async (_when, make, options) => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
     const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
     await toList(echo[method](make(all), options));

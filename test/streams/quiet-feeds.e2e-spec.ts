@@ -24,7 +24,7 @@ function onceAndNeverMore(call: ScriptedCall) {
 
 describe('feeds without messages', () => {
   it(
-    'are all reopened soon after their server is back, but not all at once',
+    'reopen soon after their server is back, but not all at once',
     { timeout: 60_000, tags: ['timed'] },
     async ({ task }) => {
       const { orders, client, close } = await startOrdersApp({ url: server.url });

@@ -73,7 +73,7 @@ describe('streamIdleTimeoutMs', () => {
     subscription.unsubscribe();
   });
 
-  it('also cancels the call on the wire', async () => {
+  it('cancels the call on the wire', async () => {
     const { echo, server } = await scene(idle);
     server.script('ServerStream', { messages: [{}], never: true });
     await failureOf(echo.serverStream({}));

@@ -10,7 +10,7 @@ export function startBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM!, args, timeout: LIMIT_MS });
 }
 
-/** An element and a text by name: the page reports when the element first contains the text. */
+/** Pairs of an element and a text, by name. The page records when the element first contains the text. */
 export type Sightings = Readonly<Record<string, { readonly selector: string; readonly text: string }>>;
 
 /** A page in the browser, with the problems that it has reported. */
@@ -23,7 +23,7 @@ export interface WatchedPage {
    * page.
    */
   sighted(name: string): Promise<number>;
-  /** Forgets all sightings: `sighted` waits for the next ones. */
+  /** Clears all sightings, so that `sighted` waits for new ones. */
   forget(): Promise<void>;
   close(): Promise<void>;
 }

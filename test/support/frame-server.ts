@@ -35,7 +35,7 @@ export class FrameRequest {
     readonly streamId: number,
     /** The value of its metadata `KEY`. */
     readonly key: string,
-    /** Number of requests with its key, this one included. */
+    /** Number of requests with its key, including this one. */
     readonly number: number,
   ) {}
 
@@ -88,7 +88,7 @@ class FrameConnection {
   readonly requests: FrameRequest[] = [];
   /** RST_STREAM frames of the client. */
   readonly resets: { readonly streamId: number; readonly code: number }[] = [];
-  /** The lowest last stream id of the GOAWAYs sent: the server promises that its application never sees a stream above it. */
+  /** The lowest last stream id of the GOAWAYs sent. The server's application never receives a stream above it. */
   lastStreamId = Infinity;
   private pingsAnswered = 0;
   private pingsSent = 0;

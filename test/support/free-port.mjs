@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
 /**
- * Returns an unused port of 127.0.0.1. A connection that this function accepts and closes leaves the port in TIME_WAIT for a minute,
- * in which the system assigns the port to no process that binds to port 0, but to one that binds to the port itself.
+ * Returns an unused port of 127.0.0.1. A connection that this function accepts and closes leaves the port in TIME_WAIT for a minute. During
+ * this time, the system assigns the port only to a process that binds to it explicitly, not to one that binds to port 0.
  *
  * @returns {Promise<number>}
  */

@@ -298,7 +298,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
   });
 
-  it('belongs to the request of the call if a response that waited for a connection of another request started the call', async () => {
+  it('belongs to the request that makes the call, even if the call starts in a response that waited for another request', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     // The first request opens the connection, and the calls of the others wait for it.

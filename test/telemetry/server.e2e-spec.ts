@@ -295,7 +295,7 @@ describe('resilient_grpc metrics of a server', () => {
     end?.();
   });
 
-  it('record the drain and its cut-off calls, and streams ended by it are UNAVAILABLE', async () => {
+  it('record the drain, the calls that it cuts off, and the streams that it ends as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
     const { client, close } = await serveInstrumented(OrdersController, {
       drain: { timeoutMs: 500 },

@@ -34,7 +34,7 @@ async function startTargets() {
   return { server, url: proxy.url, proxy, http2, faults };
 }
 
-it('chaos with all faults fails no idempotent call of this client but some of a plain grpc-js client', async ({
+it('fails no idempotent call of this client under all faults of chaos, although a plain grpc-js client fails some', async ({
   signal,
 }) => {
   const { server, url, faults } = await startTargets();
@@ -89,7 +89,7 @@ const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | Serve
   restart: 'fails',
 };
 
-it('each fault has its documented effect, which ends with the fault', async () => {
+it('applies the documented effect of each fault until the fault ends', async () => {
   const { url, faults, http2 } = await startTargets();
   expect(faults.map(({ name }) => name).sort()).toEqual(Object.keys(SEEN).sort());
   const client = new EchoClient(url);
@@ -134,7 +134,7 @@ it('each fault has its documented effect, which ends with the fault', async () =
   }
 }, 60_000);
 
-it('the end of a fault keeps the other settings of its proxy', async () => {
+it('keeps the other settings of a proxy when a fault ends', async () => {
   const { url, proxy, http2 } = await startTargets();
   const client = new EchoClient(url);
   onTestFinished(() => client.close());

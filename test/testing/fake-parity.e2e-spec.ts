@@ -93,7 +93,8 @@ const wasSent = ({ ended }: Seen) => ended !== 'completed' && ended.attempts ===
 const receivedBoth = ({ messages }: Seen) => messages.length === 2;
 
 describe('fake and real stub', () => {
-  // `isMet` is true if the call got as far as on an idle machine. On a busy one, its timeout may end it first; a fake has no such delay.
+  // `isMet` is true if the call progressed as far as on an idle machine. On a busy one, its timeout can end it first. A fake has no such
+  // delay.
   it.each<[string, Call, isMet?: (real: Seen) => boolean]>([
     ['a successful call', (orders, options) => orders.get({ id: '7' }, options)],
     ['a failed call', (orders, options) => orders.get({ id: 'none' }, options)],

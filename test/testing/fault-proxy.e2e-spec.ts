@@ -33,7 +33,7 @@ describe('FaultProxy', () => {
 
   const deadline = (ms: number) => ({ deadline: Date.now() + ms });
   const held = async () => {
-    // Wrapped, so that awaiting this does not await the call.
+    // Wraps the call, so that awaiting this function does not await the call.
     const answer = client.unary({ text: 'held' }, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     return { answer };
@@ -81,7 +81,7 @@ describe('FaultProxy', () => {
     await waitFor(async () => (await client.unary({})).error === undefined);
   });
 
-  it('accepts connections without forwarding a byte in staySilent()', async () => {
+  it('accepts connections without forwarding a byte after staySilent()', async () => {
     await proxy.staySilent();
     const { seen, socket } = rawSocket();
     await waitFor(() => seen.connected);
@@ -99,7 +99,7 @@ describe('FaultProxy', () => {
     expect(seen.error).toBe('ECONNRESET');
   });
 
-  it('removes all faults and resets silenced connections in heal()', async () => {
+  it('removes all faults and resets silenced connections with heal()', async () => {
     proxy.delay(60_000);
     proxy.cutIdleAfter(10);
     proxy.closeAfterBytes(5, 'to-client');
@@ -120,7 +120,7 @@ describe('FaultProxy', () => {
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
-  it('ends a call in flight with ECONNRESET in resetAll()', async () => {
+  it('ends a call in flight with ECONNRESET after resetAll()', async () => {
     const { answer } = await held();
     expect(proxy.resetAll()).toBe(1);
     expect((await answer).status).toMatchObject({
@@ -131,7 +131,7 @@ describe('FaultProxy', () => {
     expect(client.state).toBe(connectivityState.IDLE);
   });
 
-  it('ends a call in flight with "Connection dropped" in closeAll()', async () => {
+  it('ends a call in flight with "Connection dropped" after closeAll()', async () => {
     const { answer } = await held();
     expect(proxy.closeAll()).toBe(1);
     expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
@@ -219,7 +219,7 @@ describe('FaultProxy', () => {
       });
     }
 
-    it('keeps a connection with traffic', async () => {
+    it('keeps a connection open while it has traffic', async () => {
       timed.cutIdleAfter(60_000, 'rst');
       for (let i = 0; i < 5; i += 1) {
         expect((await caller.unary({})).error).toBeUndefined();

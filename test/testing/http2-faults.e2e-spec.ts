@@ -46,7 +46,7 @@ describe('Http2FaultProxy', () => {
 
   const held = async () => {
     server.script('UnsafeUnary', { hold: 'everything' });
-    // Wrapped, so that awaiting this does not await the call.
+    // Wraps the call, so that awaiting this function does not await the call.
     const answer = plain.unary({}, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     return { answer };
@@ -209,7 +209,7 @@ describe('Http2FaultProxy', () => {
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('removes all faults in heal()', async () => {
+  it('removes all faults with heal()', async () => {
     proxy.failCalls({ kind: 'missing-trailers' }, { times: Infinity });
     proxy.limitStreams(0);
     proxy.tooManyPingsAfter(0);

@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 /** A gRPC message: a prefix of five bytes and one byte of payload. */
 const message = (byte: number) => Buffer.from([0, 0, 0, 0, 1, byte]);
 
-/** Uses a client and a server of node:http2, which report what is on the wire; those of gRPC translate it. */
+/** Uses a client and a server of node:http2, which report the frames on the wire. gRPC clients and servers translate them. */
 describe('Http2FaultProxy, HTTP/2 frames', () => {
   let proxy: Http2FaultProxy;
   let client: ClientHttp2Session;

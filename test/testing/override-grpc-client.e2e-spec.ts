@@ -79,7 +79,7 @@ describe('overrideGrpcClient', () => {
     expect(calls[0]?.metadata.getMap()).toMatchObject({ 'x-app': 'shop', 'x-tenant': 'two', 'x-user': 'me' });
   });
 
-  it('merges methods by pattern, where a later override takes precedence', async () => {
+  it('merges methods by pattern and gives precedence to the later override', async () => {
     const methods = { Create: { idempotent: true, timeoutMs: 60_000 } };
     const builder = application({ url: 'orders.invalid:1', methods });
     overrideGrpcClient(builder, 'orders', {

@@ -57,7 +57,7 @@ async function main(): Promise<void> {
     const item: plain.CatalogItem = await firstValueFrom(catalog.findItem({ itemId: '7' }, WAIT));
     const [listed, { itemsAdded }] = [
       await all(generated.listItems({ itemId: '' })),
-      // A request stream may also be an iterable.
+      // A request stream can also be an iterable.
       await firstValueFrom(catalog.addItems([item, item])),
     ];
     return { ...item, isDrink: item.itemKind === plain.ItemKind.ITEM_KIND_DRINK, listed: listed.length, itemsAdded };
@@ -82,7 +82,7 @@ async function main(): Promise<void> {
   });
 
   printed['snake'] = await resultOf<snake.CatalogClient>({ longs: Number, keepCase: true }, async (catalog) => {
-    // @ts-expect-error the names are those of the proto
+    // @ts-expect-error the fields are named as in the .proto file
     catalog.findItem({ itemId: '7' });
     return firstValueFrom(catalog.findItem({ item_id: '7' }));
   });

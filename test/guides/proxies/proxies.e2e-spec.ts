@@ -94,7 +94,7 @@ async function failureOf(call: Observable<unknown>): Promise<unknown> {
   );
 }
 
-/** Configures each proxy to close what is silent for a second. */
+/** Changes that make each proxy close streams and connections that are silent for a second. */
 const IMPATIENT: Readonly<Record<ProxyKind['name'], Changes>> = {
   nginx: { 'grpc_read_timeout 1h;': 'grpc_read_timeout 1s; keepalive_timeout 1s;' },
   haproxy: { 'timeout client 1h': 'timeout client 1s', 'timeout server 1h': 'timeout server 1s' },
@@ -118,7 +118,7 @@ describe.each([NGINX, HAPROXY])('client behind $name', (kind) => {
     expect(load.failed).toEqual([]);
   });
 
-  it(`fails no call when one server behind ${kind.name} stops, and fails calls immediately without servers`, async () => {
+  it(`fails no call when one server behind ${kind.name} stops, and fails calls immediately if no server is left`, async () => {
     const { app } = await behind(kind);
     const [one, two] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
     await firstValueFrom(app.orders.create(order('1')));
@@ -146,7 +146,7 @@ describe.each([NGINX, HAPROXY])('client behind $name', (kind) => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it(`loses a stream that is silent for too long behind ${kind.name}, which resumable() continues`, async () => {
+  it(`loses a stream that is silent for too long behind ${kind.name}, and resumable() resumes it`, async () => {
     const { app } = await behind(kind, IMPATIENT[kind.name]);
     const failure = failureOf(app.orders.watch({ from: '0' }));
     const feed = resumable((from: bigint) => app.orders.watch({ from: String(from) }), {

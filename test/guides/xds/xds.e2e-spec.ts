@@ -75,7 +75,7 @@ async function callUntil(item: string): Promise<void> {
 }
 
 describe('client of xds:///orders', () => {
-  it('calls the server that the control plane names and is healthy', async () => {
+  it('calls the server that the control plane publishes and reports up', async () => {
     expect(await get()).toMatchObject({ item: 'one' });
     expect(controlPlane.rejections).toEqual([]);
     expect(await fetchJson('health')).toMatchObject({
@@ -91,7 +91,7 @@ describe('client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('uses the remaining server, and waits for one if none is available', async () => {
+  it('uses the remaining server, and waits if no server is available', async () => {
     await one.stop('kill-connections');
     expect(await get()).toMatchObject({ item: 'two' });
     expect(await fetchJson('health')).toMatchObject({ orders: { status: 'up' } });
@@ -108,7 +108,7 @@ describe('client of xds:///orders', () => {
     await one.restart();
   });
 
-  it('retries by its own policy only, not by that of the control plane', async () => {
+  it('retries by its own policy and not by the policy of the control plane', async () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port], retries: 1 });

@@ -13,7 +13,7 @@ const situation = {
 const kept = { failed: 0, cycles: 100, exact: 2, 'slowest ms': 50 };
 
 describe('judge', () => {
-  it('gives each figure that has a bound, with its value and its bound', () => {
+  it('returns each figure that has a bound, with its value and its bound', () => {
     expect(judge({ bounds: situation.bounds }, { ...kept, unbound: 7 }, 'short', 'all')).toEqual([
       { figure: 'failed', value: 0, bound: { atMost: 0 }, timed: false, ok: true },
       { figure: 'cycles', value: 100, bound: { atLeast: 100 }, timed: false, ok: true },
@@ -22,7 +22,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('leaves timed bounds out if only counts are judged', () => {
+  it('omits timed bounds if only counts are judged', () => {
     const slow = { ...kept, 'slowest ms': 51 };
     expect(judge(situation, slow, 'short', 'counts').map(({ figure }) => figure)).toEqual([
       'failed',
@@ -42,7 +42,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('rejects figures that were not measured, and values that are no finite number', () => {
+  it('rejects figures that were not measured and values that are not finite numbers', () => {
     expect(brokenOf(judge(situation, { failed: NaN, cycles: 'many' }, 'short', 'all'))).toEqual([
       'failed is NaN (≤ 0)',
       'cycles is many (≥ 100)',
@@ -56,7 +56,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('judges a full play by its own bounds and by the others', () => {
+  it('judges a full play by the bounds of full plays and by the common bounds', () => {
     const long = {
       ...situation,
       fullBounds: { cycles: { atLeast: 1_000 }, exact: { atMost: 1, timed: true }, minutes: { atLeast: 1 } },

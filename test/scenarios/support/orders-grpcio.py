@@ -87,7 +87,7 @@ def next_sequence():
 
 
 def queued():
-    """Seconds until it has served what came before, and this one."""
+    """Seconds until the server has processed the queued requests and this one."""
     global free_at
     free_at = max(free_at, time.monotonic()) + 1 / settings["perSecond"]
     return free_at - time.monotonic()

@@ -43,7 +43,7 @@ export async function playSituation(
     });
     measured = await Promise.race([play, aborted(abort)]);
   } catch (error) {
-    // Reported before the clean-up, which may take long if the play hangs.
+    // Reported before the clean-up, which can take long if the play hangs.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
     await endWatch(leaks);

@@ -17,11 +17,11 @@ export interface UpstreamKind {
 /** Input of a situation's play. */
 export interface Run {
   readonly length: Length;
-  /** If only counts are judged, a play has longer limits and fewer calls per second, so that its counts hold on any machine. */
+  /** The value 'counts' selects longer limits and fewer calls per second, so that the counts hold on any machine. */
   readonly which: Which;
   /** Random numbers from the seed of the play. */
   readonly random: () => number;
-  /** The upstreams to play against, at the same time; only those that this machine has. */
+  /** The upstreams to play against concurrently. Contains only those that this machine has. */
   readonly kinds: readonly UpstreamKind[];
   /** Aborted when the result is no longer needed. The functions given to `onEnd` run then. */
   readonly signal: AbortSignal;
@@ -44,13 +44,13 @@ export interface SituationBound extends Bound {
 export interface Situation {
   /** Name of its file. */
   readonly name: string;
-  /** Its play needs this program; without it, the situation is skipped. */
+  /** Program that the play needs. Without it, the situation is skipped. */
   readonly needs?: OptionalProgram;
   /** One sentence: the title of the test, and the guarantee in docs/guarantees.md. */
   readonly promise: string;
-  /** A figure without a bound is for information. */
+  /** Figures without a bound are informational. */
   readonly bounds: Readonly<Record<string, SituationBound>>;
-  /** Bounds of a full play; each replaces the one of `bounds` with its name, or is added. */
+  /** Bounds of a full play. Each replaces the bound of the same name in `bounds`, or is added. */
   readonly fullBounds?: Readonly<Record<string, SituationBound>>;
   /** Creates the situation and measures. */
   play(run: Run): Promise<Measured>;

@@ -21,7 +21,9 @@ export interface UpstreamOptions {
   readonly eventsEveryMs?: number;
   /** Maximum time for calls to continue after SIGTERM; then the server ends them. @defaultValue an hour */
   readonly drainMs?: number;
-  /** Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. Our server supports only those of the age. */
+  /**
+   * Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. Our server supports only the options of the connection age.
+   */
   readonly serverOptions?: Readonly<Record<string, number>>;
 }
 

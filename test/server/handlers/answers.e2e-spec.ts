@@ -60,7 +60,7 @@ describe('unary handler', () => {
     ['an Observable', ({ id }) => of({ id })],
     ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
-  ])('may return %s', async (_what, answer) => {
+  ])('sends the response if the handler returns %s', async (_what, answer) => {
     handler = answer;
     expect(await get()).toMatchObject({ id: '7' });
   });

@@ -104,7 +104,7 @@ describe.each([
     expect(await read(service().client.watch({ from: '0' }))).toEqual({ got: ['1', '2', '3'], code: status.OK });
   });
 
-  it('delivers the messages before an error and then the error', async () => {
+  it('delivers the messages that precede an error, and then the error', async () => {
     handlers.watch = () =>
       concat(
         of(event(1), event(2)),
@@ -313,7 +313,7 @@ describe('request stream', () => {
         'content-type': 'application/grpc',
         'grpc-timeout': '100m',
       });
-      // A message of no bytes.
+      // An empty message.
       stream.write(Buffer.alloc(5));
       await waitFor(() => failure !== undefined);
       expect(failure).toMatchObject({ name: 'CallerGoneError', code: status.CANCELLED });
@@ -333,7 +333,7 @@ describe('request stream', () => {
     });
   });
 
-  it('emits all requests from the first one on to every subscriber', async () => {
+  it('emits all requests to every subscriber, starting with the first request', async () => {
     handlers.upload = async (requests) => {
       const both = await Promise.all([
         lastValueFrom(requests.pipe(toArray())),

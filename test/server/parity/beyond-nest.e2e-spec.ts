@@ -53,7 +53,7 @@ class BeyondController {
   async collect(requests: Observable<Note>, metadata: { get(key: string): unknown[] }) {
     const [as] = metadata.get('as');
     if (as === 'empty') return requests.pipe(ignoreElements());
-    // With Nest's server this would deadlock: it delivers no requests before the handler returns.
+    // With Nest's server, this would deadlock, because it delivers no requests before the handler returns.
     const all = await firstValueFrom(requests.pipe(toArray()));
     return { number: all.length };
   }
@@ -150,7 +150,7 @@ describe('ResilientGrpcServer, intended differences', () => {
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
         return handlers.began > 0;
       });
-      // The server receives the calls of a connection in order: the handlers of all calls above have begun.
+      // The server receives the calls of a connection in sequence, so the handlers of all calls above have started.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       await waitFor(() => handlers.over >= handlers.began);
       expect(handlers.over).toBe(handlers.began);
@@ -184,7 +184,7 @@ describe('ResilientGrpcServer, intended differences', () => {
   });
 
   it.each(['parity.v1.Calls/Chat', 'parity.v1.Calls/Collect'])(
-    "ends %s with the exception thrown by a handler of grpc-js's call",
+    "ends %s with the exception that a handler of grpc-js's call throws",
     async (method) => {
       const { status } = await client.call(method, notes(1), { deadlineMs: 20_000 });
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'thrown at once' });
@@ -207,7 +207,7 @@ describe('ResilientGrpcServer, intended differences', () => {
 
     it('keeps the order of requests that arrive while the handler starts', async () => {
       const { call, release } = await early(5, false);
-      // grpc-js parses one message per turn, so that only some have arrived at this point.
+      // grpc-js parses one message per turn, so only some have arrived at this point.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       release();
       await received(call, 5);

@@ -86,7 +86,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       });
     });
 
-    it('delivers the messages before an error and then the error', async () => {
+    it('delivers the messages that precede an error, and then the error', async () => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'broken', number: 3 });
       expect(numbers(answer)).toEqual([1, 2, 3]);
       expect(answer.status).toMatchObject({ code: Code.DATA_LOSS, details: 'broken on request' });
@@ -135,7 +135,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
         expect(got).toEqual([1, 2].slice(0, got.length));
         return got.length === 2;
       });
-      // The server receives the calls of a connection in order: the handlers of all calls above have begun.
+      // The server receives the calls of a connection in sequence, so the handlers of all calls above have started.
       await client.call('parity.v1.Kinds/Watch', { number: 2 });
       await waitFor(() => handlers.over >= handlers.begun);
       expect(handlers.over).toBe(handlers.begun);

@@ -23,7 +23,7 @@ export interface ServerSettings {
   readonly which: Which;
   readonly controllers: readonly Type[];
   readonly providers?: readonly Provider[];
-  /** Options of the server; Nest's server ignores the ones it does not know. @defaultValue kinds.proto on a Unix socket */
+  /** Options of the server; Nest's server ignores unknown ones. @defaultValue kinds.proto on a Unix socket */
   readonly options?: Partial<ResilientGrpcServerOptions>;
   /** Configures global enhancers of the application before it listens. */
   readonly configure?: (app: Application) => void;
@@ -44,7 +44,7 @@ export interface RunningServer {
 
 /**
  * Starts an application that serves gRPC.
- * @throws the error of the start of the application
+ * @throws if the application fails to start
  */
 export async function startServer(settings: ServerSettings): Promise<RunningServer> {
   const folder = mkdtempSync(join(tmpdir(), 'parity-'));

@@ -18,15 +18,15 @@ export interface HeldTimers {
 }
 
 const { setTimeout: realTimeout } = globalThis;
-/** Terminus 12 waits with these. */
+/** Terminus 12 uses these promise-based timers. */
 const promised = createRequire(import.meta.url)('node:timers/promises') as typeof TimersPromises;
 const { setTimeout: realPromised } = promised;
 const realNow = performance.now.bind(performance);
 const UNTIL_MS = 20_000;
 
 /**
- * Replaces `setTimeout()` and both clocks of this process with fakes until the test ends. Sockets and the event loop keep running, so
- * that no delay elapses too early on a busy machine and no test waits for one.
+ * Replaces `setTimeout()` and both clocks of this process with fakes until the test ends. Sockets and the event loop keep running. No delay
+ * elapses too early on a busy machine, and no test waits for a delay.
  */
 export function holdTimers(): HeldTimers {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });

@@ -74,7 +74,7 @@ export class SimulatedChannel extends ManagedChannel {
     return this.current.connectionKey();
   }
 
-  connectionLost() {
+  loseConnection() {
     this.current.connectionLost();
   }
 }

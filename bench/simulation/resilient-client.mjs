@@ -173,7 +173,7 @@ export class ResilientClient {
   connectionLost(server) {
     if (this.channel.server !== server) return;
     this.#lostKey = this.channel.connectionKey;
-    this.channel.connectionLost();
+    this.channel.loseConnection();
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, ReadBarrier, Waiter, WaitRefusal } from '../call/call-transport.js';
+import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
@@ -195,9 +195,8 @@ export class ManagedChannel implements CallTransport {
     this.outage.answered();
   }
 
-  releasedCallEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'expectsPromptResponse'>): void {
-    if (latencyMs === undefined) this.release.failed(waiter);
-    else this.release.answered(waiter, latencyMs);
+  releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void {
+    this.release.ended(waiter, result);
   }
 
   wait(waiter: Waiter): void {

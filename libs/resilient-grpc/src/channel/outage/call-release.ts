@@ -1,8 +1,8 @@
 import type { WaitingCalls } from './waiting-calls.js';
-import type { Waiter } from '../../call/call-transport.js';
+import type { ReleasedCallResult, Waiter } from '../../call/call-transport.js';
 import { inSendOrder, spareMs, type ReleaseTimes } from '../../policy/queue-release/held-call.js';
 import { releaseDemand } from '../../policy/queue-release/release-demand.js';
-import { ReleasePace, type ReleasedKind } from '../../policy/queue-release/release-pace.js';
+import { ReleasePace } from '../../policy/queue-release/release-pace.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
@@ -11,8 +11,6 @@ import type { Clock, Timer } from '../../time/clock.js';
 const RELEASE_BATCH_SIZE = 256;
 /** A tick that is later than this shows that the process was busy. Equals the tolerance for slow responses. */
 const OWN_DELAY_MS = 20;
-
-type Released = Pick<Waiter, 'expectsPromptResponse'>;
 
 /** Dependencies and constants of a release. */
 export interface ReleaseDependencies {
@@ -80,14 +78,12 @@ export class CallRelease {
     this.timer = undefined;
   }
 
-  /** Reports that a released call received a response. */
-  answered(waiter: Released, latencyMs: number): void {
-    this.pace?.answered(latencyMs, this.dependencies.clock.now(), kindOf(waiter));
-  }
-
-  /** Reports that a released call failed. */
-  failed(waiter: Released): void {
-    this.pace?.failed(this.dependencies.clock.now(), kindOf(waiter));
+  /** Reports the end of a released call. */
+  ended({ expectsPromptResponse }: Pick<Waiter, 'expectsPromptResponse'>, result: ReleasedCallResult): void {
+    const now = this.dependencies.clock.now();
+    const kind = expectsPromptResponse ? 'unary' : 'stream';
+    if (typeof result === 'number') this.pace?.answered(result, now, kind);
+    else this.pace?.[result](now, kind);
   }
 
   private readonly tick = (): void => {
@@ -160,8 +156,4 @@ export class CallRelease {
     const latencyMs = Math.max(dependencies.load.medianMs, pace?.latencyMs ?? 0);
     return { now, epoch: dependencies.clock.epoch(), readyAt, boundMs, latencyMs };
   }
-}
-
-function kindOf({ expectsPromptResponse }: Released): ReleasedKind {
-  return expectsPromptResponse ? 'unary' : 'stream';
 }

@@ -44,7 +44,7 @@ export class ReleasePace {
   private failedCount = 0;
   private excusedUntil = -Infinity;
   private outstanding = 0;
-  /** `#outstanding` at the end of the last step. */
+  /** `outstanding` at the end of the last step. */
   private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
   private openedCount = 0;
@@ -104,6 +104,12 @@ export class ReleasePace {
     this.advance(now);
     this.settle(kind);
     this.failedCount++;
+  }
+
+  /** Records that this side ended a released call, which is no evidence about the server. */
+  cancelled(now: number, kind: ReleasedKind = 'unary'): void {
+    this.advance(now);
+    this.settle(kind);
   }
 
   /** Ignores slow responses for one step, because this process itself was delayed. */

@@ -149,7 +149,7 @@ const NUMBERS = [
   ['jitter of the open time, ±', percent, CIRCUIT, 'JITTER'],
   ['timeout of a probe without a result', ms, BREAKER, 'DEFAULT_CIRCUIT_BREAKER.probeTimeoutMs'],
   ['Concurrency limits'],
-  ['calls that may be queued at one limit', plain, 'policy/concurrency/concurrency-policy.ts', 'DEFAULT_MAX_QUEUED'],
+  ['calls that may be queued at one limit', plain, 'policy/concurrency/permit-queue.ts', 'DEFAULT_MAX_QUEUED'],
   ['Service config'],
   ['time that startup waits for the first service config', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
   ['interval between two reads of the DNS record', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],

@@ -40,8 +40,7 @@ export {
   type PropagationOptions,
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
-export type { CallEnd, GrpcClientEvent } from './call/call-event.js';
-export type { ConnectionEnd } from './call/connection-end.js';
+export type { CallEnd, GrpcClientEvent, ConnectionEnd } from './call/call-event.js';
 export type { UntestedVersion } from './call/untested-version.js';
 export type { InboundCall } from './call/inbound-call.js';
 export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { ConnectionEnd } from '../../call/connection-end.js';
+import type { ConnectionEnd } from '../../call/call-event.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/backoff.js';
 import type { Clock, Timer } from '../../time/clock.js';

@@ -12,8 +12,9 @@ import {
   type HedgeDecision,
   type HedgeEvent,
   type HedgeGates,
+  UNSENT,
+  type HedgeState,
 } from '../../policy/hedging/decide-hedge.js';
-import { UNSENT, type HedgeState } from '../../policy/hedging/hedge-state.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { lostConnection, pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';

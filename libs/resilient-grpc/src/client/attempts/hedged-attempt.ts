@@ -1,7 +1,5 @@
-import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import type { CallTelemetry } from '../../call/call-telemetry.js';
-import type { MethodDescriptor } from '../../call/method.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
@@ -47,8 +45,8 @@ export class HedgedAttempt implements Attempt {
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
-  private slowTimer: PeerTimer | undefined;
-  private ended = false;
+  /** True if the call has ended. Callers and listeners may end it during any callback. */
+  isOver = false;
   /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
@@ -82,11 +80,6 @@ export class HedgedAttempt implements Attempt {
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
     return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
-  }
-
-  /** True if the call has ended. Callers and listeners may end it during any callback. */
-  get isOver(): boolean {
-    return this.ended;
   }
 
   get peer(): string | undefined {
@@ -125,7 +118,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   abandon(because?: 'deadline'): void {
-    this.ended = true;
+    this.isOver = true;
     this.stopTimer();
     this.abandonLegs(undefined, because);
   }
@@ -134,18 +127,18 @@ export class HedgedAttempt implements Attempt {
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   legBegan(leg: HedgeAttempt, headers: Metadata): void {
-    if (this.ended) return;
+    if (this.isOver) return;
     this.win(leg);
     if (this.winner === leg) this.listener.onHeaders(headers);
   }
 
   legMessage(leg: HedgeAttempt, message: unknown): void {
-    if (!this.ended && this.winner === leg) this.listener.onMessage(message);
+    if (!this.isOver && this.winner === leg) this.listener.onMessage(message);
   }
 
   legEnded(leg: HedgeAttempt, end: AttemptEnd): void {
     this.legs.delete(leg);
-    if (this.ended) return;
+    if (this.isOver) return;
     if (this.winner === leg) {
       this.finish(leg, end);
       return;
@@ -298,20 +291,19 @@ export class HedgedAttempt implements Attempt {
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight, replaces } = this.state;
-    if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
+    if (this.isOver || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
     // requested is kept as it is.
-    if (inFlight > 0 && !replaces && delayMs > 0) this.slowTimer = new PeerTimer(clock, delayMs, this.due);
+    if (inFlight > 0 && !replaces && delayMs > 0) this.timer = new PeerTimer(clock, delayMs, this.due);
     // The timer keeps the process alive only if nothing is in flight and the caller waits for it.
     else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);
   }
 
   private readonly due = (): void => {
     this.timer = undefined;
-    this.slowTimer = undefined;
-    if (this.ended || this.winner !== undefined) return;
+    if (this.isOver || this.winner !== undefined) return;
     const { clock } = this.client;
     // A timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
@@ -328,7 +320,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   private finish(leg: HedgeAttempt, end: AttemptEnd): void {
-    this.ended = true;
+    this.isOver = true;
     this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
     this.number = leg.number;
     this.startedAt = leg.startedAt;
@@ -348,8 +340,6 @@ export class HedgedAttempt implements Attempt {
   private stopTimer(): void {
     this.timer?.clear();
     this.timer = undefined;
-    this.slowTimer?.clear();
-    this.slowTimer = undefined;
   }
 }
 
@@ -362,39 +352,23 @@ interface Failed {
   readonly because: string;
 }
 
-/** One attempt of a hedged call: its request and its listener. */
-class HedgeAttempt implements AttemptRequest, AttemptListener {
-  readonly method: MethodDescriptor;
-  readonly deadline: number;
-  readonly metadata: Metadata;
-  readonly options: CallOptions | undefined;
-  readonly interceptors: readonly Interceptor[] | undefined;
-  readonly mayRepeat: boolean;
-  readonly maxReceiveBytes: number;
-  readonly telemetry: CallTelemetry | undefined;
+/** One attempt of a hedged call, as the listener of its events. */
+class HedgeAttempt implements AttemptListener {
   attempt: Attempt | undefined;
 
   constructor(
     private readonly call: HedgedAttempt,
     readonly number: number,
     readonly startedAt: number,
-    isSlow: boolean,
-  ) {
-    const { request } = call;
-    this.method = request.method;
-    this.deadline = request.deadline;
-    this.metadata = hedgeMetadata(request.metadata, number, isSlow);
-    this.options = request.options;
-    this.interceptors = request.interceptors;
-    this.mayRepeat = request.mayRepeat;
-    this.maxReceiveBytes = request.maxReceiveBytes;
-    this.telemetry = request.telemetry;
-  }
+    private readonly isSlow: boolean,
+  ) {}
 
   start(payload: unknown): void {
-    const attempt = this.call.startOne(this, this);
+    const { call, number } = this;
+    const metadata = hedgeMetadata(call.request.metadata, number, this.isSlow);
+    const attempt = call.startOne({ ...call.request, number, metadata }, this);
     this.attempt = attempt;
-    if (this.call.isOver) {
+    if (call.isOver) {
       attempt.abandon();
       return;
     }

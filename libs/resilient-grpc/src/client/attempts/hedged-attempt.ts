@@ -45,8 +45,7 @@ export class HedgedAttempt implements Attempt {
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
-  /** True if the call has ended. Callers and listeners may end it during any callback. */
-  isOver = false;
+  private ended = false;
   /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
@@ -80,6 +79,11 @@ export class HedgedAttempt implements Attempt {
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
     return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
+  }
+
+  /** True if the call has ended. Callers and listeners may end it during any callback. */
+  get isOver(): boolean {
+    return this.ended;
   }
 
   get peer(): string | undefined {
@@ -118,7 +122,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   abandon(because?: 'deadline'): void {
-    this.isOver = true;
+    this.ended = true;
     this.stopTimer();
     this.abandonLegs(undefined, because);
   }
@@ -127,18 +131,18 @@ export class HedgedAttempt implements Attempt {
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   legBegan(leg: HedgeAttempt, headers: Metadata): void {
-    if (this.isOver) return;
+    if (this.ended) return;
     this.win(leg);
     if (this.winner === leg) this.listener.onHeaders(headers);
   }
 
   legMessage(leg: HedgeAttempt, message: unknown): void {
-    if (!this.isOver && this.winner === leg) this.listener.onMessage(message);
+    if (!this.ended && this.winner === leg) this.listener.onMessage(message);
   }
 
   legEnded(leg: HedgeAttempt, end: AttemptEnd): void {
     this.legs.delete(leg);
-    if (this.isOver) return;
+    if (this.ended) return;
     if (this.winner === leg) {
       this.finish(leg, end);
       return;
@@ -291,7 +295,7 @@ export class HedgedAttempt implements Attempt {
   private schedule(): void {
     this.stopTimer();
     const { dueAt, inFlight, replaces } = this.state;
-    if (this.isOver || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
+    if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
@@ -303,7 +307,7 @@ export class HedgedAttempt implements Attempt {
 
   private readonly due = (): void => {
     this.timer = undefined;
-    if (this.isOver || this.winner !== undefined) return;
+    if (this.ended || this.winner !== undefined) return;
     const { clock } = this.client;
     // A timer may fire slightly early.
     const at = Math.max(clock.now(), this.state.dueAt);
@@ -320,7 +324,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   private finish(leg: HedgeAttempt, end: AttemptEnd): void {
-    this.isOver = true;
+    this.ended = true;
     this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
     this.number = leg.number;
     this.startedAt = leg.startedAt;

@@ -23,7 +23,7 @@ export interface ReleaseTimes {
 }
 
 /** Returns the monotonic time by which `call` must be sent. */
-export function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
+function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
   return Math.max(readyAt, call.waitingSince) + boundMs;
 }
 

@@ -6,12 +6,10 @@ export type {
   BudgetSnapshot,
   CircuitSnapshot,
   ClientCounters,
-  ConnectionSnapshot,
   ErrorSnapshot,
   GrpcClientSnapshot,
   LimitSnapshot,
   MethodSnapshot,
-  OutageSnapshot,
   RecentCalls,
 } from './client/client-snapshot.js';
 export type { ReadyOptions } from './client/wait-for-ready.js';
@@ -40,11 +38,16 @@ export {
   type PropagationOptions,
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
-export type { CallEnd, GrpcClientEvent } from './call/call-event.js';
-export type { ConnectionEnd } from './call/connection-end.js';
+export type { CallEnd, GrpcClientEvent, ConnectionEnd } from './call/call-event.js';
 export type { UntestedVersion } from './call/untested-version.js';
 export type { InboundCall } from './call/inbound-call.js';
-export type { Connectivity, ConnectivityState, ConnectivityTransition } from './call/connectivity.js';
+export type {
+  ConnectionSnapshot,
+  Connectivity,
+  ConnectivityState,
+  ConnectivityTransition,
+  OutageSnapshot,
+} from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns/dns-service-config.js';
 export type { TlsOptions } from './channel/tls/tls-material.js';

@@ -1,9 +1,18 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptRecord } from '../errors/attempt-record.js';
 import type { StatusCode } from '../status/status-code.js';
-import type { ConnectionEnd } from './connection-end.js';
 import type { ConnectivityState } from './connectivity.js';
 import type { UntestedVersion } from './untested-version.js';
+
+/** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
+export type ConnectionEnd =
+  | `GOAWAY ${string}`
+  | 'subchannel shutdown'
+  | 'connection reset'
+  | 'connection timed out'
+  | 'connection aborted'
+  | 'socket error'
+  | 'unknown';
 
 /** Final result of a call, after its last attempt. */
 export interface CallEnd {

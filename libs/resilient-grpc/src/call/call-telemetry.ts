@@ -3,7 +3,17 @@ import type { StatusCode } from '../status/status-code.js';
 import type { GrpcClientEvent } from './call-event.js';
 import type { MethodDescriptor } from './method.js';
 import type { StreamScope } from './stream-scope.js';
-import type { TraceContexts } from './trace-contexts.js';
+
+/** Opaque context of a tracer, as a client stores it. */
+export type TraceContext = object;
+
+/** Captures trace contexts, and restores them around callbacks. */
+export interface TraceContexts {
+  /** The current context; `undefined` if nothing is traced. */
+  active(): TraceContext | undefined;
+  /** Runs `work`, including its asynchronous continuations, in `kept`. */
+  run<T>(kept: TraceContext | undefined, work: () => T): T;
+}
 
 /** Receives the telemetry of each call of a client. `undefined` if nothing consumes it, so that no data is built. */
 export interface ClientTelemetry {

@@ -22,11 +22,17 @@ export interface CallTransport {
   leave(waiter: Waiter): void;
   /** Reports that the server itself sent a status, headers, or a message. `latencyMs` is set for calls that succeeded. */
   answered(latencyMs: number | undefined): void;
-  /** Reports the end of a call that had waited: a response after `latencyMs`, or a failure if that is `undefined`. */
-  releasedCallEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
+  /** Reports the end of a call that had waited. */
+  releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
   /** Reason why the channel is not ready, for the error of a call that ended while it waited. */
   whyNotReady(): string;
 }
+
+/**
+ * Result of a call that had waited: milliseconds from its attempt to the response, a failure, or an end on this side, which is no
+ * evidence about the server.
+ */
+export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
 /** A call that waits for the channel. Exactly one of `release` and `refuse` is called, never synchronously in `wait`. */
 export interface Waiter {

@@ -28,3 +28,27 @@ export interface ConnectivityTransition {
   readonly at: Date;
   readonly cause?: string;
 }
+
+/** One address and its connection. */
+export interface ConnectionSnapshot {
+  readonly address: string;
+  readonly state: ConnectivityState;
+  readonly since: string;
+  /** Number of connections to the address that have ended. */
+  readonly ended: number;
+}
+
+/** An outage that has ended. */
+export interface OutageSnapshot {
+  readonly since: string;
+  readonly durationMs: number;
+  readonly cause: string;
+  /** Number of failed connection attempts. */
+  readonly connectAttempts: number;
+  /** Number of calls that waited during the outage. */
+  readonly waitedCalls: number;
+  /** Number of calls that were cancelled or reached their deadline while they waited. */
+  readonly abandonedCalls: number;
+  /** Number of calls that failed while they waited, or were rejected. */
+  readonly failedCalls: number;
+}

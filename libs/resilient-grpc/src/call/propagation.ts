@@ -15,6 +15,7 @@ export interface Propagation {
 export interface Propagated {
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
+  /** Aborted when the inbound call is cancelled. */
   readonly signal: AbortSignal | undefined;
   /** Metadata values of the inbound call; base64 for keys that end in '-bin'. */
   readonly entries: readonly (readonly [key: string, value: string])[];

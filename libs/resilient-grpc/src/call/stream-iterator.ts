@@ -1,4 +1,4 @@
-import type { StreamDemand } from './stream-demand.js';
+import type { StreamDemand } from './stream-scope.js';
 import type { StreamFactory, StreamSource } from './stream-source.js';
 
 interface PendingRead<T> {

@@ -1,4 +1,10 @@
-import type { StreamDemand } from './stream-demand.js';
+/** Read state of a stream that is read on demand. Shows whether it is still read. */
+export interface StreamDemand {
+  /** Number of messages requested so far. */
+  readonly requested: number;
+  /** True if a read is pending. */
+  readonly waiting: boolean;
+}
 
 /**
  * One stream that consists of several consecutive calls, shared by its operator (such as `resumable`) and the clients that make the

@@ -1,5 +1,4 @@
-import type { StreamDemand } from './stream-demand.js';
-import type { StreamScope } from './stream-scope.js';
+import type { StreamDemand, StreamScope } from './stream-scope.js';
 
 /** Receives the messages and the end of a stream. An RxJS subscriber is one. */
 export interface StreamSink<T> {

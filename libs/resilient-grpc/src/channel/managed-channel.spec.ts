@@ -350,7 +350,7 @@ it('releases waiting calls faster if released calls receive responses, and more 
   });
   const broken = await openInOutage(40);
   const failed = await releasedOf(broken, (waiter) => {
-    broken.channel.releasedCallEnded(undefined, waiter);
+    broken.channel.releasedCallEnded('failed', waiter);
   });
   expect(answered).toBeGreaterThan(3 * unanswered);
   expect(failed).toBeLessThan(unanswered);

@@ -1,8 +1,14 @@
 import type { Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallTransport, ReadBarrier, Waiter, WaitRefusal } from '../call/call-transport.js';
-import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
+import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
+import type {
+  ConnectionSnapshot,
+  Connectivity,
+  ConnectivityState,
+  ConnectivityTransition,
+  OutageSnapshot,
+} from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
 import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
@@ -12,11 +18,11 @@ import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
 import { WireChannel } from './wire-channel.js';
 import type { ChannelSettings } from './channel-settings.js';
-import type { ClosedConnection, EndedConnection, KnownConnection } from './connection/address-histories.js';
+import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { CallbackCall, type ResendBounds } from './callback-call.js';
-import { OutageWatch, type OutageChange, type OutageRecord } from './outage/outage-watch.js';
+import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
@@ -31,13 +37,13 @@ export interface ChannelDependencies {
   readonly changed: () => void;
 }
 
-/** State of a channel in addition to its connectivity and history. Times are ISO 8601. */
+/** State of a channel in addition to its connectivity and history. */
 export interface ChannelDescription {
-  readonly connections: readonly (Omit<KnownConnection, 'since'> & { readonly since: string })[];
+  readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {
     readonly total: number;
     /** The latest past outages, oldest first. */
-    readonly latest: readonly (Omit<OutageRecord, 'since'> & { readonly since: string })[];
+    readonly latest: readonly OutageSnapshot[];
   };
   readonly waiting: number;
   /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
@@ -138,13 +144,9 @@ export class ManagedChannel implements CallTransport {
 
   describe(): ChannelDescription {
     const { current, outage, waiting, replaced, suspicion } = this;
-    const isoSince = <T extends { readonly since: number }>(one: T) => ({
-      ...one,
-      since: moment(one.since).toISOString(),
-    });
     return {
-      connections: current.histories.known.map(isoSince),
-      outages: { total: outage.total, latest: outage.past.map(isoSince) },
+      connections: current.histories.known,
+      outages: { total: outage.total, latest: [...outage.past] },
       waiting: waiting.size,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
@@ -195,9 +197,8 @@ export class ManagedChannel implements CallTransport {
     this.outage.answered();
   }
 
-  releasedCallEnded(latencyMs: number | undefined, waiter: Pick<Waiter, 'expectsPromptResponse'>): void {
-    if (latencyMs === undefined) this.release.failed(waiter);
-    else this.release.answered(waiter, latencyMs);
+  releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void {
+    this.release.ended(waiter, result);
   }
 
   wait(waiter: Waiter): void {

@@ -1,4 +1,4 @@
-import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
+import type { ConnectionSnapshot, Connectivity, ConnectivityTransition, OutageSnapshot } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { StatusName } from '../status/status-code.js';
@@ -97,30 +97,6 @@ export interface ClientCounters {
   readonly resumed: number;
   /** Connections that replaced another one because of its age, for new credentials, or because it no longer responded. */
   readonly replaced: number;
-}
-
-/** One address and its connection. */
-export interface ConnectionSnapshot {
-  readonly address: string;
-  readonly state: ConnectivityState;
-  readonly since: string;
-  /** Number of connections to the address that have ended. */
-  readonly ended: number;
-}
-
-/** An outage that has ended. */
-export interface OutageSnapshot {
-  readonly since: string;
-  readonly durationMs: number;
-  readonly cause: string;
-  /** Number of failed connection attempts. */
-  readonly connectAttempts: number;
-  /** Number of calls that waited during the outage. */
-  readonly waitedCalls: number;
-  /** Number of calls that were cancelled or reached their deadline while they waited. */
-  readonly abandonedCalls: number;
-  /** Number of calls that failed while they waited, or were rejected. */
-  readonly failedCalls: number;
 }
 
 /** Calls that ended recently. */

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { BehaviorSubject, Observable, Subject } from 'rxjs';
+import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
@@ -74,7 +74,8 @@ class GrpcClient implements InternalGrpcClient {
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
-  private readonly whenClosed = new Subject<void>();
+  /** Also emits to later subscribers. */
+  private readonly whenClosed = new ReplaySubject<void>(1);
   private readonly stubs = new Map<string, object>();
   /** Milliseconds since 1970. */
   private readonly createdAt: number;
@@ -104,7 +105,11 @@ class GrpcClient implements InternalGrpcClient {
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed });
     this.states = new BehaviorSubject(this.channel.connectivity);
     this.connectivity$ = this.states.asObservable();
-    this.events$ = this.observeEvents();
+    this.events$ = new Observable<GrpcClientEvent>((subscriber) =>
+      this.hub.listen((event) => {
+        subscriber.next(event);
+      }, true),
+    ).pipe(takeUntil(this.whenClosed));
     const { live } = settings;
     this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
     live?.onChange((config) => {
@@ -342,7 +347,6 @@ class GrpcClient implements InternalGrpcClient {
     markClosed(this.mark);
     this.states.complete();
     this.whenClosed.next();
-    this.whenClosed.complete();
   }
 
   /** Warns once. With more calls in flight than half its tokens, one lost connection disables all retries. */
@@ -365,22 +369,6 @@ class GrpcClient implements InternalGrpcClient {
       if (fixed === undefined) continue;
       yield { method, contextOf: this.parts.contextsOf(method, fixed) };
     }
-  }
-
-  private observeEvents(): Observable<GrpcClientEvent> {
-    return new Observable((subscriber) => {
-      const stop = this.hub.listen((event) => {
-        subscriber.next(event);
-      }, true);
-      subscriber.add(stop);
-      subscriber.add(
-        this.whenClosed.subscribe({
-          complete: () => {
-            subscriber.complete();
-          },
-        }),
-      );
-    });
   }
 }
 

@@ -6,8 +6,8 @@ import {
   type StreamHost,
   type StreamOutcome,
   type StreamScope,
+  type StreamDemand,
 } from '../call/stream-scope.js';
-import type { StreamDemand } from '../call/stream-demand.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/resume-error.js';
 import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';

@@ -1,5 +1,4 @@
-import { DEFAULT_MAX_QUEUED } from '../policy/concurrency/concurrency-policy.js';
-import { PermitQueue } from '../policy/concurrency/permit-queue.js';
+import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
 import { readInteger } from '../policy/service-config/read.js';
 import { readOptions } from './options.js';
 

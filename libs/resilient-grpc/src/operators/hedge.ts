@@ -1,7 +1,12 @@
 import { Observable, type MonoTypeOperatorFunction, type Subscriber } from 'rxjs';
 import { SUCCESS } from '../policy/evidence/classify.js';
-import { decideHedge, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
-import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
+import {
+  decideHedge,
+  type HedgeEvent,
+  type HedgeGates,
+  UNSENT,
+  type HedgeState,
+} from '../policy/hedging/decide-hedge.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import { readInteger } from '../policy/service-config/read.js';
 import { StatusCode } from '../status/status-code.js';

@@ -13,7 +13,7 @@ import {
 } from '@opentelemetry/api';
 import type { Metadata } from '@grpc/grpc-js';
 import type { StreamScope } from '../call/stream-scope.js';
-import type { TraceContexts } from '../call/trace-contexts.js';
+import type { TraceContexts } from '../call/call-telemetry.js';
 import { CallSpan, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 

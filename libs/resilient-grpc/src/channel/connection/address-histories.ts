@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
-import type { ConnectionEnd } from '../../call/connection-end.js';
-import type { ConnectivityState } from '../../call/connectivity.js';
+import type { ConnectionEnd } from '../../call/call-event.js';
+import type { ConnectionSnapshot, ConnectivityState } from '../../call/connectivity.js';
 import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/backoff.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { EstablishedConnection } from './established-connection.js';
 import type { LivenessProbe } from './liveness-probe.js';
@@ -67,16 +67,6 @@ interface ConnectionHistory {
   undecided: readonly UndecidedConnection[];
 }
 
-/** Current state of one address. */
-export interface KnownConnection {
-  readonly address: string;
-  readonly state: ConnectivityState;
-  /** Start of the state, in milliseconds since 1970. */
-  readonly since: number;
-  /** Number of connections to the address that have ended. */
-  readonly ended: number;
-}
-
 /** Addresses remembered at most, unless more than this many are in use. */
 const KNOWN_ADDRESSES = 256;
 
@@ -107,8 +97,10 @@ export class AddressHistories {
     return this.draining.size === 0 ? this.ready : [...this.ready, ...this.draining];
   }
 
-  get known(): readonly KnownConnection[] {
-    return [...this.histories].map(([address, { state, since, ended }]) => ({ address, state, since, ended }));
+  get known(): readonly ConnectionSnapshot[] {
+    return [...this.histories].map(([address, { state, since, ended }]) => {
+      return { address, state, since: moment(since).toISOString(), ended };
+    });
   }
 
   /** The READY connection to `address`; `undefined` if there is none, or if its socket is unknown. */

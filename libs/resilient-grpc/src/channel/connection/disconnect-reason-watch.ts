@@ -1,5 +1,5 @@
 import type { ClientHttp2Session } from 'node:http2';
-import type { ConnectionEnd } from '../../call/connection-end.js';
+import type { ConnectionEnd } from '../../call/call-event.js';
 
 const BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ECONNRESET: 'connection reset',

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { ConnectionEnd } from '../../call/connection-end.js';
+import type { ConnectionEnd } from '../../call/call-event.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import { isReset } from '../quirks/socket-peer.js';

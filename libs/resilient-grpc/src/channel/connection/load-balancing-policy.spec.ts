@@ -562,6 +562,36 @@ describe('several channels', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
+  it('provides the session of a connection that became READY while the channel did not use it', async () => {
+    leaveNothingOpen();
+    const http2 = createServer();
+    const accepted: Socket[] = [];
+    const tcp = createTcpServer((socket) => accepted.push(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => {
+      tcp.listen(0, '127.0.0.1', resolve);
+    });
+    onTestFinished(async () => {
+      for (const socket of accepted) socket.destroy();
+      await new Promise((resolve) => tcp.close(resolve));
+    });
+    // Safe: the server listens on TCP.
+    const target = `127.0.0.1:${(tcp.address() as AddressInfo).port}`;
+    const { channel, seen } = watched(target, { pick_first: {} }, { 'grpc.client_idle_timeout_ms': 1_000 });
+    channel.getConnectivityState(true);
+    await waitFor(() => accepted.length === 1);
+    await waitFor(() => seen.connections.at(-1)?.endsWith('released in CONNECTING') === true);
+    // The server sends its SETTINGS only now.
+    const handled = new Promise<ServerHttp2Session>((resolve) => http2.once('session', resolve));
+    http2.emit('connection', accepted[0]);
+    (await handled).on('error', () => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(seen.sessions).toHaveLength(0);
+    channel.getConnectivityState(true);
+    await waitFor(() => seen.states.at(-1) === 'READY');
+    expect(seen.connections.at(-1)).toMatch(/used again in READY$/);
+    await waitFor(() => seen.sessions.length === 1);
+  });
+
   it('releases an attempt to connect when the channel is closed', async () => {
     const sockets: Socket[] = [];
     const silent = createTcpServer((socket) => sockets.push(socket.on('error', () => undefined)));

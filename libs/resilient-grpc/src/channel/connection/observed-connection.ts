@@ -53,6 +53,8 @@ export class ObservedConnection {
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
     if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
+    // The connection may have become READY while the channel did not use it.
+    if (state === 'READY') this.showSession();
     // Added before the listeners of policies, so that they run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
     this.useChanged(this);

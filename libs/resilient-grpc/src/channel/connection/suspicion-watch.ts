@@ -1,8 +1,12 @@
 import type { EventHub } from '../../call/event-hub.js';
 import { decideReplacement, type Replacements } from '../../policy/suspicion/decide-replacement.js';
-import { nextSuspicion } from '../../policy/suspicion/next-suspicion.js';
+import {
+  nextSuspicion,
+  NOT_SUSPECTED,
+  type SuspicionEvent,
+  type SuspicionState,
+} from '../../policy/suspicion/next-suspicion.js';
 import { DEFAULT_SUSPICION_POLICY as POLICY } from '../../policy/suspicion/suspicion-policy.js';
-import { NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from '../../policy/suspicion/suspicion-state.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 

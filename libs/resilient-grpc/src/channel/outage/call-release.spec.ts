@@ -70,7 +70,7 @@ describe('CallRelease', () => {
     release.begin(true);
     let answered = 0;
     const answer = () => {
-      for (; answered < released.length; answered++) release.answered(UNARY, 5);
+      for (; answered < released.length; answered++) release.ended(UNARY, 5);
     };
     const inSecond: number[] = [];
     for (let second = 0; second < 4; second++) {
@@ -97,8 +97,8 @@ describe('CallRelease', () => {
       for (let i = 0; i < 200; i++) {
         clock.advance(10);
         for (; ended < released.length; ended++) {
-          if (release === good.release) release.answered(UNARY, 5);
-          else release.failed(UNARY);
+          if (release === good.release) release.ended(UNARY, 5);
+          else release.ended(UNARY, 'failed');
         }
       }
     }
@@ -120,7 +120,7 @@ describe('CallRelease', () => {
     let ended = 0;
     for (let i = 0; i < 300; i++) {
       clock.advance(10);
-      for (; ended < released.length; ended++) release.failed(STREAM);
+      for (; ended < released.length; ended++) release.ended(STREAM, 'failed');
     }
     // 300 / 14.25 s
     expect(released.length).toBeLessThanOrEqual(65);
@@ -227,13 +227,13 @@ describe('release bound', () => {
     [
       'responds slowly',
       ({ release }) => {
-        release.answered(UNARY, 5_000);
+        release.ended(UNARY, 5_000);
       },
     ],
     [
       'fails every call',
       ({ release }) => {
-        release.failed(UNARY);
+        release.ended(UNARY, 'failed');
       },
     ],
     ['never responds', () => undefined],
@@ -249,7 +249,7 @@ describe('release bound', () => {
 
   it('sends all waiting calls in time while the server responds more and more slowly', () => {
     const answer: Answer = ({ release, clock }) => {
-      release.answered(UNARY, (clock.now() - 10_000) / 10);
+      release.ended(UNARY, (clock.now() - 10_000) / 10);
     };
     expect(drain(hold(true), answer)).toBeLessThanOrEqual(WITHIN_MS);
   });
@@ -263,7 +263,7 @@ describe('release bound', () => {
       const lastMs = drain(
         held,
         ({ release }) => {
-          release.answered(UNARY, 5_000);
+          release.ended(UNARY, 5_000);
         },
         () => {
           if (clock.now() < standstillAt) return;
@@ -279,7 +279,7 @@ describe('release bound', () => {
     const held = hold(false, 20_000);
     expect(
       drain(held, ({ release }) => {
-        release.answered(UNARY, 5_000);
+        release.ended(UNARY, 5_000);
       }),
     ).toBeLessThanOrEqual(WITHIN_MS);
     const { released } = held;
@@ -294,7 +294,7 @@ describe('release bound', () => {
     drain(
       held,
       ({ release }) => {
-        release.answered(UNARY, 5_000);
+        release.ended(UNARY, 5_000);
       },
       () => {
         if (clock.now() > 20_000 || clock.now() % 100 !== 0) return;
@@ -317,7 +317,7 @@ describe('release bound', () => {
     let answered = 0;
     for (; held.waiting.size > 0;) {
       held.clock.advance(10);
-      for (; answered < held.released.length; answered++) held.release.answered(UNARY, 5_000);
+      for (; answered < held.released.length; answered++) held.release.ended(UNARY, 5_000);
     }
     const lastMs = held.released.at(-1)!.at - readyAt;
     expect(lastMs).toBeGreaterThan(WITHIN_MS);
@@ -333,7 +333,7 @@ describe('release pace', () => {
       release.begin(true);
       for (let answered = 0; clock.now() < 1_000;) {
         clock.advance(10);
-        for (; answered < released.length; answered++) release.answered(UNARY, 5);
+        for (; answered < released.length; answered++) release.ended(UNARY, 5);
       }
       return released.length;
     };
@@ -346,7 +346,7 @@ describe('release pace', () => {
     release.begin(true);
     for (let answered = 0; clock.now() < 1_000;) {
       clock.advance(10);
-      for (; answered < released.length; answered++) release.answered(UNARY, 500);
+      for (; answered < released.length; answered++) release.ended(UNARY, 500);
     }
     // 2,000 / 14.25 s
     expect(released.length).toBeLessThanOrEqual(145);

@@ -1,9 +1,8 @@
 import type { WaitingCalls } from './waiting-calls.js';
-import type { Waiter } from '../../call/call-transport.js';
-import { inSendOrder, spareMs, type ReleaseTimes } from '../../policy/queue-release/held-call.js';
-import { releaseDemand } from '../../policy/queue-release/release-demand.js';
-import { ReleasePace, type ReleasedKind } from '../../policy/queue-release/release-pace.js';
-import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
+import type { ReleasedCallResult, Waiter } from '../../call/call-transport.js';
+import { inSendOrder, spareMs, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
+import { ReleasePace } from '../../policy/queue-release/release-pace.js';
+import { DEFAULT_RELEASE_POLICY as POLICY } from '../../policy/queue-release/release-policy.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
@@ -12,9 +11,7 @@ const RELEASE_BATCH_SIZE = 256;
 /** A tick that is later than this shows that the process was busy. Equals the tolerance for slow responses. */
 const OWN_DELAY_MS = 20;
 
-type Released = Pick<Waiter, 'expectsPromptResponse'>;
-
-/** Dependencies and constants of a release. */
+/** Dependencies of a release. */
 export interface ReleaseDependencies {
   readonly load: LoadBaseline;
   readonly clock: Clock;
@@ -22,7 +19,6 @@ export interface ReleaseDependencies {
   readonly usable: () => boolean;
   /** Milliseconds after READY within which every waiting call is sent. */
   readonly withinMs: number;
-  readonly policy?: ReleasePolicy;
 }
 
 /**
@@ -31,7 +27,6 @@ export interface ReleaseDependencies {
  * usual load of a recovering server.
  */
 export class CallRelease {
-  private readonly policy: ReleasePolicy;
   private pace: ReleasePace | undefined;
   private timer: Timer | undefined;
   private running = false;
@@ -48,9 +43,7 @@ export class CallRelease {
   constructor(
     private readonly waiting: WaitingCalls,
     private readonly dependencies: ReleaseDependencies,
-  ) {
-    this.policy = dependencies.policy ?? DEFAULT_RELEASE_POLICY;
-  }
+  ) {}
 
   /** Starts to send the waiting calls. `afterOutage`: false if they only waited for the channel to connect. */
   begin(afterOutage: boolean): void {
@@ -61,10 +54,10 @@ export class CallRelease {
     this.readyAt = now;
     const isPaced = afterOutage || this.waiting.anyPaced;
     // A longer outage leaves more waiting calls: because of a longer grace, or of `waitForReady: true`.
-    this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces) : 0;
+    this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * POLICY.boundGraces) : 0;
     if (isPaced) {
       const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
-      this.pace = new ReleasePace({ ...usual, demand: this.survey(now) }, this.policy);
+      this.pace = new ReleasePace({ ...usual, demand: this.survey(now) });
     }
     // In a separate turn, because the caller is in the middle of a state change.
     this.tickNext();
@@ -80,14 +73,12 @@ export class CallRelease {
     this.timer = undefined;
   }
 
-  /** Reports that a released call received a response. */
-  answered(waiter: Released, latencyMs: number): void {
-    this.pace?.answered(latencyMs, this.dependencies.clock.now(), kindOf(waiter));
-  }
-
-  /** Reports that a released call failed. */
-  failed(waiter: Released): void {
-    this.pace?.failed(this.dependencies.clock.now(), kindOf(waiter));
+  /** Reports the end of a released call. */
+  ended({ expectsPromptResponse }: Pick<Waiter, 'expectsPromptResponse'>, result: ReleasedCallResult): void {
+    const now = this.dependencies.clock.now();
+    const kind = expectsPromptResponse ? 'unary' : 'stream';
+    if (typeof result === 'number') this.pace?.answered(result, now, kind);
+    else this.pace?.[result](now, kind);
   }
 
   private readonly tick = (): void => {
@@ -100,7 +91,7 @@ export class CallRelease {
       this.stop();
       return;
     }
-    if (now - this.surveyedAt >= this.policy.stepMs) this.pace?.require(this.survey(now));
+    if (now - this.surveyedAt >= POLICY.stepMs) this.pace?.require(this.survey(now));
     this.releaseSome(this.pace === undefined ? RELEASE_BATCH_SIZE : this.pace.take(now, this.waiting.size));
     if (this.waiting.size === 0) this.stop();
     else if (this.pace === undefined) this.tickNext();
@@ -146,7 +137,7 @@ export class CallRelease {
   /** Sorts the waiting calls, and returns the rates that they require. */
   private survey(now: number): ReturnType<typeof releaseDemand> {
     this.sort(now);
-    return releaseDemand(this.order, this.times(now), this.policy);
+    return releaseDemand(this.order, this.times(now), POLICY);
   }
 
   private sort(now: number): void {
@@ -160,8 +151,4 @@ export class CallRelease {
     const latencyMs = Math.max(dependencies.load.medianMs, pace?.latencyMs ?? 0);
     return { now, epoch: dependencies.clock.epoch(), readyAt, boundMs, latencyMs };
   }
-}
-
-function kindOf({ expectsPromptResponse }: Released): ReleasedKind {
-  return expectsPromptResponse ? 'unary' : 'stream';
 }

@@ -1,4 +1,4 @@
-import type { Connectivity } from '../../call/connectivity.js';
+import type { Connectivity, OutageSnapshot } from '../../call/connectivity.js';
 import type { EventHub } from '../../call/event-hub.js';
 import {
   DEFAULT_OUTAGE_POLICY,
@@ -33,22 +33,6 @@ export type OutageChange =
   /** Another attempt to connect failed, or the outage ended. */
   | 'other';
 
-/** A past outage. */
-export interface OutageRecord {
-  /** Milliseconds since 1970. */
-  readonly since: number;
-  readonly durationMs: number;
-  readonly cause: string;
-  /** Number of failed attempts to connect. */
-  readonly connectAttempts: number;
-  /** Calls that waited during the outage. */
-  readonly waitedCalls: number;
-  /** Calls that were cancelled, or reached their deadlines, while they waited. */
-  readonly abandonedCalls: number;
-  /** Calls that failed after they had waited, or were refused. */
-  readonly failedCalls: number;
-}
-
 /** Time after which a running attempt to connect is reported if calls wait for it. The outage log uses the same time. */
 const SLOW_CONNECT_MS = 1_500;
 /** Maximum number of past outages that are kept. */
@@ -71,7 +55,7 @@ export class OutageWatch {
   /** Number of outages so far, including the current one. */
   total = 0;
   /** The latest past outages, oldest first. */
-  readonly past: OutageRecord[] = [];
+  readonly past: OutageSnapshot[] = [];
 
   private readonly clock: Clock;
   private readonly events: EventHub;
@@ -233,20 +217,12 @@ export class OutageWatch {
     this.dependencies.load.thaw(at);
     this.close();
     const { cause, waitedCalls, abandonedCalls, failedCalls } = this;
-    const { connectAttempts } = outage;
     const durationMs = at - outage.startedAt;
-    this.past.push({
-      since: outage.startedAt + this.shift,
-      durationMs,
-      cause,
-      connectAttempts,
-      waitedCalls,
-      abandonedCalls,
-      failedCalls,
-    });
+    const impact = { connectAttempts: outage.connectAttempts, waitedCalls, abandonedCalls, failedCalls };
+    const since = moment(outage.startedAt + this.shift).toISOString();
+    this.past.push({ since, durationMs, cause, ...impact });
     if (this.past.length > REMEMBERED) this.past.shift();
-    if (this.events.wanted)
-      this.events.emit({ type: 'outage-end', durationMs, connectAttempts, waitedCalls, abandonedCalls, failedCalls });
+    if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, ...impact });
   }
 
   private stopSlowConnect(): void {

@@ -1,4 +1,5 @@
 import { constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
 
 /** grpc-js's transport: one connection and the calls on it. Other releases of grpc-js may lack these fields. */
@@ -26,11 +27,7 @@ export interface ConnectionRecord {
   isObserved: boolean;
 }
 
-/**
- * Reason why the server's application never saw a stream. 'never-sent': the HEADERS frame was still queued on this side, for example
- * because of MAX_CONCURRENT_STREAMS. 'rejected': a GOAWAY had a lower last stream id (RFC 9113, section 6.8).
- */
-export type Unprocessed = 'never-sent' | 'rejected';
+type Unprocessed = WireEvidence['unprocessed'];
 
 /** nghttp2's state of a stream that it has not sent yet, or no longer tracks. */
 const IDLE = 1;
@@ -49,7 +46,7 @@ export function connectionRecord(transport: object): ConnectionRecord {
 }
 
 /** Reason why the application never saw `stream`; `undefined` if it may have. */
-export function unprocessed(stream: object): Unprocessed | undefined {
+export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
 }
 

@@ -106,8 +106,7 @@ function isServersTimeout(
  * deadline. A deadline in grpc-js that ends with the timeout would count time in which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
-  const { method, options, interceptors, number, mayRepeat, maxReceiveBytes, telemetry } = request;
   const metadata = request.metadata.clone();
   metadata.set(TIMEOUT_KEY, timeout);
-  return { method, deadline: Infinity, metadata, options, interceptors, number, mayRepeat, maxReceiveBytes, telemetry };
+  return { ...request, deadline: Infinity, metadata };
 }

@@ -3,9 +3,9 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
 import { attemptOutcome, byCode } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
-import type { CircuitToken } from '../../policy/circuit-breaker/circuit-state.js';
+import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
 import { classify } from '../../policy/evidence/classify.js';
-import type { LostConnection } from '../../policy/evidence/lost-connection.js';
+import type { LostConnection } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';

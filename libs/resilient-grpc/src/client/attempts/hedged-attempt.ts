@@ -1,7 +1,5 @@
-import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import type { CallTelemetry } from '../../call/call-telemetry.js';
-import type { MethodDescriptor } from '../../call/method.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
@@ -12,8 +10,9 @@ import {
   type HedgeDecision,
   type HedgeEvent,
   type HedgeGates,
+  UNSENT,
+  type HedgeState,
 } from '../../policy/hedging/decide-hedge.js';
-import { UNSENT, type HedgeState } from '../../policy/hedging/hedge-state.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { lostConnection, pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
@@ -46,7 +45,6 @@ export class HedgedAttempt implements Attempt {
   private state: HedgeState = UNSENT;
   private payload: unknown;
   private timer: Timer | undefined;
-  private slowTimer: PeerTimer | undefined;
   private ended = false;
   /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
@@ -302,14 +300,13 @@ export class HedgedAttempt implements Attempt {
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
     // requested is kept as it is.
-    if (inFlight > 0 && !replaces && delayMs > 0) this.slowTimer = new PeerTimer(clock, delayMs, this.due);
+    if (inFlight > 0 && !replaces && delayMs > 0) this.timer = new PeerTimer(clock, delayMs, this.due);
     // The timer keeps the process alive only if nothing is in flight and the caller waits for it.
     else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);
   }
 
   private readonly due = (): void => {
     this.timer = undefined;
-    this.slowTimer = undefined;
     if (this.ended || this.winner !== undefined) return;
     const { clock } = this.client;
     // A timer may fire slightly early.
@@ -347,8 +344,6 @@ export class HedgedAttempt implements Attempt {
   private stopTimer(): void {
     this.timer?.clear();
     this.timer = undefined;
-    this.slowTimer?.clear();
-    this.slowTimer = undefined;
   }
 }
 
@@ -361,39 +356,23 @@ interface Failed {
   readonly because: string;
 }
 
-/** One attempt of a hedged call: its request and its listener. */
-class HedgeAttempt implements AttemptRequest, AttemptListener {
-  readonly method: MethodDescriptor;
-  readonly deadline: number;
-  readonly metadata: Metadata;
-  readonly options: CallOptions | undefined;
-  readonly interceptors: readonly Interceptor[] | undefined;
-  readonly mayRepeat: boolean;
-  readonly maxReceiveBytes: number;
-  readonly telemetry: CallTelemetry | undefined;
+/** One attempt of a hedged call, as the listener of its events. */
+class HedgeAttempt implements AttemptListener {
   attempt: Attempt | undefined;
 
   constructor(
     private readonly call: HedgedAttempt,
     readonly number: number,
     readonly startedAt: number,
-    isSlow: boolean,
-  ) {
-    const { request } = call;
-    this.method = request.method;
-    this.deadline = request.deadline;
-    this.metadata = hedgeMetadata(request.metadata, number, isSlow);
-    this.options = request.options;
-    this.interceptors = request.interceptors;
-    this.mayRepeat = request.mayRepeat;
-    this.maxReceiveBytes = request.maxReceiveBytes;
-    this.telemetry = request.telemetry;
-  }
+    private readonly isSlow: boolean,
+  ) {}
 
   start(payload: unknown): void {
-    const attempt = this.call.startOne(this, this);
+    const { call, number } = this;
+    const metadata = hedgeMetadata(call.request.metadata, number, this.isSlow);
+    const attempt = call.startOne({ ...call.request, number, metadata }, this);
     this.attempt = attempt;
-    if (this.call.isOver) {
+    if (call.isOver) {
       attempt.abandon();
       return;
     }

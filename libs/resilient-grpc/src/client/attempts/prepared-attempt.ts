@@ -8,11 +8,6 @@ import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../call/call-failure.js';
 
-/** A call that an interceptor or metadata function may end before its attempt starts. */
-export interface CallLiveness {
-  isOpen(): boolean;
-}
-
 /** Attempt of a call that ended before anything was sent. */
 const NOTHING: Attempt = {
   peer: undefined,
@@ -29,7 +24,8 @@ export function withPreparation(
   call: OutgoingCall,
   parts: AttemptInterceptors,
   client: ClientContext,
-  owner: CallLiveness,
+  /** The call, which an interceptor or metadata function may end before its attempt starts. */
+  owner: { isOpen(): boolean },
 ): StartAttempt {
   return (request, listener) => {
     const metadata = metadataOf(request, call, parts);
@@ -57,11 +53,10 @@ function metadataOf(
 }
 
 function requestWith(request: AttemptRequest, metadata: Metadata): AttemptRequest {
-  const { method, deadline, options, interceptors, maxReceiveBytes, number, mayRepeat, telemetry } = request;
   // Metadata that is created for each attempt does not contain the hedge mark.
   const [mark] = request.metadata.get(RETRY_CHAIN_KEY);
   if (mark !== undefined && metadata.get(RETRY_CHAIN_KEY).length === 0) metadata.set(RETRY_CHAIN_KEY, mark);
-  return { method, deadline, metadata, options, interceptors, maxReceiveBytes, number, mayRepeat, telemetry };
+  return { ...request, metadata };
 }
 
 /** An attempt that waits for its metadata. Operations requested meanwhile run when it starts. */

@@ -1,11 +1,9 @@
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { AttemptRecord } from '../../errors/attempt-record.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
-import type { LostConnection } from '../../policy/evidence/lost-connection.js';
-import type { Verdict } from '../../policy/evidence/verdict.js';
+import type { LostConnection, Verdict } from '../../policy/evidence/verdict.js';
 import { NO_PUSHBACK, parsePushback, type Pushback } from '../../policy/pushback/parse-pushback.js';
-import { decideRetry } from '../../policy/retry/decide-retry.js';
-import type { RetryDecision } from '../../policy/retry/retry-decision.js';
+import { decideRetry, type RetryDecision } from '../../policy/retry/decide-retry.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';

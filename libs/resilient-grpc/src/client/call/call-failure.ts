@@ -2,6 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
@@ -166,9 +167,4 @@ export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
 export function deadlineFailure(tookMs: number, during: string): CallFailure {
   const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s${during}`;
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
-}
-
-/** Returns the message of `error`. */
-export function errorMessage(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

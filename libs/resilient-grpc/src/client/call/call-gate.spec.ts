@@ -131,6 +131,29 @@ describe('permits of a call', () => {
     ]);
   });
 
+  it('come back as cancelled, or failed after the deadline, to the release of the channel', () => {
+    const { clock, transport, limit, begin } = setUp();
+    const reported: unknown[] = [];
+    transport.releasedCallEnded = (result?: unknown) => reported.push(result);
+    transport.disconnect();
+    const call = begin();
+    transport.release();
+    call.unsubscribe();
+    expect(reported).toEqual(['cancelled']);
+    transport.disconnect();
+    begin({ timeoutMs: 40 });
+    transport.release();
+    clock.advance(40);
+    expect(reported).toEqual(['cancelled', 'failed']);
+    // A call that was released, but waits for a permit, has no attempt.
+    expect(limit.acquire({ deadline: Infinity, permitted: () => undefined })).toBe('permitted');
+    transport.disconnect();
+    begin({ timeoutMs: 40 });
+    transport.release();
+    clock.advance(40);
+    expect(reported).toEqual(['cancelled', 'failed', 'cancelled']);
+  });
+
   it('come back as not sent if the attempt found no connection', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();

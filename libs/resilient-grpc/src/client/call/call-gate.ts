@@ -1,5 +1,5 @@
 import type { WaitEnd } from '../../call/call-telemetry.js';
-import type { Waiter, WaitRefusal } from '../../call/call-transport.js';
+import type { ReleasedCallResult, Waiter, WaitRefusal } from '../../call/call-transport.js';
 import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-queue.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -223,10 +223,10 @@ export class CallGate implements Waiter, PermitWaiter {
   }
 
   /** Reports the result of an attempt that had waited for the channel: the pace of later releases depends on it. */
-  reportReleased(latencyMs: number | undefined): void {
+  reportReleased(result: ReleasedCallResult): void {
     if (!this.released) return;
     this.released = false;
-    this.context.client.transport.releasedCallEnded(latencyMs, this);
+    this.context.client.transport.releasedCallEnded(result, this);
   }
 
   /** Enforces the deadline until `relaxDeadline`. */

@@ -161,6 +161,20 @@ describe('endStreams', () => {
     await over;
   });
 
+  it('clears its timer when a drain expires or the registry is closed', async () => {
+    for (const endEarly of ['drain', 'close'] as const) {
+      const { registry, clock, calls } = make(250);
+      for (const call of calls) call.onDrain = 'complete';
+      const ended = registry.endStreams();
+      await clock.advanceAsync(0);
+      if (endEarly === 'close') registry.close();
+      else await Promise.all([registry.drain(1), clock.advanceAsync(5)]);
+      expect(registry.size).toBe(0);
+      expect(clock.pending).toBe(0);
+      await ended;
+    }
+  });
+
   it('resets 900 attempts immediately and the others on close(), because more resets would end the connection', () => {
     const { registry } = make(1);
     let resets = 0;

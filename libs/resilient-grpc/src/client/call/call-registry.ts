@@ -46,6 +46,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly calls = new Set<RegisteredCall>();
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
+  private readonly streamBatches: StreamBatches;
   /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
   streamsEnd = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
@@ -72,7 +73,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   cancelled = 0;
   resumed = 0;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(private readonly clock: Clock) {
+    this.streamBatches = new StreamBatches(clock);
+  }
 
   get size(): number {
     return this.calls.size;
@@ -121,7 +124,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.streamsEnd = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
     this.endingStreams ??= Promise.resolve().then(() =>
-      new StreamBatches(this.clock).end(
+      this.streamBatches.end(
         [...this.calls].filter(({ onDrain }) => onDrain !== 'finish'),
         (stream) => {
           this.endStream(stream);
@@ -197,6 +200,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   private terminateAll(reason: 'draining' | 'closed', details: string): void {
+    this.streamBatches.stop();
     this.cutOff += this.calls.size;
     for (const call of [...this.calls]) this.terminate(call, reason, details);
   }

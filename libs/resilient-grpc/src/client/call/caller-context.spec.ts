@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { TraceContexts } from '../../call/trace-contexts.js';
+import type { TraceContexts } from '../../call/call-telemetry.js';
 import { keepTraces, originHere } from './caller-context.js';
 
 it('captures the trace context while at least one client is traced', () => {

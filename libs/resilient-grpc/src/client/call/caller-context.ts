@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { CapturedCall } from '../../call/inbound-call.js';
-import type { TraceContext, TraceContexts } from '../../call/trace-contexts.js';
+import type { TraceContext, TraceContexts } from '../../call/call-telemetry.js';
 
 const storage = new AsyncLocalStorage<CapturedCall | undefined>();
 /** True if this process has captured inbound calls. Until then, looking them up costs nothing. */

@@ -401,7 +401,7 @@ export class ClientCall
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
     const latencyMs = clock.now() - this.attemptStartedAt;
     this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
-    this.gate?.reportReleased(undefined);
+    this.gate?.reportReleased('failed');
     const { decision, retryAfterMs } =
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
@@ -580,9 +580,12 @@ export class ClientCall
     if (attempt !== undefined) {
       const { clock, registry } = this.context.client;
       const startedAt = this.hedged?.decisiveStartedAt ?? this.attemptStartedAt;
-      this.gate?.attemptEnded(because === 'deadline' ? 'failed' : 'cancelled', clock.now() - startedAt);
+      const result = because === 'deadline' ? 'failed' : 'cancelled';
+      this.gate?.attemptEnded(result, clock.now() - startedAt);
+      this.gate?.reportReleased(result);
       registry.abandon(attempt, because);
     }
+    this.gate?.reportReleased('cancelled');
     this.releaseResources(outcome);
   }
 

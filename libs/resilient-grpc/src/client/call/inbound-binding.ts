@@ -1,5 +1,5 @@
 import type { CapturedCall } from '../../call/inbound-call.js';
-import { propagated, type Propagation } from '../../call/propagation.js';
+import { propagated, type Propagated, type Propagation } from '../../call/propagation.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
@@ -8,16 +8,10 @@ import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 /** Binding of an outgoing call to the inbound call that it serves. */
-export interface InboundBinding {
+export interface InboundBinding extends Omit<Propagated, 'entries'> {
   readonly inbound: CapturedCall;
-  /** Milliseconds since 1970, or Infinity. */
-  readonly deadline: number;
-  /** Aborted when the inbound call is cancelled. */
-  readonly signal: AbortSignal | undefined;
   /** Overrides the client's own metadata, and is overridden by the call's; `undefined` if there is none. */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
-  /** True if a call that may have reached a server must not be resent. */
-  readonly inRetryChain: boolean;
 }
 
 /**

@@ -1,10 +1,11 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { StreamScope } from '../../call/stream-scope.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
-import { cancelled, draining, inboundCancelled, errorMessage, type CallFailure } from './call-failure.js';
+import { cancelled, draining, inboundCancelled, type CallFailure } from './call-failure.js';
 import type { CallerContext } from './caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 

@@ -3,7 +3,7 @@ import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import type { ErrorSnapshot, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
+import type { ClientCounters, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 import { LastFailures } from './last-failures.js';
 import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
 
@@ -64,15 +64,8 @@ export class ClientStatistics implements FailureCounter {
 }
 
 /** The part of a client's snapshot that is counted here. */
-export interface StatisticsSnapshot extends Pick<
-  GrpcClientSnapshot,
-  'waits' | 'failures' | 'notRetried' | 'recent' | 'methods'
-> {
-  readonly attempts: number;
-  readonly retried: number;
-  readonly hedged: number;
-  readonly errors: readonly ErrorSnapshot[];
-}
+export type StatisticsSnapshot = Pick<ClientCounters, 'attempts' | 'retried' | 'hedged'> &
+  Pick<GrpcClientSnapshot, 'waits' | 'failures' | 'notRetried' | 'recent' | 'methods' | 'errors'>;
 
 function count<Key>(counts: Map<Key, number>, key: Key): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);

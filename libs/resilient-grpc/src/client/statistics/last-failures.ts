@@ -1,15 +1,11 @@
-import type { FailureReason } from '../../errors/grpc-call-error.js';
-import { statusName, type StatusCode } from '../../status/status-code.js';
+import { statusName } from '../../status/status-code.js';
 import { moment } from '../../time/clock.js';
 import type { ErrorSnapshot } from '../client-snapshot.js';
+import type { CountedFailure } from './method-statistics.js';
 
 /** A failed call. */
-export interface FailedCall {
+export interface FailedCall extends Omit<CountedFailure, 'because'> {
   readonly path: string;
-  readonly code: StatusCode;
-  readonly reason: FailureReason;
-  readonly details: string;
-  readonly peer: string | undefined;
 }
 
 interface Kind {

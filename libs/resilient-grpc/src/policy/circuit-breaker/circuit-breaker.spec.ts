@@ -4,7 +4,7 @@ import { seededRandom } from '../../testing/seeded-random.js';
 import type { AttemptOutcome } from './attempt-outcome.js';
 import { CircuitBreakerCore, type CircuitTransition } from './circuit-breaker.js';
 import { DEFAULT_CIRCUIT_BREAKER as DEFAULT } from './circuit-breaker-policy.js';
-import type { CircuitToken } from './circuit-state.js';
+import type { CircuitToken } from './next-circuit.js';
 
 const MIDDLE = () => 0.5;
 

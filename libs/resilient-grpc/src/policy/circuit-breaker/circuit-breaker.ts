@@ -1,10 +1,17 @@
 import type { Random } from '../../time/random.js';
-import type { LostConnection } from '../evidence/lost-connection.js';
+import type { LostConnection } from '../evidence/verdict.js';
 import type { AttemptOutcome } from './attempt-outcome.js';
 import { AttemptSample } from './attempt-sample.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
-import { CLOSED, type CircuitState, type CircuitToken } from './circuit-state.js';
-import { isCurrent, nextCircuit, refusedForMs, type CircuitEvent } from './next-circuit.js';
+import {
+  CLOSED,
+  type CircuitState,
+  type CircuitToken,
+  isCurrent,
+  nextCircuit,
+  refusedForMs,
+  type CircuitEvent,
+} from './next-circuit.js';
 
 /** Admission or rejection of an attempt. */
 export type CircuitAdmission =

@@ -1,5 +1,15 @@
-import type { ConcurrencyPolicy } from './concurrency-policy.js';
 import type { PermitOutcome } from './permit-outcome.js';
+
+/** Limits on concurrent and queued calls. */
+export interface ConcurrencyPolicy {
+  /** Maximum number of concurrent calls; 1 or more. */
+  readonly maxConcurrent: number;
+  /** Maximum number of queued calls; 0 rejects a call immediately if all permits are taken. */
+  readonly maxQueued: number;
+}
+
+/** Default of `maxQueued`. */
+export const DEFAULT_MAX_QUEUED = 1_000;
 
 /** Waiter for a permit. */
 export interface PermitWaiter {

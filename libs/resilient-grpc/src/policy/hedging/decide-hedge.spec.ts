@@ -1,14 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import type { LostConnection } from '../evidence/lost-connection.js';
-import type { Verdict, VerdictKind } from '../evidence/verdict.js';
+import type { LostConnection, Verdict, VerdictKind } from '../evidence/verdict.js';
 import { parsePushback } from '../pushback/parse-pushback.js';
 import { A6Throttle } from '../throttling/a6-throttle.js';
 import { DefaultBudget } from '../throttling/default-budget.js';
-import { decideHedge, type HedgeDecision, type HedgeEvent, type HedgeGates } from './decide-hedge.js';
+import {
+  decideHedge,
+  type HedgeDecision,
+  type HedgeEvent,
+  type HedgeGates,
+  UNSENT,
+  type HedgeState,
+} from './decide-hedge.js';
 import { HedgeBudget } from './hedge-budget.js';
-import { UNSENT, type HedgeState } from './hedge-state.js';
 
 const { UNAVAILABLE, NOT_FOUND, OK, DEADLINE_EXCEEDED } = StatusCode;
 const POLICY = { maxAttempts: 3, hedgingDelayMs: 100, nonFatalStatusCodes: new Set([UNAVAILABLE]) };

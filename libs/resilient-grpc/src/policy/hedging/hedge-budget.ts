@@ -1,13 +1,10 @@
-/** Limit on the load that hedges add. */
-export interface HedgeBudgetPolicy {
-  /** Tokens added per call, which is the share of calls that may be hedged in the long run. */
-  readonly perCall: number;
-  /** Maximum and initial number of tokens, so that a client with few calls can hedge, too. */
-  readonly maxTokens: number;
-}
-
 /** Limits hedges to 5 % of calls, plus five. */
-const DEFAULT_HEDGE_BUDGET: HedgeBudgetPolicy = { perCall: 0.05, maxTokens: 5 };
+const DEFAULT_HEDGE_BUDGET = {
+  /** Tokens added per call, which is the share of calls that may be hedged in the long run. */
+  perCall: 0.05,
+  /** Maximum and initial number of tokens, so that a client with few calls can hedge, too. */
+  maxTokens: 5,
+};
 
 const SCALE = 1_000;
 
@@ -21,7 +18,7 @@ export class HedgeBudget {
   private readonly perCall: number;
   private remainingTokens: number;
 
-  constructor(policy: HedgeBudgetPolicy = DEFAULT_HEDGE_BUDGET) {
+  constructor(policy = DEFAULT_HEDGE_BUDGET) {
     this.max = Math.round(policy.maxTokens * SCALE);
     this.perCall = Math.round(policy.perCall * SCALE);
     this.remainingTokens = this.max;

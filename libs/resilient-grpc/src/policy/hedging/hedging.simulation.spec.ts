@@ -5,9 +5,8 @@ import type { Timer } from '../../time/clock.js';
 import { SUCCESS } from '../evidence/classify.js';
 import { NO_PUSHBACK } from '../pushback/parse-pushback.js';
 import { A6Throttle } from '../throttling/a6-throttle.js';
-import { decideHedge, type HedgeEvent, type HedgeGates } from './decide-hedge.js';
+import { decideHedge, type HedgeEvent, type HedgeGates, UNSENT, type HedgeState } from './decide-hedge.js';
 import { HedgeBudget } from './hedge-budget.js';
-import { UNSENT, type HedgeState } from './hedge-state.js';
 
 const MEDIAN_MS = 50;
 const POLICY = { maxAttempts: 2, hedgingDelayMs: 1.5 * MEDIAN_MS, nonFatalStatusCodes: new Set([14 as const]) };

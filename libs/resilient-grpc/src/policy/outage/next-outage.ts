@@ -1,25 +1,18 @@
 import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
 
-/** Thresholds that define an outage; durations in milliseconds. */
-export interface OutagePolicy {
-  /** Maximum time that calls wait in an outage before they fail. */
-  readonly graceMs: number;
+/** Defaults of the thresholds that define an outage; durations in milliseconds. */
+export const DEFAULT_OUTAGE_POLICY = {
   /** Time in READY after which an outage ends without a response. */
-  readonly confirmMs: number;
-  /** A connection that closes sooner, without a response, counts as a failed connection attempt. */
-  readonly shortLivedMs: number;
-  /** Number of outages within `flapWindowMs` from which they share one grace. */
-  readonly flapCount: number;
-  readonly flapWindowMs: number;
-}
-
-/** Defaults of the policy, except the grace, which is a client option. */
-export const DEFAULT_OUTAGE_POLICY: Omit<OutagePolicy, 'graceMs'> = {
   confirmMs: 1_000,
+  /** A connection that closes sooner, without a response, counts as a failed connection attempt. */
   shortLivedMs: SHORT_LIVED_MS,
+  /** Number of outages within `flapWindowMs` from which they share one grace. */
   flapCount: 3,
   flapWindowMs: 60_000,
 };
+
+/** Thresholds of one client. `graceMs`: maximum time that calls wait in an outage before they fail. */
+export type OutagePolicy = Readonly<Record<keyof typeof DEFAULT_OUTAGE_POLICY | 'graceMs', number>>;
 
 /** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic. */
 export interface Outage {

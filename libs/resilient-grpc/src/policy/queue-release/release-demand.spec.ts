@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { inSendOrder, type HeldCall, type ReleaseTimes } from './held-call.js';
-import { releaseDemand } from './release-demand.js';
+import { inSendOrder, type HeldCall, type ReleaseTimes, releaseDemand } from './release-demand.js';
 import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
 
 const EPOCH = Date.UTC(2026, 0, 1);

@@ -112,6 +112,13 @@ describe('ReleasePace with streams', () => {
     expect(pace.callsPerSecond).toBeLessThanOrEqual(218.75);
   });
 
+  it('does not count cancelled calls as calls without a response', () => {
+    const pace = new ReleasePace(USUAL);
+    for (let taken = pace.take(50); taken > 0; taken--) pace.cancelled(50);
+    pace.take(100, 0);
+    expect(pace.callsPerSecond).toBe(62.5);
+  });
+
   it('does not grow before a response to a call among released streams', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 1_000; now += 10) {

@@ -1,6 +1,6 @@
 import { nextPace } from './next-pace.js';
 import type { ReleaseDemand } from './release-demand.js';
-import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
+import { DEFAULT_RELEASE_POLICY as POLICY } from './release-policy.js';
 
 /** Weight of one response in the moving average of latencies. */
 const LATENCY_WEIGHT = 0.1;
@@ -44,18 +44,15 @@ export class ReleasePace {
   private failedCount = 0;
   private excusedUntil = -Infinity;
   private outstanding = 0;
-  /** `#outstanding` at the end of the last step. */
+  /** `outstanding` at the end of the last step. */
   private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
   private openedCount = 0;
   /** The same for the previous step; a server that rejects streams has rejected these by now. */
   private quiet = 0;
 
-  constructor(
-    input: ReleasePaceInput,
-    private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
-  ) {
-    const { startShare, startAtLeast, startWithoutUsual } = policy;
+  constructor(input: ReleasePaceInput) {
+    const { startShare, startAtLeast, startWithoutUsual } = POLICY;
     const usual = input.usualCallsPerSecond;
     this.floor = input.demand.floorPerSecond;
     this.wanted = input.demand.wantedPerSecond;
@@ -64,7 +61,7 @@ export class ReleasePace {
     this.latencyMs = input.usualLatencyMs;
     this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.creditedAt = input.now;
-    this.stepEndsAt = input.now + this.policy.stepMs;
+    this.stepEndsAt = input.now + POLICY.stepMs;
   }
 
   /** Updates the demand. The floor never decreases within a release, because the bound of calls sent later depends on it. */
@@ -106,10 +103,16 @@ export class ReleasePace {
     this.failedCount++;
   }
 
+  /** Records that this side ended a released call, which is no evidence about the server. */
+  cancelled(now: number, kind: ReleasedKind = 'unary'): void {
+    this.advance(now);
+    this.settle(kind);
+  }
+
   /** Ignores slow responses for one step, because this process itself was delayed. */
   excuse(now: number): void {
     this.slow = 0;
-    this.excusedUntil = now + this.policy.stepMs;
+    this.excusedUntil = now + POLICY.stepMs;
   }
 
   /** Returns the milliseconds until `take` returns at least 1. */
@@ -129,7 +132,7 @@ export class ReleasePace {
       this.earn(this.stepEndsAt);
       this.step(this.stepEndsAt);
       // A process that was suspended or blocked earns neither growth nor credit for that time.
-      this.stepEndsAt = Math.max(this.stepEndsAt, now - this.policy.stepMs) + this.policy.stepMs;
+      this.stepEndsAt = Math.max(this.stepEndsAt, now - POLICY.stepMs) + POLICY.stepMs;
     }
     this.earn(now);
   }
@@ -138,7 +141,7 @@ export class ReleasePace {
     const elapsedMs = until - this.creditedAt;
     if (elapsedMs <= 0) return;
     this.creditedAt = until;
-    const mostAtOnce = Math.max((this.callsPerSecond * this.policy.stepMs) / 1_000, 1);
+    const mostAtOnce = Math.max((this.callsPerSecond * POLICY.stepMs) / 1_000, 1);
     this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, mostAtOnce);
   }
 
@@ -156,7 +159,7 @@ export class ReleasePace {
       outstandingBefore: this.outstandingBefore,
       sinceSlowedMs: at - this.slowedAt,
     };
-    const { perSecond, because } = nextPace(step, this.policy);
+    const { perSecond, because } = nextPace(step, POLICY);
     this.callsPerSecond = perSecond;
     if (because === 'too-slow') this.slowedAt = at;
     this.outstandingBefore = this.outstanding;

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
-import type { LostConnection } from '../evidence/lost-connection.js';
-import type { Verdict, VerdictKind } from '../evidence/verdict.js';
+import type { LostConnection, Verdict, VerdictKind } from '../evidence/verdict.js';
 import { NO_PUSHBACK, type Pushback } from '../pushback/parse-pushback.js';
 import { A6Throttle } from '../throttling/a6-throttle.js';
 import { DefaultBudget } from '../throttling/default-budget.js';

@@ -1,13 +1,57 @@
 import { StatusCode } from '../../status/status-code.js';
 import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
-import type { LostConnection } from '../evidence/lost-connection.js';
-import type { Verdict } from '../evidence/verdict.js';
+import type { LostConnection, Verdict } from '../evidence/verdict.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 import type { RetryBudget } from '../throttling/retry-budget.js';
 import { backoffMs } from './backoff.js';
-import type { NoRetryReason, RetryDecision, RetryReason } from './retry-decision.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from './retry-policy.js';
+
+/** Reason for a retry. */
+export type RetryReason =
+  | 'unsent'
+  | 'refused'
+  | 'connection-lost'
+  | 'retryable-status'
+  | 'retryable-http'
+  | 'attempt-timeout'
+  | 'stream-idle'
+  | 'credentials'
+  /** The server set the delay. Resets the count of retries since a pushback to 0. */
+  | 'pushback';
+
+/** Reason why a call is not retried. */
+export type NoRetryReason =
+  | 'success'
+  | 'committed'
+  | 'fatal-status'
+  | 'not-safe-to-repeat'
+  | 'pushback'
+  | 'throttled'
+  | 'attempts-exhausted'
+  | 'deadline'
+  /** The call serves an inbound retry, and retries of both layers would multiply. */
+  | 'retry-chain'
+  | 'cancelled'
+  | 'draining'
+  | 'disabled'
+  | 'local'
+  | 'request-not-replayable'
+  | 'protocol';
+
+/** Decision to retry a call or to end it after an attempt, with the reason. */
+export type RetryDecision =
+  | {
+      readonly retry: true;
+      /**
+       * 'wait': the server's application did not receive the call; it waits for the channel, which does not count as an attempt
+       * (gRFC A6, "Transparent Retries"). 'policy': another attempt after a backoff.
+       */
+      readonly kind: 'wait' | 'policy';
+      readonly delayMs: number;
+      readonly because: RetryReason;
+    }
+  | { readonly retry: false; readonly because: NoRetryReason };
 
 /** Input of a retry decision, taken when an attempt has ended. */
 export interface RetryInput {
@@ -47,24 +91,7 @@ export interface RetryInput {
 }
 
 // Created once, so that a successful call allocates nothing.
-const STOP = {
-  success: stop('success'),
-  committed: stop('committed'),
-  'fatal-status': stop('fatal-status'),
-  'not-safe-to-repeat': stop('not-safe-to-repeat'),
-  pushback: stop('pushback'),
-  throttled: stop('throttled'),
-  'attempts-exhausted': stop('attempts-exhausted'),
-  deadline: stop('deadline'),
-  'retry-chain': stop('retry-chain'),
-  cancelled: stop('cancelled'),
-  draining: stop('draining'),
-  disabled: stop('disabled'),
-  local: stop('local'),
-  'request-not-replayable': stop('request-not-replayable'),
-  protocol: stop('protocol'),
-} satisfies Record<NoRetryReason, RetryDecision>;
-
+const SUCCESS = stop('success');
 const WAIT: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'unsent' };
 /** Transparent retry (gRFC A6). */
 const RESEND: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'refused' };
@@ -86,31 +113,31 @@ export function decideRetry(input: RetryInput): RetryDecision {
   const { verdict } = input;
   switch (verdict.kind) {
     case 'ok':
-      return STOP.success;
+      return SUCCESS;
     case 'cancelled':
-      return STOP.cancelled;
+      return stop('cancelled');
     case 'deadline':
-      return STOP.deadline;
+      return stop('deadline');
     case 'committed':
       // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers
       // nothing before its status, so a connection that is lost within the response is retried like any other.
-      return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : STOP.committed;
+      return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : stop('committed');
     case 'protocol':
-      return STOP.protocol;
+      return stop('protocol');
     case 'serialize':
-      return STOP.local;
+      return stop('local');
     case 'unsent':
-      return (input.unsent ?? 0) > MAX_UNSENT ? STOP['attempts-exhausted'] : wait(input, WAIT);
+      return (input.unsent ?? 0) > MAX_UNSENT ? stop('attempts-exhausted') : wait(input, WAIT);
     case 'local':
       // gRFC A54: the policy applies to failed call credentials. Every other local failure would repeat.
-      if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return STOP.local;
+      if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return stop('local');
       return again(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
     case 'refused':
       return rejected(input);
     case 'attempt-timeout':
-      return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'attempt-timeout');
+      return verdict.reachedServer === 'yes' ? stop('committed') : byPolicy(input, 'attempt-timeout');
     case 'stream-idle':
-      return verdict.reachedServer === 'yes' ? STOP.committed : byPolicy(input, 'stream-idle');
+      return verdict.reachedServer === 'yes' ? stop('committed') : byPolicy(input, 'stream-idle');
     case 'connection-lost':
       return byPolicy(input, 'connection-lost');
     case 'http':
@@ -122,9 +149,9 @@ export function decideRetry(input: RetryInput): RetryDecision {
 
 /** Returns `decision` if the call can wait for the channel. A wait is not an attempt, costs nothing, and ignores `retry: false`. */
 function wait(input: RetryInput, decision: RetryDecision): RetryDecision {
-  if (!input.requestReplayable) return STOP['request-not-replayable'];
-  if (input.draining) return STOP.draining;
-  if (input.remainingMs <= 0) return STOP.deadline;
+  if (!input.requestReplayable) return stop('request-not-replayable');
+  if (input.draining) return stop('draining');
+  if (input.remainingMs <= 0) return stop('deadline');
   return decision;
 }
 
@@ -139,11 +166,11 @@ function rejected(input: RetryInput): RetryDecision {
 
 function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
   const { verdict, pushback, policy } = input;
-  if (input.disabled) return STOP.disabled;
+  if (input.disabled) return stop('disabled');
   if (pushback.kind === 'stop' && input.requestReplayable) return stoppedByPushback(input);
   // If the method has no policy, the default one determines whether the code or the method is the reason to report.
-  if (!isRetryable(verdict, policy ?? DEFAULT_RETRY_POLICY)) return STOP['fatal-status'];
-  if (!policy) return STOP['not-safe-to-repeat'];
+  if (!isRetryable(verdict, policy ?? DEFAULT_RETRY_POLICY)) return stop('fatal-status');
+  if (!policy) return stop('not-safe-to-repeat');
   return again(input, policy, because);
 }
 
@@ -162,20 +189,20 @@ function isRetryable(verdict: Verdict, policy: RetryPolicy): boolean {
 
 function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): RetryDecision {
   const { verdict, pushback, budget, now } = input;
-  if (input.disabled) return STOP.disabled;
-  if (!input.requestReplayable) return STOP['request-not-replayable'];
+  if (input.disabled) return stop('disabled');
+  if (!input.requestReplayable) return stop('request-not-replayable');
   if (pushback.kind === 'stop') return stoppedByPushback(input);
   budget.onFailure();
-  if (input.attempts >= policy.maxAttempts) return STOP['attempts-exhausted'];
+  if (input.attempts >= policy.maxAttempts) return stop('attempts-exhausted');
   // The inbound caller is already retrying, and retries of several layers multiply.
-  if (input.inRetryChain === true && verdict.reachedServer !== 'no') return STOP['retry-chain'];
-  if (input.draining) return STOP.draining;
+  if (input.inRetryChain === true && verdict.reachedServer !== 'no') return stop('retry-chain');
+  if (input.draining) return stop('draining');
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);
-  if (delayMs >= input.remainingMs) return STOP.deadline;
+  if (delayMs >= input.remainingMs) return stop('deadline');
   // The drain would cancel this retry, which would only delay the shutdown.
-  if (delayMs >= (input.drainMs ?? Infinity)) return STOP.draining;
+  if (delayMs >= (input.drainMs ?? Infinity)) return stop('draining');
   // Checked last because it takes a token, which must not be spent on a retry that another check rejects.
-  if (!budget.tryRetry(now, input.lostWith)) return STOP.throttled;
+  if (!budget.tryRetry(now, input.lostWith)) return stop('throttled');
   return {
     retry: true,
     kind: 'policy',
@@ -186,7 +213,7 @@ function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): Re
 
 function stoppedByPushback(input: RetryInput): RetryDecision {
   input.budget.onFailure();
-  return STOP.pushback;
+  return stop('pushback');
 }
 
 function ownDelayMs({ verdict, retriesSincePushback, random }: RetryInput, policy: RetryPolicy): number {

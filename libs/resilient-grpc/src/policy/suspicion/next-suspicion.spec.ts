@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { nextSuspicion } from './next-suspicion.js';
+import { nextSuspicion, NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './next-suspicion.js';
 import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
-import { NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './suspicion-state.js';
 
 const BYTES = 1_000;
 /** Draws half of the 5 s jitter. */

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { decideReplacement, type Replacements } from './decide-replacement.js';
-import { nextSuspicion } from './next-suspicion.js';
+import { nextSuspicion, NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './next-suspicion.js';
 import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
-import { NOT_SUSPECTED, type SuspicionEvent, type SuspicionState } from './suspicion-state.js';
 
 const CLIENTS = 500;
 const CALLS_PER_SECOND = 2;

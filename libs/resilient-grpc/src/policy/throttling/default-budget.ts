@@ -1,39 +1,32 @@
-import type { LostConnection } from '../evidence/lost-connection.js';
+import type { LostConnection } from '../evidence/verdict.js';
 import type { RetryBudget } from './retry-budget.js';
-
-/** Retry budget of a channel without `retryThrottling`. */
-export interface DefaultBudgetPolicy {
-  readonly maxTokens: number;
-  /** Tokens returned by a successful call. */
-  readonly perSuccess: number;
-  /** Tokens returned per second, so that a client with few calls is not locked out. */
-  readonly perSecond: number;
-  /**
-   * Share of the tokens that remains after a stall: a deadline passed, another one had passed while that call ran, and no call
-   * succeeded in that time. A server that resumes after a stall rejects the accumulated calls, and all its clients would retry them
-   * at once. Sequential calls do not accumulate. Retries of calls lost with a connection may use all tokens, because a release paces
-   * them.
-   */
-  readonly leftByStall: number;
-  /** Time after the last such deadline until the withheld tokens return; by then the server has rejected the accumulated calls. */
-  readonly stallMs: number;
-  /** Attempts on one open connection count as lost together if they fail within this time of the first. */
-  readonly togetherMs: number;
-}
 
 /**
  * Defaults, simulated with outages of all lengths and call rates. While everything fails, a call makes at most 1.25 attempts at one
  * call per second, and 1.1 at ten or more. With `perSuccess` below 0.12, a failure rate of 10 % of attempts exhausts the budget, and
  * one call in sixty fails.
  */
-export const DEFAULT_BUDGET_POLICY: DefaultBudgetPolicy = {
+export const DEFAULT_BUDGET_POLICY = {
   maxTokens: 10,
+  /** Tokens returned by a successful call. */
   perSuccess: 0.12,
+  /** Tokens returned per second, so that a client with few calls is not locked out. */
   perSecond: 0.05,
+  /**
+   * Share of the tokens that remains after a stall: a deadline passed, another one had passed while that call ran, and no call
+   * succeeded in that time. A server that resumes after a stall rejects the accumulated calls, and all its clients would retry them
+   * at once. Sequential calls do not accumulate. Retries of calls lost with a connection may use all tokens, because a release paces
+   * them.
+   */
   leftByStall: 0.25,
+  /** Time after the last such deadline until the withheld tokens return; by then the server has rejected the accumulated calls. */
   stallMs: 5_000,
+  /** Attempts on one open connection count as lost together if they fail within this time of the first. */
   togetherMs: 250,
 };
+
+/** Retry budget of a channel without `retryThrottling`. */
+export type DefaultBudgetPolicy = Readonly<Record<keyof typeof DEFAULT_BUDGET_POLICY, number>>;
 
 /** Decision for the attempts lost with one connection. */
 interface Loss {

@@ -1,6 +1,6 @@
 import type { RetryThrottling } from '../service-config/service-config.js';
 import { A6Throttle } from './a6-throttle.js';
-import { DEFAULT_BUDGET_POLICY, DefaultBudget, type DefaultBudgetPolicy } from './default-budget.js';
+import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /**
@@ -12,12 +12,9 @@ export class LiveBudget {
   /** The budget in force. */
   current: RetryBudget;
 
-  constructor(
-    throttling: RetryThrottling | undefined,
-    private readonly fallback: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY,
-  ) {
+  constructor(throttling: RetryThrottling | undefined) {
     this.throttling = throttling;
-    this.current = this.make(throttling, 1);
+    this.current = createBudget(throttling, 1);
   }
 
   /** Applies new `throttling`, or the default budget if it is `undefined`. Equal values change nothing. */
@@ -25,17 +22,17 @@ export class LiveBudget {
     if (isSame(throttling, this.throttling)) return;
     const share = this.current.tokens(now) / this.maxTokens;
     this.throttling = throttling;
-    this.current = this.make(throttling, share);
+    this.current = createBudget(throttling, share);
   }
 
   /** Maximum number of tokens. */
   get maxTokens(): number {
-    return (this.throttling ?? this.fallback).maxTokens;
+    return (this.throttling ?? DEFAULT_BUDGET_POLICY).maxTokens;
   }
+}
 
-  private make(throttling: RetryThrottling | undefined, share: number): RetryBudget {
-    return throttling === undefined ? new DefaultBudget(this.fallback, share) : new A6Throttle(throttling, share);
-  }
+function createBudget(throttling: RetryThrottling | undefined, share: number): RetryBudget {
+  return throttling === undefined ? new DefaultBudget(undefined, share) : new A6Throttle(throttling, share);
 }
 
 function isSame(a: RetryThrottling | undefined, b: RetryThrottling | undefined): boolean {

@@ -1,4 +1,4 @@
-import type { LostConnection } from '../evidence/lost-connection.js';
+import type { LostConnection } from '../evidence/verdict.js';
 
 /** Limits the retries of one channel, so that they never worsen an outage. Times are monotonic milliseconds. */
 export interface RetryBudget {

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
 import { systemRandom } from '../../time/random.js';
+import { pause } from '../pause.js';
 import { ChaosError } from './chaos-error.js';
 import type { ChaosFault } from './chaos-fault.js';
 import { planChaos } from './plan-chaos.js';
@@ -69,9 +71,8 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
     const what = 'run did not end after its signal was aborted';
     return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
-  const abortion = abortOf(aborted);
-  const ended = await outcomeOf(Promise.race([running, whole, abortion.promise]));
-  abortion.forget();
+  const abortion = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
+  const ended = await outcomeOf(Promise.race([running, whole, ...abortion]));
   end.abort();
   over.abort();
   const healed = await outcomeOf(finished);
@@ -89,21 +90,10 @@ function outcomeOf<T>(promise: Promise<T>): Promise<Outcome<T>> {
   );
 }
 
-/** Returns a promise that rejects with the signal's reason on abort. `forget` removes the listener. */
-function abortOf(signal: AbortSignal | undefined): { readonly promise: Promise<never>; forget(): void } {
-  let abort: () => void = () => undefined;
-  const promise = new Promise<never>((_, reject) => {
-    abort = () => {
-      reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', abort, { once: true });
-  });
-  return {
-    promise,
-    forget: () => {
-      signal?.removeEventListener('abort', abort);
-    },
-  };
+/** Rejects with the reason of `signal` on abort. `over` ends the wait. */
+async function abortOf(signal: AbortSignal, over: AbortSignal): Promise<never> {
+  await once(signal, 'abort', { signal: over });
+  throw signal.reason as Error;
 }
 
 /** A plan that is being played. */
@@ -157,29 +147,6 @@ function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): Cha
   return fault;
 }
 
-/** Resolves to true after `ms`, or to false on abort. */
-function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve(false);
-      return;
-    }
-    const abort = () => {
-      timer.clear();
-      resolve(false);
-    };
-    const timer = clock.setTimer(
-      () => {
-        signal.removeEventListener('abort', abort);
-        resolve(true);
-      },
-      ms,
-      true,
-    );
-    signal.addEventListener('abort', abort, { once: true });
-  });
-}
-
 /** The time limit of an operation and its error message. */
 interface Bound {
   readonly clock: Clock;
@@ -192,20 +159,16 @@ interface Bound {
 
 /** Resolves to the result of `work`. Rejects if that takes longer than `ms`. */
 async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: Bound): Promise<T> {
-  let release: () => void = () => undefined;
-  const bound = new Promise<never>((_, reject) => {
-    const abort = () => reject(signal?.reason as Error);
-    const timer = clock.setTimer(() => reject(new Error(`${what} within ${ms} ms`)), ms, true);
-    release = () => {
-      timer.clear();
-      signal?.removeEventListener('abort', abort);
-    };
-    if (signal?.aborted === true) abort();
-    else signal?.addEventListener('abort', abort, { once: true });
-  });
+  const done = new AbortController();
+  const ends = signal === undefined ? [done.signal] : [done.signal, signal];
+  const late = async (): Promise<never> => {
+    await pause(ms, clock, AbortSignal.any(ends));
+    signal?.throwIfAborted();
+    throw new Error(`${what} within ${ms} ms`);
+  };
   try {
-    return await Promise.race([work, bound]);
+    return await Promise.race([work, late()]);
   } finally {
-    release();
+    done.abort();
   }
 }

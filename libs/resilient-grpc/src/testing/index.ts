@@ -1,6 +1,5 @@
-export { chaos } from './chaos/chaos.js';
+export { chaos, ChaosError } from './chaos/chaos.js';
 export type { ChaosOptions, ChaosRun, ChaosSettings, SeededChaosOptions, PlannedChaosOptions } from './chaos/chaos.js';
-export { ChaosError } from './chaos/chaos-error.js';
 export type { ChaosFault, ChaosWeights } from './chaos/chaos-fault.js';
 export { http2Faults, networkFaults, serverFaults } from './chaos/fault-kits.js';
 export type { Http2FaultName, NetworkFaultName, ServerFaultName } from './chaos/fault-kits.js';

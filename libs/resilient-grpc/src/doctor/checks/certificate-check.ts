@@ -7,6 +7,11 @@ export const SOON_DAYS = 14;
 
 const DAY_MS = 86_400_000;
 
+const ISSUER_NOT_TRUSTED: Finding = [
+  'issuer not trusted',
+  'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
+];
+
 /** Explanations of the OpenSSL codes for rejected certificates. */
 const REFUSALS: Readonly<Record<string, Finding>> = {
   CERT_HAS_EXPIRED: ['certificate expired', 'renew the certificate on the server, and check its automatic renewal'],
@@ -23,14 +28,8 @@ const REFUSALS: Readonly<Record<string, Finding>> = {
     'issuer certificate missing',
     'configure the server to send the full chain, or add the issuer to tls: { ca }',
   ],
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [
-    'issuer not trusted',
-    'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
-  ],
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
-    'issuer not trusted',
-    'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
-  ],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ISSUER_NOT_TRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ISSUER_NOT_TRUSTED,
 };
 
 /** Checks whether a client that connects to `name` accepts the server's certificate, and when the certificate expires. */

@@ -20,19 +20,18 @@ export function unusableTarget(target: string, problems: readonly Problem[]): Ch
 
 const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 
+const NO_NAME_SERVER: Finding = [
+  'the name server does not respond',
+  'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
+];
+
 const CAUSES: Readonly<Record<string, Finding>> = {
   ENOTFOUND: [
     'the name does not exist',
     'check the spelling, that the service exists, and that the name includes its namespace (orders.shop.svc.cluster.local)',
   ],
-  EAI_AGAIN: [
-    'the name server does not respond',
-    'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
-  ],
-  ETIMEDOUT: [
-    'the name server does not respond',
-    'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
-  ],
+  EAI_AGAIN: NO_NAME_SERVER,
+  ETIMEDOUT: NO_NAME_SERVER,
 };
 
 /** Checks what a target resolves to with the client's resolver. */

@@ -86,7 +86,10 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const end = new AbortController();
   const over = new AbortController();
 
-  const { played, finished } = playChaos(plan, { faults, clock, ended: end.signal, aborted, graceMs });
+  const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
+  const played: ChaosStep[] = [];
+  const playback = { steps, durationMs: plan.durationMs, clock, ended: end.signal, aborted, graceMs };
+  const finished = playChaos(playback, played);
   const running = (async () => run({ plan, signal: over.signal }))();
   const whole = finished.then(() => {
     over.abort();
@@ -118,17 +121,10 @@ async function abortOf(signal: AbortSignal, over: AbortSignal): Promise<never> {
   throw signal.reason as Error;
 }
 
-/** A plan that is being played. */
-interface PlayedChaos {
-  /** The steps that have started so far. */
-  readonly played: readonly ChaosStep[];
-  /** Resolves when all faults are healed and the quiet time is over, or when ended early. Rejects if a fault failed or hung. */
-  readonly finished: Promise<void>;
-}
-
 /** The dependencies of `playChaos`. */
 interface Playback {
-  readonly faults: readonly ChaosFault[];
+  readonly steps: readonly { readonly step: ChaosStep; readonly fault: ChaosFault }[];
+  readonly durationMs: number;
   readonly clock: Clock;
   /** Ends the playback when aborted, after a running `begin`. */
   readonly ended: AbortSignal;
@@ -138,30 +134,30 @@ interface Playback {
   readonly graceMs: number;
 }
 
-/** @throws RangeError if the plan names an unknown fault */
-function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, graceMs }: Playback): PlayedChaos {
-  const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
-  const played: ChaosStep[] = [];
+/**
+ * Plays `steps` and adds those that have started to `played`. Resolves when all faults are healed and the quiet time is over, or when ended
+ * early. Rejects if a fault failed or hung.
+ */
+async function playChaos(playback: Playback, played: ChaosStep[]): Promise<void> {
+  const { steps, durationMs, clock, ended, aborted, graceMs } = playback;
   const bound = { clock, ms: graceMs };
-  const play = async () => {
-    let endedAt = 0;
-    for (const { step, fault } of steps) {
-      // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
-      if (!(await pause(step.atMs - endedAt, clock, ended))) return;
-      played.push(step);
-      try {
-        await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
-        await pause(step.forMs, clock, ended);
-      } finally {
-        await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
-      }
-      endedAt = step.atMs + step.forMs;
+  let endedAt = 0;
+  for (const { step, fault } of steps) {
+    // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
+    if (!(await pause(step.atMs - endedAt, clock, ended))) return;
+    played.push(step);
+    try {
+      await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
+      await pause(step.forMs, clock, ended);
+    } finally {
+      await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
     }
-    await pause(plan.durationMs - endedAt, clock, ended);
-  };
-  return { played, finished: play() };
+    endedAt = step.atMs + step.forMs;
+  }
+  await pause(durationMs - endedAt, clock, ended);
 }
 
+/** @throws RangeError if the plan names an unknown fault */
 function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): ChaosFault {
   const fault = faults.find((one) => one.name === name);
   if (fault === undefined)

@@ -12,12 +12,6 @@ import type { SessionWire } from './session-wire.js';
 // The proxy sets no limits of its own, so that only those of the upstream apply.
 const UNBOUNDED = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
 
-/** The two connections of a session. */
-export interface Wires {
-  readonly client: SessionWire;
-  readonly upstream: SessionWire;
-}
-
 /** The counts of a proxy's calls and pings, shared by its sessions. */
 export type ProxyCounts = { -readonly [K in 'calls' | 'forwarded' | 'failed' | 'pings']: Http2FaultProxyCounters[K] };
 
@@ -35,7 +29,7 @@ export class ProxiedSession implements Surroundings {
   private closing = false;
 
   constructor(
-    private readonly wires: Wires,
+    private readonly wires: { readonly client: SessionWire; readonly upstream: SessionWire },
     scheme: 'http' | 'https',
     private streamLimit: number | undefined,
     private readonly faults: CallFaults,

@@ -4,7 +4,6 @@ import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
-import type { Problem } from '../policy/service-config/problem.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { addressCheck } from './checks/address-check.js';
@@ -42,12 +41,7 @@ export async function* checkTarget(target: string, options: DoctorOptions, env: 
 }
 
 /** Creates a regular client of this library for the target, or returns the problems of its settings. The client connects on demand. */
-function createClient(
-  url: string,
-  tls: TlsOptions | undefined,
-):
-  | { readonly ok: true; readonly client: InternalGrpcClient }
-  | { readonly ok: false; readonly problems: readonly Problem[] } {
+function createClient(url: string, tls: TlsOptions | undefined) {
   const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
   if (!contract.ok) return contract;
   const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };
@@ -55,7 +49,7 @@ function createClient(
   const input = { name: 'doctor', path: 'doctor', services: contract.services, settings, defaults: undefined };
   const resolved = resolveSettings(input, dependencies);
   if (!resolved.ok) return resolved;
-  return { ok: true, client: createResilientGrpcClient(resolved.settings, dependencies) };
+  return { ok: true, client: createResilientGrpcClient(resolved.settings, dependencies) } as const;
 }
 
 async function* checkServer(

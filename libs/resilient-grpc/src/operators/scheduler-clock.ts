@@ -1,4 +1,5 @@
-import { asyncScheduler, type SchedulerLike } from 'rxjs';
+import { asyncScheduler } from 'rxjs';
+import type { SchedulerLike } from 'rxjs';
 import { systemClock, type Clock } from '../time/clock.js';
 import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 

@@ -28,14 +28,18 @@ export class HandlerFailure {
   errorFor(call: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
-      ...error,
-      // Not enumerable.
+      code: error.code,
+      details: error.details,
       metadata: error.metadata,
       client: FAKE_CLIENT,
       path: call.path,
+      peer: error.peer,
+      reason: error.reason,
       // If a response has started, the request has reached the server, whatever ended the call.
       reachedServer: call.reachedServer === 'yes' ? 'yes' : error.reachedServer,
       attempts: error.attempts.length > 0 ? error.attempts : call.attempts,
+      notRetriedBecause: error.notRetriedBecause,
+      retryAfterMs: error.retryAfterMs,
       cause: error.cause ?? error,
     });
   }

@@ -14,8 +14,6 @@ export interface CallHandlerOptions {
   readonly journal: CallJournal;
   readonly clock: Clock;
   readonly attemptKey: (call: ScriptedCall) => string | undefined;
-  /** Returns the current script of a path. */
-  readonly scriptOf: (path: string) => Script | undefined;
   /** Returns true if the connection from `peer` is still open. */
   readonly isConnected: (peer: string) => boolean;
 }
@@ -27,6 +25,8 @@ interface HeldReply {
 
 /** Runs the scripts of calls, writes the journal, and holds replies until they are released. */
 export class CallHandler {
+  /** The current scripts, by path. */
+  readonly scripts = new Map<string, Script>();
   private readonly held = new Set<HeldReply>();
 
   constructor(private readonly options: CallHandlerOptions) {}
@@ -97,7 +97,7 @@ export class CallHandler {
   }
 
   private async replyTo(call: ScriptedCall): Promise<Reply> {
-    const script = this.options.scriptOf(call.path);
+    const script = this.scripts.get(call.path);
     if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script is set for ${call.path}` };
     // Safe cast: a list was converted to a function when the script was set.
     return typeof script === 'function' ? script(call) : (script as Reply);

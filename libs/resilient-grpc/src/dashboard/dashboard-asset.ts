@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,25 +17,6 @@ export const PAGE = 'index.html';
 
 // The relative path is the same from src and dist.
 const FOLDER = new URL('../../assets/dashboard/', import.meta.url);
-const OWN = [
-  PAGE,
-  'dashboard.css',
-  'tables.css',
-  'details.css',
-  'page.js',
-  'dashboard.js',
-  'live-feed.js',
-  'client-state.js',
-  'overview.js',
-  'details.js',
-  'details-tables.js',
-  'parts.js',
-  'state-strip.js',
-  'rate-chart.js',
-  'format.js',
-  'well.svg',
-  'trouble.svg',
-];
 /** Files of the chart library, by the names they have here. */
 const OF_UPLOT = { 'uplot.js': 'uplot/dist/uPlot.iife.min.js', 'uplot.css': 'uplot/dist/uPlot.min.css' };
 
@@ -55,7 +36,7 @@ export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
   const require = createRequire(import.meta.url);
   try {
     return new Map([
-      ...OWN.map((name) => [name, asset(name, fileURLToPath(new URL(name, FOLDER)))] as const),
+      ...readdirSync(FOLDER).map((name) => [name, asset(name, fileURLToPath(new URL(name, FOLDER)))] as const),
       ...Object.entries(OF_UPLOT).map(([name, file]) => [name, asset(name, require.resolve(file))] as const),
     ]);
   } catch (error) {

@@ -13,7 +13,7 @@ import {
 } from '@nestjs/common';
 import { systemClock } from '../time/clock.js';
 import { PAGE, type DashboardAsset } from './dashboard-asset.js';
-import { DashboardFeed, type Visitor } from './dashboard-feed.js';
+import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
 import { DashboardResponse } from './dashboard-response.js';
 import { EventStream } from './event-stream.js';
@@ -73,18 +73,10 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open' });
       if (!answer.events()) return;
       this.visitors += 1;
-      const stream = new EventStream(answer.raw, systemClock, () => {
+      const visitor = new EventStream(answer.raw, systemClock, openClient, () => {
         this.visitors -= 1;
         this.feed.leave(visitor);
       });
-      const visitor: Visitor = {
-        openClient,
-        get isBlocked() {
-          return stream.isBlocked;
-        },
-        send: (event, json) => stream.send(event, json),
-        end: () => stream.end(),
-      };
       this.feed.join(visitor);
     }
 

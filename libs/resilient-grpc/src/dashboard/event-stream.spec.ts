@@ -26,7 +26,7 @@ describe('EventStream', () => {
     // Created per test, because the previous test's stream may end late.
     const own = { ended: false };
     hasEnded = () => own.ended;
-    stream = new EventStream(response, clock, () => (own.ended = true));
+    stream = new EventStream(response, clock, undefined, () => (own.ended = true));
     [visitor] = (await once(request, 'response')) as [IncomingMessage];
     visitor.on('error', () => undefined);
     visitor.pause();

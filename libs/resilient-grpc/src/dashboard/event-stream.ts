@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../time/clock.js';
+import type { Visitor } from './dashboard-feed.js';
 
 /** Maximum time in which a blocked connection accepts no data; then the visitor counts as disconnected. */
 const STUCK_MS = 30_000;
@@ -7,13 +8,14 @@ const STUCK_MS = 30_000;
 const STATUS_FLUSH_MS = 500;
 
 /** Server-sent events to one visitor. Events are dropped while the connection is blocked, so that none queue up for slow readers. */
-export class EventStream {
+export class EventStream implements Visitor {
   private blocked: Timer | undefined;
   private closed = false;
 
   constructor(
     private readonly response: ServerResponse,
     private readonly clock: Clock,
+    readonly openClient: string | undefined,
     /** Called after the visitor disconnected or was disconnected. */
     onLeave: () => void,
   ) {

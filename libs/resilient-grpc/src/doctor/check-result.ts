@@ -31,5 +31,25 @@ export interface CheckResult {
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
+/** The part of a result that a check decides. */
+export type Verdict = readonly [
+  status: CheckResult['status'],
+  message: string,
+  remedy?: string,
+  problems?: readonly Problem[],
+];
+
+/** Returns a function that creates the results of `check`, each with the same facts. */
+export function resultsOf(check: CheckName, facts: CheckResult['facts'] = {}): (...verdict: Verdict) => CheckResult {
+  return (status, message, remedy, problems) => ({
+    check,
+    status,
+    message,
+    ...(remedy !== undefined && { remedy }),
+    ...(problems !== undefined && { problems }),
+    facts,
+  });
+}
+
 /** A sequence of check results, each yielded as soon as it is available. */
 export type Checks<T = void> = AsyncGenerator<CheckResult, T>;

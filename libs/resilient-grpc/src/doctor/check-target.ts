@@ -4,7 +4,6 @@ import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
-import type { Problem } from '../policy/service-config/problem.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { addressCheck } from './checks/address-check.js';
@@ -16,7 +15,7 @@ import { keepaliveCheck } from './checks/keepalive-check.js';
 import { proxyCheck } from './checks/proxy-check.js';
 import { reflectionCheck, type Reflected } from './checks/reflection-check.js';
 import { MAX_ADDRESSES, targetCheck, unusableTarget } from './checks/target-check.js';
-import type { CheckResult, Checks } from './check-result.js';
+import { resultsOf, type CheckResult, type Checks } from './check-result.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
 import { probeCredentials, type ConnectParameters } from './open-connection.js';
 import { probeAddresses, type ProbedAddress } from './probe-connection.js';
@@ -25,12 +24,7 @@ import { resolveTarget } from './resolve-target.js';
 import { TimeBudget, within } from './time-budget.js';
 
 /** Result if the DNS query exceeds the time budget. The query's own timeout applies to each name server of the system. */
-const DNS_IS_SILENT: CheckResult = {
-  check: 'dns-config',
-  status: 'skipped',
-  message: 'not checked: no name server responded in time',
-  facts: {},
-};
+const DNS_IS_SILENT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
 /** Connects to `target` step by step like a client, as far as possible. Returns the services and methods found by reflection. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
@@ -47,12 +41,7 @@ export async function* checkTarget(target: string, options: DoctorOptions, env: 
 }
 
 /** Creates a regular client of this library for the target, or returns the problems of its settings. The client connects on demand. */
-function createClient(
-  url: string,
-  tls: TlsOptions | undefined,
-):
-  | { readonly ok: true; readonly client: InternalGrpcClient }
-  | { readonly ok: false; readonly problems: readonly Problem[] } {
+function createClient(url: string, tls: TlsOptions | undefined) {
   const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
   if (!contract.ok) return contract;
   const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };
@@ -60,7 +49,7 @@ function createClient(
   const input = { name: 'doctor', path: 'doctor', services: contract.services, settings, defaults: undefined };
   const resolved = resolveSettings(input, dependencies);
   if (!resolved.ok) return resolved;
-  return { ok: true, client: createResilientGrpcClient(resolved.settings, dependencies) };
+  return { ok: true, client: createResilientGrpcClient(resolved.settings, dependencies) } as const;
 }
 
 async function* checkServer(
@@ -104,14 +93,14 @@ async function* checkServer(
       yield reflected.result;
     }
   } else {
-    yield { check: 'client', status: 'skipped', message: 'not checked: no usable address', facts: {} };
+    yield resultsOf('client')('skipped', 'not checked: no usable address');
   }
   const found = await within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_IS_SILENT);
   if (found !== undefined) yield found;
   if (everyMs === undefined) return reflected;
   if (usable === undefined) {
     const why = proxy === undefined ? 'no usable address' : 'connections go through a proxy';
-    yield { check: 'keepalive', status: 'skipped', message: `not checked: ${why}`, facts: {} };
+    yield resultsOf('keepalive')('skipped', `not checked: ${why}`);
   } else {
     // The time limit of all checks excludes this one.
     const ownTime = { ...parameters, budget: new TimeBudget(connectTimeoutMs) };

@@ -1,4 +1,5 @@
-import { systemClock, type Timer } from '../time/clock.js';
+import { systemClock } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 
 /** The total time of all checks, which ensures that the command ends. */
 export class TimeBudget {
@@ -16,14 +17,11 @@ export class TimeBudget {
 
 /** Resolves to the result of `work`, or to `late` if that takes longer than `ms`. */
 export async function within<T>(ms: number, work: Promise<T>, late: T): Promise<T> {
-  let timer: Timer | undefined;
-  const elapsed = new Promise<T>((resolve) => {
-    // Keeps the process alive, because a caller is waiting and a silent socket does not keep it alive.
-    timer = systemClock.setTimer(() => resolve(late), ms, true);
-  });
+  // Keeps the process alive, which a silent socket does not.
+  const wait = new Wait(systemClock, ms);
   try {
-    return await Promise.race([work, elapsed]);
+    return await Promise.race([work, wait.over.then(() => late)]);
   } finally {
-    timer?.clear();
+    wait.end();
   }
 }

@@ -105,7 +105,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     }
     let watch = watches.get(service);
     if (watch === undefined) {
-      watch = new ServingWatch(client, service, { clock: systemClock, random: systemRandom });
+      watch = new ServingWatch(client, service, systemClock, systemRandom);
       watches.set(service, watch);
     }
     return watch.ask(timeoutMs);

@@ -25,28 +25,26 @@ const LOST = {
  * the health service counts as healthy. The server's messages are not included, because health reports are often public.
  */
 export function servingHealth(channel: ChannelHealth, service: string, answer: ServingAnswer): ChannelHealth {
-  const details: ChannelHealth['details'] = { ...channel.details, service };
+  const isReady = channel.details['state'] === 'READY';
+  const health = (status: ChannelHealth['status'], message: string): ChannelHealth => {
+    return { status, details: { ...channel.details, service, message } };
+  };
   switch (answer.kind) {
     case 'unimplemented':
-      return { status: 'up', details: { ...details, message: 'the server does not implement grpc.health.v1.Health' } };
+      return health('up', 'the server does not implement grpc.health.v1.Health');
     case 'unanswered':
-      return { status: 'down', details: { ...details, message: `no response within ${duration(answer.afterMs)}` } };
+      return health('down', `no response within ${duration(answer.afterMs)}`);
     case 'failed':
-      return { status: 'down', details: { ...details, message: `${answer.method} failed: ${nameOf(answer.code)}` } };
+      return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
     case 'refused':
     case 'connection-lost':
-      if (details['state'] === 'READY') return { status: 'down', details: { ...details, message: LOST[answer.kind] } };
-      return {
-        status: 'degraded',
-        details: { ...details, message: 'the connection was lost during the check; calls wait' },
-      };
-    case 'status':
-      return answer.status === 'SERVING'
-        ? { status: 'up', details: { ...details, serving: answer.status } }
-        : {
-            status: 'down',
-            details: { ...details, serving: answer.status, message: reasonOf(answer.status, service) },
-          };
+      if (isReady) return health('down', LOST[answer.kind]);
+      return health('degraded', 'the connection was lost during the check; calls wait');
+    case 'status': {
+      const details = { ...channel.details, service, serving: answer.status };
+      if (answer.status === 'SERVING') return { status: 'up', details };
+      return { status: 'down', details: { ...details, message: reasonOf(answer.status, service) } };
+    }
   }
 }
 

@@ -36,7 +36,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
       return Promise.resolve({ cancel: () => cancelled.push(number) });
     },
   };
-  const watch = new ServingWatch(client, 'orders.v1.Orders', { clock, random });
+  const watch = new ServingWatch(client, 'orders.v1.Orders', clock, random);
   return {
     clock,
     watch,

@@ -6,6 +6,7 @@ import { backoffMs } from '../policy/retry/backoff.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
+import { Wait } from '../time/wait.js';
 import { servingStatusOf, WATCH } from './health-service.js';
 import type { ServingAnswer } from './serving-check.js';
 
@@ -17,12 +18,6 @@ const MAX_RESTART_DELAY_MS = 100;
 
 /** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
-
-/** External dependencies of a watch. */
-export interface WatchDependencies {
-  readonly clock: Clock;
-  readonly random: Random;
-}
 
 /** One Watch call, from start to end. */
 interface WatchCall {
@@ -44,12 +39,13 @@ export class ServingWatch {
   private answer: ServingAnswer | undefined;
   private failures = 0;
   private closed = false;
-  private readonly waiting = new Set<() => void>();
+  private readonly waiting = new Set<Wait>();
 
   constructor(
     private readonly client: WatchedClient,
     private readonly service: string,
-    private readonly dependencies: WatchDependencies,
+    private readonly clock: Clock,
+    private readonly random: Random,
   ) {
     this.subscription = client.connectivity$.subscribe({
       next: ({ state }) => this.stateChanged(state),
@@ -78,17 +74,11 @@ export class ServingWatch {
   }
 
   private async firstAnswer(timeoutMs: number): Promise<void> {
-    const { clock } = this.dependencies;
-    await new Promise<void>((resolve) => {
-      const over = (): void => {
-        timer.clear();
-        this.waiting.delete(over);
-        resolve();
-      };
-      // Exact, because the probe has a timeout of its own; `defer` lets a pending response be read first.
-      const timer = clock.setTimer(() => clock.defer(over), timeoutMs, true);
-      this.waiting.add(over);
-    });
+    // Exact, because the probe has a timeout of its own.
+    const wait = new Wait(this.clock, timeoutMs, true);
+    this.waiting.add(wait);
+    await wait.over;
+    this.waiting.delete(wait);
   }
 
   private stateChanged(state: Connectivity['state']): void {
@@ -109,8 +99,7 @@ export class ServingWatch {
   }
 
   private start(): void {
-    const { clock, random } = this.dependencies;
-    const call: WatchCall = { startedAt: clock.now(), answered: false, stream: undefined };
+    const call: WatchCall = { startedAt: this.clock.now(), answered: false, stream: undefined };
     this.call = call;
     this.client
       .openStream(
@@ -124,7 +113,7 @@ export class ServingWatch {
           },
           onEnd: (end) => {
             if (this.call !== call) return;
-            if (end === undefined) this.startAfter(MAX_RESTART_DELAY_MS * random());
+            if (end === undefined) this.startAfter(MAX_RESTART_DELAY_MS * this.random());
             else this.ended(call, end);
           },
         },
@@ -153,14 +142,13 @@ export class ServingWatch {
       this.setAnswer({ kind: 'unimplemented' });
       return;
     }
-    const { clock, random } = this.dependencies;
     if (answered) this.failures = 0;
-    if (answered && clock.now() - startedAt >= MIN_HEALTHY_MS) {
+    if (answered && this.clock.now() - startedAt >= MIN_HEALTHY_MS) {
       // Checks wait for the response of the next Watch.
-      this.startAfter(MAX_RESTART_DELAY_MS * random());
+      this.startAfter(MAX_RESTART_DELAY_MS * this.random());
       return;
     }
-    const delayMs = backoffMs(BACKOFF, this.failures, random);
+    const delayMs = backoffMs(BACKOFF, this.failures, this.random);
     this.failures += 1;
     this.startAfter(delayMs, end === undefined ? undefined : { kind: 'failed', method: 'Watch', code: end.code });
   }
@@ -169,7 +157,7 @@ export class ServingWatch {
     this.call = undefined;
     this.setAnswer(answer);
     if (!this.isReady) return;
-    this.restart = this.dependencies.clock.setTimer(() => {
+    this.restart = this.clock.setTimer(() => {
       this.restart = undefined;
       if (this.isReady) this.start();
     }, delayMs);
@@ -178,6 +166,6 @@ export class ServingWatch {
   private setAnswer(answer: ServingAnswer | undefined): void {
     this.answer = answer;
     if (answer === undefined && this.isReady) return;
-    for (const over of [...this.waiting]) over();
+    for (const wait of this.waiting) wait.end();
   }
 }

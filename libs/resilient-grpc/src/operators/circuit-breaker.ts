@@ -3,8 +3,7 @@ import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-br
 import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-breaker.js';
 import { systemRandom } from '../time/random.js';
 import { readOptions } from './options.js';
-import { schedulerClock } from './scheduler-clock.js';
-import type { SchedulerOptions } from './scheduler-options.js';
+import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
 export interface CircuitBreakerInstanceOptions {

@@ -1,7 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { readOptions } from './options.js';
-import { timerMs, type SchedulerOptions } from './scheduler-options.js';
+import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**

@@ -14,8 +14,7 @@ import type { Clock, Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
 import { readOptions } from './options.js';
-import { schedulerClock } from './scheduler-clock.js';
-import type { SchedulerOptions } from './scheduler-options.js';
+import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Options of `hedge`. */

@@ -2,8 +2,7 @@ import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { readLength, readOptions } from './options.js';
-import { schedulerClock } from './scheduler-clock.js';
-import type { SchedulerOptions } from './scheduler-options.js';
+import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**

@@ -9,7 +9,7 @@ import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { sourceInput } from './replay-source.js';
 import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
-import type { SchedulerOptions } from './scheduler-options.js';
+import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Options of `replayUnacknowledged` except the limit in bytes. */
 export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {

@@ -23,7 +23,7 @@ import {
 } from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
 import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
-import type { SchedulerOptions } from './scheduler-options.js';
+import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Options of `resumable` that do not depend on the cursor type. */
 export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, SchedulerOptions {

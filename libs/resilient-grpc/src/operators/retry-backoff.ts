@@ -5,7 +5,7 @@ import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
 import { readLength, readOptions } from './options.js';
-import { timerMs, type SchedulerOptions } from './scheduler-options.js';
+import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Number of attempts and the backoff between them. */
 export interface Backoff {

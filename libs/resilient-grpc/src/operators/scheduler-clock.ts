@@ -1,6 +1,15 @@
-import { asyncScheduler, type SchedulerLike } from 'rxjs';
+import { asyncScheduler } from 'rxjs';
+import type { SchedulerLike } from 'rxjs';
 import { systemClock, type Clock } from '../time/clock.js';
-import { timerMs } from './scheduler-options.js';
+import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+
+/** Scheduler and random source, for tests. */
+export interface SchedulerOptions {
+  /** Schedules the timers and supplies the current time. @defaultValue asyncScheduler; durations are measured with monotonic time */
+  readonly scheduler?: SchedulerLike | undefined;
+  /** Returns a number in [0, 1). @defaultValue Math.random */
+  readonly random?: (() => number) | undefined;
+}
 
 /**
  * Adapts `scheduler` to a `Clock`; by default, RxJS's timers with monotonic time. RxJS cannot wait for a turn of the event loop, so `defer`
@@ -20,4 +29,9 @@ export function schedulerClock(scheduler: SchedulerLike | undefined): Clock {
       task();
     },
   };
+}
+
+/** `ms` rounded and clamped to the range of a Node timer: 0 to about 24 days. */
+export function timerMs(ms: number): number {
+  return Math.min(Math.max(Math.round(ms), 0), MAX_TIMER_MS);
 }

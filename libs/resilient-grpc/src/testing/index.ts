@@ -1,13 +1,11 @@
-export { chaos } from './chaos/chaos.js';
+export { chaos, ChaosError } from './chaos/chaos.js';
 export type { ChaosOptions, ChaosRun, ChaosSettings, SeededChaosOptions, PlannedChaosOptions } from './chaos/chaos.js';
-export { ChaosError } from './chaos/chaos-error.js';
 export type { ChaosFault, ChaosWeights } from './chaos/chaos-fault.js';
 export { http2Faults, networkFaults, serverFaults } from './chaos/fault-kits.js';
 export type { Http2FaultName, NetworkFaultName, ServerFaultName } from './chaos/fault-kits.js';
 export { planChaos } from './chaos/plan-chaos.js';
 export type { ChaosPlan, ChaosPlanOptions, ChaosStep, PlannedFault, RangeMs } from './chaos/plan-chaos.js';
-export { ChildServer } from './child-process-server.js';
-export type { ChildServerOptions } from './child-process-server.js';
+export { ChildServer, type ChildServerOptions } from './child-process-server.js';
 export { FaultProxy } from './fault-proxy/fault-proxy.js';
 export type {
   Direction,
@@ -17,8 +15,7 @@ export type {
   IdleCloseMode,
   ProxyMode,
 } from './fault-proxy/faults.js';
-export { fakeGrpcService } from './fake-service/fake-grpc-service.js';
-export type { FakeGrpcService } from './fake-service/fake-grpc-service.js';
+export { fakeGrpcService, type FakeGrpcService } from './fake-service/fake-grpc-service.js';
 export type {
   FakeResponse,
   FakeCall,
@@ -28,8 +25,7 @@ export type {
   FakeHandlers,
   MethodName,
 } from './fake-service/fake-call.js';
-export { grpcError } from './fake-service/grpc-error.js';
-export type { GrpcErrorOptions } from './fake-service/grpc-error.js';
+export { grpcError, type GrpcErrorOptions } from './fake-service/grpc-error.js';
 export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
 export { HTTP2_ERROR_CODES } from './http2-faults/http2-faults.js';
 export type {
@@ -48,8 +44,7 @@ export type {
 export { captureLeaks, failOnLeaks } from './leaks/capture-leaks.js';
 export type { LeakCheck, LeakOptions, TestHook } from './leaks/capture-leaks.js';
 export { overrideGrpcClient } from './override-grpc-client.js';
-export { ScriptedGrpcServer } from './scripted-server/scripted-grpc-server.js';
-export type { StopMode } from './scripted-server/scripted-grpc-server.js';
+export { ScriptedGrpcServer, type StopMode } from './scripted-server/scripted-grpc-server.js';
 export type { ScriptedGrpcServerOptions, ScriptedServerTls } from './scripted-server/scripted-server-options.js';
 export type { ServiceDefinitionOptions } from './scripted-server/service-methods.js';
 export type { MessageSource, MetadataRecord, Reply, Script } from './scripted-server/reply.js';
@@ -57,7 +52,6 @@ export type { CallCounts, CallOutcome, CallRecord, ScriptedCall } from './script
 export { seededRandom } from './seeded-random.js';
 export { VirtualClock } from './virtual-clock.js';
 export { VirtualScheduler } from './virtual-scheduler.js';
-export { waitFor } from './wait-for.js';
-export type { Truthy, WaitForOptions } from './wait-for.js';
+export { waitFor, type Truthy, type WaitForOptions } from './wait-for.js';
 export type { Clock, Timer } from '../time/clock.js';
 export type { Random } from '../time/random.js';

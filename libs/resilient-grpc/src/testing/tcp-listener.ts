@@ -13,7 +13,6 @@ export interface TcpListenerOptions {
 
 /** A TCP listener on 127.0.0.1 that can stop, and then listen on the same port again. */
 export class TcpListener {
-  readonly host = HOST;
   readonly sockets = new Set<Socket>();
   /** Number of connections accepted since the listener was opened. */
   accepted = 0;

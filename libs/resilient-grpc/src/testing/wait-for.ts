@@ -1,4 +1,5 @@
 import { systemClock } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 
 /** Options of `waitFor`. */
 export interface WaitForOptions {
@@ -43,21 +44,9 @@ export async function waitFor<T>(
       throw new Error(`Waited ${timeoutMs} ms for: ${what}`, cause === undefined ? {} : { cause });
     }
     const pausedAt = systemClock.now();
-    await pause(intervalMs);
+    // Ends in a separate turn of the event loop, so that the timer itself is no longer active by then.
+    await new Wait(systemClock, intervalMs, true).over;
     const stoppedMs = Math.max(0, systemClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
     endsAt = Math.min(endsAt + stoppedMs, endsAtLatest);
   }
-}
-
-/** Resolves after `ms`, in a separate turn of the event loop, so that the timer itself is no longer active by then. */
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    systemClock.setTimer(
-      () => {
-        systemClock.defer(resolve);
-      },
-      ms,
-      true,
-    );
-  });
 }

@@ -1,5 +1,5 @@
 import { duration } from '../../telemetry/log/log-text.js';
-import type { CheckResult, Finding } from '../check-result.js';
+import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 import type { ConnectionFailure } from '../open-connection.js';
 import type { ConnectionProbeResult, ProbedAddress } from '../probe-connection.js';
 import { addressText, kindOf } from '../target-address.js';
@@ -61,7 +61,7 @@ const ALERTS: readonly (readonly [RegExp, Finding])[] = [
 export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResult {
   const { address, probe } = probed;
   const where = addressText(address);
-  const facts = {
+  const result = resultsOf('address', {
     address: where,
     kind: kindOf(address),
     tcpMs: rounded(probe.tcpMs),
@@ -70,11 +70,9 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
     protocol: probe.tls?.protocol,
     alpn: probe.tls?.alpn,
     failure: probe.failure,
-  };
-  const failed = (message: string, remedy: string): CheckResult => {
-    const status = hasOther ? 'warning' : 'failed';
-    return { check: 'address', status, message: `${where} ${message}`, remedy, facts };
-  };
+  });
+  const failed = (...[message, remedy]: Finding) =>
+    result(hasOther ? 'warning' : 'failed', `${where} ${message}`, remedy);
   if (probe.failure !== undefined) return failed(...failureFinding(probed, probe.failure));
   if (probe.tls?.refused !== undefined) {
     return failed(`responds, but the client rejects its certificate${steps(probe)}`, 'see the certificate check below');
@@ -82,9 +80,9 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
   const message = `${where}${steps(probe)}`;
   if (probe.tls !== undefined && probe.tls.alpn !== 'h2') {
     const remedy = 'configure the server to offer h2; Go and Java clients reject a connection without it';
-    return { check: 'address', status: 'warning', message: `${message}; ALPN did not negotiate h2`, remedy, facts };
+    return result('warning', `${message}; ALPN did not negotiate h2`, remedy);
   }
-  return { check: 'address', status: 'ok', message, facts };
+  return result('ok', message);
 }
 
 function failureFinding(probed: ProbedAddress, { phase, code, message }: ConnectionFailure): Finding {

@@ -1,11 +1,16 @@
 import type { X509Certificate } from 'node:crypto';
 import type { ProbedTls } from '../probe-connection.js';
-import type { CheckResult, Finding } from '../check-result.js';
+import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 
 /** A certificate that expires in fewer days is a warning: by then, an automatic renewal would have replaced it. */
 export const SOON_DAYS = 14;
 
 const DAY_MS = 86_400_000;
+
+const ISSUER_NOT_TRUSTED: Finding = [
+  'issuer not trusted',
+  'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
+];
 
 /** Explanations of the OpenSSL codes for rejected certificates. */
 const REFUSALS: Readonly<Record<string, Finding>> = {
@@ -23,26 +28,15 @@ const REFUSALS: Readonly<Record<string, Finding>> = {
     'issuer certificate missing',
     'configure the server to send the full chain, or add the issuer to tls: { ca }',
   ],
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [
-    'issuer not trusted',
-    'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
-  ],
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
-    'issuer not trusted',
-    'set its authority: tls: { ca } in the client (here: --ca FILE), or configure the server to send the full chain',
-  ],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ISSUER_NOT_TRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ISSUER_NOT_TRUSTED,
 };
 
 /** Checks whether a client that connects to `name` accepts the server's certificate, and when the certificate expires. */
 export function certificateCheck({ certificate, refused }: ProbedTls, name: string, epochNow: number): CheckResult {
   if (certificate === undefined) {
-    return {
-      check: 'certificate',
-      status: 'failed',
-      message: 'the server sent no certificate',
-      remedy: 'configure a certificate on the server',
-      facts: { refused },
-    };
+    const remedy = 'configure a certificate on the server';
+    return resultsOf('certificate', { refused })('failed', 'the server sent no certificate', remedy);
   }
   const days = Math.floor((Date.parse(certificate.validTo) - epochNow) / DAY_MS);
   const names = namesOf(certificate);
@@ -57,27 +51,16 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     fingerprint256: certificate.fingerprint256,
     refused,
   };
+  const result = resultsOf('certificate', facts);
   const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no names'}`;
   const until = days < 0 ? `expired ${String(-days)} days ago` : `expires in ${String(days)} days`;
   if (refused !== undefined) {
     const [why, remedy] = refusal(refused, name, names);
-    return {
-      check: 'certificate',
-      status: 'failed',
-      message: `rejected: ${why} (${refused}); ${whose}; ${until}`,
-      remedy,
-      facts,
-    };
+    return result('failed', `rejected: ${why} (${refused}); ${whose}; ${until}`, remedy);
   }
   const message = `${whose}; matches '${name}'; ${until}`;
-  if (days >= SOON_DAYS) return { check: 'certificate', status: 'ok', message, facts };
-  return {
-    check: 'certificate',
-    status: 'warning',
-    message,
-    remedy: 'renew the certificate now; clients cannot connect after it expires',
-    facts,
-  };
+  if (days >= SOON_DAYS) return result('ok', message);
+  return result('warning', message, 'renew the certificate now; clients cannot connect after it expires');
 }
 
 function refusal(code: string, name: string, names: readonly string[]): Finding {

@@ -3,7 +3,7 @@ import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
 import { WATCH } from '../../health/health-service.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
-import type { CheckResult } from '../check-result.js';
+import { resultsOf, type CheckResult } from '../check-result.js';
 import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
 import { openConnection, type ConnectParameters } from '../open-connection.js';
 import type { TargetAddress } from '../target-address.js';
@@ -34,12 +34,12 @@ export async function keepaliveCheck(
   const { socket, failure } = await openConnection(address, parameters);
   if (failure !== undefined) {
     socket.destroy();
-    return { check: 'keepalive', status: 'skipped', message: `no connection: ${failure.message}`, facts: {} };
+    return resultsOf('keepalive')('skipped', `no connection: ${failure.message}`);
   }
   const scheme = parameters.tls === undefined ? 'http' : 'https';
   const session = connect(`${scheme}://${authorityOf(parameters.canonicalTarget)}`, { createConnection: () => socket });
   try {
-    return resultOf(await sendPings(session, everyMs), everyMs);
+    return pingCheck(await sendPings(session, everyMs), everyMs);
   } finally {
     session.destroy();
     socket.destroy();
@@ -98,31 +98,23 @@ function watch(session: ClientHttp2Session): ClientHttp2Stream {
   return stream;
 }
 
-function resultOf(seen: PingResult, everyMs: number): CheckResult {
-  const facts = { everyMs, ...seen, slowestMs: Math.round(seen.slowestMs) };
+function pingCheck(seen: PingResult, everyMs: number): CheckResult {
+  const result = resultsOf('keepalive', { everyMs, ...seen, slowestMs: Math.round(seen.slowestMs) });
   const pace = `${counted(seen.sent, 'ping')}, one every ${duration(everyMs)}`;
-  const result = (status: CheckResult['status'], message: string, remedy?: string): CheckResult => {
-    return { check: 'keepalive', status, message, ...(remedy !== undefined && { remedy }), facts };
-  };
   if (seen.closedCleanly) {
     const message = `the server closed the connection cleanly after ${pace}: GOAWAY ${String(seen.goaway)}`;
-    return result(
-      'warning',
-      message,
-      'the cause is a maximum connection age or a restart; try again, or use a shorter ping interval',
-    );
+    const remedy = 'the cause is a maximum connection age or a restart; try again, or use a shorter ping interval';
+    return result('warning', message, remedy);
   }
   if (seen.goaway !== undefined) {
     const remedy =
       'increase keepalive.keepaliveTimeMs in the client (most servers allow 300000) or disable it, or permit this interval on the server (EnforcementPolicy)';
     return result('failed', `the server closed the connection after ${pace}: GOAWAY ${seen.goaway}`, remedy);
   }
-  if (seen.closed)
-    return result(
-      'failed',
-      `the connection was closed after ${pace}`,
-      'check the log of the server, or of a proxy in front of it',
-    );
+  if (seen.closed) {
+    const remedy = 'check the log of the server, or of a proxy in front of it';
+    return result('failed', `the connection was closed after ${pace}`, remedy);
+  }
   if (seen.acknowledged < seen.sent) {
     const remedy = 'check if the process is frozen; a client with this keepalive would close the connection';
     return result('failed', `${String(seen.acknowledged)} of ${pace}, were acknowledged`, remedy);

@@ -1,4 +1,4 @@
-import type { CheckResult } from '../check-result.js';
+import { resultsOf, type CheckResult } from '../check-result.js';
 import type { Env } from '../doctor-options.js';
 import { targetUri } from '../resolve-target.js';
 
@@ -12,12 +12,8 @@ export function proxyCheck(target: string, canonicalTarget: string, env: Env): C
   const proxy = targetUri(canonicalTarget).path;
   if (proxy === targetUri(target).path || canonicalTarget.endsWith(target)) return undefined;
   const variable = VARIABLES.find((name) => (env[name] ?? '') !== '');
-  return {
-    check: 'proxy',
-    status: 'warning',
-    message: `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`,
-    remedy:
-      'add the host to no_proxy if the server is in your own network; otherwise check that the proxy allows CONNECT',
-    facts: { proxy, variable },
-  };
+  const message = `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`;
+  const remedy =
+    'add the host to no_proxy if the server is in your own network; otherwise check that the proxy allows CONNECT';
+  return resultsOf('proxy', { proxy, variable })('warning', message, remedy);
 }

@@ -8,7 +8,7 @@ import { probeOptions } from '../../health/health-service.js';
 import { writeField } from '../../errors/protobuf-writer.js';
 import { StatusCode } from '../../status/status-code.js';
 import { counted, oneLine } from '../../telemetry/log/log-text.js';
-import type { CheckResult } from '../check-result.js';
+import { resultsOf, type CheckResult } from '../check-result.js';
 import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';
 
 const MAX_LISTED = 50;
@@ -41,7 +41,7 @@ export async function reflectionCheck(
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
       const message = `${counted(own.length, 'service')}: ${listed(own) || "only gRPC's own"}`;
-      const result = { check: 'reflection', status: 'ok', message, facts: { version: name, services } } as const;
+      const result = resultsOf('reflection', { version: name, services })('ok', message);
       return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
     } catch (error) {
       if (!isGrpcCallError(error)) throw error;
@@ -59,11 +59,7 @@ function listed(names: readonly string[]): string {
 }
 
 function unavailable(message: string): Reflected {
-  return {
-    result: { check: 'reflection', status: 'skipped', message, facts: {} },
-    services: undefined,
-    methods: undefined,
-  };
+  return { result: resultsOf('reflection')('skipped', message), services: undefined, methods: undefined };
 }
 
 async function methodsOf(

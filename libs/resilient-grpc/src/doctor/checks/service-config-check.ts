@@ -9,7 +9,7 @@ import { at, type Problem } from '../../policy/service-config/problem.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { counted } from '../../telemetry/log/log-text.js';
-import type { CheckResult } from '../check-result.js';
+import { resultsOf, type CheckResult } from '../check-result.js';
 import type { Reflected } from './reflection-check.js';
 
 const LIMIT = { maxAttemptsLimit: DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit };
@@ -49,31 +49,26 @@ export function serviceConfigCheck(
   reflected: Reflected | undefined,
 ): CheckResult {
   const known = protoFile === undefined ? reflectedMethods(reflected) : methodsOfProto(protoFile);
-  const facts = { file, comparedWith: known?.from };
-  const result = (
-    status: CheckResult['status'],
-    message: string,
-    rest: Pick<CheckResult, 'remedy' | 'problems'> = {},
-  ): CheckResult => ({ check: 'service-config', status, message, ...rest, facts });
-  if (known?.problems !== undefined) return result('failed', 'cannot read the methods', { problems: known.problems });
+  const result = resultsOf('service-config', { file, comparedWith: known?.from });
+  if (known?.problems !== undefined) return result('failed', 'cannot read the methods', undefined, known.problems);
   let text: string;
   try {
     text = readBoundedFile(file).toString();
   } catch (error) {
     const remedy = 'check the path; it is relative to the working directory';
-    return result('failed', `cannot read ${file} (${errorCode(error)})`, { remedy });
+    return result('failed', `cannot read ${file} (${errorCode(error)})`, remedy);
   }
   const problems = serviceConfigProblems(text, '').map((problem) => ({ ...problem, path: problem.path || file }));
   if (problems.length > 0) {
     const remedy = 'fix the problems; a client with this service config does not start';
-    return result('failed', `${file} has ${counted(problems.length, 'problem')}`, { remedy, problems });
+    return result('failed', `${file} has ${counted(problems.length, 'problem')}`, remedy, problems);
   }
   const parsed = parseServiceConfig(text, '', LIMIT);
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
   const message = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
   if (unknown.length === 0) return result('ok', message);
   const remedy = 'fix the names; entries for unknown services and methods apply to no call';
-  return result('warning', message, { remedy, problems: unknown });
+  return result('warning', message, remedy, unknown);
 }
 
 function reflectedMethods(reflected: Reflected | undefined): KnownMethods | undefined {

@@ -2,7 +2,7 @@ import { dnsNameOf } from '../../channel/dns/dns-name.js';
 import { lacksPort } from '../../channel/channel-checks.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
 import type { Problem } from '../../policy/service-config/problem.js';
-import type { CheckResult, Finding } from '../check-result.js';
+import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
 
@@ -15,24 +15,23 @@ export function unusableTarget(target: string, problems: readonly Problem[]): Ch
     path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1').replace(/^doctor\.url$/, 'target'),
     message,
   }));
-  return { check: 'target', status: 'failed', message: 'cannot create a client', problems: named, facts: { target } };
+  return resultsOf('target', { target })('failed', 'cannot create a client', undefined, named);
 }
 
 const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
+
+const NO_NAME_SERVER: Finding = [
+  'the name server does not respond',
+  'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
+];
 
 const CAUSES: Readonly<Record<string, Finding>> = {
   ENOTFOUND: [
     'the name does not exist',
     'check the spelling, that the service exists, and that the name includes its namespace (orders.shop.svc.cluster.local)',
   ],
-  EAI_AGAIN: [
-    'the name server does not respond',
-    'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
-  ],
-  ETIMEDOUT: [
-    'the name server does not respond',
-    'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
-  ],
+  EAI_AGAIN: NO_NAME_SERVER,
+  ETIMEDOUT: NO_NAME_SERVER,
 };
 
 /** Checks what a target resolves to with the client's resolver. */
@@ -41,40 +40,25 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
   if (!resolution.ok) {
     const [message, remedy] = CAUSES[resolution.code ?? ''] ?? unresolvable(target, resolution.details);
     const code = resolution.code === undefined ? '' : ` (${resolution.code})`;
-    return {
-      check: 'target',
-      status: 'failed',
-      message: `${message}${code}`,
-      remedy,
-      facts: { target, ...resolution },
-    };
+    return resultsOf('target', { target, ...resolution })('failed', `${message}${code}`, remedy);
   }
   const { length: total } = resolution.addresses;
   const addresses = resolution.addresses
     .slice(0, MAX_ADDRESSES)
     .map((address) => ({ address: addressText(address), kind: kindOf(address) }));
-  const facts = { target, addresses, total, tookMs: Math.round(tookMs) };
+  const result = resultsOf('target', { target, addresses, total, tookMs: Math.round(tookMs) });
   const list = addresses.map(({ address, kind }) => `${address} (${kind})`).join(', ');
   const tried = total > MAX_ADDRESSES ? `, first ${String(MAX_ADDRESSES)} tried` : '';
   const message = `${counted(total, 'address', 'addresses')} in ${duration(tookMs)}${tried}: ${list || 'none'}`;
   if (addresses.length === 0) {
-    const remedy = 'check the pods; a headless service without ready pods has no addresses';
-    return { check: 'target', status: 'failed', message, remedy, facts };
+    return result('failed', message, 'check the pods; a headless service without ready pods has no addresses');
   }
-  if (lacksPort(target)) {
-    return { check: 'target', status: 'warning', message, remedy: 'add the port; gRPC uses 443 by default', facts };
-  }
+  if (lacksPort(target)) return result('warning', message, 'add the port; gRPC uses 443 by default');
   if (dnsNameOf(target)?.authority !== undefined && !usesOtherResolver) {
     const remedy = 'set GRPC_NODE_USE_ALTERNATIVE_RESOLVER=true; otherwise the name server in the target is ignored';
-    return {
-      check: 'target',
-      status: 'warning',
-      message: `${message}; resolved by the system's name server`,
-      remedy,
-      facts,
-    };
+    return result('warning', `${message}; resolved by the system's name server`, remedy);
   }
-  return { check: 'target', status: 'ok', message, facts };
+  return result('ok', message);
 }
 
 function unresolvable(target: string, details: string): Finding {

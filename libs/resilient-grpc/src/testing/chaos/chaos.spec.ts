@@ -1,9 +1,8 @@
 import { getEventListeners } from 'node:events';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../virtual-clock.js';
-import { ChaosError } from './chaos-error.js';
 import type { ChaosFault } from './chaos-fault.js';
-import { chaos } from './chaos.js';
+import { chaos, ChaosError } from './chaos.js';
 import type { ChaosRun } from './chaos.js';
 
 const PLAN = {

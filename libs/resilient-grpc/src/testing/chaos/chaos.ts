@@ -1,7 +1,8 @@
+import { once } from 'node:events';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
 import { systemRandom } from '../../time/random.js';
-import { ChaosError } from './chaos-error.js';
+import { pause } from '../pause.js';
 import type { ChaosFault } from './chaos-fault.js';
 import { planChaos } from './plan-chaos.js';
 import type { ChaosPlan, ChaosPlanOptions, ChaosStep } from './plan-chaos.js';
@@ -45,6 +46,29 @@ export interface ChaosRun {
   readonly signal: AbortSignal;
 }
 
+/** The error of a failed chaos run. Contains the seed that reproduces the faults, and the faults that had started. */
+export class ChaosError extends Error {
+  override readonly name = 'ChaosError';
+  readonly plan: ChaosPlan;
+  /** The steps that had started. */
+  readonly played: readonly ChaosStep[];
+
+  /** @param causes the errors of the run: first the one that ended it, then that of a fault that also failed or hung, if any */
+  constructor(plan: ChaosPlan, played: readonly ChaosStep[], causes: readonly unknown[]) {
+    const why = [...new Set(causes.map((cause) => (cause instanceof Error ? cause.message : String(cause))))];
+    const steps = played.map(
+      ({ atMs, fault, forMs }) => `\n  at ${atMs} ms: ${fault}${forMs > 0 ? ` for ${forMs} ms` : ''}`,
+    );
+    const until =
+      steps.length === 0 ? 'before its first fault' : `after ${steps.length} of ${plan.steps.length} faults:`;
+    super(`chaos failed; replay with seed ${plan.seed}: ${why.join('; ')}\n${until}${steps.join('')}`, {
+      cause: causes[0],
+    });
+    this.plan = plan;
+    this.played = played;
+  }
+}
+
 /**
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
@@ -62,16 +86,18 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const end = new AbortController();
   const over = new AbortController();
 
-  const { played, finished } = playChaos(plan, { faults, clock, ended: end.signal, aborted, graceMs });
+  const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
+  const played: ChaosStep[] = [];
+  const playback = { steps, durationMs: plan.durationMs, clock, ended: end.signal, aborted, graceMs };
+  const finished = playChaos(playback, played);
   const running = (async () => run({ plan, signal: over.signal }))();
   const whole = finished.then(() => {
     over.abort();
     const what = 'run did not end after its signal was aborted';
     return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
-  const abortion = abortOf(aborted);
-  const ended = await outcomeOf(Promise.race([running, whole, abortion.promise]));
-  abortion.forget();
+  const abortion = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
+  const ended = await outcomeOf(Promise.race([running, whole, ...abortion]));
   end.abort();
   over.abort();
   const healed = await outcomeOf(finished);
@@ -89,34 +115,16 @@ function outcomeOf<T>(promise: Promise<T>): Promise<Outcome<T>> {
   );
 }
 
-/** Returns a promise that rejects with the signal's reason on abort. `forget` removes the listener. */
-function abortOf(signal: AbortSignal | undefined): { readonly promise: Promise<never>; forget(): void } {
-  let abort: () => void = () => undefined;
-  const promise = new Promise<never>((_, reject) => {
-    abort = () => {
-      reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', abort, { once: true });
-  });
-  return {
-    promise,
-    forget: () => {
-      signal?.removeEventListener('abort', abort);
-    },
-  };
-}
-
-/** A plan that is being played. */
-interface PlayedChaos {
-  /** The steps that have started so far. */
-  readonly played: readonly ChaosStep[];
-  /** Resolves when all faults are healed and the quiet time is over, or when ended early. Rejects if a fault failed or hung. */
-  readonly finished: Promise<void>;
+/** Rejects with the reason of `signal` on abort. `over` ends the wait. */
+async function abortOf(signal: AbortSignal, over: AbortSignal): Promise<never> {
+  await once(signal, 'abort', { signal: over });
+  throw signal.reason as Error;
 }
 
 /** The dependencies of `playChaos`. */
 interface Playback {
-  readonly faults: readonly ChaosFault[];
+  readonly steps: readonly { readonly step: ChaosStep; readonly fault: ChaosFault }[];
+  readonly durationMs: number;
   readonly clock: Clock;
   /** Ends the playback when aborted, after a running `begin`. */
   readonly ended: AbortSignal;
@@ -126,58 +134,35 @@ interface Playback {
   readonly graceMs: number;
 }
 
-/** @throws RangeError if the plan names an unknown fault */
-function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, graceMs }: Playback): PlayedChaos {
-  const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
-  const played: ChaosStep[] = [];
+/**
+ * Plays `steps` and adds those that have started to `played`. Resolves when all faults are healed and the quiet time is over, or when ended
+ * early. Rejects if a fault failed or hung.
+ */
+async function playChaos(playback: Playback, played: ChaosStep[]): Promise<void> {
+  const { steps, durationMs, clock, ended, aborted, graceMs } = playback;
   const bound = { clock, ms: graceMs };
-  const play = async () => {
-    let endedAt = 0;
-    for (const { step, fault } of steps) {
-      // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
-      if (!(await pause(step.atMs - endedAt, clock, ended))) return;
-      played.push(step);
-      try {
-        await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
-        await pause(step.forMs, clock, ended);
-      } finally {
-        await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
-      }
-      endedAt = step.atMs + step.forMs;
+  let endedAt = 0;
+  for (const { step, fault } of steps) {
+    // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
+    if (!(await pause(step.atMs - endedAt, clock, ended))) return;
+    played.push(step);
+    try {
+      await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
+      await pause(step.forMs, clock, ended);
+    } finally {
+      await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
     }
-    await pause(plan.durationMs - endedAt, clock, ended);
-  };
-  return { played, finished: play() };
+    endedAt = step.atMs + step.forMs;
+  }
+  await pause(durationMs - endedAt, clock, ended);
 }
 
+/** @throws RangeError if the plan names an unknown fault */
 function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): ChaosFault {
   const fault = faults.find((one) => one.name === name);
   if (fault === undefined)
     throw new RangeError(`chaos: expected a fault named '${name}' in faults, because the plan contains it`);
   return fault;
-}
-
-/** Resolves to true after `ms`, or to false on abort. */
-function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve(false);
-      return;
-    }
-    const abort = () => {
-      timer.clear();
-      resolve(false);
-    };
-    const timer = clock.setTimer(
-      () => {
-        signal.removeEventListener('abort', abort);
-        resolve(true);
-      },
-      ms,
-      true,
-    );
-    signal.addEventListener('abort', abort, { once: true });
-  });
 }
 
 /** The time limit of an operation and its error message. */
@@ -192,20 +177,16 @@ interface Bound {
 
 /** Resolves to the result of `work`. Rejects if that takes longer than `ms`. */
 async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: Bound): Promise<T> {
-  let release: () => void = () => undefined;
-  const bound = new Promise<never>((_, reject) => {
-    const abort = () => reject(signal?.reason as Error);
-    const timer = clock.setTimer(() => reject(new Error(`${what} within ${ms} ms`)), ms, true);
-    release = () => {
-      timer.clear();
-      signal?.removeEventListener('abort', abort);
-    };
-    if (signal?.aborted === true) abort();
-    else signal?.addEventListener('abort', abort, { once: true });
-  });
+  const done = new AbortController();
+  const ends = signal === undefined ? [done.signal] : [done.signal, signal];
+  const late = async (): Promise<never> => {
+    await pause(ms, clock, AbortSignal.any(ends));
+    signal?.throwIfAborted();
+    throw new Error(`${what} within ${ms} ms`);
+  };
   try {
-    return await Promise.race([work, bound]);
+    return await Promise.race([work, late()]);
   } finally {
-    release();
+    done.abort();
   }
 }

@@ -73,17 +73,12 @@ function draw(faults: readonly PlannedFault[], chance: number): PlannedFault {
     remaining -= fault.weight ?? 1;
     if (remaining < 0) return fault;
   }
-  // Rounding errors may keep `remaining` at 0 or above.
-  return found(faults.findLast(({ weight = 1 }) => weight > 0));
+  // Rounding errors may keep `remaining` at 0 or above. Safe cast: a valid plan has a fault with a weight.
+  return faults.findLast(({ weight = 1 }) => weight > 0) as PlannedFault;
 }
 
 function sumOf(faults: readonly PlannedFault[]): number {
   return faults.reduce((sum, { weight = 1 }) => sum + weight, 0);
-}
-
-function found(fault: PlannedFault | undefined): PlannedFault {
-  if (fault === undefined) throw new RangeError('chaos: expected at least one fault with a weight above 0');
-  return fault;
 }
 
 type ValidOptions = Required<ChaosPlanOptions> & { readonly distanceMs: RangeMs; readonly quietMs: number };

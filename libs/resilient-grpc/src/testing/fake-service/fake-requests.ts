@@ -1,14 +1,11 @@
-interface PendingRead {
-  readonly resolve: (result: IteratorResult<unknown>) => void;
-  readonly reject: (error: unknown) => void;
-}
+type Result = IteratorResult<unknown>;
 
 type End = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown };
 
 /** The request stream that a handler reads. The next message is taken from the caller only after the handler has read the current one. */
 export class FakeRequests implements AsyncIterableIterator<unknown> {
   private message: { readonly value: unknown; readonly taken: () => void } | undefined;
-  private readonly readers: PendingRead[] = [];
+  private readonly readers: ((result: Result | Promise<Result>) => void)[] = [];
   private ended: End | undefined;
 
   [Symbol.asyncIterator](): this {
@@ -18,12 +15,12 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
   /** Adds a message from the caller. At most one message is in flight. */
   push(value: unknown, taken: () => void): void {
     if (this.ended !== undefined) return;
-    const reader = this.readers.shift();
-    if (reader === undefined) {
+    const resolve = this.readers.shift();
+    if (resolve === undefined) {
       this.message = { value, taken };
       return;
     }
-    reader.resolve({ done: false, value });
+    resolve({ done: false, value });
     taken();
   }
 
@@ -31,10 +28,10 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
   end(ended: End): void {
     if (this.ended !== undefined) return;
     this.ended = ended;
-    for (const reader of this.readers.splice(0)) lastOf(ended).then(reader.resolve, reader.reject);
+    for (const resolve of this.readers.splice(0)) resolve(lastOf(ended));
   }
 
-  next(): Promise<IteratorResult<unknown>> {
+  next(): Promise<Result> {
     const { message } = this;
     if (message !== undefined) {
       this.message = undefined;
@@ -42,20 +39,18 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
       return Promise.resolve({ done: false, value: message.value });
     }
     if (this.ended !== undefined) return lastOf(this.ended);
-    return new Promise((resolve, reject) => {
-      this.readers.push({ resolve, reject });
-    });
+    return new Promise((resolve) => this.readers.push(resolve));
   }
 
   /** Called when the handler stops reading. The caller then cannot send more, as if the flow-control window stayed closed. */
-  return(): Promise<IteratorResult<unknown>> {
+  return(): Promise<Result> {
     this.message = undefined;
     this.end({ kind: 'done' });
     return Promise.resolve({ done: true, value: undefined });
   }
 }
 
-function lastOf(ended: End): Promise<IteratorResult<unknown>> {
+function lastOf(ended: End): Promise<Result> {
   if (ended.kind === 'done') return Promise.resolve({ done: true, value: undefined });
   // The handler receives the value that ended its call, which may be of any type.
   // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors

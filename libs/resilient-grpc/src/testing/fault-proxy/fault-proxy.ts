@@ -42,7 +42,6 @@ export class FaultProxy {
   private currentMode: ProxyMode = 'forward';
   private idleCut: IdleCut | undefined;
   private byteRule: ByteRule | undefined;
-  private open = 0;
 
   private constructor(upstream: string, { port, clock = systemClock }: FaultProxyOptions) {
     this.upstream = parseUpstream('FaultProxy', upstream);
@@ -78,7 +77,7 @@ export class FaultProxy {
   get counters(): FaultProxyCounters {
     return {
       accepted: this.tcp.accepted,
-      open: this.open,
+      open: [...this.connections].filter(({ hasClient }) => hasClient).length + this.silent.size,
       bytesToUpstream: this.bytes['to-upstream'],
       bytesToClient: this.bytes['to-client'],
     };
@@ -126,7 +125,7 @@ export class FaultProxy {
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
     checkDirection('holdBytes', direction);
-    for (const connection of this.connections) for (const way of ways(direction)) connection.hold(way);
+    for (const connection of this.connections) for (const way of ways(direction)) connection.pipes[way].hold();
   }
 
   /**
@@ -135,7 +134,7 @@ export class FaultProxy {
    */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
     checkDirection('releaseBytes', direction);
-    for (const connection of this.connections) for (const way of ways(direction)) connection.release(way);
+    for (const connection of this.connections) for (const way of ways(direction)) connection.pipes[way].release();
   }
 
   /**
@@ -157,7 +156,7 @@ export class FaultProxy {
     checkDelay(ms, direction);
     for (const way of ways(direction)) {
       this.delays[way] = ms;
-      for (const connection of this.connections) connection.delay(way, ms);
+      for (const { pipes } of this.connections) pipes[way].delayMs = ms;
     }
   }
 
@@ -204,7 +203,6 @@ export class FaultProxy {
   }
 
   private accept(client: Socket): void {
-    this.open += 1;
     if (this.currentMode === 'silent') {
       this.acceptSilently(client);
       return;
@@ -214,26 +212,20 @@ export class FaultProxy {
       onPassed: (direction, count) => {
         this.bytes[direction] += count;
       },
-      onClientGone: () => {
-        this.open -= 1;
-      },
       claimCut: () => this.claimCut(),
       onClosed: () => {
         this.connections.delete(connection);
       },
     });
     this.connections.add(connection);
-    for (const way of BOTH) connection.delay(way, this.delays[way]);
+    for (const way of BOTH) connection.pipes[way].delayMs = this.delays[way];
     connection.cutWhenIdle(this.idleCut);
     this.allow(connection);
   }
 
   private acceptSilently(client: Socket): void {
     this.silent.add(client);
-    client.once('close', () => {
-      this.silent.delete(client);
-      this.open -= 1;
-    });
+    client.once('close', () => this.silent.delete(client));
     client.on('error', () => undefined);
     client.once('end', () => client.destroy());
     // Incoming data is read and discarded, because a FIN after unread data would not be detected.
@@ -250,10 +242,8 @@ export class FaultProxy {
     return count;
   }
 
-  private allow(connection: ProxiedConnection): void {
-    for (const way of BOTH) {
-      connection.allow(way, this.byteRule?.direction === way ? this.byteRule.bytes : Infinity);
-    }
+  private allow({ pipes }: ProxiedConnection): void {
+    for (const way of BOTH) pipes[way].allowance = this.byteRule?.direction === way ? this.byteRule.bytes : Infinity;
   }
 
   private claimCut(): CloseMode | undefined {

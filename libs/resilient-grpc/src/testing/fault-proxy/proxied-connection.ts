@@ -7,8 +7,6 @@ import { Pipe } from './pipe.js';
 /** The callbacks of a connection to its proxy. */
 export interface ConnectionEvents {
   onPassed(direction: Direction, count: number): void;
-  /** Called when the client has disconnected or its connection was ended. */
-  onClientGone(): void;
   /** Called when the allowed bytes are used up. Returns how to end the connection after them, or `undefined` to keep it. */
   claimCut(): CloseMode | undefined;
   /** Called when both sockets are closed. */
@@ -19,11 +17,12 @@ export interface ConnectionEvents {
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isDead = false;
-  private readonly pipes: Readonly<Record<Direction, Pipe>>;
+  /** False after the client has disconnected or its connection was ended. */
+  hasClient = true;
+  readonly pipes: Readonly<Record<Direction, Pipe>>;
   private idleCut: IdleCut | undefined;
   private idleTimer: Timer | undefined;
   private lastByteAt: number;
-  private clientIsHere = true;
   private openSockets = 2;
 
   constructor(
@@ -39,30 +38,13 @@ export class ProxiedConnection {
     };
     for (const socket of [client, upstream]) {
       socket.once('close', () => {
-        if (socket === client) this.clientGone();
+        if (socket === client) this.hasClient = false;
         this.openSockets -= 1;
         if (this.openSockets > 0) return;
         this.stop();
         events.onClosed();
       });
     }
-  }
-
-  hold(direction: Direction): void {
-    this.pipes[direction].hold();
-  }
-
-  release(direction: Direction): void {
-    if (!this.isDead) this.pipes[direction].release();
-  }
-
-  delay(direction: Direction, ms: number): void {
-    this.pipes[direction].delayMs = ms;
-  }
-
-  /** Sets the number of bytes that may still pass in `direction`. */
-  allow(direction: Direction, bytes: number): void {
-    this.pipes[direction].allowance = bytes;
   }
 
   cutWhenIdle(cut: IdleCut | undefined): void {
@@ -77,7 +59,7 @@ export class ProxiedConnection {
       if (how === 'fin') socket.destroySoon();
       else resetSocket(socket);
     }
-    this.clientGone();
+    this.hasClient = false;
   }
 
   /** Destroys both sockets, discarding unsent data, and resolves when they are closed. */
@@ -93,18 +75,12 @@ export class ProxiedConnection {
       },
       onPassed: (count) => this.events.onPassed(direction, count),
       onSourceEnded: () => {
-        if (source === this.client) this.clientGone();
+        if (source === this.client) this.hasClient = false;
         if (this.isDead) source.destroy();
       },
       claimCut: () => this.events.claimCut(),
       onCut: (how) => this.end(how),
     });
-  }
-
-  private clientGone(): void {
-    if (!this.clientIsHere) return;
-    this.clientIsHere = false;
-    this.events.onClientGone();
   }
 
   private stop(): void {

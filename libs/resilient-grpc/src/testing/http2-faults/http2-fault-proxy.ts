@@ -30,14 +30,11 @@ export class Http2FaultProxy {
   private readonly upstreamTls: UpstreamTls | undefined;
   private readonly tls: TlsOptions | undefined;
   private readonly faults = new CallFaults();
+  private readonly counts = { calls: 0, forwarded: 0, failed: 0, pings: 0 };
   private readonly sessions = new Set<ProxiedSession>();
   private streamLimit: number | undefined;
   private pingLimit = Infinity;
   private holdsSettings = false;
-  private calls = 0;
-  private forwarded = 0;
-  private failed = 0;
-  private pings = 0;
 
   private constructor(upstream: string, { port, tls, upstreamTls }: Http2FaultProxyOptions) {
     this.tcp = new TcpListener((socket) => this.accept(socket), { port, allowHalfOpen: true });
@@ -70,14 +67,7 @@ export class Http2FaultProxy {
   }
 
   get counters(): Http2FaultProxyCounters {
-    return {
-      accepted: this.tcp.accepted,
-      open: this.tcp.sockets.size,
-      calls: this.calls,
-      forwarded: this.forwarded,
-      failed: this.failed,
-      pings: this.pings,
-    };
+    return { accepted: this.tcp.accepted, open: this.tcp.sockets.size, ...this.counts };
   }
 
   /**
@@ -170,23 +160,8 @@ export class Http2FaultProxy {
     if (this.holdsSettings) client.hold();
     const wires = { client, upstream: this.connect() };
     const scheme = this.upstreamTls === undefined ? 'http' : 'https';
-    const session = new ProxiedSession(wires, scheme, this.streamLimit, {
-      claim: (path) => {
-        this.calls += 1;
-        return this.faults.claim(path);
-      },
-      onForwarded: () => {
-        this.forwarded += 1;
-      },
-      onFailed: () => {
-        this.failed += 1;
-      },
-      onPing: () => {
-        this.pings += 1;
-      },
-      onClosed: () => {
-        this.sessions.delete(session);
-      },
+    const session = new ProxiedSession(wires, scheme, this.streamLimit, this.faults, this.counts, () => {
+      this.sessions.delete(session);
     });
     session.allowPings(this.pingLimit);
     this.sessions.add(session);

@@ -1,9 +1,10 @@
 import { connect, constants, performServerHandshake } from 'node:http2';
 import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { CloseMode } from '../fault-proxy/faults.js';
+import type { CallFaults } from './call-faults.js';
 import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
-import type { CallFault, GoawayOptions } from './http2-faults.js';
+import type { GoawayOptions, Http2FaultProxyCounters } from './http2-faults.js';
 import { ProxiedCall } from './proxied-call.js';
 import type { RawFields, Surroundings } from './proxied-call.js';
 import type { SessionWire } from './session-wire.js';
@@ -11,23 +12,8 @@ import type { SessionWire } from './session-wire.js';
 // The proxy sets no limits of its own, so that only those of the upstream apply.
 const UNBOUNDED = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
 
-/** The two connections of a session. */
-export interface Wires {
-  readonly client: SessionWire;
-  readonly upstream: SessionWire;
-}
-
-/** The callbacks of a session to its proxy. */
-export interface SessionEvents {
-  /** Called for each received call. Returns the fault to apply, if any. */
-  claim(path: string): CallFault | undefined;
-  onForwarded(): void;
-  /** Called when a fault has affected a call. */
-  onFailed(): void;
-  onPing(): void;
-  /** Called when both connections are closed. */
-  onClosed(): void;
-}
+/** The counts of a proxy's calls and pings, shared by its sessions. */
+export type ProxyCounts = { -readonly [K in 'calls' | 'forwarded' | 'failed' | 'pings']: Http2FaultProxyCounters[K] };
 
 /** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
 export class ProxiedSession implements Surroundings {
@@ -43,10 +29,13 @@ export class ProxiedSession implements Surroundings {
   private closing = false;
 
   constructor(
-    private readonly wires: Wires,
+    private readonly wires: { readonly client: SessionWire; readonly upstream: SessionWire },
     scheme: 'http' | 'https',
     private streamLimit: number | undefined,
-    private readonly events: SessionEvents,
+    private readonly faults: CallFaults,
+    private readonly counts: ProxyCounts,
+    /** Called when both connections are closed. */
+    onClosed: () => void,
   ) {
     const settings = { enablePush: false };
     this.upstream = connect(`${scheme}://upstream`, {
@@ -65,7 +54,14 @@ export class ProxiedSession implements Surroundings {
     });
     wires.client.once('lost', () => this.end(wires.client.lost ?? 'fin'));
     wires.upstream.once('lost', () => void this.endBehindAnswers());
-    this.watchWires();
+    let open = 2;
+    for (const wire of [wires.client, wires.upstream]) {
+      wire.on('error', () => undefined);
+      wire.once('close', () => {
+        open -= 1;
+        if (open === 0) onClosed();
+      });
+    }
     // Starts reading. Otherwise a client that disconnects before the upstream is connected would not be detected.
     wires.client.read(0);
   }
@@ -75,7 +71,7 @@ export class ProxiedSession implements Surroundings {
   }
 
   onFailed(): void {
-    this.events.onFailed();
+    this.counts.failed += 1;
   }
 
   clientIdle(): Promise<void> {
@@ -125,7 +121,7 @@ export class ProxiedSession implements Surroundings {
     };
     session.on('stream', onStream);
     session.on('ping', () => {
-      this.events.onPing();
+      this.counts.pings += 1;
       this.pingsLeft -= 1;
       if (this.pingsLeft < 0) this.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
     });
@@ -137,15 +133,16 @@ export class ProxiedSession implements Surroundings {
     stream.on('error', () => undefined);
     // The GOAWAY has declared streams above its last stream ID as unprocessed, so the client expects no response.
     if (id > this.lastStreamId) return;
-    const fault = this.events.claim(path);
+    this.counts.calls += 1;
+    const fault = this.faults.claim(path);
     if (fault?.kind === 'goaway') {
-      this.events.onFailed();
+      this.onFailed();
       this.goaway({ ...fault, lastStreamId: this.newestId });
       return;
     }
     this.newestId = id;
     const call = new ProxiedCall({ stream, id, headers, ended, fault }, this.upstream, this);
-    if (call.forwarded) this.events.onForwarded();
+    if (call.forwarded) this.counts.forwarded += 1;
     this.calls.add(call);
     stream.once('close', () => this.calls.delete(call));
   }
@@ -195,16 +192,5 @@ export class ProxiedSession implements Surroundings {
     this.upstream.destroy();
     this.wires.client.destroy();
     this.wires.upstream.destroy();
-  }
-
-  private watchWires(): void {
-    let open = 2;
-    for (const wire of [this.wires.client, this.wires.upstream]) {
-      wire.on('error', () => undefined);
-      wire.once('close', () => {
-        open -= 1;
-        if (open === 0) this.events.onClosed();
-      });
-    }
   }
 }

@@ -4,10 +4,6 @@ import { resetSocket } from '../tcp-listener.js';
 import { turn } from '../virtual-clock.js';
 import type { CloseMode } from '../fault-proxy/faults.js';
 
-interface Chunk {
-  readonly chunk: Buffer;
-}
-
 type Done = (error?: Error | null) => void;
 
 /**
@@ -91,7 +87,7 @@ export class SessionWire extends Duplex {
     this._writev([{ chunk }], done);
   }
 
-  override _writev(chunks: readonly Chunk[], done: Done): void {
+  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: Done): void {
     const written = () => {
       done();
       for (const resolve of this.idlers.splice(0)) resolve();

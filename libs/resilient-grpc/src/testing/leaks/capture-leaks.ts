@@ -1,6 +1,6 @@
-import { openClients, type OpenClient } from '../../client/open-clients.js';
+import { openClients } from '../../client/open-clients.js';
 import { waitFor } from '../wait-for.js';
-import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource, type SeenHandles } from './open-handles.js';
+import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource } from './open-handles.js';
 import { traceResources, type ResourceTrace } from './resource-trace.js';
 
 /** Options of `captureLeaks`. */
@@ -24,16 +24,11 @@ export interface LeakCheck {
 
 /** Records what keeps this process alive now. Call `settled()` at the end of a test to detect what the test left open. */
 export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
-  const before: Baseline = {
-    handles: openHandles(),
-    calls: openCalls(),
-    trace: traceResources(trace),
-    traced: trace,
-  };
+  const before = new Baseline(trace);
   return {
     async settled({ timeoutMs = 2_000 } = {}) {
       try {
-        await waitFor(() => isSettled(before), { timeoutMs, describe: () => describeLeft(before) });
+        await waitFor(() => before.isSettled, { timeoutMs, describe: () => before.describeLeft() });
       } finally {
         before.trace.stop();
       }
@@ -62,64 +57,56 @@ export function failOnLeaks(
   });
 }
 
-interface Baseline {
-  readonly handles: SeenHandles;
-  readonly calls: OpenCallBaseline;
+/**
+ * The resources that were open when it was created. Compares identities instead of counts or start times: otherwise a resource closed
+ * meanwhile would hide a new one, and two calls may start in the same millisecond.
+ */
+class Baseline {
   readonly trace: ResourceTrace;
-  /** True if the trace records creation sites. */
-  readonly traced: boolean;
-}
+  private readonly handles = openHandles();
+  private readonly clients = new WeakSet(openClients());
+  private readonly calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
 
-// Compares identities instead of counts: otherwise a resource closed meanwhile would hide a new one.
-function leftOver({ handles, trace }: Baseline): readonly { readonly type: Resource; readonly more: number }[] {
-  return RESOURCES.map((type) => ({
-    type,
-    more: type === 'Timeout' ? trace.timers() : handles.count(type),
-  })).filter(({ more }) => more > 0);
-}
+  /** @param traced true to record creation sites */
+  constructor(private readonly traced: boolean) {
+    this.trace = traceResources(traced);
+  }
 
-function isSettled(before: Baseline): boolean {
-  return leftOver(before).length === 0 && before.calls.newCalls().length === 0;
-}
+  get isSettled(): boolean {
+    return this.newResources().length === 0 && this.newCalls().length === 0;
+  }
 
-function describeLeft(before: Baseline): string {
-  const { handles, calls, trace, traced } = before;
-  const resources = leftOver(before).map(({ type, more }) => {
-    const which = traced ? trace.places(type) : handles.describe(type);
-    return `${more} × ${RESOURCE_NAMES[type]}${which.length === 0 ? '' : `: ${which.join(', ')}`}`;
-  });
-  // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
-  const clients = calls
-    .newClients()
-    .map(({ name, target }) => `client '${name}' (${target}) was not closed; write await app.close()`);
-  const hint = traced ? [] : ['captureLeaks({ trace: true }) shows where they were created'];
-  return `all resources to be closed; still open: ${[...resources, ...calls.newCalls(), ...clients, ...hint].join('\n  ')}`;
-}
+  describeLeft(): string {
+    const resources = this.newResources().map(({ type, count }) => {
+      const which = this.traced ? this.trace.places(type) : this.handles.describe(type);
+      return `${count} × ${RESOURCE_NAMES[type]}${which.length === 0 ? '' : `: ${which.join(', ')}`}`;
+    });
+    // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
+    const clients = openClients()
+      .filter((client) => !this.clients.has(client))
+      .map(({ name, target }) => `client '${name}' (${target}) was not closed; write await app.close()`);
+    const hint = this.traced ? [] : ['captureLeaks({ trace: true }) shows where they were created'];
+    return `all resources to be closed; still open: ${[...resources, ...this.newCalls(), ...clients, ...hint].join('\n  ')}`;
+  }
 
-/** The clients and calls that were open when the baseline was taken. */
-interface OpenCallBaseline {
-  /** Describes the open calls that started since. */
-  newCalls(): readonly string[];
-  /** Returns the open clients that were created since. */
-  newClients(): readonly OpenClient[];
-}
+  private newResources(): readonly { readonly type: Resource; readonly count: number }[] {
+    const { trace, handles } = this;
+    return RESOURCES.map((type) => ({
+      type,
+      count: type === 'Timeout' ? trace.timers() : handles.count(type),
+    })).filter(({ count }) => count > 0);
+  }
 
-/** Records the open clients of this process and their open calls. */
-function openCalls(): OpenCallBaseline {
-  const clients = new WeakSet(openClients());
-  // Compares identities instead of start times: two calls may start in the same millisecond.
-  const calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
-  return {
-    newCalls: () =>
-      openClients().flatMap(({ name, registry }) =>
-        [...registry]
-          .filter((call) => !calls.has(call))
-          .map((call) => {
-            const { path, received, openedAt } = call.describe();
-            const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
-            return `call ${path} of client '${name}' is still open, ${received} messages received${where}`;
-          }),
-      ),
-    newClients: () => openClients().filter((client) => !clients.has(client)),
-  };
+  /** Describes the open calls that are new. */
+  private newCalls(): readonly string[] {
+    return openClients().flatMap(({ name, registry }) =>
+      [...registry]
+        .filter((call) => !this.calls.has(call))
+        .map((call) => {
+          const { path, received, openedAt } = call.describe();
+          const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
+          return `call ${path} of client '${name}' is still open, ${received} messages received${where}`;
+        }),
+    );
+  }
 }

@@ -29,21 +29,15 @@ interface Handle {
   readonly spawnargs?: readonly string[];
 }
 
-/** The handles that were open when the baseline was taken. */
-export interface SeenHandles {
-  /** Returns the number of open handles of a type that were opened since. Closed handles do not offset them. */
-  count(type: Resource): number;
-  /** Describes these handles, as far as Node provides details. */
-  describe(type: Resource): readonly string[];
-}
-
 /** Records the handles that keep this process alive, except timers, which Node does not list. */
-export function openHandles(): SeenHandles {
+export function openHandles() {
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
-    count: (type) => newOf(type).length,
-    describe: (type) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
+    /** Returns the number of open handles of a type that were opened since. Closed handles do not offset them. */
+    count: (type: Resource) => newOf(type).length,
+    /** Describes these handles, as far as Node provides details. */
+    describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
   };
 }
 

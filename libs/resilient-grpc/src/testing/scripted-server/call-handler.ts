@@ -1,4 +1,3 @@
-import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
@@ -15,8 +14,6 @@ export interface CallHandlerOptions {
   readonly journal: CallJournal;
   readonly clock: Clock;
   readonly attemptKey: (call: ScriptedCall) => string | undefined;
-  /** Returns the current script of a path. */
-  readonly scriptOf: (path: string) => Script | undefined;
   /** Returns true if the connection from `peer` is still open. */
   readonly isConnected: (peer: string) => boolean;
 }
@@ -28,6 +25,8 @@ interface HeldReply {
 
 /** Runs the scripts of calls, writes the journal, and holds replies until they are released. */
 export class CallHandler {
+  /** The current scripts, by path. */
+  readonly scripts = new Map<string, Script>();
   private readonly held = new Set<HeldReply>();
 
   constructor(private readonly options: CallHandlerOptions) {}
@@ -38,10 +37,25 @@ export class CallHandler {
     const record = newRecord(method, call);
     const over = new AbortController();
     const reader = new ScriptedRequestReader(call, (request) => record.requests.push(request));
-    const scripted = new HandledCall(record, journal.begin(record), Number(call.getDeadline()), reader, over.signal);
+    const { path, metadata, peer, previousAttempts } = record;
+    const scripted = {
+      path,
+      method: record.method,
+      metadata,
+      peer,
+      previousAttempts,
+      number: journal.begin(record),
+      attempt: 1,
+      deadline: Number(call.getDeadline()),
+      get request() {
+        return record.requests[0];
+      },
+      requests: reader,
+      signal: over.signal,
+    };
     // grpc-js emits 'cancelled' at the end of every call, even after this server has sent a status.
     call.once('cancelled', () => {
-      journal.end(record, record.code === undefined ? this.lossOf(record.peer) : 'answered');
+      journal.end(record, record.code === undefined ? this.lossOf(peer) : 'answered');
       over.abort();
     });
     if (!method.requestStream) await reader.drain();
@@ -52,11 +66,11 @@ export class CallHandler {
       record.code = code;
     };
     try {
-      const held = () => this.hold(record.path, over.signal);
+      const held = () => this.hold(path, over.signal);
       const reply = await this.replyTo(scripted);
       await playReply(reply, { method, call, scripted, reader, clock, held, onStatus });
     } catch (error) {
-      const failure = asStatus(error, record.path);
+      const failure = asStatus(error, path);
       onStatus(failure.code);
       call.emit('error', failure);
     }
@@ -83,7 +97,7 @@ export class CallHandler {
   }
 
   private async replyTo(call: ScriptedCall): Promise<Reply> {
-    const script = this.options.scriptOf(call.path);
+    const script = this.scripts.get(call.path);
     if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script is set for ${call.path}` };
     // Safe cast: a list was converted to a function when the script was set.
     return typeof script === 'function' ? script(call) : (script as Reply);
@@ -103,33 +117,6 @@ export class CallHandler {
       this.held.add(held);
       signal.addEventListener('abort', held.release);
     });
-  }
-}
-
-class HandledCall implements ScriptedCall {
-  readonly path: string;
-  readonly method: string;
-  readonly metadata: Metadata;
-  readonly peer: string;
-  readonly previousAttempts: number;
-  attempt = 1;
-
-  constructor(
-    private readonly record: OpenRecord,
-    readonly number: number,
-    readonly deadline: number,
-    readonly requests: AsyncIterable<unknown>,
-    readonly signal: AbortSignal,
-  ) {
-    this.path = record.path;
-    this.method = record.method;
-    this.metadata = record.metadata;
-    this.peer = record.peer;
-    this.previousAttempts = record.previousAttempts;
-  }
-
-  get request(): unknown {
-    return this.record.requests[0];
   }
 }
 

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import { pause } from '../pause.js';
 import type { LoadedMethod } from './service-methods.js';
 import type { Reply } from './reply.js';
 import { trailersOf } from './reply.js';
@@ -68,26 +70,10 @@ function messagesOf(reply: Reply, { method, scripted }: ReplyContext): Iterable<
 
 async function write(call: DuplexCall, message: unknown, signal: AbortSignal): Promise<void> {
   if (call.write(message)) return;
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      call.off('drain', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    call.once('drain', done);
-    signal.addEventListener('abort', done);
-  });
+  // Rejects if the call ends first.
+  await once(call, 'drain', { signal }).catch(() => undefined);
 }
 
-async function sleep(ms: number | undefined, { clock, scripted: { signal } }: ReplyContext): Promise<void> {
-  if (ms === undefined || ms <= 0 || signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      timer.clear();
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = clock.setTimer(done, ms, true);
-    signal.addEventListener('abort', done);
-  });
+async function sleep(ms = 0, { clock, scripted: { signal } }: ReplyContext): Promise<void> {
+  if (ms > 0) await pause(ms, clock, signal);
 }

@@ -26,7 +26,6 @@ export type StopMode = 'graceful' | 'force' | 'kill-connections';
 export class ScriptedGrpcServer {
   private readonly tcp: TcpListener;
   private readonly methods: ReadonlyMap<string, LoadedMethod>;
-  private readonly scripts = new Map<string, Script>();
   private readonly journal: CallJournal;
   private readonly handler: CallHandler;
   /** The servers started so far. Former ones may still have calls in flight. Empty after a stop that is not graceful. */
@@ -43,7 +42,6 @@ export class ScriptedGrpcServer {
       journal: this.journal,
       clock: options.clock ?? systemClock,
       attemptKey: options.attemptKey ?? callId,
-      scriptOf: (path) => this.scripts.get(path),
       isConnected: (peer) => this.isConnected(peer),
     });
     for (const [method, script] of Object.entries(options.scripts ?? {})) this.script(method, script);
@@ -81,7 +79,7 @@ export class ScriptedGrpcServer {
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
     // Safe cast: the proto defines the request type, which the caller passes as `Request`.
-    this.scripts.set(findPath(this.methods, method), fromNow(script as Script));
+    this.handler.scripts.set(findPath(this.methods, method), fromNow(script as Script));
     return this;
   }
 

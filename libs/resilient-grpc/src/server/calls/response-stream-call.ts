@@ -2,9 +2,8 @@ import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
-import { ServedCall } from './served-call.js';
-import { isThenable, type StatusLike } from './served-method.js';
-import { endStream } from './wire-call.js';
+import { isThenable, ServedCall } from './served-call.js';
+import { endStream, type StatusLike } from './wire-call.js';
 
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;

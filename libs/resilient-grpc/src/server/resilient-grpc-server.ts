@@ -112,11 +112,11 @@ export class ResilientGrpcServer extends ServerGrpc {
         clock,
         random,
         events,
-        seamReport: this.seamReport,
         endCallsOf: (peer) => {
           this.calls.endOf(peer);
         },
       },
+      this.seamReport,
     );
     this.drain = new ServerDrain(resolved.drain, {
       clock,

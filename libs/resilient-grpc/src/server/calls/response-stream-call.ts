@@ -146,8 +146,11 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       .map((source) => source.close())
       .filter((end) => end !== undefined);
     // A handler without a result still runs, and a generator runs until its next `yield`.
-    if (closing.length > 0) void Promise.allSettled(closing).then(this.handlerEnded);
-    else if (this.answered) this.release();
+    if (closing.length > 0) {
+      void Promise.allSettled(closing).then(() => {
+        this.release();
+      });
+    } else if (this.answered) this.release();
   }
 
   protected override send(status: StatusLike): void {
@@ -160,10 +163,6 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     if (this.ending) this.end(this.status?.code ?? StatusCode.OK);
     else super.onWireEnd();
   }
-
-  private readonly handlerEnded = (): void => {
-    this.release();
-  };
 
   /** Called when the client, or its flow-control window, has accepted a message. */
   private readonly onTaken = (error?: Error | null): void => {

@@ -15,12 +15,6 @@ import {
   type ServerConnectionDependencies,
 } from './server-connection.js';
 
-/** Options of the connections of a server. */
-export interface ServerConnectionOptions extends ConnectionLifetime {
-  /** Maximum length of the queue of pending connections. */
-  readonly backlog: number;
-}
-
 /** Interval of the search for connections on which HTTP/2 has stopped. */
 const POLL_INTERVAL_MS = 1_000;
 
@@ -40,7 +34,8 @@ export class ServerConnections {
   private lookTimer: Timer | undefined;
 
   constructor(
-    private readonly options: ServerConnectionOptions,
+    /** `backlog` is the maximum length of the queue of pending connections. */
+    private readonly options: ConnectionLifetime & { readonly backlog: number },
     private readonly dependencies: ServerConnectionDependencies,
     private readonly seamReport: Pick<SeamReport, 'check'>,
   ) {}

@@ -70,6 +70,8 @@ interface Root {
 
 /** Clients of one application; each name has one channel. */
 export class ClientRegistry extends GrpcClients {
+  /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
+  hasStarted = false;
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch((message) => {
@@ -78,7 +80,6 @@ export class ClientRegistry extends GrpcClients {
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
-  private started = false;
   private ready = true;
   private open = true;
   private failed = false;
@@ -162,7 +163,7 @@ export class ClientRegistry extends GrpcClients {
     const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
     // If forRoot is invalid, the start fails: connect nothing.
-    if (!this.started && this.verdict !== undefined) {
+    if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
     }
@@ -188,11 +189,6 @@ export class ClientRegistry extends GrpcClients {
       }),
     );
     if (problems.length > 0) await this.fail(problems);
-  }
-
-  /** Marks the application as started. From now on, a client that fails in a lazily loaded module does not affect other clients. */
-  start(): void {
-    this.started = true;
   }
 
   get(name: string | symbol): InternalGrpcClient {
@@ -310,7 +306,7 @@ export class ClientRegistry extends GrpcClients {
       return this.fail(isGrpcConfigurationError(error) ? error.problems : [problem]);
     }
     this.waiting.delete(name);
-    if ((!this.failed || this.started) && this.open) return this.make(defined, resolution);
+    if ((!this.failed || this.hasStarted) && this.open) return this.make(defined, resolution);
     // The start has failed meanwhile, or the application is shutting down.
     release(resolution.settings);
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
@@ -329,7 +325,7 @@ export class ClientRegistry extends GrpcClients {
     });
     this.pending = undefined;
     // A failed start leaves no connection open.
-    if (!this.started) await Promise.all([...this].map((client) => client.close()));
+    if (!this.hasStarted) await Promise.all([...this].map((client) => client.close()));
     throw new GrpcConfigurationError(all);
   }
 

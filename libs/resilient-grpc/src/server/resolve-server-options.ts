@@ -88,12 +88,13 @@ function urlProblems({ url }: Partial<ResilientGrpcServerOptions>, path: string)
 }
 
 function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {
-  const { protoPath, packageDefinition } = options;
-  if (protoPath !== undefined && packageDefinition !== undefined) {
+  const hasPath = options.protoPath !== undefined;
+  const hasDefinition = options.packageDefinition !== undefined;
+  if (hasPath && hasDefinition) {
     const message = 'expected protoPath or packageDefinition, got both; keep one';
     return [{ path: pathOf(path, 'packageDefinition'), message }];
   }
-  if (protoPath !== undefined || packageDefinition !== undefined) return [];
+  if (hasPath || hasDefinition) return [];
   const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
   return [{ path: pathOf(path, 'protoPath'), message }];
 }

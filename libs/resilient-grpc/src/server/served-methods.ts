@@ -1,4 +1,3 @@
-import type { MethodDefinition } from '@grpc/grpc-js';
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import type { MethodKind } from '../call/method.js';
 import type { Services } from '../client/settings/contract.js';
@@ -12,10 +11,13 @@ import type { AnswerCallback, ReadableCall, WireCall } from './calls/wire-call.j
 import type { ResolvedServerOptions } from './server-options.js';
 
 /** Method of a service in a package loaded by grpc-js. */
-export type NativeMethod = Pick<
-  MethodDefinition<unknown, unknown>,
-  'path' | 'requestStream' | 'responseStream' | 'responseSerialize'
->;
+export interface NativeMethod {
+  /** Path of the method, such as '/orders.v1.Orders/Get'. */
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  responseSerialize(message: unknown): Uint8Array;
+}
 
 /** Function that grpc-js runs for each call of a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;

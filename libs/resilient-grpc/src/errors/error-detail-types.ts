@@ -62,6 +62,11 @@ export const BAD_REQUEST = 'google.rpc.BadRequest';
 /** Type of the detail with the delay before a retry. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
 
+/** Type guard for readonly arrays, which `Array.isArray` does not narrow. */
+export function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
+  return Array.isArray(kind);
+}
+
 /** Returns the type name of a type URL. */
 export function typeNameOf(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);

@@ -1,6 +1,6 @@
 import type { StatusCode } from '../status/status-code.js';
-import { shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
-import { writeField } from './protobuf-writer.js';
+import { isRepeated, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
+import { writeField } from './protobuf-fields.js';
 import { ANY_FIELDS, STATUS_FIELDS, type StatusDetail } from './status-details.js';
 
 const TYPE_PREFIX = 'type.googleapis.com/';
@@ -35,7 +35,7 @@ function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
 }
 
 /**
- * Encodes a detail. `value` is an object with the shape that `decodeDetail` returns, in which any field may be omitted, or bytes, which
+ * Encodes a detail. `value` is an object with the shape of its type, in which any field may be omitted, or bytes, which
  * are returned unchanged. `path` is the location of the value, for the error.
  * @throws TypeError if the value does not have that shape, or if it is an object of an unknown type
  */
@@ -51,16 +51,17 @@ function encodeDetail(typeName: string, value: unknown, path: string): Uint8Arra
 }
 
 function encodeMessage(shape: Shape, value: unknown, path: string, what: string): Uint8Array {
-  const numbers = new Map(Object.entries(shape).map(([number, [name]]) => [name, Number(number)]));
-  const fields = entriesOf(value, path, `an object with the fields of ${what}`).map(([name, part]) => {
-    const number = numbers.get(name);
-    const kind = number === undefined ? undefined : shape[number]?.[1];
-    if (number === undefined || kind === undefined) {
-      throw new TypeError(`${path}.${name}: unknown field of ${what}; known fields: ${[...numbers.keys()].join(', ')}`);
+  const fields = new Map(
+    Object.entries(shape).map(([number, [name, kind]]) => [name, { number: Number(number), kind }]),
+  );
+  const encoded = entriesOf(value, path, `an object with the fields of ${what}`).map(([name, part]) => {
+    const field = fields.get(name);
+    if (field === undefined) {
+      throw new TypeError(`${path}.${name}: unknown field of ${what}; known fields: ${[...fields.keys()].join(', ')}`);
     }
-    return part === undefined ? new Uint8Array() : encodeField(number, kind, part, `${path}.${name}`);
+    return part === undefined ? new Uint8Array() : encodeField(field.number, field.kind, part, `${path}.${name}`);
   });
-  return Buffer.concat(fields);
+  return Buffer.concat(encoded);
 }
 
 function encodeField(number: number, kind: FieldKind, value: unknown, path: string): Uint8Array {
@@ -88,11 +89,6 @@ function encodeField(number: number, kind: FieldKind, value: unknown, path: stri
 function encodeValue(kind: 'text' | 'duration' | Shape, value: unknown, path: string): Uint8Array {
   if (kind === 'text') return Buffer.from(stringOf(value, path));
   return kind === 'duration' ? duration(value, path) : encodeMessage(kind, value, path, 'this message');
-}
-
-/** Type guard for readonly arrays, which `Array.isArray` does not narrow. */
-function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
-  return Array.isArray(kind);
 }
 
 function textField(number: number, text: string): Uint8Array {

@@ -1,6 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
-import { RETRY_INFO, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
-import { readFields } from './protobuf-reader.js';
+import { isRepeated, RETRY_INFO, shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
+import { readFields } from './protobuf-fields.js';
 
 /** One detail that a server attached to an error. */
 export interface StatusDetail {
@@ -16,6 +16,10 @@ export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
 export const STATUS_FIELDS = { code: 1, message: 2, details: 3 } as const;
 /** Field numbers of `google.protobuf.Any`. */
 export const ANY_FIELDS = { typeUrl: 1, value: 2 } as const;
+/** Shape of an entry of a map field. */
+const MAP_ENTRY: Shape = { 1: ['key', 'text'], 2: ['value', 'text'] };
+/** Shape of `google.protobuf.Duration`. */
+const DURATION: Shape = { 1: ['seconds', 'number'], 2: ['nanos', 'number'] };
 
 /** True if the trailers contain details. */
 export function hasStatusDetails(trailers: Metadata): boolean {
@@ -49,8 +53,9 @@ function detailOf(any: Uint8Array): StatusDetail {
     if (number === ANY_FIELDS.typeUrl) typeUrl = readText(value);
     else if (number === ANY_FIELDS.value) bytes = value;
   }
+  const shape = shapeOf(typeNameOf(typeUrl));
   try {
-    return { typeUrl, value: decodeDetail(typeNameOf(typeUrl), bytes) ?? bytes };
+    return { typeUrl, value: shape === undefined ? bytes : decodeMessage(shape, bytes) };
   } catch {
     return { typeUrl, value: bytes };
   }
@@ -65,14 +70,9 @@ function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
 }
 
 /**
- * Decodes a detail to an object in which every non-optional field is set; `undefined` if the type is unknown.
- * @throws Error if the bytes are not a message of that type
+ * Decodes a message to an object in which every non-optional field is set.
+ * @throws Error if the bytes are not a message of that shape
  */
-function decodeDetail(typeName: string, bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
-  const shape = shapeOf(typeName);
-  return shape && decodeMessage(shape, bytes);
-}
-
 function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {
   const message: Record<string, unknown> = {};
   for (const [name, kind] of Object.values(shape)) {
@@ -85,15 +85,20 @@ function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string,
     const [name, kind] = field;
     if (typeof value === 'bigint') {
       if (kind === 'number') message[name] = Number(BigInt.asIntN(64, value));
-    } else if (Array.isArray(kind)) {
+    } else if (isRepeated(kind)) {
       // Safe: emptyOf set an array.
-      (message[name] as unknown[]).push(decodeValue(kind[0] as 'text' | Shape, value));
+      (message[name] as unknown[]).push(decodeValue(kind[0], value));
     } else if (kind === 'map') {
-      const [key, text] = mapEntry(value);
+      const { key, value: text } = decodeMessage(MAP_ENTRY, value);
       // Defines an own property even for '__proto__', on the object that emptyOf set.
-      Object.defineProperty(message[name], key, { value: text, enumerable: true, configurable: true, writable: true });
+      Object.defineProperty(message[name], String(key), {
+        value: text,
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
     } else if (kind !== 'number') {
-      message[name] = decodeValue(kind as 'text' | 'duration' | Shape, value);
+      message[name] = decodeValue(kind, value);
     }
   }
   return message;
@@ -102,31 +107,16 @@ function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string,
 function emptyOf(kind: FieldKind): unknown {
   if (kind === 'text') return '';
   if (kind === 'map') return {};
-  return Array.isArray(kind) ? [] : undefined;
+  return isRepeated(kind) ? [] : undefined;
 }
 
 function decodeValue(kind: 'text' | 'duration' | Shape, bytes: Uint8Array): unknown {
   if (kind === 'text') return readText(bytes);
-  return kind === 'duration' ? durationMs(bytes) : decodeMessage(kind, bytes);
+  if (kind !== 'duration') return decodeMessage(kind, bytes);
+  const { seconds = 0, nanos = 0 } = decodeMessage(DURATION, bytes);
+  return Number(seconds) * 1_000 + Number(nanos) / 1_000_000;
 }
 
-/** Decodes the text of a field. */
 function readText(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
-}
-
-function mapEntry(bytes: Uint8Array): readonly [key: string, text: string] {
-  const entry: Record<number, string> = {};
-  for (const { number, value } of readFields(bytes)) {
-    if (typeof value !== 'bigint') entry[number] = readText(value);
-  }
-  return [entry[1] ?? '', entry[2] ?? ''];
-}
-
-function durationMs(bytes: Uint8Array): number {
-  const parts: Record<number, number> = {};
-  for (const { number, value } of readFields(bytes)) {
-    if (typeof value === 'bigint') parts[number] = Number(BigInt.asIntN(64, value));
-  }
-  return (parts[1] ?? 0) * 1_000 + (parts[2] ?? 0) / 1_000_000;
 }

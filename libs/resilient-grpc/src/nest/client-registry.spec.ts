@@ -453,7 +453,7 @@ describe('service config that arrives later', () => {
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
     const differs = problemsOf(obtain({ ...shop, serviceConfig, timeoutMs: 5 }, 'c.ts:3'));
     expect((await differs)[0]).toContain('defined twice, at a.ts:1 and at c.ts:3');
-    registry.start();
+    registry.hasStarted = true;
     serviceConfig.next({});
     const [first, second] = await Promise.all(both);
     expect(second).toBe(first);

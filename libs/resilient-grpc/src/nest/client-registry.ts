@@ -7,6 +7,7 @@ import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { withInitialServiceConfig } from '../client/settings/settled-settings.js';
+import { errorMessage } from '../errors/error-message.js';
 import {
   GrpcConfigurationError,
   isGrpcConfigurationError,
@@ -21,7 +22,12 @@ import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound-watch.js';
-import { DEFAULT_DRAIN, type GrpcClientOptions, type ResilientGrpcModuleOptions } from './module-options.js';
+import {
+  resolveDrain,
+  type GrpcClientOptions,
+  type ResilientGrpcModuleOptions,
+  type ResolvedDrain,
+} from './module-options.js';
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 
@@ -38,15 +44,15 @@ export interface RegistryDependencies {
   readonly interceptorOf?: InterceptorSource;
 }
 
-/** Definition of a client and its settings. */
+/** Definition of a client, its settings, and the source of its interceptors. */
 interface Defined {
   readonly definition: ClientDefinition;
   readonly settings: unknown;
+  readonly interceptorOf: InterceptorSource | undefined;
 }
 
 interface Entry extends Defined {
   readonly resolved: ResolvedClientSettings;
-  readonly interceptorOf: InterceptorSource | undefined;
   readonly client: InternalGrpcClient;
 }
 
@@ -55,6 +61,8 @@ interface Waiting extends Defined {
   readonly client: Promise<ResilientGrpcClient>;
 }
 
+type Resolution = Extract<SettingsResolution, { ok: true }>;
+
 interface Root {
   readonly options: ResilientGrpcModuleOptions;
   readonly place: string;
@@ -62,6 +70,8 @@ interface Root {
 
 /** Clients of one application; each name has one channel. */
 export class ClientRegistry extends GrpcClients {
+  /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
+  hasStarted = false;
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch((message) => {
@@ -70,7 +80,6 @@ export class ClientRegistry extends GrpcClients {
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
-  private started = false;
   private ready = true;
   private open = true;
   private failed = false;
@@ -97,12 +106,8 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /** Drain options of forRoot, with defaults applied. */
-  get drainOptions(): { readonly timeoutMs: number; readonly readinessDelayMs: number } {
-    const { timeoutMs, readinessDelayMs } = this.root?.options.drain ?? {};
-    return {
-      timeoutMs: timeoutMs ?? DEFAULT_DRAIN.timeoutMs,
-      readinessDelayMs: readinessDelayMs ?? DEFAULT_DRAIN.readinessDelayMs,
-    };
+  get drainOptions(): ResolvedDrain {
+    return resolveDrain(this.root?.options.drain);
   }
 
   /**
@@ -148,22 +153,23 @@ export class ClientRegistry extends GrpcClients {
   ): Promise<ResilientGrpcClient> {
     const copied = copyOptions(given, definition.path);
     if (!copied.ok) return this.fail(copied.problems);
-    const settings = copied.value;
-    const problems = this.differenceProblems(definition, settings);
-    if (problems.length > 0) return this.fail(problems);
+    const defined: Defined = { definition, settings: copied.value, interceptorOf };
     const { name } = definition;
     const known = this.entries.get(name) ?? this.waiting.get(name);
-    if (known !== undefined) return known.client;
-    const resolved = this.resolve(definition, settings, interceptorOf);
+    if (known !== undefined) {
+      const problems = differenceProblems(known, defined);
+      return problems.length > 0 ? this.fail(problems) : known.client;
+    }
+    const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
     // If forRoot is invalid, the start fails: connect nothing.
-    if (!this.started && this.verdict !== undefined) {
+    if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
     }
-    if (resolved.settings.live === undefined) return this.make(definition, settings, resolved, interceptorOf);
-    const client = this.makeSettled(definition, settings, resolved, interceptorOf);
-    this.waiting.set(name, { definition, settings, client });
+    if (resolved.settings.live === undefined) return this.make(defined, resolved);
+    const client = this.makeSettled(defined, resolved);
+    this.waiting.set(name, { ...defined, client });
     return client;
   }
 
@@ -178,17 +184,11 @@ export class ClientRegistry extends GrpcClients {
           interceptorOf?.(type);
           return [];
         } catch (error) {
-          const message = error instanceof Error ? error.message : String(error);
-          return [{ path: `${definition.path}.interceptors`, message }];
+          return [{ path: `${definition.path}.interceptors`, message: errorMessage(error) }];
         }
       }),
     );
     if (problems.length > 0) await this.fail(problems);
-  }
-
-  /** Marks the application as started. From now on, a client that fails in a lazily loaded module does not affect other clients. */
-  start(): void {
-    this.started = true;
   }
 
   get(name: string | symbol): InternalGrpcClient {
@@ -218,10 +218,10 @@ export class ClientRegistry extends GrpcClients {
       const message = `the client defined at ${known.definition.place} already has this name; close it first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
-    const { interceptorOf } = this.dependencies;
-    const resolved = this.resolve(definition, definition.settings, interceptorOf);
+    const own = { definition, settings: definition.settings, interceptorOf: this.dependencies.interceptorOf };
+    const resolved = this.resolve(own);
     if (!resolved.ok) throw new GrpcConfigurationError(resolved.problems);
-    const client = this.make(definition, definition.settings, resolved, interceptorOf);
+    const client = this.make(own, resolved);
     // The caller owns the client; closing it frees its name.
     client.connectivity$.subscribe({
       complete: () => {
@@ -256,11 +256,8 @@ export class ClientRegistry extends GrpcClients {
     return Promise.all([...this].map((client) => client.drain({ timeoutMs })));
   }
 
-  private resolve(
-    { label, path, services }: ClientDefinition,
-    settings: unknown,
-    interceptorOf: InterceptorSource | undefined,
-  ): SettingsResolution {
+  private resolve({ definition, settings, interceptorOf }: Defined): SettingsResolution {
+    const { label, path, services } = definition;
     const { clock, random } = this.dependencies;
     const { defaults, propagate } = this.root?.options ?? {};
     return resolveSettings(
@@ -269,16 +266,12 @@ export class ClientRegistry extends GrpcClients {
     );
   }
 
-  private make(
-    definition: ClientDefinition,
-    settings: unknown,
-    resolution: Extract<SettingsResolution, { ok: true }>,
-    interceptorOf: InterceptorSource | undefined,
-  ): ResilientGrpcClient {
+  private make(defined: Defined, resolution: Resolution): ResilientGrpcClient {
+    const { definition } = defined;
     const logger = loggerOf(definition.label);
     const resolved = withInitialServiceConfig(resolution.settings);
     const client = this.createClient(definition, resolved, logger);
-    this.entries.set(definition.name, { definition, settings, resolved, interceptorOf, client });
+    this.entries.set(definition.name, { ...defined, resolved, client });
     logger.log(startUpLine(resolved));
     for (const warning of resolution.warnings) logger.warn(warning);
     if (resolved.propagation !== undefined && !this.capturesInbound) {
@@ -302,46 +295,21 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /** Creates a client after its first service config has arrived, because a channel is created only once. */
-  private async makeSettled(
-    definition: ClientDefinition,
-    settings: unknown,
-    resolution: Extract<SettingsResolution, { ok: true }>,
-    interceptorOf: InterceptorSource | undefined,
-  ): Promise<ResilientGrpcClient> {
-    const { name } = definition;
+  private async makeSettled(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
+    const { name, path, label } = defined.definition;
     try {
       await resolution.settings.live?.first;
     } catch (error) {
       this.waiting.delete(name);
       release(resolution.settings);
-      const message = error instanceof Error ? error.message : String(error);
-      const problem = { path: `${definition.path}.serviceConfig`, message };
+      const problem = { path: `${path}.serviceConfig`, message: errorMessage(error) };
       return this.fail(isGrpcConfigurationError(error) ? error.problems : [problem]);
     }
     this.waiting.delete(name);
-    if ((!this.failed || this.started) && this.open) return this.make(definition, settings, resolution, interceptorOf);
+    if ((!this.failed || this.hasStarted) && this.open) return this.make(defined, resolution);
     // The start has failed meanwhile, or the application is shutting down.
     release(resolution.settings);
-    throw new Error(
-      `Cannot create gRPC client '${definition.label}': the application failed to start or is shutting down`,
-    );
-  }
-
-  private differenceProblems(definition: ClientDefinition, settings: unknown): ConfigurationProblem[] {
-    const known = this.entries.get(definition.name) ?? this.waiting.get(definition.name);
-    if (known === undefined || known.definition.source === definition.source) return [];
-    const differences = definitionDifferences(
-      { ...known.definition, settings: known.settings },
-      { ...definition, settings },
-    );
-    if (differences.length === 0) return [];
-    const places = `at ${known.definition.place} and at ${definition.place}`;
-    return [
-      {
-        path: definition.path,
-        message: `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`,
-      },
-    ];
+    throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
 
   /** Fails the start with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
@@ -357,13 +325,26 @@ export class ClientRegistry extends GrpcClients {
     });
     this.pending = undefined;
     // A failed start leaves no connection open.
-    if (!this.started) await Promise.all([...this].map((client) => client.close()));
+    if (!this.hasStarted) await Promise.all([...this].map((client) => client.close()));
     throw new GrpcConfigurationError(all);
   }
 
   private names(): string {
     return [...this.entries.keys()].map((name) => `'${clientLabel(name)}'`).join(', ');
   }
+}
+
+/** Returns a problem if two definitions of one client differ. */
+function differenceProblems(known: Defined, { definition, settings }: Defined): readonly ConfigurationProblem[] {
+  if (known.definition.source === definition.source) return [];
+  const differences = definitionDifferences(
+    { ...known.definition, settings: known.settings },
+    { ...definition, settings },
+  );
+  if (differences.length === 0) return [];
+  const places = `at ${known.definition.place} and at ${definition.place}`;
+  const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`;
+  return [{ path: definition.path, message }];
 }
 
 function loggerOf(label: string): LibraryLogger {

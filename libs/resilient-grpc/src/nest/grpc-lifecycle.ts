@@ -54,7 +54,6 @@ export class GrpcLifecycle
   private endingSince: number | undefined;
   private watchdog: Timer | undefined;
   private readinessDelay: Wait | undefined;
-  private hasStarted = false;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
   private readonly servers: ServerDrainHandle[] = [];
@@ -76,7 +75,7 @@ export class GrpcLifecycle
   /** Readiness of the process. Also 'draining' while only a server of this process drains, because it accepts no calls. */
   get phase(): 'starting' | 'ready' | 'draining' {
     if (this.endingSince !== undefined || this.servers.some(({ draining }) => draining)) return 'draining';
-    return this.hasStarted ? 'ready' : 'starting';
+    return this.registry.hasStarted ? 'ready' : 'starting';
   }
 
   /** Runs after the container has created its providers. */
@@ -85,8 +84,7 @@ export class GrpcLifecycle
   }
 
   onApplicationBootstrap(): void {
-    this.hasStarted = true;
-    this.registry.start();
+    this.registry.hasStarted = true;
     if (this.dependencies.testing || this.hooksCheck !== undefined || this.endingSince !== undefined) return;
     this.hooksCheck = this.dependencies.clock.setTimer(() => {
       if (this.registry.size === 0 || this.dependencies.listensForSignals()) return;

@@ -31,6 +31,17 @@ export interface DrainOptions {
 /** Defaults of `drain`. */
 export const DEFAULT_DRAIN = Object.freeze({ timeoutMs: 10_000, readinessDelayMs: 0 });
 
+/** Drain options with defaults applied. */
+export type ResolvedDrain = Readonly<Record<keyof typeof DEFAULT_DRAIN, number>>;
+
+/** Applies the defaults of `drain`. */
+export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {}): ResolvedDrain {
+  return Object.freeze({
+    timeoutMs: timeoutMs ?? DEFAULT_DRAIN.timeoutMs,
+    readinessDelayMs: readinessDelayMs ?? DEFAULT_DRAIN.readinessDelayMs,
+  });
+}
+
 /** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 

@@ -102,18 +102,14 @@ export class ResilientGrpcModule {
  * Notifies the lifecycle when Nest destroys the module of a client. Nest calls onModuleDestroy of global modules last, after hooks that may
  * hang.
  */
-class ShutdownNotice implements OnModuleDestroy {
-  constructor(private readonly lifecycle: GrpcLifecycle) {}
-
-  onModuleDestroy(): void {
-    this.lifecycle.onModuleDestroy();
-  }
-}
-
 const SHUTDOWN_NOTICE: Provider = {
-  provide: ShutdownNotice,
+  provide: Symbol('notice of the shutdown'),
   inject: [GrpcLifecycle],
-  useFactory: (lifecycle: GrpcLifecycle) => new ShutdownNotice(lifecycle),
+  useFactory: (lifecycle: GrpcLifecycle): OnModuleDestroy => ({
+    onModuleDestroy: () => {
+      lifecycle.onModuleDestroy();
+    },
+  }),
 };
 
 /** True if `propagate` is given. Accepts any value, because invalid options are reported later with all other problems. */

@@ -1,7 +1,10 @@
-import type { ServerOptions } from '@grpc/grpc-js';
+import { Server, type ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
 import { describeValue, pathOf } from '../client/settings/describe-value.js';
+import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
+import type { ConnectionLifetime } from './connections/server-connection.js';
+import { canObserveHttp2Servers } from './quirks/http2-servers.js';
 import {
   DEFAULT_SERVER_OPTIONS,
   type ResilientGrpcServerOptions,
@@ -9,9 +12,7 @@ import {
 } from './server-options.js';
 
 type Given = Partial<ResilientGrpcServerOptions>;
-
-/** Duration from which grpc-js assumes no limit; longer timers would fire immediately. */
-export const NO_LIMIT_MS = 2 ** 31 - 1;
+type LimitKey = keyof typeof ALSO_CHANNEL_OPTIONS;
 
 /** Channel options for Nest's `keepalive` keys; grpc-js does not support all of them. */
 const KEEPALIVE_NAMES = {
@@ -41,15 +42,12 @@ const CHECKED_VALUES: readonly string[] = [
   'grpc-node.flow_control_window',
 ];
 
-/** Connection limits, from either source. */
-export type ConnectionLimitOptions = Readonly<Record<keyof typeof ALSO_CHANNEL_OPTIONS, number | undefined>>;
-
 /** Returns the connection limits, given as options of this library or as channel options; very large channel options mean no limit. */
-export function connectionLimits(options: Given): ConnectionLimitOptions {
-  const limitOf = (key: keyof ConnectionLimitOptions) => options[key] ?? numberOf(options, ALSO_CHANNEL_OPTIONS[key]);
-  const lengthOf = (key: keyof ConnectionLimitOptions) => {
+export function connectionLimits(options: Given): Pick<ResolvedServerOptions, LimitKey> {
+  const limitOf = (key: LimitKey) => options[key] ?? numberOf(options, ALSO_CHANNEL_OPTIONS[key]);
+  const lengthOf = (key: LimitKey) => {
     const length = limitOf(key);
-    return length === undefined || length >= NO_LIMIT_MS ? undefined : length;
+    return length === undefined || length >= MAX_TIMER_MS ? undefined : length;
   };
   return {
     maxConnectionAgeMs: lengthOf('maxConnectionAgeMs'),
@@ -90,6 +88,30 @@ const OURS_ALONE: ReadonlySet<string> = new Set([
   ALSO_CHANNEL_OPTIONS.maxConnectionAgeGraceMs,
   ALSO_CHANNEL_OPTIONS.connectionIdleTimeoutMs,
 ]);
+
+/** Options of grpc-js's server without keepalive, and the keepalive times for `ServerConnection`. */
+export interface TakenKeepalive {
+  readonly serverOptions: ServerOptions;
+  readonly keepalive: Pick<ConnectionLifetime, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;
+}
+
+/**
+ * Moves server keepalive from grpc-js to `ServerConnection`. Node sends no PING on a connection after GOAWAY, so grpc-js would
+ * drop such a connection, with its calls, at the next ping. grpc-js keeps its keepalive if connections cannot be observed.
+ */
+export function takeKeepalive(
+  given: ServerOptions,
+  canObserve = canObserveHttp2Servers(Server.prototype),
+): TakenKeepalive {
+  const timeMs = given['grpc.keepalive_time_ms'] ?? MAX_TIMER_MS;
+  const keepaliveTimeoutMs = given['grpc.keepalive_timeout_ms'] ?? DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs;
+  if (!canObserve) return { serverOptions: given, keepalive: { keepaliveTimeMs: Infinity, keepaliveTimeoutMs } };
+  const serverOptions = { ...given };
+  delete serverOptions['grpc.keepalive_time_ms'];
+  delete serverOptions['grpc.keepalive_timeout_ms'];
+  const keepaliveTimeMs = timeMs > 0 && timeMs < MAX_TIMER_MS ? timeMs : Infinity;
+  return { serverOptions, keepalive: { keepaliveTimeMs, keepaliveTimeoutMs } };
+}
 
 /** Returns the problems of `channelOptions`, including options that conflict with those of this library. */
 export function channelOptionProblems(options: Given, path: string): ConfigurationProblem[] {
@@ -141,7 +163,7 @@ function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Re
   for (const [ours, theirs] of Object.entries(KEEPALIVE_NAMES)) {
     const value: unknown = Reflect.get(keepalive, ours);
     // Some users write true and false for 1 and 0. A time above the timer maximum means off, or the maximum.
-    if (value !== undefined) options[theirs] = Math.min(Number(value), NO_LIMIT_MS);
+    if (value !== undefined) options[theirs] = Math.min(Number(value), MAX_TIMER_MS);
   }
   return options;
 }

@@ -2,7 +2,6 @@ import {
   Server,
   ServerInterceptingCall,
   type deserialize,
-  type Metadata,
   type serialize,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
@@ -89,8 +88,9 @@ class ObservedCall extends ServerInterceptingCall {
     const counted = observeData(this.wire, (bytes) => (this.wireBytes += bytes));
     this.wire.start({
       onReceiveMetadata: (metadata) => {
-        const call = this.begin(metadata);
-        call.within(() => {
+        const { path } = this.method;
+        this.telemetry = this.observer.telemetry.begin({ path, kind: kindOf(this.method), metadata });
+        this.within(() => {
           listener.onReceiveMetadata(metadata);
         });
       },
@@ -121,12 +121,6 @@ class ObservedCall extends ServerInterceptingCall {
       this.wire.sendMessage(message, callback);
     });
     if (bytes !== undefined) this.telemetry?.sent(bytes);
-  }
-
-  private begin(metadata: Metadata): ServedCallTelemetry {
-    const { path } = this.method;
-    this.telemetry = this.observer.telemetry.begin({ path, kind: kindOf(this.method), metadata });
-    return this.telemetry;
   }
 
   private within(work: () => void): void {

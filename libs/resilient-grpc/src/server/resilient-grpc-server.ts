@@ -10,16 +10,15 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import type { ServedHandler } from './calls/served-method.js';
+import type { ServedHandler } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
-import { takeKeepalive } from './connections/keepalive.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { addReflection } from './reflection.js';
-import { grpcServerOptions } from './grpc-server-options.js';
+import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import { implementationOf, servedMethod, servedServices, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
@@ -113,11 +112,11 @@ export class ResilientGrpcServer extends ServerGrpc {
         clock,
         random,
         events,
-        seamReport: this.seamReport,
         endCallsOf: (peer) => {
           this.calls.endOf(peer);
         },
       },
+      this.seamReport,
     );
     this.drain = new ServerDrain(resolved.drain, {
       clock,

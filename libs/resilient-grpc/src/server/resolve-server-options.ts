@@ -5,12 +5,13 @@ import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { describeValue, pathOf } from '../client/settings/describe-value.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { optionProblems } from '../client/settings/validate-options.js';
+import { errorMessage } from '../errors/error-message.js';
 import {
   GrpcConfigurationError,
   isGrpcConfigurationError,
   type ConfigurationProblem,
 } from '../errors/grpc-configuration-error.js';
-import { DEFAULT_DRAIN } from '../nest/module-options.js';
+import { resolveDrain } from '../nest/module-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
 import {
   DEFAULT_SERVER_OPTIONS,
@@ -58,8 +59,7 @@ function resolveReadable(options: unknown, path: string): ResolvedServerOptions 
 }
 
 function complete(options: ResilientGrpcServerOptions, path: string): ResolvedServerOptions {
-  const { drain = {}, methods } = options;
-  const limits = connectionLimits(options);
+  const { methods } = options;
   const forAll: ResolvedServerMethod = {
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
@@ -68,12 +68,9 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
   const resolved = {
     path,
     nest: options,
-    drain: Object.freeze({
-      timeoutMs: drain.timeoutMs ?? DEFAULT_DRAIN.timeoutMs,
-      readinessDelayMs: drain.readinessDelayMs ?? DEFAULT_DRAIN.readinessDelayMs,
-    }),
+    drain: resolveDrain(options.drain),
     leakWarningMs: options.leakWarningMs ?? DEFAULT_SERVER_OPTIONS.leakWarningMs,
-    ...limits,
+    ...connectionLimits(options),
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
@@ -91,13 +88,13 @@ function urlProblems({ url }: Partial<ResilientGrpcServerOptions>, path: string)
 }
 
 function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {
-  const both = options.protoPath !== undefined && options.packageDefinition !== undefined;
-  const none = options.protoPath === undefined && options.packageDefinition === undefined;
-  if (both) {
+  const hasPath = options.protoPath !== undefined;
+  const hasDefinition = options.packageDefinition !== undefined;
+  if (hasPath && hasDefinition) {
     const message = 'expected protoPath or packageDefinition, got both; keep one';
     return [{ path: pathOf(path, 'packageDefinition'), message }];
   }
-  if (!none) return [];
+  if (hasPath || hasDefinition) return [];
   const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
   return [{ path: pathOf(path, 'protoPath'), message }];
 }
@@ -116,7 +113,7 @@ function protoLoaderProblems(
     const message = `expected a package with loadSync(), got "${protoLoader}"; leave it out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   } catch (error) {
-    const [text] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const [text] = errorMessage(error).split('\n');
     const message = `expected a loadable package, got ${describeValue(protoLoader)} (${text ?? ''}); install it, or leave it out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   }

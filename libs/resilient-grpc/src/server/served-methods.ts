@@ -4,11 +4,10 @@ import type { Services } from '../client/settings/contract.js';
 import { PassThroughCall } from './calls/pass-through-call.js';
 import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
-import type { ServedCall } from './calls/served-call.js';
-import type { AnswerCallback, ServedHandler, ServedMethod } from './calls/served-method.js';
+import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { ServerCalls } from './calls/server-calls.js';
 import { UnaryCall } from './calls/unary-call.js';
-import type { ReadableCall, WireCall } from './calls/wire-call.js';
+import type { AnswerCallback, ReadableCall, WireCall } from './calls/wire-call.js';
 import type { ResolvedServerOptions } from './server-options.js';
 
 /** Method of a service in a package loaded by grpc-js. */
@@ -63,11 +62,10 @@ export function implementationOf(
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
       const call = new PassThroughCall(wire, answer, own, calls, onCall?.(wire));
-      if (admitted(call, calls)) {
-        call.inContext(() => {
-          call.serve();
-        });
-      }
+      if (!admitted(call, calls)) return;
+      call.inContext(() => {
+        call.serve();
+      });
     };
   }
   const streamsRequests = kind === 'client-stream' || kind === 'bidi';

@@ -1,5 +1,6 @@
 import type { Server } from '@grpc/grpc-js';
 import type { EventHub } from '../call/event-hub.js';
+import type { ResolvedDrain } from '../nest/module-options.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ServerCalls } from './calls/server-calls.js';
@@ -50,7 +51,7 @@ export class ServerDrain {
   private readonly listeners: DrainListener[] = [];
 
   constructor(
-    private readonly options: { readonly timeoutMs: number; readonly readinessDelayMs: number },
+    private readonly options: ResolvedDrain,
     private readonly dependencies: ServerDrainDependencies,
   ) {}
 

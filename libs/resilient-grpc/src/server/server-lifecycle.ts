@@ -2,7 +2,7 @@ import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnMod
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import { counted, listed } from '../telemetry/log/log-text.js';
-import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
+import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
 
@@ -18,11 +18,6 @@ export interface DrainingServer {
   readonly health: { bootstrapped(): void };
 }
 
-/** The part of the clients' lifecycle that waits for the server's drain. */
-export interface ClientShutdownOrder {
-  endAfter(server: ServerDrainHandle): void;
-}
-
 /**
  * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
  * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after it.
@@ -30,7 +25,7 @@ export interface ClientShutdownOrder {
 export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
   constructor(
     private readonly server: DrainingServer,
-    clients: ClientShutdownOrder | undefined,
+    clients: Pick<GrpcLifecycle, 'endAfter'> | undefined,
     private readonly logger: Pick<LibraryLogger, 'log' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     const { drain } = server;

@@ -1,5 +1,5 @@
 import type { GrpcOptions } from '@nestjs/microservices';
-import type { DrainOptions } from '../nest/module-options.js';
+import type { DrainOptions, ResolvedDrain } from '../nest/module-options.js';
 
 /** Handling of an open response stream when the server drains. */
 export type ServerDrainMode = 'fail' | 'complete' | 'finish';
@@ -97,7 +97,7 @@ export interface ResolvedServerOptions {
   readonly path: string;
   /** Options as passed by the user, for Nest. */
   readonly nest: GrpcOptions['options'];
-  readonly drain: { readonly timeoutMs: number; readonly readinessDelayMs: number };
+  readonly drain: ResolvedDrain;
   readonly leakWarningMs: number;
   readonly maxConnectionAgeMs: number | undefined;
   readonly maxConnectionAgeGraceMs: number | undefined;

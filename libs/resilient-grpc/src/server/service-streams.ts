@@ -1,7 +1,6 @@
 import type { Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { StatusCode } from '../status/status-code.js';
-import type { StatusLike } from './calls/served-method.js';
-import { endStream, type WireCall } from './calls/wire-call.js';
+import { endStream, type StatusLike, type WireCall } from './calls/wire-call.js';
 
 /**
  * Status that ends service streams. UNAVAILABLE makes all watchers continue on another server. gRPC's health watchers (Go, Java, C++)

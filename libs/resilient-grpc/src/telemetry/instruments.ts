@@ -1,6 +1,3 @@
-/** The name of the meter and the tracer. */
-export const SCOPE = 'nestjs-resilient-grpc';
-
 /** Returns the options of a histogram with these bucket boundaries. */
 export const buckets = (boundaries: number[]) => ({ advice: { explicitBucketBoundaries: boundaries } });
 

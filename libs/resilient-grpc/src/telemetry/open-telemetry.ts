@@ -7,11 +7,13 @@ import { ClientMetrics } from './client-metrics.js';
 import { OpenClientTelemetry } from './client-telemetry.js';
 import { ClientTraces } from './client-traces.js';
 import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
-import { SCOPE } from './instruments.js';
 import { ObservedClients } from './observed-clients.js';
 import { ServerMetrics } from './server-metrics.js';
 import { OpenServerTelemetry } from './server-telemetry.js';
 import { VERSION } from './version.js';
+
+/** The name of the meter and the tracer. */
+const SCOPE = 'nestjs-resilient-grpc';
 
 /** The enabled signals. */
 export interface TelemetryParts {

@@ -5,7 +5,7 @@ import type { ResilientMethod, RequestStream } from '../../client/resilient-type
 import { loadContract, type Services } from '../../client/settings/contract.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { probeOptions } from '../../health/health-service.js';
-import { writeField } from '../../errors/protobuf-writer.js';
+import { writeField } from '../../errors/protobuf-fields.js';
 import { StatusCode } from '../../status/status-code.js';
 import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import { resultsOf, type CheckResult } from '../check-result.js';

@@ -67,7 +67,10 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
     const error = callErrorOf(exception);
     const kind = host.getType<string>();
     if (kind === 'http') {
-      this.underHttp(exception, host);
+      const httpAdapter = this.adapters?.httpAdapter;
+      // Created manually, without an adapter. The thrown exception reaches the HTTP framework, which may expose it.
+      if (httpAdapter === undefined) throw error === undefined ? exception : toHttpException(error);
+      new BaseExceptionFilter(httpAdapter).catch(exception, host);
       return undefined;
     }
     if (kind !== 'rpc' || error === undefined) return nestDefaultHandling(exception, host);
@@ -82,15 +85,5 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
 
   onApplicationShutdown(): void {
     this.log.close();
-  }
-
-  private underHttp(exception: GrpcCallError | ResumeError, host: ArgumentsHost): void {
-    const httpAdapter = this.adapters?.httpAdapter;
-    if (httpAdapter === undefined) {
-      // Created manually, without an adapter. The thrown exception reaches the HTTP framework, which may expose it.
-      const error = callErrorOf(exception);
-      throw error === undefined ? exception : toHttpException(error);
-    }
-    new BaseExceptionFilter(httpAdapter).catch(exception, host);
   }
 }

@@ -1,8 +1,7 @@
 import { isObservable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { ServedCall, type CallHost } from './served-call.js';
-import { isThenable, type AnswerCallback, type ServedMethod, type StatusLike } from './served-method.js';
-import { endStream, type WireCall } from './wire-call.js';
+import { isThenable, ServedCall, type CallHost, type ServedMethod } from './served-call.js';
+import { endStream, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
  * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Its `AbortSignal`

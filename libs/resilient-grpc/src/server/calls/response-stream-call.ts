@@ -2,9 +2,8 @@ import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
-import { ServedCall } from './served-call.js';
-import { isThenable, type StatusLike } from './served-method.js';
-import { endStream } from './wire-call.js';
+import { isThenable, ServedCall } from './served-call.js';
+import { endStream, type StatusLike } from './wire-call.js';
 
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
@@ -147,8 +146,11 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       .map((source) => source.close())
       .filter((end) => end !== undefined);
     // A handler without a result still runs, and a generator runs until its next `yield`.
-    if (closing.length > 0) void Promise.allSettled(closing).then(this.handlerEnded);
-    else if (this.answered) this.release();
+    if (closing.length > 0) {
+      void Promise.allSettled(closing).then(() => {
+        this.release();
+      });
+    } else if (this.answered) this.release();
   }
 
   protected override send(status: StatusLike): void {
@@ -161,10 +163,6 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     if (this.ending) this.end(this.status?.code ?? StatusCode.OK);
     else super.onWireEnd();
   }
-
-  private readonly handlerEnded = (): void => {
-    this.release();
-  };
 
   /** Called when the client, or its flow-control window, has accepted a message. */
   private readonly onTaken = (error?: Error | null): void => {

@@ -1,4 +1,5 @@
 import type { EventHub } from '../../call/event-hub.js';
+import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -6,8 +7,23 @@ import type { Clock } from '../../time/clock.js';
 import { serverStatusOf } from '../errors/server-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
-import type { ServedMethod, StatusLike } from './served-method.js';
-import type { WireCall } from './wire-call.js';
+import type { ResolvedServerMethod } from '../server-options.js';
+import type { StatusLike, WireCall } from './wire-call.js';
+
+/** Method that the server serves. */
+export interface ServedMethod {
+  /** Path of the method, such as '/orders.v1.Orders/Get'. */
+  readonly path: string;
+  readonly kind: MethodKind;
+  readonly options: ResolvedServerMethod;
+  /** Nest's handler, with its guards, pipes, interceptors and filters. */
+  readonly handler: ServedHandler;
+  /** Serializes a response message. */
+  serialize(message: unknown): Uint8Array;
+}
+
+/** Nest's handler of a method: (request or requests, metadata, call), or (call, callback) for a `@GrpcStreamCall`. */
+export type ServedHandler = (...args: unknown[]) => unknown;
 
 /** Server-side dependencies of a call. */
 export interface CallHost {
@@ -243,4 +259,9 @@ export abstract class ServedCall {
 export function servedCallOf(wire: object): ServedCall | undefined {
   const found: unknown = Reflect.get(wire, SERVED);
   return found instanceof ServedCall ? found : undefined;
+}
+
+/** True if `await` would wait for the value: a promise, or a promise-like object such as a query builder. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }

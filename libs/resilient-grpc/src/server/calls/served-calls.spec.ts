@@ -10,10 +10,9 @@ import { StatusCode } from '../../status/status-code.js';
 import { BusyClock } from '../../testing/busy-clock.js';
 import { implementationOf } from '../served-methods.js';
 import type { ResolvedServerMethod } from '../server-options.js';
-import { servedCallOf } from './served-call.js';
-import type { ServedHandler, StatusLike } from './served-method.js';
+import { servedCallOf, type ServedHandler } from './served-call.js';
 import { ServerCalls } from './server-calls.js';
-import type { WireCall } from './wire-call.js';
+import type { StatusLike, WireCall } from './wire-call.js';
 
 const RX = GrpcMethodStreamingType.RX_STREAMING;
 const PT = GrpcMethodStreamingType.PT_STREAMING;

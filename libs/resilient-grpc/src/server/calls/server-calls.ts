@@ -7,7 +7,7 @@ import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
-import type { StatusLike } from './served-method.js';
+import type { StatusLike } from './wire-call.js';
 
 /** An open inbound stream. */
 export interface ActiveServerStream {

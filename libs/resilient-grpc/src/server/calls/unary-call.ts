@@ -1,8 +1,7 @@
 import { isObservable, type Observable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { ServedCall, type CallHost } from './served-call.js';
-import { isThenable, type AnswerCallback, type ServedMethod, type StatusLike } from './served-method.js';
-import type { WireCall } from './wire-call.js';
+import { isThenable, ServedCall, type CallHost, type ServedMethod } from './served-call.js';
+import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 
 /**
  * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value immediately, as in
@@ -36,18 +35,8 @@ export class UnaryCall extends ServedCall {
       this.fail(error);
       return;
     }
-    if (!isThenable(result)) {
-      this.settle(result);
-      return;
-    }
-    result.then(
-      (value: unknown) => {
-        this.settle(value);
-      },
-      (error: unknown) => {
-        this.fail(error);
-      },
-    );
+    if (isThenable(result)) result.then(this.settle, this.fail);
+    else this.settle(result);
   }
 
   protected override releaseHandler(): void {
@@ -60,7 +49,7 @@ export class UnaryCall extends ServedCall {
     this.end(status.code);
   }
 
-  private settle(result: unknown): void {
+  private readonly settle = (result: unknown): void => {
     if (!isObservable(result)) {
       // Set before the response, because the handler would otherwise count as outliving its call.
       this.done = true;
@@ -71,7 +60,7 @@ export class UnaryCall extends ServedCall {
     } else {
       this.follow(result);
     }
-  }
+  };
 
   private follow(source: Observable<unknown>): void {
     this.subscribing = true;
@@ -79,9 +68,7 @@ export class UnaryCall extends ServedCall {
       next: (value) => {
         this.take(value);
       },
-      error: (error) => {
-        this.fail(error);
-      },
+      error: this.fail,
       complete: () => {
         this.complete();
       },
@@ -101,7 +88,8 @@ export class UnaryCall extends ServedCall {
       this.hasValue = true;
       this.value = value;
     } else if (this.responded) {
-      this.reportExtraResponse();
+      const { events } = this.host;
+      if (events.wanted) events.emit({ type: 'extra-response', path: this.method.path });
     } else if (this.hasValue) {
       this.send({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted a second response` });
       this.releaseHandlerQuietly();
@@ -127,18 +115,13 @@ export class UnaryCall extends ServedCall {
   private respond(value: unknown): void {
     if (this.responded || this.over) return;
     this.responded = true;
-    if (isThenable(value)) {
-      value.then(
-        (settled: unknown) => {
-          this.answer(settled);
-        },
-        (error: unknown) => {
-          this.fail(error);
-        },
-      );
+    if (!isThenable(value)) {
+      this.answer(value);
       return;
     }
-    this.answer(value);
+    value.then((settled) => {
+      this.answer(settled);
+    }, this.fail);
   }
 
   private answer(value: unknown): void {
@@ -148,15 +131,10 @@ export class UnaryCall extends ServedCall {
     this.end(StatusCode.OK);
   }
 
-  private fail(error: unknown): void {
+  private readonly fail = (error: unknown): void => {
     const ends = !this.done;
     this.done = true;
     if (!this.over) this.send(this.failureStatus(error, true));
     if (ends) this.notifyDone();
-  }
-
-  private reportExtraResponse(): void {
-    const { events } = this.host;
-    if (events.wanted) events.emit({ type: 'extra-response', path: this.method.path });
-  }
+  };
 }

@@ -1,6 +1,15 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
-import type { StatusLike } from './served-method.js';
+
+/** Callback with the response of a unary or client-streaming call. */
+export type AnswerCallback = (error: StatusLike | null | undefined, value?: unknown, ...trailers: unknown[]) => void;
+
+/** Status that grpc-js accepts as an error. */
+export interface StatusLike {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata?: Metadata | undefined;
+}
 
 /** The part of grpc-js's server call that is used, for all kinds of methods. */
 export interface WireCall {

@@ -1,5 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import { BusyClock } from '../../testing/busy-clock.js';
 import { QUIET_MS, ServerConnection, type ConnectionLifetime, type ConnectionSession } from './server-connection.js';
 
@@ -35,10 +37,14 @@ function connection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
   const session = new Session();
   const socket = Object.assign(new PassThrough(), { remoteAddress: '10.0.0.7', remotePort: 4711, bytesRead: 0 });
   const log: string[] = [];
-  const made = new ServerConnection(session as unknown as ConnectionSession, socket, {
-    clock,
-    random: () => chance,
-    limits: {
+  const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+  events.listen((event) => {
+    if (event.type === 'connection-end') log.push(`${event.peer} ${event.reason}`);
+  }, false);
+  const made = new ServerConnection(
+    session as unknown as ConnectionSession,
+    socket,
+    {
       maxConnectionAgeMs: undefined,
       maxConnectionAgeGraceMs: undefined,
       connectionIdleTimeoutMs: undefined,
@@ -46,9 +52,13 @@ function connection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
       keepaliveTimeoutMs: 20_000,
       ...limits,
     },
-    endCallsOf: (peer) => log.push(`calls of ${peer} ended`),
-    reportEnd: (peer, reason) => log.push(`${peer} ${reason}`),
-  });
+    {
+      clock,
+      random: () => chance,
+      events,
+      endCallsOf: (peer) => log.push(`calls of ${peer} ended`),
+    },
+  );
   return { connection: made, clock, session, socket, log };
 }
 

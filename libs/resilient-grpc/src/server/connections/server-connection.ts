@@ -1,5 +1,7 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import type { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -15,17 +17,13 @@ export interface ConnectionLifetime {
   readonly keepaliveTimeoutMs: number;
 }
 
-/** Reason why the server ended a connection. */
-export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive';
-
-/** Server-side dependencies of a connection. */
-export interface ConnectionHost {
-  readonly limits: ConnectionLifetime;
+/** Dependencies of the connections of a server. */
+export interface ServerConnectionDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** Ends the calls of a peer with a status. */
-  endCallsOf(peer: string): void;
-  reportEnd(peer: string, reason: ConnectionEndReason): void;
+  readonly events: EventHub<GrpcServerEvent>;
+  /** Ends the calls of a peer with UNAVAILABLE. */
+  readonly endCallsOf: (peer: string) => void;
 }
 
 /** The part of a session that is used. */
@@ -39,7 +37,7 @@ const STATUS_FLUSH_MS = 100;
 export const QUIET_MS = 2_000;
 
 /** Name of a peer without an address, such as one on a Unix socket. */
-export const UNKNOWN_PEER = 'unknown';
+const UNKNOWN_PEER = 'unknown';
 
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
@@ -60,9 +58,10 @@ export class ServerConnection {
   constructor(
     private readonly session: ConnectionSession,
     private readonly socket: Duplex,
-    private readonly host: ConnectionHost,
+    private readonly limits: ConnectionLifetime,
+    private readonly dependencies: ServerConnectionDependencies,
   ) {
-    const { limits, clock, random } = host;
+    const { clock, random } = dependencies;
     this.peer = peerOf(socket);
     this.idleSince = clock.now();
     if (limits.maxConnectionAgeMs !== undefined) {
@@ -85,7 +84,7 @@ export class ServerConnection {
     stream.once('close', () => {
       this.openStreams -= 1;
       if (this.openStreams > 0) return;
-      this.idleSince = this.host.clock.now();
+      this.idleSince = this.dependencies.clock.now();
       if (!this.timers.has('idle')) this.checkIdle();
     });
   }
@@ -104,17 +103,18 @@ export class ServerConnection {
   }
 
   private readonly endOfAge = (): void => {
-    const { host, peer } = this;
-    const graceMs = host.limits.maxConnectionAgeGraceMs;
+    const { peer } = this;
+    const graceMs = this.limits.maxConnectionAgeGraceMs;
     if (this.session.closed) return;
-    host.reportEnd(peer, 'age');
+    this.reportEnd('age');
     this.end();
     if (graceMs === undefined) return;
     this.arm('grace', graceMs, () => {
       // No call is open, and the connection is closing.
       if (this.session.destroyed) return;
-      host.reportEnd(peer, 'age-grace');
-      host.endCallsOf(peer);
+      this.reportEnd('age-grace');
+      // All calls over Unix sockets share this name.
+      if (peer !== UNKNOWN_PEER) this.dependencies.endCallsOf(peer);
       this.arm('grace', STATUS_FLUSH_MS, () => {
         this.destroy();
       });
@@ -129,16 +129,16 @@ export class ServerConnection {
 
   private readonly endOfIdle = (): void => {
     this.whenIdle(() => {
-      this.host.reportEnd(this.peer, 'idle');
+      this.reportEnd('idle');
       this.end();
     });
   };
 
   /** Runs `task` if the idle timeout has passed; otherwise schedules another check. */
   private whenIdle(task: () => void): void {
-    const timeoutMs = this.host.limits.connectionIdleTimeoutMs;
+    const timeoutMs = this.limits.connectionIdleTimeoutMs;
     if (timeoutMs === undefined || this.openStreams > 0 || this.session.closed) return;
-    const leftMs = this.idleSince + timeoutMs - this.host.clock.now();
+    const leftMs = this.idleSince + timeoutMs - this.dependencies.clock.now();
     if (leftMs > 0) this.arm('idle', leftMs, this.checkIdle);
     else task();
   }
@@ -150,7 +150,7 @@ export class ServerConnection {
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
-    this.awaitPeer(name, QUIET_MS, task);
+    this.arm(name, QUIET_MS, task, true);
     this.session.ping((error) => {
       // Deferred, because requests may follow the PING acknowledgement in the same read.
       if (error === null && this.timers.has(name)) this.arm(name, 0, task);
@@ -158,17 +158,18 @@ export class ServerConnection {
   }
 
   private readonly keepAlive = (): void => {
-    const { keepaliveTimeMs } = this.host.limits;
+    const { keepaliveTimeMs } = this.limits;
     if (keepaliveTimeMs !== Infinity && !this.socket.destroyed) this.arm('keepalive', keepaliveTimeMs, this.probe);
   };
 
   /** Checks if the peer responds. grpc-js's keepalive drops a connection with calls after GOAWAY, because Node does not send PING then. */
   private readonly probe = (): void => {
     const { session } = this;
-    this.awaitPeer('keepalive', this.host.limits.keepaliveTimeoutMs, () => {
-      this.host.reportEnd(this.peer, 'keepalive');
+    const unanswered = (): void => {
+      this.reportEnd('keepalive');
       this.destroy();
-    });
+    };
+    this.arm('keepalive', this.limits.keepaliveTimeoutMs, unanswered, true);
     // Nothing more can be sent, so the peer must have read all sent data within the timeout.
     if (session.destroyed) return;
     // A closed session cannot send PING. Peers must also acknowledge SETTINGS immediately, and an empty frame changes none.
@@ -178,31 +179,28 @@ export class ServerConnection {
 
   private readonly awaitPeersEnd = (): void => {
     const before = bytesReadOf(this.socket);
-    this.awaitPeer('quiet', QUIET_MS, () => {
+    const check = (): void => {
       // A peer that still reads sends acknowledgements.
       if (bytesReadOf(this.socket) === before) this.destroy();
       else this.awaitPeersEnd();
-    });
+    };
+    this.arm('quiet', QUIET_MS, check, true);
   };
 
-  /** Runs `task` after `ms`. */
-  private arm(name: Task, ms: number, task: () => void): void {
-    this.disarm(name);
-    const timer = this.host.clock.setTimer(() => {
-      this.timers.delete(name);
-      task();
-    }, ms);
-    this.timers.set(name, timer);
+  private reportEnd(reason: 'age' | 'age-grace' | 'idle' | 'keepalive'): void {
+    const { events } = this.dependencies;
+    if (events.wanted) events.emit({ type: 'connection-end', peer: this.peer, reason });
   }
 
-  /** Runs `task` when the peer had `ms` to send data, excluding time in which this process was suspended or blocked. */
-  private awaitPeer(name: Task, ms: number, task: () => void): void {
+  /** Runs `task` after `ms`. With `forPeer`, time in which this process was suspended or blocked does not count. */
+  private arm(name: Task, ms: number, task: () => void, forPeer = false): void {
     this.disarm(name);
-    const timer = new PeerTimer(this.host.clock, ms, () => {
+    const { clock } = this.dependencies;
+    const run = (): void => {
       this.timers.delete(name);
       task();
-    });
-    this.timers.set(name, timer);
+    };
+    this.timers.set(name, forPeer ? new PeerTimer(clock, ms, run) : clock.setTimer(run, ms));
   }
 
   private disarm(name: Task): void {

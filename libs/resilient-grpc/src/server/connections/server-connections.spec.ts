@@ -56,8 +56,8 @@ async function bound({
       random: () => 0.5,
       events,
       endCallsOf: (peer) => endedCalls.push(peer),
-      seamReport: { check: () => undefined },
     },
+    { check: () => undefined },
   );
   const server = new Server();
   const calls: { getPeer(): string; end(): void }[] = [];

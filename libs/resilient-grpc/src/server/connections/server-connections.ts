@@ -2,38 +2,18 @@ import type { Server } from '@grpc/grpc-js';
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { EventHub } from '../../call/event-hub.js';
 import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import type { Random } from '../../time/random.js';
-import type { GrpcServerEvent } from '../../call/server-event.js';
 import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import {
   QUIET_MS,
   ServerConnection,
-  UNKNOWN_PEER,
   peerOf,
-  type ConnectionHost,
   type ConnectionLifetime,
+  type ServerConnectionDependencies,
 } from './server-connection.js';
-
-/** Options of the connections of a server. */
-export interface ServerConnectionOptions extends ConnectionLifetime {
-  /** Maximum length of the queue of pending connections. */
-  readonly backlog: number;
-}
-
-/** Dependencies of the connections of a server. */
-export interface ServerConnectionDependencies {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly events: EventHub<GrpcServerEvent>;
-  readonly seamReport: Pick<SeamReport, 'check'>;
-  /** Ends the calls of a peer with UNAVAILABLE. */
-  readonly endCallsOf: (peer: string) => void;
-}
 
 /** Interval of the search for connections on which HTTP/2 has stopped. */
 const POLL_INTERVAL_MS = 1_000;
@@ -48,30 +28,17 @@ export class ServerConnections {
   /** All accepted sockets, including those in a TLS handshake. */
   private readonly sockets = new Set<Duplex>();
   private readonly connections = new Map<ServerHttp2Session, ServerConnection>();
-  private readonly host: ConnectionHost;
   private readonly waiting: (() => void)[] = [];
   private ending = false;
   private strayTimer: PeerTimer | undefined;
   private lookTimer: Timer | undefined;
 
   constructor(
-    private readonly options: ServerConnectionOptions,
+    /** `backlog` is the maximum length of the queue of pending connections. */
+    private readonly options: ConnectionLifetime & { readonly backlog: number },
     private readonly dependencies: ServerConnectionDependencies,
-  ) {
-    const { clock, random, events, endCallsOf } = dependencies;
-    this.host = {
-      limits: options,
-      clock,
-      random,
-      endCallsOf: (peer) => {
-        // All calls over Unix sockets share this name.
-        if (peer !== UNKNOWN_PEER) endCallsOf(peer);
-      },
-      reportEnd: (peer, reason) => {
-        if (events.wanted) events.emit({ type: 'connection-end', peer, reason });
-      },
-    };
-  }
+    private readonly seamReport: Pick<SeamReport, 'check'>,
+  ) {}
 
   /**
    * Tracks the connections of `server`; must be called before it is bound. If they cannot be observed, this object has no connections,
@@ -145,14 +112,14 @@ export class ServerConnections {
   }
 
   private begin(session: ServerHttp2Session, socket: Duplex): void {
-    this.dependencies.seamReport.check('server session', session);
-    const connection = new ServerConnection(session, socket, this.host);
+    this.seamReport.check('server session', session);
+    const connection = new ServerConnection(session, socket, this.options, this.dependencies);
     this.connections.set(session, connection);
     this.lookTimer ??= this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     socket.once('close', () => {
       this.connections.delete(session);
-      if (this.connections.size > 0 || this.lookTimer === undefined) return;
-      this.lookTimer.clear();
+      if (this.connections.size > 0) return;
+      this.lookTimer?.clear();
       this.lookTimer = undefined;
     });
     if (this.ending) connection.end();

@@ -1,7 +1,7 @@
 import { HttpException } from '@nestjs/common';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
-import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
-import { isResumeError } from '../../errors/resume-error.js';
+import type { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { callErrorOf } from '../../nest/errors/call-error-of.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import { truncateStatus, type ServerStatus } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
@@ -31,9 +31,9 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: readableText(given) };
     return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);
   }
-  if (isGrpcCallError(error)) return relayed(error);
-  // The message of a ResumeError contains the message of the failed call.
-  if (isResumeError(error) && isGrpcCallError(error.cause)) return relayed(error.cause);
+  // Also for a ResumeError, whose message contains the message of the failed call.
+  const failedCall = callErrorOf(error);
+  if (failedCall !== undefined) return relayed(failedCall);
   if (error instanceof HttpException) return statusOfHttpException(error);
   if (!filtered && error instanceof Error && !isOfGrpc(error)) return UNEXPECTED;
   return grpcJsStatusOf(error);

@@ -29,7 +29,7 @@ export function validationException(errors: readonly ValidationError[]): Validat
   const messages: string[] = [];
   const violations: FieldViolation[] = [];
   let length = 0;
-  for (const { message, violation } of findingsOf(errors)) {
+  for (const { message, field, description } of findingsOf(errors)) {
     length += message.length;
     if (length > MAX_LENGTH) {
       messages.push(OMITTED);
@@ -37,13 +37,12 @@ export function validationException(errors: readonly ValidationError[]): Validat
       break;
     }
     messages.push(message);
-    violations.push(violation);
+    violations.push({ field, description });
   }
   return new ValidationException(messages, violations);
 }
 
-interface Finding {
-  readonly violation: FieldViolation;
+interface Finding extends FieldViolation {
   /** Message in the format of Nest's list. */
   readonly message: string;
 }
@@ -52,10 +51,7 @@ function* findingsOf(errors: readonly ValidationError[], parent = '', field = ''
   for (const { property, constraints = {}, children = [] } of errors) {
     const own = fieldPath(field, property);
     for (const description of Object.values(constraints)) {
-      yield {
-        violation: { field: own, description },
-        message: parent === '' ? description : `${parent}.${description}`,
-      };
+      yield { field: own, description, message: parent === '' ? description : `${parent}.${description}` };
     }
     yield* findingsOf(children, parent === '' ? property : `${parent}.${property}`, own);
   }

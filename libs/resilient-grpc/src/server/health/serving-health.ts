@@ -4,8 +4,7 @@ import { closest } from '../../errors/closest.js';
 import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import type { StatusLike } from '../calls/served-method.js';
-import { endStream, type WireCall } from '../calls/wire-call.js';
+import { endStream, type AnswerCallback, type WireCall } from '../calls/wire-call.js';
 import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
 
 /** Service name of the server as a whole. */
@@ -22,8 +21,6 @@ type Status = 'SERVING' | 'NOT_SERVING';
 interface HealthRequest {
   readonly service: string;
 }
-
-type Answer = (error: StatusLike | null, response?: unknown) => void;
 
 /**
  * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so
@@ -143,7 +140,7 @@ export class GrpcServerHealth {
   }
 
   private handlers(): UntypedServiceImplementation {
-    const check = (call: { readonly request: HealthRequest }, answer: Answer) => {
+    const check = (call: { readonly request: HealthRequest }, answer: AnswerCallback) => {
       const status = this.statuses.get(call.request.service);
       if (status !== undefined) answer(null, { status });
       else
@@ -152,7 +149,7 @@ export class GrpcServerHealth {
           details: `Health status unknown for service ${call.request.service.slice(0, MAX_NAME)}`,
         });
     };
-    const list = (_call: unknown, answer: Answer) => {
+    const list = (_call: unknown, answer: AnswerCallback) => {
       if (this.statuses.size > MAX_LISTED) {
         answer({ code: StatusCode.RESOURCE_EXHAUSTED, details: 'Too many services to list' });
         return;

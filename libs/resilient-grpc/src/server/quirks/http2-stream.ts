@@ -1,4 +1,4 @@
-import { constants, type OutgoingHttpHeaders } from 'node:http2';
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 
 /** Status on the wire. */
@@ -70,16 +70,8 @@ export function isStreamOver(serverCall: object): boolean {
 }
 
 /** The part of a node:http2 stream that is used. */
-interface Http2StreamPart extends StatusPart {
-  readonly closed: boolean;
-  close(code: number): void;
-  on(event: 'data', listener: (data: Buffer) => void): unknown;
-}
-
-interface StatusPart {
-  readonly sentHeaders?: OutgoingHttpHeaders | undefined;
-  readonly sentTrailers?: OutgoingHttpHeaders | undefined;
-}
+type Http2StreamPart = Pick<ServerHttp2Stream, 'closed' | 'close' | 'on'> & StatusPart;
+type StatusPart = Partial<Pick<ServerHttp2Stream, 'sentHeaders' | 'sentTrailers'>>;
 
 function statusIn(headers: OutgoingHttpHeaders | undefined): SentStatus | undefined {
   const code = headers?.['grpc-status'];

@@ -153,10 +153,6 @@ export class ClientLog {
     if (this.client.debugs()) this.sink.debug(this.line('debug', ...build()));
   }
 
-  private log(text: string, fields: LogFields): void {
-    this.lines.say(this.line('log', text, fields));
-  }
-
   private warn(text: string, fields: LogFields): void {
     this.lines.say(this.line('warn', text, fields));
   }
@@ -216,7 +212,7 @@ export class ClientLog {
       const share = `${String(failures)} of ${String(total)} attempts failed`;
       this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; calls fail immediately`, fields);
     } else if (to === 'closed') {
-      this.log(`${path}: circuit closed; calls are admitted`, fields);
+      this.lines.say(this.line('log', `${path}: circuit closed; calls are admitted`, fields));
     } else {
       this.debug(() => [`${path}: circuit half-open; one call is admitted`, fields]);
     }

@@ -78,7 +78,7 @@ export class OutageLog {
   ended({ durationMs, connectAttempts, waitedCalls, abandonedCalls, failedCalls }: EventOf<'outage-end'>): void {
     const { outage } = this;
     this.outage = undefined;
-    this.stop();
+    this.timer?.clear();
     const isFlap = this.flaps.isLimiting(FLAPPING) && outage?.start.flapping === true;
     if (isFlap) {
       this.flapCalls.waitedCalls += waitedCalls;
@@ -107,22 +107,16 @@ export class OutageLog {
 
   /** Clears all timers. */
   close(): void {
-    this.stop();
+    this.timer?.clear();
     this.flaps.clear();
   }
 
   private later(ms: number): void {
-    this.stop();
+    this.timer?.clear();
     this.timer = this.clock.setTimer(this.check, ms);
   }
 
-  private stop(): void {
-    this.timer?.clear();
-    this.timer = undefined;
-  }
-
   private readonly check = (): void => {
-    this.timer = undefined;
     const { outage } = this;
     if (outage === undefined) return;
     const { waiting, failed: failedSoFar } = this.hurt();

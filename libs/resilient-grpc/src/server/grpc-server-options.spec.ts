@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { takeKeepalive } from './keepalive.js';
+import { takeKeepalive } from './grpc-server-options.js';
 
 describe('takeKeepalive', () => {
   it('removes keepalive from the options passed to grpc-js', () => {

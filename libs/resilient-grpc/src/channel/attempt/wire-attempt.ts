@@ -10,7 +10,6 @@ import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
-import type { SeamReport } from '../quirks/seam.js';
 import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 

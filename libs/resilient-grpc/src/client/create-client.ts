@@ -30,7 +30,7 @@ import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
 import { openSideStream } from './streams/auxiliary-stream.js';
-import { findService } from './settings/find-service.js';
+import { findService } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { clientSnapshot } from './statistics/client-snapshot-of.js';

@@ -1,7 +1,7 @@
 import { readBoundedFile } from '../channel/read-bounded-file.js';
 import { errorCode } from '../channel/tls/tls-material.js';
 import { loadContract } from '../client/settings/contract.js';
-import type { Problem } from '../policy/service-config/problem.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { Reflected } from './checks/reflection-check.js';
 import type { KnownMethods } from './checks/service-config-check.js';
 
@@ -12,7 +12,7 @@ import type { KnownMethods } from './checks/service-config-check.js';
 export function knownMethods(
   protoFile: string | undefined,
   reflected: Reflected | undefined,
-): KnownMethods | readonly Problem[] | undefined {
+): KnownMethods | readonly ConfigurationProblem[] | undefined {
   if (protoFile !== undefined) {
     try {
       // Checks the file size first, because the .proto parser reads without a limit.

@@ -1,7 +1,7 @@
 import { Scope, type InjectionToken, type Provider } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import { findService, shortName } from '../client/settings/find-service.js';
+import { findService, shortName } from '../client/settings/contract.js';
 import type { ClientDefinition } from './client-definition.js';
 import { ClientRegistry } from './client-registry.js';
 import {

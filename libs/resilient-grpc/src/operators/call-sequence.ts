@@ -12,7 +12,7 @@ import type { StreamFactory, StreamSink, StreamSource } from '../call/stream-sou
 import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';
 import type { ResumePolicy } from '../policy/resume/resume-policy.js';
 import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';
-import { show } from '../policy/service-config/problem.js';
+import { describeValue } from '../policy/options/describe-value.js';
 import type { StatusCode } from '../status/status-code.js';
 import { systemClock } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
@@ -181,7 +181,9 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   private start(call: Call): void {
     const stream = this.make();
     if (!isObservable(stream)) {
-      throw new TypeError(`${this.operator}: expected the factory to return an Observable, got ${show(stream)}`);
+      throw new TypeError(
+        `${this.operator}: expected the factory to return an Observable, got ${describeValue(stream)}`,
+      );
     }
     if (this.over()) return;
     // The cast follows the factory's type; only `isObservable` can be checked at run time.

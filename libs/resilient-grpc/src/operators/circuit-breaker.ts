@@ -1,9 +1,9 @@
 import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
-import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-breaker.js';
+import { circuitBreakerSchema } from '../policy/circuit-breaker/circuit-breaker-schema.js';
+import { requireOptions } from '../policy/options/option-problems.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { readOptions } from './options.js';
 import type { SchedulerOptions } from './scheduler-options.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
@@ -28,11 +28,7 @@ export class CircuitBreaker {
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: CircuitBreakerOptions & CircuitBreakerInstanceOptions & SchedulerOptions = {}) {
     const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
-    this.circuit = new Circuit(
-      readOptions((problems) => parseCircuitBreaker(policy, 'circuitBreaker', problems)),
-      random,
-      onTransition,
-    );
+    this.circuit = new Circuit(requireOptions(circuitBreakerSchema, policy, 'circuitBreaker'), random, onTransition);
     this.name = name;
     // Monotonic by default: the default scheduler uses wall-clock time, which can be set back.
     this.now = scheduler ? () => scheduler.now() : () => systemClock.now();

@@ -1,7 +1,8 @@
+import * as v from 'valibot';
 import { DEFAULT_MAX_QUEUED } from '../policy/concurrency/concurrency-policy.js';
 import { PermitQueue } from '../policy/concurrency/permit-queue.js';
-import { readInteger } from '../policy/service-config/read.js';
-import { readOptions } from './options.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { integer, openObject } from '../policy/options/option-schemas.js';
 
 /** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
@@ -11,6 +12,11 @@ export interface ConcurrencyLimitOptions {
   readonly maxQueued?: number | undefined;
 }
 
+const optionsSchema = openObject(
+  { maxConcurrent: integer(1), maxQueued: v.optional(integer(0), DEFAULT_MAX_QUEUED) },
+  'an object such as { maxConcurrent: 10 }',
+);
+
 /** Permits shared by all subscriptions through `limitConcurrency(limit)`. Uses the same queue as a client's concurrency limit. */
 export class ConcurrencyLimit {
   /** Queue that grants the permits. @internal */
@@ -18,12 +24,7 @@ export class ConcurrencyLimit {
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: ConcurrencyLimitOptions) {
-    this.permits = new PermitQueue(
-      readOptions((problems) => ({
-        maxConcurrent: readInteger(options.maxConcurrent, 'concurrencyLimit.maxConcurrent', problems, 1) ?? 1,
-        maxQueued: readInteger(options.maxQueued ?? DEFAULT_MAX_QUEUED, 'concurrencyLimit.maxQueued', problems, 0) ?? 0,
-      })),
-    );
+    this.permits = new PermitQueue(requireOptions(optionsSchema, options, 'concurrencyLimit'));
   }
 
   /** Number of active subscriptions. */

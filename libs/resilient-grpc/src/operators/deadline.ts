@@ -1,6 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
+import * as v from 'valibot';
 import { DeadlineError } from '../errors/deadline-error.js';
-import { readOptions } from './options.js';
+import { requireOptions } from '../policy/options/option-problems.js';
 import { timerMs, type SchedulerOptions } from './scheduler-options.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -10,9 +11,7 @@ import { CancellableRun } from './cancellable-run.js';
  * @throws {GrpcConfigurationError} if `ms` is not a number.
  */
 export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
-  readOptions((problems) => {
-    if (typeof ms !== 'number' || Number.isNaN(ms)) problems.add('deadline', 'a number of milliseconds', ms);
-  });
+  requireOptions(v.number('a number of milliseconds'), ms, 'deadline');
   const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;
   return (source) =>

@@ -10,12 +10,12 @@ import { SUCCESS } from '../policy/evidence/classify.js';
 import { decideHedge, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
 import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
-import { readInteger } from '../policy/service-config/read.js';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { integer, millisecondsOrNever, openObject } from '../policy/options/option-schemas.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
-import { readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
 import { timerMs, type SchedulerOptions } from './scheduler-options.js';
 import { CancellableRun } from './cancellable-run.js';
@@ -41,12 +41,8 @@ export interface HedgeOptions extends SchedulerOptions {
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
-  const policy = readOptions((problems) => {
-    const { delayMs } = options;
-    if (!(delayMs >= 0)) problems.add('hedge.delayMs', 'a number of milliseconds of 0 or more', delayMs);
-    const maxAttempts = readInteger(options.maxAttempts, 'hedge.maxAttempts', problems, 1) ?? 1;
-    return { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL };
-  });
+  const { maxAttempts, delayMs } = requireOptions(optionsSchema, options, 'hedge');
+  const policy = { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL };
   const gates: HedgeGates = {
     policy,
     retries: { onFailure: () => undefined, tryRetry: () => true },
@@ -59,6 +55,10 @@ export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
   return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, scheduler, clock).begin());
 }
 
+const optionsSchema = openObject(
+  { delayMs: millisecondsOrNever(0), maxAttempts: integer(1) },
+  'an object such as { maxAttempts: 2, delayMs: 50 }',
+);
 const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
 
 /** One subscription to a hedged source. */

@@ -2,7 +2,7 @@ import { ReplayError } from '../errors/replay-error.js';
 import { ResumeError } from '../errors/resume-error.js';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
-import { show } from '../policy/service-config/problem.js';
+import { describeValue } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 
 /** Error for a source that pushed more than the buffer may hold. */
@@ -15,7 +15,7 @@ export function tooMuchPushed(held: LedgerLimits, unacknowledged: number): Repla
 
 /** Error for two unacknowledged messages with the same `id`, which an acknowledgement cannot distinguish. */
 export function sameId(id: unknown, unacknowledged: number): ReplayError {
-  const message = `A second message with id ${show(id)} arrived while the first is unacknowledged; give each message a unique id`;
+  const message = `A second message with id ${describeValue(id)} arrived while the first is unacknowledged; give each message a unique id`;
   return new ReplayError('duplicate-id', message, unacknowledged);
 }
 
@@ -46,9 +46,11 @@ export function poisonedAt(
   code: StatusCode | undefined,
   { oldest, unacknowledged }: { readonly oldest: unknown; readonly unacknowledged: number },
 ): ResumeError {
-  const last = error instanceof Error ? error.message : show(error);
+  const last = error instanceof Error ? error.message : describeValue(error);
   const place =
-    unacknowledged === 0 ? '' : ` (${count(unacknowledged)} unacknowledged, the first with id ${show(oldest)})`;
+    unacknowledged === 0
+      ? ''
+      : ` (${count(unacknowledged)} unacknowledged, the first with id ${describeValue(oldest)})`;
   const message =
     `The server failed ${String(MAX_SERVER_FAILURES)} times without an acknowledgement${place}, last with "${last}"; fix the ` +
     'failure on the server, or omit the message that causes it';

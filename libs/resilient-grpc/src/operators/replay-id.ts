@@ -1,4 +1,4 @@
-import { show } from '../policy/service-config/problem.js';
+import { describeValue } from '../policy/options/describe-value.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -24,7 +24,7 @@ export class ReplayIds {
     const type = typeOf(id, 'acknowledges', 'a string, number, bigint, or symbol, or undefined if there is none');
     if (this.types.size > 0 && !this.types.has(type)) {
       const types = [...this.types].join(' or ');
-      const found = `the ${type} ${show(id)}, which matches none of them`;
+      const found = `the ${type} ${describeValue(id)}, which matches none of them`;
       throw new TypeError(
         `replayUnacknowledged.acknowledges: expected a ${types}, like the ids of messages, got ${found}`,
       );
@@ -37,5 +37,5 @@ function typeOf(id: unknown, key: string, expected: string): string {
   const type = typeof id;
   if (TYPES.includes(type)) return type;
   const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
-  throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${show(id)}${remedy}`);
+  throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeValue(id)}${remedy}`);
 }

@@ -5,7 +5,7 @@ import {
   type LedgerEntry,
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
-import { show } from '../policy/service-config/problem.js';
+import { describeValue } from '../policy/options/describe-value.js';
 import { MessageReader } from './message-reader.js';
 import { sameId, tooMuchPushed } from './replay-failures.js';
 import { ReplayIds, type ReplayId } from './replay-id.js';
@@ -233,7 +233,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     const { id, size } = this.rules;
     const bytes = size?.(message) ?? 0;
     if (!(bytes >= 0)) {
-      throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${show(bytes)}`);
+      throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${describeValue(bytes)}`);
     }
     return { id: this.ids.ofMessage(id(message)), message, bytes };
   }

@@ -375,7 +375,7 @@ describe('end of a replay session', () => {
       'id returns an invalid id',
       { id: () => ({ low: 1, high: 0 }) },
       [],
-      /^replayUnacknowledged\.id: expected a string, number, bigint, or symbol, got {"low":1,"high":0}; convert a Long with String\(…\)$/,
+      /^replayUnacknowledged\.id: expected a string, number, bigint, or symbol, got an object with low, high; convert a Long with String\(…\)$/,
     ],
     [
       'acknowledges returns an invalid id',

@@ -1,14 +1,22 @@
 import type { Observable, ObservableInput } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import type { Acknowledgement } from '../policy/replay/replay-ledger.js';
-import type { Problems } from '../policy/service-config/problem.js';
-import { readInteger, readObject, readPositive } from '../policy/service-config/read.js';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import {
+  converted,
+  integer,
+  millisecondsOrNever,
+  oneOf,
+  openObject,
+  POSITIVE,
+  positive,
+} from '../policy/options/option-schemas.js';
 import { streamOf } from './call-sequence.js';
-import { readLength, readOptions } from './options.js';
 import type { ReplayId } from './replay-id.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
-import { sourceInput } from './replay-source.js';
-import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
+import { sourceInput, type SourceInput } from './replay-source.js';
+import { RESUME_PACE_SCHEMAS, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-options.js';
 
 /** Options of `replayUnacknowledged` except the limit in bytes. */
@@ -101,65 +109,58 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   outgoing: ObservableInput<Out>,
   options: ReplayOptions<Out, In, Id>,
 ): GrpcObservable<In> {
-  const settings = readOptions((problems) => {
-    const given: unknown = options;
-    const read = readObject(
-      given,
-      'replayUnacknowledged',
-      problems,
-      'an options object, such as { id, acknowledges, maxUnacknowledged }',
-    );
-    return readSettings(factory, outgoing, read === undefined ? ({} as typeof options) : options, problems);
-  });
+  const settings = readSettings(factory, outgoing, options);
   return streamOf((sink, outer) => new ReplaySession(settings, sink, outer));
 }
+
+const callback = v.function('a function');
+const countedEntries = {
+  factory: callback,
+  id: callback,
+  acknowledges: callback,
+  hello: v.optional(callback),
+  onError: v.optional(callback),
+  acknowledgement: v.optional(oneOf<Acknowledgement>('single', 'cumulative'), 'single'),
+  maxUnacknowledged: integer(1),
+  // The cast is safe: any value may be passed to `sourceInput`, which checks it.
+  outgoing: converted('an AsyncIterable, an Iterable, an Observable, or a Promise', (source) =>
+    sourceInput(source as ObservableInput<unknown>),
+  ),
+  ackTimeoutMs: v.optional(millisecondsOrNever(POSITIVE), Infinity),
+  maxAgeMs: v.optional(millisecondsOrNever(POSITIVE), Infinity),
+  ...RESUME_PACE_SCHEMAS,
+};
+const EXPECTED = 'an options object, such as { id, acknowledges, maxUnacknowledged }';
+const countedSchema = openObject(countedEntries, EXPECTED);
+/** If one of `size` and `maxUnacknowledgedBytes` is given, both are required. */
+const weighedSchema = openObject({ ...countedEntries, size: callback, maxUnacknowledgedBytes: positive }, EXPECTED);
 
 function readSettings<Out, In, Id extends ReplayId>(
   factory: ReplaySettings<Out, In, Id>['factory'],
   outgoing: ObservableInput<Out>,
   options: ReplayOptions<Out, In, Id>,
-  problems: Problems,
 ): ReplaySettings<Out, In, Id> {
-  const path = 'replayUnacknowledged';
-  const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = options;
-  const { maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = options;
-  const isWeighed = maxUnacknowledgedBytes !== undefined || size !== undefined;
-  const required = { factory, id, acknowledges, ...(isWeighed && { size }) };
-  const optional = { hello, onError };
-  for (const [key, value] of [...Object.entries(required), ...Object.entries(optional).filter(isGiven)]) {
-    if (typeof value !== 'function') problems.add(`${path}.${key}`, 'a function', value);
-  }
-  if (!KINDS.includes(acknowledgement)) {
-    problems.add(`${path}.acknowledgement`, "'single' or 'cumulative'", acknowledgement);
-  }
-  const messages = readInteger(options.maxUnacknowledged, `${path}.maxUnacknowledged`, problems, 1) ?? 1;
-  const bytes = isWeighed
-    ? (readPositive(maxUnacknowledgedBytes, `${path}.maxUnacknowledgedBytes`, problems) ?? Infinity)
-    : Infinity;
-  const input = sourceInput(outgoing);
-  if (input === undefined) {
-    problems.add(`${path}.outgoing`, 'an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing);
-  }
+  const given: unknown = options;
+  const isObject = typeof given === 'object' && given !== null;
+  const isWeighed = isObject && (options.size !== undefined || options.maxUnacknowledgedBytes !== undefined);
+  const schema = isWeighed ? weighedSchema : countedSchema;
+  const parsed = requireOptions(schema, isObject ? { ...given, factory, outgoing } : given, 'replayUnacknowledged');
+  const { id, acknowledges, size, hello, onError, maxUnacknowledgedBytes = Infinity, scheduler, random } = options;
   return {
     factory,
-    outgoing: input ?? [],
+    // The cast is safe: the messages are those of `outgoing`.
+    outgoing: parsed.outgoing as SourceInput<Out>,
     id,
     acknowledges,
-    acknowledgement,
+    acknowledgement: parsed.acknowledgement,
     size,
     hello,
-    limits: { messages, bytes },
-    ackTimeoutMs: readLength(ackTimeoutMs, `${path}.ackTimeoutMs`, problems),
-    maxAgeMs: readLength(maxAgeMs, `${path}.maxAgeMs`, problems),
-    pace: readResumePace(options, path, problems),
+    limits: { messages: parsed.maxUnacknowledged, bytes: maxUnacknowledgedBytes },
+    ackTimeoutMs: parsed.ackTimeoutMs,
+    maxAgeMs: parsed.maxAgeMs,
+    pace: { ...parsed.backoff, minHealthyMs: parsed.minHealthyMs },
     onError,
-    scheduler: options.scheduler,
-    random: options.random,
+    scheduler,
+    random,
   };
-}
-
-const KINDS: readonly string[] = ['single', 'cumulative'] satisfies Acknowledgement[];
-
-function isGiven([, value]: readonly [string, unknown]): boolean {
-  return value !== undefined;
 }

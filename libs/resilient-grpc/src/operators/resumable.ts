@@ -1,11 +1,12 @@
 import type { Observable } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import { compareNumbers, isNumeric, type CompareCursors } from '../policy/resume/cursor-track.js';
-import type { Problems } from '../policy/service-config/problem.js';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { converted, millisecondsOrNever, oneOf, openObject, POSITIVE } from '../policy/options/option-schemas.js';
 import { streamOf } from './call-sequence.js';
-import { readLength, readOptions } from './options.js';
 import { ResumableRun, type ResumeSettings } from './resumable-run.js';
-import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
+import { RESUME_PACE_SCHEMAS, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-options.js';
 
 /** Options of `resumable` that do not depend on the cursor type. */
@@ -75,7 +76,7 @@ export function resumable<T, C>(
 ): GrpcObservable<T> {
   // The cast is safe: the two forms of `ResumeOptions` differ only in whether `compare` is optional.
   const given = options as ReadableOptions<T, C>;
-  const settings = readOptions((problems) => readSettings(factory, given, problems));
+  const settings = readSettings(factory, given);
   return streamOf((sink, outer) => new ResumableRun(settings, sink, outer));
 }
 
@@ -85,25 +86,35 @@ const REMEDY =
 
 type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
 
+const callback = v.function('a function');
+const optionEntries = {
+  factory: callback,
+  cursor: callback,
+  compare: v.optional(callback),
+  heartbeat: v.optional(callback),
+  onError: v.optional(callback),
+  seed: converted(
+    'a number up to 2^53 or a bigint',
+    (seed) => (isNumeric(seed) ? seed : undefined),
+    () => REMEDY,
+  ),
+  onComplete: v.optional(oneOf('complete', 'resume'), 'complete'),
+  maxAgeMs: v.optional(millisecondsOrNever(POSITIVE), Infinity),
+  ...RESUME_PACE_SCHEMAS,
+};
+const EXPECTED = 'an object such as { cursor: (message) => message.id, seed: 0 }';
+const schemas = {
+  numeric: openObject(optionEntries, EXPECTED),
+  compared: openObject({ ...optionEntries, seed: v.unknown() }, EXPECTED),
+};
+
 function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],
   options: ReadableOptions<T, C>,
-  problems: Problems,
 ): ResumeSettings<T, C> {
-  const { cursor, seed, compare, heartbeat, onError, maxAgeMs = Infinity } = options;
-  const functions: Readonly<Record<string, unknown>> = { factory, cursor, compare, heartbeat, onError };
-  for (const [key, value] of Object.entries(functions)) {
-    const isRequired = key === 'factory' || key === 'cursor';
-    if (typeof value === 'function' || (value === undefined && !isRequired)) continue;
-    problems.add(`resumable.${key}`, 'a function', value);
-  }
-  if (compare === undefined && !isNumeric(seed)) {
-    problems.add('resumable.seed', 'a number up to 2^53 or a bigint', seed, REMEDY);
-  }
-  const onComplete: string = options.onComplete ?? 'complete';
-  if (onComplete !== 'complete' && onComplete !== 'resume') {
-    problems.add('resumable.onComplete', "'complete' or 'resume'", onComplete);
-  }
+  const { cursor, seed, compare, heartbeat, onError, scheduler, random } = options;
+  const schema = compare === undefined ? schemas.numeric : schemas.compared;
+  const parsed = requireOptions(schema, { ...options, factory }, 'resumable');
   return {
     factory,
     cursor,
@@ -111,10 +122,10 @@ function readSettings<T, C>(
     compare: compare ?? compareNumbers,
     heartbeat,
     onError,
-    resumesCompleted: onComplete === 'resume',
-    maxAgeMs: readLength(maxAgeMs, 'resumable.maxAgeMs', problems),
-    pace: readResumePace(options, 'resumable', problems),
-    scheduler: options.scheduler,
-    random: options.random,
+    resumesCompleted: parsed.onComplete === 'resume',
+    maxAgeMs: parsed.maxAgeMs,
+    pace: { ...parsed.backoff, minHealthyMs: parsed.minHealthyMs },
+    scheduler,
+    random,
   };
 }

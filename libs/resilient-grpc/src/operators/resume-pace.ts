@@ -1,6 +1,7 @@
-import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/resume-policy.js';
-import type { Problems } from '../policy/service-config/problem.js';
-import { readBackoff, type Backoff } from './retry-backoff.js';
+import * as v from 'valibot';
+import { millisecondsOrNever, openObject } from '../policy/options/option-schemas.js';
+import { DEFAULT_RESUME_POLICY } from '../policy/resume/resume-policy.js';
+import { BACKOFF_SCHEMAS, type Backoff } from './retry-backoff.js';
 
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
 export interface ResumeBackoffOptions {
@@ -20,25 +21,23 @@ export interface ResumeBackoffOptions {
   readonly minHealthyMs?: number | undefined;
 }
 
-/** Reads `options` with defaults applied and adds a problem for each invalid value. */
-export function readResumePace(options: ResumeBackoffOptions, path: string, problems: Problems): ResumePolicy {
-  const { minHealthyMs = DEFAULT_RESUME_POLICY.minHealthyMs } = options;
-  if (!(typeof minHealthyMs === 'number' && minHealthyMs >= 0)) {
-    problems.add(`${path}.minHealthyMs`, 'a number of milliseconds of 0 or more', minHealthyMs);
-  }
-  const { maxAttempts, initialBackoffMs, maxBackoffMs, backoffMultiplier, jitter } = options.backoff ?? {};
-  const given = maxAttempts ?? DEFAULT_RESUME_POLICY.maxAttempts;
-  const backoff = readBackoff(
-    {
-      // Infinity is valid here, but it is not an integer.
-      maxAttempts: given === Infinity ? 1 : given,
-      initialBackoffMs: initialBackoffMs ?? DEFAULT_RESUME_POLICY.initialBackoffMs,
-      maxBackoffMs: maxBackoffMs ?? DEFAULT_RESUME_POLICY.maxBackoffMs,
-      backoffMultiplier: backoffMultiplier ?? DEFAULT_RESUME_POLICY.backoffMultiplier,
-      jitter: jitter ?? DEFAULT_RESUME_POLICY.jitter,
-    },
-    `${path}.backoff`,
-    problems,
-  );
-  return { ...backoff, maxAttempts: given === Infinity ? Infinity : backoff.maxAttempts, minHealthyMs };
-}
+const { minHealthyMs, ...BACKOFF } = DEFAULT_RESUME_POLICY;
+
+/** Schemas of the options in `ResumeBackoffOptions`. */
+export const RESUME_PACE_SCHEMAS = {
+  minHealthyMs: v.optional(millisecondsOrNever(0), minHealthyMs),
+  backoff: v.optional(
+    openObject(
+      {
+        jitter: v.optional(BACKOFF_SCHEMAS.jitter, BACKOFF.jitter),
+        // Infinity is valid here, but it is not an integer.
+        maxAttempts: v.optional(v.union([v.literal(Infinity), BACKOFF_SCHEMAS.maxAttempts]), BACKOFF.maxAttempts),
+        initialBackoffMs: v.optional(BACKOFF_SCHEMAS.initialBackoffMs, BACKOFF.initialBackoffMs),
+        maxBackoffMs: v.optional(BACKOFF_SCHEMAS.maxBackoffMs, BACKOFF.maxBackoffMs),
+        backoffMultiplier: v.optional(BACKOFF_SCHEMAS.backoffMultiplier, BACKOFF.backoffMultiplier),
+      },
+      'an object such as { maxBackoffMs: 5000 }',
+    ),
+    {},
+  ),
+};

@@ -1,10 +1,17 @@
 import { asyncScheduler, retry, throwError, timer, type MonoTypeOperatorFunction } from 'rxjs';
-import type { Problems } from '../policy/service-config/problem.js';
-import { readInteger, readPositive } from '../policy/service-config/read.js';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import {
+  integer,
+  millisecondsOrNever,
+  oneOf,
+  openObject,
+  POSITIVE,
+  positive,
+} from '../policy/options/option-schemas.js';
 import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
-import { readLength, readOptions } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-options.js';
 
 /** Number of attempts and the backoff between them. */
@@ -31,8 +38,23 @@ export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }
 
-const DEFAULT_BACKOFF_MULTIPLIER = 2;
-const JITTERS: readonly string[] = ['grpc', 'full'] satisfies BackoffJitter[];
+/** Schemas of the options in `Backoff`. */
+export const BACKOFF_SCHEMAS = {
+  jitter: oneOf<BackoffJitter>('grpc', 'full'),
+  maxAttempts: integer(1),
+  initialBackoffMs: millisecondsOrNever(POSITIVE),
+  maxBackoffMs: millisecondsOrNever(POSITIVE),
+  backoffMultiplier: positive,
+} satisfies Record<keyof Backoff, unknown>;
+
+const optionsSchema = openObject(
+  {
+    ...BACKOFF_SCHEMAS,
+    jitter: v.optional(BACKOFF_SCHEMAS.jitter, 'grpc'),
+    backoffMultiplier: v.optional(BACKOFF_SCHEMAS.backoffMultiplier, 2),
+  },
+  'an object such as { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1000 }',
+);
 
 /**
  * Resubscribes after a failure, with gRPC's backoff between attempts. The error of the last attempt is emitted without delay.
@@ -42,7 +64,7 @@ const JITTERS: readonly string[] = ['grpc', 'full'] satisfies BackoffJitter[];
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {
-  const policy = readOptions((problems) => readBackoff(options, 'retryBackoff', problems));
+  const policy = requireOptions(optionsSchema, options, 'retryBackoff');
   const { retryOn = isTransient, scheduler = asyncScheduler, random = systemRandom } = options;
   return retry<T>({
     delay: (error: unknown, attempt) => {
@@ -50,17 +72,4 @@ export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorF
       return timer(timerMs(backoffMs(policy, attempt - 1, random, policy.jitter)), scheduler);
     },
   });
-}
-
-/** Reads `options` with defaults applied and adds a problem for each invalid value. */
-export function readBackoff(options: Backoff, path: string, problems: Problems) {
-  const { backoffMultiplier = DEFAULT_BACKOFF_MULTIPLIER, jitter = 'grpc' } = options;
-  if (!JITTERS.includes(jitter)) problems.add(`${path}.jitter`, "'grpc' or 'full'", jitter);
-  return {
-    maxAttempts: readInteger(options.maxAttempts, `${path}.maxAttempts`, problems, 1) ?? 1,
-    initialBackoffMs: readLength(options.initialBackoffMs, `${path}.initialBackoffMs`, problems),
-    maxBackoffMs: readLength(options.maxBackoffMs, `${path}.maxBackoffMs`, problems),
-    backoffMultiplier: readPositive(backoffMultiplier, `${path}.backoffMultiplier`, problems) ?? NaN,
-    jitter,
-  };
 }

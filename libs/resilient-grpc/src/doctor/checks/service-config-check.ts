@@ -1,17 +1,15 @@
 import { loadBalancingProblem } from '../../channel/channel-checks.js';
 import { readBoundedFile } from '../../channel/read-bounded-file.js';
 import { errorCode } from '../../channel/tls/tls-material.js';
-import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
 import type { Services } from '../../client/settings/contract.js';
 import { methodWarnings } from '../../client/settings/settings-and-service-config.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
-import { at, type Problem } from '../../policy/service-config/problem.js';
+import { pathOf } from '../../policy/options/describe-value.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { counted } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
-
-const LIMIT = { maxAttemptsLimit: DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit };
 
 /** The known services and methods that a service config may name. */
 export interface KnownMethods {
@@ -24,18 +22,21 @@ export interface KnownMethods {
 }
 
 /** Returns all problems of a service config, by the same rules as the client. */
-export function serviceConfigProblems(value: unknown, path: string): readonly Problem[] {
-  const parsed = parseServiceConfig(value, path, LIMIT);
+export function serviceConfigProblems(value: unknown, path: string): readonly ConfigurationProblem[] {
+  const parsed = parseServiceConfig(value, path);
   if (!parsed.ok) return parsed.problems;
   const { loadBalancingConfig } = parsed.config;
   const reason = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
   if (reason === undefined) return [];
   const message = `expected a policy that grpc-js supports, got none (${reason}); write [{ "round_robin": {} }]`;
-  return [{ path: at(path, 'loadBalancingConfig'), message }];
+  return [{ path: pathOf(path, 'loadBalancingConfig'), message }];
 }
 
 /** Checks a service config in a file. */
-export function serviceConfigCheck(file: string, compared: KnownMethods | readonly Problem[] | undefined): CheckResult {
+export function serviceConfigCheck(
+  file: string,
+  compared: KnownMethods | readonly ConfigurationProblem[] | undefined,
+): CheckResult {
   if (isProblems(compared)) {
     return {
       check: 'service-config',
@@ -66,7 +67,7 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
     const remedy = 'fix the problems; a client with this service config does not start';
     return { check: 'service-config', status: 'failed', says, remedy, problems, facts };
   }
-  const parsed = parseServiceConfig(text, '', LIMIT);
+  const parsed = parseServiceConfig(text, '');
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
   const says = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
   if (unknown.length === 0) return { check: 'service-config', status: 'ok', says, facts };
@@ -81,11 +82,17 @@ export function serviceConfigCheck(file: string, compared: KnownMethods | readon
   };
 }
 
-function isProblems(compared: KnownMethods | readonly Problem[] | undefined): compared is readonly Problem[] {
+function isProblems(
+  compared: KnownMethods | readonly ConfigurationProblem[] | undefined,
+): compared is readonly ConfigurationProblem[] {
   return Array.isArray(compared);
 }
 
-function unknownNames(file: string, config: ParsedServiceConfig, { from, services, methods }: KnownMethods): Problem[] {
+function unknownNames(
+  file: string,
+  config: ParsedServiceConfig,
+  { from, services, methods }: KnownMethods,
+): ConfigurationProblem[] {
   const warnings = methods === undefined ? [] : methodWarnings(methods, config);
   const named = new Set(config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
   // `methodWarnings` already reports names without their package.

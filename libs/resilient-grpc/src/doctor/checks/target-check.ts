@@ -1,7 +1,7 @@
 import { dnsNameOf } from '../../channel/dns/dns-name.js';
 import { lacksPort, targetProblem } from '../../channel/channel-checks.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
-import type { Problem } from '../../policy/service-config/problem.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import type { CheckResult } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
@@ -18,7 +18,7 @@ export function unusableTarget(target: string): CheckResult | undefined {
 }
 
 /** Reports TLS options with which no client can be created. */
-export function unusableTls(target: string, problems: readonly Problem[]): CheckResult {
+export function unusableTls(target: string, problems: readonly ConfigurationProblem[]): CheckResult {
   const named = problems.map(({ path, message }) => ({ path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1'), message }));
   return {
     check: 'target',

@@ -142,7 +142,7 @@ function readSettings<Out, In, Id extends ReplayId>(
 ): ReplaySettings<Out, In, Id> {
   const given: unknown = options;
   const isObject = typeof given === 'object' && given !== null;
-  const isWeighed = isObject && (options.size !== undefined || options.maxUnacknowledgedBytes !== undefined);
+  const isWeighed = isObject && ['size', 'maxUnacknowledgedBytes'].some((key) => Reflect.get(given, key) !== undefined);
   const schema = isWeighed ? weighedSchema : countedSchema;
   const parsed = requireOptions(schema, isObject ? { ...given, factory, outgoing } : given, 'replayUnacknowledged');
   const { id, acknowledges, size, hello, onError, maxUnacknowledgedBytes = Infinity, scheduler, random } = options;

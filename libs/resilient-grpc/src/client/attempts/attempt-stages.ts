@@ -1,8 +1,9 @@
 import type { StartAttempt } from '../../call/attempt.js';
-import type { MethodContext } from '../call-context.js';
+import type { AttemptBounds, MethodContext } from '../call-context.js';
 import { inOrigin, type CallerContext } from '../call/caller-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
+import { STAGE_OPTIONS } from '../settings/method-options.js';
 import { withPreparation, type CallLiveness } from './prepared-attempt.js';
 
 /** Returns the function that starts the attempts of one call: that of its method, unless the call overrides a timeout or is intercepted. */
@@ -23,11 +24,13 @@ export function attemptStages(
 function stagesWithin(
   start: StartAttempt,
   startWithin: MethodContext['startWithin'],
-  { attemptTimeoutMs, streamIdleTimeoutMs }: GrpcCallOptions,
+  options: GrpcCallOptions,
 ): StartAttempt {
-  if (attemptTimeoutMs === undefined && streamIdleTimeoutMs === undefined) return start;
-  return startWithin({
-    ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
-    ...(streamIdleTimeoutMs === undefined ? {} : { streamIdleTimeoutMs }),
-  });
+  for (const key of STAGE_OPTIONS) {
+    if (options[key] === undefined) continue;
+    const own = STAGE_OPTIONS.filter((one) => options[one] !== undefined).map((one) => [one, options[one]]);
+    // The keys are those of AttemptBounds.
+    return startWithin(Object.fromEntries(own) as AttemptBounds);
+  }
+  return start;
 }

@@ -1,4 +1,3 @@
-import type * as v from 'valibot';
 import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
 import {
   flag,
@@ -16,7 +15,7 @@ interface MethodOption {
   readonly default?: unknown;
   /** True if the client's option of the same name is the default. */
   readonly inherited?: true;
-  /** Where to write the option instead of beside `url`. Absent if clients have an option of the same name. */
+  /** Example of the option in `methods`, for the remedy if it is written beside `url`. Absent if clients have the same name. */
   readonly place?: string;
   /** Present if a call may override the option. True for a valid value; it runs in each call that does. */
   readonly isCallValue?: (value: unknown) => boolean;
@@ -26,7 +25,7 @@ interface MethodOption {
  * All options of a method. Validation, resolution, and the remedies for misplaced keys read this table. The doc comments and types are in
  * `MethodOptions`, and those of calls in `GrpcCallOptions`.
  */
-export const METHOD_OPTIONS = {
+const METHOD_OPTIONS = {
   timeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true, isCallValue: isPositive },
   attemptTimeoutMs: {
     schema: millisecondsOrNone(POSITIVE),
@@ -58,13 +57,11 @@ export const METHOD_OPTIONS = {
   maxConcurrentCalls: { schema: integer(1) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
-type Table = typeof METHOD_OPTIONS;
-
-/** Options of a method with defaults applied. */
-export type ResolvedMethodOptions = {
-  readonly [K in keyof Table]:
-    v.InferOutput<Table[K]['schema']> | (Table[K] extends { readonly default: unknown } ? never : undefined);
-};
+/** Options that are stages of an attempt. A call that overrides one has its own stages. */
+export const STAGE_OPTIONS = [
+  'attemptTimeoutMs',
+  'streamIdleTimeoutMs',
+] as const satisfies readonly (keyof MethodOptions)[];
 
 /** The rows of the table, in the type that all of them satisfy. */
 export const METHOD_OPTION_ROWS: readonly (readonly [key: keyof MethodOptions, row: MethodOption])[] =

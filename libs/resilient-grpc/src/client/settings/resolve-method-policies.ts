@@ -8,9 +8,9 @@ import {
 } from '../../policy/service-config/service-config.js';
 import type { GrpcClientDefaults, MethodOptions } from './client-options.js';
 import type { Services } from './contract.js';
-import { METHOD_OPTION_ROWS, type ResolvedMethodOptions } from './method-options.js';
+import { METHOD_OPTION_ROWS } from './method-options.js';
 import { optionsByPattern } from './method-patterns.js';
-import type { ResolvedMethodPolicy } from './resolved-settings.js';
+import type { ResolvedMethodOptions, ResolvedMethodPolicy } from './resolved-settings.js';
 
 type Methods = Readonly<Record<string, MethodOptions>>;
 

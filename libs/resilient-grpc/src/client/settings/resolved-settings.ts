@@ -2,12 +2,13 @@ import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { Propagation } from '../../call/propagation.js';
 import type { ChannelSettings } from '../../channel/channel-settings.js';
+import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
 import type { RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { ParsedServiceConfig, RetryThrottling } from '../../policy/service-config/service-config.js';
 import type { CallHooks } from '../interceptors/call-hooks.js';
 import type { MetadataSource } from '../interceptors/metadata-source.js';
-import type { ResolvedMethodOptions } from './method-options.js';
+import type { DEFAULT_CLIENT_SETTINGS, MethodOptions } from './client-options.js';
 
 /** Settings of one client: complete, validated and frozen. Code that uses them applies no defaults. */
 export interface ResolvedClientSettings {
@@ -62,6 +63,15 @@ export interface LivePolicies {
   onChange(listener: (config: ParsedServiceConfig) => void): () => void;
   close(): void;
 }
+
+/** Options of a method with defaults applied. */
+export type ResolvedMethodOptions = {
+  readonly [K in keyof Required<MethodOptions>]: K extends 'circuitBreaker'
+    ? CircuitBreakerPolicy | undefined
+    : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+      ? NonNullable<MethodOptions[K]>
+      : MethodOptions[K];
+};
 
 /** Policy of one method, with the reasons that the startup log line shows. `onDrain` is `undefined` for the default of each call. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {

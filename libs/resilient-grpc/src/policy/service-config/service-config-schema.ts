@@ -104,7 +104,9 @@ export const serviceConfigSchema = v.pipe(
   v.unknown(),
   // The deprecated key is ignored if there is a loadBalancingConfig.
   v.transform((value) =>
-    typeof value === 'object' && value !== null && Reflect.get(value, 'loadBalancingConfig') != null
+    typeof value === 'object' &&
+    value !== null &&
+    (Reflect.get(value, 'loadBalancingConfig') ?? undefined) !== undefined
       ? { ...value, loadBalancingPolicy: null }
       : value,
   ),

@@ -4,7 +4,7 @@ import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
-import type { Problem } from '../policy/service-config/problem.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { addressCheck } from './checks/address-check.js';
@@ -52,7 +52,7 @@ function createClient(
   tls: TlsOptions | undefined,
 ):
   | { readonly ok: true; readonly client: InternalGrpcClient }
-  | { readonly ok: false; readonly problems: readonly Problem[] } {
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
   const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
   if (!contract.ok) return contract;
   const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };

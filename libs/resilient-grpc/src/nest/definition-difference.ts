@@ -1,4 +1,4 @@
-import { describeSecret, describeValue, pathOf } from '../client/settings/describe-value.js';
+import { describeSecret, describeValue, pathOf } from '../policy/options/describe-value.js';
 import type { Services } from '../client/settings/contract.js';
 
 /** Definition of a client and the settings it was given. */

@@ -1,7 +1,7 @@
 import type { ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
-import { describeValue, pathOf } from '../client/settings/describe-value.js';
+import { describeValue, pathOf } from '../policy/options/describe-value.js';
 import {
   DEFAULT_SERVER_OPTIONS,
   type ResilientGrpcServerOptions,

@@ -1,6 +1,6 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
-import { pathOf } from './describe-value.js';
+import { pathOf } from '../../policy/options/describe-value.js';
 
 /** Options as plain data, or the reasons why they cannot be read. */
 export type CopiedOptions =

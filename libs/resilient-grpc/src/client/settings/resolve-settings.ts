@@ -1,5 +1,4 @@
 import { isObservable } from 'rxjs';
-import { targetProblem } from '../../channel/channel-checks.js';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
@@ -16,7 +15,7 @@ import {
   type PropagationOptions,
 } from './client-options.js';
 import type { Services } from './contract.js';
-import { pathOf } from './describe-value.js';
+import { pathOf } from '../../policy/options/describe-value.js';
 import { joinSettings } from './join-settings.js';
 import { LiveServiceConfig } from './live-service-config.js';
 import { unreadable } from './copy-options.js';
@@ -30,12 +29,11 @@ import {
   type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
 import { patternProblems } from './method-patterns.js';
-import { circuitBreakerProblems, resolveMethodPolicies } from './resolve-method-policies.js';
+import { resolveMethodPolicies } from './resolve-method-policies.js';
 import type { ResolvedClientSettings } from './resolved-settings.js';
 import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
-import { SETTINGS_KEY_REMEDIES } from './settings-key-remedies.js';
 import { balancingProblems, settingsWarnings } from './settings-and-service-config.js';
-import { optionProblems } from './validate-options.js';
+import { optionProblems } from '../../policy/options/option-problems.js';
 
 /** Input for resolving the settings of one client. */
 export interface SettingsInput {
@@ -63,16 +61,13 @@ export type SettingsResolution =
 
 /** Returns the problems of settings that can be found without a contract. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
-  const problems = optionProblems(clientSettingsSchema, settings, path, SETTINGS_KEY_REMEDIES);
-  const { url, ...rest } = plain<GrpcClientSettings>(settings);
-  const problem = typeof url === 'string' ? targetProblem(url) : undefined;
-  if (problem !== undefined) problems.push({ path: pathOf(path, 'url'), message: problem });
-  return [...problems, ...deeperProblems(rest, path, problems), ...circuitBreakerProblems(rest.methods, path)];
+  const problems = optionProblems(clientSettingsSchema, settings, path);
+  return [...problems, ...deeperProblems(plain<GrpcClientSettings>(settings), path, problems)];
 }
 
 /** Returns the problems of `forRoot({ defaults })`. */
 export function defaultsProblems(defaults: unknown, path: string): ConfigurationProblem[] {
-  const problems = optionProblems(clientDefaultsSchema, defaults, path, SETTINGS_KEY_REMEDIES);
+  const problems = optionProblems(clientDefaultsSchema, defaults, path);
   return [...problems, ...deeperProblems(plain<GrpcClientDefaults>(defaults), path, problems)];
 }
 
@@ -103,7 +98,7 @@ function resolveInto(
   const source: unknown = own.serviceConfig;
   let serviceConfig: ParsedServiceConfig | undefined;
   if (source !== undefined && !isObservable(source)) {
-    const parsed = parseServiceConfig(source, pathOf(path, 'serviceConfig'), { maxAttemptsLimit: limit });
+    const parsed = parseServiceConfig(source, pathOf(path, 'serviceConfig'));
     if (parsed.ok) serviceConfig = parsed.config;
     else problems.push(...parsed.problems);
   }
@@ -125,8 +120,7 @@ function resolveInto(
     resolveMethodPolicies({
       services,
       methods: own.methods,
-      timeoutMs: joined.timeoutMs,
-      streamIdleTimeoutMs: joined.streamIdleTimeoutMs,
+      client: joined,
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
@@ -135,7 +129,6 @@ function resolveInto(
         source,
         path: pathOf(path, 'serviceConfig'),
         target: own.url,
-        maxAttemptsLimit: limit,
         check: (config) => balancingProblems(own, config, path),
         policies,
         clock: dependencies.clock,

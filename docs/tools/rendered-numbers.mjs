@@ -36,12 +36,7 @@ const NUMBERS = [
   ['calls that may wait in an outage', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingCalls'],
   ['bytes of requests that may wait in an outage', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingBytes'],
   ['time in READY that ends an outage without a response', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.confirmMs'],
-  [
-    'a connection without a response counts as failed if it closes within',
-    ms,
-    BACKOFF,
-    'SHORT_LIVED_MS',
-  ],
+  ['a connection without a response counts as failed if it closes within', ms, BACKOFF, 'SHORT_LIVED_MS'],
   ['minimum number of outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['period in which these outages occur', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
   ['an outage is logged as a warning after', ms, 'telemetry/log/outage-log.ts', 'OUTAGE_WARNING_DELAY_MS'],

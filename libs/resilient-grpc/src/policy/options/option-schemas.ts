@@ -25,7 +25,7 @@ export function openObject<const E extends v.ObjectEntries>(entries: E, expected
   const absent = Object.fromEntries(required.map((key) => [key, undefined]));
   return v.pipe(
     v.custom<object>(isObject, expected),
-    v.transform((value) => ({ ...absent, ...value })),
+    v.transform((value) => (required.every((key) => key in value) ? value : { ...absent, ...value })),
     v.looseObject(entries),
   );
 }
@@ -36,20 +36,26 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** An object that rejects unknown keys, each with a remedy. */
+/** An object that rejects unknown keys, each with a remedy. An empty list counts as an empty object. */
 export function object<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
+  const withoutEmptyList = v.transform((value) => (Array.isArray(value) && value.length === 0 ? {} : value));
+  return v.pipe(v.unknown(), withoutEmptyList, openObject(entries, expected), knownKeys(entries, remedies));
+}
+
+/** An object of a JSON document that rejects unknown keys. A key whose value is null is absent, as in proto3 JSON. */
+export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
+  return v.pipe(v.unknown(), v.transform(withoutNulls), openObject(entries, expected), knownKeys(entries, remedies));
+}
+
+function knownKeys<T>(entries: v.ObjectEntries, remedies: KeyRemedies): v.RawCheckAction<T> {
   const known = Object.keys(entries);
-  return v.pipe(
-    openObject(entries, expected),
-    v.rawCheck(({ dataset, addIssue }) => {
-      const { value } = dataset;
-      if (!isObject(value)) return;
-      const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));
-      for (const key of unknown.slice(0, MAX_ENTRIES)) {
-        addIssue({ message: unknownKeyMessage(key, known, remedies), expected: KNOWN_KEY, path: [pathItem(key)] });
-      }
-    }),
-  );
+  return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
+    if (!isObject(value)) return;
+    const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));
+    for (const key of unknown.slice(0, MAX_ENTRIES)) {
+      addIssue({ message: unknownKeyMessage(key, known, remedies), expected: KNOWN_KEY, path: [pathItem(key)] });
+    }
+  });
 }
 
 const KNOWN_KEY = 'a known key';
@@ -57,11 +63,6 @@ const KNOWN_KEY = 'a known key';
 /** True for the issue of an unknown key. */
 export function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
   return issue.expected === KNOWN_KEY;
-}
-
-/** An object of a JSON document that rejects unknown keys. A key whose value is null is absent, as in proto3 JSON. */
-export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
-  return v.pipe(v.unknown(), v.transform(withoutNulls), object(entries, expected, remedies));
 }
 
 function withoutNulls(value: unknown): unknown {

@@ -15,8 +15,7 @@ import type { CallRegistry } from './call/call-registry.js';
 import type { AttemptInterceptors } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
-import type { MethodOptions } from './settings/client-options.js';
-import type { STAGE_OPTIONS } from './settings/method-options.js';
+import type { AttemptBounds } from './settings/method-options.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 import type { ClientStatistics } from './statistics/client-statistics.js';
 import type { MethodStatistics } from './statistics/method-statistics.js';
@@ -48,9 +47,6 @@ export interface Hedging {
   readonly budget: HedgeBudget;
   readonly statistics: MethodStatistics;
 }
-
-/** Options of the stages of one attempt; `undefined` if there are none, or for those of the method. */
-export type AttemptBounds = Pick<MethodOptions, (typeof STAGE_OPTIONS)[number]>;
 
 /** State shared by all calls of a method; created once, when its policy is resolved. */
 export interface MethodContext {

@@ -12,8 +12,7 @@ import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { pathOf } from '../../policy/options/describe-value.js';
 import { requireOptions } from '../../policy/options/option-problems.js';
-import { openObject } from '../../policy/options/option-schemas.js';
-import { METHOD_OPTION_ROWS } from '../settings/method-options.js';
+import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
 
 /** grpc-js's bits of `propagate_flags`. Without flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
@@ -85,7 +84,8 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
   const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
-  checkMethodOptions(options, context);
+  // Checks types, too: a string from an environment variable would be concatenated with the current time, not added.
+  if (!areCallOptionsValid(options)) requireOptions(callOptionsSchema, options, optionsPath(context));
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
     throw new GrpcConfigurationError([{ path: pathOf(optionsPath(context), 'deadline'), message: instant.problem }]);
@@ -98,25 +98,6 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
-}
-
-const CALL_VALUES = METHOD_OPTION_ROWS.flatMap(([key, { schema, isCallValue }]) =>
-  // The table contains only options that calls have, too.
-  isCallValue === undefined ? [] : [{ key: key as keyof GrpcCallOptions & typeof key, schema, isCallValue }],
-);
-
-/**
- * Validates the options that override those of the method, including their types: a string from an environment variable would be
- * concatenated with the current time, not added.
- */
-function checkMethodOptions(options: GrpcCallOptions, context: MethodContext): void {
-  for (const { key, isCallValue } of CALL_VALUES) {
-    const value = options[key];
-    if (value === undefined || isCallValue(value)) continue;
-    const wrong = CALL_VALUES.filter((row) => options[row.key] !== undefined && !row.isCallValue(options[row.key]));
-    const entries = Object.fromEntries(wrong.map((row) => [row.key, row.schema]));
-    requireOptions(openObject(entries, 'an object'), options, optionsPath(context));
-  }
 }
 
 /** True if cancellation of the caller's inbound call (`parent`) cancels this one. */

@@ -594,7 +594,7 @@ describe('options of resumable', () => {
     ]);
     expect(problems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
       'resumable.cursor: expected a function, got nothing',
-      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"',
+      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
     ]);
   });
 

@@ -48,7 +48,7 @@ export function patternProblems(patterns: readonly string[], services: Services,
       const meant = closest(pattern, names);
       const remedy =
         meant === undefined
-          ? `known methods: ${cut(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
+          ? `known methods: ${firstNames(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
           : `did you mean '${meant}'?`;
       return {
         path: pathOf(pathOf(path, 'methods'), pattern),
@@ -57,7 +57,7 @@ export function patternProblems(patterns: readonly string[], services: Services,
     });
 }
 
-function cut(names: readonly string[]): string {
+function firstNames(names: readonly string[]): string {
   const shown = names
     .slice(0, 10)
     .map((name) => `'${name}'`)

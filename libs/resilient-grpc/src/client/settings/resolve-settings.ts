@@ -62,13 +62,13 @@ export type SettingsResolution =
 /** Returns the problems of settings that can be found without a contract. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientSettingsSchema, settings, path);
-  return [...problems, ...deeperProblems(plain<GrpcClientSettings>(settings), path, problems)];
+  return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientSettings>(settings), path, problems)];
 }
 
 /** Returns the problems of `forRoot({ defaults })`. */
 export function defaultsProblems(defaults: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientDefaultsSchema, defaults, path);
-  return [...problems, ...deeperProblems(plain<GrpcClientDefaults>(defaults), path, problems)];
+  return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientDefaults>(defaults), path, problems)];
 }
 
 /** Resolves the settings of one client: merges them with the defaults, validates, completes and freezes them. */
@@ -92,7 +92,7 @@ function resolveInto(
   if (unusable !== undefined) return { ok: false, problems: [{ path: '@grpc/grpc-js', message: unusable }] };
   problems.push(...settingsProblems(input.settings, path));
   // Contract keys in the settings of a factory were rejected above as unknown.
-  const own = plain<GrpcClientSettings>(input.settings);
+  const own = uncheckedOptions<GrpcClientSettings>(input.settings);
   const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 
   const source: unknown = own.serviceConfig;
@@ -230,7 +230,7 @@ function isObject(value: unknown): value is object {
 }
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
-function plain<T extends object>(value: unknown): T {
+function uncheckedOptions<T extends object>(value: unknown): T {
   // Holds only if no problems were found, so each use above checks the type of the value it reads.
   return (isObject(value) ? value : {}) as T;
 }

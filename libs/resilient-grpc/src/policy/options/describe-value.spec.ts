@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeValue, pathOf } from './describe-value.js';
+import { describeData, describeValue, pathOf } from './describe-value.js';
 
 describe('pathOf', () => {
   it.each<[path: string, key: string | number, result: string]>([
@@ -46,5 +46,25 @@ describe('describeValue', () => {
     const ring: Record<string, unknown> = {};
     ring['self'] = ring;
     expect(describeValue(ring)).toBe('an object with self');
+  });
+});
+
+describe('describeData', () => {
+  const ring: Record<string, unknown> = {};
+  ring['self'] = ring;
+
+  it.each<[value: unknown, text: string]>([
+    ['a', '"a"'],
+    [5, '5'],
+    [10n, '10n'],
+    [Symbol('x'), 'Symbol(x)'],
+    [{ low: 5, high: 0 }, '{"low":5,"high":0}'],
+    [[1, 'b'], '[1,"b"]'],
+    [{ url: 'http://user:secret@host' }, '{"url":"http://***@host"}'],
+    [{ text: 'x'.repeat(100) }, `{"text":"${'x'.repeat(51)}…`],
+    [ring, 'an object that is not valid JSON'],
+    [{ toJSON: () => undefined }, 'an object that is not valid JSON'],
+  ])('formats %o with its contents as %s', (value, text) => {
+    expect(describeData(value)).toBe(text);
   });
 });

@@ -53,7 +53,8 @@ const METHOD_OPTIONS = {
  * with options, in which a loop over the table costs as much as the rest of the checks.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
-  const { prefetch, onDrain: drain } = call;
+  const { prefetch } = call;
+  const drain: unknown = call.onDrain;
   return (
     isDuration(call.timeoutMs) &&
     isDuration(call.attemptTimeoutMs) &&
@@ -79,7 +80,7 @@ export const callOptionsSchema = openObject(
   'an object such as { timeoutMs: 500 }',
 );
 
-/** Options of the stages of one attempt; `undefined` if there are none, or for those of the method. */
+/** Options of the stages of one attempt; `undefined` for no timeout, or for that of the method. */
 export type AttemptBounds = Pick<MethodOptions, 'attemptTimeoutMs' | 'streamIdleTimeoutMs'>;
 
 /** True if a call overrides a stage of its attempts. Such a call has its own stages. */

@@ -158,7 +158,7 @@ export function millisecondsOrNever(least: number, never?: string): Schema<numbe
 }
 
 /** A number that satisfies `rule`. */
-export function numberBy({ expected, isValid }: NumberRule): Schema<number> {
+function numberBy({ expected, isValid }: NumberRule): Schema<number> {
   return v.pipe(v.number(expected), v.check(isValid, expected));
 }
 

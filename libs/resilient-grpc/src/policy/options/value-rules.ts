@@ -53,7 +53,7 @@ export function numberProblem(value: unknown, { expected, isValid }: NumberRule)
   return typeof value === 'number' && isValid(value) ? undefined : problemMessage(expected, value, numberRemedy(value));
 }
 
-/** Returns the message for a value that is none of `values`; `undefined` for a valid one. */
+/** Returns the message for a value that `values` does not contain; `undefined` for a valid one. */
 export function choiceProblem(value: unknown, values: readonly string[]): string | undefined {
   return values.some((one) => one === value) ? undefined : problemMessage(choiceText(values), value);
 }

@@ -151,7 +151,7 @@ const NUMBERS = [
   ['maximum number of characters', plain, BOUNDS, 'MAX_CONFIG_CHARACTERS'],
   ['maximum number of values', plain, BOUNDS, 'MAX_CONFIG_VALUES'],
   ['maximum depth of objects and lists', plain, BOUNDS, 'MAX_CONFIG_DEPTH'],
-  ['maximum number of listed problems', plain, 'policy/service-config/problem.ts', 'MAX_PROBLEMS'],
+  ['maximum number of listed problems', plain, 'policy/options/option-problems.ts', 'MAX_PROBLEMS'],
   ['minimum interval between log lines of rejected updates', ms, 'telemetry/log/log-limiter.ts', 'LOG_INTERVAL_MS'],
   ['Addresses'],
   ['maximum number of addresses used per name', plain, ADDRESSES, 'MAX_ADDRESSES'],

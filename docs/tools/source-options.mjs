@@ -19,7 +19,7 @@ const GROUPS = {
   KeepaliveOptions: { file: CLIENT_OPTIONS },
   TlsOptions: { file: 'channel/tls/tls-material.ts' },
   PropagationOptions: { file: CLIENT_OPTIONS },
-  MethodOptions: { file: CLIENT_OPTIONS },
+  MethodOptions: { file: CLIENT_OPTIONS, defaults: 'DEFAULT_CLIENT_SETTINGS' },
   CircuitBreakerOptions: { file: 'policy/circuit-breaker/circuit-breaker-policy.ts' },
   DnsServiceConfigOptions: { file: 'channel/dns/dns-service-config.ts' },
   GrpcCallOptions: { file: 'client/resilient-types.ts' },

@@ -20,7 +20,7 @@ describe('command', () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
-      '--keepalive: expected a duration greater than 0, in seconds as a string, got "10"; write "10s"\n' +
+      '--keepalive: expected a duration above 0, in seconds as a string, got "10"; write "10s"\n' +
         'see nestjs-resilient-grpc --help\n',
     );
   });
@@ -91,11 +91,11 @@ describe('service config file', () => {
     const { code, of } = await doctor(['--service-config', file]);
     expect(code).toBe(1);
     expect(of('service-config').problems).toEqual([
-      { path: 'retrythrottling', message: 'unknown key; write retryThrottling' },
+      { path: 'retrythrottling', message: "unknown key; did you mean 'retryThrottling'?" },
       { path: 'methodConfig[0].retryPolicy.maxAttempts', message: 'expected an integer of 2 or more, got 1' },
       {
         path: 'methodConfig[0].retryPolicy.maxBackoff',
-        message: 'expected a duration greater than 0, in seconds as a string, got "500ms"; write "0.5s"',
+        message: 'expected a duration above 0, in seconds as a string, got "500ms"; write "0.5s"',
       },
     ]);
   });

@@ -125,7 +125,7 @@ describe('streamIdleTimeoutMs', () => {
   it.each([0, -1, NaN, '5' as never])('rejects %j milliseconds with its path', async (streamIdleTimeoutMs) => {
     const { echo } = await scene();
     await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
-      'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a duration in milliseconds above 0',
+      'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a number of milliseconds above 0',
     );
   });
 });

@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
-import { cut } from '../policy/service-config/problem.js';
+import { truncate } from '../policy/options/describe-value.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
 
@@ -86,12 +86,12 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   for (const policy of config) {
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
-      if (own !== undefined) return `${cut(own)} is internal to this library`;
+      if (own !== undefined) return `${truncate(own)} is internal to this library`;
       // Safe: `parse` throws if the value has another shape.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;
     } catch (error) {
-      reasons.push(cut(error instanceof Error ? error.message : String(error)));
+      reasons.push(truncate(error instanceof Error ? error.message : String(error)));
     }
   }
   const more = reasons.length - MAX_REASONS;

@@ -15,6 +15,7 @@ import type { CallRegistry } from './call/call-registry.js';
 import type { AttemptInterceptors } from './interceptors/prepare-attempt.js';
 import type { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { UnreadStreams } from './streams/unread-streams.js';
+import type { AttemptBounds } from './settings/method-options.js';
 import type { ResolvedMethodPolicy } from './settings/resolved-settings.js';
 import type { ClientStatistics } from './statistics/client-statistics.js';
 import type { MethodStatistics } from './statistics/method-statistics.js';
@@ -45,12 +46,6 @@ export interface Hedging {
   readonly policy: HedgingPolicy;
   readonly budget: HedgeBudget;
   readonly statistics: MethodStatistics;
-}
-
-/** Timeouts of one attempt in milliseconds; `undefined` if there are none, or for those of the method. */
-export interface AttemptBounds {
-  readonly attemptTimeoutMs?: number | undefined;
-  readonly streamIdleTimeoutMs?: number | undefined;
 }
 
 /** State shared by all calls of a method; created once, when its policy is resolved. */

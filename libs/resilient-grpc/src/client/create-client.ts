@@ -32,7 +32,7 @@ import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
-import { findService } from './settings/find-service.js';
+import { findService } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { ClientStatistics } from './statistics/client-statistics.js';

@@ -7,9 +7,10 @@ import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import { withAttemptTimeout } from './attempts/attempt-timeout.js';
 import { withCircuitBreaker } from './attempts/circuit-breaker-stage.js';
 import { withStreamIdleTimeout } from './attempts/stream-idle-timeout.js';
-import type { AttemptBounds, ClientContext, MethodContext } from './call-context.js';
+import type { ClientContext, MethodContext } from './call-context.js';
 import type { BudgetSnapshot, CircuitSnapshot, LimitSnapshot } from './client-snapshot.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
+import type { AttemptBounds } from './settings/method-options.js';
 
 /** State that all methods of a client share, and state that a method keeps when its policy changes. */
 export class MethodRuntime {

@@ -1,8 +1,8 @@
 import type { CanActivate, ModuleMetadata, Type } from '@nestjs/common';
 import * as v from 'valibot';
 import { copyOptions } from '../client/settings/copy-options.js';
-import { orUndefined } from '../client/settings/schema-values.js';
-import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
+import { object } from '../policy/options/option-schemas.js';
+import { optionProblems } from '../policy/options/option-problems.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
 /** Path of the dashboard, and the modules that its guards need. */
@@ -43,27 +43,26 @@ const PATH_TEXT = "a non-empty path without parameters such as 'ops/grpc'";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
 const PATH = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
-const schema = v.object(
+const schema = object(
   {
-    path: orUndefined(v.pipe(v.string(PATH_TEXT), v.regex(PATH, PATH_TEXT))),
-    imports: orUndefined(v.array(v.unknown(), 'an array of modules such as [AuthModule]')),
-    guards: orUndefined(
+    path: v.optional(v.pipe(v.string(PATH_TEXT), v.regex(PATH, PATH_TEXT))),
+    imports: v.optional(v.array(v.unknown(), 'an array of modules such as [AuthModule]')),
+    guards: v.optional(
       v.pipe(
         v.array(v.function('a guard class such as OpsGuard (`imports` provides its dependencies)'), GUARDS_TEXT),
         v.minLength(1, GUARDS_TEXT),
       ),
     ),
-    public: orUndefined(v.literal(true, 'true, or `guards` instead')),
+    public: v.optional(v.literal(true, 'true, or `guards` instead')),
   },
   'an object such as { guards: [OpsGuard] }',
+  {
+    guard: 'write guards: [OpsGuard]',
+    useGuards: 'write guards: [OpsGuard]',
+    prefix: 'write `path`',
+    isGlobal: 'leave it out; the module exports no providers',
+  },
 );
-
-const REMEDIES: KeyRemedies = {
-  guard: 'write guards: [OpsGuard]',
-  useGuards: 'write guards: [OpsGuard]',
-  prefix: 'write `path`',
-  isGlobal: 'leave it out; the module exports no providers',
-};
 
 /**
  * Validates options and applies defaults.
@@ -74,7 +73,7 @@ export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const copied = copyOptions(given, AT);
   if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
   const options = copied.value;
-  const problems = [...optionProblems(schema, options, AT, REMEDIES), ...accessProblems(options)];
+  const problems = [...optionProblems(schema, options, AT), ...accessProblems(options)];
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   // The cast is safe: the checks found no problems.
   const { path = DEFAULT_DASHBOARD_PATH, imports = [], guards = [] } = options as ResilientGrpcDashboardOptions;

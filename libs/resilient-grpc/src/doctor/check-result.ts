@@ -1,4 +1,4 @@
-import type { Problem } from '../policy/service-config/problem.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
 /** The name of a check. */
 export type CheckName =
@@ -27,7 +27,7 @@ export interface CheckResult {
   /** The recommended action. */
   readonly remedy?: string;
   /** All problems of a document, each with its path. */
-  readonly problems?: readonly Problem[];
+  readonly problems?: readonly ConfigurationProblem[];
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
@@ -36,7 +36,7 @@ export type Verdict = readonly [
   status: CheckResult['status'],
   message: string,
   remedy?: string,
-  problems?: readonly Problem[],
+  problems?: readonly ConfigurationProblem[],
 ];
 
 /** Returns a function that creates the results of `check`, each with the same facts. */

@@ -57,14 +57,14 @@ describe('doctor arguments', () => {
       ['doctr', 'orders:50051'],
       `command: expected 'doctor', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
     ],
-    [['doctor', 'a:1', 'b:1'], 'target: expected one target, got ["a:1","b:1"]'],
+    [['doctor', 'a:1', 'b:1'], 'target: expected one target, got "a:1" and "b:1"'],
     [
       ['doctor', 'a:1', '--keepalive', '10'],
-      '--keepalive: expected a duration greater than 0, in seconds as a string, got "10"; write "10s"',
+      '--keepalive: expected a duration above 0, in seconds as a string, got "10"; write "10s"',
     ],
     [
       ['doctor', 'a:1', '--timeout', '500ms'],
-      '--timeout: expected a duration greater than 0, in seconds as a string, got "500ms"; write "0.5s"',
+      '--timeout: expected a duration above 0, in seconds as a string, got "500ms"; write "0.5s"',
     ],
     [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
     [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],

@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util';
 import type { TlsOptions } from '../channel/tls/tls-material.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { closest } from '../errors/closest.js';
 import { DEFAULT_DRAIN } from '../nest/module-options.js';
-import { Problems, type Problem } from '../policy/service-config/problem.js';
-import { readDuration } from '../policy/service-config/read-duration.js';
+import { describeValue } from '../policy/options/describe-value.js';
+import { parseOptions } from '../policy/options/option-problems.js';
+import { duration } from '../policy/service-config/duration-schema.js';
 import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown-check.js';
 
 /** The parsed options of the command. */
@@ -28,7 +30,7 @@ export type Env = Readonly<Record<string, string | undefined>>;
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
   | { readonly kind: 'help' }
-  | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
+  | { readonly kind: 'wrong'; readonly problems: readonly ConfigurationProblem[] };
 
 const DEFAULT_TIMEOUT_MS = 20_000;
 const DEFAULT_CONNECT_TIMEOUT_MS = 5_000;
@@ -80,23 +82,31 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   if (values.help === true || command === 'help' || (command === undefined && args.length === 0))
     return { kind: 'help' };
 
-  const problems = new Problems();
-  if (command !== 'doctor') problems.add('command', "'doctor'", command, "'nestjs-resilient-grpc doctor <target>'");
-  if (more.length > 0) problems.add('target', 'one target', positionals.slice(1));
+  const problems: ConfigurationProblem[] = [];
+  const add = (path: string, message: string) => problems.push({ path, message });
+  if (command !== 'doctor') {
+    add('command', `expected 'doctor', got ${describeValue(command)}; write 'nestjs-resilient-grpc doctor <target>'`);
+  }
+  if (more.length > 0)
+    add('target', `expected one target, got ${positionals.slice(1).map(describeValue).join(' and ')}`);
   const time = (name: keyof typeof values, orElse: number, zero = false): number => {
     const value = values[name];
-    return value === undefined ? orElse : (readDuration(value, `--${name}`, problems, zero) ?? orElse);
+    if (value === undefined) return orElse;
+    const parsed = parseOptions(duration(zero), value, `--${name}`);
+    if (parsed.ok) return parsed.options;
+    problems.push(...parsed.problems);
+    return orElse;
   };
   const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive } = values;
   const asksShutdown = SHUTDOWN.some((name) => values[name] !== undefined);
-  if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.none) {
-    problems.add('target', "the url of a client, such as 'orders:50051'", undefined);
+  if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.length === 0) {
+    add('target', "expected the url of a client, such as 'orders:50051', got nothing");
   }
   // Options without effect are rejected: a user would assume that they were checked.
   const idle = target === undefined ? OF_A_TARGET.filter((name) => values[name] !== undefined) : [];
-  for (const name of idle) problems.say(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
+  for (const name of idle) add(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
   if (protoFile !== undefined && serviceConfigFile === undefined) {
-    problems.say('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
+    add('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
   }
   const options: DoctorOptions = {
     target,
@@ -117,7 +127,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
       : undefined,
     json: values.json ?? false,
   };
-  return problems.none ? { kind: 'run', options } : wrong(problems.list);
+  return problems.length === 0 ? { kind: 'run', options } : wrong(problems);
 }
 
 function tlsOf(values: {
@@ -132,7 +142,7 @@ function tlsOf(values: {
   return given || tls === true ? { ca, cert, key, serverName } : undefined;
 }
 
-function wrong(problems: readonly Problem[]): DoctorArguments {
+function wrong(problems: readonly ConfigurationProblem[]): DoctorArguments {
   return { kind: 'wrong', problems };
 }
 

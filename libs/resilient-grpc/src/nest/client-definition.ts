@@ -1,5 +1,5 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
-import { describeValue } from '../client/settings/describe-value.js';
+import { describeValue } from '../policy/options/describe-value.js';
 import { MAX_ENTRIES, copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';

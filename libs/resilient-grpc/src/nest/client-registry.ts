@@ -6,7 +6,7 @@ import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { resolveSettings, type SettingsResolution } from '../client/settings/resolve-settings.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
-import { withInitialServiceConfig } from '../client/settings/settled-settings.js';
+import { withInitialServiceConfig } from '../client/settings/resolved-settings.js';
 import { errorMessage } from '../errors/error-message.js';
 import {
   GrpcConfigurationError,

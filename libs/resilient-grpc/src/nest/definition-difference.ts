@@ -1,5 +1,6 @@
-import { describeSecret, describeValue, pathOf } from '../client/settings/describe-value.js';
+import { describeSecret, describeValue, pathOf } from '../policy/options/describe-value.js';
 import type { Services } from '../client/settings/contract.js';
+import { isPlainObject } from '../client/settings/copy-options.js';
 
 /** Definition of a client and the settings it was given. */
 export interface DefinedClient {
@@ -26,7 +27,7 @@ export function definitionDifferences(first: DefinedClient, second: DefinedClien
 function differingPaths(a: unknown, b: unknown, path: string): string[] {
   if (Object.is(a, b)) return [];
   if (Buffer.isBuffer(a) && Buffer.isBuffer(b)) return a.equals(b) ? [] : [described(path, a, b)];
-  if (isPlain(a) && isPlain(b)) {
+  if (isPlainObject(a) && isPlainObject(b)) {
     const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
     return [...keys].flatMap((key) => differingPaths(a[key], b[key], path === '' ? key : pathOf(path, key)));
   }
@@ -39,12 +40,6 @@ function differingPaths(a: unknown, b: unknown, path: string): string[] {
 function described(path: string, a: unknown, b: unknown): string {
   const describe = SECRET.test(path) ? describeSecret : describeValue;
   return `${path === '' ? 'settings' : path} (${describe(a)} and ${describe(b)})`;
-}
-
-function isPlain(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 function signature(services: Services): string {

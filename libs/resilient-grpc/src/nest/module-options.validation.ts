@@ -1,39 +1,38 @@
 import * as v from 'valibot';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
-import { describeValue } from '../client/settings/describe-value.js';
+import { describeValue } from '../policy/options/describe-value.js';
 import { propagationProblems } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
-import { milliseconds, orUndefined } from '../client/settings/schema-values.js';
-import { optionProblems, type KeyRemedies } from '../client/settings/validate-options.js';
+import { milliseconds, object } from '../policy/options/option-schemas.js';
+import { optionProblems } from '../policy/options/option-problems.js';
 
 /** Schema of `drain`, for clients and servers. */
-export const drainSchema = v.object(
-  { timeoutMs: orUndefined(milliseconds(0)), readinessDelayMs: orUndefined(milliseconds(0)) },
+export const drainSchema = object(
+  { timeoutMs: v.optional(milliseconds(0)), readinessDelayMs: v.optional(milliseconds(0)) },
   'an object such as { timeoutMs: 10000 }',
 );
 
-const rootSchema = v.object(
+const rootSchema = object(
   {
     // Both are checked separately.
-    defaults: orUndefined(v.unknown()),
-    propagate: orUndefined(v.unknown()),
-    drain: orUndefined(drainSchema),
+    defaults: v.optional(v.unknown()),
+    propagate: v.optional(v.unknown()),
+    drain: v.optional(drainSchema),
   },
   'an object such as { defaults: { timeoutMs: 2000 } }',
+  {
+    clients: 'move them to ResilientGrpcModule.forFeature([...])',
+    url: 'move it to ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
+    timeoutMs: 'move it to defaults: { timeoutMs }',
+    interceptors: 'move it to defaults: { interceptors }',
+    metadata: 'move it to defaults: { metadata }',
+    isGlobal: 'forRoot is always global; remove it',
+  },
 );
-
-const ROOT_REMEDIES: KeyRemedies = {
-  clients: 'move them to ResilientGrpcModule.forFeature([...])',
-  url: 'move it to ResilientGrpcModule.forFeature([{ name, url, protoPath }])',
-  timeoutMs: 'move it to defaults: { timeoutMs }',
-  interceptors: 'move it to defaults: { interceptors }',
-  metadata: 'move it to defaults: { metadata }',
-  isGlobal: 'forRoot is always global; remove it',
-};
 
 /** Problems of the options of `forRoot`. */
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {
-  const problems = optionProblems(rootSchema, options, 'forRoot', ROOT_REMEDIES);
+  const problems = optionProblems(rootSchema, options, 'forRoot');
   if (typeof options !== 'object' || options === null) return problems;
   const defaults: unknown = Reflect.get(options, 'defaults');
   if (defaults !== undefined) problems.push(...defaultsProblems(defaults, 'forRoot.defaults'));

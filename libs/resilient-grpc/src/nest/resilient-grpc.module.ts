@@ -10,7 +10,7 @@ import {
 import { APP_INTERCEPTOR, ModuleRef } from '@nestjs/core';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { copyOptions } from '../client/settings/copy-options.js';
-import { findService, shortName } from '../client/settings/find-service.js';
+import { findService, shortName } from '../client/settings/contract.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
 import { callSite } from '../client/call-site.js';

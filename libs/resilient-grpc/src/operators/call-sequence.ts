@@ -13,7 +13,7 @@ import { ResumeError } from '../errors/resume-error.js';
 import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';
 import { MAX_SERVER_FAILURES, type ResumePolicy } from '../policy/resume/resume-policy.js';
 import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';
-import { show } from '../policy/service-config/problem.js';
+import { describeData } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
@@ -198,7 +198,9 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     const stream = this.operator.createCall(this.resumes + 1);
     if (this.hasEnded()) return;
     if (!isObservable(stream)) {
-      throw new TypeError(`${this.operator.name}: expected the factory to return an Observable, got ${show(stream)}`);
+      throw new TypeError(
+        `${this.operator.name}: expected the factory to return an Observable, got ${describeData(stream)}`,
+      );
     }
     // The cast follows the factory's type; only `isObservable` can be checked at run time.
     const source = this.sourceOf(stream as Observable<T>, call);
@@ -308,7 +310,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   /** Error for a server that failed repeatedly at one position; `error` is the last failure. */
   private poisoned(error: unknown, code: StatusCode | undefined): ResumeError {
     const { where, remedy } = this.operator.describePoison();
-    const last = error instanceof Error ? error.message : show(error);
+    const last = error instanceof Error ? error.message : describeData(error);
     const message =
       `The server failed ${String(MAX_SERVER_FAILURES)} times ${where}, last with "${last}"; fix the failure on the server, ` +
       `or ${remedy}`;

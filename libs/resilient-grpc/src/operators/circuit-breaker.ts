@@ -1,8 +1,9 @@
 import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
-import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-breaker.js';
+import { circuitBreakerProblems, completeCircuitBreaker } from '../policy/circuit-breaker/circuit-breaker-options.js';
+import { pathOf } from '../policy/options/describe-value.js';
 import { systemRandom } from '../time/random.js';
-import { readOptions } from './options.js';
+import { checkOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
@@ -27,11 +28,11 @@ export class CircuitBreaker {
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: CircuitBreakerOptions & CircuitBreakerInstanceOptions & SchedulerOptions = {}) {
     const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
-    this.circuit = new Circuit(
-      readOptions((problems) => parseCircuitBreaker(policy, 'circuitBreaker', problems)),
-      random,
-      onTransition,
+    const problems = circuitBreakerProblems(policy);
+    checkOptions(
+      Object.fromEntries(problems.map(({ keys, message }) => [keys.reduce(pathOf, 'circuitBreaker'), message])),
     );
+    this.circuit = new Circuit(completeCircuitBreaker(policy), random, onTransition);
     this.name = name;
     const clock = schedulerClock(scheduler);
     this.now = () => clock.now();

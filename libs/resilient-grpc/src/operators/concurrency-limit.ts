@@ -1,6 +1,6 @@
 import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
-import { readInteger } from '../policy/service-config/read.js';
-import { readOptions } from './options.js';
+import { integerRule, numberProblem } from '../policy/options/value-rules.js';
+import { checkOptions } from './options.js';
 
 /** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
@@ -17,12 +17,13 @@ export class ConcurrencyLimit {
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: ConcurrencyLimitOptions) {
-    this.permits = new PermitQueue(
-      readOptions((problems) => ({
-        maxConcurrent: readInteger(options.maxConcurrent, 'concurrencyLimit.maxConcurrent', problems, 1) ?? 1,
-        maxQueued: readInteger(options.maxQueued ?? DEFAULT_MAX_QUEUED, 'concurrencyLimit.maxQueued', problems, 0) ?? 0,
-      })),
-    );
+    const { maxConcurrent } = options;
+    const maxQueued = options.maxQueued ?? DEFAULT_MAX_QUEUED;
+    checkOptions({
+      'concurrencyLimit.maxConcurrent': numberProblem(maxConcurrent, integerRule(1)),
+      'concurrencyLimit.maxQueued': numberProblem(maxQueued, integerRule(0)),
+    });
+    this.permits = new PermitQueue({ maxConcurrent, maxQueued });
   }
 
   /** Number of active subscriptions. */

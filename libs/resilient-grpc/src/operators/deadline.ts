@@ -1,6 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { DeadlineError } from '../errors/deadline-error.js';
-import { readOptions } from './options.js';
+import { numberProblem } from '../policy/options/value-rules.js';
+import { checkOptions } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -10,8 +11,8 @@ import { CancellableRun } from './cancellable-run.js';
  * @throws {GrpcConfigurationError} if `ms` is not a number.
  */
 export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
-  readOptions((problems) => {
-    if (typeof ms !== 'number' || Number.isNaN(ms)) problems.add('deadline', 'a number of milliseconds', ms);
+  checkOptions({
+    deadline: numberProblem(ms, { expected: 'a number of milliseconds', isValid: (value) => !Number.isNaN(value) }),
   });
   const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;

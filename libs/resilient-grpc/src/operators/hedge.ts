@@ -8,12 +8,13 @@ import {
   type HedgeState,
 } from '../policy/hedging/decide-hedge.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
-import { readInteger } from '../policy/service-config/read.js';
+import { problemMessage } from '../policy/options/describe-value.js';
+import { integerRule, millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
-import { readOptions } from './options.js';
+import { checkOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -38,14 +39,14 @@ export interface HedgeOptions extends SchedulerOptions {
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
-  const policy = readOptions((problems) => {
-    const { delayMs } = options;
-    if (!(delayMs >= 0)) problems.add('hedge.delayMs', 'a number of milliseconds of 0 or more', delayMs);
-    const maxAttempts = readInteger(options.maxAttempts, 'hedge.maxAttempts', problems, 1) ?? 1;
-    return { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL };
+  const { delayMs, maxAttempts } = options;
+  checkOptions({
+    // A null and a number in quotes work, too.
+    'hedge.delayMs': delayMs >= 0 ? undefined : problemMessage(millisecondsRule(0).expected, delayMs),
+    'hedge.maxAttempts': numberProblem(maxAttempts, integerRule(1)),
   });
   const gates: HedgeGates = {
-    policy,
+    policy: { maxAttempts, hedgingDelayMs: delayMs, nonFatalStatusCodes: NON_FATAL },
     retries: { onFailure: () => undefined, tryRetry: () => true },
     hedges: { allows: true, onHedge: () => undefined },
     remainingMs: Infinity,

@@ -47,6 +47,6 @@ describe('idleTimeout', () => {
   });
 
   it.each([0, -1, NaN, '5'])('rejects %o', (ms) => {
-    expect(() => idleTimeout(ms as number)).toThrow(/^idleTimeout: expected a number of milliseconds greater than 0/);
+    expect(() => idleTimeout(ms as number)).toThrow(/^idleTimeout: expected a number of milliseconds above 0/);
   });
 });

@@ -1,7 +1,8 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { PeerTimer } from '../time/peer-timer.js';
-import { readLength, readOptions } from './options.js';
+import { millisecondsRule, numberProblem, POSITIVE } from '../policy/options/value-rules.js';
+import { checkOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -11,7 +12,7 @@ import { CancellableRun } from './cancellable-run.js';
  * @throws {GrpcConfigurationError} if `ms` is not a number above 0.
  */
 export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
-  readOptions((problems) => readLength(ms, 'idleTimeout', problems));
+  checkOptions({ idleTimeout: numberProblem(ms, millisecondsRule(POSITIVE)) });
   if (ms === Infinity) return (source) => source;
   const clock = schedulerClock(dependencies.scheduler);
   return (source) =>

@@ -6,7 +6,7 @@ import {
   type LedgerEntry,
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
-import { show } from '../policy/service-config/problem.js';
+import { describeData } from '../policy/options/describe-value.js';
 import { replaySource, type ReplaySource, type SourceInput, type SourceTaker } from './replay-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
@@ -145,7 +145,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   onItem(entry: LedgerEntry<Id, Out>): void {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {
-      const message = `A second message with id ${show(entry.id)} arrived while the first is unacknowledged; give each message a unique id`;
+      const message = `A second message with id ${describeData(entry.id)} arrived while the first is unacknowledged; give each message a unique id`;
       this.callbacks.onOutgoingError(new ReplayError('duplicate-id', message, this.unacknowledged));
       return;
     }
@@ -239,7 +239,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     const { id, size } = this.rules;
     const bytes = size?.(message) ?? 0;
     if (!(bytes >= 0)) {
-      throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${show(bytes)}`);
+      throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${describeData(bytes)}`);
     }
     return { id: this.ids.ofMessage(id(message)), message, bytes };
   }
@@ -307,7 +307,7 @@ class ReplayIds {
     const type = typeOf(id, 'acknowledges', 'a string, number, bigint, or symbol, or undefined if there is none');
     if (this.types.size > 0 && !this.types.has(type)) {
       const types = [...this.types].join(' or ');
-      const found = `the ${type} ${show(id)}, which matches none of them`;
+      const found = `the ${type} ${describeData(id)}, which matches none of them`;
       throw new TypeError(
         `replayUnacknowledged.acknowledges: expected a ${types}, like the ids of messages, got ${found}`,
       );
@@ -320,7 +320,7 @@ function typeOf(id: unknown, key: string, expected: string): string {
   const type = typeof id;
   if (TYPES.includes(type)) return type;
   const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
-  throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${show(id)}${remedy}`);
+  throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeData(id)}${remedy}`);
 }
 
 /** Formats a number of messages: '1 message', '2 messages'. */

@@ -2,7 +2,7 @@ import type { Observable } from 'rxjs';
 import { ReplayError, type ReplayFailureReason } from '../errors/replay-error.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import type { EndedCall } from '../policy/resume/decide-resume.js';
-import { show } from '../policy/service-config/problem.js';
+import { describeData } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
@@ -215,7 +215,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
 
   describePoison() {
     const { unacknowledged, oldest } = this.outgoing;
-    const oldestId = `${messageCount(unacknowledged)} unacknowledged, the first with id ${show(oldest)}`;
+    const oldestId = `${messageCount(unacknowledged)} unacknowledged, the first with id ${describeData(oldest)}`;
     return {
       where: `without an acknowledgement${unacknowledged === 0 ? '' : ` (${oldestId})`}`,
       remedy: 'omit the message that causes it',

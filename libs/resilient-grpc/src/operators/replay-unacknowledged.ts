@@ -1,14 +1,22 @@
 import type { Observable, ObservableInput } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
 import type { Acknowledgement } from '../policy/replay/replay-ledger.js';
-import type { Problems } from '../policy/service-config/problem.js';
-import { readInteger, readObject, readPositive } from '../policy/service-config/read.js';
+import { problemMessage } from '../policy/options/describe-value.js';
+import {
+  choiceProblem,
+  functionProblem,
+  integerRule,
+  millisecondsRule,
+  numberProblem,
+  POSITIVE,
+  POSITIVE_RULE,
+} from '../policy/options/value-rules.js';
 import { streamOf } from './call-sequence.js';
-import { readLength, readOptions } from './options.js';
+import { checkOptions } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { sourceInput } from './replay-source.js';
-import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
+import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Options of `replayUnacknowledged` except the limit in bytes. */
@@ -101,16 +109,7 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
   outgoing: ObservableInput<Out>,
   options: ReplayOptions<Out, In, Id>,
 ): GrpcObservable<In> {
-  const settings = readOptions((problems) => {
-    const given: unknown = options;
-    const read = readObject(
-      given,
-      'replayUnacknowledged',
-      problems,
-      'an options object, such as { id, acknowledges, maxUnacknowledged }',
-    );
-    return readSettings(factory, outgoing, read === undefined ? ({} as typeof options) : options, problems);
-  });
+  const settings = readSettings(factory, outgoing, options);
   return streamOf(settings, (calls) => new ReplaySession(settings, calls));
 }
 
@@ -118,28 +117,38 @@ function readSettings<Out, In, Id extends ReplayId>(
   factory: ReplaySettings<Out, In, Id>['factory'],
   outgoing: ObservableInput<Out>,
   options: ReplayOptions<Out, In, Id>,
-  problems: Problems,
 ): ReplaySettings<Out, In, Id> {
   const path = 'replayUnacknowledged';
-  const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = options;
-  const { maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = options;
+  const given: unknown = options;
+  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
+  // Other problems are reported together with invalid options.
+  const known = isObject ? options : ({} as typeof options);
+  const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
+  const { maxUnacknowledged, maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
   const isWeighed = maxUnacknowledgedBytes !== undefined || size !== undefined;
-  const required = { factory, id, acknowledges, ...(isWeighed && { size }) };
-  const optional = { hello, onError };
-  for (const [key, value] of [...Object.entries(required), ...Object.entries(optional).filter(isGiven)]) {
-    if (typeof value !== 'function') problems.add(`${path}.${key}`, 'a function', value);
-  }
-  if (!KINDS.includes(acknowledgement)) {
-    problems.add(`${path}.acknowledgement`, "'single' or 'cumulative'", acknowledgement);
-  }
-  const messages = readInteger(options.maxUnacknowledged, `${path}.maxUnacknowledged`, problems, 1) ?? 1;
-  const bytes = isWeighed
-    ? (readPositive(maxUnacknowledgedBytes, `${path}.maxUnacknowledgedBytes`, problems) ?? Infinity)
-    : Infinity;
   const input = sourceInput(outgoing);
-  if (input === undefined) {
-    problems.add(`${path}.outgoing`, 'an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing);
-  }
+  const pace = completeResumePace(known);
+  checkOptions({
+    [path]: isObject
+      ? undefined
+      : problemMessage('an options object, such as { id, acknowledges, maxUnacknowledged }', given),
+    [`${path}.factory`]: functionProblem(factory),
+    [`${path}.id`]: functionProblem(id),
+    [`${path}.acknowledges`]: functionProblem(acknowledges),
+    [`${path}.size`]: isWeighed ? functionProblem(size) : undefined,
+    [`${path}.hello`]: hello === undefined ? undefined : functionProblem(hello),
+    [`${path}.onError`]: onError === undefined ? undefined : functionProblem(onError),
+    [`${path}.acknowledgement`]: choiceProblem(acknowledgement, KINDS),
+    [`${path}.maxUnacknowledged`]: numberProblem(maxUnacknowledged, integerRule(1)),
+    [`${path}.maxUnacknowledgedBytes`]: isWeighed ? numberProblem(maxUnacknowledgedBytes, POSITIVE_RULE) : undefined,
+    [`${path}.outgoing`]:
+      input === undefined
+        ? problemMessage('an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing)
+        : undefined,
+    [`${path}.ackTimeoutMs`]: numberProblem(ackTimeoutMs, millisecondsRule(POSITIVE)),
+    [`${path}.maxAgeMs`]: numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
+    ...resumePaceMessages(pace, path),
+  });
   return {
     factory,
     outgoing: input ?? [],
@@ -148,18 +157,14 @@ function readSettings<Out, In, Id extends ReplayId>(
     acknowledgement,
     size,
     hello,
-    limits: { messages, bytes },
-    ackTimeoutMs: readLength(ackTimeoutMs, `${path}.ackTimeoutMs`, problems),
-    maxAgeMs: readLength(maxAgeMs, `${path}.maxAgeMs`, problems),
-    pace: readResumePace(options, path, problems),
+    limits: { messages: maxUnacknowledged, bytes: maxUnacknowledgedBytes ?? Infinity },
+    ackTimeoutMs,
+    maxAgeMs,
+    pace,
     onError,
     scheduler: options.scheduler,
     random: options.random,
   };
 }
 
-const KINDS: readonly string[] = ['single', 'cumulative'] satisfies Acknowledgement[];
-
-function isGiven([, value]: readonly [string, unknown]): boolean {
-  return value !== undefined;
-}
+const KINDS = ['single', 'cumulative'] as const satisfies Acknowledgement[];

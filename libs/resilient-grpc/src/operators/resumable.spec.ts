@@ -581,20 +581,20 @@ describe('options of resumable', () => {
       'resumable.factory: expected a function, got nothing',
       'resumable.cursor: expected a function, got "id"',
       'resumable.heartbeat: expected a function, got true',
-      'resumable.onError: expected a function, got {}',
+      'resumable.onError: expected a function, got an empty object',
       expect.stringMatching(/^resumable\.seed: expected a number up to 2\^53 or a bigint, got "x"; /),
       `resumable.onComplete: expected 'complete' or 'resume', got "again"`,
-      'resumable.maxAgeMs: expected a number of milliseconds greater than 0, got 0',
+      'resumable.maxAgeMs: expected a number of milliseconds above 0, got 0',
       'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got -1',
       `resumable.backoff.jitter: expected 'grpc' or 'full', got "some"`,
       'resumable.backoff.maxAttempts: expected an integer of 1 or more, got 0',
-      'resumable.backoff.initialBackoffMs: expected a number of milliseconds greater than 0, got "1"',
-      'resumable.backoff.maxBackoffMs: expected a number of milliseconds greater than 0, got NaN',
-      'resumable.backoff.backoffMultiplier: expected a number greater than 0, got -1',
+      'resumable.backoff.initialBackoffMs: expected a number of milliseconds above 0, got "1"; write 1 without quotes',
+      'resumable.backoff.maxBackoffMs: expected a number of milliseconds above 0, got NaN',
+      'resumable.backoff.backoffMultiplier: expected a number above 0, got -1',
     ]);
     expect(problems(factory, { seed: 0, minHealthyMs: '5' })).toEqual([
       'resumable.cursor: expected a function, got nothing',
-      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"',
+      'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
     ]);
   });
 

@@ -12,7 +12,14 @@ import {
   type CursorPlace,
 } from '../policy/resume/cursor-track.js';
 import type { EndedCall } from '../policy/resume/decide-resume.js';
-import { show, type Problems } from '../policy/service-config/problem.js';
+import { describeData, problemMessage } from '../policy/options/describe-value.js';
+import {
+  choiceProblem,
+  functionProblem,
+  millisecondsRule,
+  numberProblem,
+  POSITIVE,
+} from '../policy/options/value-rules.js';
 import { StatusCode } from '../status/status-code.js';
 import {
   streamOf,
@@ -21,8 +28,8 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { readLength, readOptions } from './options.js';
-import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
+import { checkOptions } from './options.js';
+import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
 /** Options of `resumable` that do not depend on the cursor type. */
@@ -92,12 +99,12 @@ export function resumable<T, C>(
 ): GrpcObservable<T> {
   // The cast is safe: the two forms of `ResumeOptions` differ only in whether `compare` is optional.
   const given = options as ReadableOptions<T, C>;
-  const settings = readOptions((problems) => readSettings(factory, given, problems));
+  const settings = readSettings(factory, given);
   return streamOf(settings, (calls) => new ResumableStream(settings, calls));
 }
 
 const REMEDY =
-  'compare if cursors are neither numbers nor bigints (64-bit ids arrive as strings or Longs), such as ' +
+  'write compare if cursors are neither numbers nor bigints (64-bit ids arrive as strings or Longs), such as ' +
   'compare: (a, b) => Number(BigInt(a) - BigInt(b)), or convert cursor and seed to a BigInt';
 
 type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
@@ -105,22 +112,24 @@ type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: Comp
 function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],
   options: ReadableOptions<T, C>,
-  problems: Problems,
 ): ResumeSettings<T, C> {
   const { cursor, seed, compare, heartbeat, onError, maxAgeMs = Infinity } = options;
-  const functions: Readonly<Record<string, unknown>> = { factory, cursor, compare, heartbeat, onError };
-  for (const [key, value] of Object.entries(functions)) {
-    const isRequired = key === 'factory' || key === 'cursor';
-    if (typeof value === 'function' || (value === undefined && !isRequired)) continue;
-    problems.add(`resumable.${key}`, 'a function', value);
-  }
-  if (compare === undefined && !isNumeric(seed)) {
-    problems.add('resumable.seed', 'a number up to 2^53 or a bigint', seed, REMEDY);
-  }
-  const onComplete: string = options.onComplete ?? 'complete';
-  if (onComplete !== 'complete' && onComplete !== 'resume') {
-    problems.add('resumable.onComplete', "'complete' or 'resume'", onComplete);
-  }
+  const onComplete = options.onComplete ?? 'complete';
+  const pace = completeResumePace(options);
+  checkOptions({
+    'resumable.factory': functionProblem(factory),
+    'resumable.cursor': functionProblem(cursor),
+    'resumable.compare': compare === undefined ? undefined : functionProblem(compare),
+    'resumable.heartbeat': heartbeat === undefined ? undefined : functionProblem(heartbeat),
+    'resumable.onError': onError === undefined ? undefined : functionProblem(onError),
+    'resumable.seed':
+      compare !== undefined || isNumeric(seed)
+        ? undefined
+        : problemMessage('a number up to 2^53 or a bigint', seed, REMEDY),
+    'resumable.onComplete': choiceProblem(onComplete, ['complete', 'resume']),
+    'resumable.maxAgeMs': numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
+    ...resumePaceMessages(pace, 'resumable'),
+  });
   return {
     factory,
     cursor,
@@ -129,8 +138,8 @@ function readSettings<T, C>(
     heartbeat,
     onError,
     resumesCompleted: onComplete === 'resume',
-    maxAgeMs: readLength(maxAgeMs, 'resumable.maxAgeMs', problems),
-    pace: readResumePace(options, 'resumable', problems),
+    maxAgeMs,
+    pace,
     scheduler: options.scheduler,
     random: options.random,
   };
@@ -195,7 +204,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
 
   describePoison() {
     return {
-      where: `at cursor ${show(this.track.cursor)} without progress`,
+      where: `at cursor ${describeData(this.track.cursor)} without progress`,
       remedy: 'start after this cursor with a later seed',
     };
   }
@@ -212,14 +221,14 @@ function cannotPlace(
       return new CursorRegressionError(
         previous,
         cursor,
-        `A message with cursor ${show(cursor)} arrived after ${show(previous)} within one call; the server must send messages in ` +
+        `A message with cursor ${describeData(cursor)} arrived after ${describeData(previous)} within one call; the server must send messages in ` +
           'order, and `cursor` and `compare` must match that order',
       );
     case 'too-much-overlap':
       return new ResumeError(
         'overlap',
         StatusCode.INTERNAL,
-        `More than ${String(MAX_OVERLAP)} messages arrived up to cursor ${show(previous)}, after which the call should have started; pass ` +
+        `More than ${String(MAX_OVERLAP)} messages arrived up to cursor ${describeData(previous)}, after which the call should have started; pass ` +
           "the factory's cursor to the server, and make the server start after it",
       );
     case 'not-comparable':
@@ -227,9 +236,9 @@ function cannotPlace(
         'cursor',
         StatusCode.INTERNAL,
         isRounded(cursor)
-          ? `The cursor of a message is ${show(cursor)}, a number beyond 2^53, which is rounded: the next message could ` +
+          ? `The cursor of a message is ${describeData(cursor)}, a number beyond 2^53, which is rounded: the next message could ` +
               'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`'
-          : `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared with ${show(previous)}; return ` +
+          : `The cursor of a message is ${describeData(cursor)} (${typeof cursor}), which cannot be compared with ${describeData(previous)}; return ` +
               'a number or a BigInt from `cursor`, or set `compare`',
       );
   }

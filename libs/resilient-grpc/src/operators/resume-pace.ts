@@ -1,6 +1,6 @@
 import { DEFAULT_RESUME_POLICY, type ResumePolicy } from '../policy/resume/resume-policy.js';
-import type { Problems } from '../policy/service-config/problem.js';
-import { readBackoff, type Backoff } from './retry-backoff.js';
+import { millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
+import { backoffMessages, type Backoff } from './retry-backoff.js';
 
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
 export interface ResumeBackoffOptions {
@@ -20,25 +20,26 @@ export interface ResumeBackoffOptions {
   readonly minHealthyMs?: number | undefined;
 }
 
-/** Reads `options` with defaults applied and adds a problem for each invalid value. */
-export function readResumePace(options: ResumeBackoffOptions, path: string, problems: Problems): ResumePolicy {
-  const { minHealthyMs = DEFAULT_RESUME_POLICY.minHealthyMs } = options;
-  if (!(typeof minHealthyMs === 'number' && minHealthyMs >= 0)) {
-    problems.add(`${path}.minHealthyMs`, 'a number of milliseconds of 0 or more', minHealthyMs);
-  }
-  const { maxAttempts, initialBackoffMs, maxBackoffMs, backoffMultiplier, jitter } = options.backoff ?? {};
-  const given = maxAttempts ?? DEFAULT_RESUME_POLICY.maxAttempts;
-  const backoff = readBackoff(
-    {
-      // Infinity is valid here, but it is not an integer.
-      maxAttempts: given === Infinity ? 1 : given,
-      initialBackoffMs: initialBackoffMs ?? DEFAULT_RESUME_POLICY.initialBackoffMs,
-      maxBackoffMs: maxBackoffMs ?? DEFAULT_RESUME_POLICY.maxBackoffMs,
-      backoffMultiplier: backoffMultiplier ?? DEFAULT_RESUME_POLICY.backoffMultiplier,
-      jitter: jitter ?? DEFAULT_RESUME_POLICY.jitter,
-    },
-    `${path}.backoff`,
-    problems,
-  );
-  return { ...backoff, maxAttempts: given === Infinity ? Infinity : backoff.maxAttempts, minHealthyMs };
+/** Returns `options`, completed with the defaults. */
+export function completeResumePace(options: ResumeBackoffOptions): ResumePolicy {
+  const standard = DEFAULT_RESUME_POLICY;
+  const { backoff, minHealthyMs = standard.minHealthyMs } = options;
+  return {
+    maxAttempts: backoff?.maxAttempts ?? standard.maxAttempts,
+    initialBackoffMs: backoff?.initialBackoffMs ?? standard.initialBackoffMs,
+    maxBackoffMs: backoff?.maxBackoffMs ?? standard.maxBackoffMs,
+    backoffMultiplier: backoff?.backoffMultiplier ?? standard.backoffMultiplier,
+    jitter: backoff?.jitter ?? standard.jitter,
+    minHealthyMs,
+  };
+}
+
+/** Returns the message of each invalid option in `pace`, for an operator at `path`. */
+export function resumePaceMessages(pace: ResumePolicy, path: string): Readonly<Record<string, string | undefined>> {
+  // Infinity is valid here, but it is not an integer.
+  const maxAttempts = pace.maxAttempts === Infinity ? 1 : pace.maxAttempts;
+  return {
+    [`${path}.minHealthyMs`]: numberProblem(pace.minHealthyMs, millisecondsRule(0)),
+    ...backoffMessages({ ...pace, maxAttempts }, `${path}.backoff`),
+  };
 }

@@ -1,10 +1,16 @@
 import { asyncScheduler, retry, throwError, timer, type MonoTypeOperatorFunction } from 'rxjs';
-import type { Problems } from '../policy/service-config/problem.js';
-import { readInteger, readPositive } from '../policy/service-config/read.js';
+import {
+  choiceProblem,
+  integerRule,
+  millisecondsRule,
+  numberProblem,
+  POSITIVE,
+  POSITIVE_RULE,
+} from '../policy/options/value-rules.js';
 import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
-import { readLength, readOptions } from './options.js';
+import { checkOptions } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Number of attempts and the backoff between them. */
@@ -31,8 +37,7 @@ export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }
 
-const DEFAULT_BACKOFF_MULTIPLIER = 2;
-const JITTERS: readonly string[] = ['grpc', 'full'] satisfies BackoffJitter[];
+const JITTERS = ['grpc', 'full'] as const satisfies BackoffJitter[];
 
 /**
  * Resubscribes after a failure, with gRPC's backoff between attempts. The error of the last attempt is emitted without delay.
@@ -42,7 +47,9 @@ const JITTERS: readonly string[] = ['grpc', 'full'] satisfies BackoffJitter[];
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {
-  const policy = readOptions((problems) => readBackoff(options, 'retryBackoff', problems));
+  const { backoffMultiplier = 2, jitter = 'grpc' } = options;
+  const policy = { ...options, backoffMultiplier, jitter };
+  checkOptions(backoffMessages(policy, 'retryBackoff'));
   const { retryOn = isTransient, scheduler = asyncScheduler, random = systemRandom } = options;
   return retry<T>({
     delay: (error: unknown, attempt) => {
@@ -52,15 +59,13 @@ export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorF
   });
 }
 
-/** Reads `options` with defaults applied and adds a problem for each invalid value. */
-export function readBackoff(options: Backoff, path: string, problems: Problems) {
-  const { backoffMultiplier = DEFAULT_BACKOFF_MULTIPLIER, jitter = 'grpc' } = options;
-  if (!JITTERS.includes(jitter)) problems.add(`${path}.jitter`, "'grpc' or 'full'", jitter);
+/** Returns the message of each invalid option in a complete `backoff` at `path`. */
+export function backoffMessages(backoff: Backoff, path: string): Readonly<Record<string, string | undefined>> {
   return {
-    maxAttempts: readInteger(options.maxAttempts, `${path}.maxAttempts`, problems, 1) ?? 1,
-    initialBackoffMs: readLength(options.initialBackoffMs, `${path}.initialBackoffMs`, problems),
-    maxBackoffMs: readLength(options.maxBackoffMs, `${path}.maxBackoffMs`, problems),
-    backoffMultiplier: readPositive(backoffMultiplier, `${path}.backoffMultiplier`, problems) ?? NaN,
-    jitter,
+    [`${path}.jitter`]: choiceProblem(backoff.jitter, JITTERS),
+    [`${path}.maxAttempts`]: numberProblem(backoff.maxAttempts, integerRule(1)),
+    [`${path}.initialBackoffMs`]: numberProblem(backoff.initialBackoffMs, millisecondsRule(POSITIVE)),
+    [`${path}.maxBackoffMs`]: numberProblem(backoff.maxBackoffMs, millisecondsRule(POSITIVE)),
+    [`${path}.backoffMultiplier`]: numberProblem(backoff.backoffMultiplier, POSITIVE_RULE),
   };
 }

@@ -1,7 +1,7 @@
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
-import { describeValue, pathOf } from '../client/settings/describe-value.js';
+import { describeValue, pathOf } from '../policy/options/describe-value.js';
 import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 import type { ConnectionLifetime } from './connections/server-connection.js';
 import { canObserveHttp2Servers } from './quirks/http2-servers.js';

@@ -3,7 +3,7 @@ import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc
 import type { PackageDefinition } from '@grpc/proto-loader';
 import type * as Reflection from '@grpc/reflection';
 import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../client/health-contract.js';
-import { pathOf } from '../client/settings/describe-value.js';
+import { pathOf } from '../policy/options/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
 import { addStandardService, type ServiceHost, type ServiceStreams } from './service-streams.js';

@@ -2,9 +2,9 @@ import { createRequire } from 'node:module';
 import { targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
-import { describeValue, pathOf } from '../client/settings/describe-value.js';
+import { describeValue, pathOf } from '../policy/options/describe-value.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
-import { optionProblems } from '../client/settings/validate-options.js';
+import { optionProblems } from '../policy/options/option-problems.js';
 import { errorMessage } from '../errors/error-message.js';
 import {
   GrpcConfigurationError,
@@ -19,7 +19,7 @@ import {
   type ResolvedServerMethod,
   type ResolvedServerOptions,
 } from './server-options.js';
-import { SERVER_KEY_REMEDIES, serverOptionsSchema } from './server-options-schema.js';
+import { serverOptionsSchema } from './server-options-schema.js';
 
 /**
  * Validates options and applies defaults. The files, packages, and methods that they name are checked when the server starts.
@@ -42,7 +42,7 @@ export function resolveServerOptions(options: unknown, path: string): ResolvedSe
 }
 
 function resolveReadable(options: unknown, path: string): ResolvedServerOptions {
-  const problems = optionProblems(serverOptionsSchema, options, path, SERVER_KEY_REMEDIES);
+  const problems = optionProblems(serverOptionsSchema, options, path);
   // The cast holds only for keys without problems; each rule below checks the type of its input.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
   const sound = (key: keyof ResilientGrpcServerOptions) =>

@@ -1,5 +1,5 @@
 import type { GrpcServerEvent } from '../call/server-event.js';
-import { describeValue } from '../client/settings/describe-value.js';
+import { describeValue } from '../policy/options/describe-value.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
 import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';

@@ -1,37 +1,36 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 import * as v from 'valibot';
 import {
-  POSITIVE,
   bytes,
   flag,
   integer,
   milliseconds,
   millisecondsOrNone,
   millisecondsOrNever,
+  object,
   onDrain,
-  orUndefined,
-} from '../client/settings/schema-values.js';
-import type { KeyRemedies } from '../client/settings/validate-options.js';
+} from '../policy/options/option-schemas.js';
+import { POSITIVE, type KeyRemedies } from '../policy/options/value-rules.js';
 import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
-  onDrain: orUndefined(onDrain),
-  streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
-  maxQueuedResponseBytes: orUndefined(integer(1)),
+  onDrain: v.optional(onDrain),
+  streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
+  maxQueuedResponseBytes: v.optional(integer(1)),
 } as const;
 
 const text = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
 const count = v.pipe(v.number('a number of 0 or more'), v.minValue(0, 'a number of 0 or more'));
 
-const keepaliveSchema = v.object(
+const keepaliveSchema = object(
   {
-    keepaliveTimeMs: orUndefined(millisecondsOrNever(0, 'for no pings')),
-    keepaliveTimeoutMs: orUndefined(milliseconds(1)),
-    keepalivePermitWithoutCalls: orUndefined(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
-    http2MaxPingsWithoutData: orUndefined(count),
-    http2MinTimeBetweenPingsMs: orUndefined(count),
-    http2MinPingIntervalWithoutDataMs: orUndefined(count),
-    http2MaxPingStrikes: orUndefined(count),
+    keepaliveTimeMs: v.optional(millisecondsOrNever(0, 'for no pings')),
+    keepaliveTimeoutMs: v.optional(milliseconds(1)),
+    keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
+    http2MaxPingsWithoutData: v.optional(count),
+    http2MinTimeBetweenPingsMs: v.optional(count),
+    http2MinPingIntervalWithoutDataMs: v.optional(count),
+    http2MaxPingStrikes: v.optional(count),
   },
   'an object such as { keepaliveTimeMs: 30000 }',
 );
@@ -41,62 +40,37 @@ const file = v.pipe(v.string(FILES), v.nonEmpty(FILES));
 
 /** Nest's own options. The files and objects that they refer to are checked when the server starts. */
 const nestEntries = {
-  url: orUndefined(v.string("an address such as '0.0.0.0:50051'")),
-  package: orUndefined(
+  url: v.optional(v.string("an address such as '0.0.0.0:50051'")),
+  package: v.optional(
     v.union([v.string(), v.array(v.string())], "a package or an array of packages such as 'orders.v1'"),
   ),
-  protoPath: orUndefined(v.union([file, v.pipe(v.array(file), v.minLength(1, FILES))], FILES)),
-  packageDefinition: orUndefined(v.record(v.string(), v.unknown(), "the result of proto-loader's loadSync()")),
-  loader: orUndefined(v.record(v.string(), v.unknown(), 'proto-loader options such as { longs: String }')),
-  protoLoader: orUndefined(text("a package name such as '@grpc/proto-loader'")),
-  maxSendMessageLength: orUndefined(bytes),
-  maxReceiveMessageLength: orUndefined(bytes),
-  maxMetadataSize: orUndefined(integer(0)),
-  keepalive: orUndefined(keepaliveSchema),
-  channelOptions: orUndefined(
+  protoPath: v.optional(v.union([file, v.pipe(v.array(file), v.minLength(1, FILES))], FILES)),
+  packageDefinition: v.optional(v.record(v.string(), v.unknown(), "the result of proto-loader's loadSync()")),
+  loader: v.optional(v.record(v.string(), v.unknown(), 'proto-loader options such as { longs: String }')),
+  protoLoader: v.optional(text("a package name such as '@grpc/proto-loader'")),
+  maxSendMessageLength: v.optional(bytes),
+  maxReceiveMessageLength: v.optional(bytes),
+  maxMetadataSize: v.optional(integer(0)),
+  keepalive: v.optional(keepaliveSchema),
+  channelOptions: v.optional(
     v.record(v.string(), v.unknown(), "an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
   ),
-  credentials: orUndefined(
+  credentials: v.optional(
     v.custom(
       (value) => value instanceof ServerCredentials,
       "grpc-js's ServerCredentials, such as ServerCredentials.createSsl(...), from the same copy of @grpc/grpc-js (see npm ls @grpc/grpc-js)",
     ),
   ),
-  gracefulShutdown: orUndefined(flag),
-  onLoadPackageDefinition: orUndefined(v.function('a function such as (definition, server) => ...')),
+  gracefulShutdown: v.optional(flag),
+  onLoadPackageDefinition: v.optional(v.function('a function such as (definition, server) => ...')),
 } as const;
-
-/** Schema of the server options. Checks each option alone; `resolveServerOptions` checks their combinations. */
-export const serverOptionsSchema = v.object(
-  {
-    ...nestEntries,
-    ...methodEntries,
-    methods: orUndefined(
-      v.record(
-        v.string(),
-        v.object(methodEntries, "an object of method options such as { onDrain: 'complete' }"),
-        "an object by method such as { Watch: { onDrain: 'complete' } }",
-      ),
-    ),
-    drain: orUndefined(drainSchema),
-    leakWarningMs: orUndefined(millisecondsOrNever(POSITIVE, 'for no warning')),
-    maxConnectionAgeMs: orUndefined(millisecondsOrNone(1_000)),
-    maxConnectionAgeGraceMs: orUndefined(millisecondsOrNone(0)),
-    connectionIdleTimeoutMs: orUndefined(millisecondsOrNone(1_000)),
-    maxConcurrentStreams: orUndefined(integer(1)),
-    backlog: orUndefined(integer(1)),
-    health: orUndefined(flag),
-    reflection: orUndefined(flag),
-  },
-  "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
-);
 
 const CLIENTS = 'it is a client option of ResilientGrpcModule; leave it out';
 const HOST = "write `url`: '0.0.0.0:50051'";
 const SHUTDOWN = 'write drain: { timeoutMs }';
 
 /** Remedies for keys that users know from other libraries or modules. */
-export const SERVER_KEY_REMEDIES: KeyRemedies = {
+const SERVER_KEY_REMEDIES: KeyRemedies = {
   options: "write the keys of Nest's nested `options` directly: forRoot({ url, protoPath, package })",
   transport: 'the transport is always gRPC; leave it out',
   strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
@@ -122,3 +96,29 @@ export const SERVER_KEY_REMEDIES: KeyRemedies = {
   maxQueuedRequestBytes:
     'requests are read only as handlers consume them; leave it out, or write `maxQueuedResponseBytes`',
 };
+
+/** Schema of the server options. Checks each option alone; `resolveServerOptions` checks their combinations. */
+export const serverOptionsSchema = object(
+  {
+    ...nestEntries,
+    ...methodEntries,
+    methods: v.optional(
+      v.record(
+        v.string(),
+        object(methodEntries, "an object of method options such as { onDrain: 'complete' }"),
+        "an object by method such as { Watch: { onDrain: 'complete' } }",
+      ),
+    ),
+    drain: v.optional(drainSchema),
+    leakWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
+    maxConnectionAgeMs: v.optional(millisecondsOrNone(1_000)),
+    maxConnectionAgeGraceMs: v.optional(millisecondsOrNone(0)),
+    connectionIdleTimeoutMs: v.optional(millisecondsOrNone(1_000)),
+    maxConcurrentStreams: v.optional(integer(1)),
+    backlog: v.optional(integer(1)),
+    health: v.optional(flag),
+    reflection: v.optional(flag),
+  },
+  "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
+  SERVER_KEY_REMEDIES,
+);

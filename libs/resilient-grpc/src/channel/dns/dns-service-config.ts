@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { Observable } from 'rxjs';
 import { errorMessage } from '../../errors/error-message.js';
 import { chooseServiceConfig, type ChoosingClient } from '../../policy/service-config/choose-service-config.js';
-import type { Problem } from '../../policy/service-config/problem.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import type { ServiceConfig } from '../../policy/service-config/service-config.js';
 import { jitter, type Random } from '../../time/random.js';
 import type { Clock, Timer } from '../../time/clock.js';
@@ -44,7 +44,7 @@ export class LocatedServiceConfig {
 /** A record without a valid service config, or invalid options of its source. */
 export class UnreadableServiceConfig {
   constructor(
-    readonly problems: readonly Problem[],
+    readonly problems: readonly ConfigurationProblem[],
     /** True for a record. It can change later, so the client starts without it. */
     readonly isRecord: boolean,
   ) {}
@@ -115,7 +115,7 @@ class TxtReading {
     const { target, path, random } = dependencies;
     this.refreshMs = refreshMs;
     this.client = { hostname: hostname(), percentile: random() * 100 };
-    const problems: Problem[] = [];
+    const problems: ConfigurationProblem[] = [];
     const name = dnsNameOf(target);
     if (name === undefined || isIP(name.host) !== 0) {
       const message = `expected a target with a DNS name for dnsServiceConfig(), got '${target}'; write the service config directly`;

@@ -10,7 +10,9 @@ import {
 } from '../../policy/deadline/deadline.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import { describeValue, pathOf } from '../settings/describe-value.js';
+import { pathOf } from '../../policy/options/describe-value.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
 
 /** grpc-js's bits of `propagate_flags`. Without flags, all of them are set. */
 const PROPAGATE_DEADLINE = 1;
@@ -81,15 +83,12 @@ function optionsPath(context: MethodContext): string {
 export function callDeadline(context: MethodContext, options: GrpcCallOptions | undefined, epochNow: number): number {
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
-  const path = optionsPath(context);
-  const { timeoutMs, attemptTimeoutMs, streamIdleTimeoutMs, deadline, parent, propagate_flags: flags } = options;
-  checkLength(timeoutMs, path, 'timeoutMs');
-  checkLength(attemptTimeoutMs, path, 'attemptTimeoutMs');
-  checkLength(streamIdleTimeoutMs, path, 'streamIdleTimeoutMs');
-  checkStreamOptions(options, path);
+  const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
+  // Checks types, too: a string from an environment variable would be concatenated with the current time, not added.
+  if (!areCallOptionsValid(options)) requireOptions(callOptionsSchema, options, optionsPath(context));
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
-    throw new GrpcConfigurationError([{ path: `${path}.deadline`, message: instant.problem }]);
+    throw new GrpcConfigurationError([{ path: pathOf(optionsPath(context), 'deadline'), message: instant.problem }]);
   }
   const byOptions = earliestDeadline(
     byMethod,
@@ -99,28 +98,6 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
-}
-
-/**
- * Validates a duration, including its type: a string from an environment variable would be concatenated with the current time, not added.
- */
-function checkLength(value: unknown, path: string, key: string): void {
-  if (value === undefined || (typeof value === 'number' && value > 0)) return;
-  const message = `expected a duration in milliseconds above 0, got ${describeValue(value)}; write ${key}: 500`;
-  throw new GrpcConfigurationError([{ path: `${path}.${key}`, message }]);
-}
-
-const ON_DRAIN: readonly unknown[] = [undefined, 'finish', 'complete', 'fail'];
-
-function checkStreamOptions({ prefetch, onDrain }: GrpcCallOptions, path: string): void {
-  if (prefetch !== undefined && !(Number.isInteger(prefetch) && prefetch >= 1)) {
-    const message = `expected an integer of 1 or more, got ${describeValue(prefetch)}; write prefetch: 16`;
-    throw new GrpcConfigurationError([{ path: `${path}.prefetch`, message }]);
-  }
-  if (!ON_DRAIN.includes(onDrain)) {
-    const message = `expected 'finish', 'complete' or 'fail', got ${describeValue(onDrain)}`;
-    throw new GrpcConfigurationError([{ path: `${path}.onDrain`, message }]);
-  }
 }
 
 /** True if cancellation of the caller's inbound call (`parent`) cancels this one. */

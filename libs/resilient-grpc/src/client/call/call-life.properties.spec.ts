@@ -236,6 +236,7 @@ class World {
       retry: safe ? { ...DEFAULT_RETRY_POLICY, maxAttempts } : undefined,
       hedging: hedgingDelayMs === undefined ? undefined : { maxAttempts, hedgingDelayMs, nonFatalStatusCodes },
       circuitBreaker: this.plan.breaker ? { ...DEFAULT_CIRCUIT_BREAKER, minimumThroughput: 4 } : undefined,
+      maxConcurrentCalls: undefined,
       maxRequestMessageBytes: undefined,
       maxResponseMessageBytes: undefined,
     };

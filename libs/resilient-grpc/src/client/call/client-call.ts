@@ -17,6 +17,7 @@ import type { MethodContext } from '../call-context.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
+import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
 import { lostConnection, type CallFacts } from './attempt-history.js';
 import { callInterceptors } from './call-arguments.js';
@@ -313,8 +314,7 @@ export class ClientCall
   private ownStages(outgoing: PreparedCall['outgoing']): StartAttempt {
     const { context, options } = this;
     const { client, parts } = context;
-    const overrides = options?.attemptTimeoutMs !== undefined || options?.streamIdleTimeoutMs !== undefined;
-    const stages = overrides ? context.startWithin(options) : context.start;
+    const stages = options !== undefined && overridesBounds(options) ? context.startWithin(options) : context.start;
     if (outgoing === undefined || parts === undefined) return stages;
     const prepared = withPreparation(stages, outgoing, parts, client, this);
     const { origin } = this.report;

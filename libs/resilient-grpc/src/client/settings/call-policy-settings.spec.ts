@@ -8,7 +8,7 @@ import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
 import { loadContract } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
-import { withInitialServiceConfig } from './settled-settings.js';
+import { withInitialServiceConfig } from './resolved-settings.js';
 
 const loaded = loadContract({ protoPath: join(import.meta.dirname, 'fixtures/shop.proto') }, 'clients.shop');
 if (!loaded.ok) throw new Error('the fixture does not load');

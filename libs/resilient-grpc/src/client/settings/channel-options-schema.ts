@@ -1,21 +1,21 @@
 import * as v from 'valibot';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { bytes, integer, milliseconds, orUndefined } from './schema-values.js';
-import { optionProblems } from './validate-options.js';
+import { bytes, integer, milliseconds } from '../../policy/options/option-schemas.js';
+import { optionProblems } from '../../policy/options/option-problems.js';
 
 const MAX_STRING_LENGTH = 4_096;
 const HEADER_TEXT = `printable ASCII of at most ${String(MAX_STRING_LENGTH)} characters`;
 
 /** A string that grpc-js sends as a header. Node's HTTP/2 throws for characters that no header may contain. */
-const headerText = orUndefined(
+const headerText = v.optional(
   v.pipe(v.string(HEADER_TEXT), v.maxLength(MAX_STRING_LENGTH, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
 );
-const bit = orUndefined(v.picklist([0, 1], '0 or 1'));
-const whole = (least: number) => orUndefined(integer(least));
+const bit = v.optional(v.picklist([0, 1], '0 or 1'));
+const whole = (least: number) => v.optional(integer(least));
 /**
  * A duration within the range of a timer. Node fires a longer timer at once, so pings or connection attempts would repeat without a pause.
  */
-const timer = (least: number) => orUndefined(milliseconds(least));
+const timer = (least: number) => v.optional(milliseconds(least));
 
 const MAX_WINDOW = 2 ** 31 - 1;
 const WINDOW = `an integer from 65535 to ${String(MAX_WINDOW)}`;
@@ -38,16 +38,16 @@ const schema = v.object({
   'grpc.max_reconnect_backoff_ms': timer(1),
   'grpc.dns_min_time_between_resolutions_ms': timer(0),
   'grpc.client_idle_timeout_ms': timer(0),
-  'grpc.max_send_message_length': orUndefined(bytes),
-  'grpc.max_receive_message_length': orUndefined(bytes),
+  'grpc.max_send_message_length': v.optional(bytes),
+  'grpc.max_receive_message_length': v.optional(bytes),
   'grpc.per_rpc_retry_buffer_size': whole(0),
   'grpc.retry_buffer_size': whole(0),
   'grpc.enable_http_proxy': bit,
   'grpc.enable_channelz': bit,
-  'grpc.default_compression_algorithm': orUndefined(v.picklist([0, 1, 2], '0 (none), 1 (deflate) or 2 (gzip)')),
+  'grpc.default_compression_algorithm': v.optional(v.picklist([0, 1, 2], '0 (none), 1 (deflate) or 2 (gzip)')),
   'grpc.lb.ring_hash.ring_size_cap': whole(1),
   'grpc-node.max_session_memory': whole(1),
-  'grpc-node.flow_control_window': orUndefined(
+  'grpc-node.flow_control_window': v.optional(
     v.pipe(v.number(WINDOW), v.integer(WINDOW), v.minValue(65_535, WINDOW), v.maxValue(MAX_WINDOW, WINDOW)),
   ),
   'grpc-node.tls_enable_trace': bit,

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
-import { loadContract, type Services } from './contract.js';
-import { findService, lookUpService } from './find-service.js';
+import { findService, loadContract, lookUpService, type Services } from './contract.js';
 
 const proto = (name: string) => join(import.meta.dirname, 'fixtures', `${name}.proto`);
 

@@ -1,6 +1,6 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
-import { pathOf } from './describe-value.js';
+import { pathOf } from '../../policy/options/describe-value.js';
 
 /** Options as plain data, or the reasons why they cannot be read. */
 export type CopiedOptions =
@@ -50,7 +50,7 @@ class OptionsCopier {
     if (typeof value !== 'object' || value === null) return value;
     try {
       const isList = Array.isArray(value);
-      if (!isList && depth > 0 && !isPlain(value)) return value;
+      if (!isList && depth > 0 && !isPlainObject(value)) return value;
       if (depth > MAX_DEPTH) return this.refuse(path, `expected at most ${String(MAX_DEPTH)} levels, got more`);
       // Array.isArray() narrows to `any[]`.
       return isList
@@ -72,7 +72,7 @@ class OptionsCopier {
   }
 
   private object(value: object, path: string, depth: number): unknown {
-    const keys = isPlain(value) ? Object.keys(value) : keysOfInstance(value);
+    const keys = isPlainObject(value) ? Object.keys(value) : keysOfInstance(value);
     if (keys.length > MAX_ENTRIES) return this.refuse(path, tooMany(keys.length));
     if (!this.count(keys.length, path)) return undefined;
     // Object.fromEntries() defines own properties, even for the key '__proto__'.
@@ -117,7 +117,8 @@ class OptionsCopier {
 }
 
 /** True for an object literal of any realm. */
-function isPlain(value: object): boolean {
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }

@@ -28,10 +28,15 @@ function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput
     source,
     path: 'clients.shop.serviceConfig',
     target: 'shop:50051',
-    maxAttemptsLimit: 5,
     check: () => [],
     policies: (serviceConfig) =>
-      resolveMethodPolicies({ services, methods: undefined, timeoutMs: 9_000, maxAttemptsLimit: 5, serviceConfig }),
+      resolveMethodPolicies({
+        services,
+        methods: undefined,
+        client: { timeoutMs: 9_000 },
+        maxAttemptsLimit: 5,
+        serviceConfig,
+      }),
     clock,
     random: () => 0.5,
     warn: (message) => warnings.push(message),

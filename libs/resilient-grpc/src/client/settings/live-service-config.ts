@@ -22,7 +22,6 @@ export interface LiveServiceConfigInput {
   /** Path of the option: 'clients.orders.serviceConfig'. */
   readonly path: string;
   readonly target: string;
-  readonly maxAttemptsLimit: number;
   /** Returns additional problems: load balancing that grpc-js does not support. */
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
   /** Returns the policy of each method, by path, with or without a service config. */
@@ -138,7 +137,7 @@ export class LiveServiceConfig {
     try {
       const parsed = this.parse(value);
       if (!('problems' in parsed)) this.use(parsed.config);
-      else if (!this.started && isRecord(value)) this.beginWithout(parsed.problems);
+      else if (!this.started && isDnsRecord(value)) this.beginWithout(parsed.problems);
       else this.refuse(parsed.problems);
     } catch (error) {
       // A getter or a proxy threw, or the value cannot be represented in JSON. RxJS would rethrow the error and terminate the process.
@@ -163,11 +162,11 @@ export class LiveServiceConfig {
     value: unknown,
   ): { readonly config: ParsedServiceConfig } | { readonly problems: readonly ConfigurationProblem[] } {
     if (value instanceof UnreadableServiceConfig) return value;
-    const { path, maxAttemptsLimit, check } = this.input;
+    const { path, check } = this.input;
     const parsed =
       value instanceof LocatedServiceConfig
-        ? parseServiceConfig(value.value, value.path, { maxAttemptsLimit })
-        : parseServiceConfig(value, path, { maxAttemptsLimit });
+        ? parseServiceConfig(value.value, value.path)
+        : parseServiceConfig(value, path);
     if (!parsed.ok) return parsed;
     const problems = check(parsed.config);
     return problems.length > 0 ? { problems } : parsed;
@@ -219,7 +218,7 @@ export class LiveServiceConfig {
 }
 
 /** True if `value` was read from DNS. */
-function isRecord(value: unknown): boolean {
+function isDnsRecord(value: unknown): boolean {
   return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
 }
 

@@ -1,9 +1,8 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { matchMethodPattern } from '../../policy/service-config/method-pattern.js';
 import { closest } from '../../errors/closest.js';
 import type { Services } from './contract.js';
-import { pathOf } from './describe-value.js';
-import { shortName } from './find-service.js';
+import { pathOf } from '../../policy/options/describe-value.js';
+import { shortName } from './contract.js';
 
 /** Options of one method, merged from all matching patterns. */
 export interface OptionsByPattern<T extends object> {
@@ -49,7 +48,7 @@ export function patternProblems(patterns: readonly string[], services: Services,
       const meant = closest(pattern, names);
       const remedy =
         meant === undefined
-          ? `known methods: ${cut(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
+          ? `known methods: ${firstNames(methods.map(({ service, method }) => `${shortName(service)}/${method}`))}`
           : `did you mean '${meant}'?`;
       return {
         path: pathOf(pathOf(path, 'methods'), pattern),
@@ -58,10 +57,39 @@ export function patternProblems(patterns: readonly string[], services: Services,
     });
 }
 
-function cut(names: readonly string[]): string {
+function firstNames(names: readonly string[]): string {
   const shown = names
     .slice(0, 10)
     .map((name) => `'${name}'`)
     .join(', ');
   return names.length > 10 ? `${shown} and ${String(names.length - 10)} more` : shown;
+}
+
+/**
+ * Returns the specificity with which `pattern` matches a method, or `undefined` if it does not match; a higher number is more
+ * specific. Patterns are 'Get', 'Orders/Get', and 'orders.v1.Orders/Get', each also with a prefix of the method name ('Get*',
+ * 'Orders/Get*') or with '*'. The method takes precedence over the service: 'Get' wins over 'orders.v1.Orders/*'.
+ */
+export function matchMethodPattern(pattern: string, service: string, method: string): number | undefined {
+  const slash = pattern.indexOf('/');
+  const serviceRank = slash < 0 ? 0 : rankService(pattern.slice(0, slash), service);
+  const methodRank = rankMethod(pattern.slice(slash + 1), method);
+  if (serviceRank === undefined || methodRank === undefined) return undefined;
+  return methodRank * SERVICE_RANKS + serviceRank;
+}
+
+const SERVICE_RANKS = 3;
+// Greater than the length of any method name.
+const EXACT = 1_000_000;
+
+function rankService(pattern: string, service: string): number | undefined {
+  if (pattern === service) return 2;
+  return pattern === service.slice(service.lastIndexOf('.') + 1) ? 1 : undefined;
+}
+
+function rankMethod(pattern: string, method: string): number | undefined {
+  if (pattern === method) return EXACT;
+  if (!pattern.endsWith('*')) return undefined;
+  const beginning = pattern.slice(0, -1);
+  return method.startsWith(beginning) ? beginning.length : undefined;
 }

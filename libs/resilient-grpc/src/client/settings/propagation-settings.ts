@@ -3,27 +3,9 @@ import type { Propagation } from '../../call/propagation.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import type { PropagationOptions } from './client-options.js';
-import { describeValue, pathOf } from './describe-value.js';
-import { optionProblems } from './validate-options.js';
-
-const flag = v.optional(v.boolean('true or false'));
-const propagationSchema = v.object(
-  {
-    deadline: flag,
-    cancellation: flag,
-    metadata: v.optional(
-      v.array(v.string("a key such as 'x-request-id'"), "an array of metadata keys such as ['x-request-id']"),
-    ),
-  },
-  'an object such as { deadline: true, cancellation: true }',
-);
-
-const REMEDIES = {
-  headers: 'write `metadata` with the keys to forward',
-  timeout: 'write `deadline`: true',
-  cancel: 'write `cancellation`: true',
-  signal: 'write `cancellation`: true',
-};
+import { describeValue } from '../../policy/options/describe-value.js';
+import { flag, object, rule } from '../../policy/options/option-schemas.js';
+import { optionProblems } from '../../policy/options/option-problems.js';
 
 // These headers describe one connection, message or call, and would be wrong on another one.
 const RESERVED = new Set([
@@ -31,19 +13,29 @@ const RESERVED = new Set([
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
 ]);
 
+const propagationSchema = object(
+  {
+    deadline: v.optional(flag),
+    cancellation: v.optional(flag),
+    metadata: v.optional(
+      v.array(
+        v.pipe(v.string("a key such as 'x-request-id'"), rule(keyProblem)),
+        "an array of metadata keys such as ['x-request-id']",
+      ),
+    ),
+  },
+  'an object; write { deadline: true, cancellation: true }',
+  {
+    headers: 'write `metadata` with the keys to forward',
+    timeout: 'write `deadline`: true',
+    cancel: 'write `cancellation`: true',
+    signal: 'write `cancellation`: true',
+  },
+);
+
 /** Returns the problems of a `propagate` value. `undefined` and `false` have none. */
 export function propagationProblems(value: unknown, path: string): ConfigurationProblem[] {
-  if (value === undefined || value === false) return [];
-  if (value === true) {
-    return [{ path, message: `expected an object, got true; write { deadline: true, cancellation: true }` }];
-  }
-  const problems = optionProblems(propagationSchema, value, path, REMEDIES);
-  const keys: unknown = problems.length === 0 ? Reflect.get(Object(value) as object, 'metadata') : undefined;
-  for (const [index, key] of (Array.isArray(keys) ? (keys as readonly string[]) : []).entries()) {
-    const message = keyProblem(key);
-    if (message !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), index), message });
-  }
-  return problems;
+  return value === undefined || value === false ? [] : optionProblems(propagationSchema, value, path);
 }
 
 /** Merges the client's propagation options over forRoot's. `undefined` if nothing is propagated, including the retry-chain key. */
@@ -61,7 +53,8 @@ export function resolvePropagation(
   });
 }
 
-function keyProblem(key: string): string | undefined {
+function keyProblem(key: unknown): string | undefined {
+  if (typeof key !== 'string') return undefined;
   const name = key.toLowerCase();
   if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}; list each key by its name`;
   if (!/^[0-9a-z_.-]+$/.test(name))

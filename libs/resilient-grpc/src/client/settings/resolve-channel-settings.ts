@@ -14,7 +14,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
-import { describeValue, pathOf } from './describe-value.js';
+import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
 const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
 

@@ -1,35 +1,25 @@
+import * as v from 'valibot';
 import type { MethodDescriptor } from '../../call/method.js';
-import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { parseCircuitBreaker } from '../../policy/circuit-breaker/parse-circuit-breaker.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { lookupMethodConfig } from '../../policy/service-config/method-config-lookup.js';
-import { Problems } from '../../policy/service-config/problem.js';
-import type { ParsedMethodConfig, ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
+import {
+  lookupMethodConfig,
+  type ParsedMethodConfig,
+  type ParsedServiceConfig,
+} from '../../policy/service-config/service-config.js';
+import type { GrpcClientDefaults, MethodOptions } from './client-options.js';
 import type { Services } from './contract.js';
-import { pathOf } from './describe-value.js';
+import { METHOD_OPTION_ROWS } from './method-options.js';
 import { optionsByPattern } from './method-patterns.js';
-import type { ResolvedMethodPolicy } from './resolved-settings.js';
+import type { ResolvedMethodOptions, ResolvedMethodPolicy } from './resolved-settings.js';
 
 type Methods = Readonly<Record<string, MethodOptions>>;
-
-/** Returns the problems of the circuit breakers in `methods`. */
-export function circuitBreakerProblems(methods: unknown, path: string): ConfigurationProblem[] {
-  const problems = new Problems();
-  for (const [pattern, options] of Object.entries(Object(methods) as Record<string, unknown>)) {
-    if (typeof options !== 'object' || options === null) continue;
-    const at = pathOf(pathOf(pathOf(path, 'methods'), pattern), 'circuitBreaker');
-    parseCircuitBreaker(Reflect.get(options, 'circuitBreaker'), at, problems);
-  }
-  return [...problems.list];
-}
 
 /** Validated input for the policies of all methods. */
 export interface MethodPolicyInput {
   readonly services: Services;
   readonly methods: Methods | undefined;
-  readonly timeoutMs: number | undefined;
-  readonly streamIdleTimeoutMs?: number | undefined;
+  /** Options of the client, which are the defaults of its methods. */
+  readonly client: GrpcClientDefaults;
   readonly maxAttemptsLimit: number;
   readonly serviceConfig: ParsedServiceConfig | undefined;
 }
@@ -43,40 +33,44 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
 export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   return resolvePolicy(
     { ...method, declaredIdempotent: false },
-    { services: new Map(), methods: undefined, timeoutMs: undefined, maxAttemptsLimit: 1, serviceConfig: undefined },
+    { services: new Map(), methods: undefined, client: {}, maxAttemptsLimit: 1, serviceConfig: undefined },
   );
 }
 
 function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): ResolvedMethodPolicy {
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
+  const { idempotent, ...resolved } = resolveOptions(options, input.client);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // A response stream has a deadline only if one is set for its method.
-  const ownTimeout = options.timeoutMs ?? (method.responseStream ? undefined : input.timeoutMs);
-  const safeBecause = reasonToRepeat(method, options.idempotent, from.idempotent, policyNamed(method, config));
+  const timeoutMs = method.responseStream ? options.timeoutMs : resolved.timeoutMs;
+  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyNamed(method, config));
   const safe = safeBecause !== '';
   const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
   const hedging = canHedge(method) ? config?.hedging : undefined;
   return Object.freeze({
-    timeoutMs: lesser(ownTimeout, config?.timeoutMs),
-    waitForReady: options.waitForReady ?? config?.waitForReady,
+    ...resolved,
+    timeoutMs: lesser(timeoutMs, config?.timeoutMs),
+    waitForReady: resolved.waitForReady ?? config?.waitForReady,
     safeToRepeat: safe,
     safeBecause,
     // A hedged call is not retried in addition (gRFC A6).
     retry: safe && hedging === undefined ? limited(retry, input) : undefined,
     hedging: safe && hedging !== undefined ? limited(hedging, input) : undefined,
-    attemptTimeoutMs: options.attemptTimeoutMs,
-    streamIdleTimeoutMs: options.streamIdleTimeoutMs ?? input.streamIdleTimeoutMs,
-    prefetch: options.prefetch ?? DEFAULT_CLIENT_SETTINGS.prefetch,
-    onDrain: options.onDrain,
-    maxQueuedRequestBytes: options.maxQueuedRequestBytes ?? DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes,
-    circuitBreaker:
-      options.circuitBreaker === undefined
-        ? undefined
-        : parseCircuitBreaker(options.circuitBreaker, 'circuitBreaker', new Problems()),
-    maxConcurrentCalls: options.maxConcurrentCalls,
     maxRequestMessageBytes: config?.maxRequestMessageBytes,
     maxResponseMessageBytes: config?.maxResponseMessageBytes,
   });
+}
+
+/** Completes validated options of a method with the client's options and the defaults. */
+function resolveOptions(options: Partial<MethodOptions>, client: GrpcClientDefaults): ResolvedMethodOptions {
+  const inherited: Partial<Record<keyof MethodOptions, unknown>> = client;
+  const entries = METHOD_OPTION_ROWS.map(([key, row]) => {
+    const value = options[key];
+    if (value !== undefined) return [key, v.parse(row.schema, value)];
+    return [key, row.inherited === true ? inherited[key] : row.default];
+  });
+  // The schemas of the table determine the types.
+  return Object.fromEntries(entries) as ResolvedMethodOptions;
 }
 
 /** True if calls of a method can be hedged. A request stream is sent only once. */

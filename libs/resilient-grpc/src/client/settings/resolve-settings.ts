@@ -1,5 +1,4 @@
 import { isObservable } from 'rxjs';
-import { targetProblem } from '../../channel/channel-checks.js';
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import { grpcJsProblem } from '../../channel/quirks/grpc-js-version.js';
@@ -16,7 +15,7 @@ import {
   type PropagationOptions,
 } from './client-options.js';
 import type { Services } from './contract.js';
-import { pathOf } from './describe-value.js';
+import { pathOf } from '../../policy/options/describe-value.js';
 import { joinSettings } from './join-settings.js';
 import { LiveServiceConfig } from './live-service-config.js';
 import { unreadable } from './copy-options.js';
@@ -30,12 +29,11 @@ import {
   type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
 import { patternProblems } from './method-patterns.js';
-import { circuitBreakerProblems, resolveMethodPolicies } from './resolve-method-policies.js';
+import { resolveMethodPolicies } from './resolve-method-policies.js';
 import type { ResolvedClientSettings } from './resolved-settings.js';
 import { clientDefaultsSchema, clientSettingsSchema } from './settings-schema.js';
-import { SETTINGS_KEY_REMEDIES } from './settings-key-remedies.js';
 import { balancingProblems, settingsWarnings } from './settings-and-service-config.js';
-import { optionProblems } from './validate-options.js';
+import { optionProblems } from '../../policy/options/option-problems.js';
 
 /** Input for resolving the settings of one client. */
 export interface SettingsInput {
@@ -63,17 +61,14 @@ export type SettingsResolution =
 
 /** Returns the problems of settings that can be found without a contract. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
-  const problems = optionProblems(clientSettingsSchema, settings, path, SETTINGS_KEY_REMEDIES);
-  const { url, ...rest } = plain<GrpcClientSettings>(settings);
-  const problem = typeof url === 'string' ? targetProblem(url) : undefined;
-  if (problem !== undefined) problems.push({ path: pathOf(path, 'url'), message: problem });
-  return [...problems, ...deeperProblems(rest, path, problems), ...circuitBreakerProblems(rest.methods, path)];
+  const problems = optionProblems(clientSettingsSchema, settings, path);
+  return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientSettings>(settings), path, problems)];
 }
 
 /** Returns the problems of `forRoot({ defaults })`. */
 export function defaultsProblems(defaults: unknown, path: string): ConfigurationProblem[] {
-  const problems = optionProblems(clientDefaultsSchema, defaults, path, SETTINGS_KEY_REMEDIES);
-  return [...problems, ...deeperProblems(plain<GrpcClientDefaults>(defaults), path, problems)];
+  const problems = optionProblems(clientDefaultsSchema, defaults, path);
+  return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientDefaults>(defaults), path, problems)];
 }
 
 /** Resolves the settings of one client: merges them with the defaults, validates, completes and freezes them. */
@@ -97,13 +92,13 @@ function resolveInto(
   if (unusable !== undefined) return { ok: false, problems: [{ path: '@grpc/grpc-js', message: unusable }] };
   problems.push(...settingsProblems(input.settings, path));
   // Contract keys in the settings of a factory were rejected above as unknown.
-  const own = plain<GrpcClientSettings>(input.settings);
+  const own = uncheckedOptions<GrpcClientSettings>(input.settings);
   const limit = attemptsLimit(own.maxAttemptsLimit ?? input.defaults?.maxAttemptsLimit);
 
   const source: unknown = own.serviceConfig;
   let serviceConfig: ParsedServiceConfig | undefined;
   if (source !== undefined && !isObservable(source)) {
-    const parsed = parseServiceConfig(source, pathOf(path, 'serviceConfig'), { maxAttemptsLimit: limit });
+    const parsed = parseServiceConfig(source, pathOf(path, 'serviceConfig'));
     if (parsed.ok) serviceConfig = parsed.config;
     else problems.push(...parsed.problems);
   }
@@ -125,8 +120,7 @@ function resolveInto(
     resolveMethodPolicies({
       services,
       methods: own.methods,
-      timeoutMs: joined.timeoutMs,
-      streamIdleTimeoutMs: joined.streamIdleTimeoutMs,
+      client: joined,
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
@@ -135,7 +129,6 @@ function resolveInto(
         source,
         path: pathOf(path, 'serviceConfig'),
         target: own.url,
-        maxAttemptsLimit: limit,
         check: (config) => balancingProblems(own, config, path),
         policies,
         clock: dependencies.clock,
@@ -237,7 +230,7 @@ function isObject(value: unknown): value is object {
 }
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
-function plain<T extends object>(value: unknown): T {
+function uncheckedOptions<T extends object>(value: unknown): T {
   // Holds only if no problems were found, so each use above checks the type of the value it reads.
   return (isObject(value) ? value : {}) as T;
 }

@@ -8,6 +8,7 @@ import type { RetryPolicy } from '../../policy/retry/retry-policy.js';
 import type { ParsedServiceConfig, RetryThrottling } from '../../policy/service-config/service-config.js';
 import type { CallHooks } from '../interceptors/call-hooks.js';
 import type { MetadataSource } from '../interceptors/metadata-source.js';
+import type { DEFAULT_CLIENT_SETTINGS, MethodOptions } from './client-options.js';
 
 /** Settings of one client: complete, validated and frozen. Code that uses them applies no defaults. */
 export interface ResolvedClientSettings {
@@ -43,6 +44,13 @@ export interface ResolvedClientSettings {
   readonly interceptors: readonly Interceptor[];
 }
 
+/** Returns `settings` with the load balancing of the first live service config. A channel is created once and keeps it. */
+export function withInitialServiceConfig(settings: ResolvedClientSettings): ResolvedClientSettings {
+  const loadBalancing = settings.live?.config?.loadBalancingConfig;
+  if (loadBalancing === undefined) return settings;
+  return Object.freeze({ ...settings, channel: Object.freeze({ ...settings.channel, loadBalancing }) });
+}
+
 /** Policies that change while a client is open. */
 export interface LivePolicies {
   /** Settles when the start no longer needs to wait; rejects if the start must fail. */
@@ -56,11 +64,17 @@ export interface LivePolicies {
   close(): void;
 }
 
-/** Policy of one method, with the reasons that the startup log line shows. */
-export interface ResolvedMethodPolicy {
-  /** Time from the subscription to the deadline of the whole call; `undefined` if there is none. */
-  readonly timeoutMs: number | undefined;
-  readonly waitForReady: boolean | undefined;
+/** Options of a method with defaults applied. */
+export type ResolvedMethodOptions = {
+  readonly [K in keyof Required<MethodOptions>]: K extends 'circuitBreaker'
+    ? CircuitBreakerPolicy | undefined
+    : K extends keyof typeof DEFAULT_CLIENT_SETTINGS
+      ? NonNullable<MethodOptions[K]>
+      : MethodOptions[K];
+};
+
+/** Policy of one method, with the reasons that the startup log line shows. `onDrain` is `undefined` for the default of each call. */
+export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
   /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if it is not safe. */
   readonly safeBecause: string;
@@ -68,14 +82,6 @@ export interface ResolvedMethodPolicy {
   readonly retry: RetryPolicy | undefined;
   /** Replaces retries; present only if the method is safe to repeat. */
   readonly hedging?: HedgingPolicy | undefined;
-  readonly attemptTimeoutMs?: number | undefined;
-  readonly streamIdleTimeoutMs: number | undefined;
-  readonly prefetch: number;
-  /** `undefined`: 'complete' for a resumable stream, 'finish' for any other call. */
-  readonly onDrain: 'finish' | 'complete' | 'fail' | undefined;
-  readonly maxQueuedRequestBytes: number;
-  readonly circuitBreaker?: CircuitBreakerPolicy | undefined;
-  readonly maxConcurrentCalls?: number | undefined;
   readonly maxRequestMessageBytes: number | undefined;
   readonly maxResponseMessageBytes: number | undefined;
 }

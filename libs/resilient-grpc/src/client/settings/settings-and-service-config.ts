@@ -1,12 +1,11 @@
 import { lacksPort } from '../../channel/channel-checks.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { cut } from '../../policy/service-config/problem.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import type { GrpcClientSettings } from './client-options.js';
 import type { Services } from './contract.js';
-import { pathOf } from './describe-value.js';
+import { pathOf, truncate } from '../../policy/options/describe-value.js';
 import { channelOptionProblems } from './resolve-channel-settings.js';
-import { shortName } from './find-service.js';
+import { shortName } from './contract.js';
 import { canHedge } from './resolve-method-policies.js';
 
 /** Maximum number of warnings about the methods in one service config. */
@@ -52,7 +51,7 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
       if (methods === undefined || method === '') continue;
       const descriptor = methods.get(method);
       if (descriptor === undefined) {
-        warnings.push(`serviceConfig names ${service}/${cut(method)}, which the contract does not define`);
+        warnings.push(`serviceConfig names ${service}/${truncate(method)}, which the contract does not define`);
       } else if (hedging !== undefined && !canHedge(descriptor)) {
         warnings.push(
           `hedgingPolicy of ${service}/${method} is not applied, because a request stream is sent only once`,

@@ -1,53 +1,42 @@
 import * as v from 'valibot';
 import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
-import { isChannelCredentials } from '../../channel/channel-checks.js';
+import { isChannelCredentials, targetProblem } from '../../channel/channel-checks.js';
 import {
-  POSITIVE,
   bytes,
   flag,
   integer,
   milliseconds,
   millisecondsOrNone,
   millisecondsOrNever,
-  onDrain,
-  orUndefined,
-} from './schema-values.js';
+  object,
+  rule,
+} from '../../policy/options/option-schemas.js';
+import { POSITIVE, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { METHOD_OPTION_ROWS } from './method-options.js';
 
 /** One entry of `methods`. */
-const methodOptionsSchema = v.object(
-  {
-    timeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
-    attemptTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
-    streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
-    prefetch: orUndefined(integer(1)),
-    onDrain: orUndefined(onDrain),
-    maxQueuedRequestBytes: orUndefined(integer(1)),
-    idempotent: orUndefined(flag),
-    waitForReady: orUndefined(flag),
-    // Validated by `circuitBreakerProblems`.
-    circuitBreaker: orUndefined(v.unknown()),
-    maxConcurrentCalls: orUndefined(integer(1)),
-  },
+const methodOptionsSchema = object(
+  Object.fromEntries(METHOD_OPTION_ROWS.map(([key, { schema }]) => [key, v.optional(schema)])),
   'an object of method options such as { idempotent: true }',
 );
 
-const keepaliveSchema = v.object(
+const keepaliveSchema = object(
   {
-    keepaliveTimeMs: orUndefined(millisecondsOrNone(0)),
-    keepaliveTimeoutMs: orUndefined(milliseconds(1)),
-    keepalivePermitWithoutCalls: orUndefined(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
+    keepaliveTimeMs: v.optional(millisecondsOrNone(0)),
+    keepaliveTimeoutMs: v.optional(milliseconds(1)),
+    keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
   },
   'an object such as { keepaliveTimeMs: 30000 }',
 );
 
-const tlsSchema = v.object(
+const tlsSchema = object(
   {
     // Contents are validated when they are read.
-    ca: orUndefined(v.unknown()),
-    cert: orUndefined(v.unknown()),
-    key: orUndefined(v.unknown()),
-    serverName: orUndefined(v.pipe(v.string('a host name'), v.nonEmpty('a host name'))),
-    reload: orUndefined(flag),
+    ca: v.optional(v.unknown()),
+    cert: v.optional(v.unknown()),
+    key: v.optional(v.unknown()),
+    serverName: v.optional(v.pipe(v.string('a host name'), v.nonEmpty('a host name'))),
+    reload: v.optional(flag),
   },
   "an object such as { ca: '/run/tls/ca.pem' }, or {} for the system's certificate authorities",
 );
@@ -55,51 +44,51 @@ const tlsSchema = v.object(
 const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig such as [{ round_robin: {} }]";
 
 const defaultsEntries = {
-  timeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
-  streamIdleTimeoutMs: orUndefined(millisecondsOrNone(POSITIVE)),
-  unreadStreamWarningMs: orUndefined(millisecondsOrNever(POSITIVE, 'for no warning')),
-  traceStreams: orUndefined(flag),
-  outageGraceMs: orUndefined(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
-  maxWaitingCalls: orUndefined(integer(0)),
-  maxWaitingBytes: orUndefined(integer(0)),
-  maxConcurrentCalls: orUndefined(integer(1)),
-  maxQueuedCalls: orUndefined(integer(0)),
-  maxAttemptsLimit: orUndefined(integer(2)),
-  trustRefusedStreams: orUndefined(flag),
-  connection: orUndefined(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
-  loadBalancing: orUndefined(
+  timeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
+  streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
+  unreadStreamWarningMs: v.optional(millisecondsOrNever(POSITIVE, 'for no warning')),
+  traceStreams: v.optional(flag),
+  outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
+  maxWaitingCalls: v.optional(integer(0)),
+  maxWaitingBytes: v.optional(integer(0)),
+  maxConcurrentCalls: v.optional(integer(1)),
+  maxQueuedCalls: v.optional(integer(0)),
+  maxAttemptsLimit: v.optional(integer(2)),
+  trustRefusedStreams: v.optional(flag),
+  connection: v.optional(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
+  loadBalancing: v.optional(
     v.union(
       [v.picklist(['pick_first', 'round_robin']), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
       loadBalancingText,
     ),
   ),
-  connectTimeoutMs: orUndefined(milliseconds(1)),
-  connectionIdleTimeoutMs: orUndefined(milliseconds(1_000)),
-  maxConnectionAgeMs: orUndefined(millisecondsOrNone(1_000)),
-  credentials: orUndefined(
+  connectTimeoutMs: v.optional(milliseconds(1)),
+  connectionIdleTimeoutMs: v.optional(milliseconds(1_000)),
+  maxConnectionAgeMs: v.optional(millisecondsOrNone(1_000)),
+  credentials: v.optional(
     v.custom(
       isChannelCredentials,
       "grpc-js's ChannelCredentials, such as credentials.createSsl(), from the same copy of @grpc/grpc-js (see npm ls @grpc/grpc-js)",
     ),
   ),
-  tls: orUndefined(tlsSchema),
-  keepalive: orUndefined(keepaliveSchema),
-  maxSendMessageLength: orUndefined(bytes),
-  maxReceiveMessageLength: orUndefined(bytes),
-  channelOptions: orUndefined(
+  tls: v.optional(tlsSchema),
+  keepalive: v.optional(keepaliveSchema),
+  maxSendMessageLength: v.optional(bytes),
+  maxReceiveMessageLength: v.optional(bytes),
+  channelOptions: v.optional(
     v.record(
       v.string(),
       v.unknown(),
       "an object of grpc-js's channel options such as { 'grpc.primary_user_agent': 'shop' }",
     ),
   ),
-  metadata: orUndefined(
+  metadata: v.optional(
     v.union(
       [v.custom(isMetadataLike), v.function(), v.record(v.string(), v.unknown())],
       "an object such as { 'x-tenant': 'shop' }, grpc-js's Metadata, or a function that returns one",
     ),
   ),
-  interceptors: orUndefined(
+  interceptors: v.optional(
     v.array(
       v.custom(
         isInterceptor,
@@ -109,7 +98,7 @@ const defaultsEntries = {
     ),
   ),
   // Validated by `propagationProblems`.
-  propagate: orUndefined(v.unknown()),
+  propagate: v.optional(v.unknown()),
 } as const;
 
 /** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */
@@ -119,19 +108,73 @@ function isInterceptor(value: unknown): boolean {
   return ['onCall', 'onAttempt', 'onEnd'].some((hook) => typeof Reflect.get(value, hook) === 'function');
 }
 
+const NOT_NESTED =
+  "it is Nest's nested form; write its keys next to `name`: { name: 'orders', url, protoPath, package }";
+
+/** Remedies for keys that users know from other libraries. */
+const SETTINGS_KEY_REMEDIES: KeyRemedies = {
+  options: NOT_NESTED,
+  transport: `the transport is always gRPC; remove it (for \`options\`: ${NOT_NESTED})`,
+  customClass: 'this library provides the client; remove it',
+  protoLoader: '@grpc/proto-loader is always used; remove it, or load the files yourself and write `packageDefinition`',
+  maxMetadataSize: 'grpc-js ignores this setting; remove it',
+  gracefulShutdown: "it is an option of Nest's server; remove it",
+  onLoadPackageDefinition: "it is an option of Nest's server; remove it",
+  deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
+  timeout: 'write `timeoutMs`, in milliseconds',
+  retry: 'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
+  retries: 'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
+  retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
+  methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
+  hedging: 'write a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
+  hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
+  headers: 'write `metadata`',
+  ...Object.fromEntries(
+    METHOD_OPTION_ROWS.flatMap(([key, { place }]) =>
+      place === undefined ? [] : [[key, `write it per method: ${place}`]],
+    ),
+  ),
+  host: "write `url`: 'host:port'",
+  port: "write `url`: 'host:port'",
+  hostname: "write `url`: 'host:port'",
+  address: "write `url`: 'host:port'",
+  target: "write `url`: 'host:port'",
+  ssl: "write `tls`: { ca, cert, key }, or {} for the system's certificate authorities",
+  secure: "write `tls`: { ca, cert, key }, or {} for the system's certificate authorities",
+  insecure: 'remove it; connections are not encrypted without `tls` and `credentials`',
+  protoPath: 'the contract belongs next to `name`, not in the result of a factory; move it there',
+  packageDefinition: 'the contract belongs next to `name`, not in the result of a factory; move it there',
+  package: 'the contract belongs next to `name`, not in the result of a factory; move it there',
+  loader: 'the contract belongs next to `name`, not in the result of a factory; move it there',
+  useFactory: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  useClass: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  useExisting: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  inject: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  imports: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  name: 'the name belongs next to the factory, not in its result; move it there',
+};
+
 /** Schema of `forRoot({ defaults })`. */
-export const clientDefaultsSchema = v.object(defaultsEntries, 'an object of settings such as { timeoutMs: 2000 }');
+export const clientDefaultsSchema = object(
+  defaultsEntries,
+  'an object of settings such as { timeoutMs: 2000 }',
+  SETTINGS_KEY_REMEDIES,
+);
 
 /** Schema of the settings of one client. */
-export const clientSettingsSchema = v.object(
+export const clientSettingsSchema = object(
   {
     ...defaultsEntries,
-    url: v.string("a target such as 'orders:50051'"),
-    methods: orUndefined(
+    url: v.pipe(
+      v.string("a target such as 'orders:50051'"),
+      rule((url) => (typeof url === 'string' ? targetProblem(url) : undefined)),
+    ),
+    methods: v.optional(
       v.record(v.string(), methodOptionsSchema, 'an object of options by method such as { Get: { idempotent: true } }'),
     ),
     // Validated by `parseServiceConfig`.
-    serviceConfig: orUndefined(v.unknown()),
+    serviceConfig: v.optional(v.unknown()),
   },
   "an object of settings such as { url: 'orders:50051' }",
+  SETTINGS_KEY_REMEDIES,
 );

@@ -1,18 +1,16 @@
 import { loadBalancingProblem } from '../../channel/channel-checks.js';
 import { readBoundedFile } from '../../channel/read-bounded-file.js';
 import { errorCode } from '../../channel/tls/tls-material.js';
-import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
 import { loadContract, type Services } from '../../client/settings/contract.js';
 import { methodWarnings } from '../../client/settings/settings-and-service-config.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
-import { at, type Problem } from '../../policy/service-config/problem.js';
+import { pathOf } from '../../policy/options/describe-value.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { counted } from '../../telemetry/log/log-text.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import type { Reflected } from './reflection-check.js';
-
-const LIMIT = { maxAttemptsLimit: DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit };
 
 /** The known services and methods that a service config may name. */
 interface KnownMethods {
@@ -27,19 +25,19 @@ interface KnownMethods {
 
 /** A .proto file that cannot be read. */
 interface UnreadableProto {
-  readonly problems: readonly Problem[];
+  readonly problems: readonly ConfigurationProblem[];
   readonly from?: undefined;
 }
 
 /** Returns all problems of a service config, by the same rules as the client. */
-export function serviceConfigProblems(value: unknown, path: string): readonly Problem[] {
-  const parsed = parseServiceConfig(value, path, LIMIT);
+export function serviceConfigProblems(value: unknown, path: string): readonly ConfigurationProblem[] {
+  const parsed = parseServiceConfig(value, path);
   if (!parsed.ok) return parsed.problems;
   const { loadBalancingConfig } = parsed.config;
   const reason = loadBalancingConfig === undefined ? undefined : loadBalancingProblem(loadBalancingConfig);
   if (reason === undefined) return [];
   const message = `expected a policy that grpc-js supports, got none (${reason}); write [{ "round_robin": {} }]`;
-  return [{ path: at(path, 'loadBalancingConfig'), message }];
+  return [{ path: pathOf(path, 'loadBalancingConfig'), message }];
 }
 
 /** Checks a service config in a file, and compares its names with a .proto file or else with the services found by reflection. */
@@ -63,7 +61,7 @@ export function serviceConfigCheck(
     const remedy = 'fix the problems; a client with this service config does not start';
     return result('failed', `${file} has ${counted(problems.length, 'problem')}`, remedy, problems);
   }
-  const parsed = parseServiceConfig(text, '', LIMIT);
+  const parsed = parseServiceConfig(text, '');
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
   const message = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
   if (unknown.length === 0) return result('ok', message);
@@ -89,7 +87,11 @@ function methodsOfProto(file: string): KnownMethods | UnreadableProto {
   return { from: file, services: [...contract.services.keys()], methods: contract.services };
 }
 
-function unknownNames(file: string, config: ParsedServiceConfig, { from, services, methods }: KnownMethods): Problem[] {
+function unknownNames(
+  file: string,
+  config: ParsedServiceConfig,
+  { from, services, methods }: KnownMethods,
+): ConfigurationProblem[] {
   const warnings = methods === undefined ? [] : methodWarnings(methods, config);
   const named = new Set(config.methodConfig.flatMap(({ names }) => names.map(({ service }) => service)));
   // `methodWarnings` already reports names without their package.

@@ -1,7 +1,7 @@
 import { dnsNameOf } from '../../channel/dns/dns-name.js';
 import { lacksPort } from '../../channel/channel-checks.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
-import type { Problem } from '../../policy/service-config/problem.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
@@ -10,7 +10,7 @@ import { addressText, kindOf } from '../target-address.js';
 export const MAX_ADDRESSES = 20;
 
 /** Reports the problems with which no client can be created, by the names of the command's arguments. */
-export function unusableTarget(target: string, problems: readonly Problem[]): CheckResult {
+export function unusableTarget(target: string, problems: readonly ConfigurationProblem[]): CheckResult {
   const named = problems.map(({ path, message }) => ({
     path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1').replace(/^doctor\.url$/, 'target'),
     message,

@@ -10,10 +10,9 @@ import {
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { throwError } from 'rxjs';
 import * as v from 'valibot';
-import { optionProblems } from '../../client/settings/validate-options.js';
-import { orUndefined } from '../../client/settings/schema-values.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { object } from '../../policy/options/option-schemas.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
-import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import { ResumeError } from '../../errors/resume-error.js';
 import { STATUS_NAMES, StatusCode, type StatusName } from '../../status/status-code.js';
 import { serverCallOf } from '../inbound/grpc-inbound-call.js';
@@ -35,9 +34,9 @@ export interface GrpcToRpcOptions {
 
 const NAMES = STATUS_NAMES.filter((name) => name !== 'OK');
 
-const optionsSchema = v.object(
+const optionsSchema = object(
   {
-    relay: orUndefined(
+    relay: v.optional(
       v.array(v.picklist(NAMES, `the name of an error status (${NAMES.join(', ')})`), "an array such as ['NOT_FOUND']"),
     ),
   },
@@ -58,8 +57,7 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
 
   /** @throws GrpcConfigurationError if the options are invalid */
   constructor(@Optional() options: GrpcToRpcOptions = {}) {
-    const problems = optionProblems(optionsSchema, options, 'GrpcToRpcExceptionFilter');
-    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    requireOptions(optionsSchema, options, 'GrpcToRpcExceptionFilter');
     this.relay = new Set(options.relay);
   }
 

@@ -50,7 +50,11 @@ describe('chooseServiceConfig', () => {
 
   it.each<[title: string, choices: unknown, problem: string]>([
     ['text that is not JSON', '[{', 'txt: expected a list of service config choices as JSON ('],
-    ['a value that is not a list', config('a'), 'txt: expected a list of service config choices, got {'],
+    [
+      'a value that is not a list',
+      config('a'),
+      'txt: expected a list of service config choices, got an object with serviceConfig',
+    ],
     ['a choice that is not an object', ['a'], 'txt[0]: expected a service config choice as an object, got "a"'],
     ['an unknown field', [{ clientCluster: ['x'], ...config('a') }], 'txt[0].clientCluster: unknown key'],
     ['a choice without a service config', [{}], 'txt[0].serviceConfig: expected a service config as an object'],

@@ -1,6 +1,9 @@
-import { checkBounds, checkLength } from './document-bounds.js';
-import { at, Problems, type Problem } from './problem.js';
-import { checkKeys, isPresent, readInteger, readList, readObject, type Unread } from './read.js';
+import * as v from 'valibot';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { pathOf } from '../options/describe-value.js';
+import { parseOptions } from '../options/option-problems.js';
+import { integer, jsonObject, list, openObject } from '../options/option-schemas.js';
+import { readDocument } from './document-bounds.js';
 
 /** Client for which a service config is chosen. */
 export interface ChoosingClient {
@@ -13,13 +16,25 @@ export interface ChoosingClient {
 /** Service config chosen for a client (`undefined` if no choice matches), or the problems found in the list of choices. */
 export type ServiceConfigChoice =
   | { readonly ok: true; readonly serviceConfig: unknown; readonly path: string }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
 /** Value of `clientLanguage` that matches this client; the same as in grpc-js. */
 const CLIENT_LANGUAGE = 'node';
 
 const ATTRIBUTE = 'grpc_config=';
-const KEYS = ['clientLanguage', 'percentage', 'clientHostname', 'serviceConfig'];
+const names = v.optional(list(v.string('a string'), 'a list of names'), []);
+const choicesSchema = list(
+  jsonObject(
+    {
+      clientLanguage: names,
+      clientHostname: names,
+      percentage: v.optional(integer(0, 100), 100),
+      serviceConfig: openObject({}, 'a service config as an object'),
+    },
+    'a service config choice as an object',
+  ),
+  'a list of service config choices',
+);
 
 /**
  * Returns the value of the first `grpc_config` attribute in TXT records, or `undefined` if there is none. Each record is a list of
@@ -39,58 +54,22 @@ export function serviceConfigAttribute(records: readonly (readonly string[])[]):
  * that only those clients support. The caller validates the chosen one.
  */
 export function chooseServiceConfig(text: string, path: string, client: ChoosingClient): ServiceConfigChoice {
-  const problems = new Problems();
-  const choices = readChoices(text, path, problems);
-  if (!problems.none) return { ok: false, problems: problems.list };
-  const index = choices.findIndex((choice) => matches(choice, client));
-  return { ok: true, serviceConfig: choices[index]?.['serviceConfig'], path: at(at(path, index), 'serviceConfig') };
-}
-
-function readChoices(text: string, path: string, problems: Problems): readonly Unread[] {
-  let json: unknown;
-  if (!checkLength(text, path, problems)) return [];
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    problems.add(path, `a list of service config choices as JSON (${String(error)})`, text);
-    return [];
-  }
-  checkBounds(json, path, problems);
-  if (!problems.none) return [];
-  const list = readList(json, path, problems, 'a list of service config choices');
-  return (list ?? []).flatMap((entry, index) => {
-    const where = at(path, index);
-    const choice = readObject(entry, where, problems, 'a service config choice as an object');
-    if (!choice) return [];
-    checkKeys(choice, where, problems, KEYS);
-    readNames(choice['clientLanguage'], at(where, 'clientLanguage'), problems);
-    readNames(choice['clientHostname'], at(where, 'clientHostname'), problems);
-    if (isPresent(choice['percentage'])) {
-      readInteger(choice['percentage'], at(where, 'percentage'), problems, 0, 100);
-    }
-    readObject(choice['serviceConfig'], at(where, 'serviceConfig'), problems, 'a service config as an object');
-    return [choice];
-  });
-}
-
-function readNames(value: unknown, path: string, problems: Problems): void {
-  if (!isPresent(value)) return;
-  for (const [index, name] of (readList(value, path, problems, 'a list of names') ?? []).entries()) {
-    if (typeof name !== 'string') problems.add(at(path, index), 'a string', name);
-  }
+  const read = readDocument(text, path, 'a list of service config choices as JSON');
+  if (!read.ok) return read;
+  const parsed = parseOptions(choicesSchema, read.document, path);
+  if (!parsed.ok) return parsed;
+  const index = parsed.options.findIndex((choice) => matches(choice, client));
+  const serviceConfig: unknown = parsed.options[index]?.serviceConfig;
+  return { ok: true, serviceConfig, path: pathOf(pathOf(path, index), 'serviceConfig') };
 }
 
 /** True if the client satisfies every condition of the choice. An absent or empty condition matches all clients. */
-function matches(choice: Unread, { hostname, percentile }: ChoosingClient): boolean {
-  const { percentage } = choice;
-  if (typeof percentage === 'number' && percentile >= percentage) return false;
-  const languages = namesOf(choice['clientLanguage']);
-  if (languages.length > 0 && !languages.some((name) => name.toLowerCase() === CLIENT_LANGUAGE)) return false;
-  const hostnames = namesOf(choice['clientHostname']);
-  return hostnames.length === 0 || hostnames.includes(hostname);
-}
-
-function namesOf(value: unknown): readonly string[] {
-  // The cast is safe: `readNames` has checked the entries.
-  return isPresent(value) ? (value as readonly string[]) : [];
+function matches(
+  choice: v.InferOutput<typeof choicesSchema>[number],
+  { hostname, percentile }: ChoosingClient,
+): boolean {
+  const { clientLanguage, clientHostname, percentage } = choice;
+  if (percentile >= percentage) return false;
+  if (clientLanguage.length > 0 && !clientLanguage.some((name) => name.toLowerCase() === CLIENT_LANGUAGE)) return false;
+  return clientHostname.length === 0 || clientHostname.includes(hostname);
 }

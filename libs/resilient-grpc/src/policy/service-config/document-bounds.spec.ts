@@ -3,7 +3,6 @@ import { chooseServiceConfig } from './choose-service-config.js';
 import { exceededBound, MAX_CONFIG_CHARACTERS, MAX_CONFIG_DEPTH, MAX_CONFIG_VALUES } from './document-bounds.js';
 import { parseServiceConfig } from './parse-service-config.js';
 
-const LIMIT = { maxAttemptsLimit: 5 };
 const nested = (depth: number): unknown => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
 
 describe('service config bounds', () => {
@@ -29,7 +28,7 @@ describe('service config bounds', () => {
   it('rejects an object that contains itself', () => {
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = cyclic;
-    expect(parseServiceConfig(cyclic, 'serviceConfig', LIMIT)).toMatchObject({
+    expect(parseServiceConfig(cyclic, 'serviceConfig')).toMatchObject({
       ok: false,
       problems: [{ path: 'serviceConfig', message: expect.stringContaining('a depth of at most 32') as string }],
     });
@@ -40,7 +39,7 @@ describe('service config bounds', () => {
     const problem = {
       message: expect.stringMatching(/^expected .* at most 1048576 characters, got 1048578/) as string,
     };
-    expect(parseServiceConfig(text, 'serviceConfig', LIMIT)).toMatchObject({ ok: false, problems: [problem] });
+    expect(parseServiceConfig(text, 'serviceConfig')).toMatchObject({ ok: false, problems: [problem] });
     const client = { hostname: 'a', percentile: 0 };
     expect(chooseServiceConfig(text, 'record', client)).toMatchObject({ ok: false, problems: [problem] });
   });
@@ -54,7 +53,7 @@ describe('service config bounds', () => {
 describe('service config problems', () => {
   it('lists the first 100 problems and counts the rest', () => {
     const methodConfig = Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 }));
-    const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig', LIMIT);
+    const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig');
     if (parsed.ok) throw new Error('it was accepted');
     expect(parsed.problems).toHaveLength(101);
     // Each has a wrong timeout, and all but the first name all methods again.
@@ -67,7 +66,7 @@ describe('service config problems', () => {
     ['a method without a service', { methodConfig: [{ name: [{ method: 'm'.repeat(100_000) }] }] }],
     ['the name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
   ])('truncates %s that is too long', (_what, config) => {
-    const parsed = parseServiceConfig(config, 'serviceConfig', LIMIT);
+    const parsed = parseServiceConfig(config, 'serviceConfig');
     if (parsed.ok) throw new Error('it was accepted');
     for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);
   });

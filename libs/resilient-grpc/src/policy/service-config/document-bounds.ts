@@ -1,4 +1,5 @@
-import type { Problems } from './problem.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { describeValue } from '../options/describe-value.js';
 
 /** Maximum length of a service config: of its text, or of all its keys and strings together. */
 export const MAX_CONFIG_CHARACTERS = 1_048_576;
@@ -8,18 +9,33 @@ export const MAX_CONFIG_VALUES = 100_000;
 export const MAX_CONFIG_DEPTH = 32;
 const TOO_MANY_VALUES = `at most ${String(MAX_CONFIG_VALUES)} values`;
 
-/** Returns false, and adds a problem, if `text` is too long to be parsed. */
-export function checkLength(text: string, path: string, problems: Problems): boolean {
-  if (text.length <= MAX_CONFIG_CHARACTERS) return true;
-  const most = String(MAX_CONFIG_CHARACTERS);
-  problems.say(path, `expected a service config with at most ${most} characters, got ${String(text.length)}`);
-  return false;
-}
-
-/** Adds a problem if `document` exceeds a bound. */
-export function checkBounds(document: unknown, path: string, problems: Problems): void {
+/**
+ * Returns `value`, or the document that it contains as JSON text. Fails if a bound is exceeded. `expected` is part of the message for text
+ * that is not JSON.
+ */
+export function readDocument(
+  value: unknown,
+  path: string,
+  expected: string,
+):
+  | { readonly ok: true; readonly document: unknown }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] } {
+  const failed = (message: string) => ({ ok: false, problems: [{ path, message }] }) as const;
+  let document = value;
+  if (typeof value === 'string') {
+    if (value.length > MAX_CONFIG_CHARACTERS) {
+      const most = String(MAX_CONFIG_CHARACTERS);
+      return failed(`expected a service config with at most ${most} characters, got ${String(value.length)}`);
+    }
+    try {
+      document = JSON.parse(value);
+    } catch (error) {
+      return failed(`expected ${expected} (${String(error)}), got ${describeValue(value)}`);
+    }
+  }
   const bound = exceededBound(document);
-  if (bound !== undefined) problems.say(path, `expected a service config with ${bound}, got more; make it smaller`);
+  if (bound === undefined) return { ok: true, document };
+  return failed(`expected a service config with ${bound}, got more; make it smaller`);
 }
 
 /**

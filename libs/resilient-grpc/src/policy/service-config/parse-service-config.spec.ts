@@ -4,7 +4,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { parseServiceConfig } from './parse-service-config.js';
 
 const PATH = 'clients.orders.serviceConfig';
-const parse = (value: unknown, maxAttemptsLimit = 5) => parseServiceConfig(value, PATH, { maxAttemptsLimit });
+const parse = (value: unknown) => parseServiceConfig(value, PATH);
 
 const RETRY = {
   maxAttempts: 4,
@@ -104,11 +104,11 @@ describe('valid service config', () => {
     });
   });
 
-  it('reduces maxAttempts to the limit without an error', () => {
-    const result = parse(withRetry({ maxAttempts: 100 }), 7);
-    expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 7 } }] } });
+  it('accepts more attempts than a client makes; the client reduces them to its limit', () => {
+    const result = parse(withRetry({ maxAttempts: 100 }));
+    expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 100 } }] } });
     expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({
-      config: { methodConfig: [{ hedging: { maxAttempts: 5, hedgingDelayMs: 0, nonFatalStatusCodes: new Set() } }] },
+      config: { methodConfig: [{ hedging: { maxAttempts: 100, hedgingDelayMs: 0, nonFatalStatusCodes: new Set() } }] },
     });
   });
 
@@ -131,14 +131,14 @@ describe('invalid service config', () => {
       '{ "methodConfig": [',
       '$: expected a service config as an object or as JSON (SyntaxError',
     ],
-    ['a list', [], '$: expected a service config as an object, got []'],
+    ['a list', [], '$: expected a service config as an object, got an array of length 0'],
     ['undefined', undefined, '$: expected a service config as an object, got nothing'],
-    ['an unknown key', { retries: 3 }, '$.retries: unknown key; write one of loadBalancingConfig, '],
-    ['a key in another spelling', { method_config: [] }, '$.method_config: unknown key; write methodConfig'],
+    ['an unknown key', { retries: 3 }, '$.retries: unknown key; known keys: loadBalancingConfig, '],
+    ['a key in another spelling', { method_config: [] }, "$.method_config: unknown key; did you mean 'methodConfig'?"],
     [
       'method configs that are not a list',
       { methodConfig: {} },
-      '$.methodConfig: expected a list of method configs, got {}',
+      '$.methodConfig: expected a list of method configs, got an empty object',
     ],
     ['a method config that is not an object', { methodConfig: [7] }, '$.methodConfig[0]: expected an object, got 7'],
     [
@@ -149,7 +149,7 @@ describe('invalid service config', () => {
     [
       'an empty list of names',
       withMethod({ name: [] }),
-      '$.methodConfig[0].name: expected at least one name, got []; write [{}] for all methods',
+      '$.methodConfig[0].name: expected at least one name, got an array of length 0; write [{}] for all methods',
     ],
     [
       'a name that is a string',
@@ -169,7 +169,7 @@ describe('invalid service config', () => {
     [
       'an unknown key in a name',
       withMethod({ name: [{ service: 'a.B', Method: 'Get' }] }),
-      '$.methodConfig[0].name[0].Method: unknown key; write method',
+      "$.methodConfig[0].name[0].Method: unknown key; did you mean 'method'?",
     ],
     [
       'a duplicate name',
@@ -184,7 +184,7 @@ describe('invalid service config', () => {
     [
       'a timeout in milliseconds',
       withMethod({ timeout: '500ms' }),
-      '$.methodConfig[0].timeout: expected a duration greater than 0, in seconds as a string, got "500ms"; write "0.5s"',
+      '$.methodConfig[0].timeout: expected a duration above 0, in seconds as a string, got "500ms"; write "0.5s"',
     ],
     ['a timeout in minutes', withMethod({ timeout: '2m' }), 'got "2m"; write "120s"'],
     [
@@ -195,12 +195,12 @@ describe('invalid service config', () => {
     [
       "a timeout in grpc-js's shape",
       withMethod({ timeout: { seconds: 1, nanos: 500_000_000 } }),
-      'got {"seconds":1,"nanos":500000000}; write "1.5s"',
+      'got an object with seconds, nanos; write "1.5s"',
     ],
     [
       'a timeout of 0',
       withMethod({ timeout: '0s' }),
-      'expected a duration greater than 0, in seconds as a string, got "0s"; write "0.5s" for half a second',
+      'expected a duration above 0, in seconds as a string, got "0s"; write "0.5s" for half a second',
     ],
     ['a negative timeout', withMethod({ timeout: '-1s' }), 'got "-1s"'],
     ['a timeout with ten decimals', withMethod({ timeout: '0.1234567891s' }), 'got "0.1234567891s"'],
@@ -224,23 +224,23 @@ describe('invalid service config', () => {
     [
       'a missing initialBackoff',
       withRetry({ initialBackoff: undefined }),
-      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration greater than 0, in seconds as a string, got nothing',
+      '$.methodConfig[0].retryPolicy.initialBackoff: expected a duration above 0, in seconds as a string, got nothing',
     ],
     [
       'a maxBackoff of 0',
       withRetry({ maxBackoff: '0s' }),
-      '$.methodConfig[0].retryPolicy.maxBackoff: expected a duration greater than 0',
+      '$.methodConfig[0].retryPolicy.maxBackoff: expected a duration above 0',
     ],
     [
       'a multiplier of 0',
       withRetry({ backoffMultiplier: 0 }),
-      '$.methodConfig[0].retryPolicy.backoffMultiplier: expected a number greater than 0, got 0',
+      '$.methodConfig[0].retryPolicy.backoffMultiplier: expected a number above 0, got 0',
     ],
     ['an infinite multiplier', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
     [
       'an empty list of codes',
       withRetry({ retryableStatusCodes: [] }),
-      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, got []; write ["UNAVAILABLE"]',
+      '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, got an array of length 0; write ["UNAVAILABLE"]',
     ],
     [
       'codes that are not a list',
@@ -291,12 +291,12 @@ describe('invalid service config', () => {
     [
       'a load balancing config that is not a list',
       { loadBalancingConfig: { round_robin: {} } },
-      '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got {"round_robin":{}}',
+      '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got an object with round_robin',
     ],
     [
       'two policies in one entry',
       { loadBalancingConfig: [{ a: {}, b: {} }] },
-      '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got {"a":{},"b":{}}; write an entry for each policy',
+      '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got an object with a, b; write an entry for each policy',
     ],
     [
       'a load balancing policy given only by name',
@@ -321,7 +321,7 @@ describe('invalid service config', () => {
     [
       'a tokenRatio of 0',
       { retryThrottling: { maxTokens: 10, tokenRatio: 0 } },
-      '$.retryThrottling.tokenRatio: expected a number greater than 0, got 0',
+      '$.retryThrottling.tokenRatio: expected a number above 0, got 0',
     ],
     [
       'a tokenRatio below 0.001',

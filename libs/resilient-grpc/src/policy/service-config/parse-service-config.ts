@@ -1,28 +1,14 @@
-import { parseMethodConfig } from './parse-method-config.js';
-import { checkBounds, checkLength } from './document-bounds.js';
-import { at, cut, type Problem, Problems } from './problem.js';
-import { checkKeys, isPresent, readInteger, readList, readObject, readPositive, type Unread } from './read.js';
-import type {
-  LoadBalancingConfig,
-  ParsedMethodConfig,
-  ParsedServiceConfig,
-  RetryThrottling,
-} from './service-config.js';
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { pathOf, truncate } from '../options/describe-value.js';
+import { parseOptions } from '../options/option-problems.js';
+import { readDocument } from './document-bounds.js';
+import { serviceConfigSchema } from './service-config-schema.js';
+import type { ParsedServiceConfig } from './service-config.js';
 
 /** A valid service config, or all problems of an invalid one. */
 export type ServiceConfigResult =
   | { readonly ok: true; readonly config: ParsedServiceConfig }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
-
-/** Options for parsing a service config. */
-export interface ServiceConfigOptions {
-  /** Maximum of `maxAttempts`; policies with more attempts are reduced to it. */
-  readonly maxAttemptsLimit: number;
-}
-
-// healthCheckConfig is accepted but not used, as in grpc-js: documents that are shared with other clients must stay valid.
-const KEYS = ['loadBalancingConfig', 'loadBalancingPolicy', 'methodConfig', 'retryThrottling', 'healthCheckConfig'];
-const MAX_TOKENS = 1_000;
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
 /**
  * Parses a service config, given as an object or as JSON text, by the rules of gRFC A2 and A6
@@ -30,18 +16,15 @@ const MAX_TOKENS = 1_000;
  *
  * @param path path of the config in problems, such as 'clients.orders.serviceConfig'
  */
-export function parseServiceConfig(value: unknown, path: string, options: ServiceConfigOptions): ServiceConfigResult {
-  const problems = new Problems();
-  const json = typeof value === 'string' ? parseJson(value, path, problems) : value;
-  if (problems.none) checkBounds(json, path, problems);
-  const document = problems.none ? readObject(json, path, problems, 'a service config as an object') : undefined;
-  if (!document) return { ok: false, problems: problems.list };
-
-  checkKeys(document, path, problems, KEYS);
-  const loadBalancingConfig = parseLoadBalancing(document, path, problems);
-  const methodConfig = parseMethodConfigs(document['methodConfig'], at(path, 'methodConfig'), problems, options);
-  const retryThrottling = parseThrottling(document['retryThrottling'], at(path, 'retryThrottling'), problems);
-  if (!problems.none) return { ok: false, problems: problems.list };
+export function parseServiceConfig(value: unknown, path: string): ServiceConfigResult {
+  const read = readDocument(value, path, 'a service config as an object or as JSON');
+  if (!read.ok) return read;
+  const parsed = parseOptions(serviceConfigSchema, read.document, path, () => repeatedNames(read.document, path));
+  if (!parsed.ok) return parsed;
+  const { loadBalancingPolicy, methodConfig, retryThrottling } = parsed.options;
+  const {
+    loadBalancingConfig = loadBalancingPolicy === undefined ? undefined : [{ [loadBalancingPolicy.toLowerCase()]: {} }],
+  } = parsed.options;
   return {
     ok: true,
     config: {
@@ -52,76 +35,27 @@ export function parseServiceConfig(value: unknown, path: string, options: Servic
   };
 }
 
-function parseJson(text: string, path: string, problems: Problems): unknown {
-  if (!checkLength(text, path, problems)) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    problems.add(path, `a service config as an object or as JSON (${String(error)})`, text);
-    return undefined;
-  }
-}
-
-function parseLoadBalancing(document: Unread, path: string, problems: Problems): LoadBalancingConfig | undefined {
-  const config = document['loadBalancingConfig'];
-  if (isPresent(config)) return parsePolicies(config, at(path, 'loadBalancingConfig'), problems);
-  // Deprecated key; it holds only the name of the policy.
-  const policy = document['loadBalancingPolicy'];
-  if (!isPresent(policy)) return undefined;
-  if (typeof policy === 'string' && policy !== '') return [{ [policy.toLowerCase()]: {} }];
-  problems.add(at(path, 'loadBalancingPolicy'), 'the name of a policy', policy, '"round_robin"');
-  return undefined;
-}
-
-function parsePolicies(value: unknown, path: string, problems: Problems): LoadBalancingConfig | undefined {
-  const list = readList(value, path, problems, 'a list of policies, such as [{ "round_robin": {} }]');
-  return list?.flatMap((entry, index) => {
-    const where = at(path, index);
-    const policy = readObject(entry, where, problems, 'an object such as { "round_robin": {} }');
-    if (!policy) return [];
-    if (Object.keys(policy).length !== 1) {
-      problems.add(where, 'exactly one key, the name of the policy', policy, 'an entry for each policy');
-    }
-    for (const [name, config] of Object.entries(policy)) readObject(config, at(where, name), problems);
-    return [policy];
-  });
-}
-
-function parseMethodConfigs(
-  value: unknown,
-  path: string,
-  problems: Problems,
-  { maxAttemptsLimit }: ServiceConfigOptions,
-): readonly ParsedMethodConfig[] {
-  if (!isPresent(value)) return [];
-  const list = readList(value, path, problems, 'a list of method configs');
-  const configs: ParsedMethodConfig[] = [];
+/** Returns a problem for each name that is listed twice. It also reads invalid documents, so that all problems are reported at once. */
+function repeatedNames(document: unknown, path: string): ConfigurationProblem[] {
+  const problems: ConfigurationProblem[] = [];
   const seen = new Map<string, string>();
-  for (const [index, entry] of (list ?? []).entries()) {
-    const where = at(path, index);
-    const config = parseMethodConfig(entry, where, problems, maxAttemptsLimit);
-    if (!config) continue;
-    configs.push(config);
-    config.names.forEach((name, position) => {
-      const key = `${name.service}/${name.method}`;
-      const here = at(at(where, 'name'), position);
+  for (const [index, config] of entriesOf(document, 'methodConfig')) {
+    for (const [position, name] of entriesOf(config, 'name')) {
+      if (typeof name !== 'object' || name === null) continue;
+      const scope = ['service', 'method'].map((part): unknown => Reflect.get(name, part) ?? '');
+      if (!scope.every((part) => typeof part === 'string')) continue;
+      const key = scope.join('/');
+      const here = pathOf(pathOf(pathOf(pathOf(path, 'methodConfig'), index), 'name'), position);
       const first = seen.get(key);
+      const what = key === '/' ? 'all methods' : truncate(key);
       if (first === undefined) seen.set(key, here);
-      else problems.say(here, `repeats ${key === '/' ? 'all methods' : cut(key)} from ${first}; write it once`);
-    });
+      else problems.push({ path: here, message: `repeats ${what} from ${first}; write it once` });
+    }
   }
-  return configs;
+  return problems;
 }
 
-function parseThrottling(value: unknown, path: string, problems: Problems): RetryThrottling | undefined {
-  if (!isPresent(value)) return undefined;
-  const throttling = readObject(value, path, problems);
-  if (!throttling) return undefined;
-  checkKeys(throttling, path, problems, ['maxTokens', 'tokenRatio']);
-  const maxTokens = readInteger(throttling['maxTokens'], at(path, 'maxTokens'), problems, 1, MAX_TOKENS);
-  const tokenRatio = readPositive(throttling['tokenRatio'], at(path, 'tokenRatio'), problems);
-  if (tokenRatio !== undefined && tokenRatio < 0.001) {
-    problems.add(at(path, 'tokenRatio'), '0.001 or more, because only three decimals are used', tokenRatio);
-  }
-  return maxTokens === undefined || tokenRatio === undefined ? undefined : { maxTokens, tokenRatio };
+function entriesOf(value: unknown, key: string): Iterable<readonly [number, unknown]> {
+  const list: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
+  return Array.isArray(list) ? (list as readonly unknown[]).entries() : [];
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { matchMethodPattern } from './method-pattern.js';
+import { matchMethodPattern } from './method-patterns.js';
 
 const match = (pattern: string) => matchMethodPattern(pattern, 'orders.v1.Orders', 'GetOne');
 

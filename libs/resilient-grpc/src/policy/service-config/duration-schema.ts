@@ -1,4 +1,4 @@
-import type { Problems } from './problem.js';
+import { converted, type Schema } from '../options/option-schemas.js';
 
 // proto3 JSON: seconds with up to nine decimals, followed by 's'.
 const DURATION = /^(-?)(\d{1,12}(?:\.\d{1,9})?)s$/;
@@ -14,16 +14,19 @@ const SECONDS_PER: Readonly<Record<string, number>> = {
 };
 
 /**
- * Reads a Duration in proto3 JSON ("0.5s") as milliseconds. It must be greater than 0, or at least 0 if `zero` is true. Returns
- * `undefined` and adds a problem if it is invalid. The parser of grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
+ * A Duration in proto3 JSON ("0.5s"), converted to milliseconds. It must be above 0, or at least 0 if `zero` is true. The parser of
+ * grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
  */
-export function readDuration(value: unknown, path: string, problems: Problems, zero = false): number | undefined {
-  const match = typeof value === 'string' ? DURATION.exec(value) : null;
-  const ms = match && match[1] === '' ? toMs(match[2] ?? '') : undefined;
-  if (ms !== undefined && (ms > 0 || zero)) return ms;
-  const least = zero ? 'of 0 or more' : 'greater than 0';
-  problems.add(path, `a duration ${least}, in seconds as a string`, value, meant(value) ?? '"0.5s" for half a second');
-  return undefined;
+export function duration(zero = false): Schema<number> {
+  return converted(
+    `a duration ${zero ? 'of 0 or more' : 'above 0'}, in seconds as a string`,
+    (value) => {
+      const match = typeof value === 'string' ? DURATION.exec(value) : null;
+      const ms = match && match[1] === '' ? toMs(match[2] ?? '') : undefined;
+      return ms !== undefined && (ms > 0 || zero) ? ms : undefined;
+    },
+    (value) => meant(value) ?? '"0.5s" for half a second',
+  );
 }
 
 // Shifts the decimal point in the text, because 0.07 × 1000 is 70.00000000000001.
@@ -33,6 +36,7 @@ function toMs(seconds: string): number {
   return Number(`${whole}${shifted.slice(0, 3)}.${shifted.slice(3)}`);
 }
 
+// Returns the intended duration of a number, of another unit, or of grpc-js's form.
 function meant(value: unknown): string | undefined {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) {
     return `"${value}s" if it is in seconds, "${value / 1_000}s" if it is in milliseconds`;

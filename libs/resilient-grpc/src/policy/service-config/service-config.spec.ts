@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lookupMethodConfig } from './method-config-lookup.js';
-import type { ParsedServiceConfig } from './service-config.js';
+import { lookupMethodConfig, type ParsedServiceConfig } from './service-config.js';
 
 const config: ParsedServiceConfig = {
   methodConfig: [

@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { Problems } from '../service-config/problem.js';
+import { parseOptions } from '../options/option-problems.js';
 import { DEFAULT_CIRCUIT_BREAKER } from './circuit-breaker-policy.js';
-import { parseCircuitBreaker } from './parse-circuit-breaker.js';
+import { circuitBreakerSchema } from './circuit-breaker-schema.js';
 
 function parse(value: unknown) {
-  const problems = new Problems();
-  const policy = parseCircuitBreaker(value, 'circuitBreaker', problems);
-  return { policy, problems: problems.list.map(({ path, message }) => `${path}: ${message}`) };
+  const parsed = parseOptions(circuitBreakerSchema, value, 'circuitBreaker');
+  return parsed.ok
+    ? { policy: parsed.options, problems: [] }
+    : { policy: undefined, problems: parsed.problems.map(({ path, message }) => `${path}: ${message}`) };
 }
 
-describe('parseCircuitBreaker', () => {
-  it.each([undefined, {}, { failureRatio: undefined }])('returns the defaults for %o', (value) => {
+describe('circuitBreakerSchema', () => {
+  it.each([{}, { failureRatio: undefined }])('returns the defaults for %o', (value) => {
     expect(parse(value)).toEqual({ policy: DEFAULT_CIRCUIT_BREAKER, problems: [] });
   });
 
@@ -67,7 +68,7 @@ describe('parseCircuitBreaker', () => {
     ],
     [
       { breakDurationMs: '5' },
-      'circuitBreaker.breakDurationMs: expected a number greater than 0, got "5"; write 5 without quotes',
+      'circuitBreaker.breakDurationMs: expected a number above 0, got "5"; write 5 without quotes',
     ],
     [{ halfOpenAfter: 5 }, 'circuitBreaker.halfOpenAfter: unknown key; write breakDurationMs'],
     [

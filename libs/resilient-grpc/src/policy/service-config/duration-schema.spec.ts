@@ -1,14 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { Problems } from './problem.js';
-import { readDuration } from './read-duration.js';
+import { parseOptions } from '../options/option-problems.js';
+import { duration } from './duration-schema.js';
 
 function read(value: unknown, zero?: boolean): number | string | undefined {
-  const problems = new Problems();
-  const ms = readDuration(value, 'timeout', problems, zero);
-  return problems.list[0]?.message ?? ms;
+  const parsed = parseOptions(duration(zero), value, 'timeout');
+  return parsed.ok ? parsed.options : parsed.problems[0]?.message;
 }
 
-describe('readDuration', () => {
+describe('duration', () => {
   it.each<[text: string, ms: number]>([
     ['1s', 1_000],
     ['0.5s', 500],
@@ -26,7 +25,7 @@ describe('readDuration', () => {
     expect(read('0s', true)).toBe(0);
     expect(read('0.000s', true)).toBe(0);
     expect(read('-0s', true)).toContain('expected a duration of 0 or more');
-    expect(read('0s')).toContain('expected a duration greater than 0');
+    expect(read('0s')).toContain('expected a duration above 0');
   });
 
   it.each([
@@ -46,13 +45,11 @@ describe('readDuration', () => {
     '1.0000000000s',
     'x1s',
   ])('rejects %j', (text) => {
-    expect(read(text)).toContain(
-      `expected a duration greater than 0, in seconds as a string, got ${JSON.stringify(text)}`,
-    );
+    expect(read(text)).toContain(`expected a duration above 0, in seconds as a string, got ${JSON.stringify(text)}`);
   });
 });
 
-describe('readDuration suggestion', () => {
+describe('suggestion of duration', () => {
   it.each<[value: unknown, write: string]>([
     [2, 'write "2s" if it is in seconds, "0.002s" if it is in milliseconds'],
     ['500ms', 'write "0.5s"'],

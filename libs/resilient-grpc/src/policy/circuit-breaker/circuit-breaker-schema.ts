@@ -1,0 +1,12 @@
+import * as v from 'valibot';
+import { nestedProblems, openObject } from '../options/option-schemas.js';
+import { circuitBreakerProblems, completeCircuitBreaker } from './circuit-breaker-options.js';
+import type { CircuitBreakerOptions } from './circuit-breaker-policy.js';
+
+/** Options of a circuit breaker, completed with the defaults. */
+export const circuitBreakerSchema = v.pipe(
+  openObject({}, 'an object such as { failureRatio: 0.5 }, or {} for the defaults'),
+  nestedProblems(circuitBreakerProblems),
+  // The cast is true: the options have no problems.
+  v.transform((options) => completeCircuitBreaker(options as CircuitBreakerOptions)),
+);

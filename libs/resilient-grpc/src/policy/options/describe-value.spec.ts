@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { describeData, describeValue, pathOf } from './describe-value.js';
+
+describe('pathOf', () => {
+  it.each<[path: string, key: string | number, result: string]>([
+    ['clients', 'orders', 'clients.orders'],
+    ['', 'orders', 'orders'],
+    ['list', 3, 'list[3]'],
+    ['', 0, '[0]'],
+    ['methods', '$get_1', 'methods.$get_1'],
+    ['methods', 'Orders/Get', 'methods["Orders/Get"]'],
+    ['methods', '*Get', 'methods["*Get"]'],
+    ['methods', 'Get*', 'methods["Get*"]'],
+    ['methods', 'say "hi"', 'methods["say \\"hi\\""]'],
+    ['methods', '', 'methods[""]'],
+    ['methods', 'x'.repeat(201), `methods["${'x'.repeat(200)}…"]`],
+  ])('joins the path %j and the key %j to %s', (path, key, result) => {
+    expect(pathOf(path, key)).toBe(result);
+  });
+});
+
+describe('describeValue', () => {
+  it.each<[value: unknown, text: string]>([
+    [undefined, 'nothing'],
+    [null, 'null'],
+    ['', '""'],
+    ['a "b"', '"a \\"b\\""'],
+    [1.5, '1.5'],
+    [NaN, 'NaN'],
+    [-Infinity, '-Infinity'],
+    [10n, '10n'],
+    [Symbol('x'), 'a symbol'],
+    [true, 'true'],
+    [[1, 'b'], 'an array of length 2'],
+    [[], 'an array of length 0'],
+    [() => 1, 'a function'],
+    [{ key: 'secret' }, 'an object with key'],
+    [{}, 'an empty object'],
+    ['x'.repeat(60), `"${'x'.repeat(60)}"`],
+    ['x'.repeat(61), `"${'x'.repeat(60)}…"`],
+  ])('formats %o as %s', (value, text) => {
+    expect(describeValue(value)).toBe(text);
+  });
+
+  it('formats an object that contains itself', () => {
+    const ring: Record<string, unknown> = {};
+    ring['self'] = ring;
+    expect(describeValue(ring)).toBe('an object with self');
+  });
+});
+
+describe('describeData', () => {
+  const ring: Record<string, unknown> = {};
+  ring['self'] = ring;
+
+  it.each<[value: unknown, text: string]>([
+    ['a', '"a"'],
+    [5, '5'],
+    [10n, '10n'],
+    [Symbol('x'), 'Symbol(x)'],
+    [{ low: 5, high: 0 }, '{"low":5,"high":0}'],
+    [[1, 'b'], '[1,"b"]'],
+    [{ url: 'http://user:secret@host' }, '{"url":"http://***@host"}'],
+    [{ text: 'x'.repeat(100) }, `{"text":"${'x'.repeat(51)}…`],
+    [ring, 'an object that is not valid JSON'],
+    [{ toJSON: () => undefined }, 'an object that is not valid JSON'],
+  ])('formats %o with its contents as %s', (value, text) => {
+    expect(describeData(value)).toBe(text);
+  });
+});

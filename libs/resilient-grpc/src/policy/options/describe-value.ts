@@ -1,0 +1,64 @@
+import { maskAddress, maskCredentials } from '../../errors/mask-credentials.js';
+
+const MAX_VALUE_LENGTH = 60;
+const MAX_KEY_LENGTH = 200;
+
+/** Describes `value` for a message: truncated, on one line. Objects show only their keys, because their values may be secrets. */
+export function describeValue(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'string') return JSON.stringify(maskedAndTruncated(value));
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
+  if (typeof value === 'bigint') return `${String(value)}n`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'symbol') return 'a symbol';
+  if (ArrayBuffer.isView(value)) return `a Buffer of ${String(value.byteLength)} bytes`;
+  if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
+  if (value instanceof Promise) return 'a Promise';
+  const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
+  return keys === '' ? 'an empty object' : `an object with ${maskedAndTruncated(keys)}`;
+}
+
+/** Describes data such as a cursor, an id, or a thrown value. Objects are shown with their contents, as JSON. */
+export function describeData(value: unknown): string {
+  if (typeof value === 'symbol') return String(value);
+  if (typeof value !== 'object' || value === null) return describeValue(value);
+  try {
+    // The type of JSON.stringify() hides that `toJSON` may return undefined.
+    const json = JSON.stringify(value) as string | undefined;
+    if (json !== undefined) return truncate(maskCredentials(json));
+  } catch {
+    // The value has a cycle, a bigint, or a getter that throws.
+  }
+  return 'an object that is not valid JSON';
+}
+
+/** Describes `value` without revealing anything that could be a secret. */
+export function describeSecret(value: unknown): string {
+  if (typeof value === 'string') return `a string of ${String(value.length)} characters`;
+  return typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value)
+    ? 'an object'
+    : describeValue(value);
+}
+
+/** Truncates `text` if it is long. */
+export function truncate(text: string, maxLength = MAX_VALUE_LENGTH): string {
+  return text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
+}
+
+function maskedAndTruncated(text: string): string {
+  return text.length > MAX_VALUE_LENGTH ? `${maskAddress(text.slice(0, MAX_VALUE_LENGTH), true)}…` : maskAddress(text);
+}
+
+/** Returns the message for an invalid value: 'expected …, got …; write …'. */
+export function problemMessage(expected: string, value: unknown, remedy?: string, describe = describeValue): string {
+  return `expected ${expected}, got ${describe(value)}${remedy === undefined ? '' : `; ${remedy}`}`;
+}
+
+/** Returns the path of `key` below `path`. A key that is not an identifier is put in brackets; a long one is truncated. */
+export function pathOf(path: string, key: string | number): string {
+  if (typeof key === 'number') return `${path}[${String(key)}]`;
+  if (key.length > MAX_KEY_LENGTH || !/^[A-Za-z_$][\w$-]*$/.test(key)) {
+    return `${path}[${JSON.stringify(truncate(key, MAX_KEY_LENGTH))}]`;
+  }
+  return path === '' ? key : `${path}.${key}`;
+}

@@ -1,0 +1,72 @@
+import * as v from 'valibot';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { describeSecret, describeValue, pathOf, problemMessage } from './describe-value.js';
+import { isUnknownKey } from './option-schemas.js';
+import { numberRemedy } from './value-rules.js';
+
+/** Maximum number of listed problems. */
+const MAX_PROBLEMS = 100;
+
+const SECRET = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
+
+/** Options that satisfy their schema, or all problems of invalid ones. */
+export type ParsedOptions<T> =
+  | { readonly ok: true; readonly options: T }
+  | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
+
+/**
+ * Parses `value`, with the defaults of `schema` applied.
+ *
+ * @param path path of the value in problems, such as 'clients.orders.serviceConfig'
+ * @param rules returns further problems; they are listed with those of the schema
+ */
+export function parseOptions<S extends v.GenericSchema>(
+  schema: S,
+  value: unknown,
+  path: string,
+  rules: () => readonly ConfigurationProblem[] = () => [],
+): ParsedOptions<v.InferOutput<S>> {
+  const { success, output, issues = [] } = v.safeParse(schema, value);
+  const found = [...issues.filter(isUnknownKey), ...issues.filter((issue) => !isUnknownKey(issue)), ...rules()];
+  if (success && found.length === 0) return { ok: true, options: output };
+  const problems = found.slice(0, MAX_PROBLEMS + 1).map((one) => ('kind' in one ? problemOf(one, path) : one));
+  const next = problems[MAX_PROBLEMS];
+  if (next === undefined) return { ok: false, problems };
+  const more = { path: next.path, message: `the first of ${String(found.length - MAX_PROBLEMS)} more problems` };
+  return { ok: false, problems: [...problems.slice(0, MAX_PROBLEMS), more] };
+}
+
+/** Returns all problems of `value` against `schema`: unknown keys first, then invalid values, each with a remedy. */
+export function optionProblems(schema: v.GenericSchema, value: unknown, path: string): ConfigurationProblem[] {
+  const parsed = parseOptions(schema, value, path);
+  return parsed.ok ? [] : [...parsed.problems];
+}
+
+/** Parses `value`, with the defaults of `schema` applied. @throws GrpcConfigurationError with every problem found */
+export function requireOptions<S extends v.GenericSchema>(schema: S, value: unknown, path: string): v.InferOutput<S> {
+  const parsed = parseOptions(schema, value, path);
+  if (!parsed.ok) throw new GrpcConfigurationError(parsed.problems);
+  return parsed.options;
+}
+
+function problemOf(issue: v.BaseIssue<unknown>, root: string): ConfigurationProblem {
+  const path = (issue.path ?? []).reduce((before, { key }) => pathOf(before, keyOf(key)), root);
+  // The message of a rule is complete.
+  if (issue.type === 'raw_check') return { path, message: issue.message };
+  const [expected = '', ...given] = issue.message.split('; ');
+  const remedy = given.length > 0 ? given.join('; ') : remedyFor(issue.expected ?? '', issue.input);
+  const describe = SECRET.test(path) ? describeSecret : describeValue;
+  return { path, message: problemMessage(expected, issue.input, remedy, describe) };
+}
+
+function remedyFor(expected: string, input: unknown): string | undefined {
+  if (input === null) return 'omit it or write undefined';
+  if (expected === 'number') return numberRemedy(input);
+  return expected === 'boolean' && typeof input === 'string' && /^(true|false)$/i.test(input)
+    ? `write ${input.toLowerCase()} without quotes`
+    : undefined;
+}
+
+function keyOf(key: unknown): string | number {
+  return typeof key === 'number' ? key : String(key);
+}

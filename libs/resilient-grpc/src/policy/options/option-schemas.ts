@@ -1,0 +1,180 @@
+import * as v from 'valibot';
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import {
+  choiceText,
+  integerRule,
+  MAX_ENTRIES,
+  millisecondsRule,
+  POSITIVE,
+  POSITIVE_RULE,
+  unknownKeyMessage,
+  type KeyRemedies,
+  type NestedProblem,
+  type NumberRule,
+} from './value-rules.js';
+
+// Schemas of option values. Each message states what is expected, such as 'a number above 0', and optionally the remedy after '; '.
+// option-problems.ts adds "expected" before it and the actual value before the remedy. The message of a `rule` is complete.
+
+/** Schema whose output is `T`. */
+export type Schema<T> = v.GenericSchema<unknown, T>;
+
+/** An object whose other keys are ignored. A missing key is parsed as `undefined`, so that the problem names the key. */
+export function openObject<const E extends v.ObjectEntries>(entries: E, expected: string) {
+  const required = Object.keys(entries).filter((key) => !OPTIONAL.has(entries[key]?.type ?? ''));
+  const absent = Object.fromEntries(required.map((key) => [key, undefined]));
+  return v.pipe(
+    v.custom<object>(isObject, expected),
+    v.transform((value) => (required.every((key) => key in value) ? value : { ...absent, ...value })),
+    v.looseObject(entries),
+  );
+}
+
+const OPTIONAL: ReadonlySet<string> = new Set(['optional', 'exact_optional']);
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** An object that rejects unknown keys, each with a remedy. An empty list counts as an empty object. */
+export function object<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
+  const withoutEmptyList = v.transform((value) => (Array.isArray(value) && value.length === 0 ? {} : value));
+  return v.pipe(v.unknown(), withoutEmptyList, openObject(entries, expected), knownKeys(entries, remedies));
+}
+
+/** An object of a JSON document that rejects unknown keys. A key whose value is null is absent, as in proto3 JSON. */
+export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
+  return v.pipe(v.unknown(), v.transform(withoutNulls), openObject(entries, expected), knownKeys(entries, remedies));
+}
+
+function knownKeys<T>(entries: v.ObjectEntries, remedies: KeyRemedies): v.RawCheckAction<T> {
+  const known = Object.keys(entries);
+  return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
+    if (!isObject(value)) return;
+    const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));
+    for (const key of unknown.slice(0, MAX_ENTRIES)) {
+      addIssue({ message: unknownKeyMessage(key, known, remedies), expected: KNOWN_KEY, path: [pathItem(key)] });
+    }
+  });
+}
+
+const KNOWN_KEY = 'a known key';
+
+/** True for the issue of an unknown key. */
+export function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
+  return issue.expected === KNOWN_KEY;
+}
+
+function withoutNulls(value: unknown): unknown {
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== null && one !== undefined));
+}
+
+/** A list of at most 1000 entries. */
+export function list<const S extends v.GenericSchema>(entry: S, expected: string) {
+  return v.pipe(
+    v.custom<unknown[]>((value) => Array.isArray(value), expected),
+    v.maxLength(MAX_ENTRIES, `at most ${String(MAX_ENTRIES)} entries`),
+    v.array(entry),
+  );
+}
+
+/** A check that returns a complete message. It also runs if the value is invalid. */
+export function rule<T>(messageFor: (value: unknown) => string | undefined): v.RawCheckAction<T> {
+  return v.rawCheck<T>(({ dataset, addIssue }) => {
+    const message = messageFor(dataset.value);
+    if (message !== undefined) addIssue({ message });
+  });
+}
+
+/** A check of an object that returns complete messages. It also runs if values of the object are invalid. */
+export function nestedProblems<T>(problemsOf: (value: object) => readonly NestedProblem[]): v.RawCheckAction<T> {
+  return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
+    for (const { keys, message } of isObject(value) ? problemsOf(value) : []) {
+      const [first, ...others] = keys;
+      addIssue({ message, path: [pathItem(first), ...others.map(pathItem)] });
+    }
+  });
+}
+
+/** A check of an object, whose message belongs to `key`. It also runs if values of the object are invalid. */
+export function ruleOf<T>(key: string, messageFor: (value: object) => string | undefined): v.RawCheckAction<T> {
+  return nestedProblems((value) => {
+    const message = messageFor(value);
+    return message === undefined ? [] : [{ keys: [key], message }];
+  });
+}
+
+function pathItem(key: string | number): v.UnknownPathItem {
+  return { type: 'unknown', origin: 'value', input: {}, key, value: undefined };
+}
+
+/** A value that `convert` can convert; it returns `undefined` for any other. `suggest` returns the value to write instead. */
+export function converted<T>(
+  expected: string,
+  convert: (value: unknown) => T | undefined,
+  suggest: (value: unknown) => string | undefined = () => undefined,
+) {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, T>(({ dataset: { value }, addIssue, NEVER }) => {
+      const result = convert(value);
+      if (result !== undefined) return result;
+      const suggestion = suggest(value);
+      addIssue({ message: suggestion === undefined ? expected : `${expected}; write ${suggestion}` });
+      return NEVER;
+    }),
+  );
+}
+
+/** One of `values`. */
+export function oneOf<const T extends string>(...values: readonly T[]) {
+  return v.picklist(values, choiceText(values));
+}
+
+/** A duration in milliseconds of `least` or more, for an option with a default. `instead`: what to write for no limit. */
+export function milliseconds(least: number, instead = ''): Schema<number> {
+  const expected = millisecondsRule(least).expected;
+  const tooLong = `${expected}, at most ${String(MAX_TIMER_MS)} (24 days)${instead}`;
+  return v.pipe(v.number(expected), v.maxValue(MAX_TIMER_MS, tooLong), v.minValue(least, expected));
+}
+
+/** A duration in milliseconds of `least` or more, for an option without a default. A duration above a timer's maximum means no limit. */
+export function millisecondsOrNone(least: number): Schema<number> {
+  const expected = millisecondsRule(least).expected;
+  const withExample = ({ input }: { readonly input: unknown }) =>
+    least === POSITIVE && typeof input === 'number' ? `${expected}; write 500` : expected;
+  return v.pipe(
+    v.number(withExample),
+    v.finite(`${expected}, or undefined for no limit`),
+    v.minValue(least, withExample),
+  );
+}
+
+/** A duration in milliseconds of `least` or more, or `Infinity`, whose meaning is `never`: 'for no warning'. */
+export function millisecondsOrNever(least: number, never?: string): Schema<number> {
+  const expected = `${millisecondsRule(least).expected}${never === undefined ? '' : `, or Infinity ${never}`}`;
+  return v.pipe(v.number(expected), v.minValue(least, expected));
+}
+
+/** A number that satisfies `rule`. */
+function numberBy({ expected, isValid }: NumberRule): Schema<number> {
+  return v.pipe(v.number(expected), v.check(isValid, expected));
+}
+
+/** An integer of `least` or more, and of `most` or less. */
+export function integer(least: number, most?: number): Schema<number> {
+  return numberBy(integerRule(least, most));
+}
+
+export const positive = numberBy(POSITIVE_RULE);
+
+export const flag = v.boolean('true or false');
+
+/** Maximum message size in bytes; −1 means no limit. */
+export const bytes = numberBy({
+  expected: 'a whole number of bytes, or -1 for no limit',
+  isValid: (value) => Number.isInteger(value) && value >= -1,
+});
+
+export const onDrain = oneOf('finish', 'complete', 'fail');

@@ -1,0 +1,86 @@
+import { closest } from '../../errors/closest.js';
+import { problemMessage } from './describe-value.js';
+
+// Rules of option values without valibot, because `operators/` must load no package except RxJS. option-schemas.ts uses them, too.
+
+/** Remedies by unknown key, for keys that are more than a typo. */
+export type KeyRemedies = Readonly<Record<string, string>>;
+
+/** Maximum number of entries of a list, because an external document must not take seconds to read. */
+export const MAX_ENTRIES = 1_000;
+
+/** Minimum for values that must be above 0. */
+export const POSITIVE = Number.MIN_VALUE;
+
+/** A problem with the value at `keys` of an object. */
+export interface NestedProblem {
+  readonly keys: readonly [string, ...(string | number)[]];
+  /** Complete message, such as 'expected …, got …; write …'. */
+  readonly message: string;
+}
+
+/** Numbers that an option accepts. */
+export interface NumberRule {
+  /** Description of the valid numbers, such as 'an integer of 1 or more'. */
+  readonly expected: string;
+  readonly isValid: (value: number) => boolean;
+}
+
+/** An integer of `least` or more, and of `most` or less. */
+export function integerRule(least: number, most = Infinity): NumberRule {
+  const range = most === Infinity ? `of ${String(least)} or more` : `from ${String(least)} to ${String(most)}`;
+  return {
+    expected: `an integer ${range}`,
+    isValid: (value) => Number.isInteger(value) && value >= least && value <= most,
+  };
+}
+
+export const POSITIVE_RULE: NumberRule = {
+  expected: 'a number above 0',
+  isValid: (value) => Number.isFinite(value) && value > 0,
+};
+
+/** A duration in milliseconds of `least` or more, or `Infinity`. */
+export function millisecondsRule(least: number): NumberRule {
+  return {
+    expected: `a number of milliseconds ${least === POSITIVE ? 'above 0' : `of ${String(least)} or more`}`,
+    isValid: (value) => value >= least,
+  };
+}
+
+/** Returns the message for a value that violates `rule`; `undefined` for a valid one. */
+export function numberProblem(value: unknown, { expected, isValid }: NumberRule): string | undefined {
+  return typeof value === 'number' && isValid(value) ? undefined : problemMessage(expected, value, numberRemedy(value));
+}
+
+/** Returns the message for a value that `values` does not contain; `undefined` for a valid one. */
+export function choiceProblem(value: unknown, values: readonly string[]): string | undefined {
+  return values.some((one) => one === value) ? undefined : problemMessage(choiceText(values), value);
+}
+
+/** Describes a choice of values: "'a', 'b' or 'c'". */
+export function choiceText(values: readonly string[]): string {
+  const quoted = values.map((value) => `'${value}'`);
+  return `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1) ?? ''}`;
+}
+
+/** Returns the message for a value that is not a function; `undefined` for a function. */
+export function functionProblem(value: unknown): string | undefined {
+  return typeof value === 'function' ? undefined : problemMessage('a function', value);
+}
+
+/** Returns the message for a key that is not in `known`. */
+export function unknownKeyMessage(key: string, known: readonly string[], remedies: KeyRemedies): string {
+  const remedy = Object.hasOwn(remedies, key) ? remedies[key] : undefined;
+  const meant = remedy === undefined ? closest(key, known) : undefined;
+  return `unknown key; ${remedy ?? (meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`)}`;
+}
+
+/** Returns the number to write instead of a string, such as '5' or '10s'; `undefined` for any other value. */
+export function numberRemedy(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value.trim() === '') return undefined;
+  if (Number.isFinite(Number(value))) return `write ${String(Number(value))} without quotes`;
+  const [, amount, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/i.exec(value) ?? [];
+  const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit.toLowerCase()] ?? 1;
+  return amount === undefined ? undefined : `write ${String(Number(amount) * unitMs)}`;
+}

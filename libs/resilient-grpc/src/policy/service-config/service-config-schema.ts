@@ -1,0 +1,149 @@
+import * as v from 'valibot';
+import { parseStatusCode, suggestStatusCode } from '../../status/parse-status-code.js';
+import type { StatusCode } from '../../status/status-code.js';
+import { describeValue } from '../options/describe-value.js';
+import { converted, flag, integer, jsonObject, list, openObject, positive, ruleOf } from '../options/option-schemas.js';
+import type { HedgingPolicy } from '../hedging/hedging-policy.js';
+import type { RetryPolicy } from '../retry/retry-policy.js';
+import { duration } from './duration-schema.js';
+import type { ParsedMethodConfig } from './service-config.js';
+
+const string = v.string('a string');
+
+const methodName = v.pipe(
+  jsonObject(
+    { service: v.exactOptional(string), method: v.exactOptional(string) },
+    'an object with service and method',
+  ),
+  ruleOf('method', (value) => {
+    const { service = '', method = '' } = value as { readonly service?: unknown; readonly method?: unknown };
+    if (service !== '' || method === '' || typeof method !== 'string') return undefined;
+    return `expected a service for method ${describeValue(method)}, got none; write its full name as service`;
+  }),
+);
+
+/** A list of status codes, each a number or a case-insensitive name, with at least `least` entries. */
+const statusCodes = (least: 0 | 1) =>
+  v.pipe(
+    list(
+      converted('the name of a status code or a number from 0 to 16', parseStatusCode, suggestStatusCode),
+      'a list of status codes, such as ["UNAVAILABLE"]',
+    ),
+    v.minLength(least, 'at least one status code; write ["UNAVAILABLE"]'),
+    v.transform((codes): ReadonlySet<StatusCode> => new Set(codes)),
+  );
+
+/** gRFC A6, "Validation of retryPolicy": all fields are required. */
+const retryPolicy = v.pipe(
+  jsonObject(
+    {
+      maxAttempts: integer(2),
+      initialBackoff: duration(),
+      maxBackoff: duration(),
+      backoffMultiplier: positive,
+      retryableStatusCodes: statusCodes(1),
+    },
+    'an object',
+    { perAttemptRecvTimeout: 'write attemptTimeoutMs in the method options' },
+  ),
+  v.transform(({ initialBackoff, maxBackoff, ...policy }): RetryPolicy => ({
+    ...policy,
+    initialBackoffMs: initialBackoff,
+    maxBackoffMs: maxBackoff,
+  })),
+);
+
+/** gRFC A6, "Validation of hedgingPolicy": only `maxAttempts` is required. */
+const hedgingPolicy = v.pipe(
+  jsonObject(
+    {
+      maxAttempts: integer(2),
+      hedgingDelay: v.optional(duration(true), '0s'),
+      nonFatalStatusCodes: v.optional(statusCodes(0), []),
+    },
+    'an object',
+  ),
+  v.transform(({ hedgingDelay, ...policy }): HedgingPolicy => ({ ...policy, hedgingDelayMs: hedgingDelay })),
+);
+
+/** One entry of `methodConfig`. */
+const methodConfig = v.pipe(
+  jsonObject(
+    {
+      name: v.pipe(
+        list(methodName, 'a list of names, such as [{ "service": "orders.v1.Orders" }]'),
+        v.minLength(1, 'at least one name; write [{}] for all methods'),
+      ),
+      timeout: v.exactOptional(duration()),
+      waitForReady: v.exactOptional(flag),
+      maxRequestMessageBytes: v.exactOptional(integer(0)),
+      maxResponseMessageBytes: v.exactOptional(integer(0)),
+      retryPolicy: v.exactOptional(retryPolicy),
+      hedgingPolicy: v.exactOptional(hedgingPolicy),
+    },
+    'an object',
+    // grpc-js reads these two keys; the standard does not define them.
+    { maxRequestBytes: 'write maxRequestMessageBytes', maxResponseBytes: 'write maxResponseMessageBytes' },
+  ),
+  ruleOf('hedgingPolicy', (value) =>
+    'retryPolicy' in value && 'hedgingPolicy' in value
+      ? 'cannot be combined with retryPolicy; write only one of them'
+      : undefined,
+  ),
+  v.transform(({ name, timeout, retryPolicy: retry, hedgingPolicy: hedging, ...rest }): ParsedMethodConfig => ({
+    names: name.map(({ service = '', method = '' }) => ({ service, method })),
+    ...rest,
+    ...(timeout !== undefined && { timeoutMs: timeout }),
+    ...(retry && { retry }),
+    ...(hedging && { hedging }),
+  })),
+);
+
+const balancingPolicy = v.pipe(
+  openObject({}, 'an object such as { "round_robin": {} }'),
+  v.record(v.string(), openObject({}, 'an object')),
+  v.check(
+    (policy) => Object.keys(policy).length === 1,
+    'exactly one key, the name of the policy; write an entry for each policy',
+  ),
+);
+
+const policyName = 'the name of a policy; write "round_robin"';
+const MAX_TOKENS = 1_000;
+
+/** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */
+export const serviceConfigSchema = v.pipe(
+  v.unknown(),
+  // The deprecated key is ignored if there is a loadBalancingConfig.
+  v.transform((value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    (Reflect.get(value, 'loadBalancingConfig') ?? undefined) !== undefined
+      ? { ...value, loadBalancingPolicy: null }
+      : value,
+  ),
+  jsonObject(
+    {
+      loadBalancingConfig: v.exactOptional(
+        list(balancingPolicy, 'a list of policies, such as [{ "round_robin": {} }]'),
+      ),
+      loadBalancingPolicy: v.exactOptional(v.pipe(v.string(policyName), v.nonEmpty(policyName))),
+      methodConfig: v.optional(list(methodConfig, 'a list of method configs'), []),
+      retryThrottling: v.exactOptional(
+        jsonObject(
+          {
+            maxTokens: integer(1, MAX_TOKENS),
+            tokenRatio: v.pipe(
+              positive,
+              v.check((ratio) => !(ratio > 0 && ratio < 0.001), '0.001 or more, because only three decimals are used'),
+            ),
+          },
+          'an object',
+        ),
+      ),
+      // Accepted but not used, as in grpc-js: documents that are shared with other clients must stay valid.
+      healthCheckConfig: v.exactOptional(v.unknown()),
+    },
+    'a service config as an object',
+  ),
+);

@@ -1,0 +1,22 @@
+import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from './status-code.js';
+
+/** Returns the status code of a number or a case-insensitive name; `undefined` for any other value. */
+export function parseStatusCode(value: unknown): StatusCode | undefined {
+  if (isStatusCode(value)) return value;
+  const name = typeof value === 'string' ? value.toUpperCase() : '';
+  return isName(name) ? StatusCode[name] : undefined;
+}
+
+function isName(name: string): name is StatusName {
+  return Object.hasOwn(StatusCode, name);
+}
+
+/** Returns what to write instead of a near miss, such as '14', 'unavailable ', or 'DeadlineExceeded'. */
+export function suggestStatusCode(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  const number = value.trim() === '' ? NaN : Number(value);
+  if (isStatusCode(number)) return `${number} without quotes`;
+  const letters = value.replace(/[^a-z]/gi, '').toUpperCase();
+  const name = STATUS_NAMES.find((candidate) => candidate.replace('_', '') === letters);
+  return name === undefined ? undefined : `"${name}"`;
+}

@@ -1,11 +1,13 @@
 import type { Socket } from 'node:net';
-import { Channel, type ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import type { WireCallbacks } from './attempt/wire-attempt.js';
+import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
+import { DirectChannel, type ChannelPathReason } from './quirks/direct-channel.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
 import type { ConnectionEvent } from './connection-event.js';
@@ -56,6 +58,8 @@ export interface WireChannelDependencies {
  */
 export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCallbacks, AddressHistoryCallbacks {
   readonly channel: Channel;
+  private readonly direct: DirectChannel | ChannelPathReason;
+  private readonly limits: MessageLimits;
   state: ConnectivityState = 'IDLE';
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyHandle | undefined;
@@ -103,6 +107,11 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
       // send for requests that were processed.
       'grpc.enable_retries': 0,
     });
+    this.direct = DirectChannel.of(this.channel, settings.channelOptions);
+    this.limits = {
+      maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,
+      maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? 4_194_304,
+    };
     this.seamReport = clientSeamReport(this.events, settings.credentials, this.channel);
     this.watchPublicState();
   }
@@ -129,6 +138,19 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   private get events(): EventHub {
     return this.dependencies.events;
+  }
+
+  /** Starts a call on a connection; `undefined` if the channel has to create it. */
+  startDirect(
+    path: string,
+    deadline: number,
+    metadata: Metadata,
+    listener: DirectCallListener,
+  ): DirectCall | undefined {
+    const picker = this.policy?.control?.picker;
+    if (typeof this.direct === 'string' || picker === undefined) return undefined;
+    const call = new DirectCall(this.direct, this.limits, listener, this.clock);
+    return call.start(picker, path, deadline, metadata) ? call : undefined;
   }
 
   /** Leaves IDLE. */

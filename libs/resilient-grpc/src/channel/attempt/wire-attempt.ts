@@ -8,14 +8,14 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
 import { createCall, interceptedCall } from './intercepting-call.js';
+import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { pickedPeer } from './picked-peer.js';
-import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import { readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import { tellCompressed } from '../quirks/wire-sizes.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
-type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' | 'getPeer'> & {
-  start(metadata: Metadata, listener: WireAttempt): void;
+type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> & {
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
 type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
@@ -28,6 +28,8 @@ export interface WireCallbacks {
   readonly isUndecided: boolean;
   /** Reports that the server responded to a call to `peer` that began at `startedAt`. */
   answeredTo(peer: string | undefined, startedAt: number): void;
+  /** Starts a call on a connection; `undefined` if the channel has to create it. */
+  startDirect(path: string, deadline: number, metadata: Metadata, listener: DirectCallListener): DirectCall | undefined;
   /** Reports that grpc-js created the call of an attempt. */
   callCreated(call: object): void;
   attemptEnded(): void;
@@ -66,6 +68,8 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
+  /** `call`, if it runs on a connection without grpc-js's channel. */
+  private readonly direct: DirectCall | undefined;
   /** The channel's call. With interceptors, `undefined` until they create it, which may never happen. */
   private channelCall: Pick<CallStream, 'getPeer'> | undefined;
   private headers: Metadata | undefined;
@@ -90,22 +94,31 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
+      if (interceptors === undefined && options === undefined) {
+        this.direct = callbacks.startDirect(method.path, deadline, metadata, this);
+        if (this.direct !== undefined) {
+          this.call = this.channelCall = this.direct;
+          return;
+        }
+      }
       if (interceptors === undefined) {
         const call = createCall(callbacks.channel, method.path, deadline, options);
         this.call = call;
         this.callCreated(call);
+        call.start(metadata, this);
       } else {
-        this.call = this.intercept(interceptors);
+        const call = this.intercept(interceptors);
+        this.call = call;
+        // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
+        call.start(metadata.clone(), this);
       }
-      // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
-      this.call.start(this.intercepted ? metadata.clone() : metadata, this);
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, error instanceof Error ? error.message : String(error));
       throw error;
     }
   }
 
-  private intercept(interceptors: readonly Interceptor[]): AnyCall {
+  private intercept(interceptors: readonly Interceptor[]): ReturnType<typeof interceptedCall> {
     const { method, deadline, options } = this.request;
     return interceptedCall(this.callbacks.channel, method, deadline, options, interceptors, {
       onCreated: (call) => {
@@ -159,6 +172,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
       return;
     }
     this.call.cancelWithStatus(code, details);
+    if (this.direct !== undefined) return;
     // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
     // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.
     this.clock.defer(() => {
@@ -293,9 +307,10 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   private get wireFacts(): WireFacts | undefined {
     if (this.channelCall === undefined) return undefined;
-    this.facts ??= readWire(this.channelCall);
+    const { direct } = this;
+    this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
     // A response arrived, so there was a stream. `metadata` is set after the end.
-    if (this.ended && (this.headersReceived || this.contentType !== undefined))
+    if (direct === undefined && this.ended && (this.headersReceived || this.contentType !== undefined))
       this.callbacks.checkSeams('call', this.channelCall);
     return this.facts;
   }

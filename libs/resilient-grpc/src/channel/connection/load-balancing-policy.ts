@@ -53,6 +53,8 @@ export interface PolicyControl {
   probe(address: string): LivenessProbe | undefined;
   /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
   openStream(opening: StreamOpening): ConnectionStream | undefined;
+  /** Selects a connection for each call; `undefined` before the first state. */
+  readonly picker: experimental.Picker | undefined;
 }
 
 /** The channel that owns a policy. */
@@ -216,6 +218,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
+  picker: experimental.Picker | undefined;
 
   constructor(
     private readonly helper: ChannelControlHelper,
@@ -225,6 +228,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
+          this.picker = picker;
           helper.updateState(state, picker, error);
           if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.owner?.observer.onUnresolved();
           this.owner?.observer.onState(stateName(state), error ?? undefined);

@@ -1,0 +1,195 @@
+import type { Metadata, StatusObject, experimental } from '@grpc/grpc-js';
+import type { Clock, Timer } from '../../time/clock.js';
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { ConnectionCall, ConnectionCallListener, DirectChannel, PickedCall } from '../quirks/direct-channel.js';
+import { inflate, isInflatable, type InflateFailure } from './inflate.js';
+
+/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
+const HEADER_BYTES = 5;
+const COMPRESSED = 1;
+/** While fewer bytes are queued, the next message may be sent at once. Node then writes the messages of a turn together. */
+const QUEUE_BYTES = 65_536;
+
+/** Limits of the channel, in bytes; -1 for none. */
+export interface MessageLimits {
+  readonly maxSendBytes: number;
+  readonly maxReceiveBytes: number;
+}
+
+/** Receives the events of a direct call, as of a call of grpc-js's channel. */
+export interface DirectCallListener {
+  onReceiveMetadata(headers: Metadata): void;
+  onReceiveMessage(message: Buffer): void;
+  onReceiveStatus(status: StatusObject): void;
+}
+
+/**
+ * A call on one connection, without grpc-js's channel: frames messages, inflates compressed ones, and enforces the deadline and the size
+ * limits, as grpc-js's channel does.
+ */
+export class DirectCall implements ConnectionCallListener {
+  private picked!: PickedCall;
+  private encoding = 'identity';
+  private queuedBytes = 0;
+  private deadlineTimer: Timer | undefined;
+  private isInflating = false;
+  /** Status that arrived while a message was being inflated. */
+  private heldStatus: StatusObject | undefined;
+  private isOver = false;
+
+  constructor(
+    private readonly channel: DirectChannel,
+    private readonly limits: MessageLimits,
+    private readonly listener: DirectCallListener,
+    private readonly clock: Clock,
+  ) {}
+
+  /** The call on the connection. */
+  get onConnection(): ConnectionCall {
+    return this.picked.call;
+  }
+
+  /** Sends the headers. Returns false if no connection was picked; nothing was sent in that case. */
+  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata): boolean {
+    const headers = metadata.clone();
+    headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
+    headers.set('accept-encoding', 'identity');
+    headers.remove('grpc-encoding');
+    const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
+    if (deadline !== Infinity) headers.set('grpc-timeout', timeoutValue(deadline - startedAt));
+    const picked = this.channel.createCall(picker, path, headers, this);
+    if (picked === undefined) return false;
+    this.picked = picked;
+    const leftMs = deadline - startedAt;
+    if (leftMs <= MAX_TIMER_MS) this.deadlineTimer = this.clock.setTimer(() => this.expire(startedAt), leftMs, true);
+    return true;
+  }
+
+  getPeer(): string {
+    return this.picked.call.getPeer();
+  }
+
+  startRead(): void {
+    this.picked.call.startRead();
+  }
+
+  sendMessageWithContext({ callback: written }: { callback?: () => void }, message: Uint8Array): void {
+    const { maxSendBytes } = this.limits;
+    const { length } = message;
+    if (maxSendBytes !== -1 && length > maxSendBytes) {
+      const details = `Attempted to send message with a size larger than ${String(maxSendBytes)}`;
+      this.cancelWithStatus(StatusCode.RESOURCE_EXHAUSTED, details);
+      return;
+    }
+    const framed = Buffer.allocUnsafe(length + HEADER_BYTES);
+    framed[0] = 0;
+    framed.writeUInt32BE(length, 1);
+    framed.set(message, HEADER_BYTES);
+    if (written === undefined) {
+      this.picked.call.sendMessageWithContext(NO_CONTEXT, framed);
+      return;
+    }
+    this.queuedBytes += framed.length;
+    const isEarly = this.queuedBytes < QUEUE_BYTES;
+    this.picked.call.sendMessageWithContext(
+      {
+        callback: () => {
+          this.queuedBytes -= framed.length;
+          if (!isEarly) written();
+        },
+      },
+      framed,
+    );
+    if (isEarly) queueMicrotask(written);
+  }
+
+  halfClose(): void {
+    this.picked.call.halfClose();
+  }
+
+  cancelWithStatus(code: number, details: string): void {
+    // A message that is being inflated is no longer delivered.
+    this.isInflating = false;
+    this.picked.call.cancelWithStatus(code, details);
+    const held = this.heldStatus;
+    if (held !== undefined) this.end(held);
+  }
+
+  onReceiveMetadata(headers: Metadata): void {
+    const [encoding] = headers.get('grpc-encoding');
+    if (typeof encoding === 'string') this.encoding = encoding;
+    headers.remove('grpc-encoding');
+    headers.remove('grpc-accept-encoding');
+    this.listener.onReceiveMetadata(headers);
+  }
+
+  onReceiveMessage(framed: Buffer): void {
+    const message = framed.subarray(HEADER_BYTES);
+    if (framed[0] === COMPRESSED) this.inflate(message);
+    else this.listener.onReceiveMessage(message);
+  }
+
+  onReceiveStatus(status: StatusObject): void {
+    if (this.isInflating) this.heldStatus = status;
+    else this.end(status);
+  }
+
+  private inflate(message: Buffer): void {
+    const { encoding } = this;
+    if (!isInflatable(encoding)) {
+      const details =
+        encoding === 'identity'
+          ? 'Received compressed message but "grpc-encoding" header was identity'
+          : `Compression method not supported: ${encoding}`;
+      this.cancelWithStatus(StatusCode.INTERNAL, details);
+      return;
+    }
+    this.isInflating = true;
+    inflate(encoding, message, this.limits.maxReceiveBytes).then(
+      (inflated) => {
+        if (!this.isInflating || this.isOver) return;
+        this.isInflating = false;
+        this.listener.onReceiveMessage(inflated);
+        if (this.heldStatus !== undefined) this.end(this.heldStatus);
+      },
+      ({ code, details }: InflateFailure) => {
+        if (this.isInflating) this.cancelWithStatus(code, details);
+      },
+    );
+  }
+
+  private end(status: StatusObject): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.heldStatus = undefined;
+    this.deadlineTimer?.clear();
+    this.picked.onCallEnded?.(status.code, status.details, status.metadata);
+    this.channel.callEnded(status);
+    this.listener.onReceiveStatus(status);
+  }
+
+  private expire(startedAt: number): void {
+    const tookMs = this.clock.epoch() - startedAt;
+    const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s,remote_addr=${this.getPeer()}`;
+    this.cancelWithStatus(StatusCode.DEADLINE_EXCEEDED, details);
+  }
+}
+
+const NO_CONTEXT = {};
+const TIMEOUT_UNITS = [
+  ['m', 1],
+  ['S', 1_000],
+  ['M', 60_000],
+  ['H', 3_600_000],
+] as const;
+
+/** Formats `ms` as a value of `grpc-timeout`: at most eight digits, rounded up (gRPC over HTTP/2, "Requests"). */
+export function timeoutValue(ms: number): string {
+  for (const [unit, factor] of TIMEOUT_UNITS) {
+    const amount = Math.max(ms, 0) / factor;
+    if (amount < 1e8) return `${String(Math.ceil(amount))}${unit}`;
+  }
+  // 11,000 years: the longest timeout that the header can express.
+  return '99999999H';
+}

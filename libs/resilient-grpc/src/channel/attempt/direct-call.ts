@@ -1,8 +1,14 @@
-import type { Metadata, StatusObject, experimental } from '@grpc/grpc-js';
+import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { ConnectionCall, ConnectionCallListener, DirectChannel, PickedCall } from '../quirks/direct-channel.js';
+import {
+  isWritableEnded,
+  type ConnectionCall,
+  type ConnectionCallListener,
+  type DirectChannel,
+  type PickedCall,
+} from '../quirks/direct-channel.js';
 import { inflate, isInflatable, type InflateFailure } from './inflate.js';
 
 /** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
@@ -22,6 +28,8 @@ export interface DirectCallListener {
   onReceiveMetadata(headers: Metadata): void;
   onReceiveMessage(message: Buffer): void;
   onReceiveStatus(status: StatusObject): void;
+  /** Reports that this side has to end the call. The listener cancels it. */
+  onFailure(why: 'deadline' | 'protocol', code: number, details: string): void;
 }
 
 /**
@@ -79,7 +87,11 @@ export class DirectCall implements ConnectionCallListener {
     const { length } = message;
     if (maxSendBytes !== -1 && length > maxSendBytes) {
       const details = `Attempted to send message with a size larger than ${String(maxSendBytes)}`;
-      this.cancelWithStatus(StatusCode.RESOURCE_EXHAUSTED, details);
+      this.listener.onFailure('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
+      return;
+    }
+    if (isWritableEnded(this.picked.call)) {
+      if (written !== undefined) queueMicrotask(written);
       return;
     }
     const framed = Buffer.allocUnsafe(length + HEADER_BYTES);
@@ -112,8 +124,12 @@ export class DirectCall implements ConnectionCallListener {
     // A message that is being inflated is no longer delivered.
     this.isInflating = false;
     this.picked.call.cancelWithStatus(code, details);
-    const held = this.heldStatus;
-    if (held !== undefined) this.end(held);
+    if (this.heldStatus === undefined) return;
+    // The connection has reported its status and reports no other one.
+    this.heldStatus = undefined;
+    process.nextTick(() => {
+      this.end({ code, details, metadata: new Metadata() });
+    });
   }
 
   onReceiveMetadata(headers: Metadata): void {
@@ -142,7 +158,7 @@ export class DirectCall implements ConnectionCallListener {
         encoding === 'identity'
           ? 'Received compressed message but "grpc-encoding" header was identity'
           : `Compression method not supported: ${encoding}`;
-      this.cancelWithStatus(StatusCode.INTERNAL, details);
+      this.listener.onFailure('protocol', StatusCode.INTERNAL, details);
       return;
     }
     this.isInflating = true;
@@ -154,7 +170,7 @@ export class DirectCall implements ConnectionCallListener {
         if (this.heldStatus !== undefined) this.end(this.heldStatus);
       },
       ({ code, details }: InflateFailure) => {
-        if (this.isInflating) this.cancelWithStatus(code, details);
+        if (this.isInflating) this.listener.onFailure('protocol', code, details);
       },
     );
   }
@@ -172,7 +188,7 @@ export class DirectCall implements ConnectionCallListener {
   private expire(startedAt: number): void {
     const tookMs = this.clock.epoch() - startedAt;
     const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s,remote_addr=${this.getPeer()}`;
-    this.cancelWithStatus(StatusCode.DEADLINE_EXCEEDED, details);
+    this.listener.onFailure('deadline', StatusCode.DEADLINE_EXCEEDED, details);
   }
 }
 

@@ -1,4 +1,4 @@
-import { Metadata, type Channel, type experimental, type Interceptor } from '@grpc/grpc-js';
+import { Metadata, type CallOptions, type Channel, type experimental, type Interceptor } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
@@ -20,6 +20,13 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 };
 type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
 
+/** True if only a call of grpc-js's channel supports `options`. */
+function needsChannel(options: CallOptions | undefined): boolean {
+  if (options === undefined) return false;
+  const { host, parent, credentials } = options;
+  return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
+}
+
 /** The channel that carries attempts, as an attempt sees it. */
 export interface WireCallbacks {
   readonly channel: Channel;
@@ -40,6 +47,8 @@ export interface WireCallbacks {
 }
 
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
+/** Node's timers may fire this much early, and with them grpc-js's deadline. */
+const EARLY_MS = 1;
 const NO_CONTEXT = {};
 const IGNORE_EVENTS: AttemptListener = {
   onHeaders() {
@@ -94,7 +103,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
-      if (interceptors === undefined && options === undefined) {
+      if (interceptors === undefined && !needsChannel(options)) {
         this.direct = callbacks.startDirect(method.path, deadline, metadata, this);
         if (this.direct !== undefined) {
           this.call = this.channelCall = this.direct;
@@ -221,6 +230,10 @@ export class WireAttempt implements Attempt, AttemptEnd {
     this.listener.onMessage(message);
   }
 
+  onFailure(why: 'deadline' | 'protocol', code: number, details: string): void {
+    this.cancel(why, code, details);
+  }
+
   onReceiveStatus(status: StatusObject): void {
     if (this.ended || this.delayedStatus !== undefined) return;
     if (status.code === StatusCode.OK || !this.delays(status)) this.end(status);
@@ -278,7 +291,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
   private endedByWhom(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
-    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline) return 'deadline';
+    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS) return 'deadline';
     if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
     return 'no';
   }

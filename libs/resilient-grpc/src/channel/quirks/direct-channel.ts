@@ -35,6 +35,16 @@ export interface ConnectionCall {
   halfClose(): void;
 }
 
+/**
+ * True if requests can no longer be written, because the server has ended the call. grpc-js would replace the status OK of a call with
+ * INTERNAL if a request were written.
+ */
+export function isWritableEnded(call: ConnectionCall): boolean {
+  // Safe for the supported releases of grpc-js. Other releases may lack the field.
+  const { http2Stream } = call as { readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean } };
+  return http2Stream !== undefined && (http2Stream.writableEnded || http2Stream.destroyed);
+}
+
 /** A call on one connection, and the function of the load-balancing policy that must be called at its end. */
 export interface PickedCall {
   readonly call: ConnectionCall;

@@ -30,7 +30,7 @@ try {
   await page.goto(url, { waitUntil: 'domcontentloaded' });
   await page.waitForFunction(
     () =>
-      document.querySelector('#server').dataset.state === 'away' &&
+      document.querySelector('#server').dataset.state === 'down' &&
       Number(document.querySelector('#countdown-seconds').textContent) <= 0.5,
     undefined,
     { timeout: 30_000 },

@@ -5,7 +5,6 @@ import { connectFailure } from '../../libs/resilient-grpc/dist/channel/connectio
 import { ManagedChannel } from '../../libs/resilient-grpc/dist/channel/managed-channel.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
 import { OUTAGE_GRACE_JITTER } from '../../libs/resilient-grpc/dist/client/settings/client-options.js';
-import { connectTimeoutMs } from '../../libs/resilient-grpc/dist/policy/reconnect/connect-timeout.js';
 import { jitter } from '../../libs/resilient-grpc/dist/time/random.js';
 import { Subchannel } from './subchannel.mjs';
 
@@ -44,7 +43,7 @@ export class SimulatedChannel extends ManagedChannel {
   }
 
   createWireChannel() {
-    const timeoutMs = () => connectTimeoutMs(this.settings.connectTimeoutMs, this.triesFitInGrace ? 0 : this.timeouts);
+    const timeoutMs = () => this.nextConnectTimeoutMs();
     return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 
@@ -93,10 +92,15 @@ class SimulatedWireChannel {
     this.handle = handle;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.#histories = new AddressHistories({ probe: () => undefined, connections: [] }, clock, random, {
-      onClosed: () => undefined,
-      onJudged: () => undefined,
-    });
+    const none = () => undefined;
+    this.#histories = new AddressHistories(none, clock, random, none);
+    // A response also counts as bytes of the connection.
+    this.histories = {
+      answered: () => {
+        this.#histories.answered();
+        if (this.#connection !== undefined) this.#connection.bytesRead++;
+      },
+    };
     this.#subchannel = new Subchannel(BACKOFF, this, fleet.network, clock, random);
   }
 
@@ -143,11 +147,6 @@ class SimulatedWireChannel {
     // Not needed either.
   }
 
-  answered() {
-    this.#histories.answered();
-    if (this.#connection !== undefined) this.#connection.bytesRead++;
-  }
-
   timedOut(startedAt, waitedMs) {
     const connection = this.#connection;
     if (connection === undefined || startedAt < connection.readyAt) return;
@@ -181,13 +180,13 @@ class SimulatedWireChannel {
   onReady() {
     this.#histories.connected(TARGET, undefined);
     this.#connection = new SimulatedConnection(this.fleet, this.#subchannel.server);
-    this.handle(this, { type: 'open-connections', change: 1 });
+    this.handle(this, { type: 'connected', address: TARGET });
     this.#enter('READY');
   }
 
   /** @param {string} cause */
   onFailed(cause) {
-    this.handle(this, { type: 'connect-failed', failure: connectFailure(cause) });
+    this.handle(this, { type: 'connect-failed', address: TARGET, failure: connectFailure(cause) });
     this.#enter('TRANSIENT_FAILURE', cause);
   }
 

@@ -131,7 +131,7 @@ export class ResilientClient {
     this.channel.attemptEnds();
     this.channel.answered(latencyMs);
     this.#reportReleased(call, latencyMs);
-    this.#budget.onSuccess(clock.time);
+    this.#budget.current.onSuccess(clock.time);
     if (this.#histories.size > 0) this.#histories.delete(call);
     this.fleet.ended(call);
   }
@@ -160,7 +160,7 @@ export class ResilientClient {
     this.#rateLimited.delete(call);
     if (calls.phaseOf(call) === PHASE.running) {
       this.channel.attemptEnds();
-      this.#budget.onDeadline(clock.time, calls.sentAt(call));
+      this.#budget.current.onDeadline(clock.time, calls.sentAt(call));
       this.channel.timedOut(calls.sentAt(call), clock.time - calls.sentAt(call));
       this.#reportReleased(call, undefined);
     } else if (waiter !== undefined) {

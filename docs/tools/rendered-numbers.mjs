@@ -2,7 +2,7 @@ import { constant } from './source-constants.mjs';
 
 const CLIENT = 'client/settings/client-options.ts';
 const CHANNEL = 'client/settings/resolve-channel-settings.ts';
-const OUTAGE = 'policy/outage/outage-state.ts';
+const OUTAGE = 'policy/outage/next-outage.ts';
 const RETRY = 'policy/retry/retry-policy.ts';
 const BUDGET = 'policy/throttling/default-budget.ts';
 const HEDGES = 'policy/hedging/hedge-budget.ts';
@@ -10,16 +10,17 @@ const BREAKER = 'policy/circuit-breaker/circuit-breaker-policy.ts';
 const CIRCUIT = 'policy/circuit-breaker/next-circuit.ts';
 const LIVE = 'client/settings/live-service-config.ts';
 const BOUNDS = 'policy/service-config/document-bounds.ts';
-const UPDATES = 'channel/connection/address-updates.ts';
+const ADDRESSES = 'channel/connection/address-updates.ts';
 const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
-const SHORT_LIVED = 'policy/reconnect/short-lived-backoff.ts';
-const CONNECT = 'policy/reconnect/connect-timeout.ts';
+const BACKOFF = 'policy/reconnect/backoff.ts';
+const CONNECT = 'policy/reconnect/connection-times.ts';
+const UPDATES = 'policy/reconnect/address-update-interval.ts';
 const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const SERVER = 'server/server-options.ts';
-const REGISTRY = 'client/call/call-registry.ts';
+const STREAM_BATCHES = 'call/stream-batches.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
 const percent = (value) => `${value * 100} %`;
@@ -35,8 +36,13 @@ const NUMBERS = [
   ['calls that may wait in an outage', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingCalls'],
   ['bytes of requests that may wait in an outage', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingBytes'],
   ['time in READY that ends an outage without a response', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.confirmMs'],
-  ['lifetime below which an unanswered connection counts as failed', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.shortLivedMs'],
-  ['number of outages from which they share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
+  [
+    'a connection without a response counts as failed if it closes within',
+    ms,
+    BACKOFF,
+    'SHORT_LIVED_MS',
+  ],
+  ['minimum number of outages that share one grace', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['period in which these outages occur', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
   ['an outage is logged as a warning after', ms, 'telemetry/log/outage-log.ts', 'OUTAGE_WARNING_DELAY_MS'],
   ['a slow connection attempt is logged as a warning after', ms, 'channel/outage/outage-watch.ts', 'SLOW_CONNECT_MS'],
@@ -53,19 +59,19 @@ const NUMBERS = [
   ['reduction of the pace', times, RELEASE, 'DEFAULT_RELEASE_POLICY.slowing'],
   ['minimum interval between two reductions', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.slowAtMostEachMs'],
   ['Reconnecting'],
-  ['first backoff', ms, CHANNEL, 'FIRST_BACKOFF_MS'],
-  ['jitter of the first backoff, ±', percent, CHANNEL, 'FIRST_BACKOFF_JITTER'],
-  ['longest backoff', ms, CHANNEL, 'DEFAULT_CHANNEL_OPTIONS.grpc.max_reconnect_backoff_ms'],
+  ['first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
+  ['jitter of the first backoff, ±', percent, BACKOFF, 'FIRST_BACKOFF_JITTER'],
+  ['longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
   ['early reconnect: first delay', ms, EARLY, 'FIRST_DELAY_MS'],
   ['early reconnect: longest delay', ms, EARLY, 'MAX_DELAY_MS'],
   ['early reconnect: jitter of these delays, ±', percent, EARLY, 'JITTER'],
   ['early reconnect after a connect timeout', ms, EARLY, 'AFTER_TIMEOUT_MS'],
   ['early reconnect after a response that is not HTTP/2', ms, EARLY, 'AFTER_NO_HTTP2_MS'],
   ['early reconnect after such a response: jitter, ±', percent, EARLY, 'NO_HTTP2_JITTER'],
-  ['after connections that close immediately: first backoff', ms, SHORT_LIVED, 'FIRST_BACKOFF_MS'],
-  ['after connections that close immediately: longest backoff', ms, SHORT_LIVED, 'MAX_BACKOFF_MS'],
+  ['after connections that close immediately: first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
+  ['after connections that close immediately: longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
   ['connect timeout', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectTimeoutMs'],
-  ['growth of the connect timeout with each timeout', times, CONNECT, 'GROWTH'],
+  ['growth of the connect timeout after each timeout', times, CONNECT, 'TIMEOUT_GROWTH'],
   ['longest connect timeout', ms, CONNECT, 'MAX_TIMEOUT_MS'],
   [
     'minimum interval between two name resolutions',
@@ -113,7 +119,7 @@ const NUMBERS = [
   ['budget: tokens returned by a successful call', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSuccess'],
   ['budget: tokens returned per second', plain, BUDGET, 'DEFAULT_BUDGET_POLICY.perSecond'],
   [
-    'budget: share that each deadline of a stall leaves, from the second on',
+    'budget: share of tokens left by each further deadline in a stall',
     percent,
     BUDGET,
     'DEFAULT_BUDGET_POLICY.leftByStall',
@@ -126,7 +132,7 @@ const NUMBERS = [
     'DEFAULT_BUDGET_POLICY.togetherMs',
   ],
   [
-    'a retried stream disables the retries of its calls for its first',
+    'time in which the calls of a retried inbound stream are not retried',
     ms,
     'policy/retry/retry-chain.ts',
     'CHAIN_STOP_STREAM_MS',
@@ -145,17 +151,17 @@ const NUMBERS = [
   ['Concurrency limits'],
   ['calls that may be queued at one limit', plain, 'policy/concurrency/concurrency-policy.ts', 'DEFAULT_MAX_QUEUED'],
   ['Service config'],
-  ['time that the start waits for the first service config', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
+  ['time that startup waits for the first service config', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
   ['interval between two reads of the DNS record', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
   ['maximum number of characters', plain, BOUNDS, 'MAX_CONFIG_CHARACTERS'],
   ['maximum number of values', plain, BOUNDS, 'MAX_CONFIG_VALUES'],
   ['maximum depth of objects and lists', plain, BOUNDS, 'MAX_CONFIG_DEPTH'],
   ['maximum number of listed problems', plain, 'policy/service-config/problem.ts', 'MAX_PROBLEMS'],
-  ['minimum interval between log lines of rejected updates', ms, LIVE, 'LOG_INTERVAL_MS'],
+  ['minimum interval between log lines of rejected updates', ms, 'telemetry/log/log-limiter.ts', 'LOG_INTERVAL_MS'],
   ['Addresses'],
-  ['maximum number of addresses used per name', plain, UPDATES, 'MAX_ADDRESSES'],
-  ['minimum interval between two updates', ms, UPDATES, 'MIN_UPDATE_INTERVAL_MS'],
-  ['maximum interval after a slow update', ms, UPDATES, 'MAX_UPDATE_INTERVAL_MS'],
+  ['maximum number of addresses used per name', plain, ADDRESSES, 'MAX_ADDRESSES'],
+  ['minimum interval between two updates', ms, UPDATES, 'MIN_INTERVAL_MS'],
+  ['maximum interval after a slow update', ms, UPDATES, 'MAX_INTERVAL_MS'],
   ['maximum interval between updates without addresses', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
   ['Streams'],
   ['messages buffered for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
@@ -172,7 +178,7 @@ const NUMBERS = [
   ['`resumable`: lifetime of a call that resets the backoff', ms, RESUME, 'DEFAULT_RESUME_POLICY.minHealthyMs'],
   ['`resumable`: server failures at one cursor that end the stream', plain, RESUME, 'MAX_SERVER_FAILURES'],
   [
-    '`resumable`: already received messages at the start of a call',
+    '`resumable`: maximum repeated messages at the start of a call',
     plain,
     'policy/resume/cursor-track.ts',
     'MAX_OVERLAP',
@@ -186,25 +192,30 @@ const NUMBERS = [
   [
     '`replayUnacknowledged`: minimum buffer for an Observable, messages',
     plain,
-    'policy/replay/buffer-limits.ts',
+    'policy/replay/replay-ledger.ts',
     'MIN_MESSAGES',
   ],
   ['Shutdown'],
   ['drain timeout', ms, 'nest/module-options.ts', 'DEFAULT_DRAIN.timeoutMs'],
-  ['streams ended per batch', plain, REGISTRY, 'STREAM_BATCH_SIZE'],
-  ['interval between two batches', ms, REGISTRY, 'STREAM_BATCH_INTERVAL_MS'],
+  ['streams ended per batch', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
+  ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
   ['Server'],
   ['interval between pings to a client', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeMs'],
-  ['timeout of such a ping', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs'],
+  ['timeout of these pings', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs'],
   [
     'bytes that an Observable of responses may be ahead',
     mebibytes,
     SERVER,
     'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes',
   ],
-  ['time after its call until a running handler is logged', ms, SERVER, 'DEFAULT_SERVER_OPTIONS.leakWarningMs'],
-  ['streams ended per batch in a shutdown', plain, 'server/calls/server-calls.ts', 'STREAM_BATCH_SIZE'],
-  ['interval between two batches', ms, 'server/calls/server-calls.ts', 'STREAM_BATCH_INTERVAL_MS'],
+  [
+    'a handler that still runs is logged this long after its call ended',
+    ms,
+    SERVER,
+    'DEFAULT_SERVER_OPTIONS.leakWarningMs',
+  ],
+  ['streams ended per batch in a shutdown', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
+  ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
 ];
 
 /** Returns Markdown: a heading and a table for each group of numbers. */

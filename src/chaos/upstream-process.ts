@@ -27,8 +27,8 @@ const SLOW_WORK: Work = {
   writeMs: NORMAL_WORK.writeMs * SLOW_FACTOR,
 };
 
-/** `away` means that no process listens; `draining` means that a graceful restart is in progress. */
-export type UpstreamState = 'away' | 'listening' | 'slow' | 'frozen' | 'draining';
+/** `down` means that no process listens; `draining` means that a graceful restart is in progress. */
+export type UpstreamState = 'down' | 'listening' | 'slow' | 'frozen' | 'draining';
 
 /** Options of an upstream. */
 export interface UpstreamOptions {
@@ -54,7 +54,7 @@ export interface UpstreamEvent {
  * the current state is ignored.
  */
 export class UpstreamProcess implements OnApplicationShutdown {
-  private readonly currentState = new BehaviorSubject<UpstreamState>('away');
+  private readonly currentState = new BehaviorSubject<UpstreamState>('down');
   private readonly events = new Subject<UpstreamEvent>();
   private readonly lines = new Subject<LogLine>();
   private serving: ChildProcess | undefined;
@@ -121,7 +121,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   async listen(): Promise<void> {
     if (this.state === 'frozen') this.thaw();
     else if (this.state === 'slow') this.work(NORMAL_WORK, 'listening');
-    else if (this.state === 'away') await this.replace();
+    else if (this.state === 'down') await this.replace();
   }
 
   /** Starts the next process in advance, so that the startup time does not add to the downtime after a kill. */
@@ -137,7 +137,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.serving = undefined;
     this.connectionsLost();
     child.kill('SIGKILL');
-    this.currentState.next('away');
+    this.currentState.next('down');
     this.standby ??= this.spawn();
     await exited(child);
   }
@@ -265,7 +265,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
       if (this.serving !== child) return;
       this.serving = undefined;
       this.connectionsLost();
-      this.currentState.next('away');
+      this.currentState.next('down');
     });
     await noticed<UpstreamNotice, 'standby'>(child, 'standby');
     return child;

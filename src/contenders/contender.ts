@@ -19,7 +19,7 @@ export interface Contender {
   /** Number of calls waiting for a connection, if the contender provides it. */
   waiting?(): number;
   /** Number of times the connection was lost so far, if the contender provides it. */
-  timesAway?(): number;
+  connectionLosses?(): number;
 }
 
 /** Returns metadata that identifies the contender to the upstream. */

@@ -45,7 +45,7 @@ export class ResilientContender implements Contender {
     return this.client.snapshot().waiting;
   }
 
-  timesAway(): number {
+  connectionLosses(): number {
     return this.outageCount;
   }
 }

@@ -1,8 +1,7 @@
 import { Controller, HttpCode, type MessageEvent, NotFoundException, Param, Post, Sse } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
 import { isServerKind } from '../upstream/server-kind.js';
-import { isFault } from './fault.js';
-import { Show } from './show.js';
+import { isFault, Show } from './show.js';
 
 /** Serves the live figures and the button actions of the page. The page itself is static. */
 @Controller()

@@ -6,18 +6,39 @@ import {
   type BeforeApplicationShutdown,
 } from '@nestjs/common';
 import { defer, finalize, map, merge, type Observable, share, Subject, takeUntil, timer } from 'rxjs';
-import { UpstreamProcess } from '../chaos/upstream-process.js';
+import { UpstreamProcess, type UpstreamState } from '../chaos/upstream-process.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS } from '../contenders/contenders.module.js';
 import { epochMs } from '../epoch.js';
-import { Contest } from '../load/comparison.js';
+import { Comparison, type ContenderResult } from '../load/comparison.js';
 import type { CallRate } from '../load/due-calls.js';
 import { warmUp } from '../load/warm-up.js';
 import { PATIENCE } from '../patience.js';
-import { CapturedLogger } from '../report/captured-logger.js';
+import { CapturedLogger, type LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
-import type { Fault } from './fault.js';
-import type { LiveState, ShownLogLine } from './live-state.js';
+
+/** The faults that a visitor can cause. */
+const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
+type Fault = (typeof FAULTS)[number];
+
+export function isFault(name: string): name is Fault {
+  return (FAULTS as readonly string[]).includes(name);
+}
+
+/** The state sent to the page. */
+interface LiveState {
+  readonly atMs: number;
+  readonly upstream: UpstreamState;
+  /** Server implementation of the upstream. */
+  readonly server: ServerKind;
+  /**
+   * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
+   */
+  readonly phase: 'idle' | 'opening' | 'killed' | 'free';
+  readonly phaseEndsInMs: number | undefined;
+  readonly results: readonly ContenderResult[];
+  readonly log: readonly LogLine[];
+}
 
 /** 200 calls per second for each contender. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
@@ -42,8 +63,8 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   /** Emits the state on subscription and then four times per second. */
   readonly live$: Observable<LiveState>;
   private readonly closing = new Subject<void>();
-  private readonly log: ShownLogLine[] = [];
-  private contest: Contest;
+  private readonly log: LogLine[] = [];
+  private comparison: Comparison;
   private phase: Phase = { name: 'idle' };
   private nextPhase: NodeJS.Timeout | undefined;
   private lingering: NodeJS.Timeout | undefined;
@@ -53,7 +74,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     private readonly upstream: UpstreamProcess,
     logger: CapturedLogger,
   ) {
-    this.contest = new Contest(contenders, upstream);
+    this.comparison = new Comparison(contenders, upstream);
     this.live$ = defer(() => {
       this.visitorsCame();
       return timer(0, LIVE_EVERY_MS).pipe(map(() => this.state()));
@@ -111,7 +132,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   /** Resets all figures and restarts the opening. */
   async startOver(): Promise<void> {
     clearTimeout(this.nextPhase);
-    this.contest.load.stop();
+    this.comparison.load.stop();
     await this.upstream.listen();
     this.log.length = 0;
     this.open();
@@ -121,30 +142,30 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async beforeApplicationShutdown(): Promise<void> {
     clearTimeout(this.nextPhase);
     clearTimeout(this.lingering);
-    this.contest.load.stop();
+    this.comparison.load.stop();
     this.closing.next();
-    await this.contest.load.settled(SETTLE_MS);
+    await this.comparison.load.settled(SETTLE_MS);
   }
 
   onApplicationShutdown(): void {
-    this.contest.close();
+    this.comparison.close();
   }
 
   private visitorsCame(): void {
     clearTimeout(this.lingering);
     if (this.phase.name === 'idle') this.open();
-    else this.contest.load.start(RATE);
+    else this.comparison.load.start(RATE);
   }
 
   private visitorsLeft(): void {
     clearTimeout(this.lingering);
-    this.lingering = setTimeout(() => this.contest.load.stop(), LINGER_MS);
+    this.lingering = setTimeout(() => this.comparison.load.stop(), LINGER_MS);
   }
 
   private open(): void {
-    this.contest.close();
-    this.contest = new Contest(this.contenders, this.upstream);
-    this.contest.load.start(RATE);
+    this.comparison.close();
+    this.comparison = new Comparison(this.contenders, this.upstream);
+    this.comparison.load.start(RATE);
     this.enter({ name: 'opening', endsAtMs: epochMs() + KILL_AFTER_MS }, KILL_AFTER_MS, async () => {
       await this.kill();
     });
@@ -181,7 +202,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       server: this.upstream.server,
       phase: this.phase.name,
       phaseEndsInMs: 'endsAtMs' in this.phase ? Math.max(0, this.phase.endsAtMs - nowMs) : undefined,
-      standings: this.contest.standings(),
+      results: this.comparison.results(),
       log: this.log,
     };
   }

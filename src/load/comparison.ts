@@ -9,7 +9,7 @@ import { Measurement, type MeasurementSnapshot } from './measurement.js';
 import { WriteLedger } from './write-ledger.js';
 
 /** The figures of one contender, from its calls, the log, and the counts of the upstream. */
-export interface Standing extends MeasurementSnapshot {
+export interface ContenderResult extends MeasurementSnapshot {
   readonly name: ContenderName;
   readonly duplicatedWrites: number;
   readonly lostWrites: number;
@@ -20,27 +20,27 @@ export interface Standing extends MeasurementSnapshot {
   /** Number of calls waiting for a connection, if the contender provides it. */
   readonly waiting: number | undefined;
   /** Number of times the connection was lost, if the contender provides it. */
-  readonly timesAway: number | undefined;
+  readonly connectionLosses: number | undefined;
 }
 
 /** The upstream of a comparison, or several upstreams that share a log. */
-export interface Contested {
+export interface ComparedUpstream {
   readonly logPath: string;
   readonly countsPaths: readonly string[];
   readonly events$: Observable<UpstreamEvent>;
 }
 
 /** Runs all contenders under the same load and the same faults, and measures each. */
-export class Contest {
+export class Comparison {
   readonly load: Load;
   private readonly entrants: readonly Entrant[];
   private readonly log: LogFollower;
   private readonly requests: CountsSince;
   private readonly connections: CountsSince;
   /** The contenders' counts before the comparison, in their order. */
-  private readonly timesAwayBefore: readonly number[];
+  private readonly connectionLossesBefore: readonly number[];
 
-  constructor(contenders: readonly Contender[], upstream: Contested) {
+  constructor(contenders: readonly Contender[], upstream: ComparedUpstream) {
     this.entrants = contenders.map((contender) => ({
       contender,
       measurement: new Measurement(),
@@ -50,7 +50,7 @@ export class Contest {
     this.log = LogFollower.fromNow(upstream.logPath);
     this.requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
     this.connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
-    this.timesAwayBefore = contenders.map((contender) => contender.timesAway?.() ?? 0);
+    this.connectionLossesBefore = contenders.map((contender) => contender.connectionLosses?.() ?? 0);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
       else this.connectionsLost(atMs);
@@ -75,7 +75,7 @@ export class Contest {
   }
 
   /** Returns the current figures of all contenders. */
-  standings(): readonly Standing[] {
+  results(): readonly ContenderResult[] {
     const ledgers = new Map<string, WriteLedger>(
       this.entrants.map(({ contender, ledger }) => [contender.name, ledger]),
     );
@@ -92,7 +92,8 @@ export class Contest {
       attempts: attempts(contender.name),
       connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
-      timesAway: contender.timesAway && contender.timesAway() - (this.timesAwayBefore[index] ?? 0),
+      connectionLosses:
+        contender.connectionLosses && contender.connectionLosses() - (this.connectionLossesBefore[index] ?? 0),
     }));
   }
 

@@ -1,7 +1,7 @@
+import { get } from 'node:http';
 import type { GatewayEnd, GatewayProcess } from '../chaos/gateway-process.js';
 import type { ContenderName } from '../contenders/contender.js';
 import type { Order } from '../gen/orders.pb.js';
-import { httpGet, type HttpEnd } from './http-request.js';
 
 const READ_EVERY_MS = 20;
 /** Number of orders that the upstream has from the start. */
@@ -23,11 +23,19 @@ export interface ShutdownFigures {
 }
 
 /** The figures of a contender that was shut down. */
-export type ShutdownStanding = ShutdownFigures &
+export type ShutdownResult = ShutdownFigures &
   Pick<GatewayEnd, 'exitMs' | 'killed' | 'feed' | 'openHandles' | 'clientsClosedMs'> & {
     /** Time from SIGTERM to the exit of an idle gateway. */
     readonly idleExitMs: number;
   };
+
+/** The end of an HTTP request. */
+interface HttpEnd {
+  /** `undefined` if the connection was lost before the end of the response. */
+  readonly status: number | undefined;
+  /** The received part of the response. */
+  readonly body: string;
+}
 
 interface Export {
   readonly until: string;
@@ -35,7 +43,7 @@ interface Export {
 }
 
 /** Sends requests of all kinds to one gateway. */
-export class ShutdownTrial {
+export class ShutdownRun {
   private readonly reads = new Set<Promise<HttpEnd>>();
   private readonly exports: Export[] = [];
   private hung: Promise<HttpEnd> | undefined;
@@ -104,4 +112,20 @@ function outcomeOf({ status, body }: HttpEnd, until: string): 'whole' | 'failed'
   const last = body.trimEnd().split('\n').at(-1) ?? '';
   // Safe cast: the gateway writes one order per line.
   return last !== '' && (JSON.parse(last) as Order).sequence === until ? 'whole' : 'truncated';
+}
+
+/** Sends a GET on a separate connection, because a keep-alive connection would delay the shutdown of Nest's server. */
+function httpGet(url: string): Promise<HttpEnd> {
+  return new Promise((resolve) => {
+    let body = '';
+    const lost = (): void => resolve({ status: undefined, body });
+    get(url, { agent: false }, (response) => {
+      response.setEncoding('utf8');
+      response.on('data', (text: string) => (body += text));
+      response.once('end', () => resolve({ status: response.statusCode, body }));
+      // Also emitted after 'end', where it has no effect.
+      response.once('close', lost);
+      response.on('error', lost);
+    }).on('error', lost);
+  });
 }

@@ -5,7 +5,7 @@ import type { StreamContender } from '../contenders/stream-contender.js';
 import { epochMs } from '../epoch.js';
 import { PATIENCE } from '../patience.js';
 import { LogFollower } from '../upstream/log-follower.js';
-import type { Contested } from './comparison.js';
+import type { ComparedUpstream } from './comparison.js';
 import type { FeedFigures, LoggedOrder } from './feed-ledger.js';
 import { FeedReader } from './feed-reader.js';
 import { type SessionFigures, SessionLedger } from './session-ledger.js';
@@ -16,14 +16,14 @@ const POLL_MS = 20;
 const QUIET_MS = 2_000 * PATIENCE;
 
 /** The figures of one contender's streams, compared with the log. */
-export interface StreamStanding extends FeedFigures, SessionFigures {
+export interface StreamResult extends FeedFigures, SessionFigures {
   readonly name: ContenderName;
   /** Number of feeds that ended early or did not reach the end of the log. */
   readonly streamsLost: number;
 }
 
 /** Options of a comparison of streams. */
-export interface StreamContestTerms {
+export interface StreamComparisonOptions {
   /** True if readers pause occasionally. */
   readonly pausing: boolean;
   /** Number of feeds per contender. @defaultValue 1 */
@@ -40,7 +40,7 @@ interface Entrant {
 }
 
 /** Runs feeds of the same log, and optionally a session, for each contender under the same faults. */
-export class StreamContest {
+export class StreamComparison {
   private readonly entrants: readonly Entrant[] = [];
   private readonly log: LogFollower;
   private readonly logged: LoggedOrder[] = [];
@@ -52,8 +52,8 @@ export class StreamContest {
 
   constructor(
     contenders: readonly StreamContender[],
-    upstream: Pick<Contested, 'logPath'>,
-    private readonly terms: StreamContestTerms,
+    upstream: Pick<ComparedUpstream, 'logPath'>,
+    private readonly terms: StreamComparisonOptions,
   ) {
     // Each stream adds a listener.
     setMaxListeners(0, this.ending.signal);
@@ -91,7 +91,7 @@ export class StreamContest {
   }
 
   /** Returns the current figures of all contenders. */
-  standings(): readonly StreamStanding[] {
+  results(): readonly StreamResult[] {
     this.readLog();
     const nowMs = epochMs();
     return this.entrants.map(({ contender, readers, orders, ledger }) => ({

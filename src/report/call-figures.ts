@@ -1,10 +1,13 @@
-import type { Standing } from '../load/comparison.js';
-import type { StreamStanding } from '../load/stream-comparison.js';
+import type { ContenderResult } from '../load/comparison.js';
+import type { FeedFigures } from '../load/feed-ledger.js';
+import type { LatencyPercentiles } from '../load/latency-histogram.js';
+import type { StreamResult } from '../load/stream-comparison.js';
+import { feedReport } from './stream-figures.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** The figures of a contender's calls, and of its feeds if it has any. */
-export interface CallStanding extends Standing {
-  readonly feed?: StreamStanding | undefined;
+export interface CallResult extends ContenderResult {
+  readonly feed?: StreamResult | undefined;
 }
 
 /** All rows that a table of calls can show. */
@@ -15,7 +18,7 @@ const FIGURES = {
     cell: ({ failedWrites, unsafeInFlightFailed }) => String(failedWrites + unsafeInFlightFailed),
     remark: inFlightAtTheKill,
   },
-  duplicatedWrites: { label: 'writes  done twice', cell: ({ duplicatedWrites }) => String(duplicatedWrites) },
+  duplicatedWrites: { label: 'writes  executed twice', cell: ({ duplicatedWrites }) => String(duplicatedWrites) },
   attemptsPerCall: {
     label: 'attempts per call',
     cell: ({ attempts, calls }) => (calls === 0 ? '-' : (attempts / calls).toFixed(3)),
@@ -23,20 +26,20 @@ const FIGURES = {
   p50: { label: 'half of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p50) },
   p90: { label: '90 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
   p99: { label: '99 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },
-  recovery: { label: 'back after the server', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
+  recovery: { label: 'recovered after the server', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
   allWell: { label: 'last failure after server', cell: ({ allWellMs }) => milliseconds(allWellMs) },
   longestWait: { label: 'longest wait of a call', cell: ({ longestWaitMs }) => milliseconds(longestWaitMs) },
   connectionsReplaced: {
     label: 'connections replaced',
     cell: ({ connectionsReplaced }) => String(connectionsReplaced),
-    remark: ({ connectionsReplaced, timesAway }) =>
-      connectionsReplaced > 0 && timesAway === 0 ? 'by a connection that was already ready' : '',
+    remark: ({ connectionsReplaced, connectionLosses }) =>
+      connectionsReplaced > 0 && connectionLosses === 0 ? 'by a connection that was already ready' : '',
   },
   lostStreams: { label: 'feeds   lost', cell: ({ feed }) => (feed ? String(feed.streamsLost) : '-') },
   lostEvents: { label: 'events  lost', cell: ({ feed }) => (feed ? String(feed.lostEvents) : '-') },
   repeatedEvents: { label: 'events  repeated', cell: ({ feed }) => (feed ? String(feed.repeatedEvents) : '-') },
   longestGap: { label: 'longest gap in the feed', cell: ({ feed }) => (feed ? milliseconds(feed.longestGapMs) : '-') },
-} as const satisfies Readonly<Record<string, Figure<CallStanding>>>;
+} as const satisfies Readonly<Record<string, Figure<CallResult>>>;
 export type CallFigureName = keyof typeof FIGURES;
 
 /** The rows for scenarios with lost connections. */
@@ -49,20 +52,73 @@ export const OUTAGE_FIGURES: readonly CallFigureName[] = [
 ];
 
 // Acknowledged writes are in the log, so this row appears only if there is a defect.
-const LOST_WRITES: Figure<CallStanding> = {
+const LOST_WRITES: Figure<CallResult> = {
   label: 'writes  lost',
   cell: ({ lostWrites }) => String(lostWrites),
   onlyIf: ({ lostWrites }) => lostWrites > 0,
 };
 
 /** Returns the rows with these names. */
-export function callFigures(names: readonly CallFigureName[]): readonly Figure<CallStanding>[] {
+export function callFigures(names: readonly CallFigureName[]): readonly Figure<CallResult>[] {
   return [...names.map((name) => FIGURES[name]), LOST_WRITES];
 }
 
 /** Returns the remark on failed writes that were in flight when the server was killed. */
-function inFlightAtTheKill({ failedWrites, unsafeInFlightFailed }: Standing): string {
+function inFlightAtTheKill({ failedWrites, unsafeInFlightFailed }: ContenderResult): string {
   if (unsafeInFlightFailed === 0) return '';
   const count = failedWrites === 0 ? '' : `${unsafeInFlightFailed} `;
   return `${count}in flight at the kill`;
+}
+
+/** The figures of one contender's calls in the output of `--json`. */
+interface CallReport extends Partial<FeedFigures> {
+  readonly calls: number;
+  readonly succeeded: number;
+  /** All failures except `unsafeInFlightFailed`. */
+  readonly failed: number;
+  readonly failedByCode: Readonly<Record<string, number>>;
+  /** Failed writes that were in flight when the connection was lost. */
+  readonly unsafeInFlightFailed: number;
+  readonly duplicatedWrites: number;
+  readonly lostWrites: number;
+  /** Number of requests that reached the upstream. */
+  readonly attempts: number;
+  /** Number of connections to the upstream, except the first. */
+  readonly connectionsReplaced: number;
+  /** Number of times the connection was lost; null if the client does not provide it. */
+  readonly connectionLosses: number | null;
+  readonly longestWaitMs: number;
+  /** Time from when the server was reachable again to the first success; the longest of several. */
+  readonly recoveryMs: number;
+  /** Time from when the server was reachable again to the last failure; the longest of several. */
+  readonly allWellMs: number;
+  /** Durations of all calls that succeeded or failed. */
+  readonly latencyMs: LatencyPercentiles;
+}
+
+/** Returns the report of one contender's calls. */
+export function callReport(result: CallResult): CallReport {
+  const { p50, p90, p99 } = result.latencyMs;
+  return {
+    calls: result.calls,
+    succeeded: result.succeeded,
+    failed: result.failed,
+    failedByCode: result.failedByCode,
+    unsafeInFlightFailed: result.unsafeInFlightFailed,
+    duplicatedWrites: result.duplicatedWrites,
+    lostWrites: result.lostWrites,
+    attempts: result.attempts,
+    connectionsReplaced: result.connectionsReplaced,
+    connectionLosses: result.connectionLosses ?? null,
+    longestWaitMs: Math.round(result.longestWaitMs),
+    recoveryMs: Math.round(result.recoveryMs),
+    allWellMs: Math.round(result.allWellMs),
+    latencyMs: { p50: tenths(p50), p90: tenths(p90), p99: tenths(p99) },
+    ...(result.feed && feedReport(result.feed)),
+  };
+}
+
+// Refusals take less than a millisecond.
+function tenths(value: number): number {
+  return Math.round(value * 10) / 10;
 }

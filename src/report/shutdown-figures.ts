@@ -1,8 +1,8 @@
-import type { ShutdownStanding } from '../load/shutdown-run.js';
+import type { ShutdownResult } from '../load/shutdown-run.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** The rows for shutdowns. */
-export const SHUTDOWN_FIGURES: readonly Figure<ShutdownStanding>[] = [
+export const SHUTDOWN_FIGURES: readonly Figure<ShutdownResult>[] = [
   { label: 'process ended', cell: ({ exitMs, killed }) => (killed ? 'killed' : milliseconds(exitMs)) },
   { label: '  when idle', cell: ({ idleExitMs }) => milliseconds(idleExitMs) },
   { label: 'reads   in flight', cell: ({ unaryInFlight }) => String(unaryInFlight) },
@@ -33,24 +33,24 @@ interface ShutdownReport {
   readonly exportsFailed: number;
   /** Number of exports that ended successfully but incomplete. */
   readonly exportsTruncated: number;
-  readonly feed: ShutdownStanding['feed'];
+  readonly feed: ShutdownResult['feed'];
   /** Number of handles still open after Nest's shutdown, or when the process was killed. */
   readonly openHandles: number;
 }
 
 /** Returns the report of one contender's shutdown. */
-export function shutdownReport(standing: ShutdownStanding): ShutdownReport {
-  const { exitMs, killed, idleExitMs, clientsClosedMs, feed, openHandles } = standing;
+export function shutdownReport(result: ShutdownResult): ShutdownReport {
+  const { exitMs, killed, idleExitMs, clientsClosedMs, feed, openHandles } = result;
   return {
     exitMs: Math.round(exitMs),
     killed,
     idleExitMs: Math.round(idleExitMs),
     clientsClosedMs: clientsClosedMs === undefined ? null : Math.round(clientsClosedMs),
-    unaryInFlight: standing.unaryInFlight,
-    unaryFailed: standing.unaryFailed,
-    streamsCompleted: standing.exportsWhole + (feed === 'completed' ? 1 : 0),
-    exportsFailed: standing.exportsFailed,
-    exportsTruncated: standing.exportsTruncated,
+    unaryInFlight: result.unaryInFlight,
+    unaryFailed: result.unaryFailed,
+    streamsCompleted: result.exportsWhole + (feed === 'completed' ? 1 : 0),
+    exportsFailed: result.exportsFailed,
+    exportsTruncated: result.exportsTruncated,
     feed,
     openHandles: openHandles.length,
   };

@@ -1,8 +1,10 @@
-import type { StreamStanding } from '../load/stream-comparison.js';
+import type { FeedFigures } from '../load/feed-ledger.js';
+import type { SessionFigures } from '../load/session-ledger.js';
+import type { StreamResult } from '../load/stream-comparison.js';
 import { type Figure, milliseconds } from './table.js';
 
 /** The rows for feeds. */
-export const FEED_FIGURES: readonly Figure<StreamStanding>[] = [
+export const FEED_FIGURES: readonly Figure<StreamResult>[] = [
   { label: 'events  delivered', cell: ({ events }) => String(events) },
   { label: 'events  lost', cell: ({ lostEvents }) => String(lostEvents) },
   { label: 'events  repeated', cell: ({ repeatedEvents }) => String(repeatedEvents) },
@@ -11,8 +13,19 @@ export const FEED_FIGURES: readonly Figure<StreamStanding>[] = [
 ];
 
 /** The rows for sessions. */
-export const SESSION_FIGURES: readonly Figure<StreamStanding>[] = [
+export const SESSION_FIGURES: readonly Figure<StreamResult>[] = [
   { label: 'session sent', cell: ({ sessionMessages }) => String(sessionMessages) },
   { label: 'session lost', cell: ({ sessionLost }) => String(sessionLost) },
   { label: 'session applied twice', cell: ({ sessionRepeated }) => String(sessionRepeated) },
 ];
+
+/** Returns the figures of one contender's feed for the output of `--json`. */
+export function feedReport(figures: FeedFigures): FeedFigures {
+  const { events, lostEvents, repeatedEvents, outOfOrder, longestGapMs } = figures;
+  return { events, lostEvents, repeatedEvents, outOfOrder, longestGapMs: Math.round(longestGapMs) };
+}
+
+/** Returns the figures of one contender's session for the output of `--json`. */
+export function sessionReport({ sessionMessages, sessionLost, sessionRepeated }: SessionFigures): SessionFigures {
+  return { sessionMessages, sessionLost, sessionRepeated };
+}

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { Standing } from '../load/comparison.js';
+import type { ContenderResult } from '../load/comparison.js';
 import { callFigures, OUTAGE_FIGURES } from './call-figures.js';
 import { table } from './table.js';
 
-const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Standing => ({
+const result = (name: ContenderResult['name'], figures: Partial<ContenderResult> = {}): ContenderResult => ({
   name,
   calls: 1_000,
   succeeded: 1_000,
@@ -22,7 +22,7 @@ const standing = (name: Standing['name'], figures: Partial<Standing> = {}): Stan
   attempts: 1_000,
   connectionsReplaced: 0,
   waiting: undefined,
-  timesAway: undefined,
+  connectionLosses: undefined,
   ...figures,
 });
 
@@ -32,9 +32,9 @@ describe('table', () => {
   it('prints the contenders side by side', () => {
     const text = table(
       [
-        standing('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),
-        standing('tuned', { failedReads: 200, failedWrites: 120, recoveryMs: 400 }),
-        standing('resilient', { recoveryMs: 81, longestWaitMs: 3_120 }),
+        result('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),
+        result('tuned', { failedReads: 200, failedWrites: 120, recoveryMs: 400 }),
+        result('resilient', { recoveryMs: 81, longestWaitMs: 3_120 }),
       ],
       OUTAGE,
     );
@@ -42,32 +42,29 @@ describe('table', () => {
       '                          Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc',
       'reads   failed                  480                   200                        0',
       'writes  failed                  120                   120                        0',
-      'writes  done twice               0                     0                         0',
-      'back after the server         1300 ms                400 ms                    81 ms',
+      'writes  executed twice           0                     0                         0',
+      'recovered after the server    1300 ms                400 ms                    81 ms',
       'longest wait of a call         12 ms                 12 ms                    3120 ms',
     ]);
   });
 
   it('notes that the failed writes were in flight at the kill', () => {
-    const text = table([standing('plain'), standing('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
+    const text = table([result('plain'), result('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 2 {2}in flight at the kill$/m);
   });
 
   it('notes how many failed writes were in flight at the kill if not all were', () => {
-    const text = table(
-      [standing('plain'), standing('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })],
-      OUTAGE,
-    );
+    const text = table([result('plain'), result('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })], OUTAGE);
     expect(text).toMatch(/^writes {2}failed .* 5 {2}2 in flight at the kill$/m);
   });
 
   it('prints lost writes only if there are any', () => {
-    expect(table([standing('plain')], OUTAGE)).not.toContain('lost');
-    expect(table([standing('plain', { lostWrites: 1 })], OUTAGE)).toMatch(/^writes {2}lost +1$/m);
+    expect(table([result('plain')], OUTAGE)).not.toContain('lost');
+    expect(table([result('plain', { lostWrites: 1 })], OUTAGE)).toMatch(/^writes {2}lost +1$/m);
   });
 
   it('prints the figures of the scenario and its title for the tuned client', () => {
-    const text = table([standing('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
+    const text = table([result('tuned', { attempts: 1_015, latencyMs: { p50: 50.2, p90: 54.4, p99: 127 } })], {
       figures: callFigures(['attemptsPerCall', 'p50', 'p99']),
       tunedTitle: '+ hedgingPolicy',
     });
@@ -80,7 +77,7 @@ describe('table', () => {
   });
 
   it('prints a dash for attempts per call before the first call', () => {
-    const text = table([standing('plain', { calls: 0, attempts: 0 })], {
+    const text = table([result('plain', { calls: 0, attempts: 0 })], {
       ...OUTAGE,
       figures: callFigures(['attemptsPerCall']),
     });

@@ -11,11 +11,11 @@ export interface Named {
 /** A row of the table: its label and its cell for each contender. */
 export interface Figure<S extends Named> {
   readonly label: string;
-  readonly cell: (standing: S) => string;
+  readonly cell: (result: S) => string;
   /** A remark on the last column, printed at the end of the row. */
-  readonly remark?: (standing: S) => string;
+  readonly remark?: (result: S) => string;
   /** The row is printed only if this is true for at least one contender. */
-  readonly onlyIf?: (standing: S) => boolean;
+  readonly onlyIf?: (result: S) => boolean;
 }
 
 /** The rows of a table, and the title of the tuned client. */
@@ -25,19 +25,19 @@ export interface TableTerms<S extends Named> {
 }
 
 /** Formats the figures of all contenders side by side, for a terminal. */
-export function table<S extends Named>(standings: readonly S[], { figures, tunedTitle }: TableTerms<S>): string {
+export function table<S extends Named>(results: readonly S[], { figures, tunedTitle }: TableTerms<S>): string {
   const titlesByName: Readonly<Record<ContenderName, string>> = {
     plain: 'Nest ClientGrpc',
     tuned: tunedTitle,
     resilient: 'nestjs-resilient-grpc',
   };
-  const titles = standings.map((standing) => titlesByName[standing.name]);
+  const titles = results.map((result) => titlesByName[result.name]);
   const lines = [' '.repeat(LABEL_WIDTH) + titles.join(' '.repeat(GAP))];
   for (const { label, cell, remark, onlyIf } of figures) {
-    if (onlyIf && !standings.some(onlyIf)) continue;
-    const cells = standings.map((standing, index) => centered(cell(standing), titles[index]?.length ?? 0));
+    if (onlyIf && !results.some(onlyIf)) continue;
+    const cells = results.map((result, index) => centered(cell(result), titles[index]?.length ?? 0));
     const line = label.padEnd(LABEL_WIDTH) + cells.join(' '.repeat(GAP));
-    const last = standings.at(-1);
+    const last = results.at(-1);
     const note = last && remark ? remark(last) : '';
     lines.push(line.trimEnd() + (note && `  ${note}`));
   }

@@ -18,14 +18,14 @@ export const blackhole = callScenario({
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
   figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
-  async perform({ contest, proxy, seconds, rate, say }) {
-    contest.load.start(rate);
+  async perform({ comparison, proxy, seconds, rate, say }) {
+    comparison.load.start(rate);
     await delay(WELL_MS);
     proxy.holdBytes();
     const heldAtMs = epochMs();
     say('open connections are black holes; new connections work');
     await delay(UNDER_WAY_MS);
-    contest.serverReachable(heldAtMs);
+    comparison.serverReachable(heldAtMs);
     await delay(seconds * 1_000 - WELL_MS - UNDER_WAY_MS);
   },
 });

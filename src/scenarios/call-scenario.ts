@@ -4,12 +4,11 @@ import type { ContenderSetup } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
-import { Contest } from '../load/comparison.js';
+import { Comparison } from '../load/comparison.js';
 import type { CallRate } from '../load/due-calls.js';
-import { StreamContest } from '../load/stream-comparison.js';
+import { StreamComparison } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
-import { callFigures, type CallFigureName, type CallStanding } from '../report/call-figures.js';
-import { callReport } from '../report/call-report.js';
+import { callFigures, callReport, type CallFigureName, type CallResult } from '../report/call-figures.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Outcome, type Scenario, type ScenarioRun } from './scenario.js';
 
@@ -19,7 +18,7 @@ const SETTLE_MS = 10_000 * PATIENCE;
 
 /** The objects that a call scenario acts on. */
 export interface Stage {
-  readonly contest: Contest;
+  readonly comparison: Comparison;
   readonly upstream: UpstreamProcess;
   readonly seconds: number;
   /** Load of each contender. */
@@ -57,21 +56,23 @@ export function callScenario(terms: CallTerms): Scenario {
 function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
   const start = () => UpstreamProcess.start({ server: run.server });
   return inArena({ ...terms, start }, run, async ({ upstream, proxy, app, onEnd }) => {
-    const contest = new Contest(app.get<readonly Contender[]>(CONTENDERS), upstream);
-    onEnd(() => contest.close());
+    const comparison = new Comparison(app.get<readonly Contender[]>(CONTENDERS), upstream);
+    onEnd(() => comparison.close());
     const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-    const feeds = terms.followed ? new StreamContest(followers, upstream, { pausing: false, say: run.say }) : undefined;
+    const feeds = terms.followed
+      ? new StreamComparison(followers, upstream, { pausing: false, say: run.say })
+      : undefined;
     onEnd(() => feeds?.close());
-    const stage: Stage = { contest, upstream, seconds: run.seconds, rate: run.rate, say: run.say };
+    const stage: Stage = { comparison, upstream, seconds: run.seconds, rate: run.rate, say: run.say };
     if (!terms.proxied) await terms.perform(stage);
     else if (proxy) await terms.perform({ ...stage, proxy });
-    await contest.finish(SETTLE_MS);
+    await comparison.finish(SETTLE_MS);
     await feeds?.finish(SETTLE_MS);
-    const feedStandings = feeds?.standings();
-    const standings = contest
-      .standings()
-      .map((standing, index): CallStanding => ({ ...standing, feed: feedStandings?.[index] }));
-    return outcomeOf(standings, {
+    const feedResults = feeds?.results();
+    const results = comparison
+      .results()
+      .map((result, index): CallResult => ({ ...result, feed: feedResults?.[index] }));
+    return outcomeOf(results, {
       figures: callFigures(terms.figures),
       tunedTitle: terms.setup.tunedTitle,
       report: callReport,

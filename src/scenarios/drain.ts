@@ -12,10 +12,10 @@ export const drain = callScenario({
   leastSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ contest, upstream, seconds, rate, say }) {
+  async perform({ comparison, upstream, seconds, rate, say }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const everyMs = (seconds * 1_000) / restarts;
-    contest.load.start(rate);
+    comparison.load.start(rate);
     for (let count = 0; count < restarts; count++) {
       const next = delay(everyMs);
       await delay(everyMs / 2);

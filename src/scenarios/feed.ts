@@ -4,10 +4,9 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
 import { epochMs } from '../epoch.js';
-import { StreamContest } from '../load/stream-comparison.js';
+import { StreamComparison } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
-import { FEED_FIGURES, SESSION_FIGURES } from '../report/stream-figures.js';
-import { feedReport, sessionReport } from '../report/stream-report.js';
+import { FEED_FIGURES, feedReport, SESSION_FIGURES, sessionReport } from '../report/stream-figures.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Scenario } from './scenario.js';
 
@@ -39,17 +38,17 @@ export const feed: Scenario = {
       run,
       async ({ upstream, app, onEnd }) => {
         const contenders = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-        const contest = new StreamContest(contenders, upstream, { pausing: true, say: run.say });
-        onEnd(() => contest.close());
+        const comparison = new StreamComparison(contenders, upstream, { pausing: true, say: run.say });
+        onEnd(() => comparison.close());
         upstream.produce(ORDERS_PER_SECOND);
-        contest.startSessions(SESSION_ORDERS_PER_SECOND);
+        comparison.startSessions(SESSION_ORDERS_PER_SECOND);
         await causeFaults(upstream, run);
         upstream.produce(0);
-        await contest.finish(SETTLE_MS);
-        return outcomeOf(contest.standings(), {
+        await comparison.finish(SETTLE_MS);
+        return outcomeOf(comparison.results(), {
           figures: [...FEED_FIGURES, ...SESSION_FIGURES],
           tunedTitle: '+ cursor, keepalive',
-          report: (standing) => ({ ...feedReport(standing), ...sessionReport(standing) }),
+          report: (result) => ({ ...feedReport(result), ...sessionReport(result) }),
         });
       },
     ),

@@ -28,14 +28,14 @@ export const freeze = callScenario({
     'lostEvents',
     'longestGap',
   ],
-  async perform({ contest, upstream, seconds, rate, say }) {
-    contest.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
+  async perform({ comparison, upstream, seconds, rate, say }) {
+    comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
     await delay(WELL_MS);
     upstream.freeze();
     say('server frozen');
     await delay(FROZEN_MS);
     await upstream.listen();
-    contest.serverReachable(epochMs());
+    comparison.serverReachable(epochMs());
     say('server continues');
     await delay(seconds * 1_000 - FROZEN_MS - WELL_MS);
   },

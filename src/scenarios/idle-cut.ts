@@ -22,15 +22,15 @@ export const idleCut = callScenario({
   leastSeconds: 2,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ contest, proxy, seconds, say }) {
+  async perform({ comparison, proxy, seconds, say }) {
     for (let count = 0; count < Math.floor(seconds / (IDLE_PERIOD_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';
-      contest.serverReachable(epochMs());
-      for (let read = 0; read < READS; read++) contest.load.callEach('read');
-      for (let write = 0; write < WRITES; write++) contest.load.callEach('write');
+      comparison.serverReachable(epochMs());
+      for (let read = 0; read < READS; read++) comparison.load.callEach('read');
+      for (let write = 0; write < WRITES; write++) comparison.load.callEach('write');
       say(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
       // The proxy closes idle connections only while no call is in flight: on a busy machine, an answer can take longer than IDLE_MS.
-      await contest.load.settled(SETTLE_MS);
+      await comparison.load.settled(SETTLE_MS);
       proxy.cutIdleAfter(IDLE_MS, how);
       await delay(IDLE_PERIOD_MS);
       proxy.cutIdleAfter(undefined);

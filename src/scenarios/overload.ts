@@ -37,15 +37,15 @@ export const overload = callScenario({
     resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
   },
   figures: ['failedReads', 'failedWrites', 'attemptsPerCall', 'p50', 'p90', 'p99', 'recovery'],
-  async perform({ contest, upstream, seconds, rate, say }) {
+  async perform({ comparison, upstream, seconds, rate, say }) {
     const wellMs = (seconds * 1_000) / 10;
-    contest.load.start(rate);
+    comparison.load.start(rate);
     await delay(wellMs);
     await upstream.workAs({ overloaded: true });
     say('server rejects all calls');
     await delay(seconds * 1_000 - 2 * wellMs);
     await upstream.workAs({});
-    contest.serverReachable(epochMs());
+    comparison.serverReachable(epochMs());
     say('server has recovered');
     await delay(wellMs);
   },

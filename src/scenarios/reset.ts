@@ -12,13 +12,13 @@ export const reset = callScenario({
   leastSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ contest, proxy, seconds, rate, say }) {
-    contest.load.start(rate);
+  async perform({ comparison, proxy, seconds, rate, say }) {
+    comparison.load.start(rate);
     for (let leftMs = seconds * 1_000; leftMs >= 2 * EVERY_MS; leftMs -= EVERY_MS) {
       await delay(EVERY_MS);
-      contest.connectionsLost(epochMs());
+      comparison.connectionsLost(epochMs());
       proxy.resetAll();
-      contest.serverReachable(epochMs());
+      comparison.serverReachable(epochMs());
       say('connections reset');
     }
     await delay(EVERY_MS);

@@ -13,16 +13,16 @@ export const restart = callScenario({
   leastSeconds: 6,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ contest, upstream, seconds, rate, say }) {
+  async perform({ comparison, upstream, seconds, rate, say }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const upMs = (seconds * 1_000) / restarts - DOWN_MS;
-    contest.load.start(rate);
+    comparison.load.start(rate);
     for (let count = 0; count < restarts; count++) {
       await Promise.all([delay(upMs * 0.4), upstream.prepareNext()]);
-      const away = delay(DOWN_MS);
+      const downtime = delay(DOWN_MS);
       await upstream.kill();
       say('server killed');
-      await away;
+      await downtime;
       await upstream.listen();
       say('server listens again');
       await delay(upMs * 0.6);

@@ -4,11 +4,10 @@ import { ROUND_ROBIN_SETUP } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.js';
 import type { StreamContender } from '../contenders/stream-contender.js';
-import { Contest } from '../load/comparison.js';
-import { StreamContest } from '../load/stream-comparison.js';
+import { Comparison } from '../load/comparison.js';
+import { StreamComparison } from '../load/stream-comparison.js';
 import { PATIENCE } from '../patience.js';
-import { callFigures, type CallStanding } from '../report/call-figures.js';
-import { callReport } from '../report/call-report.js';
+import { callFigures, callReport, type CallResult } from '../report/call-figures.js';
 import { inArena } from './arena.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
@@ -38,10 +37,10 @@ export const rolling: Scenario = {
         if (level === 'warn' || level === 'error') logger[level](message, context);
         else logger.log(message, context);
       });
-      const calls = new Contest(app.get<readonly Contender[]>(CONTENDERS), pair);
+      const calls = new Comparison(app.get<readonly Contender[]>(CONTENDERS), pair);
       onEnd(() => calls.close());
       const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-      const feeds = new StreamContest(followers, pair, { pausing: false, feeds: FEEDS, say });
+      const feeds = new StreamComparison(followers, pair, { pausing: false, feeds: FEEDS, say });
       onEnd(() => feeds.close());
 
       await Promise.all(pair.upstreams.map((upstream) => upstream.workAs(WORK)));
@@ -50,11 +49,9 @@ export const rolling: Scenario = {
       await calls.finish(SETTLE_MS);
       await feeds.finish(SETTLE_MS);
 
-      const feedStandings = feeds.standings();
-      const standings = calls
-        .standings()
-        .map((standing, index): CallStanding => ({ ...standing, feed: feedStandings[index] }));
-      const outcome = outcomeOf(standings, {
+      const feedResults = feeds.results();
+      const results = calls.results().map((result, index): CallResult => ({ ...result, feed: feedResults[index] }));
+      const outcome = outcomeOf(results, {
         figures: callFigures([
           'failedReads',
           'failedWrites',
@@ -66,7 +63,7 @@ export const rolling: Scenario = {
           'longestGap',
         ]),
         tunedTitle: ROUND_ROBIN_SETUP.tunedTitle,
-        report: (standing) => ({ ...rollingReport(standing), restarts: exitMs.length }),
+        report: (result) => ({ ...rollingReport(result), restarts: exitMs.length }),
       });
       return { ...outcome, facts: { server: run.server, exitMs } };
     });
@@ -93,10 +90,10 @@ async function restartInTurn(pair: UpstreamPair, seconds: number, say: ScenarioR
   return exitMs;
 }
 
-function rollingReport(standing: CallStanding) {
-  const { failed, failedWrites, unsafeInFlightFailed, feed } = standing;
+function rollingReport(result: CallResult) {
+  const { failed, failedWrites, unsafeInFlightFailed, feed } = result;
   return {
-    ...callReport(standing),
+    ...callReport(result),
     failedCalls: failed + unsafeInFlightFailed,
     failedWrites: failedWrites + unsafeInFlightFailed,
     streamsLost: feed?.streamsLost ?? 0,

@@ -37,13 +37,13 @@ export interface Scenario {
 
 /** Figures and table layout of an outcome. */
 export interface OutcomeTerms<S extends Named> extends TableTerms<S> {
-  readonly report: (standing: S) => object;
+  readonly report: (result: S) => object;
 }
 
 /** Creates the outcome of a scenario from the figures of the contenders. */
-export function outcomeOf<S extends Named>(standings: readonly S[], terms: OutcomeTerms<S>): Outcome {
+export function outcomeOf<S extends Named>(results: readonly S[], terms: OutcomeTerms<S>): Outcome {
   return {
-    reports: Object.fromEntries(standings.map((standing) => [standing.name, terms.report(standing)])),
-    table: table(standings, terms),
+    reports: Object.fromEntries(results.map((result) => [result.name, terms.report(result)])),
+    table: table(results, terms),
   };
 }

@@ -5,7 +5,7 @@ import { CONTENDER_NAMES } from '../contenders/contender.js';
 import { CountsSince } from '../load/counts-since.js';
 import { PATIENCE } from '../patience.js';
 import { LogFollower } from '../upstream/log-follower.js';
-import { type ShutdownStanding, ShutdownTrial } from '../load/shutdown-run.js';
+import { type ShutdownResult, ShutdownRun } from '../load/shutdown-run.js';
 import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js';
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
@@ -29,12 +29,12 @@ export const shutdown: Scenario = {
   async play(run) {
     const upstream = await UpstreamProcess.start({ server: run.server });
     const gateways: GatewayProcess[] = [];
-    const start = async (busy: boolean): Promise<readonly ShutdownTrial[]> =>
+    const start = async (busy: boolean): Promise<readonly ShutdownRun[]> =>
       Promise.all(
         CONTENDER_NAMES.map(async (contender) => {
           const gateway = await GatewayProcess.start({ contender, url: upstream.url, busy });
           gateways.push(gateway);
-          return new ShutdownTrial(contender, gateway);
+          return new ShutdownRun(contender, gateway);
         }),
       );
     try {
@@ -47,11 +47,11 @@ export const shutdown: Scenario = {
       const idleEnds = await terminate(await start(false), run);
       for (const { level, context, message } of gateways.flatMap(({ lines }) => lines))
         run.logger[level === 'warn' ? 'warn' : 'log'](message, context);
-      const standings = ends.map((end, index): ShutdownStanding => ({
+      const results = ends.map((end, index): ShutdownResult => ({
         ...end,
         idleExitMs: idleEnds[index]?.exitMs ?? NaN,
       }));
-      return outcomeOf(standings, {
+      return outcomeOf(results, {
         figures: SHUTDOWN_FIGURES,
         tunedTitle: '+ forceCloseConnections',
         report: shutdownReport,
@@ -64,7 +64,7 @@ export const shutdown: Scenario = {
 };
 
 /** Sends requests of all kinds to each gateway. Resolves when all have reached the upstream. */
-async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProcess): Promise<void> {
+async function occupy(trials: readonly ShutdownRun[], upstream: UpstreamProcess): Promise<void> {
   const requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
   const arrived = async (): Promise<void> => {
     while (trials.some(({ name, requested }) => requests.read()(name) < requested)) await delay(POLL_MS);
@@ -85,6 +85,6 @@ async function occupy(trials: readonly ShutdownTrial[], upstream: UpstreamProces
   await arrived();
 }
 
-function terminate(trials: readonly ShutdownTrial[], { seconds }: ScenarioRun) {
+function terminate(trials: readonly ShutdownRun[], { seconds }: ScenarioRun) {
   return Promise.all(trials.map((trial) => trial.terminate(seconds * 1_000 * PATIENCE)));
 }

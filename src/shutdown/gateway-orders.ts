@@ -19,16 +19,16 @@ export interface GatewayOrders {
 }
 
 /** Interval between two checks for an order that does not exist yet. */
-export const LOOK_AGAIN_MS = 30_000;
+export const ORDER_POLL_INTERVAL_MS = 30_000;
 
 /** The method config that checks again for an order that does not exist yet. */
-export const LOOK_AGAIN: readonly MethodConfig[] = [
+export const ORDER_POLL_CONFIG: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],
     retryPolicy: {
       maxAttempts: 4,
-      initialBackoff: `${LOOK_AGAIN_MS / 1_000}s`,
-      maxBackoff: `${LOOK_AGAIN_MS / 1_000}s`,
+      initialBackoff: `${ORDER_POLL_INTERVAL_MS / 1_000}s`,
+      maxBackoff: `${ORDER_POLL_INTERVAL_MS / 1_000}s`,
       backoffMultiplier: 1,
       retryableStatusCodes: ['UNAVAILABLE', 'NOT_FOUND'],
     },

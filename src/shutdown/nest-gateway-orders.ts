@@ -4,7 +4,7 @@ import { type Observable, retry, Subject, takeUntil } from 'rxjs';
 import { contenderMetadata, type ContenderName } from '../contenders/contender.js';
 import { again } from '../contenders/plain-streams.js';
 import { type Order, type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
-import { type GatewayOrders, LOOK_AGAIN_MS } from './gateway-orders.js';
+import { type GatewayOrders, ORDER_POLL_INTERVAL_MS } from './gateway-orders.js';
 
 /** Nest's client with RxJS operators. */
 export class PlainGatewayOrders implements GatewayOrders {
@@ -22,7 +22,7 @@ export class PlainGatewayOrders implements GatewayOrders {
   }
 
   getWhenThere(id: string): Observable<Order> {
-    return this.get(id).pipe(retry({ delay: LOOK_AGAIN_MS }));
+    return this.get(id).pipe(retry({ delay: ORDER_POLL_INTERVAL_MS }));
   }
 
   watch(from: string): Observable<OrderEvent> {

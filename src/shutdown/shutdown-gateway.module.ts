@@ -6,7 +6,7 @@ import { RESILIENT_CLIENT } from '../contenders/resilient-contender.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
 import { PATIENCE } from '../patience.js';
 import { Background, BUSY } from './background.js';
-import { GATEWAY_ORDERS, LOOK_AGAIN } from './gateway-orders.js';
+import { GATEWAY_ORDERS, ORDER_POLL_CONFIG } from './gateway-orders.js';
 import { PlainGatewayOrders, TunedGatewayOrders } from './nest-gateway-orders.js';
 import type { GatewayOptions } from './messages.js';
 import { OrdersGatewayController } from './orders-gateway.controller.js';
@@ -52,7 +52,7 @@ const CLIENTS: Readonly<Record<ContenderName, (url: string) => Client>> = {
           options: {
             ...ORDERS_CONTRACT,
             url,
-            channelOptions: { 'grpc.service_config': JSON.stringify({ methodConfig: LOOK_AGAIN }) },
+            channelOptions: { 'grpc.service_config': JSON.stringify({ methodConfig: ORDER_POLL_CONFIG }) },
           },
         },
       ]),
@@ -63,7 +63,7 @@ const CLIENTS: Readonly<Record<ContenderName, (url: string) => Client>> = {
     imports: [
       ResilientGrpcModule.forRoot({ drain: { timeoutMs: DRAIN_MS } }),
       ResilientGrpcModule.forFeature([
-        { ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url, serviceConfig: { methodConfig: LOOK_AGAIN } },
+        { ...ORDERS_CONTRACT, name: RESILIENT_CLIENT, url, serviceConfig: { methodConfig: ORDER_POLL_CONFIG } },
       ]),
     ],
     provider: {

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { startDashboardApp } from './dashboard-app.js';
 
+const LIBRARY = join(import.meta.dirname, '../../libs/resilient-grpc');
 const page = readFileSync(join(import.meta.dirname, '../../docs/dashboard.md'), 'utf8');
 
 describe('docs/dashboard.md', () => {
@@ -16,12 +18,20 @@ describe('docs/dashboard.md', () => {
   });
 
   it('lists every state word of a client', () => {
-    const source = readFileSync(
-      join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashboard/client-state.js'),
-      'utf8',
-    );
+    const source = readFileSync(join(LIBRARY, 'assets/dashboard/client-state.js'), 'utf8');
     const words = [...source.matchAll(/word: '([A-Z][\w ]*)'/g)].map((match) => match[1]!);
     expect(words.length).toBeGreaterThan(8);
     for (const word of words) expect(page).toMatch(new RegExp(`^\\| (\\w+, )?${word}(, \\w+)? +\\|`, 'm'));
+  });
+});
+
+describe('dashboard page', () => {
+  it('explains every failure reason, and no other', async () => {
+    const source = readFileSync(join(LIBRARY, 'src/errors/grpc-call-error.ts'), 'utf8');
+    const [union = ''] = /export type FailureReason =[^]*?';/.exec(source) ?? [];
+    const reasons = [...union.matchAll(/^ *\| '([\w-]+)'/gm)].map((match) => match[1]!);
+    expect(reasons.length).toBeGreaterThan(15);
+    const { REASONS } = await import(pathToFileURL(join(LIBRARY, 'assets/dashboard/details-tables.js')).href);
+    expect(Object.keys(REASONS).sort()).toEqual(reasons.sort());
   });
 });

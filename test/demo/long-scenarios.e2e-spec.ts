@@ -45,7 +45,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
       const { plain, resilient } = await play('blackhole', 45);
       expect(plain.connectionsReplaced).toBe(0);
       expect(plain.recoveryMs).toBeGreaterThan(20_000);
-      expect(resilient).toMatchObject({ connectionsReplaced: 1, timesAway: 0 });
+      expect(resilient).toMatchObject({ connectionsReplaced: 1, connectionLosses: 0 });
       // The plain client does not recover: its figure is the time until the end of the run.
       expect(resilient.recoveryMs).toBeLessThan(plain.recoveryMs);
       recordTiming(task, 'first success after the connection went silent, ms', resilient.recoveryMs, {

@@ -72,7 +72,7 @@ describe('demo page', { timeout: 120_000 }, () => {
       const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
       let text = '';
       let states: readonly any[] = [];
-      while (!(states.at(-1)?.standings.every((standing: any) => standing.succeeded > 0) ?? false)) {
+      while (!(states.at(-1)?.results.every((result: any) => result.succeeded > 0) ?? false)) {
         const { value, done } = await reader.read();
         expect(done).toBe(false);
         text += value ?? '';
@@ -86,7 +86,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         log: expect.any(Array),
       });
       expect(opening.phaseEndsInMs).toBeLessThan(5_000);
-      expect(opening.standings.map((standing: any) => standing.name)).toEqual(['plain', 'tuned', 'resilient']);
+      expect(opening.results.map((result: any) => result.name)).toEqual(['plain', 'tuned', 'resilient']);
 
       const askedAt = performance.now();
       gateway.kill('SIGTERM');
@@ -141,7 +141,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         await forget();
         const keptDownAt = performance.now();
         await button('Keep down').click();
-        await server('away');
+        await server('down');
         const awayAfterMs = performance.now() - keptDownAt;
         recordTiming(task, 'server shown as down after the click, ms', awayAfterMs, { atMost: 1_500 });
         await page.locator('#countdown').waitFor({ state: 'hidden' });

@@ -61,7 +61,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, retryThrottling   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^attempts per call +1\.000 +1\.\d{3} +1\.\d{3}$/m);
     expect(stdout).toMatch(/^99 % of calls within( +\d+ ms){3}$/m);
-    expect(stdout).not.toContain('done twice');
+    expect(stdout).not.toContain('executed twice');
   });
 
   it('lists the accepted values if an argument is invalid', async () => {
@@ -101,7 +101,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       const { plain, resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
       expect(resilient.failedByCode).toEqual({ DEADLINE_EXCEEDED: resilient.failed });
       expect(resilient.failed).toBeGreaterThan(0);
-      expect(resilient).toMatchObject({ connectionsReplaced: 0, timesAway: 0 });
+      expect(resilient).toMatchObject({ connectionsReplaced: 0, connectionLosses: 0 });
       expect(resilient.recoveryMs).toBeGreaterThan(0);
       expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
       // Most calls that succeed begin after the freeze.

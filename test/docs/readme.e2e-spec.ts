@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
 import { OUTAGE_SETUP } from '../../src/contenders/contender-setup.js';
 import { CONTENDER_NAMES } from '../../src/contenders/contender.js';
-import type { Standing } from '../../src/load/comparison.js';
+import type { ContenderResult } from '../../src/load/comparison.js';
 import { callFigures, OUTAGE_FIGURES } from '../../src/report/call-figures.js';
 import { table } from '../../src/report/table.js';
 import { ROOT, codeBlocks, pageText } from './markdown.js';
@@ -46,11 +46,11 @@ describe('README demo table', () => {
     const cells = {
       reads: figures('reads   failed'),
       writes: figures('writes  failed'),
-      twice: figures('writes  done twice'),
-      back: figures('back after the server'),
+      twice: figures('writes  executed twice'),
+      back: figures('recovered after the server'),
       longest: figures('longest wait of a call'),
     };
-    const standings = CONTENDER_NAMES.map((name, index): Standing => {
+    const results = CONTENDER_NAMES.map((name, index): ContenderResult => {
       const ours = name === 'resilient';
       return {
         name,
@@ -63,7 +63,7 @@ describe('README demo table', () => {
         attempts: 0,
         connectionsReplaced: 0,
         waiting: undefined,
-        timesAway: undefined,
+        connectionLosses: undefined,
         failedReads: cells.reads[index]!,
         failedWrites: ours ? 0 : cells.writes[index]!,
         unsafeInFlightFailed: ours ? cells.writes[index]! : 0,
@@ -75,7 +75,7 @@ describe('README demo table', () => {
       };
     });
     const terms = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: OUTAGE_SETUP.tunedTitle };
-    expect(rows).toEqual(table(standings, terms).split('\n'));
+    expect(rows).toEqual(table(results, terms).split('\n'));
   });
 
   it('matches the log format of the client', () => {
@@ -90,7 +90,7 @@ describe('README demo table', () => {
 
   // test/demo/scenarios.e2e-spec.ts asserts the same of the demo.
   it('shows zero failed reads and duplicated writes of our client', () => {
-    expect([figures('reads   failed')[2], figures('writes  done twice')[2]]).toEqual([0, 0]);
+    expect([figures('reads   failed')[2], figures('writes  executed twice')[2]]).toEqual([0, 0]);
     expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();
   });
 });

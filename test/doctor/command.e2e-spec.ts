@@ -110,7 +110,9 @@ describe('service config file', () => {
   });
 
   it('fails if the file or its .proto file does not exist', async () => {
-    expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').says).toContain('ENOENT');
+    expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').message).toContain(
+      'ENOENT',
+    );
     const file = fileOf('config.json', {});
     const { of } = await doctor(['--service-config', file, '--proto', '/there/is/none.proto']);
     expect(of('service-config').problems).toMatchObject([

@@ -50,7 +50,7 @@ describe('server without TLS', () => {
     expect(of('target').facts['addresses']).toEqual([{ address: `127.0.0.1:${port}`, kind: 'loopback' }]);
     expect(of('address').facts).toMatchObject({ tcpMs: expect.any(Number), readyMs: expect.any(Number) });
     expect(of('client').facts).toMatchObject({ target: `dns:///127.0.0.1:${port}`, state: 'READY' });
-    expect(of('health').says).toContain('does not implement grpc.health.v1.Health');
+    expect(of('health').message).toContain('does not implement grpc.health.v1.Health');
   });
 
   it('warns about an unreachable address if another one works', async () => {
@@ -82,7 +82,7 @@ describe('unresponsive target', () => {
     const port = await listening(createServer((socket) => socket.on('error', () => undefined).resume()));
     const { code, of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);
-    expect(of('address').says).toContain('accepts the connection but sends no HTTP/2 SETTINGS');
+    expect(of('address').message).toContain('accepts the connection but sends no HTTP/2 SETTINGS');
     expect(of('address').facts).toMatchObject({ failure: { phase: 'http2', code: 'timeout' } });
   });
 
@@ -95,7 +95,9 @@ describe('unresponsive target', () => {
           .end(),
       ),
     );
-    expect((await doctor([`127.0.0.1:${port}`])).of('address').says).toContain('accepts the connection but closes it');
+    expect((await doctor([`127.0.0.1:${port}`])).of('address').message).toContain(
+      'accepts the connection but closes it',
+    );
   });
 
   it('fails if the server resets the connection', async () => {
@@ -114,7 +116,7 @@ describe('unresponsive target', () => {
     const port = await listening(createHttp1Server((_request, response) => response.end('hello')));
     const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);
     expect(code).toBe(1);
-    expect(of('address').says).toContain("responds with HTTP/1 ('HTTP/1.1 400 Bad Request')");
+    expect(of('address').message).toContain("responds with HTTP/1 ('HTTP/1.1 400 Bad Request')");
   });
 });
 
@@ -126,7 +128,7 @@ describe('TLS', () => {
     expect(of('address').facts).toMatchObject({ protocol: 'TLSv1.3', alpn: 'h2', tlsMs: expect.any(Number) });
     const days = of('certificate').facts['expiresInDays'] as number;
     expect(days).toBeGreaterThan(30_000);
-    expect(of('certificate').says).toBe(
+    expect(of('certificate').message).toBe(
       `CN=server, issued by CN=ca, for localhost, 127.0.0.1; matches 'localhost'; expires in ${days} days`,
     );
   });
@@ -134,13 +136,13 @@ describe('TLS', () => {
   it('fails if only the server uses TLS', async () => {
     const { code, of } = await doctor([`localhost:${await served('server')}`]);
     expect(code).toBe(1);
-    expect(of('address').says).toContain('uses TLS, but the client does not');
+    expect(of('address').message).toContain('uses TLS, but the client does not');
   });
 
   it('fails if only the client uses TLS', async () => {
     const { code, of } = await doctor([`localhost:${await served()}`, '--tls']);
     expect(code).toBe(1);
-    expect(of('address').says).toContain('uses HTTP/2 without TLS');
+    expect(of('address').message).toContain('uses HTTP/2 without TLS');
   });
 
   it('fails if the certificate is not trusted', async () => {
@@ -156,7 +158,7 @@ describe('TLS', () => {
   it('fails if the certificate has another name, and passes if --server-name matches it', async () => {
     const port = await served('named');
     const refused = await doctor([`localhost:${port}`, '--ca', ca]);
-    expect(refused.of('certificate').says).toContain("no name matches 'localhost'");
+    expect(refused.of('certificate').message).toContain("no name matches 'localhost'");
     expect(refused.of('certificate').remedy).toContain("serverName: 'orders.internal'");
     expect((await doctor([`localhost:${port}`, '--ca', ca, '--server-name', 'orders.internal'])).code).toBe(0);
   });
@@ -164,7 +166,7 @@ describe('TLS', () => {
   it('fails if the server requires a client certificate and none is given', async () => {
     const port = await served('server', 'ca');
     const without = await doctor([`localhost:${port}`, '--ca', ca]);
-    expect(without.of('address').says).toContain('requires a client certificate');
+    expect(without.of('address').message).toContain('requires a client certificate');
     const pair = ['--cert', certificate('client'), '--key', certificate('client-key')];
     expect((await doctor([`localhost:${port}`, '--ca', ca, ...pair])).code).toBe(0);
   });

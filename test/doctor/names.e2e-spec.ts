@@ -45,13 +45,24 @@ describe('target name', () => {
   it('fails with a remedy if it has an http scheme', async () => {
     const { code, of } = await doctor(['http://orders:50051']);
     expect(code).toBe(1);
-    expect(of('target').remedy).toBe("write 'orders:50051'");
+    expect(of('target').problems).toMatchObject([
+      { path: 'target', message: expect.stringMatching(/; write 'orders:50051'$/) },
+    ]);
+  });
+
+  it('fails with every problem if the target and an option are invalid', async () => {
+    const { code, of } = await doctor(['dns:///orders; write:50051', '--ca', '/there/is/none.pem']);
+    expect(code).toBe(1);
+    expect(of('target').problems).toEqual([
+      { path: 'target', message: 'expected a target without whitespace, got "dns:///orders; write:50051"' },
+      { path: '--ca', message: expect.stringContaining('ENOENT') },
+    ]);
   });
 
   it('fails if its scheme must be registered by an application', async () => {
     const { code, of } = await doctor(['xds:///orders']);
     expect(code).toBe(1);
-    expect(of('target').says).toBe("grpc-js has no built-in resolver for 'xds:'");
+    expect(of('target').message).toBe("grpc-js has no built-in resolver for 'xds:'");
   });
 
   it('yields a warning if the environment sets a proxy', async () => {
@@ -95,6 +106,6 @@ describe('service config in DNS', () => {
 
   it('reports a service config that applies only to other clients', async () => {
     names.text = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}}]';
-    expect((await doctorOfName()).of('dns-config').says).toContain('has no service config for this client');
+    expect((await doctorOfName()).of('dns-config').message).toContain('has no service config for this client');
   });
 });

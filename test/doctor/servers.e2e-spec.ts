@@ -31,7 +31,7 @@ describe('server of this library', () => {
     expect(code).toBe(0);
     expect(of('health')).toMatchObject({ status: 'ok', facts: { serving: 'SERVING', service: 'orders.v1.Orders' } });
     expect(of('reflection')).toMatchObject({
-      says: '1 service: orders.v1.Orders',
+      message: '1 service: orders.v1.Orders',
       facts: { version: 'grpc.reflection.v1.ServerReflection' },
     });
     expect(of('reflection').facts['services']).toContain('grpc.health.v1.Health');
@@ -43,7 +43,7 @@ describe('server of this library', () => {
     expect(code).toBe(1);
     expect(of('health')).toMatchObject({
       status: 'failed',
-      says: "the health service has no status for 'orders.v1.Order'",
+      message: "the health service has no status for 'orders.v1.Order'",
     });
   });
 
@@ -81,7 +81,7 @@ describe('other servers', () => {
     expect(of('keepalive')).toMatchObject({
       status: 'failed',
       // A busy machine may send one more ping before it reads the GOAWAY.
-      says: expect.stringMatching(
+      message: expect.stringMatching(
         /^the server closed the connection after [45] pings, one every 50 ms: GOAWAY too_many_pings$/,
       ),
     });
@@ -98,7 +98,7 @@ describe('other servers', () => {
     const { code, of } = await run;
     expect(code).toBe(0);
     expect(of('keepalive').status).toBe('warning');
-    expect(of('keepalive').says).toMatch(/^the server closed the connection cleanly after .*: GOAWAY max_age$/);
+    expect(of('keepalive').message).toMatch(/^the server closed the connection cleanly after .*: GOAWAY max_age$/);
   });
 
   it('checks keepalive without a call if the server has no health service', async () => {
@@ -119,14 +119,14 @@ describe('other servers', () => {
     });
     const { code, of } = await doctor([url]);
     expect(code).toBe(1);
-    expect(of('health').says).toContain('an HTTP/2 server responded that is not a gRPC server');
-    expect(of('reflection').says).toContain('HTTP status code 404');
+    expect(of('health').message).toContain('an HTTP/2 server responded that is not a gRPC server');
+    expect(of('reflection').message).toContain('HTTP status code 404');
   });
 
   it('fails if the server accepts connections but answers no call', async () => {
     const { url } = await startHttp2Server(() => undefined);
     const { code, of } = await doctor([url, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);
-    expect(of('health').says).toMatch(/^no response to a call within 1.5 s$/);
+    expect(of('health').message).toMatch(/^no response to a call within 1.5 s$/);
   });
 });

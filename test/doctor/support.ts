@@ -19,7 +19,7 @@ export interface DoctorRun {
 export interface CheckResult {
   readonly check: string;
   readonly status: string;
-  readonly says: string;
+  readonly message: string;
   readonly remedy?: string;
   readonly problems?: readonly { readonly path: string; readonly message: string }[];
   readonly facts: Readonly<Record<string, any>>;

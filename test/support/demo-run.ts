@@ -108,7 +108,7 @@ export async function play<F = object>(
       lostWrites: 0,
       attempts: expect.any(Number),
       connectionsReplaced: expect.any(Number),
-      timesAway: name === 'resilient' ? expect.any(Number) : null,
+      connectionLosses: name === 'resilient' ? expect.any(Number) : null,
       longestWaitMs: expect.any(Number),
       recoveryMs: expect.any(Number),
       allWellMs: expect.any(Number),

@@ -368,6 +368,16 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
+    it('stops with force after a restart: ends the calls that a graceful stop still waits for', async () => {
+      const { answer } = await held();
+      const stopped = server.stop('graceful');
+      await server.restart();
+      await server.stop('force');
+      expect((await answer).status).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
+      await stopped;
+      expect(server.running).toBe(false);
+    });
+
     it('stops with kill-connections: ends calls in flight with "Connection dropped"', async () => {
       const { answer } = await held();
       await server.stop('kill-connections');

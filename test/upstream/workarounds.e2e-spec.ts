@@ -21,12 +21,12 @@ describe(PAGE, () => {
 describe('installed version of the dependency', () => {
   it.concurrent.each(WORKAROUNDS)(
     'still has the defect: $program',
-    async ({ defect, program, canGo }) => {
+    async ({ defect, program, removableCode }) => {
       const { stdout } = await run(process.execPath, [join(ROOT, 'docs/upstream', program)]);
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];
       const outcome = stdout.startsWith('shown ')
         ? 'shown'
-        : `${version} no longer shows: ${defect}. If the whole peer range has the fix, remove ${canGo}`;
+        : `${version} no longer shows: ${defect}. If the whole peer range has the fix, remove ${removableCode}`;
       expect(outcome).toBe('shown');
     },
     180_000,

@@ -20,7 +20,7 @@ export interface Workaround {
   /** Program that reproduces the defect, for example 'closed-channel-connects-again.mjs'. */
   readonly program: string;
   /** Text of the column "Code to remove", without links. */
-  readonly canGo: string;
+  readonly removableCode: string;
   readonly places: readonly Place[];
 }
 
@@ -34,15 +34,15 @@ export const WORKAROUNDS: readonly Workaround[] = pageText(PAGE)
   .split('\n')
   .filter((line) => line.startsWith('| ['))
   .map((line) => {
-    const [what = '', , canGo = ''] = line.split('|').slice(1, -1);
+    const [what = '', , removableCode = ''] = line.split('|').slice(1, -1);
     const [, defect = '', program = ''] = /^\[(.+?)\]\(([\w-]+\.mjs)\)/.exec(what.trim()) ?? [];
-    const places = [...canGo.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
+    const places = [...removableCode.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
       ([, symbol = '', link = '']) => ({
         symbol,
         file: normalize(join('docs/upstream', link)).slice(LIBRARY.length),
       }),
     );
-    return { defect: plain(defect), program, canGo: plain(canGo.trim()), places };
+    return { defect: plain(defect), program, removableCode: plain(removableCode.trim()), places };
   });
 
 function plain(text: string): string {

@@ -13,7 +13,7 @@ const SERVER = {
   slow: ['Slow', 'every request takes 20 times as long'],
   frozen: ['Frozen', 'connections stay open, nothing responds'],
   draining: ['Restarting', 'finishing its calls; then a new server starts'],
-  away: ['Down', 'no process listens on its port'],
+  down: ['Down', 'no process listens on its port'],
 };
 /** The faults available in each state of the server. */
 const POSSIBLE = {
@@ -21,7 +21,7 @@ const POSSIBLE = {
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
   frozen: ['kill', 'keep-down', 'start'],
   draining: [],
-  away: ['start'],
+  down: ['start'],
 };
 /** The faults available in scripted phases. The opening has none. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
@@ -63,46 +63,46 @@ class Column {
   }
 
   /** Adds the figures of `atSeconds`. Returns the highest rate in the chart. */
-  take(standing, atSeconds) {
-    const failed = standing.failed + standing.unsafeInFlightFailed;
+  take(result, atSeconds) {
+    const failed = result.failed + result.unsafeInFlightFailed;
     // Lower figures mean that the visitor clicked "Start over".
-    if (this.previous && standing.calls < this.previous.calls) this.clear();
+    if (this.previous && result.calls < this.previous.calls) this.clear();
     if (this.previous) {
       const seconds = atSeconds - this.previous.atSeconds;
       this.series[0].push(atSeconds);
-      this.series[1].push((standing.succeeded - this.previous.succeeded) / seconds);
+      this.series[1].push((result.succeeded - this.previous.succeeded) / seconds);
       this.series[2].push((failed - this.previous.failed) / seconds);
       while (this.series[0][0] < atSeconds - SHOWN_SECONDS) for (const values of this.series) values.shift();
     }
-    this.previous = { atSeconds, calls: standing.calls, succeeded: standing.succeeded, failed };
-    this.show(standing);
+    this.previous = { atSeconds, calls: result.calls, succeeded: result.succeeded, failed };
+    this.show(result);
     return Math.max(0, ...this.series[1], ...this.series[2]);
   }
 
-  show(standing) {
+  show(result) {
     // Writes in flight on a lost connection. It is unknown whether they were applied.
-    const maybe = standing.unsafeInFlightFailed;
+    const maybe = result.unsafeInFlightFailed;
     const figures = {
-      failed: number.format(standing.failed + maybe),
-      succeeded: number.format(standing.succeeded),
-      inFlight: standing.waiting > 0 ? `${number.format(standing.waiting)} waiting` : number.format(standing.inFlight),
-      longestWaitMs: duration(standing.longestWaitMs),
-      recoveryMs: standing.recoveryMs > 0 ? duration(standing.recoveryMs) : '–',
-      duplicatedWrites: number.format(standing.duplicatedWrites),
-      lostWrites: number.format(standing.lostWrites),
-      attempts: number.format(standing.attempts),
+      failed: number.format(result.failed + maybe),
+      succeeded: number.format(result.succeeded),
+      inFlight: result.waiting > 0 ? `${number.format(result.waiting)} waiting` : number.format(result.inFlight),
+      longestWaitMs: duration(result.longestWaitMs),
+      recoveryMs: result.recoveryMs > 0 ? duration(result.recoveryMs) : '–',
+      duplicatedWrites: number.format(result.duplicatedWrites),
+      lostWrites: number.format(result.lostWrites),
+      attempts: number.format(result.attempts),
     };
     for (const [key, text] of Object.entries(figures)) setText(this.figure(key), text);
-    for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', standing[key] > 0);
-    this.figure('inFlight').classList.toggle('wait', standing.inFlight > 50);
-    this.element.dataset.failed = standing.failed > 0 ? 'some' : maybe > 0 ? 'maybe' : 'none';
-    setText(this.text('verdict'), `of ${number.format(standing.calls)} calls failed`);
+    for (const key of ['duplicatedWrites', 'lostWrites']) this.figure(key).classList.toggle('bad', result[key] > 0);
+    this.figure('inFlight').classList.toggle('wait', result.inFlight > 50);
+    this.element.dataset.failed = result.failed > 0 ? 'some' : maybe > 0 ? 'maybe' : 'none';
+    setText(this.text('verdict'), `of ${number.format(result.calls)} calls failed`);
     const writes = maybe === 1 ? 'was a write' : 'were writes';
     setText(
       this.text('maybe'),
       maybe > 0 ? `${number.format(maybe)} of them ${writes} in flight: possibly applied` : '',
     );
-    const codes = Object.entries(standing.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
+    const codes = Object.entries(result.failedByCode).map(([code, count]) => `${code} ${number.format(count)}`);
     setText(this.text('codes'), codes.join(' · '));
   }
 
@@ -137,22 +137,22 @@ function take(next) {
   state = next;
 
   let highest = 0;
-  for (const standing of next.standings) {
-    let column = columns.get(standing.name);
+  for (const result of next.results) {
+    let column = columns.get(result.name);
     if (!column) {
-      column = new Column(standing.name);
-      columns.set(standing.name, column);
+      column = new Column(result.name);
+      columns.set(result.name, column);
       byId('columns').append(column.element);
     }
-    highest = Math.max(highest, column.take(standing, nowSeconds));
+    highest = Math.max(highest, column.take(result, nowSeconds));
   }
   for (const column of columns.values()) column.draw(nowSeconds, highest, marks);
   showServer(next);
   showLog(next.log);
 }
 
-function calls({ standings }) {
-  return standings.reduce((sum, standing) => sum + standing.calls, 0);
+function calls({ results }) {
+  return results.reduce((sum, result) => sum + result.calls, 0);
 }
 
 function showServer({ upstream, server, phase, phaseEndsInMs }) {

@@ -3,7 +3,7 @@ import { age, count, duration, momentAndAge, NONE, percent, shortPath } from './
 import { el, Table } from './parts.js';
 
 /** Meaning of each failure reason. */
-const REASONS = {
+export const REASONS = {
   server: 'status sent by the server',
   'connection-lost': 'connection lost after the request was sent',
   refused: 'refused by the server’s transport',
@@ -18,6 +18,8 @@ const REASONS = {
   'inbound-cancelled': 'inbound call was cancelled',
   draining: 'client was draining',
   closed: 'client was closed',
+  'not-sent': 'request could not be sent: size, serialization, metadata, or credentials',
+  'requests-overflow': 'request messages were emitted faster than they could be sent',
   protocol: 'invalid response',
 };
 

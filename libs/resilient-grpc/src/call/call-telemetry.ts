@@ -60,10 +60,6 @@ export interface AttemptTelemetry {
   readonly metadata: Metadata;
   /** @param bytes size of the message before compression */
   sent(bytes: number): void;
-  /** @param bytes compressed size of the last message sent */
-  sentCompressed(bytes: number): void;
-  /** @param bytes compressed size of the message that `received` reports next */
-  receivedCompressed(bytes: number): void;
   /** @param bytes size of the message after decompression */
   received(bytes: number): void;
   /** Reports the end of the attempt. Later calls are ignored. */

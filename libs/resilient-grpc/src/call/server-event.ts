@@ -15,7 +15,7 @@ export type GrpcServerEvent = {
   | {
       readonly type: 'connection-end';
       readonly peer: string;
-      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive' | 'incomplete-request';
+      readonly reason: 'age' | 'age-grace' | 'idle' | 'keepalive';
     }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }

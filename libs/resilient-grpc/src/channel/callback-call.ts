@@ -4,7 +4,7 @@ import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
 import { MESSAGE_OVERHEAD, type ReplayLimits } from '../policy/replay/replay-limits.js';
 import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
 import { StatusCode } from '../status/status-code.js';
-import { pickedPeer } from './attempt/picked-peer.js';
+import { pickedPeer } from './attempt/grpc-js-call.js';
 import { readWire } from './quirks/wire-evidence.js';
 import type { WireChannel } from './wire-channel.js';
 

@@ -27,7 +27,7 @@ export function callbackClient(
 
 /** Returns a channel that delegates to the current grpc-js channel, which may be replaced between calls. */
 function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
-  const facade: Channel = {
+  return {
     // Closing one of two clients on a channel would break the other.
     close: () => undefined,
     getTarget: () => channel.wire.getTarget(),
@@ -38,5 +38,4 @@ function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
     getChannelzRef: () => channel.wire.getChannelzRef(),
     createCall: (...args) => channel.createCallbackCall(bounds, args),
   } as Channel;
-  return facade;
 }

@@ -1,116 +1,193 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { ConnectivityState } from '../call/connectivity.js';
+import { EventHub } from '../call/event-hub.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { insecureCredentials } from './channel-checks.js';
+import type { EstablishedConnection } from './connection/established-connection.js';
+import { ManagedChannel } from './managed-channel.js';
 import type { WireChannel } from './wire-channel.js';
-import { ChannelReplacement, type ChannelReplacementCallbacks } from './channel-replacement.js';
+
+const AGE_MS = 60_000;
 
 class FakeWireChannel {
-  ready = false;
+  state: ConnectivityState = 'IDLE';
   connects = 0;
   closed = false;
+  retired = false;
+  get ready(): boolean {
+    return this.state === 'READY';
+  }
   connect(): void {
     this.connects += 1;
+  }
+  nextAttemptAt(): undefined {
+    return undefined;
+  }
+  retire(): void {
+    this.retired = true;
   }
   close(): void {
     this.closed = true;
   }
 }
 
-function make() {
-  const made: FakeWireChannel[] = [];
-  const promoted: string[] = [];
-  const owner: ChannelReplacementCallbacks & { ready: boolean } = {
-    ready: true,
-    createWireChannel: () => {
-      made.push(new FakeWireChannel());
-      // Safe: a replacement uses only `ready`, `connect` and `close`.
-      return made.at(-1) as unknown as WireChannel;
-    },
-    promote: (generation, reason) => {
-      promoted.push(`${made.indexOf(generation as unknown as FakeWireChannel)} ${reason}`);
-    },
-  };
-  const replacement = new ChannelReplacement(owner);
-  const becomesReady = (index: number) => {
-    const generation = made[index]!;
-    generation.ready = true;
-    return replacement.onState(generation as unknown as WireChannel, 'READY');
-  };
-  return { made, promoted, owner, replacement, becomesReady };
+/** A connection that never receives a byte. */
+class DeadConnection {
+  readonly address = '10.0.0.7:50051';
+  readonly bytesRead = 100;
+  readonly others = [];
+  probe() {
+    return { check: () => undefined, ping: () => undefined, end: () => undefined };
+  }
+  destroy(): void {
+    // Its channel is replaced.
+  }
 }
 
-describe('ChannelReplacement', () => {
+/** Creates a channel on fake wire channels: `made[0]`, which is READY, and its replacements. */
+function make(state: ConnectivityState = 'READY') {
+  const clock = new VirtualClock();
+  const made: FakeWireChannel[] = [];
+  class ReplaceableChannel extends ManagedChannel {
+    protected override createWireChannel(): WireChannel {
+      made.push(new FakeWireChannel());
+      // Safe: the members that a replacement needs are there.
+      return made.at(-1) as unknown as WireChannel;
+    }
+  }
+  let rotate: () => void = () => undefined;
+  const events = new EventHub({ client: 'orders' }, () => clock.epoch());
+  const promoted: string[] = [];
+  events.listen((event) => event.type === 'connection-replaced' && promoted.push(event.reason), false);
+  const channel = new ReplaceableChannel(
+    {
+      target: 'orders:50051',
+      credentials: {
+        current: insecureCredentials(),
+        watch: (rotated) => {
+          rotate = rotated;
+          return () => undefined;
+        },
+        close: () => undefined,
+      },
+      outageGraceMs: 5_000,
+      releaseWithinMs: 15_000,
+      maxWaitingCalls: 1_000,
+      maxWaitingBytes: 1_000,
+      connection: 'on-demand',
+      loadBalancing: [{ pick_first: {} }],
+      connectTimeoutMs: 20_000,
+      maxConnectionAgeMs: AGE_MS,
+      channelOptions: {},
+    },
+    { clock, random: () => 0.5, events, changed: () => undefined },
+  );
+  onTestFinished(() => {
+    channel.close();
+  });
+  const enter = (index: number, next: ConnectivityState) => {
+    made[index]!.state = next;
+    channel.handle(made[index] as unknown as WireChannel, { type: 'state', state: next, error: undefined });
+  };
+  enter(0, state);
+  const begin = {
+    credentials: () => {
+      rotate();
+    },
+    age: () => {
+      clock.advance(AGE_MS);
+    },
+  };
+  /** Lets calls time out on a dead connection, until a replacement is made. */
+  const suspect = () => {
+    // Safe: a suspicion needs only these members.
+    const connection = new DeadConnection() as unknown as EstablishedConnection;
+    for (let i = 0; i < 3; i++) {
+      channel.handle(channel.current, { type: 'call-timed-out', connection, waitedMs: 1_000 });
+    }
+    clock.advance(12_500);
+  };
+  /** Index of the channel that carries new calls. */
+  const current = () => made.indexOf(channel.current as unknown as FakeWireChannel);
+  return { clock, made, promoted, channel, enter, begin, suspect, current };
+}
+
+describe('channel replacement', () => {
   it.each(['credentials', 'age'] as const)('takes over when READY if the reason is %s', (reason) => {
-    const { made, promoted, replacement, becomesReady } = make();
-    replacement.begin(reason);
-    expect(made[0]?.connects).toBe(1);
-    expect([promoted, replacement.pending]).toEqual([[], true]);
-    expect(becomesReady(0)).toBe(true);
-    expect([promoted, replacement.pending]).toEqual([[`0 ${reason}`], false]);
+    const { made, promoted, enter, begin, current } = make();
+    begin[reason]();
+    expect(made[1]?.connects).toBe(1);
+    expect([promoted, current()]).toEqual([[], 0]);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([[reason], 1]);
+    expect(made[0]?.retired).toBe(true);
   });
 
   it('takes over immediately if the current channel is not READY', () => {
-    const { made, promoted, owner, replacement } = make();
-    owner.ready = false;
-    replacement.begin('credentials');
-    expect(promoted).toEqual(['0 credentials']);
-    expect(made[0]?.connects).toBe(0);
+    const { made, promoted, begin, current } = make('CONNECTING');
+    begin.credentials();
+    expect([promoted, current()]).toEqual([['credentials'], 1]);
+    expect(made[1]?.connects).toBe(0);
   });
 
   it('closes a pending replacement when another one begins', () => {
-    const { made, promoted, replacement, becomesReady } = make();
-    replacement.begin('age');
-    replacement.begin('credentials');
-    expect(made.map(({ closed }) => closed)).toEqual([true, false]);
-    expect(becomesReady(0)).toBe(false);
-    expect(promoted).toEqual([]);
-    becomesReady(1);
-    expect(promoted).toEqual(['1 credentials']);
+    const { made, promoted, enter, begin, current } = make();
+    begin.age();
+    begin.credentials();
+    expect(made.map(({ closed }) => closed)).toEqual([false, true, false]);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([[], 0]);
+    enter(2, 'READY');
+    expect([promoted, current()]).toEqual([['credentials'], 2]);
   });
 
-  it('closes a dropped replacement', () => {
-    const { made, promoted, replacement } = make();
-    replacement.begin('age');
-    replacement.drop();
-    replacement.takeOver();
-    expect(made[0]?.closed).toBe(true);
-    expect(promoted).toEqual([]);
+  it('closes a pending replacement with the channel', () => {
+    const { made, promoted, channel, enter, begin, current } = make();
+    begin.age();
+    channel.close();
+    expect(made[1]?.closed).toBe(true);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([[], 0]);
   });
 });
 
 describe('replacement of a dead connection', () => {
-  it('stays pending when READY until useReplacement()', () => {
-    const { promoted, replacement, becomesReady } = make();
-    replacement.makeReplacement();
-    expect(replacement.replacementReady).toBe(false);
-    becomesReady(0);
-    expect([promoted, replacement.replacementReady]).toEqual([[], true]);
-    replacement.useReplacement();
-    expect([promoted, replacement.replacementReady]).toEqual([['0 suspicion'], false]);
+  it('stays pending when READY until the connection is given up', () => {
+    const { clock, enter, suspect, current } = make();
+    suspect();
+    clock.advance(1_000);
+    expect(current()).toBe(0);
+    enter(1, 'READY');
+    expect(current()).toBe(0);
+    clock.advance(1_000);
+    expect(current()).toBe(1);
   });
 
   it('creates one replacement and reconnects it, in case it lost its connection', () => {
-    const { made, replacement } = make();
-    replacement.makeReplacement();
-    replacement.makeReplacement();
-    expect(made).toHaveLength(1);
-    expect(made[0]?.connects).toBe(2);
+    const { clock, made, suspect } = make();
+    suspect();
+    clock.advance(250);
+    expect(made).toHaveLength(2);
+    expect(made[1]?.connects).toBe(2);
   });
 
   it('creates none and drops none while a replacement for another reason is pending', () => {
-    const { made, promoted, replacement, becomesReady } = make();
-    replacement.begin('credentials');
-    replacement.makeReplacement();
-    expect(made).toHaveLength(1);
-    expect(replacement.replacementReady).toBe(false);
-    replacement.dropReplacement();
-    expect(made[0]?.closed).toBe(false);
-    becomesReady(0);
-    expect(promoted).toEqual(['0 credentials']);
+    const { made, promoted, channel, enter, begin, suspect, current } = make();
+    begin.credentials();
+    suspect();
+    expect(made).toHaveLength(2);
+    channel.handle(channel.current, { type: 'released', address: '10.0.0.7:50051' });
+    expect(made[1]?.closed).toBe(false);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([['credentials'], 1]);
   });
 
-  it('closes the replacement on dropReplacement()', () => {
-    const { made, replacement } = make();
-    replacement.makeReplacement();
-    replacement.dropReplacement();
-    expect([made[0]?.closed, replacement.pending]).toEqual([true, false]);
+  it('closes when the dead connection ends', () => {
+    const { made, channel, begin, suspect } = make();
+    suspect();
+    channel.handle(channel.current, { type: 'released', address: '10.0.0.7:50051' });
+    expect(made[1]?.closed).toBe(true);
+    begin.credentials();
+    expect(made.map(({ closed }) => closed)).toEqual([false, true, false]);
   });
 });

@@ -2,28 +2,24 @@ import type { Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { CallTransport, ReadBarrier, Waiter, WaitRefusal } from '../call/call-transport.js';
+import type { CallPath } from '../call/call-path.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
-import type { ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
-import { connectTimeoutMs } from '../policy/reconnect/connect-timeout.js';
+import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
+import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
 import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
-import { moment, type Clock } from '../time/clock.js';
+import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
 import { WireChannel } from './wire-channel.js';
-import { describeChannel, type ChannelDescription } from './channel-description.js';
 import type { ChannelSettings } from './channel-settings.js';
-import { ConnectionAge } from './connection/connection-age.js';
-import type { EndedConnection } from './connection/address-histories.js';
+import type { ClosedConnection, EndedConnection, KnownConnection } from './connection/address-histories.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
-import { EarlyReconnectTimer } from './connection/early-reconnect-timer.js';
 import { CallbackCall, type ResendBounds } from './callback-call.js';
-import { OutageWatch, type OutageCallbacks } from './outage/outage-watch.js';
-import { KeepProcessAlive } from './outage/keep-process-alive.js';
+import { OutageWatch, type OutageChange, type OutageRecord } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
-import { ChannelReplacement, type ReplacementReason, type ChannelReplacementCallbacks } from './channel-replacement.js';
-import { SuspicionWatch } from './connection/suspicion-watch.js';
+import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 
@@ -36,6 +32,28 @@ export interface ChannelDependencies {
   readonly changed: () => void;
 }
 
+/** State of a channel in addition to its connectivity and history. Times are ISO 8601. */
+export interface ChannelDescription {
+  readonly calls: CallPath;
+  readonly connections: readonly (Omit<KnownConnection, 'since'> & { readonly since: string })[];
+  readonly outages: {
+    readonly total: number;
+    /** The latest past outages, oldest first. */
+    readonly latest: readonly (Omit<OutageRecord, 'since'> & { readonly since: string })[];
+  };
+  readonly waiting: number;
+  /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
+  readonly oldestWaitMs: number;
+  /** Number of channels and connections that were replaced. */
+  readonly replaced: number;
+}
+
+/** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that one is given up. */
+interface Replacement {
+  readonly channel: WireChannel;
+  readonly reason: 'credentials' | 'age' | 'suspicion';
+}
+
 /** Maximum number of state changes that are kept. */
 const HISTORY = 100;
 /** Maximum number of waiting calls that fail per event-loop turn. */
@@ -45,7 +63,7 @@ const REFUSAL_BATCH_SIZE = 256;
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
  * Calls start only while it is READY, so grpc-js never queues one.
  */
-export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelReplacementCallbacks {
+export class ManagedChannel implements CallTransport {
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
   ready = false;
@@ -54,17 +72,17 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   /** Number of open connections, including idle and closing ones. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
-  private readonly hold: KeepProcessAlive;
   private readonly load: LoadBaseline;
   private readonly release: CallRelease;
   private readonly outage: OutageWatch;
-  private readonly earlyReconnect: EarlyReconnectTimer;
-  private readonly age: ConnectionAge;
-  private readonly replacement = new ChannelReplacement(this);
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
   /** Carries new calls. */
   current: WireChannel;
+  /** `undefined` if no replacement is pending. */
+  private replacement: Replacement | undefined;
+  /** Number of replacements that took over. */
+  private replaced = 0;
   readBarrier: ReadBarrier;
   private state: ConnectivityState = 'IDLE';
   private since: number;
@@ -73,6 +91,12 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
   private timeouts = 0;
+  /** Ends grpc-js's backoff early, while calls wait and if the failure was cheap for the server. */
+  private reconnectTimer: Timer | undefined;
+  /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
+  private reconnectAt: number | undefined;
+  /** Replaces the channel at its maximum age. */
+  private ageTimer: Timer | undefined;
   /** Number of failed connection attempts that the outage watch has not received yet. */
   private failures = 0;
 
@@ -82,27 +106,29 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   ) {
     const { clock, random, events } = dependencies;
     this.target = maskAddress(settings.target);
-    this.hold = new KeepProcessAlive(clock);
-    this.waiting = new WaitingCalls(() => {
-      this.hold.end();
-    });
+    this.waiting = new WaitingCalls(clock);
     this.load = new LoadBaseline(clock.now());
     const { load, waiting } = this;
     const usable = (): boolean => this.ready;
     this.release = new CallRelease(waiting, { load, clock, usable, withinMs: settings.releaseWithinMs });
-    this.outage = new OutageWatch(settings.outageGraceMs, this, load, clock, events);
-    this.earlyReconnect = new EarlyReconnectTimer(clock, random, () => {
-      if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
-    });
-    this.age = new ConnectionAge(settings.maxConnectionAgeMs, clock, random, () => {
-      this.replacement.begin('age');
-    });
-    this.suspicion = new SuspicionWatch(this.replacement, clock, random, events);
+    const connecting = (): string | undefined => this.connecting;
+    this.outage = new OutageWatch(
+      settings.outageGraceMs,
+      { load, clock, events, waiting, connecting },
+      this.outageChanged.bind(this),
+    );
+    this.suspicion = new SuspicionWatch(
+      this.handleReplacementRequest.bind(this),
+      () => this.replacement?.reason === 'suspicion' && this.replacement.channel.ready,
+      clock,
+      random,
+      events,
+    );
     this.since = clock.epoch();
     this.current = this.createWireChannel();
     this.readBarrier = this.current.readBarrier;
     this.unwatchCredentials = settings.credentials.watch(() => {
-      this.replacement.begin('credentials');
+      this.replace('credentials');
     });
     if (settings.connection === 'warm') this.connect();
   }
@@ -113,8 +139,19 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   }
 
   describe(): ChannelDescription {
-    const { current, outage, waiting, replacement, suspicion } = this;
-    return describeChannel({ current, outage, waiting, replacement, suspicion }, this.dependencies.clock);
+    const { current, outage, waiting, replaced, suspicion } = this;
+    const isoSince = <T extends { readonly since: number }>(one: T) => ({
+      ...one,
+      since: moment(one.since).toISOString(),
+    });
+    return {
+      calls: current.callPath,
+      connections: current.histories.known.map(isoSince),
+      outages: { total: outage.total, latest: outage.past.map(isoSince) },
+      waiting: waiting.size,
+      oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
+      replaced: replaced + suspicion.replacedByOthers,
+    };
   }
 
   get connectivity(): Connectivity {
@@ -137,10 +174,6 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     return this.state === 'CONNECTING' ? this.current.connecting : undefined;
   }
 
-  changed(): void {
-    this.dependencies.changed();
-  }
-
   // ── calls ──
 
   start(request: AttemptRequest, listener: AttemptListener): Attempt {
@@ -161,7 +194,7 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     // A response on a closing connection is no evidence about the next one.
     if (!this.ready) return;
-    this.current.answered();
+    this.current.histories.answered();
     this.outage.answered();
   }
 
@@ -174,8 +207,7 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     const refusal = this.refusalFor(waiter);
     if (refusal === undefined) {
       this.waiting.push(waiter);
-      this.outage.callHeld();
-      this.hold.begin();
+      this.outage.callHeld(this.ready);
     } else {
       this.outage.callsFailed(1);
       this.dependencies.clock.defer(() => {
@@ -213,33 +245,77 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     });
   }
 
+  /** Schedules an early reconnect if the policy allows one and none is scheduled. */
   private considerReconnect(): void {
-    if (this.state !== 'TRANSIENT_FAILURE') return;
-    this.earlyReconnect.consider({
+    if (this.state !== 'TRANSIENT_FAILURE' || this.reconnectTimer !== undefined) return;
+    const { clock, random } = this.dependencies;
+    const input = {
       insideGrace: this.outage.insideGrace,
       waiting: this.waiting.size > 0,
       lastClosedImmediately: this.lastClosedImmediately,
       failure: this.lastFailure,
       connectAttempts: this.outage.current?.connectAttempts ?? 1,
-    });
+    };
+    const delayMs = earlyReconnectMs(input, random);
+    if (delayMs === undefined) return;
+    this.reconnectAt = clock.epoch() + delayMs;
+    this.reconnectTimer = clock.setTimer(() => {
+      this.cancelReconnect();
+      if (this.state === 'TRANSIENT_FAILURE') this.current.endBackoff();
+    }, delayMs);
+  }
+
+  private cancelReconnect(): void {
+    this.reconnectTimer?.clear();
+    this.reconnectTimer = undefined;
+    this.reconnectAt = undefined;
+  }
+
+  /** Starts the timer of the maximum age if it is not running. */
+  private startAge(): void {
+    const { maxConnectionAgeMs } = this.settings;
+    if (maxConnectionAgeMs === undefined || this.ageTimer !== undefined) return;
+    const { clock, random } = this.dependencies;
+    this.ageTimer = clock.setTimer(
+      () => {
+        this.ageTimer = undefined;
+        this.replace('age');
+      },
+      connectionAgeMs(maxConnectionAgeMs, random),
+    );
+  }
+
+  private stopAge(): void {
+    this.ageTimer?.clear();
+    this.ageTimer = undefined;
   }
 
   /** Handles an event of `from`, which is the current wire channel, its replacement, or a retired one. */
   handle(from: WireChannel, event: ConnectionEvent): void {
-    const isCurrent = from === this.current;
+    const { events } = this.dependencies;
+    const isCurrent = from === this.current && !this.isClosed;
     switch (event.type) {
       case 'state':
         this.stateChanged(from, event.state, event.error);
         break;
-      case 'connect-failed':
-        this.timeouts = event.failure.kind === 'timeout' ? this.timeouts + 1 : 0;
-        if (isCurrent) this.connectFailed(event.failure);
+      case 'connect-failed': {
+        const { address, failure } = event;
+        const at = address === undefined ? {} : { address };
+        if (events.wanted) events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
+        this.timeouts = failure.kind === 'timeout' ? this.timeouts + 1 : 0;
+        if (isCurrent) this.connectFailed(failure);
         break;
-      case 'open-connections':
-        this.openConnections += event.change;
+      }
+      case 'connected':
+        this.openConnections += 1;
+        if (events.wanted) events.emit({ ...event, type: 'connection', change: 'connected' });
         break;
       case 'ended':
+        this.connectionLost('ended', event.ended);
         if (isCurrent) this.connectionEnded(event.ended);
+        break;
+      case 'closed':
+        this.connectionLost('closed', event.closed);
         break;
       case 'judged':
         if (isCurrent) this.connectionJudged(event.ended);
@@ -247,12 +323,22 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
       case 'released':
         if (isCurrent) this.suspicion.ended(event.address);
         break;
-      case 'keepalive-throttled':
-        if (this.dependencies.events.wanted) this.dependencies.events.emit(event);
-        break;
       case 'call-timed-out':
-        if (isCurrent && !this.isClosed) this.suspicion.timedOut(event.connection, event.waitedMs);
+        if (isCurrent) this.suspicion.timedOut(event.connection, event.waitedMs);
+        break;
+      case 'keepalive-throttled':
+        if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
+        break;
+      case 'addresses-limited':
+      case 'untested-version':
+        if (events.wanted) events.emit(event);
     }
+  }
+
+  private connectionLost(change: 'ended' | 'closed', { address, livedMs, reason }: ClosedConnection): void {
+    this.openConnections -= 1;
+    const { events } = this.dependencies;
+    if (events.wanted) events.emit({ type: 'connection', change, address, livedMs, reason });
   }
 
   private connectFailed({ kind, message }: ConnectFailure): void {
@@ -271,11 +357,17 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   private connectionJudged({ livedMs, answered, closedImmediately, othersReady }: EndedConnection): void {
     if (othersReady) return;
     this.lastClosedImmediately = closedImmediately;
-    this.outage.connectionEnded(livedMs, answered);
+    this.outage.connectionEnded(livedMs, answered, this.lastError);
   }
 
   private stateChanged(from: WireChannel, state: ConnectivityState, error: string | undefined): void {
-    if (this.isClosed || this.replacement.onState(from, state) || from !== this.current) return;
+    if (this.isClosed) return;
+    const { replacement } = this;
+    if (from === replacement?.channel && state === 'READY' && replacement.reason !== 'suspicion') this.takeOver();
+    else if (from === this.current) this.currentStateChanged(state, error);
+  }
+
+  private currentStateChanged(state: ConnectivityState, error?: string): void {
     // Errors of single connections are more precise than the child policy's summary.
     if (error !== undefined && this.failures === 0) {
       this.lastError = error;
@@ -297,14 +389,14 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     this.history.push({ ...transition, at: moment(this.since) });
     if (this.history.length > HISTORY) this.history.shift();
     if (this.dependencies.events.wanted) this.dependencies.events.emit({ type: 'connectivity', ...transition });
-    this.changed();
+    this.dependencies.changed();
   }
 
   private becameReady(): void {
     this.failures = 0;
     this.timeouts = 0;
-    this.earlyReconnect.stop();
-    if (!this.replacement.pending) this.age.start();
+    this.cancelReconnect();
+    if (this.replacement === undefined) this.startAge();
     // Called before the outage may end, so that calls that waited in it are released at a limited rate.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
@@ -313,15 +405,15 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   private becameUnready(state: ConnectivityState): void {
     this.outage.becameUnready();
     this.suspicion.forget();
-    this.age.stop();
+    this.stopAge();
     this.release.stop();
     // A grace may have ended, or an outage begun, while the channel was READY. Waiting calls were not refused then.
     this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
-    if (this.replacement.pending && state !== 'CONNECTING') {
+    if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.
-      this.replacement.takeOver();
+      this.takeOver();
     } else if (state === 'TRANSIENT_FAILURE') {
-      for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed();
+      for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed(this.lastError);
       this.considerReconnect();
     } else if (state === 'IDLE' && this.wantsConnection()) {
       this.connect();
@@ -338,12 +430,10 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
 
   // ── outage ──
 
-  outageBegan(): void {
-    this.refuseSlice((waiter) => waiter.waitForReady === false);
-  }
-
-  graceEnded(): void {
-    this.refuseSlice((waiter) => waiter.waitForReady === undefined);
+  private outageChanged(change: OutageChange): void {
+    if (change === 'began') this.refuseSlice((waiter) => waiter.waitForReady === false);
+    else if (change === 'grace-ended') this.refuseSlice((waiter) => waiter.waitForReady === undefined);
+    this.dependencies.changed();
   }
 
   /** Fails expired waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
@@ -373,37 +463,70 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
   }
 
   private nextAttemptAt(): number | undefined {
-    return this.earlyReconnect.at ?? this.current.nextAttemptAt();
+    return this.reconnectAt ?? this.current.nextAttemptAt();
   }
 
   // ── replacement ──
 
-  promote(channel: WireChannel, reason: ReplacementReason): void {
+  /** Creates a replacement for `reason`, and drops a pending one. */
+  private replace(reason: Replacement['reason']): void {
+    this.dropReplacement();
+    const channel = this.createWireChannel();
+    this.replacement = { channel, reason };
+    if (this.ready) channel.connect();
+    else this.takeOver();
+  }
+
+  /** Makes the pending replacement the channel of new calls, even if it is not READY. */
+  private takeOver(): void {
+    if (this.replacement === undefined) return;
+    const { channel, reason } = this.replacement;
     const old = this.current;
+    this.replacement = undefined;
+    this.replaced += 1;
     this.current = channel;
     this.readBarrier = channel.readBarrier;
     const { events } = this.dependencies;
     // SuspicionWatch reports each connection that it ends.
     if (reason !== 'suspicion' && events.wanted) events.emit({ type: 'connection-replaced', reason });
     old.retire();
-    this.age.stop();
+    this.stopAge();
     this.stateChanged(channel, channel.state, undefined);
     this.suspicion.replaced();
   }
 
-  /**
-   * True during the outage grace if several connection attempts fit into it. Their timeout then does not grow, because short attempts
-   * find a recovered server sooner.
-   */
-  private get triesFitInGrace(): boolean {
-    return this.outage.insideGrace && this.settings.connectTimeoutMs < this.settings.outageGraceMs;
+  private dropReplacement(): void {
+    const { replacement } = this;
+    this.replacement = undefined;
+    replacement?.channel.close();
   }
 
-  createWireChannel(): WireChannel {
-    const { credentials, connectTimeoutMs: baseMs, ...others } = this.settings;
-    const connectLimits = { timeoutMs: () => connectTimeoutMs(baseMs, this.triesFitInGrace ? 0 : this.timeouts) };
-    const handle = this.handle.bind(this);
-    return new WireChannel({ ...others, credentials: credentials.current, connectLimits }, handle, this.dependencies);
+  private handleReplacementRequest(request: ReplacementRequest): void {
+    switch (request) {
+      case 'create':
+        if (this.replacement === undefined) this.replace('suspicion');
+        else this.replacement.channel.connect();
+        break;
+      case 'close':
+        if (this.replacement?.reason === 'suspicion') this.dropReplacement();
+        break;
+      case 'use':
+        this.takeOver();
+    }
+  }
+
+  /** Overridden by simulations and tests, which have no sockets. */
+  protected createWireChannel(): WireChannel {
+    const { clock, random } = this.dependencies;
+    const { credentials, ...others } = this.settings;
+    const timeoutMs = this.nextConnectTimeoutMs.bind(this);
+    const wireSettings = { ...others, credentials: credentials.current, connectTimeoutMs: timeoutMs };
+    return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
+  }
+
+  private nextConnectTimeoutMs(): number {
+    const { connectTimeoutMs: baseMs, outageGraceMs: graceMs } = this.settings;
+    return connectTimeoutMs({ baseMs, timeouts: this.timeouts, graceMs, insideGrace: this.outage.insideGrace });
   }
 
   /** Fails the waiting calls, stops connecting, and closes the channel. The client ends the calls in flight. */
@@ -415,11 +538,11 @@ export class ManagedChannel implements CallTransport, OutageCallbacks, ChannelRe
     this.settings.credentials.close();
     this.release.stop();
     this.outage.close();
-    this.earlyReconnect.stop();
-    this.age.stop();
+    this.cancelReconnect();
+    this.stopAge();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.suspicion.forget();
-    this.replacement.drop();
+    this.dropReplacement();
     this.current.close();
   }
 }

@@ -1,40 +1,29 @@
 import type { Socket } from 'node:net';
-import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata, type experimental } from '@grpc/grpc-js';
+import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
+import type { CallPath, ChannelPathReason } from '../call/call-path.js';
 import type { ConnectivityState } from '../call/connectivity.js';
-import type { EventHub } from '../call/event-hub.js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
-import type { WireCallbacks } from './attempt/wire-attempt.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
-import { DirectChannel, type ChannelPathReason } from './quirks/direct-channel.js';
+import { CLIENT_SEAMS } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
 import type { ConnectionEvent } from './connection-event.js';
-import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
-import { ConnectAttempts, type ConnectLimits } from './connection/connect-attempts.js';
-import type { WatchedSession } from './connection/disconnect-reason-watch.js';
-import {
-  AddressHistories,
-  type ClosedConnection,
-  type EndedConnection,
-  type AddressHistoryCallbacks,
-  type KnownConnection,
-} from './connection/address-histories.js';
+import { AddressHistories } from './connection/address-histories.js';
+import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
+import { ConnectAttempts } from './connection/connect-attempts.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
-import { ADDRESS_ARGUMENT, observeSockets } from './quirks/connector.js';
-import type { ConnectionCallbacks, EstablishedConnection } from './connection/established-connection.js';
-import { observeConnections, type PolicyHandle, type PolicyObserver } from './connection/load-balancing-policy.js';
-import { addressKey, plainError } from './connection/grpc-js-text.js';
+import { observeSockets } from './quirks/connector.js';
+import { DirectChannel } from './quirks/direct-channel.js';
+import { experimental } from './quirks/experimental.js';
+import { observeConnections, type PolicyOwner } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
-import { HoldOffs } from './connection/hold-offs.js';
-import { clientSeamReport } from './quirks/client-seam-report.js';
-import type { SeamReport } from './quirks/seam-report.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
+import type { PolicyEvent } from './connection/policy-event.js';
+import { SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
-
-type SubchannelAddress = experimental.SubchannelAddress;
 
 /** Settings of a wire channel. */
 export interface WireChannelSettings {
@@ -42,32 +31,31 @@ export interface WireChannelSettings {
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
-  readonly connectLimits: ConnectLimits;
+  /** Returns the timeout of the next attempt to connect. */
+  readonly connectTimeoutMs: () => number;
 }
 
-/** Dependencies of a wire channel. */
-export interface WireChannelDependencies {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly events: EventHub;
-}
+/** grpc-js's default for `grpc.max_receive_message_length`. */
+const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
+
+type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
 /**
  * One grpc-js channel with everything attached to it. A managed channel has one, and briefly two while one replaces the other. The old
  * one closes when its last call has ended.
  */
-export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCallbacks, AddressHistoryCallbacks {
+export class WireChannel {
   readonly channel: Channel;
+  state: ConnectivityState = 'IDLE';
+  readonly histories: AddressHistories;
+  readonly readBarrier: IdleReadBarrier;
+  /** Reports the private names that this grpc-js lacks. */
+  readonly seams: SeamReport;
+  private readonly attempts: ConnectAttempts;
+  private readonly policy: PolicyOwner | undefined;
+  private readonly missedResets: MissedResetDetector;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
-  state: ConnectivityState = 'IDLE';
-  private readonly attempts: ConnectAttempts;
-  private readonly policy: PolicyHandle | undefined;
-  private readonly histories: AddressHistories;
-  private readonly holdOffs: HoldOffs;
-  readonly readBarrier: IdleReadBarrier;
-  private readonly seamReport: SeamReport;
-  private readonly missedResets: MissedResetDetector;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
@@ -79,12 +67,18 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
   constructor(
     settings: WireChannelSettings,
     private readonly handle: (from: WireChannel, event: ConnectionEvent) => void,
-    private readonly dependencies: WireChannelDependencies,
+    private readonly clock: Clock,
+    random: Random,
   ) {
-    const { clock, random } = dependencies;
-    this.histories = new AddressHistories(this, clock, random, this);
-    this.holdOffs = new HoldOffs(this.histories, clock);
-    this.readBarrier = new IdleReadBarrier(() => this.connections, clock);
+    const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.probe(address);
+    this.histories = new AddressHistories(probe, clock, random, (event) => {
+      handle(this, event);
+    });
+    this.seams = new SeamReport(CLIENT_SEAMS, (untested) => {
+      handle(this, { type: 'untested-version', ...untested });
+    });
+    this.attempts = new ConnectAttempts(settings.connectTimeoutMs, clock);
+    this.readBarrier = new IdleReadBarrier(() => this.histories.ready, clock);
     this.missedResets = new MissedResetDetector(
       () => this.histories.open,
       () => this.active > 0,
@@ -92,33 +86,44 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
-    this.attempts = new ConnectAttempts(settings.connectLimits, clock);
-    // With xds:, the control plane selects the policies, so only the public states are observed.
-    this.policy = settings.target.startsWith('xds:') ? undefined : observeConnections(settings.loadBalancing, this);
-    const serviceConfig = JSON.stringify({
-      loadBalancingConfig: this.policy === undefined ? settings.loadBalancing : this.policy.loadBalancingConfig,
-    });
-    const credentials = observeSockets(settings.credentials, this.attempts, this) ?? settings.credentials;
+    this.policy = this.observeConnections(settings);
+    const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing;
+    const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
-      'grpc.service_config': serviceConfig,
+      'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
       // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, which proxies
       // send for requests that were processed.
       'grpc.enable_retries': 0,
     });
-    this.direct = DirectChannel.of(this.channel, settings.channelOptions);
+    const direct = DirectChannel.of(this.channel, settings.channelOptions);
+    this.direct = this.policy === undefined && typeof direct !== 'string' ? 'grpc-js-release' : direct;
     this.limits = {
       maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,
-      maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? 4_194_304,
+      maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES,
     };
-    this.seamReport = clientSeamReport(this.events, settings.credentials, this.channel);
+    this.seams.checkStart({ experimental, credentials: settings.credentials, channel: this.channel });
     this.watchPublicState();
+  }
+
+  private observeConnections({ target, loadBalancing }: WireChannelSettings): PolicyOwner | undefined {
+    // With xds:, the control plane selects the policies, so only the public states are observed.
+    if (target.startsWith('xds:')) return undefined;
+    const { clock, attempts, histories, seams } = this;
+    const handle = this.handlePolicy.bind(this);
+    return observeConnections(loadBalancing, { clock, attempts, histories, seams, handle });
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
   get observed(): boolean {
     return this.policy !== undefined;
+  }
+
+  /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
+  get callPath(): CallPath {
+    const because = typeof this.direct === 'string' ? this.direct : this.direct.reason;
+    return because === undefined ? { direct: true } : { direct: false, because };
   }
 
   get ready(): boolean {
@@ -132,15 +137,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     return attempts.progress;
   }
 
-  get clock(): Clock {
-    return this.dependencies.clock;
-  }
-
-  private get events(): EventHub {
-    return this.dependencies.events;
-  }
-
-  /** Starts a call on a connection; `undefined` if the channel has to create it. */
+  /** Starts a call on a connection; `undefined` if grpc-js's channel has to create it. */
   startDirect(
     path: string,
     deadline: number,
@@ -185,7 +182,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
    */
   callCreated(call: object): void {
     if (this.policy?.control !== undefined) return;
-    this.dependencies.clock.defer(() => {
+    this.clock.defer(() => {
       observeConnectionOf(call);
     });
   }
@@ -196,6 +193,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     if (this.retired && this.active === 0) this.close();
   }
 
+  /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
     const connection = peer === undefined ? undefined : this.histories.at(peer);
     // A call that began earlier runs on a previous connection, which the server is draining.
@@ -203,39 +201,11 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.handle(this, { type: 'call-timed-out', connection, waitedMs });
   }
 
-  get connections(): readonly EstablishedConnection[] {
-    return this.histories.ready;
-  }
-
-  /** Known addresses, in any state. */
-  get knownConnections(): readonly KnownConnection[] {
-    return this.histories.known;
-  }
-
-  probe(address: string): LivenessProbe | undefined {
-    return this.policy?.control?.probe(address);
-  }
-
   /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     const stream = this.policy?.control?.openStream({ ...opening, authority: this.authority });
     if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
-  }
-
-  /** Reports that the server responded to a call. All current connections then count as working. */
-  answered(): void {
-    this.histories.answered();
-  }
-
-  get isUndecided(): boolean {
-    return this.histories.isUndecided;
-  }
-
-  answeredTo(peer: string | undefined, startedAt: number): void {
-    if (peer === undefined) return;
-    this.histories.answeredTo(peer, startedAt);
-    this.holdOffs.reconsider(peer);
   }
 
   /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
@@ -255,15 +225,53 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     this.channel.close();
   }
 
-  // ── PolicyObserver ──
+  // ── events of the policy ──
 
-  onState(state: ConnectivityState, error: string | undefined): void {
+  private handlePolicy(event: PolicyEvent): void {
+    switch (event.type) {
+      case 'state':
+        this.enter(event.state, event.error);
+        break;
+      case 'unresolved':
+        this.nameUnresolved();
+        break;
+      case 'connection':
+        this.connectionChanged(event);
+        break;
+      case 'session':
+        this.histories.at(event.address)?.carries(event.session, this.pings);
+        break;
+      case 'released':
+        this.connectionReleased(event);
+        break;
+      case 'reused':
+        this.connectionReused(event);
+        break;
+      case 'addresses-limited':
+      case 'keepalive-throttled':
+        this.handle(this, event);
+        break;
+      case 'destroyed':
+        this.policyDestroyed();
+    }
+  }
+
+  private enter(state: ConnectivityState, error?: string): void {
     if (this.closed) return;
     this.state = state;
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
-  onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void {
+  private nameUnresolved(): void {
+    if (this.closed) return;
+    this.connectFailed(connectFailure(this.unresolved));
+    // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
+    this.clock.defer(() => {
+      this.connect();
+    });
+  }
+
+  private connectionChanged({ address, from, to, error }: PolicyEventOf<'connection'>): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
@@ -274,30 +282,12 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
-      this.reportEnded('ended', ended);
       this.handle(this, { type: 'ended', ended });
       if (!ended.isUndecided) this.handle(this, { type: 'judged', ended });
     }
   }
 
-  onSession(address: string, session: WatchedSession): void {
-    this.histories.at(address)?.carries(session, this.pings);
-  }
-
-  checkSeams(on: string, subject: unknown): void {
-    this.seamReport.check(on, subject);
-  }
-
-  onUnresolved(): void {
-    if (this.closed) return;
-    this.connectFailed(connectFailure(this.unresolved));
-    // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
-    this.clock.defer(() => {
-      this.connect();
-    });
-  }
-
-  onReleased(address: string, state: ConnectivityState): void {
+  private connectionReleased({ address, state }: PolicyEventOf<'released'>): void {
     if (state === 'READY') {
       this.histories.release(address, this.closed);
       this.handle(this, { type: 'released', address });
@@ -307,7 +297,7 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     if (state === 'CONNECTING') this.attempts.use(address, false);
   }
 
-  onReused(address: string, state: ConnectivityState): void {
+  private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
     // An attempt that the channel did not use succeeded meanwhile.
@@ -315,14 +305,10 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
 
-  onAddressesLimited(reported: number, used: number): void {
-    if (this.events.wanted) this.events.emit({ type: 'addresses-limited', reported, used });
-  }
-
-  onDestroyed(): void {
+  private policyDestroyed(): void {
     if (this.closed) return;
     if (this.histories.hasReleased) closeUnused(this.channel);
-    this.onState('IDLE', undefined);
+    this.enter('IDLE');
     // If a service config of the resolver replaced the policy, the channel may be READY through another one.
     queueMicrotask(() => {
       this.readPublicState();
@@ -331,48 +317,12 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
 
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
-    if (socket !== undefined) this.checkSeams('socket', socket);
-    this.handle(this, { type: 'open-connections', change: 1 });
-    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'connected', address });
+    if (socket !== undefined) this.seams.check('socket', socket);
+    this.handle(this, { type: 'connected', address, calls: this.callPath });
   }
 
   private connectFailed(failure: ConnectFailure, address?: string): void {
-    const at = address === undefined ? {} : { address };
-    if (this.events.wanted) this.events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
-    this.handle(this, { type: 'connect-failed', failure });
-  }
-
-  onClosed(closed: ClosedConnection): void {
-    this.reportEnded('closed', closed);
-  }
-
-  onJudged(judged: EndedConnection): void {
-    if (!this.closed) this.handle(this, { type: 'judged', ended: judged });
-  }
-
-  private reportEnded(change: 'ended' | 'closed', { address, livedMs, reason }: ClosedConnection): void {
-    this.handle(this, { type: 'open-connections', change: -1 });
-    if (this.events.wanted) this.events.emit({ type: 'connection', change, address, livedMs, reason });
-  }
-
-  onKeepaliveThrottled(_address: string, keepaliveTimeMs: number): void {
-    this.handle(this, { type: 'keepalive-throttled', keepaliveTimeMs });
-  }
-
-  holdOffMs(address: string): number {
-    return this.histories.holdOffMs(address);
-  }
-
-  afterHoldOff(address: string, task: () => void): () => void {
-    return this.holdOffs.after(address, task);
-  }
-
-  abortable(address: SubchannelAddress): SubchannelAddress {
-    return this.attempts.abortable(address, addressKey(address));
-  }
-
-  argumentsFor(address: SubchannelAddress): ChannelOptions {
-    return { [ADDRESS_ARGUMENT]: addressKey(address) };
+    this.handle(this, { type: 'connect-failed', address, failure });
   }
 
   private get unresolved(): string {
@@ -402,6 +352,6 @@ export class WireChannel implements WireCallbacks, PolicyObserver, ConnectionCal
     if (state === 'TRANSIENT_FAILURE') {
       this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.unresolved));
     }
-    this.onState(state, undefined);
+    this.enter(state);
   }
 }

@@ -23,7 +23,8 @@ import type { MethodStatistics } from './statistics/method-statistics.js';
 export interface ClientContext {
   readonly name: string;
   readonly transport: CallTransport;
-  readonly budget: RetryBudget;
+  /** Retry budget, which a live service config may replace. */
+  readonly budget: { readonly current: RetryBudget };
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
   readonly statistics: ClientStatistics;
@@ -46,7 +47,7 @@ export interface Hedging {
   readonly statistics: MethodStatistics;
 }
 
-/** Timeouts of one attempt in milliseconds; `undefined` if there are none. */
+/** Timeouts of one attempt in milliseconds; `undefined` if there are none, or for those of the method. */
 export interface AttemptBounds {
   readonly attemptTimeoutMs?: number | undefined;
   readonly streamIdleTimeoutMs?: number | undefined;

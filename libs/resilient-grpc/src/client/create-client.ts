@@ -8,32 +8,33 @@ import { maskAddress } from '../errors/mask-credentials.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { callbackClient } from '../channel/callback-client.js';
+import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
 import { isSecure } from '../channel/channel-checks.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/live-budget.js';
-import { systemClock, type Clock } from '../time/clock.js';
+import { moment, systemClock, type Clock } from '../time/clock.js';
+import { StatusCode } from '../status/status-code.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
 import { CallRegistry } from './call/call-registry.js';
 import { MethodRuntime } from './method-context.js';
-import type { GrpcClientSnapshot, RecentCalls } from './client-snapshot.js';
+import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 import type { InternalGrpcClient, AuxiliaryStreamListener, AuxiliaryStream } from './internal-grpc-client.js';
+import { prepareAttempt } from './interceptors/prepare-attempt.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
-import { openSideStream } from './streams/auxiliary-stream.js';
 import { findService } from './settings/find-service.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
-import { clientSnapshot } from './statistics/client-snapshot-of.js';
 import { ClientStatistics } from './statistics/client-statistics.js';
 
 /** Clock and random source of a client, so that tests can control both. */
@@ -44,6 +45,8 @@ export interface ClientDependencies {
   readonly onEvent?: EventListener;
 }
 
+/** Maximum number of streams in a snapshot. */
+const MAX_LISTED_STREAMS = 100;
 /** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 
@@ -159,13 +162,13 @@ class GrpcClient implements InternalGrpcClient {
   }
 
   figures(): ClientFigures {
-    const { channel, registry, budget } = this;
+    const { channel, registry } = this;
     const now = this.dependencies.clock.now();
     return {
       openConnections: channel.openConnections,
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
-      retryBudget: { tokens: budget.tokens(now), maxTokens: budget.maxTokens },
+      retryBudget: this.retryBudget,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }
@@ -216,12 +219,35 @@ class GrpcClient implements InternalGrpcClient {
     return methodStub(method, () => context, false);
   }
 
-  openStream(
-    method: MethodDescriptor,
+  async openStream(
+    { service, method, path, kind, requestSerialize, responseDeserialize }: MethodDescriptor,
     request: object,
     listener: AuxiliaryStreamListener,
   ): Promise<AuxiliaryStream | undefined> {
-    return openSideStream(this.settings, this.channel, method, request, listener);
+    const { metadata = NO_METADATA, metadataSource } = this.settings;
+    const call = { client: this.name, service, method, path, kind, metadata };
+    const prepared = await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+    const stream = this.channel.current.openStream({
+      path,
+      metadata: prepared,
+      request: requestSerialize(request),
+      onMessage: (bytes) => {
+        let message: unknown;
+        try {
+          // grpc-js delivers buffers.
+          message = responseDeserialize(bytes as Buffer);
+        } catch {
+          stream?.cancel();
+          listener.onEnd({ code: StatusCode.INTERNAL, details: 'Response message parsing error' });
+          return;
+        }
+        listener.onMessage(message);
+      },
+      onEnd: (end) => {
+        listener.onEnd(end);
+      },
+    });
+    return stream;
   }
 
   async waitForReady(options: ReadyOptions = {}): Promise<void> {
@@ -242,12 +268,41 @@ class GrpcClient implements InternalGrpcClient {
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { settings, channel, registry, statistics, parts, drained, createdAt } = this;
+    const { name, target, channel, registry, parts, drained } = this;
     const { clock } = this.dependencies;
-    return clientSnapshot(
-      { settings, channel, registry, statistics, parts, budget: this.budget, drained, createdAt },
-      clock,
-    );
+    const { started, succeeded, failed, cancelled, resumed, accepting } = registry;
+    const { attempts, retried, hedged, ...counted } = this.statistics.snapshot();
+    const { replaced, ...described } = channel.describe();
+    const streams = registry.list().filter(({ kind }) => kind !== 'unary');
+    const drain: GrpcClientSnapshot['drain'] =
+      drained === undefined
+        ? { state: accepting === 'yes' ? 'none' : accepting }
+        : { state: 'drained', report: drained };
+    return {
+      version: 1,
+      at: moment(clock.epoch()).toISOString(),
+      createdAt: moment(this.createdAt).toISOString(),
+      name,
+      target,
+      connectivity: asJson(channel.connectivity),
+      history: asJson(channel.history),
+      ...described,
+      ...counted,
+      active: registry.size,
+      counters: { started, succeeded, failed, cancelled, attempts, retried, hedged, resumed, replaced },
+      retryBudget: this.retryBudget,
+      hedgeBudget: parts.hedgeBudget,
+      circuits: parts.circuits,
+      limits: parts.limits,
+      // The registry lists calls in the order in which they started.
+      streams: { total: streams.length, oldest: asJson(streams.slice(0, MAX_LISTED_STREAMS)) },
+      drain,
+    };
+  }
+
+  private get retryBudget(): BudgetSnapshot {
+    const { current, maxTokens } = this.budget;
+    return { tokens: current.tokens(this.dependencies.clock.now()), maxTokens };
   }
 
   async drain(options: { readonly timeoutMs?: number | undefined } = {}): Promise<DrainReport> {
@@ -327,4 +382,9 @@ class GrpcClient implements InternalGrpcClient {
       );
     });
   }
+}
+
+function asJson<T>(value: T): Serialized<T> {
+  // The type describes what JSON serialization does to the value.
+  return JSON.parse(JSON.stringify(value)) as Serialized<T>;
 }

@@ -63,7 +63,8 @@ export class MethodRuntime {
       maxSendBytes: Math.min(maxSendLength(settings), policy.maxRequestMessageBytes ?? Infinity),
       maxReceiveBytes: policy.maxResponseMessageBytes ?? Infinity,
       start,
-      startWithin: (bounds) => this.stagesOf(method, policy, { ...policy, ...bounds }),
+      startWithin: ({ attemptTimeoutMs = policy.attemptTimeoutMs, streamIdleTimeoutMs = policy.streamIdleTimeoutMs }) =>
+        this.stagesOf(method, policy, { attemptTimeoutMs, streamIdleTimeoutMs }),
       parts: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
       isSafeToRepeat: policy.retry !== undefined || hedging !== undefined,

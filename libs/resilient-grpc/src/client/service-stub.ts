@@ -7,10 +7,10 @@ import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { ClientCall } from './call/client-call.js';
-import { contextsAreKept, originHere } from './call/caller-context.js';
-import { argumentsInContext, sinkInContext } from './call/inbound-binding.js';
+import { originHere } from './call/caller-context.js';
+import { argumentsInContext } from './call/inbound-binding.js';
 import type { CallInput } from './call/prepare-call.js';
-import { ScopedStream, type PartOf } from './streams/scoped-stream.js';
+import { ScopedStream } from './streams/scoped-stream.js';
 import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 
 /** A method of a stub. */
@@ -52,16 +52,19 @@ export function methodStub(
       given: createdIn === undefined ? given : argumentsInContext(given),
       createdIn,
     };
-    const make = (sink: StreamSink<unknown>, part?: PartOf) =>
-      new ClientCall(contextOf(), input, contextsAreKept() ? sinkInContext(sink, createdIn) : sink, part);
     return new GrpcObservable<unknown>(
       (subscriber) => {
         const scope = currentStreamScope();
-        const call = scope === undefined ? make(subscriber) : makeInScope(make, subscriber, scope, contextOf, input);
+        const context = contextOf();
+        const call =
+          scope === undefined
+            ? new ClientCall(context, input, subscriber)
+            : callInScope(context, input, subscriber, scope);
         call.begin();
         return call;
       },
-      (sink, scope) => make(sink, scope === undefined ? undefined : { scope, isDirect: true }),
+      (sink, scope) =>
+        new ClientCall(contextOf(), input, sink, scope === undefined ? undefined : { scope, isDirect: true }),
     );
   };
 }
@@ -71,17 +74,15 @@ export function methodStub(
  * belongs to that stream. A unary or client-streaming call does not. It determines the client of the stream, though, and the stream may
  * start in response to it, for example after a token request.
  */
-function makeInScope(
-  make: (sink: StreamSink<unknown>, part?: PartOf) => ClientCall,
+function callInScope(
+  context: MethodContext,
+  input: CallInput,
   sink: StreamSink<unknown>,
   scope: StreamScope,
-  contextOf: () => MethodContext,
-  { openedAt }: CallInput,
 ): ClientCall {
-  const context = contextOf();
-  if (context.method.responseStream) return make(sink, { scope, isDirect: false });
-  ScopedStream.of(scope, context, openedAt);
-  return make(sinkInScope(sink, scope));
+  if (context.method.responseStream) return new ClientCall(context, input, sink, { scope, isDirect: false });
+  ScopedStream.of(scope, context, input.openedAt);
+  return new ClientCall(context, input, sinkInScope(sink, scope));
 }
 
 function sinkInScope(sink: StreamSink<unknown>, scope: StreamScope): StreamSink<unknown> {

@@ -288,3 +288,17 @@ it('continues with the other clients if the snapshot of one throws', () => {
   expect(visitor.delta).toHaveLength(6);
   expect(feed.snapshot().clients).toHaveLength(1);
 });
+
+it('logs each client whose snapshot throws, once', ({ onTestFinished }) => {
+  const lines: string[] = [];
+  const log = (message: unknown) => void lines.push(String(message));
+  Logger.overrideLogger({ log, warn: log, error: log });
+  onTestFinished(() => Logger.overrideLogger(false));
+  for (const client of clients) client.broken = true;
+  clock.advance(10_000);
+  feed.snapshot();
+  expect(lines).toEqual([
+    'dashboard cannot show client orders: Error: broken',
+    'dashboard cannot show client audit: Error: broken',
+  ]);
+});

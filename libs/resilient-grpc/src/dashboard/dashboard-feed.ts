@@ -1,4 +1,5 @@
 import { type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { skip, type Subscription } from 'rxjs';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
@@ -6,7 +7,6 @@ import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
 import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
-import { StateChanges } from './state-changes.js';
 import { ClientDelta } from './client-delta.js';
 
 /** Sampling interval with no page open: enough to draw the last minutes for a visitor who comes after an incident. */
@@ -65,16 +65,17 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
-  private readonly changes = new StateChanges(() => this.stateChanged());
+  /** Clients whose changes of state are observed. */
+  private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
   /** Histories of clients that were replaced by clients in trouble: at most as many as are shown, the most recent last. */
   private readonly setAside = new Map<ResilientGrpcClient, SampleRing>();
+  private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
   private total = 0;
   /** Time of the last sampling, in milliseconds since 1970. */
   private sampledEpoch = 0;
   private ended = false;
-  private failed = false;
   private next: { readonly timer: Timer; readonly at: number } | undefined;
   // Monotonic milliseconds.
   private sampledAt = -Infinity;
@@ -101,7 +102,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (this.ended) return;
     this.ended = true;
     this.next?.timer.clear();
-    this.changes.follow([]);
+    this.follow([]);
     if (this.visitors.size > 0) this.send();
     const visitors = [...this.visitors];
     this.visitors.clear();
@@ -130,7 +131,24 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   leave(visitor: Visitor): void {
     this.visitors.delete(visitor);
-    if (this.visitors.size === 0) this.changes.follow([]);
+    if (this.visitors.size === 0) this.follow([]);
+  }
+
+  /** Observes the state of these clients, and no longer that of others. */
+  private follow(clients: readonly ResilientGrpcClient[]): void {
+    const wanted = new Set(clients);
+    for (const [client, subscription] of this.followed) {
+      if (wanted.has(client)) continue;
+      subscription.unsubscribe();
+      this.followed.delete(client);
+    }
+    const stateChanged = () => this.stateChanged();
+    for (const client of wanted) {
+      if (this.followed.has(client)) continue;
+      // The first value is the current state, which is known. Completion means that the client was closed.
+      const changes = client.connectivity$.pipe(skip(1));
+      this.followed.set(client, changes.subscribe({ next: stateChanged, complete: stateChanged }));
+    }
   }
 
   private stateChanged(): void {
@@ -201,7 +219,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.sampledEpoch = epoch;
     this.removed = [...before.keys()].filter((key) => !current.has(key));
     this.shown = current;
-    if (this.visitors.size > 0 && !this.ended) this.changes.follow(shown.map(({ client }) => client));
+    if (this.visitors.size > 0 && !this.ended) this.follow(shown.map(({ client }) => client));
   }
 
   /** Keeps the histories of clients in `before` that are not in `shown`. `undefined` means that all clients are shown, so none is kept. */
@@ -222,8 +240,9 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     try {
       return client.snapshot();
     } catch (error) {
-      if (!this.failed) this.logger.error(`dashboard cannot show client ${client.name}: ${String(error)}`);
-      this.failed = true;
+      if (!this.loggedFailures.has(client))
+        this.logger.error(`dashboard cannot show client ${client.name}: ${String(error)}`);
+      this.loggedFailures.add(client);
       return undefined;
     }
   }

@@ -14,13 +14,16 @@ export type CheckName =
   | 'service-config'
   | 'shutdown';
 
-/** The result of one check, for people (`says`, `remedy`) and for programs (`facts`). */
+/** A finding and the recommended action. */
+export type Finding = readonly [message: string, remedy: string];
+
+/** The result of one check, for people (`message`, `remedy`) and for programs (`facts`). */
 export interface CheckResult {
   readonly check: CheckName;
   /** `skipped` means that the check was not possible or had nothing to check. */
   readonly status: 'ok' | 'warning' | 'failed' | 'skipped';
   /** The finding, in one sentence. */
-  readonly says: string;
+  readonly message: string;
   /** The recommended action. */
   readonly remedy?: string;
   /** All problems of a document, each with its path. */

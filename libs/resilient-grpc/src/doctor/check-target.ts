@@ -1,48 +1,66 @@
 import { dnsNameOf } from '../channel/dns/dns-name.js';
+import type { TlsOptions } from '../channel/tls/tls-material.js';
+import { createResilientGrpcClient } from '../client/create-client.js';
 import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import { loadContract } from '../client/settings/contract.js';
+import { resolveSettings } from '../client/settings/resolve-settings.js';
+import type { Problem } from '../policy/service-config/problem.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
-import { addressCheck, isUsable, type ProbedAddress } from './checks/address-check.js';
+import { addressCheck } from './checks/address-check.js';
 import { certificateCheck } from './checks/certificate-check.js';
 import { clientCheck } from './checks/client-check.js';
 import { dnsConfigCheck } from './checks/dns-config-check.js';
 import { healthCheck } from './checks/health-check.js';
-import { keepaliveCheck, keepaliveMs } from './checks/keepalive-check.js';
+import { keepaliveCheck } from './checks/keepalive-check.js';
 import { proxyCheck } from './checks/proxy-check.js';
 import { reflectionCheck, type Reflected } from './checks/reflection-check.js';
-import { MAX_ADDRESSES, targetCheck, unusableTarget, unusableTls } from './checks/target-check.js';
+import { MAX_ADDRESSES, targetCheck, unusableTarget } from './checks/target-check.js';
 import type { CheckResult, Checks } from './check-result.js';
-import { doctorClient } from './doctor-client.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
-import { clientWay, probeAddresses } from './probe-addresses.js';
+import { probeCredentials, type ConnectParameters } from './open-connection.js';
+import { probeAddresses, type ProbedAddress } from './probe-connection.js';
+import { reflectionContract } from './reflection-contract.js';
 import { resolveTarget } from './resolve-target.js';
-import { TimeBudget } from './time-budget.js';
+import { TimeBudget, within } from './time-budget.js';
 
 /** Result if the DNS query exceeds the time budget. The query's own timeout applies to each name server of the system. */
 const DNS_IS_SILENT: CheckResult = {
   check: 'dns-config',
   status: 'skipped',
-  says: 'not checked: no name server responded in time',
+  message: 'not checked: no name server responded in time',
   facts: {},
 };
 
 /** Connects to `target` step by step like a client, as far as possible. Returns the services and methods found by reflection. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
-  const unusable = unusableTarget(target);
-  if (unusable !== undefined) {
-    yield unusable;
-    return undefined;
-  }
-  const made = doctorClient(target, options.tls);
-  if (!made.ok) {
-    yield unusableTls(target, made.problems);
+  const created = createClient(target, options.tls);
+  if (!created.ok) {
+    yield unusableTarget(target, created.problems);
     return undefined;
   }
   try {
-    return yield* checkServer(made.client, options, env);
+    return yield* checkServer(created.client, options, env);
   } finally {
-    await made.client.close();
+    await created.client.close();
   }
+}
+
+/** Creates a regular client of this library for the target, or returns the problems of its settings. The client connects on demand. */
+function createClient(
+  url: string,
+  tls: TlsOptions | undefined,
+):
+  | { readonly ok: true; readonly client: InternalGrpcClient }
+  | { readonly ok: false; readonly problems: readonly Problem[] } {
+  const contract = loadContract({ packageDefinition: reflectionContract() }, 'doctor');
+  if (!contract.ok) return contract;
+  const dependencies = { clock: systemClock, random: systemRandom, report: () => undefined };
+  const settings = { url, ...(tls && { tls }) };
+  const input = { name: 'doctor', path: 'doctor', services: contract.services, settings, defaults: undefined };
+  const resolved = resolveSettings(input, dependencies);
+  if (!resolved.ok) return resolved;
+  return { ok: true, client: createResilientGrpcClient(resolved.settings, dependencies) };
 }
 
 async function* checkServer(
@@ -52,44 +70,51 @@ async function* checkServer(
 ): Checks<Reflected | undefined> {
   const { target, canonicalTarget } = client;
   const { connectTimeoutMs, keepaliveMs: everyMs, service = '' } = options;
-  const budget = new TimeBudget(systemClock, options.timeoutMs);
+  const budget = new TimeBudget(options.timeoutMs);
   const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
   // Runs in parallel with the other checks, because a name server that does not respond takes seconds.
-  const dnsConfig = dnsConfigCheck(target, systemRandom);
+  const dnsConfig = dnsConfigCheck(target);
 
   const proxy = proxyCheck(target, canonicalTarget, env);
   if (proxy !== undefined) yield proxy;
   const resolution = await resolveTarget(canonicalTarget, budget, stepMs());
   yield targetCheck(target, resolution, env['GRPC_NODE_USE_ALTERNATIVE_RESOLVER'] === 'true');
   const addresses = resolution.ok ? resolution.addresses.slice(0, MAX_ADDRESSES) : [];
-  const way = clientWay(canonicalTarget, options.tls, { connectTimeoutMs, budget });
+  const { tls } = options;
+  const parameters: ConnectParameters = {
+    canonicalTarget,
+    tls: tls && { credentials: probeCredentials(tls), serverName: tls.serverName },
+    connectTimeoutMs,
+    budget,
+  };
   // Through a proxy, only the client itself connects.
-  const probed = proxy === undefined ? await probeAddresses(addresses, way) : [];
-  const usable = probed.find(isUsable);
+  const probed = proxy === undefined ? await probeAddresses(addresses, parameters) : [];
+  const usable = probed.find(({ probe }) => probe.readyMs !== undefined);
   for (const one of probed) yield addressCheck(one, usable !== undefined);
-  const name = options.tls?.serverName ?? dnsNameOf(canonicalTarget)?.host ?? 'localhost';
+  const name = tls?.serverName ?? dnsNameOf(canonicalTarget)?.host ?? 'localhost';
   yield* certificates(probed, name);
 
   let reflected: Reflected | undefined;
   if (usable !== undefined || (proxy !== undefined && addresses.length > 0)) {
-    const ready = await clientCheck(client, stepMs(), budget);
+    const ready = await clientCheck(client, stepMs());
     yield ready;
     if (ready.status === 'ok') {
-      yield await healthCheck(client, service, stepMs(), budget);
+      yield await healthCheck(client, service, stepMs());
       reflected = await reflectionCheck(client, stepMs(), options.serviceConfigFile !== undefined);
       yield reflected.result;
     }
   } else {
-    yield { check: 'client', status: 'skipped', says: 'not checked: no usable address', facts: {} };
+    yield { check: 'client', status: 'skipped', message: 'not checked: no usable address', facts: {} };
   }
-  const found = await budget.within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_IS_SILENT);
+  const found = await within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_IS_SILENT);
   if (found !== undefined) yield found;
   if (everyMs === undefined) return reflected;
   if (usable === undefined) {
     const why = proxy === undefined ? 'no usable address' : 'connections go through a proxy';
-    yield { check: 'keepalive', status: 'skipped', says: `not checked: ${why}`, facts: {} };
+    yield { check: 'keepalive', status: 'skipped', message: `not checked: ${why}`, facts: {} };
   } else {
-    const ownTime = { ...way, budget: new TimeBudget(systemClock, keepaliveMs(everyMs) + connectTimeoutMs) };
+    // The time limit of all checks excludes this one.
+    const ownTime = { ...parameters, budget: new TimeBudget(connectTimeoutMs) };
     yield await keepaliveCheck(usable.address, ownTime, everyMs);
   }
   return reflected;

@@ -1,17 +1,18 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
-import type { ChannelCredentials } from '@grpc/grpc-js';
+import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { secureConnector } from '../channel/quirks/connector.js';
+import { TLS_PARTS, readTlsPart, type TlsMaterial, type TlsOptions } from '../channel/tls/tls-material.js';
 import { duration } from '../telemetry/log/log-text.js';
+import { systemClock } from '../time/clock.js';
 import type { TargetAddress } from './target-address.js';
-import type { TimeBudget } from './time-budget.js';
+import { within, type TimeBudget } from './time-budget.js';
 import { targetUri } from './resolve-target.js';
 
 const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS connector (_createSecureConnector)';
 
 /** The parameters of a connection. */
-export interface ConnectionWay {
+export interface ConnectParameters {
   /** The target with its scheme. Its host is the default server name in TLS. */
   readonly canonicalTarget: string;
   /** If `undefined`, the connection does not use TLS. */
@@ -37,40 +38,49 @@ export interface OpenedConnection {
   readonly failure?: ConnectionFailure;
 }
 
-/** Opens a TCP connection, with TLS if `way` contains it. The caller must destroy the socket, even after a failure. */
-export async function openConnection(address: TargetAddress, way: ConnectionWay): Promise<OpenedConnection> {
-  const { clock } = way.budget;
-  const startedAt = clock.now();
-  const took = () => clock.now() - startedAt;
+/**
+ * Creates credentials with the same authorities, ciphers, server name, and ALPN as those of a client, through grpc-js's own connector.
+ * The only difference: an untrusted certificate does not fail the handshake, so that it can be examined.
+ */
+export function probeCredentials(options: TlsOptions): ChannelCredentials {
+  const material: TlsMaterial = {};
+  for (const part of TLS_PARTS) {
+    const read = readTlsPart(part, options[part]);
+    // Creating the client from the same options has already reported unreadable files.
+    if (Buffer.isBuffer(read)) material[part] = read;
+  }
+  const { ca, cert, key } = material;
+  return credentials.createSsl(ca ?? null, key ?? null, cert ?? null, { rejectUnauthorized: false });
+}
+
+/** Opens a TCP connection, with TLS if `parameters` contain it. The caller must destroy the socket, even after a failure. */
+export async function openConnection(address: TargetAddress, parameters: ConnectParameters): Promise<OpenedConnection> {
+  const startedAt = systemClock.now();
+  const took = () => systemClock.now() - startedAt;
   const socket = connect({ ...address });
   // Prevents an uncaught exception. Errors are handled where the steps are awaited.
   socket.on('error', () => undefined);
-  const tcp = await step(way, 'tcp', once(socket, 'connect'));
+  const tcp = await step(parameters, 'tcp', once(socket, 'connect'));
   if ('failure' in tcp) return { socket, failure: tcp.failure };
   const tcpMs = took();
-  if (way.tls === undefined) return { socket, tcpMs };
+  if (parameters.tls === undefined) return { socket, tcpMs };
 
-  const { credentials, serverName } = way.tls;
+  const { credentials: tlsCredentials, serverName } = parameters.tls;
   const connector = secureConnector(
-    credentials,
-    targetUri(way.canonicalTarget),
+    tlsCredentials,
+    targetUri(parameters.canonicalTarget),
     serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName },
   );
   const handshake = connector?.connect(socket) ?? Promise.reject(new Error(NO_CONNECTOR));
-  const tls = await step(way, 'tls', handshake);
+  const tls = await step(parameters, 'tls', handshake);
   if ('failure' in tls) return { socket, tcpMs, failure: tls.failure };
   tls.value.socket.on('error', () => undefined);
   return { socket: tls.value.socket, tcpMs, tlsMs: took() };
 }
 
-/** Returns the socket as a TLS socket, or `undefined` if it does not use TLS. */
-export function tlsOf(socket: Socket): TLSSocket | undefined {
-  return socket instanceof TLSSocket ? socket : undefined;
-}
-
 /** Awaits `work` within the connect timeout and returns an error as a value. */
 export async function step<T>(
-  { budget, connectTimeoutMs }: ConnectionWay,
+  { budget, connectTimeoutMs }: ConnectParameters,
   phase: ConnectionFailure['phase'],
   work: Promise<T>,
 ): Promise<{ readonly value: T } | { readonly failure: ConnectionFailure }> {
@@ -80,7 +90,7 @@ export async function step<T>(
     (error: unknown) => ({ failure: failureOf(phase, error) }),
   );
   const late = { failure: { phase, code: 'timeout', message: `timed out after ${duration(ms)}` } };
-  return budget.within<Awaited<typeof settled> | typeof late>(ms, settled, late);
+  return within<Awaited<typeof settled> | typeof late>(ms, settled, late);
 }
 
 function failureOf(phase: ConnectionFailure['phase'], error: unknown): ConnectionFailure {

@@ -1,7 +1,15 @@
-import type { Socket } from 'node:net';
 import type { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { systemClock } from '../time/clock.js';
 import { ENOUGH, PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
-import { openConnection, step, tlsOf, type ConnectionFailure, type ConnectionWay } from './open-connection.js';
+import {
+  openConnection,
+  probeCredentials,
+  step,
+  type ConnectionFailure,
+  type ConnectParameters,
+} from './open-connection.js';
 import type { TargetAddress } from './target-address.js';
 
 /** The result of connecting to one address. Times are in milliseconds from the start. */
@@ -24,34 +32,62 @@ export interface ProbedTls {
   readonly refused: string | undefined;
 }
 
+/** The probe results of one address. */
+export interface ProbedAddress {
+  readonly address: TargetAddress;
+  readonly secure: boolean;
+  readonly probe: ConnectionProbeResult;
+  /** The result with TLS turned on instead of off or vice versa; `undefined` if not tried. Tried if the first probe failed after TCP. */
+  readonly otherway: ConnectionProbeResult | undefined;
+}
+
+/** Connects to all addresses in parallel. If TLS or HTTP/2 fails, except by GOAWAY, tries again with TLS turned on or off. */
+export function probeAddresses(
+  addresses: readonly TargetAddress[],
+  parameters: ConnectParameters,
+): Promise<readonly ProbedAddress[]> {
+  const secure = parameters.tls !== undefined;
+  const other: ConnectParameters = {
+    ...parameters,
+    tls: secure ? undefined : { credentials: probeCredentials({}), serverName: undefined },
+    connectTimeoutMs: parameters.connectTimeoutMs / 2,
+  };
+  return Promise.all(
+    addresses.map(async (address) => {
+      const probe = await probeConnection(address, parameters);
+      const { phase = 'tcp', code } = probe.failure ?? {};
+      const otherway = phase === 'tcp' || code === 'goaway' ? undefined : await probeConnection(address, other);
+      return { address, secure, probe, otherway };
+    }),
+  );
+}
+
 /** Connects to one address like a client and closes the connection. Stops at a rejected certificate, like a client. */
-export async function probeConnection(address: TargetAddress, way: ConnectionWay): Promise<ConnectionProbeResult> {
-  const { clock } = way.budget;
-  const startedAt = clock.now();
-  const { socket, ...opened } = await openConnection(address, way);
+async function probeConnection(address: TargetAddress, parameters: ConnectParameters): Promise<ConnectionProbeResult> {
+  const startedAt = systemClock.now();
+  const { socket, ...opened } = await openConnection(address, parameters);
   try {
     const tls = opened.failure === undefined ? tlsFacts(socket) : undefined;
     const soFar = { ...opened, ...(tls && { tls }) };
     if (opened.failure !== undefined || tls?.refused !== undefined) return soFar;
-    const greeted = await step(way, 'http2', greet(socket));
+    const greeted = await step(parameters, 'http2', greet(socket));
     if ('failure' in greeted) return { ...soFar, failure: greeted.failure };
-    return { ...soFar, readyMs: clock.now() - startedAt };
+    return { ...soFar, readyMs: systemClock.now() - startedAt };
   } finally {
     socket.destroy();
   }
 }
 
 function tlsFacts(socket: Socket): ProbedTls | undefined {
-  const tls = tlsOf(socket);
-  if (tls === undefined) return undefined;
+  if (!(socket instanceof TLSSocket)) return undefined;
   // Typed as an Error, but Node sets a string with the error code.
-  const error: unknown = tls.authorizationError;
+  const error: unknown = socket.authorizationError;
   const refused = error instanceof Error ? error.message : typeof error === 'string' ? error : 'not authorized';
   return {
-    protocol: tls.getProtocol() ?? 'TLS',
-    alpn: typeof tls.alpnProtocol === 'string' ? tls.alpnProtocol : undefined,
-    certificate: tls.getPeerX509Certificate(),
-    refused: tls.authorized ? undefined : refused,
+    protocol: socket.getProtocol() ?? 'TLS',
+    alpn: typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined,
+    certificate: socket.getPeerX509Certificate(),
+    refused: socket.authorized ? undefined : refused,
   };
 }
 
@@ -68,9 +104,9 @@ async function greet(socket: Socket): Promise<void> {
     });
     socket.on('data', (bytes: Buffer) => {
       read = Buffer.concat([read, bytes]);
-      const spoken = detectProtocol(read);
-      if (spoken === 'http2') resolve();
-      else if (spoken !== 'unknown' || read.length >= ENOUGH) reject(answered(read));
+      const protocol = detectProtocol(read);
+      if (protocol === 'http2') resolve();
+      else if (protocol !== 'unknown' || read.length >= ENOUGH) reject(answered(read));
     });
     socket.write(PREFACE);
   });

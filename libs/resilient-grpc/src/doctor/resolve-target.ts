@@ -3,7 +3,8 @@ import type { experimental } from '@grpc/grpc-js';
 import { dnsNameOf } from '../channel/dns/dns-name.js';
 import { experimental as names } from '../channel/quirks/experimental.js';
 import type { TargetAddress } from './target-address.js';
-import type { TimeBudget } from './time-budget.js';
+import { systemClock } from '../time/clock.js';
+import { within, type TimeBudget } from './time-budget.js';
 
 /** The addresses of a target, or the reason why resolving it failed. */
 export type Resolution =
@@ -25,11 +26,11 @@ export async function resolveTarget(
   budget: TimeBudget,
   timeoutMs: number,
 ): Promise<Resolution> {
-  const startedAt = budget.clock.now();
-  const took = () => budget.clock.now() - startedAt;
+  const startedAt = systemClock.now();
+  const took = () => systemClock.now() - startedAt;
   const failed = (details: string): Resolution => ({ ok: false, details, code: undefined, tookMs: took() });
   let resolver: experimental.Resolver | undefined;
-  const asked = new Promise<Resolution>((resolve) => {
+  const resolved = new Promise<Resolution>((resolve) => {
     const listener: experimental.ResolverListener = (endpoints) => {
       if (!endpoints.ok) resolve(failed(endpoints.error.details));
       else {
@@ -49,7 +50,7 @@ export async function resolveTarget(
     }
   });
   const late = { ok: false, details: 'timed out', code: 'ETIMEDOUT', tookMs: timeoutMs } as const;
-  const found = await budget.within(timeoutMs, asked, late);
+  const found = await within(timeoutMs, resolved, late);
   resolver?.destroy();
   return found.ok || found.code !== undefined ? found : { ...found, code: await causeOf(canonicalTarget, budget) };
 }
@@ -58,9 +59,9 @@ export async function resolveTarget(
 async function causeOf(target: string, budget: TimeBudget): Promise<string | undefined> {
   const name = dnsNameOf(target);
   if (name === undefined) return undefined;
-  const asked = lookup(name.host).then(
+  const code = lookup(name.host).then(
     () => undefined,
     (error: unknown) => (error as NodeJS.ErrnoException).code,
   );
-  return budget.within(budget.leftMs(2_000), asked, 'ETIMEDOUT');
+  return within(budget.leftMs(2_000), code, 'ETIMEDOUT');
 }

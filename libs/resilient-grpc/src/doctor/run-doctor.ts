@@ -1,11 +1,10 @@
 import { duration } from '../telemetry/log/log-text.js';
-import type { CheckResult } from './check-result.js';
-import { readArguments, type Env } from './doctor-options.js';
+import type { CheckResult, Checks } from './check-result.js';
+import type { Reflected } from './checks/reflection-check.js';
+import { shutdownCheck } from './checks/shutdown-check.js';
+import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 import { KEEPALIVE_PINGS } from './keepalive-pings.js';
-import { HELP } from './help.js';
-import { renderJson } from './render-json.js';
-import { runChecks } from './run-checks.js';
-import { plainPaint, renderCheck, renderSummary, terminalPaint } from './render-text.js';
+import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
 
 /** The parts of `process` that the command uses. */
 export interface Terminal {
@@ -13,6 +12,33 @@ export interface Terminal {
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean; hasColors?(): boolean };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
 }
+
+const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
+
+Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
+<target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock
+
+  --tls                    use TLS with the system's authorities, like tls: {} in a client
+  --ca FILE                use TLS with this authority
+  --cert FILE --key FILE   client certificate and key (mutual TLS)
+  --server-name NAME       expected name in the certificate, if it differs from the target's host
+  --service NAME           full name of a service for the health check, such as orders.v1.Orders
+  --keepalive TIME         check whether the server accepts HTTP/2 pings at this interval; takes five intervals
+  --timeout TIME           time limit for all checks except keepalive (20s)
+  --connect-timeout TIME   time limit per connection (5s)
+
+These do not require a target:
+  --service-config FILE    check a service config; names are compared with --proto or reflection
+  --proto FILE             .proto file that defines the methods
+  --drain TIME             drain.timeoutMs of the application (10s)
+  --readiness-delay TIME   drain.readinessDelayMs (0s)
+  --grace-period TIME      terminationGracePeriodSeconds of the pod (30s)
+  --pre-stop TIME          duration of the preStop hook (0s)
+
+  --json                   print one JSON object on one line
+  --help                   print this help
+
+TIME is in seconds: 10s, 0.5s. Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
 const OK = 0;
 const FAILED = 1;
@@ -43,4 +69,19 @@ export async function runDoctor(args: readonly string[], { env, stdout, stderr }
   }
   stdout.write(options.json ? renderJson(options.target, results) : renderSummary(results, paint));
   return results.some(({ status }) => status === 'failed') ? FAILED : OK;
+}
+
+/** Runs the requested checks one after the other. Loads gRPC only for the checks that need it. */
+async function* runChecks(options: DoctorOptions, env: Env): Checks {
+  const { target, serviceConfigFile, protoFile, shutdown } = options;
+  let reflected: Reflected | undefined;
+  if (target !== undefined) {
+    const { checkTarget } = await import('./check-target.js');
+    reflected = yield* checkTarget(target, options, env);
+  }
+  if (serviceConfigFile !== undefined) {
+    const { serviceConfigCheck } = await import('./checks/service-config-check.js');
+    yield serviceConfigCheck(serviceConfigFile, protoFile, reflected);
+  }
+  if (shutdown !== undefined) yield shutdownCheck(shutdown);
 }

@@ -1,10 +1,12 @@
 import type { StatusCode } from '../status/status-code.js';
-import { encodeDetail } from './encode-detail.js';
-import { typeNameOf } from './error-detail-types.js';
+import { shapeOf, typeNameOf, type FieldKind, type Shape } from './error-detail-types.js';
 import { writeField } from './protobuf-writer.js';
 import { ANY_FIELDS, STATUS_FIELDS, type StatusDetail } from './status-details.js';
 
 const TYPE_PREFIX = 'type.googleapis.com/';
+/** Maximum of google.protobuf.Duration in seconds: about 10,000 years. */
+const MAX_DURATION_SECONDS = 315_576_000_000;
+const INT64_LIMIT = 2 ** 63;
 
 /**
  * Returns the value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The
@@ -30,4 +32,111 @@ function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
     writeField(ANY_FIELDS.typeUrl, Buffer.from(url)),
     writeField(ANY_FIELDS.value, encodeDetail(typeNameOf(typeUrl), value, `${path}.value`)),
   ]);
+}
+
+/**
+ * Encodes a detail. `value` is an object with the shape that `decodeDetail` returns, in which any field may be omitted, or bytes, which
+ * are returned unchanged. `path` is the location of the value, for the error.
+ * @throws TypeError if the value does not have that shape, or if it is an object of an unknown type
+ */
+function encodeDetail(typeName: string, value: unknown, path: string): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  const shape = shapeOf(typeName);
+  if (shape === undefined) {
+    throw new TypeError(
+      `${path}: expected a standard detail type of google.rpc, got '${typeName}'; encode other types yourself and pass a Uint8Array`,
+    );
+  }
+  return encodeMessage(shape, value, path, typeName);
+}
+
+function encodeMessage(shape: Shape, value: unknown, path: string, what: string): Uint8Array {
+  const numbers = new Map(Object.entries(shape).map(([number, [name]]) => [name, Number(number)]));
+  const fields = entriesOf(value, path, `an object with the fields of ${what}`).map(([name, part]) => {
+    const number = numbers.get(name);
+    const kind = number === undefined ? undefined : shape[number]?.[1];
+    if (number === undefined || kind === undefined) {
+      throw new TypeError(`${path}.${name}: unknown field of ${what}; known fields: ${[...numbers.keys()].join(', ')}`);
+    }
+    return part === undefined ? new Uint8Array() : encodeField(number, kind, part, `${path}.${name}`);
+  });
+  return Buffer.concat(fields);
+}
+
+function encodeField(number: number, kind: FieldKind, value: unknown, path: string): Uint8Array {
+  if (kind === 'number') return writeField(number, int64(value, path));
+  if (kind === 'map') {
+    const entries = entriesOf(value, path, 'an object with string values').map(([key, text]) =>
+      writeField(
+        number,
+        Buffer.concat([textField(1, key), textField(2, stringOf(text, `${path}[${JSON.stringify(key)}]`))]),
+      ),
+    );
+    return Buffer.concat(entries);
+  }
+  if (isRepeated(kind)) {
+    if (!Array.isArray(value)) throw wrong(path, 'an array', value);
+    return Buffer.concat(
+      value.map((one, at) => writeField(number, encodeValue(kind[0], one, `${path}[${String(at)}]`))),
+    );
+  }
+  // Empty text is omitted, because a reader gets it for a missing field.
+  if (kind === 'text') return textField(number, stringOf(value, path));
+  return writeField(number, encodeValue(kind, value, path));
+}
+
+function encodeValue(kind: 'text' | 'duration' | Shape, value: unknown, path: string): Uint8Array {
+  if (kind === 'text') return Buffer.from(stringOf(value, path));
+  return kind === 'duration' ? duration(value, path) : encodeMessage(kind, value, path, 'this message');
+}
+
+/** Type guard for readonly arrays, which `Array.isArray` does not narrow. */
+function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
+  return Array.isArray(kind);
+}
+
+function textField(number: number, text: string): Uint8Array {
+  return text === '' ? new Uint8Array() : writeField(number, Buffer.from(text));
+}
+
+function duration(value: unknown, path: string): Uint8Array {
+  if (typeof value !== 'number' || !(Math.abs(value) <= MAX_DURATION_SECONDS * 1_000)) {
+    throw wrong(path, 'a duration in milliseconds', value);
+  }
+  const whole = Math.trunc(value / 1_000);
+  const rest = Math.round((value - whole * 1_000) * 1_000_000);
+  // Rounding may turn the rest into a whole second.
+  const carry = Math.trunc(rest / 1_000_000_000);
+  const seconds = BigInt(whole + carry);
+  const nanos = BigInt(rest - carry * 1_000_000_000);
+  return Buffer.concat([seconds, nanos].map((part, at) => (part === 0n ? new Uint8Array() : writeField(at + 1, part))));
+}
+
+function int64(value: unknown, path: string): bigint {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < -INT64_LIMIT || value >= INT64_LIMIT) {
+    throw wrong(path, 'a 64-bit integer', value);
+  }
+  return BigInt(value);
+}
+
+function stringOf(value: unknown, path: string): string {
+  if (typeof value !== 'string') throw wrong(path, 'a string', value);
+  return value;
+}
+
+function entriesOf(value: unknown, path: string, expected: string): readonly [name: string, value: unknown][] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) {
+    throw wrong(path, expected, value);
+  }
+  return Object.entries(value);
+}
+
+function wrong(path: string, expected: string, found: unknown): TypeError {
+  const shown =
+    typeof found === 'object' && found !== null ? (Array.isArray(found) ? 'an array' : 'an object') : inspect(found);
+  return new TypeError(`${path}: expected ${expected}, got ${shown}`);
+}
+
+function inspect(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : typeof value === 'function' ? 'a function' : String(value);
 }

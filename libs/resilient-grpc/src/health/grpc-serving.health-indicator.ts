@@ -12,7 +12,7 @@ import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
-import { CHECK, servingStatusOf } from './health-service.js';
+import { CHECK, probeOptions, servingStatusOf } from './health-service.js';
 import { healthResult } from './health-results.js';
 import { servingHealth, type ServingAnswer } from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
@@ -136,12 +136,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
 
 /** Makes one `Check` call, without retries and without waiting for the end of an outage. */
 async function ask(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
-  const check = client.stubOf(CHECK);
   try {
-    const response = await firstValueFrom(
-      // The probe may be an inbound call of this process, whose deadline must not apply to this call.
-      check({ service }, { timeoutMs, retry: false, waitForReady: false, propagate: false }),
-    );
+    const response = await firstValueFrom(client.stubOf(CHECK)({ service }, probeOptions(timeoutMs)));
     return { kind: 'status', status: servingStatusOf(response) };
   } catch (error) {
     if (!isGrpcCallError(error)) throw error;

@@ -13,10 +13,7 @@ export function healthResult<const N extends string>(
   if (status === 'up') return session.up(details);
   if (status === 'down') return session.down(details);
   // Terminus 11 supports only up and down, and drops any other status.
-  const degraded = 'degraded' in session ? session.degraded(details) : upButDegraded(key, details);
-  return degraded;
-}
-
-function upButDegraded(key: string, details: Readonly<Record<string, unknown>>): HealthIndicatorResult {
-  return { [key]: { ...details, degraded: true, status: 'up' } };
+  if ('degraded' in session) return session.degraded(details);
+  const result: HealthIndicatorResult = { [key]: { ...details, degraded: true, status: 'up' } };
+  return result;
 }

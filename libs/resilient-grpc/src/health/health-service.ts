@@ -16,6 +16,11 @@ export function servingStatusOf(response: unknown): ServingStatus {
   return status === 'SERVING' || status === 'NOT_SERVING' || status === 'SERVICE_UNKNOWN' ? status : 'UNKNOWN';
 }
 
+/** Call options of a probe: no retries, no waiting for a connection, and no deadline of an inbound call, which may be the probe itself. */
+export function probeOptions(timeoutMs: number) {
+  return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;
+}
+
 function methodOf(name: 'Check' | 'Watch'): MethodDescriptor {
   const contract = loadContract({ packageDefinition: HEALTH_CONTRACT }, HEALTH_SERVICE);
   const method = contract.ok ? contract.services.get(HEALTH_SERVICE)?.get(name) : undefined;

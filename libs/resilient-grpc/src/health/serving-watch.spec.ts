@@ -4,13 +4,14 @@ import type { Connectivity } from '../call/connectivity.js';
 import type { AuxiliaryStreamListener } from '../client/internal-grpc-client.js';
 import { StatusCode } from '../status/status-code.js';
 import { BusyClock } from '../testing/busy-clock.js';
+import type { Random } from '../time/random.js';
 import { ServingWatch } from './serving-watch.js';
 
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
 /** A client on whose Watch streams the test sends each status. */
-function watched(initial: Connectivity['state'] = 'READY') {
+function watched(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
   /** Start times of the Watch streams. */
@@ -35,7 +36,7 @@ function watched(initial: Connectivity['state'] = 'READY') {
       return Promise.resolve({ cancel: () => cancelled.push(number) });
     },
   };
-  const watch = new ServingWatch(client, 'orders.v1.Orders', { clock, random: () => 0.5 });
+  const watch = new ServingWatch(client, 'orders.v1.Orders', { clock, random });
   return {
     clock,
     watch,
@@ -232,5 +233,55 @@ describe('ServingWatch', () => {
     watch.close();
     await clock.advanceAsync(1);
     expect(cancelled).toEqual([1]);
+  });
+});
+
+describe('restart of a Watch', () => {
+  /** Ends a Watch after `livedMs`, and measures the delay of the next one. */
+  function restarting(random: Random) {
+    const { clock, respond, end, begunAt } = watched('READY', random);
+    return async ({ answered, livedMs }: { answered: boolean; livedMs: number }): Promise<number> => {
+      await clock.advanceAsync(1);
+      if (answered) respond('SERVING');
+      await clock.advanceAsync(livedMs - (clock.now() - begunAt.at(-1)!));
+      const endedAt = clock.now();
+      const count = begunAt.length;
+      end(UNAVAILABLE);
+      while (begunAt.length === count) await clock.advanceAsync(1);
+      return begunAt.at(-1)! - endedAt;
+    };
+  }
+  const SILENT = { answered: false, livedMs: 5 };
+  const middle = () => 0.5;
+
+  it('backs off from 1 s to 30 s while the server does not respond', async () => {
+    const delayAfter = restarting(middle);
+    const delays: number[] = [];
+    for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT)));
+    expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
+  });
+
+  it('randomizes each delay by ±20 %', async () => {
+    expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
+    expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
+  });
+
+  it('takes a short random delay, and resets the backoff, after a long-lived Watch that received a status', async () => {
+    for (const [random, delay] of [
+      [middle, 50],
+      [() => 0, 0],
+    ] as const) {
+      const delayAfter = restarting(random);
+      for (let round = 0; round < 7; round++) await delayAfter(SILENT);
+      expect(await delayAfter({ answered: true, livedMs: 1_000 })).toBe(delay);
+      expect(await delayAfter(SILENT)).toBeCloseTo(1_000 * (0.8 + 0.4 * random()));
+    }
+  });
+
+  it('waits for the initial backoff each time a Watch ends right after its status', async () => {
+    const delayAfter = restarting(middle);
+    for (let round = 0; round < 7; round++) await delayAfter(SILENT);
+    expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);
+    expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);
   });
 });

@@ -2,12 +2,18 @@ import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
 import type { InternalGrpcClient, AuxiliaryStream } from '../client/internal-grpc-client.js';
 import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
+import { backoffMs } from '../policy/retry/backoff.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { servingStatusOf, WATCH } from './health-service.js';
 import type { ServingAnswer } from './serving-check.js';
-import { nextWatch, WATCH_PACE } from './watch-pace.js';
+
+const BACKOFF = Object.freeze({ initialBackoffMs: 1_000, maxBackoffMs: 30_000, backoffMultiplier: 1.6 });
+/** A Watch that received a response and lasted at least this long restarts immediately. */
+const MIN_HEALTHY_MS = 1_000;
+/** Upper limit of the random delay of an immediate restart, so that not all clients of a server restart at the same moment. */
+const MAX_RESTART_DELAY_MS = 100;
 
 /** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
@@ -19,8 +25,8 @@ export interface WatchDependencies {
 }
 
 /** One Watch call, from start to end. */
-interface Begun {
-  readonly at: number;
+interface WatchCall {
+  readonly startedAt: number;
   answered: boolean;
   stream: AuxiliaryStream | undefined;
 }
@@ -32,8 +38,8 @@ interface Begun {
  */
 export class ServingWatch {
   private subscription: Subscription | undefined;
-  private begun: Begun | undefined;
-  private again: Timer | undefined;
+  private call: WatchCall | undefined;
+  private restart: Timer | undefined;
   /** `undefined` before the first response. */
   private answer: ServingAnswer | undefined;
   private failures = 0;
@@ -46,12 +52,8 @@ export class ServingWatch {
     private readonly dependencies: WatchDependencies,
   ) {
     this.subscription = client.connectivity$.subscribe({
-      next: ({ state }) => {
-        this.stateIs(state);
-      },
-      complete: () => {
-        this.close();
-      },
+      next: ({ state }) => this.stateChanged(state),
+      complete: () => this.close(),
     });
   }
 
@@ -60,23 +62,22 @@ export class ServingWatch {
    * server was checked.
    */
   async ask(timeoutMs: number): Promise<ServingAnswer | undefined> {
-    if (this.answer === undefined && this.isReady) await this.firstWord(timeoutMs);
+    if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);
     if (this.answer === undefined && this.isReady) return { kind: 'unanswered', afterMs: timeoutMs };
     return this.answer;
   }
 
   close(): void {
-    if (this.closed) return;
     this.closed = true;
     this.subscription?.unsubscribe();
-    this.leave();
+    this.reset();
   }
 
   private get isReady(): boolean {
     return !this.closed && this.client.connectivity.state === 'READY';
   }
 
-  private async firstWord(timeoutMs: number): Promise<void> {
+  private async firstAnswer(timeoutMs: number): Promise<void> {
     const { clock } = this.dependencies;
     await new Promise<void>((resolve) => {
       const over = (): void => {
@@ -90,83 +91,91 @@ export class ServingWatch {
     });
   }
 
-  private stateIs(state: Connectivity['state']): void {
-    if (state !== 'READY') this.leave();
+  private stateChanged(state: Connectivity['state']): void {
+    if (state !== 'READY') this.reset();
     // An answer without a Watch is UNIMPLEMENTED: Watch is not called again on this connection.
-    else if (this.begun === undefined && this.again === undefined && this.answer === undefined) this.begin();
+    else if (this.call === undefined && this.restart === undefined && this.answer === undefined) this.start();
   }
 
   /** Discards the state of a lost connection. */
-  private leave(): void {
-    const { begun, again } = this;
-    this.begun = undefined;
-    begun?.stream?.cancel();
-    again?.clear();
-    this.again = undefined;
+  private reset(): void {
+    const { call } = this;
+    this.call = undefined;
+    call?.stream?.cancel();
+    this.restart?.clear();
+    this.restart = undefined;
     this.failures = 0;
-    this.know(undefined);
+    this.setAnswer(undefined);
   }
 
-  private begin(): void {
-    const begun: Begun = { at: this.dependencies.clock.now(), answered: false, stream: undefined };
-    this.begun = begun;
+  private start(): void {
+    const { clock, random } = this.dependencies;
+    const call: WatchCall = { startedAt: clock.now(), answered: false, stream: undefined };
+    this.call = call;
     this.client
       .openStream(
         WATCH,
         { service: this.service },
         {
           onMessage: (message) => {
-            if (this.begun !== begun) return;
-            begun.answered = true;
-            this.know({ kind: 'status', status: servingStatusOf(message) });
+            if (this.call !== call) return;
+            call.answered = true;
+            this.setAnswer({ kind: 'status', status: servingStatusOf(message) });
           },
           onEnd: (end) => {
-            if (this.begun !== begun) return;
-            if (end === undefined) this.beginAgain(WATCH_PACE.atOnceMs * this.dependencies.random());
-            else this.ended(begun, end);
+            if (this.call !== call) return;
+            if (end === undefined) this.startAfter(MAX_RESTART_DELAY_MS * random());
+            else this.ended(call, end);
           },
         },
       )
       .then(
         (stream) => {
-          if (this.begun !== begun) stream?.cancel();
+          if (this.call !== call) stream?.cancel();
           // The channel is READY but has no connection for the stream.
-          else if (stream === undefined) this.ended(begun);
-          else begun.stream = stream;
+          else if (stream === undefined) this.ended(call);
+          else call.stream = stream;
         },
         () => {
           // The client's metadata function failed.
-          if (this.begun === begun) this.ended(begun, { code: StatusCode.INTERNAL, details: '' });
+          if (this.call === call) this.ended(call, { code: StatusCode.INTERNAL, details: '' });
         },
       );
   }
 
-  private ended(begun: Begun, end?: { readonly code: number; readonly details: string }): void {
+  /**
+   * Schedules the next Watch. A response resets the backoff, so that it starts immediately (gRFC A17). A server that ends the Watch right
+   * after its response would be called without a pause, so the next Watch then waits for the first backoff.
+   */
+  private ended({ answered, startedAt }: WatchCall, end?: { readonly code: number; readonly details: string }): void {
     if (end?.code === StatusCode.UNIMPLEMENTED && !HTTP_STATUS.test(end.details)) {
-      this.begun = undefined;
-      this.know({ kind: 'unimplemented' });
+      this.call = undefined;
+      this.setAnswer({ kind: 'unimplemented' });
       return;
     }
     const { clock, random } = this.dependencies;
-    const { answered, at } = begun;
-    const next = nextWatch({ answered, livedMs: clock.now() - at, failures: this.failures }, random);
-    this.failures = next.failures;
-    // If the Watch restarts immediately, checks wait for its response.
-    const isNews = end !== undefined && next.failures > 0;
-    this.beginAgain(next.delayMs, isNews ? { kind: 'failed', method: 'Watch', code: end.code } : undefined);
+    if (answered) this.failures = 0;
+    if (answered && clock.now() - startedAt >= MIN_HEALTHY_MS) {
+      // Checks wait for the response of the next Watch.
+      this.startAfter(MAX_RESTART_DELAY_MS * random());
+      return;
+    }
+    const delayMs = backoffMs(BACKOFF, this.failures, random);
+    this.failures += 1;
+    this.startAfter(delayMs, end === undefined ? undefined : { kind: 'failed', method: 'Watch', code: end.code });
   }
 
-  private beginAgain(delayMs: number, answer?: ServingAnswer): void {
-    this.begun = undefined;
-    this.know(answer);
+  private startAfter(delayMs: number, answer?: ServingAnswer): void {
+    this.call = undefined;
+    this.setAnswer(answer);
     if (!this.isReady) return;
-    this.again = this.dependencies.clock.setTimer(() => {
-      this.again = undefined;
-      if (this.isReady) this.begin();
+    this.restart = this.dependencies.clock.setTimer(() => {
+      this.restart = undefined;
+      if (this.isReady) this.start();
     }, delayMs);
   }
 
-  private know(answer: ServingAnswer | undefined): void {
+  private setAnswer(answer: ServingAnswer | undefined): void {
     this.answer = answer;
     if (answer === undefined && this.isReady) return;
     for (const over of [...this.waiting]) over();

@@ -74,7 +74,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
 }
 
 /** Returns the path of a client in problems, such as 'clients.orders'. */
-export function pathOfClient(name: string | symbol): string {
+function pathOfClient(name: string | symbol): string {
   return `clients.${clientLabel(name)}`;
 }
 

@@ -16,7 +16,7 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
-import { defineClients, pathOfClient, type ClientDefinition } from './client-definition.js';
+import { defineClients, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
 import { clientLabel } from './grpc-tokens.js';
@@ -314,7 +314,9 @@ export class ClientRegistry extends GrpcClients {
     } catch (error) {
       this.waiting.delete(name);
       release(resolution.settings);
-      return this.fail(isGrpcConfigurationError(error) ? error.problems : [problemOf(definition, error)]);
+      const message = error instanceof Error ? error.message : String(error);
+      const problem = { path: `${definition.path}.serviceConfig`, message };
+      return this.fail(isGrpcConfigurationError(error) ? error.problems : [problem]);
     }
     this.waiting.delete(name);
     if ((!this.failed || this.started) && this.open) return this.make(definition, settings, resolution, interceptorOf);
@@ -336,7 +338,7 @@ export class ClientRegistry extends GrpcClients {
     const places = `at ${known.definition.place} and at ${definition.place}`;
     return [
       {
-        path: pathOfClient(definition.name),
+        path: definition.path,
         message: `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`,
       },
     ];
@@ -366,10 +368,6 @@ export class ClientRegistry extends GrpcClients {
 
 function loggerOf(label: string): LibraryLogger {
   return new LibraryLogger(`ResilientGrpc:${label}`);
-}
-
-function problemOf({ path }: ClientDefinition, error: unknown): ConfigurationProblem {
-  return { path: `${path}.serviceConfig`, message: error instanceof Error ? error.message : String(error) };
 }
 
 /** Releases settings that no client uses. */

@@ -8,8 +8,9 @@ import {
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { counted, duration } from '../telemetry/log/log-text.js';
+import { counted, duration, listed } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
 
 // enableShutdownHooks() is usually called between init and listen, so check after a delay.
@@ -52,7 +53,7 @@ export class GrpcLifecycle
   /** Start of the shutdown, in monotonic milliseconds. */
   private endingSince: number | undefined;
   private watchdog: Timer | undefined;
-  private delay: { readonly timer: Timer; readonly over: () => void } | undefined;
+  private readinessDelay: Wait | undefined;
   private hasStarted = false;
   private ending: Promise<void> | undefined;
   private draining: Promise<void> | undefined;
@@ -138,9 +139,8 @@ export class GrpcLifecycle
     // The readiness delay of a server runs in parallel.
     const delayMs = readinessDelayMs - (clock.now() - beganAt);
     if (delayMs > 0) {
-      await new Promise<void>((over) => {
-        this.delay = { timer: clock.setTimer(over, delayMs, true), over };
-      });
+      this.readinessDelay = new Wait(clock, delayMs);
+      await this.readinessDelay.over;
     }
     // A failed drain has ended too.
     await Promise.allSettled(notified);
@@ -157,25 +157,21 @@ export class GrpcLifecycle
     });
     if (this.draining !== undefined) return;
     const connections = await this.dependencies.httpConnections().catch(() => undefined);
-    const holders = [
-      ...(connections === undefined || connections === 0 ? [] : [counted(connections, 'open HTTP connection')]),
-      ...this.openCalls(),
-    ];
-    const open = holders.length === 0 ? '' : ` (${holders.join(', ')})`;
-    const text = `the application did not close within ${duration(timeoutMs)}${open}; closing gRPC clients now`;
-    this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open: holders.join(', ') }));
+    const http = connections === undefined || connections === 0 ? '' : counted(connections, 'open HTTP connection');
+    const open = [http, this.openCalls()].filter((text) => text !== '').join(', ');
+    const cause = open === '' ? '' : ` (${open})`;
+    const text = `the application did not close within ${duration(timeoutMs)}${cause}; closing gRPC clients now`;
+    this.logger.warn(new LogLine('warn', text, { event: 'drain-overdue', timeoutMs, open }));
     await this.onApplicationShutdown();
   }
 
-  private openCalls(): string[] {
+  private openCalls(): string {
     const counts = new Map<string, number>();
     for (const client of this.registry) {
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
-    const named = [...counts].slice(0, MAX_LISTED_PATHS).map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return counts.size > MAX_LISTED_PATHS
-      ? [...named, `calls of ${String(counts.size - MAX_LISTED_PATHS)} more methods`]
-      : named;
+    const named = [...counts].map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${count} more methods`);
   }
 
   private async drain(): Promise<void> {
@@ -183,8 +179,7 @@ export class GrpcLifecycle
     const { clock } = this.dependencies;
     this.watchdog?.clear();
     if (this.registry.size > 0) await this.serversOver();
-    this.delay?.timer.clear();
-    this.delay?.over();
+    this.readinessDelay?.end();
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time in which Nest closed its servers.
     const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);

@@ -1,14 +1,18 @@
 import { Global, Inject, Module, RequestMethod, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import { runInbound } from '../client/call/caller-context.js';
+import { createResilientGrpcClient } from '../client/create-client.js';
+import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
+import { ClientLog } from '../telemetry/log/client-log.js';
+import { debugIsRead, type LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
-import { createLoggedClient } from './create-logged-client.js';
 import { GrpcClients } from './grpc-clients.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
-import { httpConnections } from './http-connections.js';
-import { inboundMiddleware } from './inbound/inbound-middleware.js';
+import { HttpInboundCall, type HttpRequest, type HttpResponse } from './inbound/http-inbound-call.js';
 import { interceptorSource } from './interceptor-source.js';
 
 /** Injection token of forRoot's options; has no provider without forRoot. */
@@ -21,14 +25,13 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
     {
       provide: ClientRegistry,
       inject: [ModuleRef, { token: GRPC_TELEMETRY, optional: true }],
-      useFactory: (moduleRef: ModuleRef, telemetry: GrpcTelemetry | undefined) => {
-        const dependencies = { clock: systemClock, random: systemRandom, telemetry };
-        return new ClientRegistry({
-          ...dependencies,
+      useFactory: (moduleRef: ModuleRef, telemetry: GrpcTelemetry | undefined) =>
+        new ClientRegistry({
+          clock: systemClock,
+          random: systemRandom,
           interceptorOf: interceptorSource(moduleRef),
-          createClient: (settings, logger) => createLoggedClient(settings, logger, dependencies),
-        });
-      },
+          createClient: (settings, logger) => createLoggedClient(settings, logger, telemetry),
+        }),
     },
     {
       // Injecting ROOT_OPTIONS applies forRoot first, so that clients created at run time have its defaults.
@@ -55,6 +58,49 @@ export class ResilientGrpcCoreModule implements NestModule {
 
   configure(consumer: MiddlewareConsumer): void {
     if (!this.registry.capturesInbound) return;
-    consumer.apply(inboundMiddleware(systemClock)).forRoutes({ path: '{*path}', method: RequestMethod.ALL });
+    consumer.apply(captureInbound).forRoutes({ path: '{*path}', method: RequestMethod.ALL });
   }
+}
+
+/** Captures inbound HTTP requests, before guards run. Express and Fastify both pass Node's own objects to middleware. */
+function captureInbound(request: HttpRequest, response: HttpResponse, next: () => void): void {
+  runInbound(new HttpInboundCall(request, response, systemClock), next);
+}
+
+/** Creates a client whose events are logged by `logger` until it is closed. */
+function createLoggedClient(
+  settings: ResolvedClientSettings,
+  logger: LibraryLogger,
+  telemetry: GrpcTelemetry | undefined,
+): InternalGrpcClient {
+  // A warm client connects, and emits events, while it is still being created.
+  const created: { client?: InternalGrpcClient } = {};
+  const hurt = () => ({
+    waiting: created.client?.waitingCalls ?? 0,
+    failed: created.client?.failedBy('outage') ?? 0,
+  });
+  const { name, target } = settings;
+  const log = new ClientLog(logger, { name, target, hurt, debugs: debugIsRead }, systemClock);
+  const client = createResilientGrpcClient(settings, {
+    clock: systemClock,
+    random: systemRandom,
+    onEvent: (event) => log.take(event),
+  });
+  created.client = client;
+  telemetry?.forClient(client);
+  client.connectivity$.subscribe({ complete: () => log.close() });
+  return client;
+}
+
+/** Number of open connections to the application's HTTP server; `undefined` if it has none. */
+async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
+  // An HTTP application has an adapter and a server after its start, with any adapter; a standalone application has neither.
+  const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as
+    { getConnections?: (callback: (error: Error | null, count: number) => void) => void } | undefined;
+  if (typeof server?.getConnections !== 'function') return undefined;
+  return new Promise((resolve) => {
+    server.getConnections?.((error, count) => {
+      resolve(error === null ? count : undefined);
+    });
+  });
 }

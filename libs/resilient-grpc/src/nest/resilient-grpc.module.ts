@@ -1,15 +1,30 @@
-import { Module, type DynamicModule, type ModuleMetadata, type OnModuleDestroy, type Provider } from '@nestjs/common';
-import { APP_INTERCEPTOR } from '@nestjs/core';
+import {
+  Module,
+  Scope,
+  type DynamicModule,
+  type InjectionToken,
+  type ModuleMetadata,
+  type OnModuleDestroy,
+  type Provider,
+} from '@nestjs/common';
+import { APP_INTERCEPTOR, ModuleRef } from '@nestjs/core';
+import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { copyOptions } from '../client/settings/copy-options.js';
+import { findService, shortName } from '../client/settings/find-service.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from './async-source.js';
 import { callSite } from '../client/call-site.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
-import { clientProviders } from './client-providers.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
-import { givenSettingsToken } from './grpc-tokens.js';
+import {
+  getGrpcClientSettingsToken,
+  getGrpcClientToken,
+  getGrpcServiceToken,
+  givenSettingsToken,
+} from './grpc-tokens.js';
 import { InboundInterceptor } from './inbound/inbound.interceptor.js';
+import { interceptorSource } from './interceptor-source.js';
 import type {
   ForFeatureExtras,
   GrpcClientAsyncOptions,
@@ -20,6 +35,9 @@ import type {
 import { asyncSourceProblems } from './module-options.validation.js';
 import { systemClock } from '../time/clock.js';
 import { ROOT_OPTIONS, ResilientGrpcCoreModule } from './resilient-grpc-core.module.js';
+
+/** Provider with an explicit token. */
+type TokenProvider = Exclude<Provider, { readonly prototype: unknown }> & { readonly provide: InjectionToken };
 
 const ROOT_VERDICT = Symbol('validation of ResilientGrpcModule.forRoot');
 const GIVEN_ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot, as given');
@@ -60,7 +78,7 @@ export class ResilientGrpcModule {
    * @throws GrpcConfigurationError if a contract cannot be loaded.
    */
   static forFeature(clients: readonly GrpcClientOptions[], extras: ForFeatureExtras = {}): DynamicModule {
-    const definitions = defined(clients, 'sync', callSite());
+    const definitions = definitionsOf(clients, 'sync', callSite());
     const settings = definitions.map((one): Provider => ({
       provide: givenSettingsToken(one.name),
       useValue: one.settings,
@@ -73,7 +91,7 @@ export class ResilientGrpcModule {
    * @throws GrpcConfigurationError if a contract cannot be loaded or a factory is missing.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
-    const definitions = defined(clients, 'async', callSite());
+    const definitions = definitionsOf(clients, 'async', callSite());
     const settings = clients.flatMap((one) => asyncSourceProviders(givenSettingsToken(one.name), one));
     const imports = clients.flatMap((one) => one.imports ?? []);
     return featureModule(definitions, settings, imports, extras);
@@ -136,7 +154,7 @@ function featureModule(
   imports: NonNullable<ModuleMetadata['imports']>,
   { isGlobal = false }: ForFeatureExtras,
 ): DynamicModule {
-  const providers = definitions.flatMap((one) => clientProviders(one));
+  const providers = definitions.flatMap(clientProviders);
   return {
     module: ResilientGrpcModule,
     global: isGlobal,
@@ -146,8 +164,50 @@ function featureModule(
   };
 }
 
-function defined(clients: unknown, kind: 'sync' | 'async', place: string): readonly ClientDefinition[] {
+function definitionsOf(clients: unknown, kind: 'sync' | 'async', place: string): readonly ClientDefinition[] {
   const result = defineClients(clients, kind, place);
   if (!result.ok) throw new GrpcConfigurationError(result.problems);
   return result.definitions;
+}
+
+/** Returns the providers of a client, its settings, and its services. A separate provider supplies the settings as given. */
+function clientProviders(definition: ClientDefinition): readonly TokenProvider[] {
+  const { name } = definition;
+  const token = getGrpcClientToken(name);
+  const client: TokenProvider = {
+    provide: token,
+    inject: [ClientRegistry, getGrpcClientSettingsToken(name), ModuleRef, { token: ROOT_OPTIONS, optional: true }],
+    useFactory: (registry: ClientRegistry, settings: unknown, moduleRef: ModuleRef) =>
+      registry.obtain(definition, settings, interceptorSource(moduleRef)),
+  };
+  const settings: TokenProvider = {
+    provide: getGrpcClientSettingsToken(name),
+    inject: [givenSettingsToken(name)],
+    useFactory: (given: unknown) => given,
+  };
+  // Existing code injects by the bare name, as Nest's ClientsModule provides it.
+  const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];
+  return [settings, client, ...bareName, ...serviceProviders(definition, token)];
+}
+
+function serviceProviders(
+  { name, label, services }: ClientDefinition,
+  client: InjectionToken,
+): readonly TokenProvider[] {
+  const names = [...services.keys()];
+  const full = names.map((service) => ({
+    provide: getGrpcServiceToken(name, service),
+    inject: [client],
+    useFactory: (created: ResilientGrpcClient) => created.getService(service),
+  }));
+  const short = [...new Set(names.map(shortName))]
+    .filter((service) => !services.has(service))
+    .map((service): TokenProvider => {
+      const provide = getGrpcServiceToken(name, service);
+      const [only, ...others] = names.filter((one) => shortName(one) === service);
+      if (only !== undefined && others.length === 0) return { provide, useExisting: getGrpcServiceToken(name, only) };
+      // Transient: Nest runs this factory, which throws, only if the ambiguous short name is injected.
+      return { provide, scope: Scope.TRANSIENT, useFactory: () => findService(services, service, label) };
+    });
+  return [...full, ...short];
 }

@@ -44,10 +44,10 @@ function safeMethods(settings: ResolvedClientSettings): string {
     }
   }
   if (count === 0) return 'none';
-  return [...byReason].map(([reason, names]) => `${cut(names)} (${reason})`).join('; ');
+  return [...byReason].map(([reason, names]) => `${listed(names)} (${reason})`).join('; ');
 }
 
-function cut(names: readonly string[]): string {
+function listed(names: readonly string[]): string {
   if (names.length <= MAX_LISTED_METHODS) return names.join(', ');
   return `${names.slice(0, MAX_LISTED_METHODS).join(', ')} and ${String(names.length - MAX_LISTED_METHODS)} more`;
 }

@@ -1,4 +1,4 @@
-import { asyncScheduler, isObservable, type Observable, type SchedulerLike, type Subscription } from 'rxjs';
+import { isObservable, type Observable, type SchedulerLike } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import {
   currentStreamScope,
@@ -8,18 +8,18 @@ import {
   type StreamScope,
 } from '../call/stream-scope.js';
 import type { StreamDemand } from '../call/stream-demand.js';
-import type { StreamFactory, StreamSink, StreamSource } from '../call/stream-source.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
+import { ResumeError } from '../errors/resume-error.js';
 import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';
-import type { ResumePolicy } from '../policy/resume/resume-policy.js';
+import { MAX_SERVER_FAILURES, type ResumePolicy } from '../policy/resume/resume-policy.js';
 import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';
 import { show } from '../policy/service-config/problem.js';
-import type { StatusCode } from '../status/status-code.js';
-import { systemClock } from '../time/clock.js';
+import { StatusCode } from '../status/status-code.js';
+import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
 import { PLAIN_PREFETCH, PlainSource } from './plain-source.js';
 import { readStreamFailure } from './read-stream-failure.js';
-import { tooMuchHeld } from './resume-failures.js';
-import { timerMs } from './scheduler-options.js';
+import { schedulerClock } from './scheduler-clock.js';
 
 /** Options shared by all streams of several calls, with defaults applied. */
 export interface SequenceSettings {
@@ -39,17 +39,44 @@ export interface CallFailed {
   readonly silentMs?: number;
 }
 
+/** The part of a stream that its operator decides: which calls it consists of, and the meaning of their messages. */
+export interface StreamOperator<T> {
+  /** Name of the operator, used in errors. */
+  readonly name: string;
+  /** True if the current or last call advanced the stream. */
+  readonly hasProgressed: boolean;
+  /** Creates the call with number `attempt`; 1 is the first. An exception ends the stream. */
+  createCall(attempt: number): unknown;
+  /** Receives a message of the current call and delivers it if it is new. The call may end meanwhile. An exception ends the stream. */
+  onMessage(message: T): void;
+  /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
+  onCallEnd(failure: CallFailed | undefined): void;
+  /** The user's decision about `error`. An exception ends the stream. */
+  onError(error: unknown): EndedCall['asked'];
+  /** Describes the position at which the server fails repeatedly, and how to avoid it. */
+  describePoison(): { readonly where: string; readonly remedy: string };
+  /** Called when the current call reaches its maximum age. @defaultValue the next call replaces it */
+  onMaxAge?(): void;
+  /** Called when a shutdown completes the stream. @defaultValue the stream completes immediately */
+  onShutdown?(): void;
+  /** Called when the reader accepts messages again. */
+  onReadOn?(): void;
+  /** Called when the current call was detached: it ended, was cancelled, or the stream is over. */
+  onDetached?(): void;
+  /** Called once, after the stream has ended and before the reader is notified. */
+  onOver?(): void;
+}
+
 /** One call of the stream, distinguished from earlier calls by identity. */
 interface Call {
   source: StreamSource | undefined;
 }
 
 /**
- * Runs one stream as a sequence of calls. The subclass creates each call and receives its messages. Between two calls it waits for the
- * backoff. If the stream is pulled, it also waits until the reader requests a message, because an unread call would only be disconnected
- * again.
+ * Runs one stream as a sequence of calls, which its operator creates. Between two calls it waits for the backoff. If the stream is pulled,
+ * it also waits until the reader requests a message, because an unread call would only be disconnected again.
  */
-export abstract class CallSequence<T> implements StreamSource, StreamScope {
+export class CallSequence<T> implements StreamSource, StreamScope {
   // As StreamScope
   resumes = 0;
   deadline = Infinity;
@@ -59,9 +86,11 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   // As StreamSource: the prefetch of the latest call.
   prefetch = PLAIN_PREFETCH;
 
-  protected readonly scheduler: SchedulerLike;
-  protected hasEnough = false;
+  /** True if the reader accepts no further message until `readOn`. */
+  isPaused = false;
+  readonly clock: Clock;
 
+  private readonly operator: StreamOperator<T>;
   private readonly random: Random;
   private state = INITIAL_RESUME_STATE;
   private call: Call | undefined;
@@ -69,50 +98,37 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   /** Start of the current or last call; for a client's call, the start of its last attempt. */
   private beganAt = 0;
   /** Timer that starts the next call. */
-  private backoff: Subscription | undefined;
+  private backoff: Timer | undefined;
   /** Timer that ends the current call at its maximum age. */
-  private age: Subscription | undefined;
+  private age: Timer | undefined;
   private outcome: StreamOutcome = 'cancelled';
   /** Stream scope in which this stream was started. */
   private around: StreamScope | undefined;
   /** True while a call is being started: its client may still reject it by ending the whole stream. */
-  protected isOpening = false;
+  private isOpening = false;
   /** True if the next call is due and waits for the reader. */
   private isDue = false;
-  private handingOver = 0;
+  private delivering = 0;
   private readOnAsked = false;
 
   constructor(
-    private readonly shared: SequenceSettings,
+    private readonly settings: SequenceSettings,
     private readonly sink: StreamSink<T>,
     /** Stream of which this one is a call. */
     readonly outer: StreamScope | undefined,
+    operatorOf: (calls: CallSequence<T>) => StreamOperator<T>,
   ) {
-    this.scheduler = shared.scheduler ?? asyncScheduler;
-    this.random = shared.random ?? systemRandom;
+    this.clock = schedulerClock(settings.scheduler);
+    this.random = settings.random ?? systemRandom;
+    this.operator = operatorOf(this);
   }
-
-  /** Operator name, used in errors. */
-  protected abstract readonly operator: string;
-  /** Creates the next call. */
-  protected abstract make(): unknown;
-  /** Receives a message of the current call; the call may end meanwhile. */
-  protected abstract take(message: T): void;
-  /** Called after the server has ended the current call cleanly. */
-  protected abstract endedInOrder(): void;
-  /** True if the current or last call advanced the stream. */
-  protected abstract get hasProgressed(): boolean;
-  /** The user's decision about `error`. */
-  protected abstract ask(error: unknown): EndedCall['asked'];
-  /** Error for a server that fails repeatedly at one position; `error` is the last failure. */
-  protected abstract poisoned(error: unknown, code: StatusCode | undefined): Error;
 
   get demand(): StreamDemand | undefined {
     return this.sink.demand;
   }
 
   attemptBegan(): void {
-    this.beganAt = this.now();
+    this.beganAt = this.clock.now();
   }
 
   begin(): void {
@@ -122,13 +138,14 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
 
   readOn(): void {
     // Inside `next`, the return value of `next` requests more, so that the stack does not grow.
-    if (this.handingOver > 0) {
+    if (this.delivering > 0) {
       this.readOnAsked = true;
       return;
     }
-    this.hasEnough = false;
+    this.isPaused = false;
     if (this.isDue) this.open();
     else this.call?.source?.readOn();
+    this.operator.onReadOn?.();
   }
 
   unsubscribe(): void {
@@ -136,34 +153,33 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   complete(): void {
-    this.succeed();
+    if (this.isOver) return;
+    if (this.operator.onShutdown) this.operator.onShutdown();
+    else this.succeed();
   }
 
   fail(error: unknown): void {
     if (!this.finish('failed')) return;
-    this.outside(() => {
-      this.sink.error(error);
-    });
+    this.outside(() => this.sink.error(error));
   }
 
-  protected succeed(): void {
+  /** Completes the stream. */
+  succeed(): void {
     if (!this.finish('succeeded')) return;
-    this.outside(() => {
-      this.sink.complete();
-    });
+    this.outside(() => this.sink.complete());
   }
 
   // ── calls ──
 
   private readonly open = (): void => {
     if (this.isOver) return;
-    this.isDue = this.hasEnough;
+    this.isDue = this.isPaused;
     if (this.isDue) return;
     const call: Call = { source: undefined };
     this.call = call;
     if (this.hasBegun) this.resumes += 1;
     this.hasBegun = true;
-    this.beganAt = this.now();
+    this.beganAt = this.clock.now();
     this.armAge();
     const wasOpening = this.isOpening;
     this.isOpening = true;
@@ -175,23 +191,21 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
       this.isOpening = wasOpening;
     }
     // If the stream ended while the call was starting, the client may have registered as a host only afterwards.
-    if (this.over()) this.notifyHosts();
+    if (this.hasEnded()) this.notifyHosts();
   };
 
   private start(call: Call): void {
-    const stream = this.make();
+    const stream = this.operator.createCall(this.resumes + 1);
+    if (this.hasEnded()) return;
     if (!isObservable(stream)) {
-      throw new TypeError(`${this.operator}: expected the factory to return an Observable, got ${show(stream)}`);
+      throw new TypeError(`${this.operator.name}: expected the factory to return an Observable, got ${show(stream)}`);
     }
-    if (this.over()) return;
     // The cast follows the factory's type; only `isObservable` can be checked at run time.
     const source = this.sourceOf(stream as Observable<T>, call);
     call.source = source;
     this.prefetch = source.prefetch;
     if (source instanceof PlainSource) {
-      inStreamScope(this, () => {
-        source.begin();
-      });
+      inStreamScope(this, () => source.begin());
     } else {
       source.begin();
     }
@@ -201,61 +215,80 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     const sink: StreamSink<T> = {
       // Late messages of an abandoned call are ignored: the next call delivers them again.
       next: (message) => {
-        if (this.call === call) this.take(message);
-        return this.call === call && !this.hasEnough;
+        if (this.call === call) this.receive(message);
+        return this.call === call && !this.isPaused;
       },
       error: (error) => {
         if (this.call !== call) return;
-        this.leaveCall();
-        this.startNextCall({ error });
+        this.detachCall();
+        this.operator.onCallEnd({ error });
       },
       complete: () => {
         if (this.call !== call) return;
-        this.leaveCall();
-        this.endedInOrder();
+        this.detachCall();
+        this.operator.onCallEnd(undefined);
       },
       demand: this.demand,
     };
     if (hasFlowControl(stream)) return stream.openStream(sink, this);
-    return new PlainSource(stream, sink, () => {
-      this.fail(tooMuchHeld());
-    });
+    return new PlainSource(stream, sink, (error) => this.fail(error));
+  }
+
+  private receive(message: T): void {
+    try {
+      this.operator.onMessage(message);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   private armAge(): void {
-    const { maxAgeMs } = this.shared;
+    const { maxAgeMs } = this.settings;
     if (maxAgeMs === Infinity) return;
-    const tooOld = (): void => this.tooOld();
-    this.age = this.scheduler.schedule(tooOld, timerMs(jitter(maxAgeMs, 0.1, this.random)));
+    this.age = this.clock.setTimer(this.onMaxAge, jitter(maxAgeMs, 0.1, this.random));
   }
 
-  /** Called when the current call reaches `maxAgeMs`. */
-  protected tooOld(): void {
-    this.replaceCall(undefined);
+  private readonly onMaxAge = (): void => {
+    if (this.operator.onMaxAge) {
+      this.operator.onMaxAge();
+      return;
+    }
+    this.cancelCall();
+    this.resume(undefined, true);
+  };
+
+  /** Cancels the current call, also on the wire. */
+  cancelCall(): void {
+    this.detachCall()?.unsubscribe();
   }
 
-  /** Cancels the current call, also on the wire, and resumes; `undefined` if the call reached its maximum age. */
-  protected replaceCall(failure: CallFailed | undefined): void {
-    const source = this.leaveCall();
-    source?.unsubscribe();
-    if (!this.over()) this.startNextCall(failure, failure === undefined);
-  }
-
-  /** Resumes after a call that ended or reached its maximum age; `undefined` if it did not fail. */
-  protected startNextCall(failure: CallFailed | undefined, aged = false): void {
-    const livedMs = this.now() - this.beganAt - (failure?.silentMs ?? 0);
-    const { hasProgressed: progressed } = this;
+  /**
+   * Starts the next call after the backoff, or ends the stream, as the policy decides.
+   * @param failure `undefined` if the last call did not fail
+   * @param aged true if the last call reached its maximum age
+   */
+  resume(failure: CallFailed | undefined, aged = false): void {
+    if (this.isOver) return;
+    const { operator } = this;
+    const livedMs = this.clock.now() - this.beganAt - (failure?.silentMs ?? 0);
+    const progressed = operator.hasProgressed;
     let ended: EndedCall;
     try {
       const says = failure && (failure.says ?? readStreamFailure(failure.error));
       const isAsked = says !== undefined && failureKind(says) !== 'shut';
-      ended = { failure: says, aged, progressed, livedMs, asked: isAsked ? this.ask(failure?.error) : undefined };
+      ended = {
+        failure: says,
+        aged,
+        progressed,
+        livedMs,
+        asked: isAsked ? operator.onError(failure?.error) : undefined,
+      };
     } catch (error) {
       this.fail(error);
       return;
     }
-    if (this.over()) return;
-    const decision = decideResume(this.state, ended, this.shared.pace, this.random);
+    if (this.hasEnded()) return;
+    const decision = decideResume(this.state, ended, this.settings.pace, this.random);
     if (decision.action === 'resume') {
       this.state = decision.state;
       this.resumeAfter(decision.delayMs);
@@ -266,52 +299,67 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
 
   private resumeAfter(delayMs: number): void {
     // Limited to the remaining deadline: the call that starts then reports that the deadline has passed.
-    const leftMs = this.deadline - this.scheduler.now();
+    const leftMs = this.deadline - this.clock.epoch();
     const waitMs = leftMs > 0 ? Math.min(delayMs, leftMs) : delayMs;
     // Scheduled even without a delay: a server that ends each call immediately must not keep this turn of the event loop running.
-    this.backoff = this.scheduler.schedule(this.open, timerMs(waitMs));
+    this.backoff = this.clock.setTimer(this.open, waitMs);
+  }
+
+  /** Error for a server that failed repeatedly at one position; `error` is the last failure. */
+  private poisoned(error: unknown, code: StatusCode | undefined): ResumeError {
+    const { where, remedy } = this.operator.describePoison();
+    const last = error instanceof Error ? error.message : show(error);
+    const message =
+      `The server failed ${String(MAX_SERVER_FAILURES)} times ${where}, last with "${last}"; fix the failure on the server, ` +
+      `or ${remedy}`;
+    return new ResumeError('poison', code ?? StatusCode.UNKNOWN, message, { cause: error });
   }
 
   // ── messages ──
 
-  protected handOver(message: T): void {
+  /** Delivers a message to the reader, which may end the stream meanwhile. */
+  deliver(message: T): void {
     this.delivered += 1;
-    this.handingOver += 1;
+    this.delivering += 1;
     this.readOnAsked = false;
     const { sink } = this;
     const answer = this.isOpening ? inStreamScope(this.around, () => sink.next(message)) : sink.next(message);
-    this.handingOver -= 1;
-    this.hasEnough = answer === false && !this.readOnAsked;
+    this.delivering -= 1;
+    this.isPaused = answer === false && !this.readOnAsked;
   }
 
   // ── the end ──
 
-  /** True if the stream has ended. User code (`factory`, `onError`, subscribers) may end it at any point. */
-  protected over(): boolean {
+  /** The value of `isOver`, read again: user code (`factory`, `onError`, subscribers) may end the stream at any point. */
+  hasEnded(): boolean {
     return this.isOver;
   }
 
-  protected get isRunning(): boolean {
-    return this.call !== undefined;
+  /** True if a call has started and not ended. */
+  get isRunning(): boolean {
+    return this.call !== undefined && !this.isOpening;
   }
 
   /** Ends the stream and releases its resources. Returns false if it had already ended. */
-  protected finish(how: StreamOutcome): boolean {
+  private finish(how: StreamOutcome): boolean {
     if (this.isOver) return false;
     this.isOver = true;
     this.outcome = how;
-    this.backoff?.unsubscribe();
-    this.leaveCall()?.unsubscribe();
+    this.backoff?.clear();
+    this.cancelCall();
     this.notifyHosts();
+    this.operator.onOver?.();
     return true;
   }
 
   /** Detaches the current call; its later events are ignored. */
-  protected leaveCall(): StreamSource | undefined {
-    const source = this.call?.source;
+  private detachCall(): StreamSource | undefined {
+    const { call } = this;
+    if (call === undefined) return undefined;
+    this.age?.clear();
+    this.operator.onDetached?.();
     this.call = undefined;
-    this.age?.unsubscribe();
-    return source;
+    return call.source;
   }
 
   private notifyHosts(): void {
@@ -326,20 +374,19 @@ export abstract class CallSequence<T> implements StreamSource, StreamScope {
     if (this.isOpening) inStreamScope(this.around, work);
     else work();
   }
-
-  /** Monotonic by default: the default scheduler uses wall-clock time, which can be set back. */
-  private now(): number {
-    return this.shared.scheduler?.now() ?? systemClock.now();
-  }
 }
 
-/** Creates the Observable that users receive; each subscription starts one run with `open`. */
-export function streamOf<T>(open: StreamFactory<T>): GrpcObservable<T> {
+/** Creates the Observable that users receive. Each subscription or iteration runs one sequence of calls, as `operatorOf` decides. */
+export function streamOf<T>(
+  settings: SequenceSettings,
+  operatorOf: (calls: CallSequence<T>) => StreamOperator<T>,
+): GrpcObservable<T> {
+  const open = (sink: StreamSink<T>, outer?: StreamScope) => new CallSequence(settings, sink, outer, operatorOf);
   return new GrpcObservable<T>((subscriber) => {
-    const run = open(subscriber, currentStreamScope());
+    const calls = open(subscriber, currentStreamScope());
     // Added before `begin`: a synchronous call may cause the subscriber to unsubscribe inside it.
-    subscriber.add(run);
-    run.begin();
+    subscriber.add(calls);
+    calls.begin();
   }, open);
 }
 

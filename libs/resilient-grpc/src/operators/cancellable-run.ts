@@ -18,16 +18,8 @@ export class CancellableRun<T> {
       next: (value) => {
         if (!this.isOver) observer.next(value);
       },
-      error: (error: unknown) => {
-        this.endWith(() => {
-          observer.error(error);
-        });
-      },
-      complete: () => {
-        this.endWith(() => {
-          observer.complete();
-        });
-      },
+      error: (error: unknown) => this.endWith(() => observer.error(error)),
+      complete: () => this.endWith(() => observer.complete()),
     });
     this.tearDown();
   }

@@ -1,9 +1,9 @@
 import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { parseCircuitBreaker } from '../policy/circuit-breaker/parse-circuit-breaker.js';
-import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { readOptions } from './options.js';
+import { schedulerClock } from './scheduler-clock.js';
 import type { SchedulerOptions } from './scheduler-options.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
@@ -34,8 +34,8 @@ export class CircuitBreaker {
       onTransition,
     );
     this.name = name;
-    // Monotonic by default: the default scheduler uses wall-clock time, which can be set back.
-    this.now = scheduler ? () => scheduler.now() : () => systemClock.now();
+    const clock = schedulerClock(scheduler);
+    this.now = () => clock.now();
   }
 
   /** State of the circuit; stays 'open' until a probe is admitted. */

@@ -25,9 +25,7 @@ export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): Mo
       if (ms <= 0) return pass();
       // Scheduled before the source is subscribed, which may end or use up the time synchronously.
       subscriber.add(scheduler.schedule(pass, timerMs(ms)));
-      subscriber.add(() => {
-        run.stop();
-      });
+      subscriber.add(() => run.stop());
       run.start(source, subscriber);
     });
 }

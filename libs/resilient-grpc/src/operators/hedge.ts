@@ -1,23 +1,16 @@
-import {
-  asyncScheduler,
-  Observable,
-  type MonoTypeOperatorFunction,
-  type SchedulerLike,
-  type Subscriber,
-  Subscription,
-} from 'rxjs';
+import { Observable, type MonoTypeOperatorFunction, type Subscriber } from 'rxjs';
 import { SUCCESS } from '../policy/evidence/classify.js';
 import { decideHedge, type HedgeEvent, type HedgeGates } from '../policy/hedging/decide-hedge.js';
 import { UNSENT, type HedgeState } from '../policy/hedging/hedge-state.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import { readInteger } from '../policy/service-config/read.js';
 import { StatusCode } from '../status/status-code.js';
-import type { Clock } from '../time/clock.js';
+import type { Clock, Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
 import { readOptions } from './options.js';
 import { schedulerClock } from './scheduler-clock.js';
-import { timerMs, type SchedulerOptions } from './scheduler-options.js';
+import type { SchedulerOptions } from './scheduler-options.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Options of `hedge`. */
@@ -54,9 +47,8 @@ export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
     remainingMs: Infinity,
     draining: false,
   };
-  const { scheduler = asyncScheduler } = options;
-  const clock = schedulerClock(scheduler);
-  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, scheduler, clock).begin());
+  const clock = schedulerClock(options.scheduler);
+  return (source) => new Observable((subscriber) => new HedgedRun(source, subscriber, gates, clock).begin());
 }
 
 const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
@@ -65,14 +57,13 @@ const NON_FATAL = new Set<StatusCode>([StatusCode.UNAVAILABLE]);
 class HedgedRun<T> {
   private readonly running = new Set<CancellableRun<T>>();
   private state: HedgeState = UNSENT;
-  private timer: Subscription | undefined;
+  private timer: Timer | undefined;
   private isDecided = false;
 
   constructor(
     private readonly source: Observable<T>,
     private readonly subscriber: Subscriber<T>,
     private readonly gates: HedgeGates,
-    private readonly scheduler: SchedulerLike,
     private readonly clock: Clock,
   ) {}
 
@@ -83,8 +74,8 @@ class HedgedRun<T> {
   }
 
   private readonly due = (): void => {
-    // At least `dueAt`, because the wall clock may have been set back.
-    this.startNextCall({ type: 'due', at: Math.max(this.scheduler.now(), this.state.dueAt) });
+    // At least `dueAt`, because a timer may fire early.
+    this.startNextCall({ type: 'due', at: Math.max(this.clock.now(), this.state.dueAt) });
   };
 
   /** Sends all attempts that are due. Returns the decision that ended the loop. */
@@ -92,7 +83,7 @@ class HedgedRun<T> {
     for (let next = event; ; next = { type: 'due', at: this.state.dueAt }) {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
-      this.timer?.unsubscribe();
+      this.timer?.clear();
       // 'resend' follows only an attempt that was refused or never sent; no source reports either.
       if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
@@ -100,7 +91,7 @@ class HedgedRun<T> {
       }
       this.send();
       if (this.isDecided) return 'wait';
-      if (this.state.dueAt > this.scheduler.now()) {
+      if (this.state.dueAt > this.clock.now()) {
         this.arm();
         return 'wait';
       }
@@ -108,18 +99,14 @@ class HedgedRun<T> {
   }
 
   private arm(): void {
-    this.timer?.unsubscribe();
+    this.timer?.clear();
     const { dueAt } = this.state;
     if (dueAt === Infinity) return;
-    const delayMs = dueAt - this.scheduler.now();
-    if (this.running.size > 0 && delayMs > 0) {
-      const timer = new PeerTimer(this.clock, delayMs, this.due);
-      this.timer = new Subscription(() => {
-        timer.clear();
-      });
-    } else {
-      this.timer = this.scheduler.schedule(this.due, timerMs(delayMs));
-    }
+    const delayMs = dueAt - this.clock.now();
+    this.timer =
+      this.running.size > 0 && delayMs > 0
+        ? new PeerTimer(this.clock, delayMs, this.due)
+        : this.clock.setTimer(this.due, delayMs);
   }
 
   private send(): void {
@@ -137,7 +124,7 @@ class HedgedRun<T> {
       },
       error: (error: unknown) => {
         this.running.delete(run);
-        if (!this.isDecided && this.startNextCall(failed(error, this.scheduler.now())) !== 'fail') return;
+        if (!this.isDecided && this.startNextCall(failed(error, this.clock.now())) !== 'fail') return;
         this.keepOnly(undefined);
         subscriber.error(error);
       },
@@ -150,7 +137,7 @@ class HedgedRun<T> {
 
   private keepOnly(kept: CancellableRun<T> | undefined): void {
     this.isDecided = true;
-    this.timer?.unsubscribe();
+    this.timer?.clear();
     for (const run of this.running) {
       if (run === kept) continue;
       this.running.delete(run);

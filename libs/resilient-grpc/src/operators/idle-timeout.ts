@@ -1,4 +1,4 @@
-import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
+import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { readLength, readOptions } from './options.js';
@@ -13,9 +13,8 @@ import { CancellableRun } from './cancellable-run.js';
  */
 export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
   readOptions((problems) => readLength(ms, 'idleTimeout', problems));
-  const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;
-  const clock = schedulerClock(scheduler);
+  const clock = schedulerClock(dependencies.scheduler);
   return (source) =>
     new Observable((subscriber) => {
       const run = new CancellableRun<T>();
@@ -39,12 +38,8 @@ export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}):
           subscriber.next(value);
           arm();
         },
-        error: (error: unknown) => {
-          subscriber.error(error);
-        },
-        complete: () => {
-          subscriber.complete();
-        },
+        error: (error: unknown) => subscriber.error(error),
+        complete: () => subscriber.complete(),
       });
       // A source that emitted synchronously has already armed the timer.
       if (timer === undefined) arm();

@@ -6,7 +6,7 @@ export { hedge, type HedgeOptions } from './hedge.js';
 export { idleTimeout } from './idle-timeout.js';
 export { limitConcurrency } from './limit-concurrency.js';
 export { replayUnacknowledged, type ReplayOptions, type BaseReplayOptions } from './replay-unacknowledged.js';
-export type { ReplayId } from './replay-id.js';
+export type { ReplayId } from './replay-outgoing.js';
 export { resumable, type ResumeOptions, type BaseResumeOptions } from './resumable.js';
 export type { ResumeBackoffOptions } from './resume-pace.js';
 export { retryBackoff, type Backoff, type RetryBackoffOptions } from './retry-backoff.js';

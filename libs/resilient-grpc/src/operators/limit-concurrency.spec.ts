@@ -14,7 +14,7 @@ import {
   type Subscriber,
 } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { ConcurrencyLimit } from './concurrency-limit.js';
 import { limitConcurrency } from './limit-concurrency.js';
@@ -142,6 +142,23 @@ describe('limitConcurrency', () => {
     expect([limit.running, limit.queued]).toEqual([2, 1]);
     for (const one of subscriptions) one.unsubscribe();
     expect([limit.running, limit.queued]).toEqual([0, 0]);
+  });
+
+  it.each<[string, string, (subject: Subject<never>) => void]>([
+    ['completes', 'succeeded', (subject) => subject.complete()],
+    ['fails', 'failed', (subject) => subject.error(new Error('no'))],
+    ['is unsubscribed', 'cancelled', () => undefined],
+  ])('returns the permit of a source that %s as %s, with the time since its subscription', (_, outcome, end) => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
+    const release = vi.spyOn(limit.permits, 'release');
+    const source = new Subject<never>();
+    const subscription = source.pipe(limitConcurrency(limit)).subscribe(ignore);
+    vi.advanceTimersByTime(30);
+    end(source);
+    subscription.unsubscribe();
+    expect(release.mock.calls).toEqual([[outcome, 30]]);
+    vi.useRealTimers();
   });
 
   it('rejects invalid options', () => {

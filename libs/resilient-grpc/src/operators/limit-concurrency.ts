@@ -1,5 +1,7 @@
 import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
+import type { PermitOutcome } from '../policy/concurrency/permit-outcome.js';
+import { systemClock } from '../time/clock.js';
 import type { ConcurrencyLimit } from './concurrency-limit.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -12,22 +14,24 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
   return (source) =>
     new Observable((subscriber) => {
       const run = new CancellableRun<T>();
-      let holdsPermit = false;
-      const giveBack = (): void => {
-        if (!holdsPermit) return;
-        holdsPermit = false;
-        permits.release();
+      /** Monotonic milliseconds; `undefined` if no permit is held. */
+      let startedAt: number | undefined;
+      const giveBack = (outcome: PermitOutcome): void => {
+        if (startedAt === undefined) return;
+        const latencyMs = systemClock.now() - startedAt;
+        startedAt = undefined;
+        permits.release(outcome, latencyMs);
       };
       const permitted = (): void => {
-        holdsPermit = true;
+        startedAt = systemClock.now();
         run.start(source, {
           next: (value) => subscriber.next(value),
           error: (error) => {
-            giveBack();
+            giveBack('failed');
             subscriber.error(error);
           },
           complete: () => {
-            giveBack();
+            giveBack('succeeded');
             subscriber.complete();
           },
         });
@@ -37,7 +41,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       subscriber.add(() => {
         permits.leave(waiter);
         run.stop();
-        giveBack();
+        giveBack('cancelled');
       });
       const answer = permits.acquire(waiter);
       if (answer === 'permitted') permitted();

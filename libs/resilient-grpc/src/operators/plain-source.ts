@@ -1,5 +1,7 @@
 import type { Observable } from 'rxjs';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
+import { ResumeError } from '../errors/resume-error.js';
+import { StatusCode } from '../status/status-code.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Maximum number of messages buffered while the sink is full. */
@@ -24,25 +26,15 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Called when the buffer exceeds `MAX_HELD`; no event follows. */
-    private readonly overflow: () => void,
+    /** Receives the error of a buffer that exceeds `MAX_HELD`; no event follows. */
+    private readonly overflow: (error: ResumeError) => void,
   ) {}
 
   begin(): void {
     this.run.start(this.observable, {
-      next: (message) => {
-        this.take(message);
-      },
-      error: (error: unknown) => {
-        this.endWith(() => {
-          this.sink.error(error);
-        });
-      },
-      complete: () => {
-        this.endWith(() => {
-          this.sink.complete();
-        });
-      },
+      next: (message) => this.take(message),
+      error: (error: unknown) => this.endWith(() => this.sink.error(error)),
+      complete: () => this.endWith(() => this.sink.complete()),
     });
   }
 
@@ -62,7 +54,7 @@ export class PlainSource<T> implements StreamSource {
     this.give();
     if (this.held.length <= MAX_HELD) return;
     this.unsubscribe();
-    this.overflow();
+    this.overflow(tooMuchHeld());
   }
 
   private endWith(end: () => void): void {
@@ -87,4 +79,14 @@ export class PlainSource<T> implements StreamSource {
     this.end = undefined;
     end?.();
   }
+}
+
+/** Error for a pulled stream whose reader is slower than a source without flow control. */
+function tooMuchHeld(): ResumeError {
+  return new ResumeError(
+    'slow-reader',
+    StatusCode.RESOURCE_EXHAUSTED,
+    `More than ${String(MAX_HELD)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
+      "flow control; return the client's call itself from the factory, and apply pipe() after resumable()",
+  );
 }

@@ -5,30 +5,29 @@ import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { isIdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { NO_PUSHBACK, parsePushback, type Pushback } from '../policy/pushback/parse-pushback.js';
 import { reasonByText, type StreamFailure } from '../policy/resume/stream-failure.js';
-import { isStatusCode } from '../status/status-code.js';
+import { isStatusCode, type StatusCode } from '../status/status-code.js';
 
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /** Reads reason, status code, pushback, and retry delay from the error with which a call of a stream ended. */
 export function readStreamFailure(error: unknown): StreamFailure {
-  const plain = isObject(error) ? error : {};
-  const code = isStatusCode(plain.code) ? plain.code : undefined;
-  const { retryAfterMs } = plain;
+  // The cast is safe: every value is checked before use.
+  const properties = (typeof error === 'object' && error !== null ? error : {}) as Readonly<Record<string, unknown>>;
+  const code = isStatusCode(properties.code) ? properties.code : undefined;
+  const { retryAfterMs, details, metadata } = properties;
   const afterMs = typeof retryAfterMs === 'number' && retryAfterMs >= 0 ? retryAfterMs : undefined;
-  return { reason: reasonOf(error), code, pushback: pushbackOf(plain.metadata), retryAfterMs: afterMs };
+  return { reason: reasonOf(error, code, details), code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-function reasonOf(error: unknown): string | undefined {
+function reasonOf(error: unknown, code: StatusCode | undefined, details: unknown): string | undefined {
   if (isGrpcCallError(error)) return error.reason;
   // A `deadline` or `idleTimeout` inside the factory bounds one of several calls, not the stream.
   if (isDeadlineError(error)) return 'attempt-timeout';
   if (isIdleTimeoutError(error)) return 'stream-idle';
   if (isCircuitOpenError(error)) return 'circuit-open';
   if (isConcurrencyLimitError(error)) return 'concurrency-limit';
-  if (!isObject(error)) return undefined;
   if (error instanceof Error && error.name === 'AbortError') return 'cancelled';
-  if (!isStatusCode(error.code)) return undefined;
-  return reasonByText(error.code, typeof error.details === 'string' ? error.details : '');
+  return code === undefined ? undefined : reasonByText(code, typeof details === 'string' ? details : '');
 }
 
 /** Checks the shape, not the class: grpc-js's `Metadata` is not loaded here and may exist in several copies. */
@@ -40,10 +39,5 @@ function pushbackOf(metadata: unknown): Pushback {
 }
 
 function isReadable(metadata: unknown): metadata is { get(key: string): unknown } {
-  return isObject(metadata) && typeof metadata.get === 'function';
-}
-
-/** True for any object, including errors; its values are unchecked. */
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
+  return typeof metadata === 'object' && metadata !== null && 'get' in metadata && typeof metadata.get === 'function';
 }

@@ -1,15 +1,16 @@
-import { bufferLimits } from '../policy/replay/buffer-limits.js';
+import { ReplayError } from '../errors/replay-error.js';
 import {
+  bufferLimits,
   ReplayLedger,
   type Acknowledgement,
   type LedgerEntry,
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { show } from '../policy/service-config/problem.js';
-import { MessageReader } from './message-reader.js';
-import { sameId, tooMuchPushed } from './replay-failures.js';
-import { ReplayIds, type ReplayId } from './replay-id.js';
 import { replaySource, type ReplaySource, type SourceInput, type SourceTaker } from './replay-source.js';
+
+/** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
+export type ReplayId = PropertyKey | bigint;
 
 /** Rules for sending, keeping, and acknowledging outgoing messages. */
 export interface OutgoingRules<Out, Id extends ReplayId> {
@@ -144,7 +145,8 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   onItem(entry: LedgerEntry<Id, Out>): void {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {
-      this.callbacks.onOutgoingError(sameId(entry.id, this.unacknowledged));
+      const message = `A second message with id ${show(entry.id)} arrived while the first is unacknowledged; give each message a unique id`;
+      this.callbacks.onOutgoingError(new ReplayError('duplicate-id', message, this.unacknowledged));
       return;
     }
     this.waiting = entry;
@@ -164,7 +166,11 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   }
 
   onOverflow(held: LedgerLimits): void {
-    this.callbacks.onOutgoingError(tooMuchPushed(held, this.unacknowledged));
+    const { unacknowledged } = this;
+    const message =
+      `The source pushed more than the buffers hold: ${messageCount(unacknowledged)} unacknowledged, ${messageCount(held.messages)} queued; ` +
+      'pass an AsyncIterable, which can be paused, or raise maxUnacknowledged';
+    this.callbacks.onOutgoingError(new ReplayError('source-too-fast', message, unacknowledged));
   }
 
   private readerOf(messages: AsyncIterable<Out>): MessageReader<Out> {
@@ -200,7 +206,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     if (reader?.isWaiting !== true) return false;
     if (this.isHelloDue) {
       this.isHelloDue = false;
-      // The cast is safe: `#isHelloDue` is set only if `hello` is given.
+      // The cast is safe: `isHelloDue` is set only if `hello` is given.
       reader.give((this.rules.hello as () => Out)());
       return true;
     }
@@ -237,4 +243,87 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     }
     return { id: this.ids.ofMessage(id(message)), message, bytes };
   }
+}
+
+const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+/**
+ * Iterator over the messages that one connection sends. Calls `wanted` for each pending read; its creator then supplies a message with
+ * `give`.
+ */
+class MessageReader<M> implements AsyncIterator<M, undefined> {
+  private readonly waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
+  private isDone = false;
+
+  constructor(private readonly wanted: () => void) {}
+
+  /** True if a read is pending. */
+  get isWaiting(): boolean {
+    return this.waiting.length > 0;
+  }
+
+  next(): Promise<IteratorResult<M, undefined>> {
+    if (this.isDone) return Promise.resolve(DONE);
+    return new Promise((resolve) => {
+      this.waiting.push(resolve);
+      this.wanted();
+    });
+  }
+
+  return(): Promise<IteratorReturnResult<undefined>> {
+    this.end();
+    return Promise.resolve(DONE);
+  }
+
+  /** Resolves the oldest pending read with `message`. */
+  give(message: M): void {
+    this.waiting.shift()?.({ done: false, value: message });
+  }
+
+  end(): void {
+    this.isDone = true;
+    for (const resolve of this.waiting.splice(0)) resolve(DONE);
+  }
+}
+
+const TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
+
+/**
+ * Validates the ids that the user's functions return. An invalid id fails immediately, because an id that never matches would stall the
+ * session silently.
+ */
+class ReplayIds {
+  private readonly types = new Set<string>();
+
+  /** Validates the id of a message. @throws TypeError if its type is not supported, such as the Long of a 64-bit field. */
+  ofMessage<Id extends ReplayId>(id: Id): Id {
+    const type = typeOf(id, 'id', 'a string, number, bigint, or symbol');
+    this.types.add(type);
+    return id;
+  }
+
+  /** Validates the id in an acknowledgement. @throws TypeError if its type is not supported, or is not the type of any message's id. */
+  ofAcknowledgement<Id extends ReplayId>(id: Id): Id {
+    const type = typeOf(id, 'acknowledges', 'a string, number, bigint, or symbol, or undefined if there is none');
+    if (this.types.size > 0 && !this.types.has(type)) {
+      const types = [...this.types].join(' or ');
+      const found = `the ${type} ${show(id)}, which matches none of them`;
+      throw new TypeError(
+        `replayUnacknowledged.acknowledges: expected a ${types}, like the ids of messages, got ${found}`,
+      );
+    }
+    return id;
+  }
+}
+
+function typeOf(id: unknown, key: string, expected: string): string {
+  const type = typeof id;
+  if (TYPES.includes(type)) return type;
+  const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
+  throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${show(id)}${remedy}`);
+}
+
+/** Formats a number of messages: '1 message', '2 messages'. */
+export function messageCount(messages: number): string {
+  return messages === 1 ? '1 message' : `${String(messages)} messages`;
 }

@@ -10,7 +10,8 @@ import {
   sessionStarter,
   type MemoryCall,
 } from '../testing/spec-support/memory-session.js';
-import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
+import { turn } from '../testing/virtual-clock.js';
+import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 
 const unavailable = Object.assign(new Error('14 UNAVAILABLE: No message passed'), {

@@ -1,17 +1,20 @@
-import type { Observable, Subscription } from 'rxjs';
-import type { StreamOutcome, StreamScope } from '../call/stream-scope.js';
-import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import type { ResumeError } from '../errors/resume-error.js';
+import type { Observable } from 'rxjs';
+import { ReplayError, type ReplayFailureReason } from '../errors/replay-error.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
 import type { EndedCall } from '../policy/resume/decide-resume.js';
+import { show } from '../policy/service-config/problem.js';
 import { StatusCode } from '../status/status-code.js';
+import type { Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
-import { CallSequence, type CallFailed, type SequenceSettings } from './call-sequence.js';
-import { leftUnacknowledged, noAcknowledgement, notReplayed, poisonedAt } from './replay-failures.js';
-import type { ReplayId } from './replay-id.js';
-import { ReplayOutgoing, type OutgoingCallbacks, type OutgoingRules } from './replay-outgoing.js';
+import type { CallFailed, CallSequence, SequenceSettings, StreamOperator } from './call-sequence.js';
+import {
+  messageCount,
+  ReplayOutgoing,
+  type OutgoingCallbacks,
+  type OutgoingRules,
+  type ReplayId,
+} from './replay-outgoing.js';
 import type { SourceInput } from './replay-source.js';
-import { schedulerClock } from './scheduler-clock.js';
 
 /** Options of `replayUnacknowledged` with defaults applied. */
 export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSettings, OutgoingRules<Out, Id> {
@@ -30,9 +33,9 @@ const LAST_ACKNOWLEDGEMENTS_MS = 1_000;
  * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgements and detects
  * broken calls.
  */
-export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In> implements OutgoingCallbacks {
-  protected override readonly operator = 'replayUnacknowledged';
-  protected override hasProgressed = false;
+export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
+  readonly name = 'replayUnacknowledged';
+  hasProgressed = false;
 
   private readonly outgoing: ReplayOutgoing<Out, Id>;
   /** True if the current call has received a message. */
@@ -41,44 +44,21 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   private awaited = 0;
   /** True if the server ended the last call cleanly. */
   private wasEnded = false;
-  /** True after `complete()`: no further call is started. */
+  /** True after a shutdown: no further call is started. */
   private isLeaving = false;
   /** Error of the last call. */
   private lastError: unknown;
   /** True if the current call has reached `maxAgeMs`; nothing more is sent on it. */
   private isRetiring = false;
-  private retirement: Subscription | undefined;
-  private readonly clock = schedulerClock(this.scheduler);
+  private retirement: Timer | undefined;
   /** Fires when the current call counts as broken. */
   private ackTimer: PeerTimer | undefined;
 
   constructor(
     private readonly settings: ReplaySettings<Out, In, Id>,
-    sink: StreamSink<In>,
-    outer?: StreamScope,
+    private readonly calls: CallSequence<In>,
   ) {
-    super(settings, sink, outer);
     this.outgoing = new ReplayOutgoing(settings.outgoing, settings, this);
-  }
-
-  override begin(): void {
-    this.outgoing.open();
-    // If an Observable source has already failed in `open`, the session is over and this starts no call.
-    super.begin();
-  }
-
-  override readOn(): void {
-    super.readOn();
-    if (this.ackTimer === undefined) this.awaitAcknowledgement();
-  }
-
-  /** Stops reading from the source, and completes once all messages already read are acknowledged. */
-  override complete(): void {
-    if (this.over()) return;
-    this.isLeaving = true;
-    this.outgoing.finish();
-    if (this.isRunning && !this.isOpening) this.afterAcknowledgement();
-    else this.startNextCall(this.lastError === undefined ? undefined : { error: this.lastError });
   }
 
   // ── outgoing callbacks ──
@@ -88,16 +68,19 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   }
 
   onSourceEnd(): void {
-    if (!this.isRunning && this.wasEnded && this.outgoing.isSettled) this.succeed();
+    if (!this.calls.isRunning && this.wasEnded && this.outgoing.isSettled) this.calls.succeed();
   }
 
   onOutgoingError(error: unknown): void {
-    this.fail(error);
+    this.calls.fail(error);
   }
 
   // ── calls ──
 
-  protected override make(): Observable<In> {
+  createCall(attempt: number): Observable<In> | undefined {
+    if (attempt === 1) this.outgoing.open();
+    // An Observable source may already have failed.
+    if (this.calls.isOver) return undefined;
     this.hasProgressed = false;
     this.hasReceived = false;
     this.wasEnded = false;
@@ -105,70 +88,90 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     return this.settings.factory(this.outgoing.connect());
   }
 
-  protected override take(message: In): void {
-    const { outgoing } = this;
+  onMessage(message: In): void {
+    const { outgoing, calls } = this;
     const wasIdle = outgoing.unacknowledged === 0;
-    let count = 0;
-    try {
-      const id = this.settings.acknowledges(message);
-      // Delivered first: if the reader unsubscribes here, nothing more is read from the source.
-      this.handOver(message);
-      if (id !== undefined && !this.over()) count = outgoing.acknowledge(id);
-    } catch (error) {
-      this.fail(error);
-    }
+    const id = this.settings.acknowledges(message);
+    // Delivered first: if the reader unsubscribes here, nothing more is read from the source.
+    calls.deliver(message);
+    const count = id === undefined || calls.hasEnded() ? 0 : outgoing.acknowledge(id);
     // `acknowledge` also sends messages that fit now, which may have failed the session.
-    if (this.over()) return;
+    if (calls.hasEnded()) return;
     this.hasReceived = true;
     if (count > 0 || wasIdle) this.hasProgressed = true;
-    if (count > 0 || this.hasEnough) this.awaitAcknowledgement();
+    if (count > 0 || calls.isPaused) this.awaitAcknowledgement();
     if (count > 0) this.afterAcknowledgement();
   }
 
-  protected override endedInOrder(): void {
-    const { outgoing } = this;
+  onCallEnd(failure: CallFailed | undefined): void {
+    const { outgoing, calls } = this;
+    if (failure !== undefined) {
+      this.nextCall(failure);
+      return;
+    }
     if (this.awaited > 0) {
-      this.startNextCall({ error: leftUnacknowledged(this.awaited, outgoing.unacknowledged) });
+      const message = `The server ended the call cleanly, but did not acknowledge ${messageCount(this.awaited)} sent to it`;
+      this.nextCall({ error: this.errorOf('unacknowledged', message) });
       return;
     }
     this.wasEnded = true;
     // Detects the end of the source. Otherwise a server that ends the call with the last acknowledgement would receive another call.
     if (!outgoing.isSettled) outgoing.lookAhead();
-    if (this.over()) return;
-    if (outgoing.isSettled) this.succeed();
-    else this.startNextCall(undefined);
+    if (calls.isOver) return;
+    if (outgoing.isSettled) calls.succeed();
+    else this.nextCall(undefined);
   }
 
-  protected override tooOld(): void {
+  private nextCall(failure: CallFailed | undefined, aged = false): void {
+    const { calls, outgoing } = this;
+    this.lastError = failure?.error;
+    if (!this.isLeaving) {
+      calls.resume(failure, aged);
+      return;
+    }
+    if (outgoing.isSettled) {
+      calls.succeed();
+      return;
+    }
+    const message = `The session ended with ${messageCount(outgoing.unacknowledged)} unacknowledged`;
+    calls.fail(failure?.error ?? this.errorOf('unacknowledged', message));
+  }
+
+  /** Cancels the current call and starts the next one; `failure` is `undefined` if the call reached its maximum age. */
+  private replaceCall(failure: CallFailed | undefined): void {
+    this.calls.cancelCall();
+    if (!this.calls.isOver) this.nextCall(failure, failure === undefined);
+  }
+
+  onMaxAge(): void {
     this.isRetiring = true;
     this.outgoing.retire();
-    const leave = (): void => this.replaceCall(undefined);
-    this.retirement = this.scheduler.schedule(leave, LAST_ACKNOWLEDGEMENTS_MS);
+    this.retirement = this.calls.clock.setTimer(() => this.replaceCall(undefined), LAST_ACKNOWLEDGEMENTS_MS);
     this.afterAcknowledgement();
   }
 
-  protected override startNextCall(failure: CallFailed | undefined, aged = false): void {
-    this.lastError = failure?.error;
-    if (!this.isLeaving) super.startNextCall(failure, aged);
-    else if (this.outgoing.isSettled) this.succeed();
-    else this.fail(failure?.error ?? notReplayed(this.outgoing.unacknowledged));
+  /** Stops reading from the source, and completes once all messages already read are acknowledged. */
+  onShutdown(): void {
+    this.isLeaving = true;
+    this.outgoing.finish();
+    if (this.calls.isRunning) this.afterAcknowledgement();
+    else this.nextCall(this.lastError === undefined ? undefined : { error: this.lastError });
   }
 
-  protected override leaveCall(): StreamSource | undefined {
+  onReadOn(): void {
+    if (this.ackTimer === undefined) this.awaitAcknowledgement();
+  }
+
+  onDetached(): void {
     this.ackTimer?.clear();
     this.ackTimer = undefined;
-    this.retirement?.unsubscribe();
-    if (this.isRunning) {
-      this.awaited = this.outgoing.awaited;
-      this.outgoing.disconnect();
-    }
-    return super.leaveCall();
+    this.retirement?.clear();
+    this.awaited = this.outgoing.awaited;
+    this.outgoing.disconnect();
   }
 
-  protected override finish(how: StreamOutcome): boolean {
-    const isFirst = super.finish(how);
-    if (isFirst) this.outgoing.close();
-    return isFirst;
+  onOver(): void {
+    this.outgoing.close();
   }
 
   // ── acknowledgements ──
@@ -181,13 +184,14 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
     const { ackTimeoutMs } = this.settings;
     this.ackTimer?.clear();
     this.ackTimer = undefined;
-    if (ackTimeoutMs === Infinity || this.hasEnough || this.outgoing.awaited === 0) return;
-    this.ackTimer = new PeerTimer(this.clock, ackTimeoutMs, this.notAcknowledged);
+    if (ackTimeoutMs === Infinity || this.calls.isPaused || this.outgoing.awaited === 0) return;
+    this.ackTimer = new PeerTimer(this.calls.clock, ackTimeoutMs, this.notAcknowledged);
   }
 
   private readonly notAcknowledged = (): void => {
     const { ackTimeoutMs } = this.settings;
-    const error = noAcknowledgement(ackTimeoutMs, this.outgoing.awaited, this.outgoing.unacknowledged);
+    const message = `No acknowledgement within ${String(ackTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
+    const error = this.errorOf('acknowledgement-timeout', message);
     // A server that sent a message is reachable but stuck. Without any message, the connection may be broken.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
     this.replaceCall({
@@ -199,17 +203,26 @@ export class ReplaySession<Out, In, Id extends ReplayId> extends CallSequence<In
   };
 
   private afterAcknowledgement(): void {
-    if (this.isLeaving && this.outgoing.isSettled) this.succeed();
+    if (this.isLeaving && this.outgoing.isSettled) this.calls.succeed();
     else if (this.isRetiring && this.outgoing.awaited === 0) this.replaceCall(undefined);
   }
 
   // ── errors ──
 
-  protected override ask(error: unknown): EndedCall['asked'] {
+  onError(error: unknown): EndedCall['asked'] {
     return this.settings.onError?.(error);
   }
 
-  protected override poisoned(error: unknown, code: StatusCode | undefined): ResumeError {
-    return poisonedAt(error, code, this.outgoing);
+  describePoison() {
+    const { unacknowledged, oldest } = this.outgoing;
+    const oldestId = `${messageCount(unacknowledged)} unacknowledged, the first with id ${show(oldest)}`;
+    return {
+      where: `without an acknowledgement${unacknowledged === 0 ? '' : ` (${oldestId})`}`,
+      remedy: 'omit the message that causes it',
+    };
+  }
+
+  private errorOf(reason: ReplayFailureReason, message: string): ReplayError {
+    return new ReplayError(reason, message, this.outgoing.unacknowledged);
   }
 }

@@ -27,7 +27,7 @@ export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
 /** `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
 export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
-  if (isAsyncIterable(input) || isIterable(input)) return input;
+  if (isIterable(input)) return input;
   try {
     return from(input);
   } catch {
@@ -45,7 +45,7 @@ export function replaySource<M, T extends { readonly bytes: number }>(
   taker: SourceTaker<T>,
   room: LedgerLimits,
 ): ReplaySource {
-  return isAsyncIterable(input) || isIterable(input)
+  return isIterable(input)
     ? new IterableReplaySource(input, itemOf, taker)
     : new ObservableReplaySource(input.pipe(map(itemOf)), taker, room);
 }
@@ -67,9 +67,8 @@ class IterableReplaySource<M, T> implements ReplaySource {
   pull(): void {
     let result: IteratorResult<M>;
     try {
-      this.iterator ??= isAsyncIterable(this.input)
-        ? this.input[Symbol.asyncIterator]()
-        : this.input[Symbol.iterator]();
+      this.iterator ??=
+        Symbol.asyncIterator in this.input ? this.input[Symbol.asyncIterator]() : this.input[Symbol.iterator]();
       const next = this.iterator.next();
       if ('then' in next) {
         next.then(this.take, this.fail);
@@ -174,14 +173,8 @@ class ObservableReplaySource<T extends { readonly bytes: number }> implements Re
   }
 }
 
-function isAsyncIterable<M>(input: ObservableInput<M>): input is AsyncIterable<M> {
-  return isObject(input) && Symbol.asyncIterator in input;
-}
-
-function isIterable<M>(input: ObservableInput<M>): input is Iterable<M> {
-  return isObject(input) && Symbol.iterator in input;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
+function isIterable<M>(input: ObservableInput<M>): input is AsyncIterable<M> | Iterable<M> {
+  // The cast widens the type: JavaScript callers may pass null.
+  const given = input as unknown;
+  return typeof given === 'object' && given !== null && (Symbol.asyncIterator in given || Symbol.iterator in given);
 }

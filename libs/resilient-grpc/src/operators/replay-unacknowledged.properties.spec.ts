@@ -8,7 +8,8 @@ import {
   type MemoryCall,
   type Numbered,
 } from '../testing/spec-support/memory-session.js';
-import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
+import { turn } from '../testing/virtual-clock.js';
+import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 
 type Step =

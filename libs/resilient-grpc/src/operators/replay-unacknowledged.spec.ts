@@ -11,7 +11,8 @@ import {
   type Answer,
   type Numbered,
 } from '../testing/spec-support/memory-session.js';
-import { turn, VirtualScheduler } from '../testing/virtual-scheduler.js';
+import { turn } from '../testing/virtual-clock.js';
+import { VirtualScheduler } from '../testing/virtual-scheduler.js';
 import { replayUnacknowledged, type ReplayOptions } from './replay-unacknowledged.js';
 
 let time: VirtualScheduler;

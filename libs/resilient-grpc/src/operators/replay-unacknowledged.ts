@@ -5,7 +5,7 @@ import type { Problems } from '../policy/service-config/problem.js';
 import { readInteger, readObject, readPositive } from '../policy/service-config/read.js';
 import { streamOf } from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
-import type { ReplayId } from './replay-id.js';
+import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { sourceInput } from './replay-source.js';
 import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
@@ -111,7 +111,7 @@ export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
     );
     return readSettings(factory, outgoing, read === undefined ? ({} as typeof options) : options, problems);
   });
-  return streamOf((sink, outer) => new ReplaySession(settings, sink, outer));
+  return streamOf(settings, (calls) => new ReplaySession(settings, calls));
 }
 
 function readSettings<Out, In, Id extends ReplayId>(

@@ -1,10 +1,27 @@
 import type { Observable } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
-import { compareNumbers, isNumeric, type CompareCursors } from '../policy/resume/cursor-track.js';
-import type { Problems } from '../policy/service-config/problem.js';
-import { streamOf } from './call-sequence.js';
+import { CursorRegressionError } from '../errors/cursor-regression-error.js';
+import { ResumeError } from '../errors/resume-error.js';
+import {
+  compareNumbers,
+  CursorTrack,
+  isNumeric,
+  isRounded,
+  MAX_OVERLAP,
+  type CompareCursors,
+  type CursorPlace,
+} from '../policy/resume/cursor-track.js';
+import type { EndedCall } from '../policy/resume/decide-resume.js';
+import { show, type Problems } from '../policy/service-config/problem.js';
+import { StatusCode } from '../status/status-code.js';
+import {
+  streamOf,
+  type CallFailed,
+  type CallSequence,
+  type SequenceSettings,
+  type StreamOperator,
+} from './call-sequence.js';
 import { readLength, readOptions } from './options.js';
-import { ResumableRun, type ResumeSettings } from './resumable-run.js';
 import { readResumePace, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-options.js';
 
@@ -76,7 +93,7 @@ export function resumable<T, C>(
   // The cast is safe: the two forms of `ResumeOptions` differ only in whether `compare` is optional.
   const given = options as ReadableOptions<T, C>;
   const settings = readOptions((problems) => readSettings(factory, given, problems));
-  return streamOf((sink, outer) => new ResumableRun(settings, sink, outer));
+  return streamOf(settings, (calls) => new ResumableStream(settings, calls));
 }
 
 const REMEDY =
@@ -117,4 +134,103 @@ function readSettings<T, C>(
     scheduler: options.scheduler,
     random: options.random,
   };
+}
+
+/** Options of `resumable` with defaults applied. */
+interface ResumeSettings<T, C> extends SequenceSettings {
+  readonly factory: (cursor: C, attempt: number) => Observable<T>;
+  readonly cursor: (message: T) => C;
+  readonly seed: C;
+  readonly compare: CompareCursors<C>;
+  readonly heartbeat: ((message: T) => boolean) | undefined;
+  readonly onError: ((error: unknown, cursor: C) => EndedCall['asked']) | undefined;
+  readonly resumesCompleted: boolean;
+}
+
+/** One resumable stream: delivers the messages of each call that are after the cursor. */
+class ResumableStream<T, C> implements StreamOperator<T> {
+  readonly name = 'resumable';
+
+  private readonly track: CursorTrack<C>;
+
+  constructor(
+    private readonly settings: ResumeSettings<T, C>,
+    private readonly calls: CallSequence<T>,
+  ) {
+    this.track = new CursorTrack(settings.seed, settings.compare);
+  }
+
+  get hasProgressed(): boolean {
+    return this.track.progressed;
+  }
+
+  createCall(attempt: number): Observable<T> {
+    this.track.callBegan();
+    return this.settings.factory(this.track.cursor, attempt);
+  }
+
+  onMessage(message: T): void {
+    const { settings, track, calls } = this;
+    const isHeartbeat = settings.heartbeat?.(message) ?? false;
+    const cursor = settings.cursor(message);
+    if (isHeartbeat) {
+      track.beat(cursor);
+      return;
+    }
+    const place = track.take(cursor);
+    if (place === 'overlap') return;
+    if (place !== 'newer' && place !== 'same') throw cannotPlace(place, cursor, track.cursor);
+    // Delivered even if the call ended meanwhile: the next call starts after this message.
+    if (!calls.isOver) calls.deliver(message);
+  }
+
+  onCallEnd(failure: CallFailed | undefined): void {
+    if (failure !== undefined || this.settings.resumesCompleted) this.calls.resume(failure);
+    else this.calls.succeed();
+  }
+
+  onError(error: unknown): EndedCall['asked'] {
+    return this.settings.onError?.(error, this.track.cursor);
+  }
+
+  describePoison() {
+    return {
+      where: `at cursor ${show(this.track.cursor)} without progress`,
+      remedy: 'start after this cursor with a later seed',
+    };
+  }
+}
+
+/** Error for a message that cannot be delivered because of its cursor; `previous` is the cursor of the stream. */
+function cannotPlace(
+  place: Exclude<CursorPlace, 'newer' | 'same' | 'overlap'>,
+  cursor: unknown,
+  previous: unknown,
+): ResumeError | CursorRegressionError {
+  switch (place) {
+    case 'went-back':
+      return new CursorRegressionError(
+        previous,
+        cursor,
+        `A message with cursor ${show(cursor)} arrived after ${show(previous)} within one call; the server must send messages in ` +
+          'order, and `cursor` and `compare` must match that order',
+      );
+    case 'too-much-overlap':
+      return new ResumeError(
+        'overlap',
+        StatusCode.INTERNAL,
+        `More than ${String(MAX_OVERLAP)} messages arrived up to cursor ${show(previous)}, after which the call should have started; pass ` +
+          "the factory's cursor to the server, and make the server start after it",
+      );
+    case 'not-comparable':
+      return new ResumeError(
+        'cursor',
+        StatusCode.INTERNAL,
+        isRounded(cursor)
+          ? `The cursor of a message is ${show(cursor)}, a number beyond 2^53, which is rounded: the next message could ` +
+              'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`'
+          : `The cursor of a message is ${show(cursor)} (${typeof cursor}), which cannot be compared with ${show(previous)}; return ` +
+              'a number or a BigInt from `cursor`, or set `compare`',
+      );
+  }
 }

@@ -1,5 +1,6 @@
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
 import type { MethodKind } from '../call/method.js';
+import type { Services } from '../client/settings/contract.js';
 import { PassThroughCall } from './calls/pass-through-call.js';
 import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
@@ -24,6 +25,13 @@ export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) =
 
 /** Called at the start of a call; the returned function is called at the end of its handler. */
 export type CallHook = (call: WireCall) => (() => void) | undefined;
+
+/** Returns the services of a definition that Nest serves: those in `packages` and their subpackages, or all if none is given. */
+export function servedServices(services: Services, packages: string | readonly string[] | undefined): Services {
+  const names: readonly (string | undefined)[] = Array.isArray(packages) ? packages : [packages];
+  const isServed = (service: string) => names.some((name) => !name || service.startsWith(`${name}.`));
+  return new Map([...services].filter(([service]) => isServed(service)));
+}
 
 /** Returns the served method for a method of grpc-js. */
 export function servedMethod(
@@ -62,47 +70,24 @@ export function implementationOf(
       }
     };
   }
-  switch (kind) {
-    case 'unary':
-      return (wire, callback) => {
-        const call = new UnaryCall(wire, given(callback), method, calls, onCall?.(wire));
-        calls.begin(call);
-        if (call.endIfOver()) return;
-        if (calls.captures) {
-          call.inContext(() => {
-            call.serve(wire.request);
-          });
-        } else {
-          // Avoids a closure per call.
-          call.serve(wire.request);
-        }
-      };
-    case 'client-stream':
-      return (wire, callback) => {
-        const call = new UnaryCall(wire, given(callback), method, calls, onCall?.(wire));
-        calls.begin(call);
-        if (call.endIfOver()) return;
-        call.inContext(() => {
-          call.serve(requestsOf(call));
-        });
-      };
-    case 'server-stream':
-      return (wire) => {
-        const call = new ResponseStreamCall(wire, method, calls, onCall?.(wire));
-        if (!admitted(call, calls)) return;
-        call.inContext(() => {
-          call.serve(wire.request);
-        });
-      };
-    case 'bidi':
-      return (wire) => {
-        const call = new ResponseStreamCall(wire, method, calls, onCall?.(wire));
-        if (!admitted(call, calls)) return;
-        call.inContext(() => {
-          call.serve(requestsOf(call));
-        });
-      };
-  }
+  const streamsRequests = kind === 'client-stream' || kind === 'bidi';
+  const streamsResponses = kind === 'server-stream' || kind === 'bidi';
+  return (wire, callback) => {
+    const call = streamsResponses
+      ? new ResponseStreamCall(wire, method, calls, onCall?.(wire))
+      : new UnaryCall(wire, given(callback), method, calls, onCall?.(wire));
+    if (!admitted(call, calls)) return;
+    // The cast is safe: grpc-js's calls with a request stream are readable.
+    const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
+    if (calls.captures) {
+      call.inContext(() => {
+        call.serve(request);
+      });
+    } else {
+      // Avoids a closure per call.
+      call.serve(request);
+    }
+  };
 }
 
 /** Returns the kind of a method. */
@@ -112,11 +97,6 @@ export function kindOf({
 }: Pick<NativeMethod, 'requestStream' | 'responseStream'>): MethodKind {
   if (requestStream) return responseStream ? 'bidi' : 'client-stream';
   return responseStream ? 'server-stream' : 'unary';
-}
-
-function requestsOf(call: ServedCall): GrpcRequestStream<unknown> {
-  // The cast is safe: grpc-js's calls with a request stream are readable.
-  return new GrpcRequestStream(call.wire as ReadableCall, call);
 }
 
 /** Starts a call. Returns false if it is already over, or if it is rejected because the server drains; then its handler must not run. */

@@ -17,7 +17,6 @@ class FakeServer {
   /** True if grpc-js waits for a session whose end it has missed. */
   neverShut = false;
   cutOff = 0;
-  noCallIsOpen = (): boolean => false;
   private readonly waiting: (() => void)[] = [];
 
   constructor(
@@ -67,11 +66,6 @@ class FakeServer {
   announceEnd(): void {
     this.note('GOAWAY sent');
     if (this.stubborn === 0) this.sockets = 0;
-  }
-
-  endHalfRequests(noCallIsOpen: () => boolean): void {
-    this.note('incomplete requests ended');
-    this.noCallIsOpen = noCallIsOpen;
   }
 
   destroyAll(): void {
@@ -135,7 +129,6 @@ describe('ServerDrain', () => {
       '0 shut down',
       '0 watches ended',
       '0 streams notified',
-      '0 incomplete requests ended',
       '0 calls ended',
       '0 sockets destroyed',
       '0 forced',
@@ -250,7 +243,7 @@ describe('ServerDrain', () => {
     const dependencies = { clock, events, calls: server, connections: server, health: server };
     const drain = new ServerDrain({ timeoutMs: 10_000, readinessDelayMs: 5_000 }, dependencies);
     drain.begin();
-    await drain.readiness();
+    await drain.ready;
     await drain.run();
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);
@@ -261,19 +254,6 @@ describe('ServerDrain', () => {
     await clock.advanceAsync(10_000);
     expect(server.log.at(-1)).toBe('5000 forced');
     expect(clock.pending).toBe(0);
-  });
-
-  it('ends incomplete requests once no call is open, but not before', async () => {
-    const { clock, log, server, drain } = drainOf({});
-    server.callsThatEndIn(300);
-    void drain.run();
-    await clock.advanceAsync(299);
-    expect(log).not.toContainEqual(expect.stringContaining('incomplete requests'));
-    await clock.advanceAsync(1);
-    expect(log).toContain('300 incomplete requests ended');
-    expect(server.noCallIsOpen()).toBe(true);
-    server.size = 1;
-    expect(server.noCallIsOpen()).toBe(false);
   });
 
   it.each<[what: string, breaks: Partial<FakeServer>]>([

@@ -1,6 +1,7 @@
 import type { Server } from '@grpc/grpc-js';
 import type { EventHub } from '../call/event-hub.js';
 import type { Clock, Timer } from '../time/clock.js';
+import { Wait } from '../time/wait.js';
 import type { ServerCalls } from './calls/server-calls.js';
 import type { ServerConnections } from './connections/server-connections.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
@@ -13,10 +14,7 @@ export interface ServerDrainDependencies {
     ServerCalls,
     'size' | 'ended' | 'endedByDrain' | 'completedByDrain' | 'openPaths' | 'notifyStreams' | 'endAll' | 'whenOver'
   >;
-  readonly connections: Pick<
-    ServerConnections,
-    'announceEnd' | 'endHalfRequests' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'
-  >;
+  readonly connections: Pick<ServerConnections, 'announceEnd' | 'destroyAll' | 'closed' | 'cutOff' | 'isAttached'>;
   readonly health: { turnNotServing(): void; endWatches(): void };
 }
 
@@ -33,8 +31,6 @@ export type DrainListener = (report: ServerDrainReport, cutOff: ReadonlyMap<stri
 const STATUS_FLUSH_MS = 100;
 const LAST_WORDS_PART = 0.1;
 
-const NOTHING: ReadonlyMap<string, number> = new Map();
-
 /**
  * Drains a server once, even if it is requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during
  * the readiness delay. Then connections receive GOAWAY, streams are ended, and other calls may finish. Calls that are still open at the
@@ -43,11 +39,12 @@ const NOTHING: ReadonlyMap<string, number> = new Map();
 export class ServerDrain {
   private server: DrainedServer | undefined;
   /** True if a drain was requested; the application may shut down before the server listens. */
-  private asked = false;
+  draining = false;
+  /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
+  ready: Promise<void> = Promise.resolve();
   /** Monotonic milliseconds. */
   private beganAt: number | undefined;
   private watchdog: Timer | undefined;
-  private ready: Promise<void> | undefined;
   private running: Promise<ServerDrainReport> | undefined;
   private notifying: Promise<void> | undefined;
   private readonly listeners: DrainListener[] = [];
@@ -60,11 +57,7 @@ export class ServerDrain {
   /** Sets the server to drain. Before that, there is nothing to drain. */
   serve(server: DrainedServer): void {
     this.server = server;
-    if (this.asked) this.begin();
-  }
-
-  get draining(): boolean {
-    return this.asked;
+    if (this.draining) this.begin();
   }
 
   /** Adds a listener for the end of the drain. */
@@ -74,26 +67,22 @@ export class ServerDrain {
 
   /** Sets health to NOT_SERVING and starts the timeout. */
   begin(): void {
-    this.asked = true;
+    this.draining = true;
     if (this.beganAt !== undefined || this.server === undefined) return;
     const { clock, events, calls, health } = this.dependencies;
     this.beganAt = clock.now();
     health.turnNotServing();
     if (events.wanted) events.emit({ type: 'drain', phase: 'begin', running: calls.size });
-    this.ready = this.pause(Math.min(this.options.readinessDelayMs, this.cutAfterMs));
+    const delayMs = Math.min(this.options.readinessDelayMs, this.cutAfterMs);
+    if (delayMs > 0) this.ready = new Wait(clock, delayMs).over;
     // Shutdown hooks of the application may hang, and block Nest.
     this.watchdog = clock.setTimer(this.runInBackground, this.cutAfterMs, true);
-  }
-
-  /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
-  readiness(): Promise<void> {
-    return this.ready ?? Promise.resolve();
   }
 
   /** Starts the drain. Resolves when the streams that it ends were notified, or if there is nothing to drain. */
   async streamsNotified(): Promise<void> {
     this.runInBackground();
-    await this.readiness();
+    await this.ready;
     await this.notifying;
   }
 
@@ -120,8 +109,8 @@ export class ServerDrain {
   private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
     const { clock, calls, connections } = this.dependencies;
     const endedBefore = calls.ended;
-    await this.readiness();
-    let cutOff = NOTHING;
+    await this.ready;
+    let cutOff: ReadonlyMap<string, number> = new Map();
     let ends = { finished: 0, completed: 0, ended: 0, cutOff: 0 };
     try {
       const over = this.drain(server);
@@ -154,11 +143,8 @@ export class ServerDrain {
     });
     health.endWatches();
     this.notifying = calls.notifyStreams();
-    const served = calls.whenOver().then(() => {
-      connections.endHalfRequests(() => calls.size === 0);
-    });
     // grpc-js never calls back if a session is destroyed now and its socket closes later. If sockets are observed, their end counts.
-    await Promise.all([this.notifying, served, connections.isAttached ? undefined : shut]);
+    await Promise.all([this.notifying, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 
@@ -174,20 +160,10 @@ export class ServerDrain {
     }
   }
 
-  private pause(ms: number): Promise<void> {
-    if (ms <= 0) return Promise.resolve();
-    return new Promise((resolve) => void this.dependencies.clock.setTimer(resolve, ms, true));
-  }
-
   private async within(over: Promise<void>, ms: number): Promise<void> {
-    const { clock } = this.dependencies;
-    let timer: Timer | undefined;
-    const late = new Promise<void>((resolve) => {
-      // Timers run before sockets are read. Calls that ended while this process was suspended or blocked count as ended in time.
-      timer = clock.setTimer(() => clock.defer(resolve), ms, true);
-    });
-    await Promise.race([over, late]);
-    timer?.clear();
+    const late = new Wait(this.dependencies.clock, ms, true);
+    await Promise.race([over, late.over]);
+    late.end();
   }
 }
 

@@ -23,7 +23,7 @@ function lifecycle() {
     drain: {
       begin: () => log.push('begin'),
       draining: false,
-      readiness: () => readiness,
+      ready: readiness,
       run: () => {
         log.push('run');
         // Nest closes the HTTP server meanwhile, which may hang.

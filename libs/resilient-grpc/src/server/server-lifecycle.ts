@@ -1,7 +1,7 @@
 import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { counted } from '../telemetry/log/log-text.js';
+import { counted, listed } from '../telemetry/log/log-text.js';
 import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
@@ -13,7 +13,7 @@ const MAX_LISTED_METHODS = 5;
 export interface DrainingServer {
   readonly drain: Pick<
     ServerDrain,
-    'begin' | 'draining' | 'readiness' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
+    'begin' | 'draining' | 'ready' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
   >;
   readonly health: { bootstrapped(): void };
 }
@@ -50,7 +50,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
 
   async beforeApplicationShutdown(): Promise<void> {
     const { drain } = this.server;
-    await drain.readiness();
+    await drain.ready;
     drain.runInBackground();
   }
 
@@ -58,11 +58,16 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     { finished, completed, ended, cutOff, connectionsCutOff, durationMs }: ServerDrainReport,
     paths: ReadonlyMap<string, number>,
   ): void {
+    const cutOffPaths = listed(
+      [...paths].map(([path, count]) => `${counted(count, 'call')} to ${path}`),
+      MAX_LISTED_METHODS,
+      (count) => `calls to ${count} more methods`,
+    );
     const parts = [
       `${counted(finished, 'call')} finished`,
       ...(completed > 0 ? [`${counted(completed, 'stream')} completed`] : []),
       `${counted(ended, 'stream')} ended`,
-      `${String(cutOff)} cut off${cutOff > 0 ? ` (${named(paths)})` : ''}`,
+      `${String(cutOff)} cut off${cutOff > 0 ? ` (${cutOffPaths})` : ''}`,
       ...(connectionsCutOff > 0 ? [`${counted(connectionsCutOff, 'connection')} cut off`] : []),
     ];
     const text = `drained in ${String(Math.round(durationMs))} ms: ${parts.join(', ')}`;
@@ -79,11 +84,4 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
       }),
     );
   }
-}
-
-function named(paths: ReadonlyMap<string, number>): string {
-  const first = [...paths].slice(0, MAX_LISTED_METHODS).map(([path, count]) => `${counted(count, 'call')} to ${path}`);
-  const more =
-    paths.size > MAX_LISTED_METHODS ? [`calls to ${String(paths.size - MAX_LISTED_METHODS)} more methods`] : [];
-  return [...first, ...more].join(', ');
 }

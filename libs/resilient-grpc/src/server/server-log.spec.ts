@@ -65,11 +65,6 @@ describe('ServerLog', () => {
       /^debug connection from 10\.0\.0\.7:4711 ended: keepalive ping not answered/,
     ],
     [
-      'an incomplete request',
-      { type: 'connection-end', peer: 'a', reason: 'incomplete-request' },
-      /^debug .*only incomplete requests open at the drain/,
-    ],
-    [
       'a connection that reached its maximum age',
       { type: 'connection-end', peer: 'a', reason: 'age' },
       /^debug .*maxConnectionAgeMs/,

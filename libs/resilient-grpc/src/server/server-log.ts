@@ -2,13 +2,17 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import { describeValue } from '../client/settings/describe-value.js';
 import { LogLine, type LogFields, type LogLevel, type LogSink } from '../telemetry/log/log-line.js';
 import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.js';
-import { LogDeduplicator } from '../telemetry/log/log-deduplicator.js';
+import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
 
-const SUMMARY_MS = 60_000;
+/** An event that is logged at most once a minute per method. */
+type MethodEvent = EventOf<
+  'handler-failed' | 'handler-leak' | 'responses-overflow' | 'responses-burst' | 'extra-response' | 'stream-idle'
+>;
+
 const PULLED = 'return an async generator, which is pulled as the client reads';
 
 /**
@@ -17,7 +21,7 @@ const PULLED = 'return an async generator, which is pulled as the client reads';
  * number of repetitions. Ends of connections are logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
-  private readonly repeats: LogDeduplicator<() => LogLine>;
+  private readonly repeats: LogLimiter<MethodEvent>;
 
   /** @param debugs returns true if the debug level is enabled */
   constructor(
@@ -25,55 +29,22 @@ export class ServerLog {
     clock: Clock,
     private readonly debugs: () => boolean,
   ) {
-    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (build, repeats) => {
-      const { level, msg, fields } = build();
-      // The stack was logged with the first occurrence.
-      const { stack: _shown, ...others } = fields;
-      sink[level](new LogLine(level, `${msg} (${String(repeats)} more in the last minute)`, { ...others, repeats }));
+    // Lines are built only if they are written, because there may be thousands of failures per second.
+    this.repeats = new LogLimiter(clock, (event, repeats) => {
+      const line = withRepeats(lineOf(event), repeats);
+      sink[line.level](line);
     });
   }
 
   take(event: GrpcServerEvent): void {
     switch (event.type) {
       case 'handler-failed':
-        this.failed(event);
-        return;
       case 'handler-leak':
-        this.say(
-          'warn',
-          event,
-          `handler still running ${duration(event.overMs)} after the call ended; stop it with @CallSignal(), ` +
-            'Observable teardown or `finally`',
-          { overMs: Math.round(event.overMs) },
-        );
-        return;
       case 'responses-overflow':
-        this.say(
-          'warn',
-          event,
-          `stream ended: its Observable was ${String(event.bytes)} bytes ahead of the client ` +
-            `(maxQueuedResponseBytes); ${PULLED}`,
-          { bytes: event.bytes },
-        );
-        return;
       case 'responses-burst':
-        this.say(
-          'warn',
-          event,
-          `an Observable emitted ${counted(event.messages, 'response')} at once, all buffered in memory; ${PULLED}`,
-          { messages: event.messages },
-        );
-        return;
       case 'extra-response':
-        this.say('warn', event, 'unary handler emitted another value after its response; the value was dropped');
-        return;
       case 'stream-idle':
-        this.say(
-          'log',
-          event,
-          `stream from ${event.peer} ended: no message for ${duration(event.idleMs)} (streamIdleTimeoutMs)`,
-          { peer: event.peer, idleMs: Math.round(event.idleMs) },
-        );
+        this.repeats.say(`${event.path} ${event.type}`, event);
         return;
       case 'connection-end': {
         const { type, peer, reason } = event;
@@ -97,45 +68,52 @@ export class ServerLog {
   close(): void {
     this.repeats.close();
   }
-
-  private say(
-    level: LogLevel,
-    event: { readonly type: string; readonly path: string },
-    text: string,
-    fields: LogFields = {},
-  ): void {
-    this.sayBuilt(event, () => lineOf(level, event, text, fields));
-  }
-
-  /** Builds lines lazily: only for lines that are written, because there may be thousands of failures per second. */
-  private sayBuilt({ type, path }: { readonly type: string; readonly path: string }, build: () => LogLine): void {
-    this.repeats.say(`${path} ${type}`, build, () => {
-      const line = build();
-      this.sink[line.level](line);
-    });
-  }
-
-  private failed(event: EventOf<'handler-failed'>): void {
-    this.sayBuilt(event, () => {
-      const { error } = event;
-      const what = error instanceof Error ? `${error.name}: ${error.message}` : textOf(error);
-      const stack =
-        error instanceof Error && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
-      return lineOf('error', event, `handler failed: ${oneLine(what)}`, {
-        error: oneLine(what),
-        stack,
-      });
-    });
-  }
 }
 
-function lineOf(
-  level: LogLevel,
-  { type, path }: { readonly type: string; readonly path: string },
-  text: string,
-  fields: LogFields,
-): LogLine {
+function lineOf(event: MethodEvent): LogLine {
+  const { type, path } = event;
+  const [level, text, fields] = describe(event);
   return new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
+}
+
+function describe(event: MethodEvent): readonly [level: LogLevel, text: string, fields?: LogFields] {
+  switch (event.type) {
+    case 'handler-failed': {
+      const { error } = event;
+      const what = error instanceof Error ? `${error.name}: ${error.message}` : thrownText(error);
+      const stack =
+        error instanceof Error && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
+      return ['error', `handler failed: ${oneLine(what)}`, { error: oneLine(what), stack }];
+    }
+    case 'handler-leak':
+      return [
+        'warn',
+        `handler still running ${duration(event.overMs)} after the call ended; stop it with @CallSignal(), ` +
+          'Observable teardown or `finally`',
+        { overMs: Math.round(event.overMs) },
+      ];
+    case 'responses-overflow':
+      return [
+        'warn',
+        `stream ended: its Observable was ${String(event.bytes)} bytes ahead of the client ` +
+          `(maxQueuedResponseBytes); ${PULLED}`,
+        { bytes: event.bytes },
+      ];
+    case 'responses-burst':
+      return [
+        'warn',
+        `an Observable emitted ${counted(event.messages, 'response')} at once, all buffered in memory; ${PULLED}`,
+        { messages: event.messages },
+      ];
+    case 'extra-response':
+      return ['warn', 'unary handler emitted another value after its response; the value was dropped'];
+    case 'stream-idle':
+      return [
+        'log',
+        `stream from ${event.peer} ended: no message for ${duration(event.idleMs)} (streamIdleTimeoutMs)`,
+        { peer: event.peer, idleMs: Math.round(event.idleMs) },
+      ];
+  }
 }
 
 const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
@@ -143,10 +121,9 @@ const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
   'age-grace': 'calls still open after maxConnectionAgeGraceMs',
   idle: 'no calls for connectionIdleTimeoutMs',
   keepalive: 'keepalive ping not answered',
-  'incomplete-request': 'only incomplete requests open at the drain',
 };
 
 /** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */
-function textOf(thrown: unknown): string {
+function thrownText(thrown: unknown): string {
   return typeof thrown === 'string' ? thrown : describeValue(thrown);
 }

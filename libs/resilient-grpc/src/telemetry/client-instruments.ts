@@ -1,15 +1,11 @@
 import type { Meter } from '@opentelemetry/api';
-import { LATENCY_BUCKETS, SIZE_BUCKETS } from './instruments.js';
+import { buckets, BYTES, SECONDS } from './instruments.js';
 
 /** Bucket boundaries of the retry and hedge histograms (gRFC A96). */
-const RETRY_BUCKETS: readonly number[] = [1, 2, 3, 4, 5];
-const TRANSPARENT_RETRY_BUCKETS: readonly number[] = [1, 2, 3, 4, 5, 10];
+const RETRY_BUCKETS = [1, 2, 3, 4, 5];
+const TRANSPARENT_RETRY_BUCKETS = [1, 2, 3, 4, 5, 10];
 /** Bucket boundaries of the outage histogram, in seconds. They extend to one hour because outages last longer than calls. */
-const OUTAGE_BUCKETS: readonly number[] = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600];
-
-const by = (boundaries: readonly number[]) => ({ advice: { explicitBucketBoundaries: [...boundaries] } });
-const SECONDS = { unit: 's', ...by(LATENCY_BUCKETS) };
-const BYTES = { unit: 'By', ...by(SIZE_BUCKETS) };
+const OUTAGE_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600];
 
 /** The instruments shared by all clients of one meter. */
 export type ClientInstruments = ReturnType<typeof clientInstruments>;
@@ -54,18 +50,18 @@ export function clientInstruments(meter: Meter) {
     retries: meter.createHistogram('grpc.client.call.retries', {
       description: 'Number of retries during the client call. If there were no retries, 0 is not reported.',
       unit: '{retry}',
-      ...by(RETRY_BUCKETS),
+      ...buckets(RETRY_BUCKETS),
     }),
     transparentRetries: meter.createHistogram('grpc.client.call.transparent_retries', {
       description:
         'Number of transparent retries during the client call. If there were no transparent retries, 0 is not reported.',
       unit: '{transparent_retry}',
-      ...by(TRANSPARENT_RETRY_BUCKETS),
+      ...buckets(TRANSPARENT_RETRY_BUCKETS),
     }),
     hedges: meter.createHistogram('grpc.client.call.hedges', {
       description: 'Number of hedges during the client call. If there were no hedges, 0 is not reported.',
       unit: '{hedge}',
-      ...by(RETRY_BUCKETS),
+      ...buckets(RETRY_BUCKETS),
     }),
     retryDelay: meter.createHistogram('grpc.client.call.retry_delay', {
       description: 'Total time of delay while there is no active attempt during the client call.',
@@ -96,7 +92,7 @@ export function clientInstruments(meter: Meter) {
     outageDuration: meter.createHistogram('resilient_grpc.client.outage.duration', {
       description: 'Duration of outages that have ended.',
       unit: 's',
-      ...by(OUTAGE_BUCKETS),
+      ...buckets(OUTAGE_BUCKETS),
     }),
     waitDuration: meter.createHistogram('resilient_grpc.client.wait.duration', {
       description: 'Time that calls waited for the channel, by outcome.',

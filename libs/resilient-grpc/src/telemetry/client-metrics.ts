@@ -23,8 +23,9 @@ export interface MeasuredCallEnd {
 export interface MeasuredAttemptEnd {
   readonly code: StatusCode;
   readonly durationMs: number;
-  /** Bytes of the messages sent, as on the wire: compressed if they were compressed. */
+  /** Bytes of the messages sent, before compression. */
   readonly sent: number;
+  /** Bytes of the messages received, after decompression. */
   readonly received: number;
 }
 

@@ -8,14 +8,13 @@ import {
   type Span,
   type SpanContext,
   type SpanOptions,
+  type TextMapSetter,
   type Tracer,
 } from '@opentelemetry/api';
 import type { Metadata } from '@grpc/grpc-js';
 import type { StreamScope } from '../call/stream-scope.js';
 import type { TraceContexts } from '../call/trace-contexts.js';
-import type { StatusCode } from '../status/status-code.js';
-import { METADATA_SETTER } from './metadata-carrier.js';
-import { endSpan, spanName } from './span-status.js';
+import { CallSpan, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 
 /** Captures the active OpenTelemetry context and restores it for the callbacks of a client. */
@@ -26,6 +25,17 @@ export const OPEN_CONTEXTS: TraceContexts = {
   },
   // The cast is safe because `kept` always comes from `active()`.
   run: (kept, work) => context.with((kept as Context | undefined) ?? ROOT_CONTEXT, work),
+};
+
+/** Writes metadata for propagators. Values that gRPC does not allow are skipped, because tracing must not fail a call. */
+const METADATA_SETTER: TextMapSetter<Metadata> = {
+  set: (metadata, key, value) => {
+    try {
+      metadata.set(key, key.endsWith('-bin') ? Buffer.from(value, 'base64') : value);
+    } catch {
+      // Caused by a custom propagator or by non-ASCII baggage.
+    }
+  },
 };
 
 /**
@@ -47,14 +57,13 @@ export class ClientTraces {
   begin(path: string, scope: StreamScope | undefined): TracedClientCall {
     const { tracer, injects } = this;
     const parent = context.active();
-    if (tracer === undefined) return new TracedClientCall(undefined, undefined, path, parent, injects);
     const span = catchSdkErrors('starting a span', () =>
-      tracer.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
+      tracer?.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
     );
-    // If creating the span failed, the active context is still propagated.
-    if (span === undefined) return new TracedClientCall(tracer, undefined, path, parent, injects);
-    if (scope !== undefined) this.latest.set(scope, span.spanContext());
-    return new TracedClientCall(tracer, span, path, trace.setSpan(parent, span), injects);
+    if (span !== undefined && scope !== undefined) this.latest.set(scope, span.spanContext());
+    // Without a span, the active context is still propagated.
+    const within = span === undefined ? parent : trace.setSpan(parent, span);
+    return new TracedClientCall(tracer, new CallSpan(span), path, within, injects);
   }
 
   /** Links a resumed call to the previous call of its stream. A link fits better than a parent because hours may pass between them. */
@@ -68,11 +77,17 @@ export class ClientTraces {
   }
 }
 
+/** The span of an attempt, and the metadata that propagates it. */
+export interface TracedAttempt {
+  readonly span: CallSpan;
+  readonly metadata: Metadata;
+}
+
 /** The span of a call. Its kind is INTERNAL: only the attempt spans, of kind CLIENT, leave the process and are parents of server spans. */
 export class TracedClientCall {
   constructor(
     private readonly tracer: Tracer | undefined,
-    private readonly span: Span | undefined,
+    readonly span: CallSpan,
     private readonly path: string,
     private readonly within: Context,
     private readonly injects: boolean,
@@ -89,11 +104,7 @@ export class TracedClientCall {
       this.tracer?.startSpan(spanName('Attempt', this.path), { kind: SpanKind.CLIENT, attributes }, this.within),
     );
     if (delayed) span?.addEvent('Delayed LB pick complete');
-    return new TracedAttempt(span, this.injects ? this.injected(metadata, span) : metadata);
-  }
-
-  end(code: StatusCode, details: string): void {
-    if (this.span !== undefined) endSpan(this.span, code, details);
+    return { span: new CallSpan(span), metadata: this.injects ? this.injected(metadata, span) : metadata };
   }
 
   private injected(metadata: Metadata, span: Span | undefined): Metadata {
@@ -103,52 +114,5 @@ export class TracedClientCall {
       propagation.inject(span === undefined ? this.within : trace.setSpan(this.within, span), own, METADATA_SETTER);
     });
     return own;
-  }
-}
-
-/** The span of an attempt. */
-export class TracedAttempt {
-  private readonly recorded: Span | undefined;
-  private sentMessages = 0;
-  private receivedMessages = 0;
-
-  constructor(
-    private readonly span: Span | undefined,
-    readonly metadata: Metadata,
-  ) {
-    this.recorded = span?.isRecording() === true ? span : undefined;
-  }
-
-  sent(bytes: number): void {
-    this.recorded?.addEvent('Outbound message', {
-      'sequence-number': this.sentMessages++,
-      'message-size': bytes,
-    });
-  }
-
-  /** Adds a separate event for the compressed size, which is known at a different time than the uncompressed size. */
-  sentCompressed(bytes: number): void {
-    this.recorded?.addEvent('Outbound message compressed', {
-      'sequence-number': this.sentMessages - 1,
-      'message-size-compressed': bytes,
-    });
-  }
-
-  receivedCompressed(bytes: number): void {
-    this.recorded?.addEvent('Inbound compressed message', {
-      'sequence-number': this.receivedMessages,
-      'message-size-compressed': bytes,
-    });
-  }
-
-  received(bytes: number): void {
-    this.recorded?.addEvent('Inbound message', {
-      'sequence-number': this.receivedMessages++,
-      'message-size': bytes,
-    });
-  }
-
-  end(code: StatusCode, details: string): void {
-    if (this.span !== undefined) endSpan(this.span, code, details);
   }
 }

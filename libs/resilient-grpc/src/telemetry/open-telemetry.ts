@@ -1,32 +1,17 @@
 import { createNoopMeter, metrics, propagation, trace, type Meter, type Tracer } from '@opentelemetry/api';
-import type { GrpcClientEvent } from '../call/call-event.js';
-import type { CallTelemetry, ClientTelemetry } from '../call/call-telemetry.js';
-import type { MethodDescriptor } from '../call/method.js';
-import type { GrpcServerEvent } from '../call/server-event.js';
-import type { StreamScope } from '../call/stream-scope.js';
-import type { StatusCode } from '../status/status-code.js';
+import type { ClientTelemetry } from '../call/call-telemetry.js';
 import type { Clock } from '../time/clock.js';
-import { ClientCallRecorder } from './client-call.js';
+import { catchSdkErrors } from './catch-sdk-errors.js';
 import { clientInstruments, type ClientInstruments } from './client-instruments.js';
 import { ClientMetrics } from './client-metrics.js';
-import { ClientTraces, OPEN_CONTEXTS } from './client-traces.js';
-import type {
-  IncomingCall,
-  GrpcTelemetry,
-  ServedCallEnd,
-  ServedCallTelemetry,
-  ServerTelemetry,
-  ObservableClient,
-} from './grpc-telemetry.js';
+import { OpenClientTelemetry } from './client-telemetry.js';
+import { ClientTraces } from './client-traces.js';
+import type { GrpcTelemetry, ObservableClient, ServerTelemetry } from './grpc-telemetry.js';
 import { SCOPE } from './instruments.js';
 import { ObservedClients } from './observed-clients.js';
-import { ServerMetrics, type MeasuredCall } from './server-metrics.js';
-import { ServerTraces, type TracedCall } from './server-traces.js';
-import { catchSdkErrors } from './catch-sdk-errors.js';
+import { ServerMetrics } from './server-metrics.js';
+import { OpenServerTelemetry } from './server-telemetry.js';
 import { VERSION } from './version.js';
-
-const METRICS = 'recording server metrics';
-const SPANS = 'recording server spans';
 
 /** The enabled signals. */
 export interface TelemetryParts {
@@ -51,10 +36,10 @@ export class OpenTelemetry implements GrpcTelemetry {
   forServer(traced: boolean): ServerTelemetry {
     const { parts, clock } = this;
     const meters = (): ServerMetrics => new ServerMetrics(metrics.getMeter(SCOPE, VERSION), clock);
-    const tracers = (): ServerTraces => new ServerTraces(trace.getTracer(SCOPE, VERSION));
+    const tracers = (): Tracer => trace.getTracer(SCOPE, VERSION);
     return new OpenServerTelemetry(
-      parts.metrics ? catchSdkErrors(METRICS, meters) : undefined,
-      parts.traces && !traced ? catchSdkErrors(SPANS, tracers) : undefined,
+      parts.metrics ? catchSdkErrors('recording server metrics', meters) : undefined,
+      parts.traces && !traced ? catchSdkErrors('recording server spans', tracers) : undefined,
     );
   }
 
@@ -118,82 +103,4 @@ function registeredTracer(): Tracer | undefined {
   return provider.getDelegateTracer === undefined
     ? provider.getTracer(SCOPE, VERSION)
     : provider.getDelegateTracer(SCOPE, VERSION);
-}
-
-class OpenClientTelemetry implements ClientTelemetry {
-  readonly contexts: ClientTelemetry['contexts'];
-
-  constructor(
-    private readonly metrics: ClientMetrics | undefined,
-    private readonly traces: ClientTraces | undefined,
-    private readonly clock: Clock,
-  ) {
-    this.contexts = traces === undefined ? undefined : OPEN_CONTEXTS;
-  }
-
-  begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {
-    const traced = catchSdkErrors('recording client spans', () => this.traces?.begin(method.path, scope));
-    return new ClientCallRecorder(method, this.metrics, traced, this.clock);
-  }
-
-  take(event: GrpcClientEvent): void {
-    catchSdkErrors('recording client metrics', () => this.metrics?.take(event));
-  }
-
-  close(): void {
-    this.metrics?.close();
-  }
-}
-
-class OpenServerTelemetry implements ServerTelemetry {
-  constructor(
-    private readonly metrics: ServerMetrics | undefined,
-    private readonly traces: ServerTraces | undefined,
-  ) {}
-
-  begin(call: IncomingCall): ServedCallTelemetry {
-    const measured = catchSdkErrors(METRICS, () => this.metrics?.begin(call.path, call.kind));
-    return new ServerCallRecorder(
-      this.metrics,
-      measured,
-      catchSdkErrors(SPANS, () => this.traces?.begin(call)),
-    );
-  }
-
-  refused(code: StatusCode): void {
-    catchSdkErrors(METRICS, () => this.metrics?.refused(code));
-  }
-
-  take(event: GrpcServerEvent): void {
-    catchSdkErrors(METRICS, () => this.metrics?.take(event));
-  }
-}
-
-class ServerCallRecorder implements ServedCallTelemetry {
-  constructor(
-    private readonly metrics: ServerMetrics | undefined,
-    private readonly measured: MeasuredCall | undefined,
-    private readonly traced: TracedCall | undefined,
-  ) {}
-
-  within(work: () => void): void {
-    if (this.traced === undefined) work();
-    else this.traced.run(work);
-  }
-
-  received(bytes: number): void {
-    if (this.measured !== undefined) this.measured.received += bytes;
-    catchSdkErrors(SPANS, () => this.traced?.received(bytes));
-  }
-
-  sent(bytes: number): void {
-    if (this.measured !== undefined) this.measured.sent += bytes;
-    catchSdkErrors(SPANS, () => this.traced?.sent(bytes));
-  }
-
-  end(end: ServedCallEnd): void {
-    const { measured } = this;
-    if (measured !== undefined) catchSdkErrors(METRICS, () => this.metrics?.end(measured, end));
-    catchSdkErrors(SPANS, () => this.traced?.end(end));
-  }
 }

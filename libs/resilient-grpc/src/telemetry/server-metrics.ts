@@ -4,7 +4,7 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ServedCallEnd } from './grpc-telemetry.js';
-import { LATENCY_BUCKETS, methodName, SIZE_BUCKETS } from './instruments.js';
+import { BYTES, methodName, SECONDS } from './instruments.js';
 
 /** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each would create a new series. */
 const OTHER: Attributes = { 'grpc.method': 'other' };
@@ -14,92 +14,47 @@ const OTHER: Attributes = { 'grpc.method': 'other' };
  * library's own. The latter use the prefix `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
  */
 export class ServerMetrics {
-  private readonly started;
-  private readonly sentBytes;
-  private readonly receivedBytes;
-  private readonly duration;
-  private readonly streams;
-  private readonly idleStreams;
-  private readonly leaks;
-  private readonly drainDuration;
-  private readonly cutOff;
+  private readonly instruments: ReturnType<typeof serverInstruments>;
   private readonly attributes = new Map<string, Attributes>();
 
   constructor(
     meter: Meter,
     private readonly clock: Clock,
   ) {
-    const latency = { unit: 's', advice: { explicitBucketBoundaries: [...LATENCY_BUCKETS] } };
-    const size = { unit: 'By', advice: { explicitBucketBoundaries: [...SIZE_BUCKETS] } };
-    this.started = meter.createCounter('grpc.server.call.started', {
-      description: 'The total number of RPCs started, including those that have not completed.',
-      unit: '{call}',
-    });
-    this.sentBytes = meter.createHistogram('grpc.server.call.sent_total_compressed_message_size', {
-      description: 'Total bytes sent across all response messages per RPC.',
-      ...size,
-    });
-    this.receivedBytes = meter.createHistogram('grpc.server.call.rcvd_total_compressed_message_size', {
-      description: 'Total bytes received across all request messages per RPC.',
-      ...size,
-    });
-    this.duration = meter.createHistogram('grpc.server.call.duration', {
-      description: "The time an RPC takes from the server transport's perspective.",
-      ...latency,
-    });
-    this.streams = meter.createUpDownCounter('resilient_grpc.server.streams', {
-      description: 'Number of open streams.',
-      unit: '{stream}',
-    });
-    this.idleStreams = meter.createCounter('resilient_grpc.server.idle_streams', {
-      description: 'Number of streams ended because no message was sent or received (streamIdleTimeoutMs).',
-      unit: '{stream}',
-    });
-    this.leaks = meter.createCounter('resilient_grpc.server.handler_leaks', {
-      description: 'Number of handlers still running long after their call ended (leakWarningMs).',
-      unit: '{handler}',
-    });
-    this.drainDuration = meter.createHistogram('resilient_grpc.server.drain.duration', {
-      description: 'Duration of server drains.',
-      ...latency,
-    });
-    this.cutOff = meter.createCounter('resilient_grpc.server.drain.cut_off_calls', {
-      description: 'Number of calls still open at the drain timeout, which were ended by force.',
-      unit: '{call}',
-    });
+    this.instruments = serverInstruments(meter);
   }
 
   begin(path: string, kind: MethodKind): MeasuredCall {
     const attributes = this.attributesOf(path);
-    this.started.add(1, attributes);
+    this.instruments.started.add(1, attributes);
     const streams = kind !== 'unary';
-    if (streams) this.streams.add(1, attributes);
+    if (streams) this.instruments.streams.add(1, attributes);
     return { attributes, streams, startedAt: this.clock.now(), sent: 0, received: 0 };
   }
 
   end(call: MeasuredCall, { code, receivedBytes }: ServedCallEnd): void {
-    if (call.streams) this.streams.add(-1, call.attributes);
+    if (call.streams) this.instruments.streams.add(-1, call.attributes);
     const seconds = (this.clock.now() - call.startedAt) / 1_000;
     this.record(call.attributes, code, { seconds, sent: call.sent, received: receivedBytes ?? call.received });
   }
 
   refused(code: StatusCode): void {
-    this.started.add(1, OTHER);
+    this.instruments.started.add(1, OTHER);
     this.record(OTHER, code, { seconds: 0, sent: 0, received: 0 });
   }
 
   take(event: GrpcServerEvent): void {
     switch (event.type) {
       case 'stream-idle':
-        this.idleStreams.add(1, this.attributesOf(event.path));
+        this.instruments.idleStreams.add(1, this.attributesOf(event.path));
         return;
       case 'handler-leak':
-        this.leaks.add(1, this.attributesOf(event.path));
+        this.instruments.leaks.add(1, this.attributesOf(event.path));
         return;
       case 'drain':
         if (event.phase === 'begin') return;
-        this.drainDuration.record(event.durationMs / 1_000);
-        this.cutOff.add(event.cutOff);
+        this.instruments.drainDuration.record(event.durationMs / 1_000);
+        this.instruments.cutOff.add(event.cutOff);
         return;
       default:
     }
@@ -111,9 +66,9 @@ export class ServerMetrics {
     { seconds, sent, received }: { readonly seconds: number; readonly sent: number; readonly received: number },
   ): void {
     const attributes = { ...method, 'grpc.status': statusName(code) };
-    this.duration.record(seconds, attributes);
-    this.sentBytes.record(sent, attributes);
-    this.receivedBytes.record(received, attributes);
+    this.instruments.duration.record(seconds, attributes);
+    this.instruments.sentBytes.record(sent, attributes);
+    this.instruments.receivedBytes.record(received, attributes);
   }
 
   /** Returns the cached attributes of a method. The cache is bounded by the methods that the server implements. */
@@ -136,4 +91,45 @@ export interface MeasuredCall {
   /** Bytes of the response messages. */
   sent: number;
   received: number;
+}
+
+function serverInstruments(meter: Meter) {
+  return {
+    started: meter.createCounter('grpc.server.call.started', {
+      description: 'The total number of RPCs started, including those that have not completed.',
+      unit: '{call}',
+    }),
+    sentBytes: meter.createHistogram('grpc.server.call.sent_total_compressed_message_size', {
+      description: 'Total bytes sent across all response messages per RPC.',
+      ...BYTES,
+    }),
+    receivedBytes: meter.createHistogram('grpc.server.call.rcvd_total_compressed_message_size', {
+      description: 'Total bytes received across all request messages per RPC.',
+      ...BYTES,
+    }),
+    duration: meter.createHistogram('grpc.server.call.duration', {
+      description: "The time an RPC takes from the server transport's perspective.",
+      ...SECONDS,
+    }),
+    streams: meter.createUpDownCounter('resilient_grpc.server.streams', {
+      description: 'Number of open streams.',
+      unit: '{stream}',
+    }),
+    idleStreams: meter.createCounter('resilient_grpc.server.idle_streams', {
+      description: 'Number of streams ended because no message was sent or received (streamIdleTimeoutMs).',
+      unit: '{stream}',
+    }),
+    leaks: meter.createCounter('resilient_grpc.server.handler_leaks', {
+      description: 'Number of handlers still running long after their call ended (leakWarningMs).',
+      unit: '{handler}',
+    }),
+    drainDuration: meter.createHistogram('resilient_grpc.server.drain.duration', {
+      description: 'Duration of server drains.',
+      ...SECONDS,
+    }),
+    cutOff: meter.createCounter('resilient_grpc.server.drain.cut_off_calls', {
+      description: 'Number of calls still open at the drain timeout, which were ended by force.',
+      unit: '{call}',
+    }),
+  };
 }

@@ -39,15 +39,12 @@ function killChildren(): void {
 
 /** A server in a child process that can be killed, frozen, and restarted on the same port. */
 export class ChildServer {
-  private readonly options: ChildServerOptions;
   private readonly outputLines: string[] = [];
   private readonly receivedMessages: unknown[] = [];
   private child: ChildProcess | undefined;
   private boundPort = 0;
 
-  private constructor(options: ChildServerOptions) {
-    this.options = options;
-  }
+  private constructor(private readonly options: ChildServerOptions) {}
 
   /**
    * Starts the server and resolves when it is listening.
@@ -138,9 +135,7 @@ export class ChildServer {
     this.child = child;
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
-    child.once('close', () => {
-      this.childEnded(child);
-    });
+    child.once('close', () => this.childEnded(child));
     let failure: Error | undefined;
     child.once('error', (error) => {
       failure = error;

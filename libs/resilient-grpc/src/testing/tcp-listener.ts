@@ -11,28 +11,21 @@ export interface TcpListenerOptions {
   readonly allowHalfOpen?: boolean | undefined;
 }
 
-/** A TCP listener on 127.0.0.1 that can stop and listen again on the same port. */
+/** A TCP listener on 127.0.0.1 that can stop, and then listen on the same port again. */
 export class TcpListener {
   readonly host = HOST;
   readonly sockets = new Set<Socket>();
   /** Number of connections accepted since the listener was opened. */
   accepted = 0;
   private server: Server | undefined;
-  private boundPort = 0;
-  private readonly onConnection: (socket: Socket) => void;
-  private readonly allowHalfOpen: boolean;
+  private boundPort: number;
 
-  private constructor(onConnection: (socket: Socket) => void, options: TcpListenerOptions) {
-    this.onConnection = onConnection;
+  /** Creates a listener that `listen` opens. `onConnection` owns the sockets that it receives. */
+  constructor(
+    private readonly onConnection: (socket: Socket) => void,
+    private readonly options: TcpListenerOptions,
+  ) {
     this.boundPort = options.port ?? 0;
-    this.allowHalfOpen = options.allowHalfOpen ?? false;
-  }
-
-  /** Opens a listener on 127.0.0.1. `onConnection` owns the sockets that it receives. */
-  static async open(onConnection: (socket: Socket) => void, options: TcpListenerOptions = {}): Promise<TcpListener> {
-    const listener = new TcpListener(onConnection, options);
-    await listener.listen();
-    return listener;
   }
 
   get port(): number {
@@ -48,12 +41,11 @@ export class TcpListener {
     return this.server !== undefined;
   }
 
-  /** Listens again on the same port. Does nothing if the listener is already listening. */
+  /** Listens, after a stop on the same port again. Does nothing if the listener is already listening. */
   async listen(): Promise<void> {
     if (this.server !== undefined) return;
-    const server = createServer({ allowHalfOpen: this.allowHalfOpen, noDelay: true }, (socket) => {
-      this.accept(socket);
-    });
+    const { allowHalfOpen = false } = this.options;
+    const server = createServer({ allowHalfOpen, noDelay: true }, (socket) => this.accept(socket));
     this.server = server;
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => {
@@ -90,9 +82,7 @@ export class TcpListener {
 export async function destroySocket(socket: Socket): Promise<void> {
   if (socket.closed) return;
   await new Promise<void>((resolve) => {
-    socket.once('close', () => {
-      resolve();
-    });
+    socket.once('close', () => resolve());
     socket.destroy();
   });
 }

@@ -79,7 +79,8 @@ export class VirtualClock implements Clock {
   }
 }
 
-function turn(): Promise<void> {
+/** Resolves in the next turn of the event loop, after all pending promise callbacks have run. */
+export function turn(): Promise<void> {
   return new Promise((resolve) => {
     systemClock.defer(resolve);
   });

@@ -1,5 +1,5 @@
 import { VirtualAction, VirtualTimeScheduler } from 'rxjs';
-import { systemClock } from '../time/clock.js';
+import { turn } from './virtual-clock.js';
 
 /** An RxJS scheduler with virtual time that only `pass` moves. Promises run in between, for code that combines timers with `await`. */
 export class VirtualScheduler extends VirtualTimeScheduler {
@@ -27,11 +27,4 @@ export class VirtualScheduler extends VirtualTimeScheduler {
   private nextAt(): number {
     return Math.min(Infinity, ...this.actions.map(({ delay }) => delay));
   }
-}
-
-/** Resolves in the next turn of the event loop, after all pending promise callbacks have run. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    systemClock.defer(resolve);
-  });
 }

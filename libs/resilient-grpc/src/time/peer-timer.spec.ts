@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../testing/busy-clock.js';
 import type { Clock } from './clock.js';
-import { PeerTimer } from './peer-timer.js';
+import { PeerTimer, setPollTimer } from './peer-timer.js';
 
 function make(ms: number) {
   const clock = new BusyClock();
@@ -124,5 +124,21 @@ describe('PeerTimer', () => {
     clock.block(45);
     clock.advance(45);
     expect(firedAt).toEqual([144]);
+  });
+});
+
+describe('setPollTimer', () => {
+  it.each<[blockedMs: number, stoppedMs: number]>([
+    [0, 0],
+    [150, 0],
+    [151, 51],
+    [5_000, 4_900],
+  ])('reports a process that was blocked for %i ms from the start of 100 ms as stopped for %i ms', (blockedMs, ms) => {
+    const clock = new BusyClock();
+    const reported: number[] = [];
+    setPollTimer(clock, 100, (stoppedMs) => reported.push(stoppedMs));
+    clock.block(blockedMs);
+    clock.advance(10_000);
+    expect(reported).toEqual([ms]);
   });
 });

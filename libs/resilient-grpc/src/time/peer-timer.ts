@@ -1,7 +1,7 @@
 import type { Clock, Timer } from './clock.js';
 
 /** A timer that fires more than this late indicates that this process did not run. Smaller delays are common on a busy machine. */
-export const LATE_MS = 50;
+const LATE_MS = 50;
 /** Number of parts into which the time is divided. A part that ends late is measured again. */
 const PARTS = 8;
 const MIN_PART_MS = 50;
@@ -70,4 +70,13 @@ export class PeerTimer implements Timer {
   private readonly read = (): void => {
     if (!this.isCleared) this.task();
   };
+}
+
+/** Runs `task` after `ms` with the milliseconds in which this process did not run at the end of this time; 0 if it was busy at most. */
+export function setPollTimer(clock: Clock, ms: number, task: (stoppedMs: number) => void): Timer {
+  const dueAt = clock.now() + ms;
+  return clock.setTimer(() => {
+    const lateMs = clock.now() - dueAt;
+    task(lateMs > LATE_MS ? lateMs : 0);
+  }, ms);
 }

@@ -47,7 +47,7 @@ export class DirectCall implements ConnectionCallListener {
   private isOver = false;
 
   constructor(
-    private readonly channel: DirectChannel,
+    private readonly channel: Pick<DirectChannel, 'createCall' | 'callEnded'>,
     private readonly limits: MessageLimits,
     private readonly listener: DirectCallListener,
     private readonly clock: Clock,
@@ -60,6 +60,8 @@ export class DirectCall implements ConnectionCallListener {
 
   /** Sends the headers. Returns false if no connection was picked; nothing was sent in that case. */
   start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata): boolean {
+    // grpc-js rejects such calls in its channel.
+    if (metadata.get('authorization').length > 1) return false;
     const headers = metadata.clone();
     headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
     headers.set('accept-encoding', 'identity');

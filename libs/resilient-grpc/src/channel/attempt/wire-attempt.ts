@@ -1,72 +1,49 @@
-import { Metadata, type CallOptions, type Channel, type experimental, type Interceptor } from '@grpc/grpc-js';
+import { Metadata, type CallOptions, type experimental, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { DelayedStatus, GOAWAY_LAG_MS } from './delayed-status.js';
-import { createCall, interceptedCall } from './intercepting-call.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
-import { pickedPeer } from './picked-peer.js';
+import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
+import type { ConnectionRecord } from '../quirks/connection-record.js';
+import type { SeamReport } from '../quirks/seam.js';
 import { readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
-import { tellCompressed } from '../quirks/wire-sizes.js';
+import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
 type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> & {
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
-type StatusObject = Parameters<Parameters<CallStream['start']>[1]['onReceiveStatus']>[0];
 
-/** True if only a call of grpc-js's channel supports `options`. */
-function needsChannel(options: CallOptions | undefined): boolean {
-  if (options === undefined) return false;
-  const { host, parent, credentials } = options;
-  return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
-}
+/** Members of the channel that carries an attempt. */
+type AttemptChannel = Pick<
+  WireChannel,
+  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+> & {
+  readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
+  readonly seams: Pick<WireChannel['seams'], 'check'>;
+};
 
-/** The channel that carries attempts, as an attempt sees it. */
-export interface WireCallbacks {
-  readonly channel: Channel;
-  readonly ready: boolean;
-  /** True if a connection is undecided: the server sent GOAWAY before any response, and may or may not complete the calls. */
-  readonly isUndecided: boolean;
-  /** Reports that the server responded to a call to `peer` that began at `startedAt`. */
-  answeredTo(peer: string | undefined, startedAt: number): void;
-  /** Starts a call on a connection; `undefined` if the channel has to create it. */
-  startDirect(path: string, deadline: number, metadata: Metadata, listener: DirectCallListener): DirectCall | undefined;
-  /** Reports that grpc-js created the call of an attempt. */
-  callCreated(call: object): void;
-  attemptEnded(): void;
-  /** Reports which private names the first `subject` of its kind lacks. */
-  checkSeams(on: string, subject: unknown): void;
-  /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
-  timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void;
-}
-
-const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 /** Node's timers may fire this much early, and with them grpc-js's deadline. */
 const EARLY_MS = 1;
+/** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
+const GOAWAY_LAG_MS = 20;
+const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
-const IGNORE_EVENTS: AttemptListener = {
-  onHeaders() {
-    /* the owner ignores further events */
-  },
-  onMessage() {
-    /* the owner ignores further events */
-  },
-  onEnd() {
-    /* the owner ignores further events */
-  },
-};
+const ignore = (): void => undefined;
+const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
  * One RPC on `Channel.createCall`, for all four kinds of method. The object is also grpc-js's listener and the `AttemptEnd`, so that an
  * attempt needs only one object in addition to grpc-js's.
  */
-export class WireAttempt implements Attempt, AttemptEnd {
+export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
   code: number = StatusCode.OK;
   details = '';
   metadata!: Metadata;
@@ -74,6 +51,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
   headersReceived = false;
   messagesReceived = 0;
   channelReady = true;
+  readonly telemetry: AttemptTelemetry | undefined;
 
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
@@ -88,10 +66,9 @@ export class WireAttempt implements Attempt, AttemptEnd {
   /** Cached wire facts, read after the end. */
   private facts: WireFacts | undefined;
   private delayedStatus: DelayedStatus | undefined;
-  private readonly telemetry: AttemptTelemetry | undefined;
 
   constructor(
-    private readonly callbacks: WireCallbacks,
+    private readonly wireChannel: AttemptChannel,
     private readonly request: AttemptRequest,
     private listener: AttemptListener,
     private readonly clock: Clock,
@@ -104,53 +81,34 @@ export class WireAttempt implements Attempt, AttemptEnd {
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
       if (interceptors === undefined && !needsChannel(options)) {
-        this.direct = callbacks.startDirect(method.path, deadline, metadata, this);
-        if (this.direct !== undefined) {
-          this.call = this.channelCall = this.direct;
-          return;
-        }
+        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this);
       }
-      if (interceptors === undefined) {
-        const call = createCall(callbacks.channel, method.path, deadline, options);
+      if (this.direct !== undefined) {
+        this.call = this.channelCall = this.direct;
+      } else if (interceptors === undefined) {
+        const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
-        this.callCreated(call);
+        this.onCreated(call);
         call.start(metadata, this);
       } else {
-        const call = this.intercept(interceptors);
+        const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
         this.call = call;
         // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
         call.start(metadata.clone(), this);
       }
     } catch (error) {
-      this.telemetry?.end(StatusCode.INTERNAL, error instanceof Error ? error.message : String(error));
+      this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error));
       throw error;
     }
   }
 
-  private intercept(interceptors: readonly Interceptor[]): ReturnType<typeof interceptedCall> {
-    const { method, deadline, options } = this.request;
-    return interceptedCall(this.callbacks.channel, method, deadline, options, interceptors, {
-      onCreated: (call) => {
-        this.callCreated(call);
-      },
-      onSend: (bytes) => {
-        this.telemetry?.sent(bytes.length);
-      },
-      onReceive: (bytes) => {
-        this.telemetry?.received(bytes.length);
-      },
-      onUnreadable: () => {
-        this.unreadable = true;
-      },
-    });
+  onCreated(call: CallStream): void {
+    this.channelCall = call;
+    this.wireChannel.callCreated(call);
   }
 
-  /** Sets the channel's call. */
-  private callCreated(call: CallStream): void {
-    this.channelCall = call;
-    this.callbacks.callCreated(call);
-    if (this.telemetry === undefined) return;
-    if (!tellCompressed(call, this.telemetry)) this.callbacks.checkSeams('call with telemetry', call);
+  onUnreadable(): void {
+    this.unreadable = true;
   }
 
   startRead(): void {
@@ -200,7 +158,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
-    if (this.callbacks.isUndecided) this.callbacks.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
 
@@ -221,8 +179,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
       try {
         message = this.request.method.responseDeserialize(received as Buffer);
       } catch (error) {
-        const text = error instanceof Error ? error.message : String(error);
-        this.cancel('protocol', StatusCode.INTERNAL, `Response message parsing error: ${text}`);
+        this.cancel('protocol', StatusCode.INTERNAL, `Response message parsing error: ${errorMessage(error)}`);
         return;
       }
     }
@@ -245,19 +202,19 @@ export class WireAttempt implements Attempt, AttemptEnd {
     // An unsupported encoding results in a status without code and details.
     this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
-    this.channelReady = this.callbacks.ready;
+    this.channelReady = this.wireChannel.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
-    if (this.callbacks.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
-      this.callbacks.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
+      this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     }
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
       this.telemetry.end(code, details);
     }
-    this.callbacks.attemptEnded();
+    this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }
 
@@ -285,13 +242,14 @@ export class WireAttempt implements Attempt, AttemptEnd {
     if (!TOOK_TOO_LONG.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
-    this.callbacks.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
+    this.wireChannel.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
   private endedByWhom(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
-    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS) return 'deadline';
+    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
+      return 'deadline';
     if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
     return 'no';
   }
@@ -302,7 +260,7 @@ export class WireAttempt implements Attempt, AttemptEnd {
 
   /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
-    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.callbacks.channel);
+    return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
   }
 
   get wire(): WireEvidence | undefined {
@@ -323,8 +281,50 @@ export class WireAttempt implements Attempt, AttemptEnd {
     const { direct } = this;
     this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
     // A response arrived, so there was a stream. `metadata` is set after the end.
-    if (direct === undefined && this.ended && (this.headersReceived || this.contentType !== undefined))
-      this.callbacks.checkSeams('call', this.channelCall);
+    if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
+      if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
+      else this.wireChannel.seams.check('direct call', direct.onConnection);
+    }
     return this.facts;
   }
+}
+
+/** Delivers a status when `connection` receives GOAWAY or closes, but after 20 ms at the latest. */
+class DelayedStatus {
+  private readonly timer: PeerTimer;
+  private isDue = false;
+
+  constructor(
+    private status: StatusObject,
+    private readonly connection: ConnectionRecord,
+    private readonly clock: Clock,
+    private readonly deliver: (status: StatusObject) => void,
+  ) {
+    this.timer = new PeerTimer(clock, GOAWAY_LAG_MS, this.due, true);
+    connection.endListeners.add(this.due);
+  }
+
+  /** Delivers `status` instead, in the next turn of the event loop. */
+  replace(status: StatusObject): void {
+    this.status = status;
+    this.due();
+  }
+
+  private readonly due = (): void => {
+    if (this.isDue) return;
+    this.isDue = true;
+    this.timer.clear();
+    this.connection.endListeners.delete(this.due);
+    // Node and grpc-js have handled the GOAWAY by then.
+    this.clock.defer(() => {
+      this.deliver(this.status);
+    });
+  };
+}
+
+/** True if only grpc-js's channel supports `options`. */
+function needsChannel(options: CallOptions | undefined): boolean {
+  if (options === undefined) return false;
+  const { host, parent, credentials } = options;
+  return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
 }

@@ -11,11 +11,15 @@ function make() {
   const closed: number[] = [];
   const judged: EndedConnection[] = [];
   const clock = new VirtualClock();
-  const owner = { probe: () => undefined, connections: [] };
-  const histories = new AddressHistories(owner, clock, () => 0.5, {
-    onClosed: ({ livedMs }) => closed.push(livedMs),
-    onJudged: (one) => judged.push(one),
-  });
+  const histories = new AddressHistories(
+    () => undefined,
+    clock,
+    () => 0.5,
+    (event) => {
+      if (event.type === 'closed') closed.push(event.closed.livedMs);
+      else judged.push(event.ended);
+    },
+  );
   return { clock, closed, judged, histories };
 }
 

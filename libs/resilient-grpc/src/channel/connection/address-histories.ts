@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/connection-end.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
-import { shortLivedBackoffMs } from '../../policy/reconnect/short-lived-backoff.js';
-import type { Clock } from '../../time/clock.js';
+import { SHORT_LIVED_MS, shortLivedBackoffMs } from '../../policy/reconnect/backoff.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
-import { EstablishedConnection, type ConnectionCallbacks } from './established-connection.js';
+import { EstablishedConnection } from './established-connection.js';
+import type { LivenessProbe } from './liveness-probe.js';
 
 /** A connection that was READY and is no longer. */
 export interface EndedConnection {
@@ -17,7 +18,7 @@ export interface EndedConnection {
   readonly closedImmediately: boolean;
   /**
    * True if the server sent GOAWAY with NO_ERROR before its first response. The calls on the connection decide whether it worked;
-   * `onJudged` then reports the result. A connection without calls is never judged.
+   * a 'judged' event then reports the result. A connection without calls is never judged.
    */
   readonly isUndecided: boolean;
   /** True if connections to other addresses are READY. */
@@ -27,12 +28,17 @@ export interface EndedConnection {
 /** A connection that the client closed. */
 export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 'reason'>;
 
-/** Receives the final state of connections that are no longer used for new calls. */
-export interface AddressHistoryCallbacks {
+/** The final state of a connection that is no longer used for new calls. */
+export type AddressHistoryEvent =
   /** The client closed a connection. This is no evidence about the server. */
-  onClosed(closed: ClosedConnection): void;
-  /** An undecided connection is decided: the server responded to one of its calls, or the connection closed without a response. */
-  onJudged(judged: EndedConnection): void;
+  | { readonly type: 'closed'; readonly closed: ClosedConnection }
+  /** An ended connection was judged: at once, or later if it was undecided. */
+  | { readonly type: 'judged'; readonly ended: EndedConnection };
+
+/** An attempt to connect that waits for the end of a hold-off. */
+interface DelayedConnect {
+  readonly address: string;
+  start(): void;
 }
 
 /** A connection on which the server sent GOAWAY before its first response. It stays open while it carries calls. */
@@ -71,8 +77,6 @@ export interface KnownConnection {
   readonly ended: number;
 }
 
-/** A connection that closes sooner, without a response from the server, counts as a failed attempt to connect. */
-const SHORT_LIVED_MS = 1_000;
 /** Addresses remembered at most, unless more than this many are in use. */
 const KNOWN_ADDRESSES = 256;
 
@@ -81,16 +85,17 @@ export class AddressHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
   /** Connections that accept no more calls, as after GOAWAY, and whose sockets are still open. */
   private readonly draining = new Set<EstablishedConnection>();
+  private readonly delayed = new Set<DelayedConnect>();
   /** True if a connection may not have carried a response yet. */
   private unanswered = true;
   /** True if a connection is undecided. `answeredTo` has no effect otherwise. */
   isUndecided = false;
 
   constructor(
-    private readonly connectionCallbacks: ConnectionCallbacks,
+    private readonly openProbe: (address: string) => LivenessProbe | undefined,
     private readonly clock: Clock,
     private readonly random: Random,
-    private readonly callbacks: AddressHistoryCallbacks,
+    private readonly emit: (event: AddressHistoryEvent) => void,
   ) {}
 
   get ready(): readonly EstablishedConnection[] {
@@ -115,6 +120,22 @@ export class AddressHistories {
   holdOffMs(address: string): number {
     const history = this.histories.get(address);
     return history === undefined ? 0 : history.holdUntil - this.clock.now();
+  }
+
+  /** Runs `connect` at the end of the hold-off of `address`, which a response may bring forward. */
+  afterHoldOff(address: string, connect: () => void): Timer {
+    const clear = (): void => {
+      timer.clear();
+      this.delayed.delete(delayed);
+    };
+    const start = (): void => {
+      clear();
+      connect();
+    };
+    const delayed = { address, start };
+    const timer = this.clock.setTimer(start, this.holdOffMs(address));
+    this.delayed.add(delayed);
+    return { clear };
   }
 
   /** End of the earliest hold-off, in monotonic milliseconds; `undefined` if there is none. */
@@ -151,7 +172,7 @@ export class AddressHistories {
     history.answered = false;
     history.isReleased = false;
     if (socket === undefined) return;
-    const connection = new EstablishedConnection(address, now, socket, this.connectionCallbacks);
+    const connection = new EstablishedConnection(address, now, socket, this, this.openProbe);
     history.connection = connection;
     socket.once('close', () => {
       this.draining.delete(connection);
@@ -166,13 +187,14 @@ export class AddressHistories {
    * Reports that the server began to respond to a call to `address` that began at `startedAt`. The server completes the calls that it
    * accepted before its GOAWAY, unlike a server that closes each connection. The client may therefore reconnect immediately.
    */
-  answeredTo(address: string, startedAt: number): void {
-    const history = this.histories.get(address);
+  answeredTo(address: string | undefined, startedAt: number): void {
+    const history = address === undefined ? undefined : this.histories.get(address);
     const proved = history?.undecided.filter(({ connection }) => connection.readyAt <= startedAt) ?? [];
     if (history === undefined || proved.length === 0) return;
     history.holdUntil = 0;
     history.closedImmediately = 0;
     this.judge(history, proved, true);
+    for (const delayed of [...this.delayed]) if (delayed.address === address) delayed.start();
   }
 
   disconnected(address: string): EndedConnection {
@@ -183,17 +205,17 @@ export class AddressHistories {
     const reason = connection?.end ?? 'unknown';
     if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
-    const diedAtOnce = livedMs < SHORT_LIVED_MS && !answered;
-    const isUndecided = diedAtOnce && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
+    const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
+    const isUndecided = isShortLived && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
     // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
     // occurrence is no evidence about the server, so the client reconnects immediately. It still counts: the hold-off of a server that
     // rejects each connection starts with the second one.
-    const passedOver = isUndecided && history.closedImmediately === 0;
-    const closedImmediately = diedAtOnce && !passedOver;
-    history.closedImmediately = diedAtOnce ? history.closedImmediately + 1 : 0;
+    const isFirstUndecided = isUndecided && history.closedImmediately === 0;
+    const closedImmediately = isShortLived && !isFirstUndecided;
+    history.closedImmediately = isShortLived ? history.closedImmediately + 1 : 0;
     if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.closedImmediately, this.random);
     const ended = { address, livedMs, reason, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
-    if (isUndecided && !passedOver) this.doubt(history, [...history.undecided, { connection, ended }]);
+    if (isUndecided && !isFirstUndecided) this.doubt(history, [...history.undecided, { connection, ended }]);
     return ended;
   }
 
@@ -223,19 +245,14 @@ export class AddressHistories {
     return [...this.histories.values()].some(({ readyAt }) => readyAt !== undefined);
   }
 
-  private judge(history: ConnectionHistory, judged: readonly UndecidedConnection[], answered: boolean): void {
+  private judge(history: ConnectionHistory, decided: readonly UndecidedConnection[], answered: boolean): void {
     this.doubt(
       history,
-      history.undecided.filter((one) => !judged.includes(one)),
+      history.undecided.filter((one) => !decided.includes(one)),
     );
-    for (const { ended } of judged) {
-      this.callbacks.onJudged({
-        ...ended,
-        answered,
-        closedImmediately: !answered,
-        isUndecided: false,
-        othersReady: this.anyReady,
-      });
+    for (const { ended } of decided) {
+      const judged = { answered, closedImmediately: !answered, isUndecided: false, othersReady: this.anyReady };
+      this.emit({ type: 'judged', ended: { ...ended, ...judged } });
     }
   }
 
@@ -247,7 +264,7 @@ export class AddressHistories {
   private closed(address: string, history: ConnectionHistory): void {
     const livedMs = history.readyAt === undefined ? 0 : this.clock.now() - history.readyAt;
     this.forget(history);
-    this.callbacks.onClosed({ address, livedMs, reason: 'subchannel shutdown' });
+    this.emit({ type: 'closed', closed: { address, livedMs, reason: 'subchannel shutdown' } });
   }
 
   private forget(history: ConnectionHistory): void {

@@ -1,4 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
+import { pauseAfterUpdateMs, updateIntervalMs } from '../../policy/reconnect/address-update-interval.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { systemRandom, type Random } from '../../time/random.js';
 
@@ -13,18 +14,10 @@ type Endpoints = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
  * 0.1 s with 1,000 addresses, and for seconds with 10,000.
  */
 export const MAX_ADDRESSES = 1_000;
-/** Minimum interval between updates. An update that follows sooner waits, and a later one replaces it. */
-const MIN_UPDATE_INTERVAL_MS = 100;
-/** Maximum interval between updates without addresses, which doubles with each. Addresses that follow them are used immediately. */
-const MAX_EMPTY_INTERVAL_MS = 1_000;
-/** Interval between two updates, in multiples of the time that the first one took. */
-const INTERVAL_PER_DURATION = 10;
-/** Upper bound of that interval: a process that was stopped during an update must not keep old addresses for minutes. */
-const MAX_UPDATE_INTERVAL_MS = 5_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. A resolver that reports faster would use all of the process's CPU time. If a resolver reports no addresses, grpc-js would
+ * 100 ms. Addresses that follow an update without any are used immediately. A resolver that reports faster would use all of the process's CPU time. If a resolver reports no addresses, grpc-js would
  * call it again immediately.
  */
 export class AddressUpdates {
@@ -73,7 +66,7 @@ export class AddressUpdates {
     const [endpoints, config, ...others] = update;
     const startedAt = this.clock.now();
     this.empty = hasAddresses(update) ? 0 : this.empty + 1;
-    this.dueAt = startedAt + Math.min(MIN_UPDATE_INTERVAL_MS * 2 ** Math.max(0, this.empty - 1), MAX_EMPTY_INTERVAL_MS);
+    this.dueAt = startedAt + updateIntervalMs(this.empty);
     this.isPassing = true;
     try {
       // pick_first prefers the first addresses.
@@ -83,8 +76,7 @@ export class AddressUpdates {
     } finally {
       this.isPassing = false;
       const now = this.clock.now();
-      const pauseMs = Math.min((now - startedAt) * INTERVAL_PER_DURATION, MAX_UPDATE_INTERVAL_MS);
-      this.dueAt = Math.max(this.dueAt, now + pauseMs);
+      this.dueAt = Math.max(this.dueAt, now + pauseAfterUpdateMs(now - startedAt));
     }
   }
 

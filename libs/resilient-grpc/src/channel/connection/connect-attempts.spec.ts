@@ -8,7 +8,7 @@ const KEY = '127.0.0.1:1';
 
 function make(timeoutMs: () => number = () => 500) {
   const clock = new BusyClock();
-  const attempts = new ConnectAttempts({ timeoutMs }, clock);
+  const attempts = new ConnectAttempts(timeoutMs, clock);
   return { clock, attempts };
 }
 

@@ -8,11 +8,6 @@ type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
 
-/** Limits of an attempt to connect. */
-export interface ConnectLimits {
-  timeoutMs(): number;
-}
-
 /**
  * Running attempts to connect, by address. Each can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2 SETTINGS.
  * grpc-js itself has no connect timeout and, on close, leaks a hanging handshake and its socket.
@@ -23,7 +18,8 @@ export class ConnectAttempts {
   private isClosed = false;
 
   constructor(
-    private readonly limits: ConnectLimits,
+    /** Returns the timeout of the next attempt. */
+    private readonly timeoutMs: () => number,
     private readonly clock: Clock,
   ) {}
 
@@ -44,7 +40,7 @@ export class ConnectAttempts {
   /** Registers the start of an attempt to connect to `key`. */
   begin(key: string): ConnectAttempt {
     this.running.get(key)?.end();
-    const attempt = new ConnectAttempt(key, this.limits.timeoutMs(), this.clock);
+    const attempt = new ConnectAttempt(key, this.timeoutMs(), this.clock);
     this.running.set(key, attempt);
     // grpc-js starts an attempt one turn after the request, and would keep the connection until it cleans up its pool.
     if (this.isClosed) attempt.abort(CLOSED);

@@ -1,3 +1,4 @@
+import { maskCredentials } from '../../errors/mask-credentials.js';
 import type { ConnectFailureKind } from '../../policy/reconnect/early-reconnect.js';
 
 /** A failed attempt to connect. Decisions use `kind`; `message` is for logs and errors. */
@@ -16,4 +17,13 @@ const NOT_HTTP2 = /^(?:Protocol error|Failed to connect)\b|wrong version number|
 export function connectFailure(message: string): ConnectFailure {
   if (NOT_HTTP2.test(message)) return { kind: 'not-http2', message };
   return { kind: REFUSED.test(message) ? 'refused' : 'other', message };
+}
+
+/** Returns grpc-js's error text of a failed connection without credentials and without its fixed parts. */
+export function plainError(error: string): string {
+  return maskCredentials(error)
+    .replace(/^No connection established\. Last error: /, '')
+    .replace(/\. Resolution note: $/, '')
+    .replace(/^(?:Error: )+/, '')
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '');
 }

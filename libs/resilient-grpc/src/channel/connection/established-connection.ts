@@ -5,13 +5,6 @@ import type { LivenessProbe } from './liveness-probe.js';
 import { isReset } from '../quirks/socket-peer.js';
 import { isStopped } from '../quirks/stopped-session.js';
 
-/** The channel of a connection, as the connection sees it. */
-export interface ConnectionCallbacks {
-  probe(address: string): LivenessProbe | undefined;
-  /** READY connections of the channel. */
-  readonly connections: readonly EstablishedConnection[];
-}
-
 /** A connection that became READY, with its socket. */
 export class EstablishedConnection {
   private watch: DisconnectReasonWatch | undefined;
@@ -22,7 +15,9 @@ export class EstablishedConnection {
     readonly address: string,
     readonly readyAt: number,
     private readonly socket: Socket,
-    private readonly callbacks: ConnectionCallbacks,
+    /** The READY connections of the channel. */
+    private readonly channel: { readonly ready: readonly EstablishedConnection[] },
+    private readonly openProbe: (address: string) => LivenessProbe | undefined,
   ) {}
 
   /** Total number of bytes received from the peer. */
@@ -32,12 +27,12 @@ export class EstablishedConnection {
 
   /** READY connections to other addresses. */
   get others(): readonly EstablishedConnection[] {
-    return this.callbacks.connections.filter((other) => other !== this);
+    return this.channel.ready.filter((other) => other !== this);
   }
 
   /** Creates a liveness probe; `undefined` if the connection is not READY, or cannot be probed. */
   probe(): LivenessProbe | undefined {
-    return this.callbacks.probe(this.address);
+    return this.openProbe(this.address);
   }
 
   /** Reason for the end of the connection, read when it has just ended. */

@@ -1,16 +1,13 @@
 import type { experimental } from '@grpc/grpc-js';
 import { stateName } from '../state-name.js';
+import type { Timer } from '../../time/clock.js';
+import type { AddressHistories } from './address-histories.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** Delays connections to servers that close them immediately. */
-export interface HoldOff {
-  /** Milliseconds before `address` may be connected to again; 0 or less if it may be now. */
-  holdOffMs(address: string): number;
-  /** Runs `task` at the end of the hold-off, which a response may bring forward. Returns a function that cancels the task. */
-  afterHoldOff(address: string, task: () => void): () => void;
-}
+/** Hold-offs of addresses whose servers close each connection immediately. */
+type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 
 /**
  * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff as soon as a connection is READY, so it would
@@ -18,14 +15,14 @@ export interface HoldOff {
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
-): new (child: SubchannelInterface, connection: ObservedConnection, holdOff: HoldOff) => SubchannelInterface {
+): new (child: SubchannelInterface, connection: ObservedConnection, holdOffs: HoldOffs) => SubchannelInterface {
   return class GatedSubchannel extends Base {
-    private cancelStart: (() => void) | undefined;
+    private delayedStart: Timer | undefined;
 
     constructor(
       child: SubchannelInterface,
       private readonly connection: ObservedConnection,
-      private readonly holdOff: HoldOff,
+      private readonly holdOffs: HoldOffs,
     ) {
       super(child);
     }
@@ -42,19 +39,19 @@ export function gatedSubchannelClass(
 
     override startConnecting(): void {
       const address = this.child.getAddress();
-      if (this.holdOff.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
+      if (this.holdOffs.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
         this.child.startConnecting();
         return;
       }
-      this.cancelStart ??= this.holdOff.afterHoldOff(address, () => {
-        this.cancelStart = undefined;
+      this.delayedStart ??= this.holdOffs.afterHoldOff(address, () => {
+        this.delayedStart = undefined;
         this.child.startConnecting();
       });
     }
 
     protected override destroy(): void {
-      this.cancelStart?.();
-      this.cancelStart = undefined;
+      this.delayedStart?.clear();
+      this.delayedStart = undefined;
       super.destroy();
     }
   };

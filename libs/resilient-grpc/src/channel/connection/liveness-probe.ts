@@ -1,6 +1,6 @@
 import { Metadata, type experimental } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
-import { channelOf, realSubchannel, type Pingable } from '../quirks/subchannel.js';
+import { channelOf, pingableSession, type Pingable } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelChannel = NonNullable<ReturnType<typeof channelOf>>;
@@ -26,11 +26,9 @@ export class LivenessProbe {
 
   /** Creates a probe; `undefined` if the connection is not READY, or if this grpc-js lacks the private names. */
   static of(subchannel: SubchannelInterface): LivenessProbe | undefined {
-    const session = realSubchannel(subchannel).transport?.session;
+    const session = pingableSession(subchannel);
     const channel = channelOf(subchannel);
-    if (typeof session?.ping !== 'function' || channel === undefined) return undefined;
-    // Safe: the method was checked above.
-    return new LivenessProbe(channel, session as Pingable);
+    return session === undefined || channel === undefined ? undefined : new LivenessProbe(channel, session);
   }
 
   /** Sends the health check, with `timeoutMs` as the timeout for the server. On this side, `end` ends the call. */

@@ -19,7 +19,8 @@ import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
-import { observeConnections, type PolicyHandle, type PolicyObserver } from './load-balancing-policy.js';
+import { observeConnections, type PolicyDependencies, type PolicyOwner } from './load-balancing-policy.js';
+import type { PolicyEvent } from './policy-event.js';
 
 // These tests use the installed grpc-js. They must fail on a version without the private names that the policy needs.
 
@@ -28,7 +29,7 @@ type SubchannelAddress = experimental.SubchannelAddress;
 const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 
 /** Records the reports of the policy. */
-class Recorder implements PolicyObserver {
+class Recorder implements PolicyDependencies {
   readonly clock = systemClock;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
@@ -42,53 +43,56 @@ class Recorder implements PolicyObserver {
   readonly held: { readonly address: string; readonly task: () => void }[] = [];
   holdMs = 0;
 
-  onState(state: string, error: string | undefined): void {
-    this.states.push(state);
-    if (state === 'TRANSIENT_FAILURE') this.channelErrors.push(error);
-  }
-  onConnection(address: string, from: string, to: string, error: string | undefined): void {
-    this.connections.push(`${address} ${from}>${to}`);
-    if (error !== undefined) this.errors.push(error);
-  }
-  onSession(_address: string, session: WatchedSession): void {
-    this.sessions.push(session);
-  }
-  checkSeams(): void {
-    // The installed grpc-js has all private names.
-  }
-  onUnresolved(): void {
-    this.connections.push('unresolved');
-  }
-  onAddressesLimited(): void {
-    this.connections.push('limited');
-  }
-  onDestroyed(): void {
-    this.states.push('IDLE');
-  }
-  onReleased(address: string, state: string): void {
-    if (state !== 'IDLE') this.connections.push(`${address} released in ${state}`);
-  }
-  onReused(address: string, state: string): void {
-    this.connections.push(`${address} used again in ${state}`);
-  }
-  onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void {
-    this.throttled.push(`${address} ${keepaliveTimeMs}`);
-  }
-  holdOffMs(): number {
-    return this.holdMs;
-  }
-  afterHoldOff(address: string, task: () => void): () => void {
-    const held = { address, task };
-    this.held.push(held);
-    return () => void this.held.splice(this.held.indexOf(held), 1);
-  }
-  abortable(address: SubchannelAddress): SubchannelAddress {
-    this.abortables.push(address);
-    return address;
-  }
-  argumentsFor(): ChannelOptions {
-    return {};
-  }
+  /** The installed grpc-js has all private names. */
+  readonly seams = { check: () => undefined };
+  readonly attempts = {
+    abortable: (address: SubchannelAddress): SubchannelAddress => {
+      this.abortables.push(address);
+      return address;
+    },
+  };
+  readonly histories = {
+    holdOffMs: () => this.holdMs,
+    afterHoldOff: (address: string, task: () => void) => {
+      const held = { address, task };
+      this.held.push(held);
+      return { clear: () => void this.held.splice(this.held.indexOf(held), 1) };
+    },
+  };
+
+  readonly handle = (event: PolicyEvent): void => {
+    switch (event.type) {
+      case 'state':
+        this.states.push(event.state);
+        if (event.state === 'TRANSIENT_FAILURE') this.channelErrors.push(event.error);
+        break;
+      case 'connection':
+        this.connections.push(`${event.address} ${event.from}>${event.to}`);
+        if (event.error !== undefined) this.errors.push(event.error);
+        break;
+      case 'session':
+        this.sessions.push(event.session);
+        break;
+      case 'unresolved':
+        this.connections.push('unresolved');
+        break;
+      case 'addresses-limited':
+        this.connections.push('limited');
+        break;
+      case 'destroyed':
+        this.states.push('IDLE');
+        break;
+      case 'released':
+        if (event.state !== 'IDLE') this.connections.push(`${event.address} released in ${event.state}`);
+        break;
+      case 'reused':
+        this.connections.push(`${event.address} used again in ${event.state}`);
+        break;
+      case 'keepalive-throttled':
+        this.throttled.push(`${event.address} ${event.keepaliveTimeMs}`);
+    }
+  };
+
   count(change: string): number {
     return this.connections.filter((one) => one.endsWith(change)).length;
   }
@@ -170,7 +174,7 @@ async function startPeer(options: ServerOptions = {}): Promise<Peer> {
 interface Watched {
   readonly channel: Channel;
   readonly seen: Recorder;
-  readonly policy: PolicyHandle;
+  readonly policy: PolicyOwner;
 }
 
 /** Opens a grpc-js channel with the policy around `child`. Its reconnect backoff is longer than a test. */

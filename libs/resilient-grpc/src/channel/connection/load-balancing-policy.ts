@@ -1,15 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { AddressUpdates, type AddressUpdate } from './address-updates.js';
+import type { AddressHistories } from './address-histories.js';
+import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
-import { gatedSubchannelClass, type HoldOff } from './gated-subchannel.js';
-import { ObservedConnection, type ConnectionObserver } from './observed-connection.js';
+import { gatedSubchannelClass } from './gated-subchannel.js';
+import { ObservedConnection } from './observed-connection.js';
+import type { PolicyEvent } from './policy-event.js';
+import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
 import { policyParts, type PolicyParts } from '../quirks/experimental.js';
+import type { SeamReport } from '../quirks/seam.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { ConnectivityState } from '../../call/connectivity.js';
 import type { Clock } from '../../time/clock.js';
 
 type ChannelControlHelper = experimental.ChannelControlHelper;
@@ -26,71 +30,59 @@ const POLICY_NAME = 'nestjs_resilient_grpc';
  */
 const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 
-/** The channel, as the policy sees it: receives the policy's reports and provides settings. */
-export interface PolicyObserver extends ConnectionObserver, HoldOff {
+/** Parts of the channel that its policy uses. */
+export interface PolicyDependencies {
   readonly clock: Clock;
-  /** Reports the state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
-  onState(state: ConnectivityState, error: string | undefined): void;
-  /** Reports that the name could not be resolved, or has no address. `onState` follows. */
-  onUnresolved(): void;
-  /** Reports that the resolver returned more addresses than are used. */
-  onAddressesLimited(reported: number, used: number): void;
-  /** Reports that grpc-js destroyed the policy, because the channel is idle or closed. */
-  onDestroyed(): void;
-  /** Returns the address to pass to grpc-js, with which an attempt to connect to it can be aborted. */
-  abortable(address: SubchannelAddress): SubchannelAddress;
-  /** Additional channel arguments for a connection to `address`. */
-  argumentsFor(address: SubchannelAddress): ChannelOptions;
+  readonly attempts: Pick<ConnectAttempts, 'abortable'>;
+  readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
+  readonly seams: Pick<SeamReport, 'check'>;
+  readonly handle: (event: PolicyEvent) => void;
 }
 
-/** Operations of a channel on its connections, provided by the policy. */
-export interface PolicyControl {
-  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
-  endBackoff(): void;
-  /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
-  backoffEndsAt(): number | undefined;
-  /** Creates a probe of the connection to `address`; `undefined` if it is not READY, or if this grpc-js cannot probe connections. */
-  probe(address: string): LivenessProbe | undefined;
-  /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
-  openStream(opening: StreamOpening): ConnectionStream | undefined;
-  /** Selects a connection for each call; `undefined` before the first state. */
-  readonly picker: experimental.Picker | undefined;
-}
-
-/** The channel that owns a policy. */
-class PolicyOwner {
+/** Owner of the policy of one channel: installs it with channel options, and gives access to it. */
+export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
-  /** Reason why no policy is active, if an external service config caused it. */
+  /** Reason why no policy is active, if an external service config names it. */
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
-  private policy: ObservingPolicy | undefined;
+  /** The policy; `undefined` until grpc-js has created it, and while the channel is idle. */
+  control: ObservingPolicy | undefined;
 
-  constructor(readonly observer: PolicyObserver) {}
+  constructor(
+    private readonly children: readonly Readonly<Record<string, unknown>>[],
+    readonly dependencies: PolicyDependencies,
+  ) {}
+
+  /** Value for `loadBalancingConfig` in the channel option `grpc.service_config`. */
+  get loadBalancingConfig(): readonly Readonly<Record<string, unknown>>[] {
+    return [{ [policyName]: { id: this.id, child: this.children } }];
+  }
+
+  /** The other channel options that the policy needs. */
+  get channelOptions(): ChannelOptions {
+    return { [OWNER_OPTION]: this };
+  }
 
   /** Hides the fields: grpc-js writes channel options as JSON when it traces. */
   toJSON(): object {
     return {};
   }
 
-  get control(): PolicyControl | undefined {
-    return this.policy;
-  }
-
   /** Makes `policy` report to this owner. Returns false if another policy does already. */
   claim(policy: ObservingPolicy): boolean {
-    this.policy ??= policy;
+    this.control ??= policy;
     this.refusal = undefined;
-    return this.policy === policy;
+    return this.control === policy;
   }
 
   refuse(reason: string): void {
-    if (this.policy === undefined) this.refusal = reason;
+    if (this.control === undefined) this.refusal = reason;
   }
 
   yield(policy: ObservingPolicy): void {
-    if (this.policy === policy) this.policy = undefined;
+    if (this.control === policy) this.control = undefined;
   }
 
   release(): void {
@@ -109,45 +101,19 @@ function isRefusable(value: unknown): value is RefusableOwner {
 let policyName = '';
 /** Set at registration. */
 let parts: PolicyParts;
-
-/** Channel options that install the policy in one channel, and access to it. */
-export interface PolicyHandle {
-  /** Value for `loadBalancingConfig` in the channel option `grpc.service_config`. */
-  readonly loadBalancingConfig: readonly Readonly<Record<string, unknown>>[];
-  /** The other channel options that the policy needs. */
-  readonly channelOptions: ChannelOptions;
-  /** `undefined` until grpc-js has created the policy, and while the channel is idle. */
-  readonly control: PolicyControl | undefined;
-  /** Reason why `control` is `undefined`, if an external service config names the policy. */
-  readonly refusal: string | undefined;
-  release(): void;
-}
+let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
 
 /**
- * Wraps the configured child policies in one that reports to `observer`. Returns `undefined` if this grpc-js lacks the private names.
+ * Wraps the configured child policies in one that reports to the channel. Returns `undefined` if this grpc-js lacks the private names.
  *
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
  * load-balancing policy observes each connection and passes on every call unchanged.
  */
 export function observeConnections(
   children: readonly Readonly<Record<string, unknown>>[],
-  observer: PolicyObserver,
-): PolicyHandle | undefined {
-  if (!register()) return undefined;
-  const owner = new PolicyOwner(observer);
-  return {
-    loadBalancingConfig: [{ [policyName]: { id: owner.id, child: children } }],
-    channelOptions: { [OWNER_OPTION]: owner },
-    get control() {
-      return owner.control;
-    },
-    get refusal() {
-      return owner.refusal;
-    },
-    release: () => {
-      owner.release();
-    },
-  };
+  dependencies: PolicyDependencies,
+): PolicyOwner | undefined {
+  return register() ? new PolicyOwner(children, dependencies) : undefined;
 }
 
 /** True if `name` is this library's own policy. Only the library may use it. */
@@ -161,17 +127,12 @@ function register(): boolean {
   const found = policyParts();
   if (found === undefined) return false;
   parts = found;
-  const Gated = gatedSubchannelClass(parts.BaseSubchannelWrapper);
-  class Policy extends ObservingPolicy {
-    constructor(helper: ChannelControlHelper) {
-      super(helper, (child, connection, observer) => new Gated(child, connection, observer));
-    }
-  }
+  GatedSubchannel = gatedSubchannelClass(parts.BaseSubchannelWrapper);
   // Copies of this library may share one grpc-js, where registering a name again replaces the earlier policy.
   policyName = POLICY_NAME;
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
-  parts.registerLoadBalancerType(policyName, Policy, ObservingPolicyConfig);
+  parts.registerLoadBalancerType(policyName, ObservingPolicy, ObservingPolicyConfig);
   return true;
 }
 
@@ -199,14 +160,8 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   }
 }
 
-type MakeGated = (
-  child: SubchannelInterface,
-  connection: ObservedConnection,
-  observer: PolicyObserver,
-) => SubchannelInterface;
-
-/** Forwards everything between the channel and the child policy, and reports to the observer. */
-class ObservingPolicy implements LoadBalancer, PolicyControl {
+/** Forwards everything between the channel and the child policy, and reports to the channel. */
+class ObservingPolicy implements LoadBalancer {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
@@ -218,50 +173,50 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
+  /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
 
-  constructor(
-    private readonly helper: ChannelControlHelper,
-    private readonly gate: MakeGated,
-  ) {
+  constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           this.picker = picker;
           helper.updateState(state, picker, error);
-          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.owner?.observer.onUnresolved();
-          this.owner?.observer.onState(stateName(state), error ?? undefined);
+          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
+          this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
         },
       }),
     );
   }
 
+  private report(event: PolicyEvent): void {
+    this.owner?.dependencies.handle(event);
+  }
+
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
     const { owner } = this;
     if (owner === undefined) return this.helper.createSubchannel(address, args);
-    const { observer } = owner;
-    const subchannel = this.helper.createSubchannel(observer.abortable(address), {
+    const { attempts, histories, seams, handle } = owner.dependencies;
+    const key = addressKey(address);
+    const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), {
       ...args,
-      ...observer.argumentsFor(address),
+      [ADDRESS_ARGUMENT]: key,
     });
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, observer, this);
+      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged);
       this.known.set(real, connection);
     }
-    return this.gate(subchannel, connection, observer);
+    return new GatedSubchannel(subchannel, connection, histories);
   }
 
-  onUsed(connection: ObservedConnection): void {
-    this.connections.add(connection);
-  }
-
-  onUnused(connection: ObservedConnection): void {
-    if (this.released === undefined) this.leave(connection);
+  private readonly useChanged = (connection: ObservedConnection): void => {
+    if (connection.isUsed) this.connections.add(connection);
+    else if (this.released === undefined) this.leave(connection);
     else this.released.add(connection);
-  }
+  };
 
   private leave(connection: ObservedConnection): void {
     this.connections.delete(connection);
@@ -293,8 +248,9 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    this.updates ??= new AddressUpdates(owner.observer.clock, this.update, (reported, used) => {
-      owner.observer.onAddressesLimited(reported, used);
+    const { clock, handle } = owner.dependencies;
+    this.updates ??= new AddressUpdates(clock, this.update, (reported, used) => {
+      handle({ type: 'addresses-limited', reported, used });
     });
     return this.updates.take(endpoints, config.child, options, note);
   }
@@ -341,17 +297,19 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     const { owner } = this;
     this.owner = undefined;
     owner?.yield(this);
-    owner?.observer.onDestroyed();
+    owner?.dependencies.handle({ type: 'destroyed' });
   }
 
   getTypeName(): string {
     return policyName;
   }
 
+  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
   endBackoff(): void {
     for (const connection of this.connections) connection.endBackoff();
   }
 
+  /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined {
     let earliest: number | undefined;
     for (const connection of this.connections) {
@@ -361,6 +319,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     return earliest;
   }
 
+  /** Creates a probe of the connection to `address`; `undefined` if it is not READY, or if this grpc-js cannot probe connections. */
   probe(address: string): LivenessProbe | undefined {
     for (const connection of this.connections) {
       const probe = connection.address === address ? connection.probe() : undefined;
@@ -369,6 +328,7 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     return undefined;
   }
 
+  /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {
       const stream = connection.openStream(opening);
@@ -376,4 +336,12 @@ class ObservingPolicy implements LoadBalancer, PolicyControl {
     }
     return undefined;
   }
+}
+
+/** Formats an address like grpc-js's `getPeer()`. */
+function addressKey(address: SubchannelAddress): string {
+  if (!('port' in address)) return address.path;
+  return address.host.includes(':')
+    ? `[${address.host}]:${String(address.port)}`
+    : `${address.host}:${String(address.port)}`;
 }

@@ -2,35 +2,13 @@ import { connectivityState, type experimental } from '@grpc/grpc-js';
 import type { ConnectivityState } from '../../call/connectivity.js';
 import { stateName } from '../state-name.js';
 import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.js';
-import type { WatchedSession } from './disconnect-reason-watch.js';
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
-import { observeTransport } from '../quirks/connection-record.js';
-import { backoffEndsAt, realSubchannel } from '../quirks/subchannel.js';
+import type { SeamReport } from '../quirks/seam.js';
+import { backoffEndsAt, endBackoff, observeSession, realSubchannel } from '../quirks/subchannel.js';
+import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
-
-/** Receives the events of each connection of a channel. */
-export interface ConnectionObserver {
-  /** The connection to `address` changed its state. */
-  onConnection(address: string, from: ConnectivityState, to: ConnectivityState, error: string | undefined): void;
-  /** The connection to `address` became READY and has `session`. Not called if this grpc-js does not expose the session. */
-  onSession(address: string, session: WatchedSession): void;
-  /** The channel no longer uses the connection to `address`, which is in `state`: the address was removed, or the channel went idle. */
-  onReleased(address: string, state: ConnectivityState): void;
-  /** The channel uses an existing connection to `address`, which is in `state`. */
-  onReused(address: string, state: ConnectivityState): void;
-  /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
-  onKeepaliveThrottled(address: string, keepaliveTimeMs: number): void;
-  /** Reports which private names the first `subject` of its kind lacks. */
-  checkSeams(on: string, subject: unknown): void;
-}
-
-/** Tracks the connections that are in use. */
-export interface ConnectionUser {
-  onUsed(connection: ObservedConnection): void;
-  onUnused(connection: ObservedConnection): void;
-}
 
 /** Observes one pooled connection while the child policy uses it, through any number of wrappers. */
 export class ObservedConnection {
@@ -44,8 +22,10 @@ export class ObservedConnection {
 
   constructor(
     private readonly subchannel: SubchannelInterface,
-    private readonly observer: ConnectionObserver,
-    private readonly user: ConnectionUser,
+    private readonly handle: (event: PolicyEvent) => void,
+    private readonly seams: Pick<SeamReport, 'check'>,
+    /** Called when the child policy begins or ceases to use the connection. */
+    private readonly useChanged: (connection: ObservedConnection) => void,
   ) {
     const address = subchannel.getAddress();
     this.address = address;
@@ -54,10 +34,10 @@ export class ObservedConnection {
       if (from !== this.state) return;
       this.state = to;
       if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
-        observer.onKeepaliveThrottled(address, keepaliveTimeMs);
+        handle({ type: 'keepalive-throttled', address, keepaliveTimeMs });
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
-      observer.onConnection(address, stateName(from), stateName(to), error);
+      handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
       if (stateName(to) === 'READY') this.showSession();
     };
   }
@@ -72,61 +52,55 @@ export class ObservedConnection {
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
-    if (state === 'READY' || state === 'CONNECTING') this.observer.onReused(this.address, state);
+    if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
     // Added before the listeners of policies, so that they run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
-    this.user.onUsed(this);
+    this.useChanged(this);
   }
 
   unref(): void {
     this.refs -= 1;
-    if (this.refs === 0) this.user.onUnused(this);
+    if (this.refs === 0) this.useChanged(this);
   }
 
   private showSession(): void {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
       const real = realSubchannel(this.subchannel);
-      this.observer.checkSeams('connection', real);
-      const { transport } = real;
-      if (transport?.session === undefined) return;
-      observeTransport(transport);
-      removeClosedStreamListeners(transport.session);
-      this.observer.onSession(this.address, transport.session);
+      this.seams.check('connection', real);
+      const session = observeSession(real);
+      if (session === undefined) return;
+      removeClosedStreamListeners(session);
+      this.handle({ type: 'session', address: this.address, session });
     });
   }
 
   probe(): LivenessProbe | undefined {
-    return this.ready ? LivenessProbe.of(this.subchannel) : undefined;
+    return this.isIn('READY') ? LivenessProbe.of(this.subchannel) : undefined;
   }
 
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    if (!this.ready) return undefined;
+    if (!this.isIn('READY')) return undefined;
     const stream = ConnectionStream.open(this.subchannel, opening);
-    if (stream !== undefined) this.observer.checkSeams('call on one connection', stream.call);
+    if (stream !== undefined) this.seams.check('call on one connection', stream.call);
     return stream;
   }
 
   endBackoff(): void {
-    if (!this.inBackoff) return;
-    realSubchannel(this.subchannel).resetBackoff?.();
+    if (this.isIn('TRANSIENT_FAILURE')) endBackoff(this.subchannel);
   }
 
   backoffEndsAt(): number | undefined {
-    return this.inBackoff ? backoffEndsAt(this.subchannel) : undefined;
+    return this.isIn('TRANSIENT_FAILURE') ? backoffEndsAt(this.subchannel) : undefined;
   }
 
   stop(): void {
     this.isWatching = false;
     this.subchannel.removeConnectivityStateListener(this.listener);
-    this.observer.onReleased(this.address, stateName(this.subchannel.getConnectivityState()));
+    this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
   }
 
-  private get ready(): boolean {
-    return stateName(this.subchannel.getConnectivityState()) === 'READY';
-  }
-
-  private get inBackoff(): boolean {
-    return stateName(this.subchannel.getConnectivityState()) === 'TRANSIENT_FAILURE';
+  private isIn(state: ConnectivityState): boolean {
+    return stateName(this.subchannel.getConnectivityState()) === state;
   }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { SuspicionWatch, type SuspicionCallbacks, type WatchedConnection } from './suspicion-watch.js';
+import { SuspicionWatch, type ReplacementRequest, type WatchedConnection } from './suspicion-watch.js';
 
 /** A clock whose process can be blocked, so that timers fire late. It reads sockets between timers and deferred tasks. */
 class BusyClock extends VirtualClock {
@@ -48,37 +48,53 @@ class FakeConnection implements WatchedConnection {
   }
 }
 
-class FakeCallbacks implements SuspicionCallbacks {
+class FakeReplacement {
   made = false;
   replacementReady = false;
   /** Calls of the watch: 'make', 'drop', 'take'. */
   readonly did: string[] = [];
   taken: () => void = () => undefined;
 
-  makeReplacement(): void {
-    if (!this.made) this.did.push('make');
-    this.made = true;
-  }
-  dropReplacement(): void {
-    if (this.made) this.did.push('drop');
-    this.made = false;
-    this.replacementReady = false;
-  }
-  useReplacement(): void {
-    this.did.push('take');
-    this.made = false;
-    this.taken();
+  handle(request: ReplacementRequest): void {
+    switch (request) {
+      case 'create':
+        if (!this.made) this.did.push('make');
+        this.made = true;
+        break;
+      case 'close':
+        if (this.made) this.did.push('drop');
+        this.made = false;
+        this.replacementReady = false;
+        break;
+      case 'use':
+        this.did.push('take');
+        this.made = false;
+        this.taken();
+    }
   }
 }
 
 /** Creates a watch that probes after 7.5 s of silence, because `random` returns 0.5 and the spread is 5 s. */
+function watchOn(clock: BusyClock, owner: FakeReplacement, events: EventHub): SuspicionWatch {
+  const request = (one: ReplacementRequest) => {
+    owner.handle(one);
+  };
+  return new SuspicionWatch(
+    request,
+    () => owner.replacementReady,
+    clock,
+    () => 0.5,
+    events,
+  );
+}
+
 function make() {
   const clock = new BusyClock();
   const events: GrpcClientEvent[] = [];
   const hub = new EventHub({ client: 'orders' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
-  const owner = new FakeCallbacks();
-  const watch = new SuspicionWatch(owner, clock, () => 0.5, hub);
+  const owner = new FakeReplacement();
+  const watch = watchOn(clock, owner, hub);
   owner.taken = () => {
     watch.replaced();
   };
@@ -291,8 +307,8 @@ describe('dead connection', () => {
 
   it('closes the connection even if there is no event listener', () => {
     const clock = new BusyClock();
-    const owner = new FakeCallbacks();
-    const watch = new SuspicionWatch(owner, clock, () => 0.5, new EventHub({ client: 'orders' }, () => clock.epoch()));
+    const owner = new FakeReplacement();
+    const watch = watchOn(clock, owner, new EventHub({ client: 'orders' }, () => clock.epoch()));
     owner.taken = () => {
       watch.replaced();
     };

@@ -22,17 +22,14 @@ export interface WatchedProbe {
   end(): void;
 }
 
-/** Manages the channel that replaces one with a dead connection. */
-export interface SuspicionCallbacks {
-  /** True if the replacement is READY. */
-  readonly replacementReady: boolean;
-  /** Creates the replacement. An existing one reconnects, in case it has lost its connection. */
-  makeReplacement(): void;
-  /** Closes the replacement, which is no longer needed. */
-  dropReplacement(): void;
-  /** Sends new calls to the replacement from now on. */
-  useReplacement(): void;
-}
+/** Request for the channel that replaces one with a dead connection. */
+export type ReplacementRequest =
+  /** Create the replacement. An existing one must reconnect, in case it has lost its connection. */
+  | 'create'
+  /** Close the replacement, which is no longer needed. */
+  | 'close'
+  /** Send new calls to the replacement from now on. */
+  | 'use';
 
 type Dead = Extract<SuspicionState, { readonly kind: 'dead' | 'replaceable' | 'given-up' }>;
 
@@ -62,7 +59,9 @@ export class SuspicionWatch {
   replacedByOthers = 0;
 
   constructor(
-    private readonly callbacks: SuspicionCallbacks,
+    private readonly request: (request: ReplacementRequest) => void,
+    /** True if the replacement is READY. */
+    private readonly isReplacementReady: () => boolean,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly events: EventHub,
@@ -88,7 +87,7 @@ export class SuspicionWatch {
     if (suspect === undefined) return;
     suspect.probe?.end();
     this.suspects.delete(address);
-    this.dropSuccessorForNobody();
+    this.closeUnneededReplacement();
   }
 
   /** Reports that another channel carries the calls. Closes the dead connections of the previous channel, with their hanging calls. */
@@ -108,7 +107,7 @@ export class SuspicionWatch {
     this.suspects.clear();
     this.timer?.clear();
     this.timer = undefined;
-    this.callbacks.dropReplacement();
+    this.request('close');
   }
 
   private lookLater(): void {
@@ -128,10 +127,10 @@ export class SuspicionWatch {
     const at = this.clock.now();
     for (const suspect of this.suspects.values()) {
       const { bytesRead } = suspect.connection;
-      this.apply(suspect, { type: 'look', at, bytesRead, late, otherReady: this.callbacks.replacementReady });
+      this.apply(suspect, { type: 'look', at, bytesRead, late, otherReady: this.isReplacementReady() });
     }
     const states = [...this.suspects.values()].map(({ state }) => state.kind);
-    if (states.includes('dead')) this.callbacks.makeReplacement();
+    if (states.includes('dead')) this.request('create');
     if (states.some((kind) => kind !== 'trusted')) this.lookLater();
   }
 
@@ -149,9 +148,9 @@ export class SuspicionWatch {
       suspect.probe = undefined;
       if (after.kind === 'dead') this.condemned(suspect, after);
     } else if (after.kind === 'given-up') {
-      this.callbacks.useReplacement();
+      this.request('use');
     } else if (isDead(before) && !isDead(after)) {
-      this.dropSuccessorForNobody();
+      this.closeUnneededReplacement();
     }
   }
 
@@ -182,8 +181,8 @@ export class SuspicionWatch {
     }
   }
 
-  private dropSuccessorForNobody(): void {
-    if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.callbacks.dropReplacement();
+  private closeUnneededReplacement(): void {
+    if (![...this.suspects.values()].some(({ state }) => isDead(state))) this.request('close');
   }
 
   private report({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {

@@ -2,6 +2,7 @@ import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { Observable } from 'rxjs';
+import { errorMessage } from '../../errors/error-message.js';
 import { chooseServiceConfig, type ChoosingClient } from '../../policy/service-config/choose-service-config.js';
 import type { Problem } from '../../policy/service-config/problem.js';
 import type { ServiceConfig } from '../../policy/service-config/service-config.js';
@@ -170,9 +171,8 @@ class TxtReading {
     this.failures += 1;
     // Reported once until the next response.
     if (this.closed || this.failures > 1) return;
-    const why = error instanceof Error ? error.message : String(error);
     this.dependencies.report(
-      `${this.name}: DNS lookup failed (${why}); the current service config stays in effect, and the lookup is retried`,
+      `${this.name}: DNS lookup failed (${errorMessage(error)}); the current service config stays in effect, and the lookup is retried`,
     );
   }
 

@@ -10,7 +10,7 @@ const WITHIN_MS = 15_000;
 /** Creates `count` waiting calls. `released` receives the number of each released call, in order. */
 function make(count: number, change: (number: number) => Partial<Waiter> = () => ({})) {
   const clock = new BusyClock();
-  const waiting = new WaitingCalls();
+  const waiting = new WaitingCalls(new BusyClock());
   const load = new LoadBaseline(clock.now());
   const channel = { usable: true };
   const usable = () => channel.usable;

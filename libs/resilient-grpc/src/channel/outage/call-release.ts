@@ -1,10 +1,9 @@
 import type { WaitingCalls } from './waiting-calls.js';
 import type { Waiter } from '../../call/call-transport.js';
-import { spareMs, type ReleaseTimes } from '../../policy/queue-release/held-call.js';
+import { inSendOrder, spareMs, type ReleaseTimes } from '../../policy/queue-release/held-call.js';
 import { releaseDemand } from '../../policy/queue-release/release-demand.js';
 import { ReleasePace, type ReleasedKind } from '../../policy/queue-release/release-pace.js';
 import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
-import { inSendOrder } from '../../policy/queue-release/send-order.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 

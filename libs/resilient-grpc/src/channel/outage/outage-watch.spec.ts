@@ -21,24 +21,22 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
   function watch() {
     const clock = new BusyClock();
     const reported: string[] = [];
-    const owner = {
-      ready: false,
-      lastError: 'refused',
-      connecting: undefined,
-      waiting: { size: 0 },
-      outageBegan: () => undefined,
-      graceEnded: () => reported.push(`grace ended at ${clock.now()}, inside: ${String(outage.insideGrace)}`),
-      changed: () => undefined,
-    };
     const outage: OutageWatch = new OutageWatch(
       500,
-      owner,
-      new LoadBaseline(0),
-      withEarlyTimers(clock, earlyMs),
-      new EventHub({ client: 'orders' }, () => clock.epoch()),
+      {
+        load: new LoadBaseline(0),
+        clock: withEarlyTimers(clock, earlyMs),
+        events: new EventHub({ client: 'orders' }, () => clock.epoch()),
+        waiting: { size: 0 },
+        connecting: () => undefined,
+      },
+      (change) => {
+        if (change === 'grace-ended')
+          reported.push(`grace ended at ${clock.now()}, inside: ${String(outage.insideGrace)}`);
+      },
     );
-    outage.attemptFailed();
-    return { clock, owner, outage, reported };
+    outage.attemptFailed('refused');
+    return { clock, outage, reported };
   }
 
   it('reports the end of the grace period when calls may no longer wait', async () => {
@@ -56,9 +54,8 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
   });
 
   it('ends the outage after the channel has been READY for a second, even without calls', async () => {
-    const { clock, owner, outage } = watch();
+    const { clock, outage } = watch();
     await clock.advanceAsync(100);
-    owner.ready = true;
     outage.becameReady();
     await clock.advanceAsync(990);
     expect(outage.current).toBeDefined();
@@ -68,11 +65,9 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
   });
 
   it('continues the outage if the channel was READY for less than a second', async () => {
-    const { clock, owner, outage } = watch();
-    owner.ready = true;
+    const { clock, outage } = watch();
     outage.becameReady();
     await clock.advanceAsync(998);
-    owner.ready = false;
     outage.becameUnready();
     await clock.advanceAsync(5_000);
     expect(outage.current).toBeDefined();
@@ -86,33 +81,24 @@ describe('slow attempt to connect', () => {
     const events = new EventHub({ client: 'orders' }, () => clock.epoch());
     const reported: unknown[] = [];
     events.listen((event) => reported.push(event), false);
-    const owner = {
-      ready: false,
-      lastError: undefined,
-      connecting: 'connecting',
-      waiting: { size: 1 },
-      outageBegan: () => undefined,
-      graceEnded: () => undefined,
-      changed: () => undefined,
-    };
-    return { clock, reported, owner, outage: new OutageWatch(500, owner, new LoadBaseline(0), clock, events) };
+    const waiting = { size: 1 };
+    const dependencies = { load: new LoadBaseline(0), clock, events, waiting, connecting: () => 'connecting' };
+    return { clock, reported, waiting, outage: new OutageWatch(500, dependencies, () => undefined) };
   }
   const REPORT = expect.objectContaining({ type: 'slow-connect', cause: 'connecting', waiting: 1 });
 
   it('reports calls that have waited for 1.5 s, once until the channel is READY', async () => {
-    const { clock, reported, owner, outage } = watch();
-    outage.callHeld();
+    const { clock, reported, outage } = watch();
+    outage.callHeld(false);
     await clock.advanceAsync(1_490);
     expect(reported).toEqual([]);
     await clock.advanceAsync(20);
     expect(reported).toEqual([REPORT]);
-    outage.callHeld();
+    outage.callHeld(false);
     await clock.advanceAsync(5_000);
     expect(reported).toHaveLength(1);
-    owner.ready = true;
     outage.becameReady();
-    owner.ready = false;
-    outage.callHeld();
+    outage.callHeld(false);
     await clock.advanceAsync(1_510);
     expect(reported).toHaveLength(2);
     expect(clock.pending).toBe(0);
@@ -121,16 +107,15 @@ describe('slow attempt to connect', () => {
   it.each<[when: string, change: (watched: ReturnType<typeof watch>) => void]>([
     [
       'the channel becomes READY',
-      ({ owner, outage }) => {
-        owner.ready = true;
+      ({ outage }) => {
         outage.becameReady();
       },
     ],
-    ['no call is waiting', ({ owner }) => (owner.waiting.size = 0)],
+    ['no call is waiting', ({ waiting }) => (waiting.size = 0)],
     ['the channel is closed', ({ outage }) => outage.close()],
   ])('reports nothing if %s within 1.5 s', async (_when, change) => {
     const watched = watch();
-    watched.outage.callHeld();
+    watched.outage.callHeld(false);
     await watched.clock.advanceAsync(1_000);
     change(watched);
     await watched.clock.advanceAsync(5_000);
@@ -139,26 +124,26 @@ describe('slow attempt to connect', () => {
 
   it('reports nothing in an outage, which has its own event', async () => {
     const { clock, reported, outage } = watch();
-    outage.callHeld();
-    outage.attemptFailed();
+    outage.callHeld(false);
+    outage.attemptFailed(undefined);
     await clock.advanceAsync(5_000);
     expect(reported).toEqual([expect.objectContaining({ type: 'outage-start' })]);
   });
 
   it('reports a later call if the first one was cancelled', async () => {
-    const { clock, reported, owner, outage } = watch();
-    outage.callHeld();
-    owner.waiting.size = 0;
+    const { clock, reported, waiting, outage } = watch();
+    outage.callHeld(false);
+    waiting.size = 0;
     await clock.advanceAsync(2_000);
-    owner.waiting.size = 1;
-    outage.callHeld();
+    waiting.size = 1;
+    outage.callHeld(false);
     await clock.advanceAsync(1_510);
     expect(reported).toEqual([REPORT]);
   });
 
   it('does not count time in which the process was paused', async () => {
     const { clock, reported, outage } = watch();
-    outage.callHeld();
+    outage.callHeld(false);
     clock.block(1_400);
     await clock.advanceAsync(1_450);
     expect(reported).toEqual([]);

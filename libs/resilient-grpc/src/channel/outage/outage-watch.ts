@@ -1,33 +1,37 @@
 import type { Connectivity } from '../../call/connectivity.js';
 import type { EventHub } from '../../call/event-hub.js';
-import { nextOutage } from '../../policy/outage/next-outage.js';
 import {
   DEFAULT_OUTAGE_POLICY,
   insideGrace,
+  nextOutage,
   NO_OUTAGE,
   type Outage,
   type OutageEvent,
   type OutagePolicy,
   type OutageState,
-} from '../../policy/outage/outage-state.js';
+} from '../../policy/outage/next-outage.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
-/** The channel whose outages are watched, as the watch sees it. */
-export interface OutageCallbacks {
-  readonly ready: boolean;
-  /** Reason why the channel could not connect, or lost its connection. */
-  readonly lastError: string | undefined;
-  /** Progress of the running attempt to connect, as text. */
-  readonly connecting: string | undefined;
+/** Dependencies of an outage watch. */
+export interface OutageDependencies {
+  readonly load: LoadBaseline;
+  readonly clock: Clock;
+  readonly events: EventHub;
   /** The calls that are waiting. */
   readonly waiting: { readonly size: number };
-  outageBegan(): void;
-  graceEnded(): void;
-  /** Reports that a value of `connectivity` changed. */
-  changed(): void;
+  /** Describes the running attempt to connect; `undefined` between two attempts, or if its progress is unknown. */
+  readonly connecting: () => string | undefined;
 }
+
+/** Change that a channel must handle. */
+export type OutageChange =
+  | 'began'
+  /** Calls may no longer wait. */
+  | 'grace-ended'
+  /** Another attempt to connect failed, or the outage ended. */
+  | 'other';
 
 /** A past outage. */
 export interface OutageRecord {
@@ -69,14 +73,17 @@ export class OutageWatch {
   /** The latest past outages, oldest first. */
   readonly past: OutageRecord[] = [];
 
+  private readonly clock: Clock;
+  private readonly events: EventHub;
+
   constructor(
     graceMs: number,
-    private readonly callbacks: OutageCallbacks,
-    private readonly load: LoadBaseline,
-    private readonly clock: Clock,
-    private readonly events: EventHub,
+    private readonly dependencies: OutageDependencies,
+    private readonly changed: (change: OutageChange) => void,
   ) {
     this.policy = { ...DEFAULT_OUTAGE_POLICY, graceMs };
+    this.clock = dependencies.clock;
+    this.events = dependencies.events;
   }
 
   /** The current outage; `undefined` if there is none. */
@@ -105,12 +112,13 @@ export class OutageWatch {
     };
   }
 
-  attemptFailed(): void {
-    this.apply({ type: 'attempt-failed', at: this.clock.now() });
+  /** Reports a failed attempt to connect. `cause` is the cause of an outage that begins with it. */
+  attemptFailed(cause: string | undefined): void {
+    this.apply({ type: 'attempt-failed', at: this.clock.now() }, cause);
   }
 
-  connectionEnded(livedMs: number, answered: boolean): void {
-    this.apply({ type: 'connection-ended', at: this.clock.now(), livedMs, answered });
+  connectionEnded(livedMs: number, answered: boolean, cause: string | undefined): void {
+    this.apply({ type: 'connection-ended', at: this.clock.now(), livedMs, answered }, cause);
   }
 
   answered(): void {
@@ -129,18 +137,19 @@ export class OutageWatch {
     this.confirmTimer = undefined;
   }
 
-  /** Reports that a call begins to wait. */
-  callHeld(): void {
+  /** Reports that a call begins to wait for the channel, which is READY if `isReady` is true. */
+  callHeld(isReady: boolean): void {
     if (this.state.current !== undefined) this.waitedCalls += 1;
-    else if (!this.callbacks.ready) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
+    else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
   /** Reports a slow attempt to connect. With a silent peer, no outage begins and nothing else is reported until the attempt times out. */
   private readonly connectIsSlow = (): void => {
-    const { ready, waiting, connecting = 'no attempt to connect has failed yet' } = this.callbacks;
-    if (ready || this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
+    const { waiting, connecting } = this.dependencies;
+    if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
     else if (this.events.wanted) {
-      this.events.emit({ type: 'slow-connect', cause: connecting, waiting: waiting.size });
+      const cause = connecting() ?? 'no attempt to connect has failed yet';
+      this.events.emit({ type: 'slow-connect', cause, waiting: waiting.size });
     }
   };
 
@@ -160,32 +169,35 @@ export class OutageWatch {
     this.stopSlowConnect();
   }
 
-  private apply(event: OutageEvent): void {
+  private apply(event: OutageEvent, cause?: string): void {
     const before = this.state.current;
     this.state = nextOutage(this.state, event, this.policy);
     const after = this.state.current;
     if (before === after) return;
-    if (before === undefined && after !== undefined) this.began(after);
-    else if (before !== undefined && after === undefined) this.ended(before, event.at);
-    this.callbacks.changed();
+    if (before === undefined && after !== undefined) {
+      this.began(after, cause);
+      this.changed('began');
+      return;
+    }
+    if (before !== undefined && after === undefined) this.ended(before, event.at);
+    this.changed('other');
   }
 
-  private began(outage: Outage): void {
-    this.load.freeze(outage.startedAt);
-    this.waitedCalls = this.callbacks.waiting.size;
+  private began(outage: Outage, cause = 'the connection failed'): void {
+    const { load, waiting } = this.dependencies;
+    load.freeze(outage.startedAt);
+    this.waitedCalls = waiting.size;
     this.abandonedCalls = 0;
     this.failedCalls = 0;
     this.total += 1;
     this.shift = this.clock.epoch() - this.clock.now();
-    this.cause = this.callbacks.lastError ?? 'the connection failed';
+    this.cause = cause;
     this.clearGrace();
     this.endGraceAt(outage.graceEndsAt);
     if (this.events.wanted) {
-      const { cause } = this;
       const graceMs = Math.max(0, outage.graceEndsAt - outage.startedAt);
       this.events.emit({ type: 'outage-start', cause, graceMs, flapping: outage.flapping });
     }
-    this.callbacks.outageBegan();
   }
 
   // Node's timers may fire slightly early, because Node caches the time and rounds to milliseconds. The timers below therefore check the
@@ -201,8 +213,7 @@ export class OutageWatch {
       this.clock.defer(() => {
         if (this.graceTimer !== timer) return;
         this.graceTimer = undefined;
-        this.callbacks.graceEnded();
-        this.callbacks.changed();
+        this.changed('grace-ended');
       });
     }, graceEndsAt - this.clock.now());
     this.graceTimer = timer;
@@ -211,7 +222,6 @@ export class OutageWatch {
   private confirmAfter(ms: number): void {
     this.confirmTimer ??= this.clock.setTimer(() => {
       this.confirmTimer = undefined;
-      if (!this.callbacks.ready) return;
       const at = this.clock.now();
       this.apply({ type: 'ready-lasted', at });
       const since = this.state.current?.readySince;
@@ -220,7 +230,7 @@ export class OutageWatch {
   }
 
   private ended(outage: Outage, at: number): void {
-    this.load.thaw(at);
+    this.dependencies.load.thaw(at);
     this.close();
     const { cause, waitedCalls, abandonedCalls, failedCalls } = this;
     const { connectAttempts } = outage;

@@ -1,4 +1,5 @@
 import type { WaitRefusal } from '../../call/call-transport.js';
+import type { ChannelSettings } from '../channel-settings.js';
 
 /** Data for the error text of a refused call. */
 export interface OutageDetails {
@@ -25,18 +26,12 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
   };
 }
 
-/** Limits for waiting calls. */
-export interface WaitingLimits {
-  readonly maxWaitingCalls: number;
-  readonly maxWaitingBytes: number;
-}
-
 /** Returns a refusal that names the exceeded limit if one more call with a request of `bytes` would exceed one. */
 export function tooManyWaiting(
   target: string,
   waiting: { readonly size: number; readonly bytes: number },
   bytes: number,
-  { maxWaitingCalls, maxWaitingBytes }: WaitingLimits,
+  { maxWaitingCalls, maxWaitingBytes }: Pick<ChannelSettings, 'maxWaitingCalls' | 'maxWaitingBytes'>,
 ): WaitRefusal | undefined {
   const refusal = (limit: string): WaitRefusal => ({
     reason: 'too-many-waiting',

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Waiter } from '../../call/call-transport.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
 import { WaitingCalls } from './waiting-calls.js';
 
 function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
@@ -19,7 +20,7 @@ function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
 
 describe('WaitingCalls', () => {
   it('lists calls oldest first', () => {
-    const calls = new WaitingCalls();
+    const calls = new WaitingCalls(new VirtualClock());
     const [a, b, c] = [waiter(), waiter(), waiter()];
     for (const one of [a, b, c]) calls.push(one);
     expect([...calls]).toEqual([a, b, c]);
@@ -27,7 +28,7 @@ describe('WaitingCalls', () => {
   });
 
   it('removes a call once', () => {
-    const calls = new WaitingCalls();
+    const calls = new WaitingCalls(new VirtualClock());
     const [a, b] = [waiter(10), waiter(5)];
     calls.push(a);
     calls.push(b);
@@ -39,7 +40,7 @@ describe('WaitingCalls', () => {
   });
 
   it('takes matching calls oldest first, up to the limit', () => {
-    const calls = new WaitingCalls();
+    const calls = new WaitingCalls(new VirtualClock());
     const all = [waiter(1), waiter(2), waiter(3), waiter(4)];
     for (const one of all) calls.push(one);
     expect(calls.takeWhere((one) => one.bytes !== 2, 2)).toEqual([all[0], all[2]]);
@@ -49,7 +50,7 @@ describe('WaitingCalls', () => {
   });
 
   it('appends a call that is added again after its removal', () => {
-    const calls = new WaitingCalls();
+    const calls = new WaitingCalls(new VirtualClock());
     const [a, b] = [waiter(7), waiter()];
     calls.push(a);
     calls.push(b);
@@ -66,7 +67,7 @@ describe('WaitingCalls', () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
-        const calls = new WaitingCalls();
+        const calls = new WaitingCalls(new VirtualClock());
         const plain: Waiter[] = [];
         for (const one of steps) {
           if (one.kind === 'push') {
@@ -91,7 +92,7 @@ describe('WaitingCalls', () => {
   });
 
   it('reports whether it contains a call that was lost with a connection', () => {
-    const calls = new WaitingCalls();
+    const calls = new WaitingCalls(new VirtualClock());
     const lost = waiter(0, { rateLimited: true });
     calls.push(waiter());
     expect(calls.anyPaced).toBe(false);

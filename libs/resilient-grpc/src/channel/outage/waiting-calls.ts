@@ -1,21 +1,22 @@
 import type { Waiter } from '../../call/call-transport.js';
+import type { Clock, Timer } from '../../time/clock.js';
 
-/** Queue of the calls that wait for the channel, oldest first. */
+/**
+ * Queue of the calls that wait for the channel, oldest first. It keeps the process alive while a call is waiting, as a queued call of
+ * grpc-js does.
+ */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
-  private held = 0;
+  /** Bytes of the waiting requests. */
+  bytes = 0;
   private lost = 0;
 
-  /** @param emptied called whenever the last call is removed */
-  constructor(private readonly emptied: () => void = () => undefined) {}
+  private keepAlive: Timer | undefined;
+
+  constructor(private readonly clock: Clock) {}
 
   get size(): number {
     return this.present.size;
-  }
-
-  /** Bytes of the waiting requests. */
-  get bytes(): number {
-    return this.held;
   }
 
   [Symbol.iterator](): Iterator<Waiter> {
@@ -34,17 +35,21 @@ export class WaitingCalls implements Iterable<Waiter> {
   }
 
   push(waiter: Waiter): void {
+    this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
-    this.held += waiter.bytes;
+    this.bytes += waiter.bytes;
     if (waiter.rateLimited) this.lost += 1;
   }
 
   /** Returns true if the call was waiting. */
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
-    this.held -= waiter.bytes;
+    this.bytes -= waiter.bytes;
     if (waiter.rateLimited) this.lost -= 1;
-    if (this.present.size === 0) this.emptied();
+    if (this.present.size === 0) {
+      this.keepAlive?.clear();
+      this.keepAlive = undefined;
+    }
     return true;
   }
 

@@ -14,7 +14,7 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, resends after GOAWAY)',
+    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors)',
 };
 
 /** Names for the connector that receives each socket. */
@@ -30,6 +30,15 @@ export const SOCKET_SEAM: Seam = {
   needs: ['waitForReady()', 'connect()', 'getCallCredentials()', 'destroy()'],
   lostWithout: CONNECTOR_SEAM.lostWithout,
 };
+
+/** Names for calls that are created on a connection instead of on the channel. */
+export const DIRECT_SEAM: Seam = {
+  on: 'channel',
+  needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
+  lostWithout: 'calls straight on a connection (they pass through the channel of grpc-js, which takes more CPU)',
+};
+
+const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)';
 
 /** Private names of grpc-js and Node that a client needs, with the features that are off without them. Shown in docs/compatibility.md. */
 export const CLIENT_SEAMS: readonly Seam[] = [
@@ -51,14 +60,15 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['createResolver()'],
     lostWithout: 'credentials in the targets of custom resolvers',
   },
-  { on: 'experimental', needs: ['BaseFilter()'], lostWithout: 'compressed sizes in telemetry' },
   {
     on: 'channel',
     needs: ['internalChannel.subchannelPool.unrefUnusedSubchannels()'],
     lostWithout: 'immediate closing of idle connections (they close up to 10 s later)',
   },
+  DIRECT_SEAM,
   // Probed at the first connection.
   SOCKET_SEAM,
+  { on: 'connection', needs: ['createCall()'], lostWithout: DIRECT_SEAM.lostWithout },
   { on: 'connection', needs: ['resetBackoff()'], lostWithout: 'early reconnects' },
   {
     on: 'connection',
@@ -86,7 +96,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['options.host'],
     lostWithout: 'grpc.default_authority for a health Watch',
   },
-  // Probed at the first call that fails after a response, and at the first call with telemetry.
+  // Probed at the first call that fails after a response.
   {
     on: 'call',
     needs: [
@@ -96,11 +106,11 @@ export const CLIENT_SEAMS: readonly Seam[] = [
       'child.underlyingCalls.0.call.child.connectionDropped',
       'child.underlyingCalls.0.call.child.transport',
     ],
-    lostWithout: 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)',
+    lostWithout: EVIDENCE_OF_STREAMS,
   },
   {
-    on: 'call with telemetry',
-    needs: ['filterStackFactory.createFilter()'],
-    lostWithout: 'compressed sizes in telemetry',
+    on: 'direct call',
+    needs: ['http2Stream', 'finalStatus', 'httpStatusCode', 'connectionDropped', 'transport'],
+    lostWithout: EVIDENCE_OF_STREAMS,
   },
 ];

@@ -1,6 +1,5 @@
-import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import { constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { StatusCode } from '../../status/status-code.js';
-import { refusePushedStreams } from '../connection/pushed-streams.js';
 
 /** grpc-js's transport: one connection and the calls on it. Other releases of grpc-js may lack these fields. */
 export interface ConnectionTransport {
@@ -64,7 +63,7 @@ export function observeTransport(transport: ConnectionTransport): void {
   const connection = connectionRecord(transport);
   if (session === undefined || session.destroyed || connection.isObserved) return;
   connection.isObserved = true;
-  refusePushedStreams(session);
+  session.on?.('stream', refusePushedStream);
   // Prepended: Node and nghttp2 end the streams in this same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
     connection.goawayCode = code;
@@ -99,4 +98,16 @@ function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly Act
     }
   }
   return queued;
+}
+
+/**
+ * Refuses a stream that the server pushed: gRPC does not use server push. grpc-js has no listener for it, so an error on it, as after a
+ * GOAWAY with an error, would end the process.
+ */
+function refusePushedStream(stream: ClientHttp2Stream): void {
+  // No call uses this stream.
+  stream.on('error', () => undefined);
+  stream.close(constants.NGHTTP2_REFUSED_STREAM);
+  // Node closes a stream only after its data is read.
+  stream.resume();
 }

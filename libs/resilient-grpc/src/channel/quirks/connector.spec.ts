@@ -16,7 +16,6 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { systemClock } from '../../time/clock.js';
-import { EventHub } from '../../call/event-hub.js';
 import { WireChannel } from '../wire-channel.js';
 import type { EndedConnection } from '../connection/address-histories.js';
 import { ConnectAttempts } from '../connection/connect-attempts.js';
@@ -105,7 +104,7 @@ function generation(
         'grpc.max_reconnect_backoff_ms': 100,
       },
       loadBalancing: [{ [loadBalancing]: {} }],
-      connectLimits: { timeoutMs: () => timeoutMs },
+      connectTimeoutMs: () => timeoutMs,
     },
     (_, event) => {
       if (event.type === 'state') states.push(event.state);
@@ -114,7 +113,8 @@ function generation(
       else if (event.type === 'call-timed-out')
         timedOut.push({ connection: event.connection, waitedMs: event.waitedMs });
     },
-    { clock: systemClock, random: () => 0.5, events: new EventHub({ client: 'test' }, () => 0) },
+    systemClock,
+    () => 0.5,
   );
   onTestFinished(() => made.close());
   return { made, failures, states, ended, timedOut };
@@ -232,7 +232,7 @@ describe('established connection', () => {
       begun.halfClose();
     });
   const only = (made: WireChannel): EstablishedConnection => {
-    const [connection, second] = made.connections;
+    const [connection, second] = made.histories.ready;
     if (connection === undefined || second !== undefined) throw new Error('expected one connection');
     return connection;
   };
@@ -273,7 +273,7 @@ describe('established connection', () => {
     only(made).destroy();
     expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
     await waitFor(() => ended.length === 1);
-    expect(made.connections).toEqual([]);
+    expect(made.histories.ready).toEqual([]);
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
   });
 
@@ -318,8 +318,8 @@ describe('established connection', () => {
     const target = `ipv4:${a.url},${b.url}`;
     const { made } = generation(target, credentials.createInsecure(), 2_000, 'round_robin');
     made.connect();
-    await waitFor(() => made.connections.length === 2);
-    const [first, second] = made.connections;
+    await waitFor(() => made.histories.ready.length === 2);
+    const [first, second] = made.histories.ready;
     expect(first?.others).toEqual([second]);
   });
 
@@ -340,13 +340,13 @@ describe('established connection', () => {
 describe('connector', () => {
   function make(inner: ChannelCredentials, address: string | undefined = '127.0.0.1:1') {
     const begun: string[] = [];
-    const attempts = new ConnectAttempts({ timeoutMs: () => 60_000 }, systemClock);
+    const attempts = new ConnectAttempts(() => 60_000, systemClock);
     const { begin } = attempts;
     attempts.begin = (key) => {
       begun.push(key);
       return begin.call(attempts, key);
     };
-    const observed = observeSockets(inner, attempts, { checkSeams: () => undefined });
+    const observed = observeSockets(inner, attempts, { check: () => undefined });
     if (observed === undefined) throw new Error('this grpc-js lacks what the connector needs');
     const target = { scheme: 'dns', path: '127.0.0.1:1' };
     const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };

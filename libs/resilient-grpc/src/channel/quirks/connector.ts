@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ChannelCredentials, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { CONNECTOR_SEAM, SOCKET_SEAM } from './client-seams.js';
-import { isPresent } from './seam.js';
+import { isPresent, type SeamReport } from './seam.js';
 import type { ConnectAttempt, ConnectAttempts } from '../connection/connect-attempts.js';
 
 type SecureConnector = experimental.SecureConnector;
@@ -14,12 +14,6 @@ export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 // TCP keepalive detects vanished hosts in about this time. Unlike HTTP/2 pings, servers neither count nor reject its probes.
 const TCP_KEEPALIVE_MS = 60_000;
 
-/** Receives the first connector, to probe its private names. */
-export interface ConnectorObserver {
-  /** Reports which private names the first `subject` of its kind lacks. */
-  checkSeams(on: string, subject: unknown): void;
-}
-
 /**
  * Returns `inner` with control over each TCP socket: connect timeout, TCP keepalive, and destruction on close. Returns `undefined` if
  * this grpc-js creates its connections in another way.
@@ -27,9 +21,9 @@ export interface ConnectorObserver {
 export function observeSockets(
   inner: ChannelCredentials,
   attempts: ConnectAttempts,
-  observer: ConnectorObserver,
+  seams: Pick<SeamReport, 'check'>,
 ): ChannelCredentials | undefined {
-  return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, observer) : undefined;
+  return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, seams) : undefined;
 }
 
 /** Creates the connector that secures one connection; `undefined` if this grpc-js has none. */
@@ -44,13 +38,13 @@ class ObservedCredentials extends ChannelCredentials {
   constructor(
     private readonly inner: ChannelCredentials,
     private readonly attempts: ConnectAttempts,
-    private readonly observer: ConnectorObserver,
+    private readonly seams: Pick<SeamReport, 'check'>,
   ) {
     super();
   }
 
   override compose(callCredentials: CallCredentials): ChannelCredentials {
-    return new ObservedCredentials(this.inner.compose(callCredentials), this.attempts, this.observer);
+    return new ObservedCredentials(this.inner.compose(callCredentials), this.attempts, this.seams);
   }
 
   override _isSecure(): boolean {
@@ -63,12 +57,10 @@ class ObservedCredentials extends ChannelCredentials {
 
   override _createSecureConnector(target: Target, options: ChannelOptions, call?: CallCredentials): SecureConnector {
     const connector = this.inner._createSecureConnector(target, options, call);
-    this.observer.checkSeams('connector', connector);
+    this.seams.check('connector', connector);
     if (!isPresent(SOCKET_SEAM, connector)) return connector;
     const address: unknown = options[ADDRESS_ARGUMENT];
-    // Without our load-balancing policy (xds:) the address is unknown. The socket then gets TCP keepalive only.
-    if (typeof address !== 'string') return withTcpKeepalive(connector);
-    return new ObservedConnector(connector, this.attempts, address);
+    return new ObservedConnector(connector, this.attempts, typeof address === 'string' ? address : undefined);
   }
 }
 
@@ -80,10 +72,12 @@ class ObservedConnector implements SecureConnector {
   constructor(
     private readonly inner: SecureConnector,
     private readonly attempts: ConnectAttempts,
-    private readonly address: string,
+    /** `undefined` without our load-balancing policy (xds:). The sockets then get TCP keepalive only. */
+    private readonly address: string | undefined,
   ) {}
 
   waitForReady(): Promise<void> {
+    if (this.address === undefined) return this.inner.waitForReady();
     const attempt = this.attempts.begin(this.address);
     this.attempt = attempt;
     // grpc-js reconnects a dropped subchannel when its backoff ends, and would keep that connection until the peer closes it.
@@ -106,18 +100,4 @@ class ObservedConnector implements SecureConnector {
     if (this.attempt !== undefined) this.attempts.release(this.attempt);
     this.inner.destroy();
   }
-}
-
-function withTcpKeepalive(inner: SecureConnector): SecureConnector {
-  return {
-    waitForReady: () => inner.waitForReady(),
-    connect: (socket) => {
-      socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
-      return inner.connect(socket);
-    },
-    getCallCredentials: () => inner.getCallCredentials(),
-    destroy: () => {
-      inner.destroy();
-    },
-  };
 }

@@ -6,17 +6,11 @@ import {
   type StatusObject,
   type experimental,
 } from '@grpc/grpc-js';
-import type { Seam } from './seam.js';
+import type { ChannelPathReason } from '../../call/call-path.js';
+import { DIRECT_SEAM } from './client-seams.js';
 import { isPresent } from './seam.js';
 
 type Picker = experimental.Picker;
-
-/** Names for calls that are created on a connection instead of on the channel. */
-export const DIRECT_SEAM: Seam = {
-  on: 'channel',
-  needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
-  lostWithout: 'calls straight on the connection (calls cost as much as with grpc-js, small uploads ten times as much)',
-};
 
 /** Receives the events of a call on one connection. */
 export interface ConnectionCallListener {
@@ -41,7 +35,9 @@ export interface ConnectionCall {
  */
 export function isWritableEnded(call: ConnectionCall): boolean {
   // Safe for the supported releases of grpc-js. Other releases may lack the field.
-  const { http2Stream } = call as { readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean } };
+  const { http2Stream } = call as {
+    readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean };
+  };
   return http2Stream !== undefined && (http2Stream.writableEnded || http2Stream.destroyed);
 }
 
@@ -67,23 +63,13 @@ const COMPLETE = 0;
 const READY = 2;
 const NO_PICK_INFORMATION = {};
 
-/**
- * Why calls pass through grpc-js's channel instead of running straight on a connection:
- * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
- * - 'resolver': the target has the scheme of a custom resolver, or `xds:`, whose service config only grpc-js applies.
- * - 'send-compression': grpc-js compresses requests in its channel.
- * - 'call-credentials': the channel credentials contain call credentials.
- * - 'grpc-js-release': the installed grpc-js lacks private names.
- */
-export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
-
 /** Schemes whose resolvers grpc-js includes. With the library's channel options, they return no service config. */
 const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
 
 /** Creates calls on the connections of one grpc-js channel, without the layers of the channel in between. */
 export class DirectChannel {
   private readonly noCredentials = CallCredentials.createEmpty();
-  /** Set once a connection needs call credentials. */
+  /** Set once a connection turns out to need grpc-js's channel. */
   reason: ChannelPathReason | undefined;
 
   private constructor(private readonly internals: Internals) {}
@@ -120,7 +106,10 @@ export class DirectChannel {
       return undefined;
     }
     const real = subchannel.getRealSubchannel() as unknown as CallingSubchannel;
-    if (real.createCall === undefined) return undefined;
+    if (real.createCall === undefined) {
+      this.reason = 'grpc-js-release';
+      return undefined;
+    }
     let call: ConnectionCall;
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);

@@ -1,3 +1,6 @@
+import type { UntestedVersion } from '../../call/untested-version.js';
+import { grpcJsVersion, isUntested, TESTED } from './grpc-js-version.js';
+
 /** Private names of grpc-js or Node that a feature depends on. Any release may move them. */
 export interface Seam {
   /** Kind of the object that the paths start at. */
@@ -14,7 +17,7 @@ export function isPresent(seam: Seam, subject: unknown): boolean {
 }
 
 /** Returns the missing paths of a seam. A path that reaches `null` counts as present, because an ended connection holds `null`. */
-export function missingNames({ needs }: Seam, subject: unknown): readonly string[] {
+function missingNames({ needs }: Seam, subject: unknown): readonly string[] {
   return needs.filter((path) => {
     const found = reach(subject, path.replace('()', ''));
     if (found === null) return false;
@@ -32,4 +35,54 @@ export function reach(subject: unknown, path: string): unknown {
     const key = Object.getOwnPropertySymbols(at).find(({ description }) => description === symbol);
     return key === undefined ? undefined : Reflect.get(at, key);
   }, subject);
+}
+
+/** The names of one seam that an object lacks. */
+interface Missing {
+  readonly names: readonly string[];
+  readonly lost: string;
+}
+
+/** Kinds of objects that were probed. One object of each kind per process is enough, since all come from the same release. */
+const probed = new Set<string>();
+let isVersionReported = false;
+
+/** Reports, once per process, the private names that this grpc-js or Node lacks. */
+export class SeamReport {
+  constructor(
+    private readonly seams: readonly Seam[],
+    private readonly report: (untested: UntestedVersion) => void,
+  ) {}
+
+  /** Probes the objects that exist before the first connection, and checks the version of grpc-js. */
+  checkStart(subjects: Readonly<Record<string, unknown>>): void {
+    const missing = Object.entries(subjects).flatMap(([on, subject]) => this.missing(on, subject));
+    const isNew = !isVersionReported && isUntested(grpcJsVersion());
+    isVersionReported = true;
+    if (isNew || missing.length > 0) this.report(untestedVersion(missing));
+  }
+
+  /** Probes `subject`, if it is the first of its kind. */
+  check(on: string, subject: unknown): void {
+    const missing = this.missing(on, subject);
+    if (missing.length > 0) this.report(untestedVersion(missing));
+  }
+
+  private missing(on: string, subject: unknown): readonly Missing[] {
+    if (probed.has(on)) return [];
+    probed.add(on);
+    return this.seams
+      .filter((seam) => seam.on === on)
+      .map((seam) => ({ names: missingNames(seam, subject), lost: seam.lostWithout }))
+      .filter(({ names }) => names.length > 0);
+  }
+}
+
+function untestedVersion(missing: readonly Missing[]): UntestedVersion {
+  return {
+    installed: `@grpc/grpc-js ${grpcJsVersion() || '(unknown version)'} on Node ${process.versions.node}`,
+    tested: `@grpc/grpc-js ${TESTED}`,
+    missing: [...new Set(missing.flatMap(({ names }) => names))],
+    lost: [...new Set(missing.map(({ lost }) => lost))],
+  };
 }

@@ -1,6 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2';
+import { types } from 'node:util';
 import { reach } from './seam.js';
-import { streamsOf } from './session-streams.js';
 
 /** The part of a `node:http2` session that `isStopped` reads. */
 export interface StoppableSession {
@@ -32,5 +32,12 @@ export function isStopped(session: StoppableSession): boolean {
   const handle = reach(session, '[kHandle]') as SessionHandle | null | undefined;
   if (handle?.hasPendingData?.() !== false) return false;
   // A closed session has nothing pending after its last stream ended. Node destroys it when the application has read that stream.
-  return !session.closed || streamsOf<Http2Stream>(session).some(({ state }) => OPEN.includes(state.state));
+  return !session.closed || streamsOf(session).some(({ state }) => OPEN.includes(state.state));
+}
+
+/** Returns the streams of a session that Node has not destroyed; empty if this Node stores them elsewhere. */
+function streamsOf(session: object): readonly Http2Stream[] {
+  const streams = reach(session, '[state].streams');
+  // Node uses an internal map class, which is not an instance of `Map`. Safe: it stores the streams by id.
+  return types.isMap(streams) ? [...(streams as ReadonlyMap<number, Http2Stream>).values()] : [];
 }

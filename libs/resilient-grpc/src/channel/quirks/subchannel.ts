@@ -1,13 +1,15 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { WatchedSession } from '../connection/disconnect-reason-watch.js';
-import type { ConnectionTransport } from './connection-record.js';
+import { observeTransport, type ConnectionTransport } from './connection-record.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelChannel = ReturnType<SubchannelInterface['getChannel']>;
 
+type SubchannelSession = NonNullable<ConnectionTransport['session']> & WatchedSession & Partial<Pingable>;
+
 /** grpc-js's subchannel without its wrappers. Other releases of grpc-js may lack these fields. */
 export interface RealSubchannel {
-  readonly transport?: (ConnectionTransport & { readonly session?: WatchedSession & Partial<Pingable> }) | null;
+  readonly transport?: (ConnectionTransport & { readonly session?: SubchannelSession }) | null;
   readonly backoffTimeout?: { getEndTime?(): Date };
   resetBackoff?(): void;
 }
@@ -22,6 +24,24 @@ export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel 
   // Safe for the supported releases of grpc-js. Other releases may lack the fields, hence the optional ones. POLICY_SEAM guarantees the
   // method.
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
+}
+
+/** Observes the connection of a subchannel, and returns its session; `undefined` if this grpc-js does not expose it. */
+export function observeSession({ transport }: RealSubchannel): SubchannelSession | undefined {
+  if (transport?.session !== undefined) observeTransport(transport);
+  return transport?.session;
+}
+
+/** Returns the session of `subchannel` if it can be pinged. */
+export function pingableSession(subchannel: SubchannelInterface): Pingable | undefined {
+  const session = realSubchannel(subchannel).transport?.session;
+  // Safe: the method exists.
+  return typeof session?.ping === 'function' ? (session as Pingable) : undefined;
+}
+
+/** Ends the backoff of `subchannel`. */
+export function endBackoff(subchannel: SubchannelInterface): void {
+  realSubchannel(subchannel).resetBackoff?.();
 }
 
 /** End of the backoff of `subchannel` in milliseconds since 1970; `undefined` if this grpc-js does not expose it. */

@@ -15,12 +15,6 @@ import {
   type TlsProblem,
 } from './tls-material.js';
 
-/** Credentials from TLS options, which may be rotated. */
-export interface TlsCredentials extends CredentialsSource {
-  /** Reads the files again now, in addition to the periodic check. Resolves after a rotation, if any, was announced. */
-  check(): Promise<void>;
-}
-
 /** Dependencies of TLS credentials. */
 export interface TlsDependencies {
   readonly clock: Clock;
@@ -61,10 +55,11 @@ export function openTlsCredentials(
   }
   if (problems.length === 0) problems.push(...materialProblems(material));
   if (problems.length > 0) return { ok: false, problems };
-  return { ok: true, credentials: new ReloadingCredentials(options, material, dependencies) };
+  return { ok: true, credentials: new TlsCredentials(options, material, dependencies) };
 }
 
-class ReloadingCredentials implements TlsCredentials {
+/** Credentials from TLS options, which may be rotated. */
+class TlsCredentials implements CredentialsSource {
   current: ChannelCredentials;
   private readonly listeners = new Set<() => void>();
   private timer: Timer | undefined;
@@ -88,6 +83,7 @@ class ReloadingCredentials implements TlsCredentials {
     };
   }
 
+  /** Reads the files again now, in addition to the periodic check. Resolves after a rotation, if any, was announced. */
   async check(): Promise<void> {
     const next: TlsMaterial = { ...this.material };
     try {

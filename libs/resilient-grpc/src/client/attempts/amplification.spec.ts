@@ -50,7 +50,7 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
   const parts = new MethodRuntime(settings, {
     name: 'memory',
     transport,
-    budget: new DefaultBudget(),
+    budget: { current: new DefaultBudget() },
     registry,
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),

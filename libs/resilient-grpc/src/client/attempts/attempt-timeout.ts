@@ -55,7 +55,6 @@ class AttemptTimeoutAttempt extends StagedAttempt {
       const seconds = ((clock.now() - this.startedAt) / 1_000).toFixed(3);
       this.inner.cancel('deadline', StatusCode.DEADLINE_EXCEEDED, `Deadline exceeded after ${seconds}s`);
     });
-    this.deadline.arm();
   }
 
   override abandon(because?: 'deadline'): void {
@@ -70,12 +69,12 @@ class AttemptTimeoutAttempt extends StagedAttempt {
 
   override onEnd(end: AttemptEnd): void {
     this.stop();
-    super.onEnd(this.isTimeoutOfServer(end) ? timedOut(end, this.details) : end);
+    super.onEnd(this.isTimeoutOfServer(end) ? { ...end, details: this.details, endedHere: 'attempt-timeout' } : end);
   }
 
   private stop(): void {
     this.timer?.clear();
-    this.deadline?.disarm();
+    this.deadline?.clear();
   }
 
   private get details(): string {
@@ -111,22 +110,4 @@ function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const metadata = request.metadata.clone();
   metadata.set(TIMEOUT_KEY, timeout);
   return { method, deadline: Infinity, metadata, options, interceptors, number, mayRepeat, maxReceiveBytes, telemetry };
-}
-
-function timedOut(end: AttemptEnd, details: string): AttemptEnd {
-  const { code, picked, channelReady, headersReceived, messagesReceived, contentType } = end;
-  const { wire, metadata, peer, connection } = end;
-  const timeout = { code, details, endedHere: 'attempt-timeout' } as const;
-  return {
-    ...timeout,
-    picked,
-    channelReady,
-    headersReceived,
-    messagesReceived,
-    contentType,
-    wire,
-    metadata,
-    peer,
-    connection,
-  };
 }

@@ -1,6 +1,8 @@
-import type { Metadata } from '@grpc/grpc-js';
+import type { CallOptions, Interceptor, Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
-import type { AttemptKind } from '../../call/call-telemetry.js';
+import type { CallTelemetry } from '../../call/call-telemetry.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import { classify } from '../../policy/evidence/classify.js';
@@ -12,14 +14,14 @@ import {
   type HedgeGates,
 } from '../../policy/hedging/decide-hedge.js';
 import { UNSENT, type HedgeState } from '../../policy/hedging/hedge-state.js';
+import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { lostConnection, pushbackOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
-import { HedgeAttempt, type HedgeAttemptCallbacks } from './hedge-attempt.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
-/** Callbacks of a hedged call. */
-export interface HedgeCallbacks {
+/** Receives the events of a hedged call: those of the attempt that decides it, and those of the others. */
+export interface HedgeListener extends AttemptListener {
   /** Called if an attempt failed and the call continues. */
   attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** Called if an attempt does not count and is resent. */
@@ -34,7 +36,7 @@ export interface HedgeCallbacks {
  * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if those in flight are slow or have failed.
  * The first one to receive a response wins, and the others are cancelled at once.
  */
-export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
+export class HedgedAttempt implements Attempt {
   /** Number of the attempt that won, or of the last one that failed. */
   number = 0;
   /** Why no further attempt was sent. */
@@ -59,11 +61,10 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
   cutOthersOff = false;
 
   constructor(
-    readonly hedging: Hedging,
-    readonly client: ClientContext,
+    private readonly hedging: Hedging,
+    private readonly client: ClientContext,
     readonly request: AttemptRequest,
-    private readonly listener: AttemptListener,
-    private readonly callbacks: HedgeCallbacks,
+    private readonly listener: HedgeListener,
     /** Starts an attempt through the stages of its method. */
     readonly startOne: StartAttempt,
     private readonly inRetryChain: boolean,
@@ -82,6 +83,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
   }
 
+  /** True if the call has ended. Callers and listeners may end it during any callback. */
   get isOver(): boolean {
     return this.ended;
   }
@@ -168,7 +170,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     });
     if (verdict.kind === 'unsent' || decision.action === 'resend') (this.freeNumbers ??= []).push(leg.number);
     if (decision.action === 'resend') {
-      this.callbacks.attemptResent(end, verdict);
+      this.listener.attemptResent(end, verdict);
       this.reason = decision.because;
       // With nothing in flight, the call is paced like other calls that return after losing their connection.
       if (this.legs.size > 0) this.beginOrWait();
@@ -202,7 +204,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
     // The callback may end the call.
-    this.callbacks.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
+    this.listener.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
   // ── decisions ──
@@ -215,7 +217,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     const { budget, clock, registry } = this.client;
     const gates: HedgeGates = {
       policy: this.hedging.policy,
-      retries: budget,
+      retries: budget.current,
       hedges: this.hedging.budget,
       remainingMs: remainingMs(this.request.deadline, clock.epoch()),
       draining: registry.accepting !== 'yes',
@@ -255,7 +257,7 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     if (this.legs.size === 0) {
       this.awaitsChannel = true;
       this.stopTimer();
-      this.callbacks.needChannel();
+      this.listener.needChannel();
       return;
     }
     const { sent, inFlight } = this.state;
@@ -268,8 +270,8 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     const number = this.freeNumbers?.shift() ?? this.state.sent;
     const leg = new HedgeAttempt(this, number, clock.now(), this.reason === 'slow');
     this.legs.add(leg);
-    if (this.reason === 'unsent' || this.reason === 'refused') this.nextIs('transparent-retry');
-    else if (number > 1) this.nextIs('hedge');
+    if (this.reason === 'unsent' || this.reason === 'refused') this.request.telemetry?.nextIs('transparent-retry');
+    else if (number > 1) this.request.telemetry?.nextIs('hedge');
     if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
     else if (this.reason === 'replaces-failed') this.hedging.statistics.retried += 1;
     this.number = leg.number;
@@ -282,17 +284,14 @@ export class HedgedAttempt implements Attempt, HedgeAttemptCallbacks {
     }
   }
 
-  private nextIs(kind: AttemptKind): void {
-    this.request.telemetry?.nextIs(kind);
-  }
-
   /**
    * Handles an attempt that could not be started, for example because the circuit has opened. Those in flight continue, and no further one
    * is sent.
    */
   private refused(error: unknown): void {
-    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped: 'circuit-open' };
-    if (this.legs.size === 0) this.callbacks.cannotStart(error);
+    const stopped = isCircuitOpenError(error) ? 'circuit-open' : 'local';
+    this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped };
+    if (this.legs.size === 0) this.listener.cannotStart(error);
   }
 
   private schedule(): void {
@@ -360,4 +359,69 @@ interface Failed {
   readonly verdict: Verdict;
   readonly durationMs: number;
   readonly because: string;
+}
+
+/** One attempt of a hedged call: its request and its listener. */
+class HedgeAttempt implements AttemptRequest, AttemptListener {
+  readonly method: MethodDescriptor;
+  readonly deadline: number;
+  readonly metadata: Metadata;
+  readonly options: CallOptions | undefined;
+  readonly interceptors: readonly Interceptor[] | undefined;
+  readonly mayRepeat: boolean;
+  readonly maxReceiveBytes: number;
+  readonly telemetry: CallTelemetry | undefined;
+  attempt: Attempt | undefined;
+
+  constructor(
+    private readonly call: HedgedAttempt,
+    readonly number: number,
+    readonly startedAt: number,
+    isSlow: boolean,
+  ) {
+    const { request } = call;
+    this.method = request.method;
+    this.deadline = request.deadline;
+    this.metadata = hedgeMetadata(request.metadata, number, isSlow);
+    this.options = request.options;
+    this.interceptors = request.interceptors;
+    this.mayRepeat = request.mayRepeat;
+    this.maxReceiveBytes = request.maxReceiveBytes;
+    this.telemetry = request.telemetry;
+  }
+
+  start(payload: unknown): void {
+    const attempt = this.call.startOne(this, this);
+    this.attempt = attempt;
+    if (this.call.isOver) {
+      attempt.abandon();
+      return;
+    }
+    attempt.send(payload);
+    attempt.halfClose();
+    attempt.startRead();
+  }
+
+  onHeaders(headers: Metadata): void {
+    this.call.legBegan(this, headers);
+  }
+
+  onMessage(message: unknown): void {
+    this.call.legMessage(this, message);
+  }
+
+  onEnd(end: AttemptEnd): void {
+    this.call.legEnded(this, end);
+  }
+}
+
+/**
+ * Returns the metadata of an attempt. An attempt sent because others are slow gets the hedge mark: it has an attempt count like a retry,
+ * but nothing has failed, so its server may retry its own calls. It gets no mark if the call itself serves a retry. An attempt that
+ * replaces a failed one is a retry.
+ */
+function hedgeMetadata(metadata: Metadata, number: number, isSlow: boolean): Metadata {
+  const copy = attemptMetadata(metadata, number);
+  if (isSlow && copy.get(RETRY_CHAIN_KEY).length === 0) copy.set(RETRY_CHAIN_KEY, HEDGE_MARK);
+  return copy;
 }

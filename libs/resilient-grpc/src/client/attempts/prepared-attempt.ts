@@ -6,7 +6,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { ClientContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepare-attempt.js';
-import { preparationFailure } from '../interceptors/preparation-failure.js';
+import { preparationFailure } from '../call/call-failure.js';
 
 /** A call that an interceptor or metadata function may end before its attempt starts. */
 export interface CallLiveness {

@@ -96,7 +96,7 @@ export class AttemptHistory {
       draining: registry.accepting === 'closed',
       drainMs: registry.drainUntil - clock.now(),
       disabled: facts.options?.retry === false,
-      budget,
+      budget: budget.current,
       now: clock.now(),
       lostWith: lostConnection(end, verdict),
       random,

@@ -1,7 +1,14 @@
 import type { GrpcCallOptions } from '../resilient-types.js';
-import { onAborted } from './abort-listeners.js';
 import { boundToParent } from './call-arguments.js';
 import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
+
+/** Tasks that run when a signal aborts, and the one listener registered for them. */
+interface AbortListeners {
+  readonly tasks: Set<() => void>;
+  readonly onAbort: () => void;
+}
+
+const bySignal = new WeakMap<AbortSignal, AbortListeners>();
 
 /** A call that can be ended from outside. */
 export interface Endable {
@@ -44,4 +51,31 @@ export function bindCall(
   return () => {
     for (const task of unbind) task();
   };
+}
+
+/**
+ * Runs `task`, a function of its own for each call, when `signal` is aborted. Returns a function that removes the task. A signal gets one listener, however many calls share it:
+ * Node warns of a leak at the eleventh, and a request may make a hundred calls.
+ */
+export function onAborted(signal: AbortSignal, task: () => void): () => void {
+  const listeners = bySignal.get(signal) ?? listenTo(signal);
+  listeners.tasks.add(task);
+  return () => {
+    listeners.tasks.delete(task);
+    if (listeners.tasks.size > 0) return;
+    signal.removeEventListener('abort', listeners.onAbort);
+    bySignal.delete(signal);
+  };
+}
+
+function listenTo(signal: AbortSignal): AbortListeners {
+  const tasks = new Set<() => void>();
+  const onAbort = (): void => {
+    // A task may end the call of another one, which removes that task.
+    for (const task of [...tasks]) if (tasks.has(task)) task();
+  };
+  const listeners = { tasks, onAbort };
+  signal.addEventListener('abort', onAbort, { once: true });
+  bySignal.set(signal, listeners);
+  return listeners;
 }

@@ -5,7 +5,7 @@ import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
-import { StatusCode } from '../../status/status-code.js';
+import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import { further, type AttemptHistory } from './attempt-history.js';
 
@@ -54,6 +54,18 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
     'request-not-replayable',
     "not retried: the request does not fit the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions",
   ],
+]);
+
+// gRFC A54: codes that describe the request must not come from code that runs before it is sent.
+const OF_THE_REQUEST: ReadonlySet<number> = new Set([
+  StatusCode.OK,
+  StatusCode.INVALID_ARGUMENT,
+  StatusCode.NOT_FOUND,
+  StatusCode.ALREADY_EXISTS,
+  StatusCode.FAILED_PRECONDITION,
+  StatusCode.ABORTED,
+  StatusCode.OUT_OF_RANGE,
+  StatusCode.DATA_LOSS,
 ]);
 
 /** Returns the reason that a caller receives for the verdict on the last attempt. */
@@ -122,8 +134,23 @@ export function startFailure(error: unknown): CallFailure {
     const { code, message: details, retryAfterMs } = error;
     return { code, details, reason: 'circuit-open', retryAfterMs, cause: error };
   }
-  const details = `The call could not be started: ${textOf(error)}`;
+  const details = `The call could not be started: ${errorMessage(error)}`;
   return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+}
+
+/**
+ * Returns the failure of a call that was not sent because an interceptor or metadata function threw `error`. A gRPC code of the error is
+ * kept if it does not describe the request.
+ */
+export function preparationFailure(error: unknown): CallFailure {
+  const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+  return {
+    code: isStatusCode(code) && !OF_THE_REQUEST.has(code) ? code : StatusCode.INTERNAL,
+    details: `The call could not be prepared: ${errorMessage(error)}`,
+    reason: 'not-sent',
+    because: 'local',
+    cause: error,
+  };
 }
 
 /** Failure of a call for which both a concurrency limit and its queue are full. */
@@ -142,6 +169,6 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
 }
 
 /** Returns the message of `error`. */
-export function textOf(error: unknown): string {
+export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

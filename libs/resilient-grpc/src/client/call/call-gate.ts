@@ -1,11 +1,11 @@
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { Waiter, WaitRefusal } from '../../call/call-transport.js';
+import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import type { PermitQueue, PermitWaiter } from '../../policy/concurrency/permit-queue.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Timer } from '../../time/clock.js';
 import type { MethodContext } from '../call-context.js';
-import { preparationFailure } from '../interceptors/preparation-failure.js';
-import { deadlineFailure, limitFailure, type CallFailure } from './call-failure.js';
+import { deadlineFailure, limitFailure, preparationFailure, type CallFailure } from './call-failure.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { PreparedCall } from './prepare-call.js';
 
@@ -54,6 +54,9 @@ export class CallGate implements Waiter, PermitWaiter {
   private backoff: Backoff | undefined;
   /** Number of permits held: those of the first limits. */
   private permits = 0;
+  /** Result of the last attempt that was sent under the permits, which come back with it. */
+  private outcome: PermitOutcome = 'not-sent';
+  private latencyMs = 0;
   private queuedFor: PermitQueue | undefined;
   /** True if the call has had all its permits. */
   private hadPermits = false;
@@ -212,6 +215,13 @@ export class CallGate implements Waiter, PermitWaiter {
 
   // ── while an attempt runs ──
 
+  /** Records the result of an attempt for the limits of the call. */
+  attemptEnded(outcome: PermitOutcome, latencyMs: number): void {
+    if (outcome === 'not-sent') return;
+    this.outcome = outcome;
+    this.latencyMs = latencyMs;
+  }
+
   /** Reports the result of an attempt that had waited for the channel: the pace of later releases depends on it. */
   reportReleased(latencyMs: number | undefined): void {
     if (!this.released) return;
@@ -225,11 +235,11 @@ export class CallGate implements Waiter, PermitWaiter {
     this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, () => {
       this.deadlinePassed();
     });
-    this.deadlineTimer.arm();
   }
 
   relaxDeadline(): void {
-    this.deadlineTimer?.disarm();
+    this.deadlineTimer?.clear();
+    this.deadlineTimer = undefined;
   }
 
   private deadlinePassed(): void {
@@ -262,10 +272,13 @@ export class CallGate implements Waiter, PermitWaiter {
   private releasePermits(): void {
     this.queuedFor?.leave(this);
     this.queuedFor = undefined;
+    const { outcome, latencyMs } = this;
+    this.outcome = 'not-sent';
+    this.latencyMs = 0;
     while (this.permits > 0) {
       // Decremented first, because `release` runs the next waiter synchronously.
       this.permits -= 1;
-      this.context.limits[this.permits]?.release(this.context.client.clock.epoch());
+      this.context.limits[this.permits]?.release(outcome, latencyMs, this.context.client.clock.epoch());
     }
   }
 }

@@ -192,7 +192,7 @@ class World {
     this.parts = new MethodRuntime(settings, {
       name: 'memory',
       transport,
-      budget: new DefaultBudget(),
+      budget: { current: new DefaultBudget() },
       registry,
       unread: new UnreadStreams(Infinity, clock),
       statistics: new ClientStatistics(clock),

@@ -1,7 +1,9 @@
 import type { Attempt } from '../../call/attempt.js';
 import type { MethodKind } from '../../call/method.js';
+import { StreamBatches } from '../../call/stream-batches.js';
 import type { StreamOutcome } from '../../call/stream-scope.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { Wait } from '../../time/wait.js';
 import type { ActiveCall } from '../active-call.js';
 import type { DrainReport } from '../drain-report.js';
 
@@ -31,10 +33,6 @@ export interface CallPlace<Call extends RegisteredCall> {
 
 type Accepting = 'yes' | 'draining' | 'closed';
 
-/** Streams are ended in batches, because thousands of streams that end at the same moment would all be reopened elsewhere at once. */
-const STREAM_BATCH_SIZE = 100;
-const STREAM_BATCH_INTERVAL_MS = 10;
-
 /**
  * Maximum number of streams to reset while other calls are running. A Node server accepts 1,000 resets in a row on one connection
  * (nghttp2), then closes it, and with it every call that could have finished.
@@ -52,8 +50,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   streamsEnd = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
-  /** Present while a drain waits: when the wait ends, and the function that ends it. */
-  private wait: { readonly until: number; readonly timer: Timer; readonly over: () => void } | undefined;
+  /** Wait of a drain for the running calls. */
+  private wait: Wait | undefined;
   /** Attempts that were abandoned during a drain, to be reset when no other call is running. */
   private readonly toReset: Attempt[] = [];
   private resets = 0;
@@ -89,7 +87,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
     if (this.streamsEnd) this.countInDrain(call, outcome);
-    if (this.calls.size === 0) this.wait?.over();
+    if (this.calls.size === 0) this.wait?.end();
   }
 
   /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
@@ -123,16 +121,14 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.streamsEnd = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
     this.endingStreams ??= Promise.resolve().then(() =>
-      this.endSlices([...this.calls].filter(({ onDrain }) => onDrain !== 'finish')),
+      new StreamBatches(this.clock).end(
+        [...this.calls].filter(({ onDrain }) => onDrain !== 'finish'),
+        (stream) => {
+          this.endStream(stream);
+        },
+      ),
     );
     return this.endingStreams;
-  }
-
-  private async endSlices(streams: readonly RegisteredCall[]): Promise<void> {
-    for (let from = 0; from < streams.length; from += STREAM_BATCH_SIZE) {
-      if (from > 0) await new Promise<void>((resolve) => this.clock.setTimer(resolve, STREAM_BATCH_INTERVAL_MS, true));
-      for (const stream of streams.slice(from, from + STREAM_BATCH_SIZE)) this.endStream(stream);
-    }
   }
 
   private endStream(stream: RegisteredCall): void {
@@ -152,11 +148,14 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
    * time applies.
    */
   drain(timeoutMs: number): Promise<DrainReport> {
-    this.drainUntil = Math.min(this.drainUntil, this.clock.now() + timeoutMs);
+    const until = this.clock.now() + timeoutMs;
+    if (until < this.drainUntil) {
+      this.drainUntil = until;
+      this.wait?.restart(this.waitMs());
+    }
     if (this.accepting === 'yes') this.accepting = 'draining';
     this.draining ??= this.drainOnce(this.clock.now());
     const { draining } = this;
-    if (this.wait !== undefined && this.drainUntil < this.wait.until) this.waitUntil(this.drainUntil, this.wait.over);
     this.failBackoffs();
     return draining;
   }
@@ -170,8 +169,12 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   private async drainOnce(beganAt: number): Promise<DrainReport> {
     void this.endStreams();
-    if (this.calls.size > 0) await new Promise<void>((over) => this.waitUntil(this.drainUntil, over));
-    this.stopWaiting();
+    if (this.calls.size > 0) {
+      this.wait = new Wait(this.clock, this.waitMs(), true);
+      await this.wait.over;
+      this.wait.end();
+      this.wait = undefined;
+    }
     const lastedMs = Math.round(this.clock.now() - beganAt);
     this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
     const { finished, completed, cutOff } = this;
@@ -187,18 +190,10 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     }
   }
 
-  private waitUntil(until: number, over: () => void): void {
-    this.stopWaiting();
+  /** Returns the time for which a drain waits, so that it also has time to cut off the remaining calls. */
+  private waitMs(): number {
     const perhapsCutOff = [...this.calls].filter(({ onDrain }) => onDrain === 'finish').length;
-    const leftMs = until - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
-    // Timers run before sockets are read. Responses that arrived while this process did not run finish their calls first.
-    const timer = this.clock.setTimer(() => this.clock.defer(over), leftMs, true);
-    this.wait = { until, timer, over };
-  }
-
-  private stopWaiting(): void {
-    this.wait?.timer.clear();
-    this.wait = undefined;
+    return this.drainUntil - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);
   }
 
   private terminateAll(reason: 'draining' | 'closed', details: string): void {

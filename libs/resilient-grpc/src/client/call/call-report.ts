@@ -1,8 +1,6 @@
-import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { CallEnd } from '../../call/call-event.js';
-import type { AttemptKind, CallTelemetry, ClientTelemetry, WaitEnd } from '../../call/call-telemetry.js';
-import type { StreamScope } from '../../call/stream-scope.js';
+import type { CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
@@ -38,16 +36,6 @@ export class CallReport {
 
   // ── before the first attempt ──
 
-  /** Starts the telemetry of the call. Runs in the context of the caller. */
-  begin(telemetry: ClientTelemetry, scope: StreamScope | undefined): void {
-    this.telemetry = telemetry.begin(this.context.method, scope);
-  }
-
-  /** The options of the call are invalid. */
-  invalid(): void {
-    this.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Invalid call options');
-  }
-
   /** The call must not start. Returns the error for its caller. */
   rejected(failure: CallFailure): GrpcCallError {
     if (!isCancelled(failure)) this.context.statistics.refused(failure);
@@ -72,21 +60,6 @@ export class CallReport {
 
   // ── attempts ──
 
-  /** Sets the kind of the attempt that follows. */
-  nextAttempt(kind: AttemptKind): void {
-    this.telemetry?.nextIs(kind);
-  }
-
-  /** Calls the `onHeaders` callback of the caller. */
-  headers(onHeaders: (headers: Metadata) => void, headers: Metadata): void {
-    notifyCaller(onHeaders, headers);
-  }
-
-  /** The stream of the server began, which determines the latency of the call. */
-  streamBegan(now: number): void {
-    this.context.statistics.answered(now - this.startedAt, now);
-  }
-
   /** Emits the end of the last recorded attempt, what follows it, and the reason. A listener may end the call. */
   attemptEnded({ reachedServer }: Verdict, next: 'none' | 'retry' | 'resume', reason: string): void {
     const { client, method } = this.context;
@@ -95,25 +68,7 @@ export class CallReport {
     client.events.emit({ type: 'attempt-end', path: method.path, attempt, reachedServer, next, reason });
   }
 
-  countRetry(): void {
-    this.context.statistics.retried += 1;
-  }
-
-  // ── the end: counted before the call releases its resources, because that may run other calls, and reported after ──
-
-  /** Counts a success. `isAnswer`: it determines the latency of the call, because the call was not a stream that had begun. */
-  countSuccess(isAnswer: boolean, now: number): void {
-    this.context.statistics.succeeded(isAnswer ? now - this.startedAt : undefined, now);
-  }
-
-  countCancellation(): void {
-    this.context.statistics.cancelled();
-  }
-
-  /** Counts a call whose request source threw. */
-  countSourceFailure(): void {
-    this.context.statistics.sourceFailed();
-  }
+  // ── the end ──
 
   /** Counts the failure and returns the error for the caller. `cutOff`: how far an attempt got that the failure interrupts. */
   failed(failure: CallFailure, cutOff: Verdict['reachedServer'], now: number): GrpcCallError {
@@ -169,11 +124,6 @@ export class CallReport {
     });
   }
 
-  /** The stream has not been read for `unreadMs`. */
-  unread(unreadMs: number): void {
-    reportUnread(this.context, this.input.openedAt, this.startedAt, unreadMs);
-  }
-
   /** True if a callback, an interceptor or an event listener receives the end of the call. */
   private endIsObserved(): boolean {
     const { client, parts } = this.context;
@@ -198,7 +148,7 @@ export function reportUnread(
  * Calls a callback of the caller. An error in it is a bug of the caller: it does not end the call, and is rethrown in a microtask so that
  * it is not lost.
  */
-function notifyCaller<T>(callback: (value: T) => void, value: T): void {
+export function notifyCaller<T>(callback: (value: T) => void, value: T): void {
   try {
     callback(value);
   } catch (error) {

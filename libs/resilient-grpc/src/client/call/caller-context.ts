@@ -25,11 +25,6 @@ export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T)
   return inUse ? storage.run(inbound, work) : work();
 }
 
-/** True if the contexts of callers are kept: this process has captured inbound calls, or a client is traced. */
-export function contextsAreKept(): boolean {
-  return inUse || traces !== undefined;
-}
-
 /**
  * Async context in which a call was requested. Callbacks of a connection or a timer run in the context of the request that opened the
  * connection or started the timer. A call that starts in such a callback would be bound to an unrelated request, and its span to an

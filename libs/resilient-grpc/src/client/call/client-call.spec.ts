@@ -43,7 +43,7 @@ function setUp() {
   const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
     name: 'memory',
     transport,
-    budget: new DefaultBudget(),
+    budget: { current: new DefaultBudget() },
     registry: new CallRegistry(clock),
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),

@@ -1,19 +1,19 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
+import type { Attempt, AttemptEnd, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import { classify } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
-import { attemptStages } from '../attempts/attempt-stages.js';
-import { HedgedAttempt, type HedgeCallbacks } from '../attempts/hedged-attempt.js';
+import { HedgedAttempt, type HedgeListener } from '../attempts/hedged-attempt.js';
+import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
-import { preparationFailure } from '../interceptors/preparation-failure.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
@@ -26,15 +26,17 @@ import {
   draining,
   failureReason,
   isCancelled,
+  preparationFailure,
   startFailure,
   TOO_MANY_RESPONSES,
   type CallFailure,
 } from './call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
-import { CallReport } from './call-report.js';
+import { CallReport, notifyCaller, reportUnread } from './call-report.js';
 import { inOrigin, originHere } from './caller-context.js';
 import { describeCall } from './describe-call.js';
+import { sinkInContext } from './inbound-binding.js';
 import { prepareCall, type CallInput, type PreparedCall } from './prepare-call.js';
 
 /** Delay of a stream's completion if it starts while streams are being ended. */
@@ -64,14 +66,7 @@ const UNPREPARED: PreparedCall = {
  * registry and the source of the stream, so that a call costs few objects.
  */
 export class ClientCall
-  implements
-    AttemptListener,
-    CallGateCallbacks,
-    HedgeCallbacks,
-    PumpCallbacks,
-    RegisteredCall,
-    StreamSource,
-    UnreadStream
+  implements CallGateCallbacks, HedgeListener, PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
 {
   private readonly method: MethodDescriptor;
   private readonly options: GrpcCallOptions | undefined;
@@ -106,7 +101,7 @@ export class ClientCall
   constructor(
     private readonly context: MethodContext,
     private readonly input: CallInput,
-    private readonly sink: StreamSink<unknown>,
+    private sink: StreamSink<unknown>,
     /** The stream that the call is part of. */
     private readonly part?: PartOf,
   ) {
@@ -126,6 +121,7 @@ export class ClientCall
       this.beginHere();
       return;
     }
+    if (origin !== undefined) this.sink = sinkInContext(this.sink, origin);
     // The request source and the interceptors run in the context of the caller. They are not part of its stream.
     inOrigin(origin, () => {
       inStreamScope(undefined, () => {
@@ -142,13 +138,13 @@ export class ClientCall
       this.completeLater();
       return;
     }
-    if (client.telemetry !== undefined) this.report.begin(client.telemetry, scope);
+    this.report.telemetry = client.telemetry?.begin(this.method, scope);
     let prepared: PreparedCall | CallFailure;
     try {
       prepared = prepareCall(this.context, this.input, this.interceptors, scope);
     } catch (error) {
       this.phase = 'ended';
-      this.report.invalid();
+      this.report.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Invalid call options');
       this.sink.error(error);
       return;
     }
@@ -290,13 +286,10 @@ export class ClientCall
       telemetry,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
-    const start =
-      options === undefined && outgoing === undefined
-        ? context.start
-        : attemptStages(context, options, outgoing, this, this.report.origin);
+    const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);
     let attempt: Attempt;
     if (hedging !== undefined && mayRepeat && this.bufferedBytes !== NOT_BUFFERED) {
-      this.hedged = new HedgedAttempt(hedging, client, request, this, this, start, binding?.inRetryChain ?? false);
+      this.hedged = new HedgedAttempt(hedging, client, request, this, start, binding?.inRetryChain ?? false);
       attempt = this.hedged;
     } else {
       attempt = start(request, this);
@@ -314,6 +307,19 @@ export class ClientCall
     attempt.send(prepared.payload);
     attempt.halfClose();
     attempt.startRead();
+  }
+
+  /** Returns the function that starts the attempts of this call, which overrides a timeout of its method or is intercepted. */
+  private ownStages(outgoing: PreparedCall['outgoing']): StartAttempt {
+    const { context, options } = this;
+    const { client, parts } = context;
+    const overrides = options?.attemptTimeoutMs !== undefined || options?.streamIdleTimeoutMs !== undefined;
+    const stages = overrides ? context.startWithin(options) : context.start;
+    if (outgoing === undefined || parts === undefined) return stages;
+    const prepared = withPreparation(stages, outgoing, parts, client, this);
+    const { origin } = this.report;
+    // A further attempt starts in the async context of a timer or a connection.
+    return origin === undefined ? prepared : (request, listener) => inOrigin(origin, () => prepared(request, listener));
   }
 
   /** Counts a single request against the retry buffers, as grpc-js does. */
@@ -344,33 +350,27 @@ export class ClientCall
       const now = clock.now();
       transport.answered(undefined);
       this.gate?.reportReleased(now - this.attemptStartedAt);
-      this.report.streamBegan(now);
+      this.context.statistics.answered(now - this.prepared.startedAt, now);
     }
     const onHeaders = this.options?.onHeaders;
-    if (onHeaders !== undefined) this.report.headers(onHeaders, headers);
+    if (onHeaders !== undefined) notifyCaller(onHeaders, headers);
   }
 
   onMessage(message: unknown): void {
     if (this.phase !== 'running') return;
     this.reading = false;
     this.received += 1;
-    if (!this.method.responseStream) {
-      this.onResult(message);
-      return;
-    }
-    this.lastMessageAt = this.context.client.clock.now();
-    if (this.sink.next(message) !== false) this.readOn();
-  }
-
-  /** Keeps the single response until its status arrives. Reads on, because a server that sends a second response must be stopped. */
-  private onResult(message: unknown): void {
-    if (this.hasResult) {
+    if (this.method.responseStream) {
+      this.lastMessageAt = this.context.client.clock.now();
+      if (this.sink.next(message) !== false) this.readOn();
+    } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
-      return;
+    } else {
+      // A single response is kept until its status arrives. Reads on, because a server that sends a second one must be stopped.
+      this.hasResult = true;
+      this.result = message;
+      this.readOn();
     }
-    this.hasResult = true;
-    this.result = message;
-    this.readOn();
   }
 
   onEnd(end: AttemptEnd): void {
@@ -399,12 +399,14 @@ export class ClientCall
     this.hasResult = false;
     this.result = undefined;
     if (verdict.reachedServer === 'yes' && !verdict.connectionLost) transport.answered(undefined);
+    const latencyMs = clock.now() - this.attemptStartedAt;
+    this.gate?.attemptEnded(permitOutcome(verdict), latencyMs);
     this.gate?.reportReleased(undefined);
     const { decision, retryAfterMs } =
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
         : report.history.judgeHedged(end, verdict, hedged);
-    if (decision.retry) report.nextAttempt(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
+    if (decision.retry) report.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     if (decision.retry && decision.kind === 'wait') {
       // The attempt never started, so it does not count.
       this.number -= 1;
@@ -412,7 +414,7 @@ export class ClientCall
       this.ownGate.holdForChannel();
       return;
     }
-    report.history.add(this.number, end, verdict, clock.now() - this.attemptStartedAt);
+    report.history.add(this.number, end, verdict, latencyMs);
     const stream = decision.retry || !this.method.responseStream ? undefined : outermost(this.part?.scope, undefined);
     if (stream === undefined) {
       report.attemptEnded(verdict, decision.retry ? 'retry' : 'none', decision.because);
@@ -429,7 +431,7 @@ export class ClientCall
       cause: end.cause,
     };
     if (decision.retry) {
-      report.countRetry();
+      context.statistics.retried += 1;
       this.phase = 'held';
       // Calls that were lost with a connection return at a limited rate, because there may be hundreds of them.
       this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
@@ -471,6 +473,7 @@ export class ClientCall
     const { history } = this.report;
     history.note(end, verdict);
     history.add(number, end, verdict, durationMs, true);
+    this.gate?.attemptEnded(permitOutcome(verdict), durationMs);
     this.report.attemptEnded(verdict, 'retry', because);
   }
 
@@ -494,10 +497,13 @@ export class ClientCall
     if (this.hedged !== undefined) this.adoptHedged(this.hedged);
     const latencyMs = now - this.attemptStartedAt;
     transport.answered(responseStream ? undefined : latencyMs);
+    this.gate?.attemptEnded('succeeded', latencyMs);
     this.gate?.reportReleased(latencyMs);
-    budget.onSuccess(now);
+    budget.current.onSuccess(now);
+    // The headers of a stream have determined its latency.
     const isAnswer = !responseStream || !this.hasHeaders;
-    this.report.countSuccess(isAnswer, now);
+    // Each end is counted before the call releases its resources, because that may run other calls, and reported after.
+    this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
     this.phase = 'ended';
     this.attempt = undefined;
     this.releaseResources('succeeded');
@@ -517,7 +523,8 @@ export class ClientCall
       report.history.add(this.number, failure, failure, now - this.attemptStartedAt);
     }
     const isDeadline = failure.reason === 'deadline';
-    if (isDeadline && this.phase === 'running' && !this.hasHeaders) budget.onDeadline(now, this.attemptStartedAt);
+    if (isDeadline && this.phase === 'running' && !this.hasHeaders)
+      budget.current.onDeadline(now, this.attemptStartedAt);
     const error = report.failed(failure, this.interruptedReach(), now);
     this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
     report.ended(error);
@@ -534,14 +541,14 @@ export class ClientCall
   /** Cancels the call: the reader unsubscribed. */
   unsubscribe(): void {
     if (this.phase === 'ended') return;
-    this.report.countCancellation();
+    this.context.statistics.cancelled();
     this.stop('cancelled');
     this.report.cancelled('The reader unsubscribed');
   }
 
   sourceFailed(error: unknown): void {
     if (this.phase === 'ended') return;
-    this.report.countSourceFailure();
+    this.context.statistics.sourceFailed();
     this.stop('failed');
     this.report.cancelled('The request source failed');
     this.sink.error(error);
@@ -550,7 +557,7 @@ export class ClientCall
   complete(): void {
     if (this.phase === 'ended') return;
     const peer = this.attempt?.peer;
-    this.report.countSuccess(false, this.context.client.clock.now());
+    this.context.statistics.succeeded(undefined, this.context.client.clock.now());
     this.stop('succeeded');
     this.report.completed(peer);
     this.sink.complete();
@@ -570,7 +577,12 @@ export class ClientCall
     this.phase = 'ended';
     this.gate?.leaveChannel();
     this.attempt = undefined;
-    if (attempt !== undefined) this.context.client.registry.abandon(attempt, because);
+    if (attempt !== undefined) {
+      const { clock, registry } = this.context.client;
+      const startedAt = this.hedged?.decisiveStartedAt ?? this.attemptStartedAt;
+      this.gate?.attemptEnded(because === 'deadline' ? 'failed' : 'cancelled', clock.now() - startedAt);
+      registry.abandon(attempt, because);
+    }
     this.releaseResources(outcome);
   }
 
@@ -601,7 +613,7 @@ export class ClientCall
   }
 
   unread(unreadMs: number): void {
-    this.report.unread(unreadMs);
+    reportUnread(this.context, this.input.openedAt, this.startedAt, unreadMs);
   }
 
   get kind(): MethodKind {

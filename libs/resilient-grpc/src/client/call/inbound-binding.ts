@@ -38,10 +38,8 @@ export function inboundBinding(
   return { inbound, ...rest, metadata: metadataOf(entries) };
 }
 
-/** Returns `sink`, called in the current context, or in `made` if there is none. */
-export function sinkInContext(sink: StreamSink<unknown>, made?: CallerContext): StreamSink<unknown> {
-  const origin = originHere(made);
-  if (origin === undefined) return sink;
+/** Returns `sink`, called in the context of `origin`. */
+export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext): StreamSink<unknown> {
   return {
     demand: sink.demand,
     next: (message) => inOrigin(origin, () => sink.next(message)),

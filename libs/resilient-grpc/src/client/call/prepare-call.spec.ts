@@ -41,7 +41,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
   const parts = new MethodRuntime(settings, {
     name: 'memory',
     transport,
-    budget: new DefaultBudget(),
+    budget: { current: new DefaultBudget() },
     registry: new CallRegistry(clock),
     unread: new UnreadStreams(Infinity, clock),
     statistics: new ClientStatistics(clock),

@@ -4,7 +4,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { callDeadline, callMetadata, type CallArguments } from './call-arguments.js';
-import { cancelled, draining, inboundCancelled, textOf, type CallFailure } from './call-failure.js';
+import { cancelled, draining, inboundCancelled, errorMessage, type CallFailure } from './call-failure.js';
 import type { CallerContext } from './caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 
@@ -75,7 +75,9 @@ export function prepareCall(
   }
   const failure = admissionFailure(context, deadline, options?.signal, binding?.signal);
   if (failure !== undefined) return failure;
-  const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume(scope);
+  // For a resumed stream, waiting for the end of an outage is sooner than failing and resuming again.
+  const waitsToResume = scope !== undefined && scope.resumes > 0 ? true : undefined;
+  const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume;
   const outgoing = context.parts === undefined ? undefined : outgoingCall(context, metadata, binding);
   let payload: unknown;
   let bytes = 0;
@@ -131,7 +133,7 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   try {
     bytes = context.method.requestSerialize(message);
   } catch (error) {
-    const details = `Request message serialization failure: ${textOf(error)}`;
+    const details = `Request message serialization failure: ${errorMessage(error)}`;
     return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
   }
   const { maxSendBytes } = context;
@@ -139,9 +141,4 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
   const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
   const remedy = 'raise maxSendMessageLength, or maxRequestMessageBytes in the service config';
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local', remedy };
-}
-
-/** True for the call of a resumed stream. Waiting for the end of an outage is sooner than failing and resuming again. */
-function waitsToResume(scope: StreamScope | undefined): true | undefined {
-  return scope !== undefined && scope.resumes > 0 ? true : undefined;
 }

@@ -1,4 +1,5 @@
 import type { Unsubscribable } from 'rxjs';
+import { MESSAGE_OVERHEAD } from '../../policy/replay/replay-limits.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
 /** An Observable of any library. */
@@ -17,8 +18,6 @@ interface Item {
   next: Item | undefined;
 }
 
-/** Memory that a buffered message takes in addition to its bytes. Without it, tiny messages would take many times what is counted. */
-const MESSAGE_OVERHEAD = 128;
 /** A burst is reported if it has more than one message per this many bytes of the limit, because the size of its messages is unknown. */
 const BYTES_PER_UNTOLD_MESSAGE = 1_024;
 

@@ -93,7 +93,7 @@ class AsyncIteratorSource implements RequestSource {
 
 /** Delivers a result of an iterator. Its type is not guaranteed at run time. */
 function giveResult(result: IteratorResult<unknown>, taker: MessageConsumer): void {
-  if (!isObject(result)) {
+  if (!isNonNullObject(result)) {
     taker.onMessagesError(new TypeError(`expected an iterator result from the request source, got ${typeof result}`));
     return;
   }
@@ -111,19 +111,19 @@ function cleanUp<T>(task: () => T): T | undefined {
 }
 
 function isSubscribable(value: unknown): value is Subscribable {
-  return isObject(value) && 'subscribe' in value && typeof value.subscribe === 'function';
+  return isNonNullObject(value) && 'subscribe' in value && typeof value.subscribe === 'function';
 }
 
 /** True if `for await` accepts the value. */
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return isObject(value) && Symbol.asyncIterator in value;
+  return isNonNullObject(value) && Symbol.asyncIterator in value;
 }
 
 /** True if `for...of` accepts the value. Strings are excluded, because a string is almost certainly a mistake. */
 export function isIterable(value: unknown): value is Iterable<unknown> {
-  return isObject(value) && Symbol.iterator in value;
+  return isNonNullObject(value) && Symbol.iterator in value;
 }
 
-function isObject(value: unknown): value is object {
+function isNonNullObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }

@@ -9,7 +9,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import { LogDeduplicator } from '../../telemetry/log/log-deduplicator.js';
+import { LogLimiter } from '../../telemetry/log/log-limiter.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
@@ -35,7 +35,6 @@ export interface LiveServiceConfigInput {
 
 /** Time that the start waits for the first service config. */
 const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
-const LOG_INTERVAL_MS = 60_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
@@ -54,7 +53,7 @@ export class LiveServiceConfig {
    */
   readonly first: Promise<void>;
   private readonly input: LiveServiceConfigInput;
-  private readonly lines: LogDeduplicator<string>;
+  private readonly lines: LogLimiter<string>;
   private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
   private currentConfig: ParsedServiceConfig | undefined;
   private policies: ReadonlyMap<string, ResolvedMethodPolicy>;
@@ -67,8 +66,8 @@ export class LiveServiceConfig {
 
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
-    this.lines = new LogDeduplicator(input.clock, LOG_INTERVAL_MS, (latest, count) => {
-      input.warn(`${latest} (${String(count)} similar messages in the last minute)`);
+    this.lines = new LogLimiter(input.clock, (latest, repeats) => {
+      input.warn(repeats === 0 ? latest : `${latest} (${String(repeats)} similar messages in the last minute)`);
     });
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
@@ -208,7 +207,7 @@ export class LiveServiceConfig {
 
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
   private warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
-    this.lines.say(kind, message, this.input.warn);
+    this.lines.say(kind, message);
   }
 
   /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */

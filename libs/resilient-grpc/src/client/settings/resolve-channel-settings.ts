@@ -4,6 +4,7 @@ import type { ChannelSettings, CredentialsSource } from '../../channel/channel-s
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
+import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -28,16 +29,12 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
   'grpc.service_config_disable_resolution': 1,
-  'grpc.max_reconnect_backoff_ms': 5_000,
+  'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
   // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. Nothing is
   // resent from this buffer here, and grpc-js shifts its whole queue for each message that is sent. With the default of 1 MiB, uploads of
   // 16-byte messages are fifteen times slower, and one stalled stream of them holds 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
-
-/** Backoff after the first failed connection attempt in milliseconds, and its jitter as a share. */
-const FIRST_BACKOFF_MS = 1_000;
-const FIRST_BACKOFF_JITTER = 0.5;
 
 /** Options of grpc-js that this library must control, each with the reason and what to write instead. */
 const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
@@ -172,9 +169,8 @@ function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (messag
       `keepaliveTimeMs was raised from ${String(pings)} to ${String(MIN_KEEPALIVE_TIME_MS)}; servers reject faster pings with too_many_pings`,
     );
   }
-  // grpc-js jitters every backoff except the first one, so the clients of one server would reconnect at the same moment.
-  const firstMs = Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random));
-  options['grpc.initial_reconnect_backoff_ms'] ??= Math.min(firstMs, Number(options['grpc.max_reconnect_backoff_ms']));
+  const backoffMs = firstBackoffMs(Number(options['grpc.max_reconnect_backoff_ms']), random);
+  options['grpc.initial_reconnect_backoff_ms'] ??= backoffMs;
   return options;
 }
 

@@ -1,9 +1,8 @@
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import type { StatusCode } from '../../status/status-code.js';
+import { isStatusCode, StatusCode, statusName, type StatusName } from '../../status/status-code.js';
+import { LatencyHistogram } from '../../time/latency-histogram.js';
 import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
-import { RecentWindow } from './recent-window.js';
-import { StatusCounts } from './status-counts.js';
 
 /** Data about a failed call. */
 export interface CountedFailure {
@@ -20,7 +19,15 @@ export interface FailureCounter {
   failed(path: string, failure: CountedFailure, attempted: boolean): void;
 }
 
-/** Counters of one method. They are always maintained, because they are only numbers. Times are monotonic milliseconds. */
+/** Length of one slice of the recent calls: half of the maximum window. */
+const SLICE_MS = 30_000;
+/** Number of gRPC status codes, 0 to 16. */
+const CODES = 17;
+
+/**
+ * Counters of one method, in total and for its recent calls: those of the current 30 s slice and of the one before. They are always
+ * maintained, because they are only numbers. Times are monotonic milliseconds.
+ */
 export class MethodStatistics {
   started = 0;
   attempts = 0;
@@ -30,25 +37,29 @@ export class MethodStatistics {
   private failedCalls = 0;
   private cancelledCalls = 0;
   private readonly codes = new StatusCounts();
-  private readonly recent: RecentWindow;
+  private current: Slice;
+  private previous: Slice;
 
   constructor(
     private readonly method: Pick<MethodDescriptor, 'path' | 'kind'>,
     private readonly client: FailureCounter,
-    now: number,
+    private readonly beganAt: number,
   ) {
-    this.recent = new RecentWindow(now);
+    this.current = new Slice(beganAt);
+    this.previous = new Slice(beganAt);
   }
 
   /** Records the response of a call, `latencyMs` after the call started. */
   answered(latencyMs: number, now: number): void {
-    this.recent.answered(latencyMs, now);
+    (this.sliceAt(now).latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
   /** Counts a call that succeeded; with its latency, if `answered` has not recorded it. */
   succeeded(latencyMs: number | undefined, now: number): void {
     this.succeededCalls += 1;
-    this.recent.succeeded(latencyMs, now);
+    const slice = this.sliceAt(now);
+    slice.ended += 1;
+    if (latencyMs !== undefined) (slice.latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
   /** Counts a call that its caller cancelled. */
@@ -60,7 +71,10 @@ export class MethodStatistics {
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
     this.failedCalls += 1;
     this.codes.add(failure.code);
-    this.recent.failed(failure.code, now);
+    const slice = this.sliceAt(now);
+    slice.ended += 1;
+    slice.failed += 1;
+    slice.codes.add(failure.code);
     this.client.failed(this.method.path, failure, attempted);
   }
 
@@ -75,11 +89,21 @@ export class MethodStatistics {
   }
 
   recentCalls(now: number): RecentCalls {
-    return this.recent.calls(now);
+    const current = this.sliceAt(now);
+    const { previous } = this;
+    const codes = new StatusCounts();
+    codes.addAll(current.codes);
+    codes.addAll(previous.codes);
+    return {
+      windowMs: Math.round(now - Math.max(this.beganAt, previous.beganAt)),
+      ended: current.ended + previous.ended,
+      failed: current.failed + previous.failed,
+      codes: codes.toJSON(),
+    };
   }
 
   snapshot(now: number): MethodSnapshot {
-    const latency = this.recent.latency(now);
+    const latency = this.recentLatency(now);
     return {
       path: this.method.path,
       kind: this.method.kind,
@@ -94,5 +118,79 @@ export class MethodStatistics {
       recent: this.recentCalls(now),
       ...(latency === undefined ? {} : { latency }),
     };
+  }
+
+  private recentLatency(now: number): MethodSnapshot['latency'] {
+    const both = [this.sliceAt(now), this.previous].flatMap(({ latencies }) => latencies ?? []);
+    if (both.every(({ isEmpty }) => isEmpty)) return undefined;
+    const joined = new LatencyHistogram();
+    for (const one of both) joined.addAll(one);
+    return {
+      p50Ms: joined.percentile(50),
+      p90Ms: joined.percentile(90),
+      p99Ms: joined.percentile(99),
+      maxMs: joined.percentile(100),
+    };
+  }
+
+  /** Returns the slice of calls that end now, and drops slices that are too old. */
+  private sliceAt(now: number): Slice {
+    const age = now - this.current.beganAt;
+    if (age < SLICE_MS) return this.current;
+    const { previous } = this;
+    this.previous = this.current;
+    this.current = previous;
+    previous.clear(now - (age % SLICE_MS));
+    // Nothing ended for a whole slice, so the other slice is too old, too.
+    if (age >= 2 * SLICE_MS) this.previous.clear(previous.beganAt - SLICE_MS);
+    return previous;
+  }
+}
+
+/** Counts calls by status code other than OK. It allocates memory at the first one, because most methods of a client never fail. */
+class StatusCounts {
+  private counts: Uint32Array | undefined;
+
+  add(code: StatusCode): void {
+    // A server may send an unknown code, which grpc-js passes on.
+    this.count(isStatusCode(code) ? code : StatusCode.UNKNOWN, 1);
+  }
+
+  addAll(other: StatusCounts): void {
+    for (const [code, count] of other.counts?.entries() ?? []) this.count(code, count);
+  }
+
+  clear(): void {
+    this.counts?.fill(0);
+  }
+
+  /** Returns the counts by status name, without zeros. */
+  toJSON(): Readonly<Partial<Record<StatusName, number>>> {
+    const entries = [...(this.counts?.entries() ?? [])].filter(([, count]) => count > 0);
+    return Object.fromEntries(entries.map(([code, count]) => [statusName(code), count]));
+  }
+
+  private count(code: number, by: number): void {
+    this.counts ??= new Uint32Array(CODES);
+    this.counts[code] = (this.counts[code] ?? 0) + by;
+  }
+}
+
+/** Calls that ended in one time slice. */
+class Slice {
+  ended = 0;
+  failed = 0;
+  readonly codes = new StatusCounts();
+  /** Created by the first measured call, because many methods of a client are never called. */
+  latencies: LatencyHistogram | undefined;
+
+  constructor(public beganAt: number) {}
+
+  clear(now: number): void {
+    this.beganAt = now;
+    this.ended = 0;
+    this.failed = 0;
+    this.codes.clear();
+    this.latencies?.clear();
   }
 }

@@ -120,7 +120,6 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
       this.deadline = new DeadlineTimer(scope.deadline, clock, () => {
         this.end(deadlineFailure(clock.now() - this.startedAt, ', waiting to resume'));
       });
-      this.deadline.arm();
     }
     this.unbind = call.bindTo(this);
   }
@@ -178,7 +177,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 
   private stopWatching(): void {
-    this.deadline?.disarm();
+    this.deadline?.clear();
     this.deadline = undefined;
     this.unbind?.();
     this.unbind = undefined;

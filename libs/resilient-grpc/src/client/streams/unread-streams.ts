@@ -1,6 +1,6 @@
 import type { StreamDemand } from '../../call/stream-demand.js';
 import type { Clock, Timer } from '../../time/clock.js';
-import { LATE_MS } from '../../time/peer-timer.js';
+import { setPollTimer } from '../../time/peer-timer.js';
 
 /** A stream that is monitored for reads. */
 export interface UnreadStream {
@@ -46,24 +46,21 @@ export class UnreadStreams {
 
   private arm(): void {
     if (this.timer !== undefined) return;
-    const lookMs = this.afterMs / LOOKS;
-    const dueAt = this.clock.now() + lookMs;
-    this.timer = this.clock.setTimer(() => {
+    this.timer = setPollTimer(this.clock, this.afterMs / LOOKS, (stoppedMs) => {
       this.timer = undefined;
-      const lateMs = this.clock.now() - dueAt;
-      this.look(lateMs > LATE_MS ? lateMs : 0);
+      this.look(stoppedMs);
       if (this.watched.size > 0) this.arm();
-    }, lookMs);
+    });
   }
 
-  /** @param stoodStillMs time in which this process did not run, so that no reader could request a message */
-  private look(stoodStillMs: number): void {
+  /** @param stoppedMs time in which this process did not run, so that no reader could request a message */
+  private look(stoppedMs: number): void {
     const now = this.clock.now();
     // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one check early.
     const unreadFor = this.afterMs * (1 - 1 / LOOKS);
     for (const [stream, seen] of this.watched) {
       const { requested: asked, waiting } = seen.demand;
-      seen.since = Math.min(seen.since + stoodStillMs, now);
+      seen.since = Math.min(seen.since + stoppedMs, now);
       if (waiting || asked !== seen.asked) {
         seen.asked = asked;
         seen.since = now;

@@ -11,11 +11,11 @@ const check = (secure: boolean, probe: ConnectionProbeResult, otherway?: Connect
 
 describe('reachable address', () => {
   it('reports the time of each step', () => {
-    expect(check(false, ready)).toMatchObject({ status: 'ok', says: '10.0.0.7:50051 (TCP 1 ms, READY 3 ms)' });
+    expect(check(false, ready)).toMatchObject({ status: 'ok', message: '10.0.0.7:50051 (TCP 1 ms, READY 3 ms)' });
     const tls = { protocol: 'TLSv1.3', alpn: 'h2', certificate: undefined, refused: undefined };
     expect(check(true, { ...ready, tlsMs: 2, tls })).toMatchObject({
       status: 'ok',
-      says: '10.0.0.7:50051 (TCP 1 ms, TLS 2 ms (TLSv1.3, h2), READY 3 ms)',
+      message: '10.0.0.7:50051 (TCP 1 ms, TLS 2 ms (TLSv1.3, h2), READY 3 ms)',
     });
   });
 
@@ -47,11 +47,11 @@ describe('unusable address', () => {
     [failure('http2', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'requires a client certificate'],
     [failure('tls', 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME'), '(SNI)'],
     [failure('tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION'), 'supports no TLS version'],
-  ])('reports cause and remedy for %j', (one, says) => {
+  ])('reports cause and remedy for %j', (one, message) => {
     const secure = one.phase === 'tls' || one.code.startsWith('ERR_SSL');
     const result = check(secure, one.phase === 'tcp' ? { failure: one } : { tcpMs: 1, failure: one });
     expect(result.status).toBe('failed');
-    expect(result.says).toContain(says);
+    expect(result.message).toContain(message);
     expect(result.remedy).toMatch(/\w{3}/);
   });
 
@@ -64,10 +64,10 @@ describe('unusable address', () => {
 
   it('detects unexpected TLS by a successful handshake, and missing TLS by SETTINGS', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
-    expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).says).toContain('uses TLS');
+    expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).message).toContain('uses TLS');
     const noTls = { tcpMs: 1, failure: failure('tls', 'ERR_SSL_WRONG_VERSION_NUMBER') };
-    expect(check(true, noTls, ready).says).toContain('uses HTTP/2 without TLS');
+    expect(check(true, noTls, ready).message).toContain('uses HTTP/2 without TLS');
     const http1 = { tcpMs: 1, failure: failure('http2', 'http1', 'HTTP/1.1 400 Bad Request') };
-    expect(check(true, noTls, http1).says).toContain('responds with HTTP/1');
+    expect(check(true, noTls, http1).message).toContain('responds with HTTP/1');
   });
 });

@@ -1,28 +1,12 @@
 import { duration } from '../../telemetry/log/log-text.js';
-import type { CheckResult } from '../check-result.js';
+import type { CheckResult, Finding } from '../check-result.js';
 import type { ConnectionFailure } from '../open-connection.js';
-import type { ConnectionProbeResult } from '../probe-connection.js';
-import { addressText, kindOf, type TargetAddress } from '../target-address.js';
-
-/** The probe results of one address. */
-export interface ProbedAddress {
-  readonly address: TargetAddress;
-  readonly secure: boolean;
-  readonly probe: ConnectionProbeResult;
-  /** The result with TLS turned on instead of off or vice versa; `undefined` if not tried. Tried if the first probe failed after TCP. */
-  readonly otherway: ConnectionProbeResult | undefined;
-}
-
-/** True if a client would become READY at the address. */
-export function isUsable({ probe }: ProbedAddress): boolean {
-  return probe.readyMs !== undefined;
-}
-
-type Words = readonly [says: string, remedy: string];
+import type { ConnectionProbeResult, ProbedAddress } from '../probe-connection.js';
+import { addressText, kindOf } from '../target-address.js';
 
 const NOT_LISTENING = 'check that the server is running and listens on this port';
 
-const TCP_WORDS: Readonly<Record<string, Words>> = {
+const TCP_FAILURES: Readonly<Record<string, Finding>> = {
   ECONNREFUSED: [
     'refused the connection: the host is up, but nothing listens on this port',
     'check that the server is running, listens on this port, and is bound to 0.0.0.0 instead of 127.0.0.1',
@@ -41,7 +25,7 @@ const TCP_WORDS: Readonly<Record<string, Words>> = {
   EACCES: ['cannot be opened: permission denied', 'give this user write permission on the socket'],
 };
 
-const ALERTS: readonly (readonly [RegExp, Words])[] = [
+const ALERTS: readonly (readonly [RegExp, Finding])[] = [
   [
     /CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|HANDSHAKE_FAILURE/,
     [
@@ -87,28 +71,28 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
     alpn: probe.tls?.alpn,
     failure: probe.failure,
   };
-  const failed = (says: string, remedy: string): CheckResult => {
+  const failed = (message: string, remedy: string): CheckResult => {
     const status = hasOther ? 'warning' : 'failed';
-    return { check: 'address', status, says: `${where} ${says}`, remedy, facts };
+    return { check: 'address', status, message: `${where} ${message}`, remedy, facts };
   };
-  if (probe.failure !== undefined) return failed(...failureWords(probed, probe.failure));
+  if (probe.failure !== undefined) return failed(...failureFinding(probed, probe.failure));
   if (probe.tls?.refused !== undefined) {
     return failed(`responds, but the client rejects its certificate${steps(probe)}`, 'see the certificate check below');
   }
-  const says = `${where}${steps(probe)}`;
+  const message = `${where}${steps(probe)}`;
   if (probe.tls !== undefined && probe.tls.alpn !== 'h2') {
     const remedy = 'configure the server to offer h2; Go and Java clients reject a connection without it';
-    return { check: 'address', status: 'warning', says: `${says}; ALPN did not negotiate h2`, remedy, facts };
+    return { check: 'address', status: 'warning', message: `${message}; ALPN did not negotiate h2`, remedy, facts };
   }
-  return { check: 'address', status: 'ok', says, facts };
+  return { check: 'address', status: 'ok', message, facts };
 }
 
-function failureWords(probed: ProbedAddress, { phase, code, message }: ConnectionFailure): Words {
+function failureFinding(probed: ProbedAddress, { phase, code, message }: ConnectionFailure): Finding {
   const { secure, probe, otherway } = probed;
   if (phase === 'tcp') {
-    const [says, remedy] = TCP_WORDS[code] ?? [`cannot be reached: ${message}`, 'look up the system error'];
+    const [what, remedy] = TCP_FAILURES[code] ?? [`cannot be reached: ${message}`, 'look up the system error'];
     const isHere = code === 'ECONNREFUSED' && kindOf(probed.address) === 'loopback';
-    return [`${says} (${code === 'timeout' ? message : code})`, isHere ? NOT_LISTENING : remedy];
+    return [`${what} (${code === 'timeout' ? message : code})`, isHere ? NOT_LISTENING : remedy];
   }
   if (secure && otherway?.readyMs !== undefined) {
     return [
@@ -129,11 +113,11 @@ function failureWords(probed: ProbedAddress, { phase, code, message }: Connectio
       'a load balancer or web server responds: configure gRPC or end-to-end HTTP/2 there, or use the gRPC port',
     ];
   }
-  for (const [pattern, words] of ALERTS) if (pattern.test(code)) return [`${words[0]} (${code})`, words[1]];
-  return silentWords(probe, { phase, code, message });
+  for (const [pattern, [what, remedy]] of ALERTS) if (pattern.test(code)) return [`${what} (${code})`, remedy];
+  return otherFinding(probe, { phase, code, message });
 }
 
-function silentWords(probe: ConnectionProbeResult, { phase, code, message }: ConnectionFailure): Words {
+function otherFinding(probe: ConnectionProbeResult, { phase, code, message }: ConnectionFailure): Finding {
   const awaited = phase === 'tls' ? 'the TLS handshake' : 'HTTP/2 SETTINGS';
   const missing = phase === 'tls' ? 'does not complete the TLS handshake' : 'sends no HTTP/2 SETTINGS';
   switch (code) {

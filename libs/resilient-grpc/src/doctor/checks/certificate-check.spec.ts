@@ -14,7 +14,7 @@ describe('certificateCheck', () => {
   it('reports subject, issuer, names and the days until the certificate expires', () => {
     expect(certificateCheck(tls, 'localhost', daysBefore(90))).toMatchObject({
       status: 'ok',
-      says: "CN=server, issued by CN=ca, for localhost, 127.0.0.1; matches 'localhost'; expires in 90 days",
+      message: "CN=server, issued by CN=ca, for localhost, 127.0.0.1; matches 'localhost'; expires in 90 days",
       facts: { expiresInDays: 90, names: ['localhost', '127.0.0.1'] },
     });
   });
@@ -32,11 +32,11 @@ describe('certificateCheck', () => {
     ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'issuer not trusted', '--ca FILE'],
     ['ERR_TLS_CERT_ALTNAME_INVALID', "no name matches 'orders'", "tls: { serverName: 'localhost' }"],
     ['SOMETHING_NEW', 'not trusted by the client', '--ca FILE'],
-  ])('explains why the client rejects the certificate: %s', (refused, says, remedy) => {
+  ])('explains why the client rejects the certificate: %s', (refused, message, remedy) => {
     const result = certificateCheck({ ...tls, refused }, 'orders', daysBefore(-3));
     expect(result.status).toBe('failed');
-    expect(result.says).toContain(`rejected: ${says} (${refused})`);
-    expect(result.says).toContain('expired 3 days ago');
+    expect(result.message).toContain(`rejected: ${message} (${refused})`);
+    expect(result.message).toContain('expired 3 days ago');
     expect(result.remedy).toContain(remedy);
   });
 });

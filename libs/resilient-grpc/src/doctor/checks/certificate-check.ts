@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { ProbedTls } from '../probe-connection.js';
-import type { CheckResult } from '../check-result.js';
+import type { CheckResult, Finding } from '../check-result.js';
 
 /** A certificate that expires in fewer days is a warning: by then, an automatic renewal would have replaced it. */
 export const SOON_DAYS = 14;
@@ -8,7 +8,7 @@ export const SOON_DAYS = 14;
 const DAY_MS = 86_400_000;
 
 /** Explanations of the OpenSSL codes for rejected certificates. */
-const REFUSALS: Readonly<Record<string, readonly [says: string, remedy: string]>> = {
+const REFUSALS: Readonly<Record<string, Finding>> = {
   CERT_HAS_EXPIRED: ['certificate expired', 'renew the certificate on the server, and check its automatic renewal'],
   CERT_NOT_YET_VALID: ['certificate not yet valid', 'compare the clocks of client and server'],
   DEPTH_ZERO_SELF_SIGNED_CERT: [
@@ -39,7 +39,7 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     return {
       check: 'certificate',
       status: 'failed',
-      says: 'the server sent no certificate',
+      message: 'the server sent no certificate',
       remedy: 'configure a certificate on the server',
       facts: { refused },
     };
@@ -64,23 +64,23 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     return {
       check: 'certificate',
       status: 'failed',
-      says: `rejected: ${why} (${refused}); ${whose}; ${until}`,
+      message: `rejected: ${why} (${refused}); ${whose}; ${until}`,
       remedy,
       facts,
     };
   }
-  const says = `${whose}; matches '${name}'; ${until}`;
-  if (days >= SOON_DAYS) return { check: 'certificate', status: 'ok', says, facts };
+  const message = `${whose}; matches '${name}'; ${until}`;
+  if (days >= SOON_DAYS) return { check: 'certificate', status: 'ok', message, facts };
   return {
     check: 'certificate',
     status: 'warning',
-    says,
+    message,
     remedy: 'renew the certificate now; clients cannot connect after it expires',
     facts,
   };
 }
 
-function refusal(code: string, name: string, names: readonly string[]): readonly [string, string] {
+function refusal(code: string, name: string, names: readonly string[]): Finding {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     const [first] = names;
     const instead =

@@ -4,12 +4,12 @@ import { hostname } from 'node:os';
 import { dnsNameOf } from '../../channel/dns/dns-name.js';
 import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from '../../channel/dns/service-config-record.js';
 import { chooseServiceConfig } from '../../policy/service-config/choose-service-config.js';
-import type { Random } from '../../time/random.js';
+import { systemRandom } from '../../time/random.js';
 import type { CheckResult } from '../check-result.js';
 import { serviceConfigProblems } from './service-config-check.js';
 
 /** Checks the service config in DNS for the target, if there is one. Returns `undefined` if the target is not a DNS name. */
-export async function dnsConfigCheck(target: string, random: Random): Promise<CheckResult | undefined> {
+export async function dnsConfigCheck(target: string): Promise<CheckResult | undefined> {
   const name = dnsNameOf(target);
   if (name === undefined || isIP(name.host) !== 0) return undefined;
   const record = serviceConfigName(name.host);
@@ -24,24 +24,24 @@ export async function dnsConfigCheck(target: string, random: Random): Promise<Ch
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const remedy = 'fix the name server only if a client uses dnsServiceConfig()';
-    return result({ status: 'skipped', says: `TXT query failed: ${why}`, remedy });
+    return result({ status: 'skipped', message: `TXT query failed: ${why}`, remedy });
   }
-  if (text === undefined) return result({ status: 'skipped', says: `no TXT record ${record}; it is optional` });
+  if (text === undefined) return result({ status: 'skipped', message: `no TXT record ${record}; it is optional` });
 
-  const client = { hostname: hostname(), percentile: random() * 100 };
+  const client = { hostname: hostname(), percentile: systemRandom() * 100 };
   const choice = chooseServiceConfig(text, record, client);
   const problems = choice.ok ? serviceConfigProblems(choice.serviceConfig ?? {}, choice.path) : choice.problems;
   if (problems.length > 0) {
     const remedy =
       'fix the record; until then, clients that read it start without a service config or keep the previous one';
-    return result({ status: 'failed', says: `invalid TXT record ${record}`, remedy, problems }, { record: text });
+    return result({ status: 'failed', message: `invalid TXT record ${record}`, remedy, problems }, { record: text });
   }
   if (choice.ok && choice.serviceConfig === undefined) {
     return result(
-      { status: 'ok', says: `TXT record ${record} is valid, but has no service config for this client` },
+      { status: 'ok', message: `TXT record ${record} is valid, but has no service config for this client` },
       { record: text },
     );
   }
-  const says = `TXT record ${record} is valid; clients with serviceConfig: dnsServiceConfig() use it`;
-  return result({ status: 'ok', says }, { record: text });
+  const message = `TXT record ${record} is valid; clients with serviceConfig: dnsServiceConfig() use it`;
+  return result({ status: 'ok', message }, { record: text });
 }

@@ -2,18 +2,15 @@ import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } f
 import { MIN_KEEPALIVE_TIME_MS } from '../../client/settings/client-options.js';
 import { WATCH } from '../../health/health-service.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
+import { systemClock } from '../../time/clock.js';
 import type { CheckResult } from '../check-result.js';
 import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
-import { openConnection, type ConnectionWay } from '../open-connection.js';
+import { openConnection, type ConnectParameters } from '../open-connection.js';
 import type { TargetAddress } from '../target-address.js';
+import { within } from '../time-budget.js';
 
 /** Maximum time to wait for the last ping to be acknowledged. */
 const ACK_MS = 5_000;
-
-/** Returns the maximum duration of the keepalive check. */
-export function keepaliveMs(everyMs: number): number {
-  return KEEPALIVE_PINGS * everyMs + ACK_MS;
-}
 
 interface PingResult {
   sent: number;
@@ -22,7 +19,7 @@ interface PingResult {
   /** The debug data or code of the server's GOAWAY; `undefined` if none was received. */
   goaway: string | undefined;
   /** True if the GOAWAY had NO_ERROR, for example because of a maximum connection age or a restart. */
-  inOrder: boolean;
+  closedCleanly: boolean;
   closed: boolean;
   /** True if a call was open during the pings. By default, clients send keepalive pings only then. */
   withCall: boolean;
@@ -31,32 +28,31 @@ interface PingResult {
 /** Checks whether the server tolerates a ping every `everyMs`, on a separate connection with an open call. */
 export async function keepaliveCheck(
   address: TargetAddress,
-  way: ConnectionWay,
+  parameters: ConnectParameters,
   everyMs: number,
 ): Promise<CheckResult> {
-  const { socket, failure } = await openConnection(address, way);
+  const { socket, failure } = await openConnection(address, parameters);
   if (failure !== undefined) {
     socket.destroy();
-    return { check: 'keepalive', status: 'skipped', says: `no connection: ${failure.message}`, facts: {} };
+    return { check: 'keepalive', status: 'skipped', message: `no connection: ${failure.message}`, facts: {} };
   }
-  const scheme = way.tls === undefined ? 'http' : 'https';
-  const session = connect(`${scheme}://${authorityOf(way.canonicalTarget)}`, { createConnection: () => socket });
+  const scheme = parameters.tls === undefined ? 'http' : 'https';
+  const session = connect(`${scheme}://${authorityOf(parameters.canonicalTarget)}`, { createConnection: () => socket });
   try {
-    return resultOf(await sendPings(session, way, everyMs), everyMs);
+    return resultOf(await sendPings(session, everyMs), everyMs);
   } finally {
     session.destroy();
     socket.destroy();
   }
 }
 
-async function sendPings(session: ClientHttp2Session, { budget }: ConnectionWay, everyMs: number): Promise<PingResult> {
-  const { clock } = budget;
+async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<PingResult> {
   const seen: PingResult = {
     sent: 0,
     acknowledged: 0,
     slowestMs: 0,
     goaway: undefined,
-    inOrder: false,
+    closedCleanly: false,
     closed: false,
     withCall: true,
   };
@@ -64,7 +60,7 @@ async function sendPings(session: ClientHttp2Session, { budget }: ConnectionWay,
     session.on('error', () => undefined);
     session.on('goaway', (code: number, _last: number, data?: Buffer) => {
       seen.goaway = data?.toString('latin1').slice(0, 60) || `code ${String(code)}`;
-      seen.inOrder = code === constants.NGHTTP2_NO_ERROR;
+      seen.closedCleanly = code === constants.NGHTTP2_NO_ERROR;
     });
     session.on('close', () => {
       seen.closed = true;
@@ -74,20 +70,20 @@ async function sendPings(session: ClientHttp2Session, { budget }: ConnectionWay,
   watch(session).on('end', () => (seen.withCall = false));
   let acknowledged: (() => void) | undefined;
   while (seen.sent < KEEPALIVE_PINGS) {
-    if ((await budget.within<'ended' | 'time'>(everyMs, ended, 'time')) === 'ended') return seen;
-    const sentAt = clock.now();
+    if ((await within<'ended' | 'time'>(everyMs, ended, 'time')) === 'ended') return seen;
+    const sentAt = systemClock.now();
     const isLast = seen.sent === KEEPALIVE_PINGS - 1;
     const sent = session.ping((error) => {
       if (error !== null) return;
       seen.acknowledged += 1;
-      seen.slowestMs = Math.max(seen.slowestMs, clock.now() - sentAt);
+      seen.slowestMs = Math.max(seen.slowestMs, systemClock.now() - sentAt);
       if (isLast) acknowledged?.();
     });
     if (!sent) return seen;
     seen.sent += 1;
   }
   const answered = new Promise<'answered'>((resolve) => (acknowledged = () => resolve('answered')));
-  await budget.within<string>(ACK_MS, Promise.race([ended, answered]), 'late');
+  await within<string>(ACK_MS, Promise.race([ended, answered]), 'late');
   return seen;
 }
 
@@ -105,14 +101,14 @@ function watch(session: ClientHttp2Session): ClientHttp2Stream {
 function resultOf(seen: PingResult, everyMs: number): CheckResult {
   const facts = { everyMs, ...seen, slowestMs: Math.round(seen.slowestMs) };
   const pace = `${counted(seen.sent, 'ping')}, one every ${duration(everyMs)}`;
-  const result = (status: CheckResult['status'], says: string, remedy?: string): CheckResult => {
-    return { check: 'keepalive', status, says, ...(remedy !== undefined && { remedy }), facts };
+  const result = (status: CheckResult['status'], message: string, remedy?: string): CheckResult => {
+    return { check: 'keepalive', status, message, ...(remedy !== undefined && { remedy }), facts };
   };
-  if (seen.inOrder) {
-    const says = `the server closed the connection cleanly after ${pace}: GOAWAY ${String(seen.goaway)}`;
+  if (seen.closedCleanly) {
+    const message = `the server closed the connection cleanly after ${pace}: GOAWAY ${String(seen.goaway)}`;
     return result(
       'warning',
-      says,
+      message,
       'the cause is a maximum connection age or a restart; try again, or use a shorter ping interval',
     );
   }

@@ -15,7 +15,7 @@ export function proxyCheck(target: string, canonicalTarget: string, env: Env): C
   return {
     check: 'proxy',
     status: 'warning',
-    says: `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`,
+    message: `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`,
     remedy:
       'add the host to no_proxy if the server is in your own network; otherwise check that the proxy allows CONNECT',
     facts: { proxy, variable },

@@ -4,11 +4,11 @@ import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
 import type { ResilientMethod, RequestStream } from '../../client/resilient-types.js';
 import { loadContract, type Services } from '../../client/settings/contract.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
+import { probeOptions } from '../../health/health-service.js';
 import { writeField } from '../../errors/protobuf-writer.js';
 import { StatusCode } from '../../status/status-code.js';
 import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
-import { askedOnce } from '../doctor-client.js';
 import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';
 
 const MAX_LISTED = 50;
@@ -36,12 +36,12 @@ export async function reflectionCheck(
     try {
       const stub = client.getService<ReflectionStub>(name);
       const ask = (requests: readonly ReflectionRequest[]) =>
-        lastValueFrom(stub.serverReflectionInfo(requests, askedOnce(timeoutMs)).pipe(toArray()));
+        lastValueFrom(stub.serverReflectionInfo(requests, probeOptions(timeoutMs)).pipe(toArray()));
       const [answer] = await ask([{ listServices: '*' }]);
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
-      const says = `${counted(own.length, 'service')}: ${listed(own) || "only gRPC's own"}`;
-      const result = { check: 'reflection', status: 'ok', says, facts: { version: name, services } } as const;
+      const message = `${counted(own.length, 'service')}: ${listed(own) || "only gRPC's own"}`;
+      const result = { check: 'reflection', status: 'ok', message, facts: { version: name, services } } as const;
       return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
     } catch (error) {
       if (!isGrpcCallError(error)) throw error;
@@ -58,9 +58,9 @@ function listed(names: readonly string[]): string {
   return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 
-function unavailable(says: string): Reflected {
+function unavailable(message: string): Reflected {
   return {
-    result: { check: 'reflection', status: 'skipped', says, facts: {} },
+    result: { check: 'reflection', status: 'skipped', message, facts: {} },
     services: undefined,
     methods: undefined,
   };

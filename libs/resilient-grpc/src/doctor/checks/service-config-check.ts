@@ -2,7 +2,7 @@ import { loadBalancingProblem } from '../../channel/channel-checks.js';
 import { readBoundedFile } from '../../channel/read-bounded-file.js';
 import { errorCode } from '../../channel/tls/tls-material.js';
 import { DEFAULT_CLIENT_SETTINGS } from '../../client/settings/client-options.js';
-import type { Services } from '../../client/settings/contract.js';
+import { loadContract, type Services } from '../../client/settings/contract.js';
 import { methodWarnings } from '../../client/settings/settings-and-service-config.js';
 import { closest } from '../../errors/closest.js';
 import { at, type Problem } from '../../policy/service-config/problem.js';
@@ -10,17 +10,25 @@ import { parseServiceConfig } from '../../policy/service-config/parse-service-co
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { counted } from '../../telemetry/log/log-text.js';
 import type { CheckResult } from '../check-result.js';
+import type { Reflected } from './reflection-check.js';
 
 const LIMIT = { maxAttemptsLimit: DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit };
 
 /** The known services and methods that a service config may name. */
-export interface KnownMethods {
+interface KnownMethods {
   /** Source of the names, such as 'orders.proto' or 'reflection'. */
   readonly from: string;
   /** Full names of the services. */
   readonly services: readonly string[];
   /** The services with their methods; `undefined` if the methods are unknown. */
   readonly methods: Services | undefined;
+  readonly problems?: undefined;
+}
+
+/** A .proto file that cannot be read. */
+interface UnreadableProto {
+  readonly problems: readonly Problem[];
+  readonly from?: undefined;
 }
 
 /** Returns all problems of a service config, by the same rules as the client. */
@@ -34,55 +42,56 @@ export function serviceConfigProblems(value: unknown, path: string): readonly Pr
   return [{ path: at(path, 'loadBalancingConfig'), message }];
 }
 
-/** Checks a service config in a file. */
-export function serviceConfigCheck(file: string, compared: KnownMethods | readonly Problem[] | undefined): CheckResult {
-  if (isProblems(compared)) {
-    return {
-      check: 'service-config',
-      status: 'failed',
-      says: 'cannot read the methods',
-      problems: compared,
-      facts: { file },
-    };
-  }
-  const known = compared;
+/** Checks a service config in a file, and compares its names with a .proto file or else with the services found by reflection. */
+export function serviceConfigCheck(
+  file: string,
+  protoFile: string | undefined,
+  reflected: Reflected | undefined,
+): CheckResult {
+  const known = protoFile === undefined ? reflectedMethods(reflected) : methodsOfProto(protoFile);
   const facts = { file, comparedWith: known?.from };
+  const result = (
+    status: CheckResult['status'],
+    message: string,
+    rest: Pick<CheckResult, 'remedy' | 'problems'> = {},
+  ): CheckResult => ({ check: 'service-config', status, message, ...rest, facts });
+  if (known?.problems !== undefined) return result('failed', 'cannot read the methods', { problems: known.problems });
   let text: string;
   try {
     text = readBoundedFile(file).toString();
   } catch (error) {
-    const says = `cannot read ${file} (${errorCode(error)})`;
-    return {
-      check: 'service-config',
-      status: 'failed',
-      says,
-      remedy: 'check the path; it is relative to the working directory',
-      facts,
-    };
+    const remedy = 'check the path; it is relative to the working directory';
+    return result('failed', `cannot read ${file} (${errorCode(error)})`, { remedy });
   }
   const problems = serviceConfigProblems(text, '').map((problem) => ({ ...problem, path: problem.path || file }));
   if (problems.length > 0) {
-    const says = `${file} has ${counted(problems.length, 'problem')}`;
     const remedy = 'fix the problems; a client with this service config does not start';
-    return { check: 'service-config', status: 'failed', says, remedy, problems, facts };
+    return result('failed', `${file} has ${counted(problems.length, 'problem')}`, { remedy, problems });
   }
   const parsed = parseServiceConfig(text, '', LIMIT);
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
-  const says = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
-  if (unknown.length === 0) return { check: 'service-config', status: 'ok', says, facts };
+  const message = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
+  if (unknown.length === 0) return result('ok', message);
   const remedy = 'fix the names; entries for unknown services and methods apply to no call';
-  return {
-    check: 'service-config',
-    status: 'warning',
-    says,
-    remedy,
-    problems: unknown,
-    facts,
-  };
+  return result('warning', message, { remedy, problems: unknown });
 }
 
-function isProblems(compared: KnownMethods | readonly Problem[] | undefined): compared is readonly Problem[] {
-  return Array.isArray(compared);
+function reflectedMethods(reflected: Reflected | undefined): KnownMethods | undefined {
+  if (reflected?.services === undefined) return undefined;
+  return { from: 'reflection', services: reflected.services, methods: reflected.methods };
+}
+
+function methodsOfProto(file: string): KnownMethods | UnreadableProto {
+  try {
+    // Checks the file size first, because the .proto parser reads without a limit.
+    readBoundedFile(file);
+  } catch (error) {
+    const message = `cannot be read (${errorCode(error)}); check the path, which is relative to the working directory`;
+    return { problems: [{ path: '--proto', message }] };
+  }
+  const contract = loadContract({ protoPath: file }, '--proto');
+  if (!contract.ok) return { problems: contract.problems.map(({ message }) => ({ path: '--proto', message })) };
+  return { from: file, services: [...contract.services.keys()], methods: contract.services };
 }
 
 function unknownNames(file: string, config: ParsedServiceConfig, { from, services, methods }: KnownMethods): Problem[] {

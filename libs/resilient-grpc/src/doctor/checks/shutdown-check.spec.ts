@@ -7,7 +7,7 @@ describe('shutdownCheck', () => {
   it('passes if preStop and drain end before SIGKILL; the readiness delay is part of the drain', () => {
     expect(shutdownCheck(FITS)).toMatchObject({
       status: 'ok',
-      says: 'drain 20 s (including 5 s readiness delay); SIGKILL after 30 s',
+      message: 'drain 20 s (including 5 s readiness delay); SIGKILL after 30 s',
       facts: { totalMs: 20_000, spareMs: 10_000 },
     });
   });
@@ -15,7 +15,8 @@ describe('shutdownCheck', () => {
   it('fails if SIGKILL comes first, with the grace period to set', () => {
     expect(shutdownCheck({ ...FITS, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
-      says: 'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including 5 s readiness delay) = 30 s; SIGKILL after 30 s',
+      message:
+        'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including 5 s readiness delay) = 30 s; SIGKILL after 30 s',
       remedy: 'set terminationGracePeriodSeconds to 32 or more, or reduce drain.timeoutMs',
     });
     expect(shutdownCheck({ ...FITS, preStopMs: 5_000 }).status).toBe('ok');

@@ -27,9 +27,9 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   const delay = readinessDelayMs > 0 ? ` (including ${duration(readinessDelayMs)} readiness delay)` : '';
   const drain = `drain ${duration(drainMs)}${delay}`;
   const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
-  const says = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;
+  const message = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;
   const result = (status: CheckResult['status'], why: string, remedy: string): CheckResult => {
-    return { check: 'shutdown', status, says: `${why}: ${says}`, remedy, facts };
+    return { check: 'shutdown', status, message: `${why}: ${message}`, remedy, facts };
   };
   if (totalMs >= gracePeriodMs) {
     const least = Math.ceil((totalMs + SPARE_MS) / 1_000);
@@ -55,5 +55,5 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
       `leave ${duration(SPARE_MS)} between the drain and SIGKILL`,
     );
   }
-  return { check: 'shutdown', status: 'ok', says, facts };
+  return { check: 'shutdown', status: 'ok', message, facts };
 }

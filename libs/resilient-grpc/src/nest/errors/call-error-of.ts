@@ -10,11 +10,11 @@ export function callErrorOf(error: unknown): GrpcCallError | undefined {
 const CALLER_GONE: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
 
 /** True if the caller cancelled, or the inbound call it serves was cancelled. A CANCELLED status of the server has another cause. */
-export function isOfLeaving({ codeName, reason }: GrpcCallError): boolean {
+export function isCallerCancellation({ codeName, reason }: GrpcCallError): boolean {
   return codeName === 'CANCELLED' && CALLER_GONE.has(reason);
 }
 
 /** True if `details` come from the server's application, not from this process, a transport, or a proxy. */
-export function inServersWords({ reason, reachedServer }: GrpcCallError): boolean {
+export function isFromServer({ reason, reachedServer }: GrpcCallError): boolean {
   return reason === 'server' && reachedServer === 'yes';
 }

@@ -2,11 +2,10 @@ import type { FailureReason, GrpcCallError } from '../../errors/grpc-call-error.
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
 import { LogLine, type LogSink } from '../../telemetry/log/log-line.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
-import { LogDeduplicator } from '../../telemetry/log/log-deduplicator.js';
+import { LogLimiter, withRepeats } from '../../telemetry/log/log-limiter.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
-const SUMMARY_MS = 60_000;
 /** Maximum number of lines that are counted separately: an unreachable upstream fails every method of a gateway. */
 const MAX_KINDS = 20;
 /** Codes with which a server rejects its caller, which is this process. */
@@ -28,17 +27,15 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
  * one line a minute for each method and code, and one for all others beyond 20.
  */
 export class FailureLog {
-  private readonly repeats: LogDeduplicator<LogLine>;
+  private readonly repeats: LogLimiter<LogLine>;
 
-  constructor(
-    private readonly sink: Pick<LogSink, 'warn' | 'error'> = new LibraryLogger('ResilientGrpc'),
-    clock: Clock = systemClock,
-  ) {
-    const summarize = ({ level, msg, fields }: LogLine, repeats: number, isOfOthers: boolean): void => {
-      const more = `${String(repeats)} more in the last minute${isOfOthers ? ', including other methods and codes' : ''}`;
-      this.write(new LogLine(level, `${msg} (${more})`, { ...fields, repeats }));
+  constructor(sink: Pick<LogSink, 'warn' | 'error'> = new LibraryLogger('ResilientGrpc'), clock: Clock = systemClock) {
+    const write = (first: LogLine, repeats: number, isOfOthers: boolean): void => {
+      const line = withRepeats(first, repeats, isOfOthers ? ', including other methods and codes' : '');
+      if (line.level === 'error') sink.error(line);
+      else sink.warn(line);
     };
-    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, summarize, MAX_KINDS);
+    this.repeats = new LogLimiter(clock, write, { maxKinds: MAX_KINDS });
   }
 
   /**
@@ -57,18 +54,11 @@ export class FailureLog {
       `${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
       { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
     );
-    this.repeats.say(`${path} ${codeName} ${answered}`, line, (first) => {
-      this.write(first);
-    });
+    this.repeats.say(`${path} ${codeName} ${answered}`, line);
   }
 
   /** Writes the pending summaries and clears its timers. */
   close(): void {
     this.repeats.close();
-  }
-
-  private write(line: LogLine): void {
-    if (line.level === 'error') this.sink.error(line);
-    else this.sink.warn(line);
   }
 }

@@ -36,10 +36,10 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
   catch(exception: GrpcCallError | ResumeError, host: ArgumentsHost): unknown {
     if (host.getType<string>() !== 'http') return nestDefaultHandling(exception, host);
     const { httpAdapter } = this.adapters;
-    const nests = new BaseExceptionFilter(httpAdapter);
+    const nestFilter = new BaseExceptionFilter(httpAdapter);
     const error = callErrorOf(exception);
     if (error === undefined) {
-      nests.catch(exception, host);
+      nestFilter.catch(exception, host);
       return undefined;
     }
     const answer = toHttpException(error);
@@ -56,7 +56,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     if (answer.retryAfterSeconds !== undefined) {
       httpAdapter.setHeader(response, 'Retry-After', String(answer.retryAfterSeconds));
     }
-    nests.catch(answer, host);
+    nestFilter.catch(answer, host);
     return undefined;
   }
 

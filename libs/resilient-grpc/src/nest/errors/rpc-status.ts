@@ -5,7 +5,7 @@ import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
-import { inServersWords, isOfLeaving } from './call-error-of.js';
+import { isCallerCancellation, isFromServer } from './call-error-of.js';
 
 /** Status that the caller of a gRPC method, or of another transport, receives. */
 export interface RpcStatus {
@@ -41,14 +41,14 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
   const codeName = codeFor(error, relay);
-  const isRelayed = relay.has(error.codeName) && inServersWords(error) && !FAULTS.has(codeName);
-  const isTold = isRelayed && error.details !== '';
-  const details = isTold ? cut(error.details) : `A call to another server failed: ${codeName}`;
+  const isRelayed = relay.has(error.codeName) && isFromServer(error) && !FAULTS.has(codeName);
+  const isExposed = isRelayed && error.details !== '';
+  const details = isExposed ? truncateText(error.details) : `A call to another server failed: ${codeName}`;
   // The retry delay applies to every caller if the upstream's status is passed on.
   const isFault = codeName !== error.codeName || FAULTS.has(codeName);
   const again = isFault ? undefined : retryAfterMs;
-  const pushback = !isFault && inServersWords(error) ? pushbackOf(error) : undefined;
-  const relayed = isTold ? error.statusDetails.filter(isForCallers) : [];
+  const pushback = !isFault && isFromServer(error) ? pushbackOf(error) : undefined;
+  const relayed = isExposed ? error.statusDetails.filter(isForCallers) : [];
   return {
     codeName,
     isRelayed,
@@ -64,7 +64,7 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
 
 function codeFor(error: GrpcCallError, relay: ReadonlySet<StatusName>): StatusName {
   const { codeName } = error;
-  return relay.has(codeName) || PASS_THROUGH_CODES.has(codeName) || isOfLeaving(error) ? codeName : 'INTERNAL';
+  return relay.has(codeName) || PASS_THROUGH_CODES.has(codeName) || isCallerCancellation(error) ? codeName : 'INTERNAL';
 }
 
 /** Excludes stack traces, and the retry delay, which is added once below. */
@@ -97,7 +97,7 @@ function pushbackOf({ metadata }: GrpcCallError): string | undefined {
   return more.length === 0 && typeof value === 'string' && /^-?\d{1,10}$/.test(value) ? value : undefined;
 }
 
-function cut(text: string): string {
+function truncateText(text: string): string {
   let kept = '';
   let bytes = 0;
   for (const character of text) {

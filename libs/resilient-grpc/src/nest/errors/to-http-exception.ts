@@ -3,7 +3,7 @@ import { HttpException } from '@nestjs/common';
 import { BAD_REQUEST, typeNameOf } from '../../errors/error-detail-types.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import type { StatusName } from '../../status/status-code.js';
-import { inServersWords, isOfLeaving } from './call-error-of.js';
+import { isCallerCancellation, isFromServer } from './call-error-of.js';
 
 /** HTTP status of each gRPC code, as in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). */
 const HTTP_STATUS: Readonly<Record<StatusName, number>> = {
@@ -86,15 +86,15 @@ export class GrpcHttpException extends HttpException {
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;
-  const statusCode = isOfLeaving(error) ? 499 : HTTP_STATUS[codeName];
-  const usual = wordsFor(statusCode);
-  const isTold = isForCaller(error) && error.details !== '';
-  const violations = isTold && codeName === 'INVALID_ARGUMENT' ? fieldViolationsOf(error) : [];
+  const statusCode = isCallerCancellation(error) ? 499 : HTTP_STATUS[codeName];
+  const usual = httpStatusText(statusCode);
+  const isExposed = isForCaller(error) && error.details !== '';
+  const violations = isExposed && codeName === 'INVALID_ARGUMENT' ? fieldViolationsOf(error) : [];
   return new GrpcHttpException(
     {
       statusCode,
-      message: isTold ? error.details : usual,
-      ...(isTold && { error: usual }),
+      message: isExposed ? error.details : usual,
+      ...(isExposed && { error: usual }),
       code: codeName,
       ...(violations.length > 0 && { fieldViolations: violations }),
     },
@@ -104,10 +104,10 @@ export function toHttpException(error: GrpcCallError): GrpcHttpException {
 
 /** True if the server wrote its message for the sender of the request. */
 export function isForCaller(error: GrpcCallError): boolean {
-  return EXPOSED_CODES.has(error.codeName) && inServersWords(error);
+  return EXPOSED_CODES.has(error.codeName) && isFromServer(error);
 }
 
-function wordsFor(statusCode: number): string {
+function httpStatusText(statusCode: number): string {
   if (statusCode === 500) return INTERNAL;
   return STATUS_CODES[statusCode] ?? CLIENT_CLOSED_REQUEST;
 }

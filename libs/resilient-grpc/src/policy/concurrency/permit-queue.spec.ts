@@ -18,11 +18,11 @@ describe('PermitQueue', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
     for (const name of ['a', 'b', 'c']) queue.acquire(waiter(log, name));
-    queue.release();
-    queue.release();
+    queue.release('succeeded', 5);
+    queue.release('succeeded', 5);
     expect(log).toEqual(['b', 'c']);
     expect([queue.running, queue.queued]).toEqual([1, 0]);
-    queue.release();
+    queue.release('succeeded', 5);
     expect(queue.running).toBe(0);
   });
 
@@ -35,18 +35,18 @@ describe('PermitQueue', () => {
     queue.acquire(waiter(log, 'last'));
     queue.leave(cancelled);
     queue.leave(cancelled);
-    queue.release();
+    queue.release('succeeded', 5);
     expect(log).toEqual(['last']);
   });
 
-  it('skips waiters with less time left than a response takes', () => {
+  it('skips waiters whose deadline has passed', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
     queue.acquire(waiter(log, 'first'));
     queue.acquire(waiter(log, 'late', 999));
-    queue.acquire(waiter(log, 'short', 1_050));
-    queue.acquire(waiter(log, 'long', 1_051));
-    queue.release(1_000, 50);
+    queue.acquire(waiter(log, 'now', 1_000));
+    queue.acquire(waiter(log, 'long', 1_001));
+    queue.release('succeeded', 5, 1_000);
     expect(log).toEqual(['long']);
     expect(queue.queued).toBe(0);
   });
@@ -55,7 +55,7 @@ describe('PermitQueue', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
     queue.acquire(waiter([], ''));
     queue.acquire(waiter([], '', 5));
-    queue.release(10);
+    queue.release('succeeded', 5, 10);
     expect([queue.running, queue.queued]).toEqual([0, 0]);
   });
 
@@ -75,11 +75,11 @@ describe('PermitQueue', () => {
         deadline: Infinity,
         permitted: () => {
           served++;
-          queue.release();
+          queue.release('succeeded', 5);
         },
       });
     }
-    queue.release();
+    queue.release('succeeded', 5);
     expect([served, queue.running, queue.queued]).toEqual([100_000, 0, 0]);
   });
 
@@ -92,14 +92,14 @@ describe('PermitQueue', () => {
       deadline: Infinity,
       permitted: () => {
         log.push('a');
-        queue.release();
+        queue.release('succeeded', 5);
         log.push(queue.acquire(waiter(log, 'newcomer')));
       },
     });
     queue.acquire(waiter(log, 'b'));
-    queue.release();
+    queue.release('succeeded', 5);
     expect(log).toEqual(['a', 'queued', 'b']);
-    queue.release();
+    queue.release('succeeded', 5);
     expect(log.at(-1)).toBe('newcomer');
   });
 
@@ -114,7 +114,7 @@ describe('PermitQueue', () => {
           if (what === 'release') {
             if (held === 0) continue;
             held--;
-            queue.release();
+            queue.release('succeeded', 5);
           } else if (what === 'leave') {
             const one = waiting.pop();
             if (one) queue.leave(one);

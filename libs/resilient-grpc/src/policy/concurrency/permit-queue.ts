@@ -1,4 +1,5 @@
 import type { ConcurrencyPolicy } from './concurrency-policy.js';
+import type { PermitOutcome } from './permit-outcome.js';
 
 /** Waiter for a permit. */
 export interface PermitWaiter {
@@ -53,10 +54,13 @@ export class PermitQueue {
   }
 
   /**
-   * Returns one permit and passes it to the next waiter. Drops waiters whose deadline is within `spareMs` of `now`, which is too
-   * short for a response; their deadline will fail them.
+   * Returns one permit with the result of the last attempt that was sent under it, and passes the permit to the next waiter. This limit is
+   * fixed and ignores the result; a limit that adapts to the server uses it. Drops waiters whose deadline is not after `now`, because
+   * their deadline will fail them.
+   *
+   * @param _latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
    */
-  release(now = 0, spareMs = 0): void {
+  release(_outcome: PermitOutcome, _latencyMs: number, now = 0): void {
     this.runningCount -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
     // the stack.
@@ -66,7 +70,7 @@ export class PermitQueue {
       for (const waiter of this.waiting) {
         if (this.runningCount >= this.policy.maxConcurrent) return;
         this.waiting.delete(waiter);
-        if (waiter.deadline - now <= spareMs) continue;
+        if (waiter.deadline <= now) continue;
         this.runningCount += 1;
         waiter.permitted();
       }

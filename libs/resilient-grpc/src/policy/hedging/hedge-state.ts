@@ -7,6 +7,8 @@ export type NoHedgeReason =
   | 'throttled'
   /** The circuit of the method opened during the call. */
   | 'circuit-open'
+  /** An attempt could not be started on this side: its metadata or an interceptor failed. */
+  | 'local'
   /** Hedges have reached their share of calls. */
   | 'hedge-budget'
   /** The attempt would be sent after the deadline. */

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { nextOutage } from './next-outage.js';
 import {
   DEFAULT_OUTAGE_POLICY,
   insideGrace,
@@ -8,7 +7,8 @@ import {
   type OutageEvent,
   type OutagePolicy,
   type OutageState,
-} from './outage-state.js';
+  nextOutage,
+} from './next-outage.js';
 
 const POLICY: OutagePolicy = { ...DEFAULT_OUTAGE_POLICY, graceMs: 5_000 };
 

@@ -1,4 +1,70 @@
-import type { OutageEvent, OutagePolicy, OutageState } from './outage-state.js';
+import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
+
+/** Thresholds that define an outage; durations in milliseconds. */
+export interface OutagePolicy {
+  /** Maximum time that calls wait in an outage before they fail. */
+  readonly graceMs: number;
+  /** Time in READY after which an outage ends without a response. */
+  readonly confirmMs: number;
+  /** A connection that closes sooner, without a response, counts as a failed connection attempt. */
+  readonly shortLivedMs: number;
+  /** Number of outages within `flapWindowMs` from which they share one grace. */
+  readonly flapCount: number;
+  readonly flapWindowMs: number;
+}
+
+/** Defaults of the policy, except the grace, which is a client option. */
+export const DEFAULT_OUTAGE_POLICY: Omit<OutagePolicy, 'graceMs'> = {
+  confirmMs: 1_000,
+  shortLivedMs: SHORT_LIVED_MS,
+  flapCount: 3,
+  flapWindowMs: 60_000,
+};
+
+/** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic. */
+export interface Outage {
+  readonly startedAt: number;
+  readonly graceEndsAt: number;
+  /** Failed connection attempts so far. */
+  readonly connectAttempts: number;
+  readonly flapping: boolean;
+  /** Time since which the channel is READY; `undefined` if it is not. READY alone does not confirm a server. */
+  readonly readySince: number | undefined;
+}
+
+/** Interval of a past outage. */
+export interface OutageInterval {
+  readonly startedAt: number;
+  readonly endedAt: number;
+}
+
+/** Current outage and recent past ones. */
+export interface OutageState {
+  readonly current: Outage | undefined;
+  /** Past outages of the last minute, used to detect flapping. */
+  readonly past: readonly OutageInterval[];
+}
+
+/** Event that starts, continues, or ends an outage. */
+export type OutageEvent =
+  /** A connection attempt failed. */
+  | { readonly type: 'attempt-failed'; readonly at: number }
+  /** The channel became READY. */
+  | { readonly type: 'ready'; readonly at: number }
+  /** An established connection closed; `answered` is true if the server had answered a call on it. */
+  | { readonly type: 'connection-ended'; readonly at: number; readonly livedMs: number; readonly answered: boolean }
+  /** A call received a response from the server. */
+  | { readonly type: 'answered'; readonly at: number }
+  /** The channel has been READY for `confirmMs`. */
+  | { readonly type: 'ready-lasted'; readonly at: number };
+
+/** Initial state, without an outage. */
+export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
+
+/** True during an outage whose grace has not expired, so that calls wait. */
+export function insideGrace(state: OutageState, now: number): boolean {
+  return state.current !== undefined && now < state.current.graceEndsAt;
+}
 
 /** Maximum number of past outages kept; with more in a minute, no grace is left. */
 const MAX_KEPT_OUTAGES = 60;

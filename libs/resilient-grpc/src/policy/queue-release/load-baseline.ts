@@ -15,7 +15,8 @@ export class LoadBaseline {
   private bucketEndsAt: number;
   private startedAt: number;
   private frozenAt: number | undefined;
-  private median = 0;
+  /** Median latency of completed calls in milliseconds, accurate to a few percent; 0 before the first sample. */
+  medianMs = 0;
   private samples = 0;
 
   constructor(now: number) {
@@ -35,16 +36,11 @@ export class LoadBaseline {
    * 0.2 ms and at 20 s; they are coarse for the first samples and fine afterwards.
    */
   answered(latencyMs: number): void {
-    if (this.samples === 0) this.median = Math.max(latencyMs, 0.01);
+    if (this.samples === 0) this.medianMs = Math.max(latencyMs, 0.01);
     const step = this.samples < COARSE_SAMPLES ? COARSE_STEP : FINE_STEP;
     this.samples++;
-    if (latencyMs > this.median) this.median *= step;
-    else if (latencyMs < this.median) this.median /= step;
-  }
-
-  /** Median latency of completed calls in milliseconds, accurate to a few percent; 0 before the first sample. */
-  get medianMs(): number {
-    return this.median;
+    if (latencyMs > this.medianMs) this.medianMs *= step;
+    else if (latencyMs < this.medianMs) this.medianMs /= step;
   }
 
   /** Returns the calls per second over the last ten seconds that were not frozen, averaged over at least one second. */

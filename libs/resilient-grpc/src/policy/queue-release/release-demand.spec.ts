@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { HeldCall, ReleaseTimes } from './held-call.js';
+import { inSendOrder, type HeldCall, type ReleaseTimes } from './held-call.js';
 import { releaseDemand } from './release-demand.js';
 import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
-import { inSendOrder } from './send-order.js';
 
 const EPOCH = Date.UTC(2026, 0, 1);
 const NOW = 1_000_000;

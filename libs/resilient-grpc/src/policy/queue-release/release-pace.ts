@@ -27,10 +27,12 @@ export type ReleasedKind = 'unary' | 'stream';
  */
 export class ReleasePace {
   private readonly start: number;
-  private perSecond: number;
+  /** Current pace. */
+  callsPerSecond: number;
   private floor: number;
   private wanted: number;
-  private averageLatencyMs: number;
+  /** Moving average of the latency of released calls, in milliseconds. A recovering server may be slower than before the outage. */
+  latencyMs: number;
   private slowAboveMs: number | undefined;
   /** Calls that may be sent now; the fractional part accumulates toward the next one. */
   private credit = 1;
@@ -58,28 +60,18 @@ export class ReleasePace {
     this.floor = input.demand.floorPerSecond;
     this.wanted = input.demand.wantedPerSecond;
     this.start = Math.max(usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast), this.floor);
-    this.perSecond = this.start;
-    this.averageLatencyMs = input.usualLatencyMs;
+    this.callsPerSecond = this.start;
+    this.latencyMs = input.usualLatencyMs;
     this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.creditedAt = input.now;
     this.stepEndsAt = input.now + this.policy.stepMs;
-  }
-
-  /** Current pace in calls per second. */
-  get callsPerSecond(): number {
-    return this.perSecond;
-  }
-
-  /** Moving average of the latency of released calls, in milliseconds. A recovering server may be slower than before the outage. */
-  get latencyMs(): number {
-    return this.averageLatencyMs;
   }
 
   /** Updates the demand. The floor never decreases within a release, because the bound of calls sent later depends on it. */
   require({ floorPerSecond, wantedPerSecond }: ReleaseDemand): void {
     this.floor = Math.max(this.floor, floorPerSecond);
     this.wanted = wantedPerSecond;
-    this.perSecond = Math.max(this.perSecond, this.floor);
+    this.callsPerSecond = Math.max(this.callsPerSecond, this.floor);
   }
 
   /** Returns how many of the `waiting` calls may be released now, and counts them as released. */
@@ -102,7 +94,7 @@ export class ReleasePace {
     this.advance(now);
     this.slowAboveMs ??= slowAbove(latencyMs);
     this.settle(kind);
-    if (now >= this.excusedUntil) this.averageLatencyMs += (latencyMs - this.averageLatencyMs) * LATENCY_WEIGHT;
+    if (now >= this.excusedUntil) this.latencyMs += (latencyMs - this.latencyMs) * LATENCY_WEIGHT;
     if (latencyMs <= this.slowAboveMs) this.good++;
     else if (now >= this.excusedUntil) this.slow++;
   }
@@ -123,7 +115,7 @@ export class ReleasePace {
   /** Returns the milliseconds until `take` returns at least 1. */
   msUntilNext(now: number): number {
     this.advance(now);
-    return this.credit >= 1 ? 0 : Math.ceil(((1 - this.credit) / this.perSecond) * 1_000);
+    return this.credit >= 1 ? 0 : Math.ceil(((1 - this.credit) / this.callsPerSecond) * 1_000);
   }
 
   private settle(kind: ReleasedKind): void {
@@ -146,13 +138,13 @@ export class ReleasePace {
     const elapsedMs = until - this.creditedAt;
     if (elapsedMs <= 0) return;
     this.creditedAt = until;
-    const mostAtOnce = Math.max((this.perSecond * this.policy.stepMs) / 1_000, 1);
-    this.credit = Math.min(this.credit + (this.perSecond * elapsedMs) / 1_000, mostAtOnce);
+    const mostAtOnce = Math.max((this.callsPerSecond * this.policy.stepMs) / 1_000, 1);
+    this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, mostAtOnce);
   }
 
   private step(at: number): void {
     const step = {
-      perSecond: this.perSecond,
+      perSecond: this.callsPerSecond,
       startPerSecond: this.start,
       floorPerSecond: this.floor,
       wantedPerSecond: this.wanted,
@@ -165,7 +157,7 @@ export class ReleasePace {
       sinceSlowedMs: at - this.slowedAt,
     };
     const { perSecond, because } = nextPace(step, this.policy);
-    this.perSecond = perSecond;
+    this.callsPerSecond = perSecond;
     if (because === 'too-slow') this.slowedAt = at;
     this.outstandingBefore = this.outstanding;
     this.good = 0;

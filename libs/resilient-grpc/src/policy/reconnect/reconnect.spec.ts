@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { connectTimeoutMs } from './connect-timeout.js';
+import { pauseAfterUpdateMs, updateIntervalMs } from './address-update-interval.js';
+import { connectionAgeMs, connectTimeoutMs } from './connection-times.js';
 import { earlyReconnectMs, type EarlyReconnectInput } from './early-reconnect.js';
-import { shortLivedBackoffMs } from './short-lived-backoff.js';
+import { firstBackoffMs, shortLivedBackoffMs } from './backoff.js';
 
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const middle = () => 0.5;
@@ -97,6 +98,63 @@ describe('connectTimeoutMs', () => {
     [20_000, 5_000, 120_000],
     [300_000, 3, 300_000],
   ])('returns for a base of %i ms after %i attempts a timeout of %i ms', (base, tries, expected) => {
-    expect(connectTimeoutMs(base, tries)).toBeCloseTo(expected);
+    const input = { baseMs: base, timeouts: tries, graceMs: 5_000, insideGrace: false };
+    expect(connectTimeoutMs(input)).toBeCloseTo(expected);
+  });
+
+  it.each([
+    [1_000, 5_000, true, 1_000],
+    [1_000, 5_000, false, 2_560],
+    [5_000, 5_000, true, 12_800],
+  ])(
+    'returns for a base of %i ms, a grace of %i ms, and inside the grace: %s, %i ms',
+    (baseMs, graceMs, insideGrace, ms) => {
+      expect(connectTimeoutMs({ baseMs, timeouts: 2, graceMs, insideGrace })).toBeCloseTo(ms);
+    },
+  );
+});
+
+describe('connectionAgeMs', () => {
+  it.each([
+    [0, 54_000],
+    [0.5, 60_000],
+    [1, 66_000],
+  ])('varies the maximum age by ±10 % (random %d: %i ms)', (random, expected) => {
+    expect(connectionAgeMs(60_000, () => random)).toBeCloseTo(expected);
+  });
+});
+
+describe('firstBackoffMs', () => {
+  it.each([
+    [0, 5_000, 500],
+    [0.5, 5_000, 1_000],
+    [1, 5_000, 1_500],
+    [1, 800, 800],
+  ])('varies 1 s by ±50 %, up to the maximum (random %d, maximum %i ms: %i ms)', (random, maxMs, expected) => {
+    expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
+  });
+});
+
+describe('updateIntervalMs', () => {
+  it.each([
+    [0, 100],
+    [1, 100],
+    [2, 200],
+    [4, 800],
+    [5, 1_000],
+    [5_000, 1_000],
+  ])('returns after %i updates without addresses an interval of %i ms', (emptyUpdates, expected) => {
+    expect(updateIntervalMs(emptyUpdates)).toBe(expected);
+  });
+});
+
+describe('pauseAfterUpdateMs', () => {
+  it.each([
+    [0, 0],
+    [30, 300],
+    [500, 5_000],
+    [60_000, 5_000],
+  ])('returns after an update of %i ms a pause of %i ms', (tookMs, expected) => {
+    expect(pauseAfterUpdateMs(tookMs)).toBe(expected);
   });
 });

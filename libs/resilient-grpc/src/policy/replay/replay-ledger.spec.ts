@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ReplayLedger, type Acknowledgement, type LedgerLimits } from './replay-ledger.js';
+import { bufferLimits, ReplayLedger, type Acknowledgement, type LedgerLimits } from './replay-ledger.js';
 
 const NO_LIMIT: LedgerLimits = { messages: Infinity, bytes: Infinity };
 
@@ -167,4 +167,21 @@ describe('ReplayLedger', () => {
       }),
     );
   });
+});
+
+it.each([
+  [
+    { messages: 10, bytes: 100 },
+    { messages: 1_000, bytes: 2 ** 20 },
+  ],
+  [
+    { messages: 5_000, bytes: 2 ** 24 },
+    { messages: 5_000, bytes: 2 ** 24 },
+  ],
+  [
+    { messages: 10, bytes: Infinity },
+    { messages: 1_000, bytes: Infinity },
+  ],
+])('bufferLimits raises %o to at least 1,000 messages and 1 MiB', (limits, held) => {
+  expect(bufferLimits(limits)).toEqual(held);
 });

@@ -1,3 +1,7 @@
+// A burst of an Observable is legitimate; an endless one is an error.
+const MIN_MESSAGES = 1_000;
+const MIN_BYTES = 2 ** 20;
+
 /** Scope of an acknowledgement: only the named message, or also all messages sent before it. */
 export type Acknowledgement = 'single' | 'cumulative';
 
@@ -15,6 +19,11 @@ export interface LedgerLimits {
   readonly messages: number;
   /** Maximum number of bytes; Infinity if bytes are not counted. */
   readonly bytes: number;
+}
+
+/** Returns the buffer limits of a source that cannot be paused, used while the ledger is full: `limits` again, but at least a burst. */
+export function bufferLimits(limits: LedgerLimits): LedgerLimits {
+  return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
 }
 
 interface Node<Id, Message> {

@@ -33,36 +33,26 @@ export type TrustReason =
   /** The connection appears dead, but the limit of replacements is reached. */
   | 'too-many';
 
+interface Distrust {
+  readonly silence: SuspicionEvidence;
+  readonly probes: ProbeHistory;
+}
+
 /** Suspicion of one connection. */
 export type SuspicionState =
   | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: ProbeHistory }
   /** Calls timed out, and no byte was received since. */
-  | { readonly kind: 'suspected'; readonly silence: SuspicionEvidence; readonly probes: ProbeHistory }
+  | (Distrust & { readonly kind: 'suspected' })
   /** A probe call was sent. */
-  | {
-      readonly kind: 'probed';
-      readonly silence: SuspicionEvidence;
-      readonly probes: ProbeHistory;
-      readonly pingAt: number;
-    }
+  | (Distrust & { readonly kind: 'probed'; readonly pingAt: number })
   /** A PING was sent, too. */
-  | {
-      readonly kind: 'pinged';
-      readonly silence: SuspicionEvidence;
-      readonly probes: ProbeHistory;
-      readonly endsAt: number;
-    }
+  | (Distrust & { readonly kind: 'pinged'; readonly endsAt: number })
   /** Neither was answered. The connection stays open until another one is READY. */
-  | { readonly kind: 'dead'; readonly silence: SuspicionEvidence; readonly probes: ProbeHistory }
+  | (Distrust & { readonly kind: 'dead' })
   /** Another connection is READY. */
-  | {
-      readonly kind: 'replaceable';
-      readonly silence: SuspicionEvidence;
-      readonly probes: ProbeHistory;
-      readonly endsAt: number;
-    }
+  | (Distrust & { readonly kind: 'replaceable'; readonly endsAt: number })
   /** The connection must be closed. */
-  | { readonly kind: 'given-up'; readonly silence: SuspicionEvidence; readonly probes: ProbeHistory };
+  | (Distrust & { readonly kind: 'given-up' });
 
 /** Event that may change the suspicion of a connection. */
 export type SuspicionEvent =

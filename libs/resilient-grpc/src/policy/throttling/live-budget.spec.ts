@@ -5,30 +5,30 @@ import { LiveBudget } from './live-budget.js';
 const SAMPLE = { maxTokens: 10, tokenRatio: 0.1 };
 
 function fail(budget: LiveBudget, times: number): void {
-  for (let i = 0; i < times; i++) budget.onFailure();
+  for (let i = 0; i < times; i++) budget.current.onFailure();
 }
 
 describe('LiveBudget', () => {
   it('starts full, with and without a throttle', () => {
-    expect(new LiveBudget(SAMPLE).tokens(0)).toBe(10);
-    expect(new LiveBudget(undefined).tokens(0)).toBe(10);
+    expect(new LiveBudget(SAMPLE).current.tokens(0)).toBe(10);
+    expect(new LiveBudget(undefined).current.tokens(0)).toBe(10);
   });
 
   it('applies the throttle of the service config', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
-    expect(budget.tryRetry(0)).toBe(false);
-    budget.onSuccess(0);
-    expect(budget.tokens(0)).toBe(5.1);
-    expect(budget.tryRetry(0)).toBe(true);
+    expect(budget.current.tryRetry(0)).toBe(false);
+    budget.current.onSuccess(0);
+    expect(budget.current.tokens(0)).toBe(5.1);
+    expect(budget.current.tryRetry(0)).toBe(true);
   });
 
   it('applies the default budget without a throttle', () => {
     const budget = new LiveBudget(undefined);
     fail(budget, 5);
-    expect(budget.tokens(0)).toBe(10);
-    expect(budget.tryRetry(0)).toBe(true);
-    expect(budget.tokens(0)).toBe(9);
+    expect(budget.current.tokens(0)).toBe(10);
+    expect(budget.current.tryRetry(0)).toBe(true);
+    expect(budget.current.tokens(0)).toBe(9);
   });
 
   it.each<[title: string, failures: number, maxTokens: number, tokens: number]>([
@@ -40,52 +40,52 @@ describe('LiveBudget', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, failures);
     budget.change({ maxTokens, tokenRatio: 0.1 }, 0);
-    expect(budget.tokens(0)).toBe(tokens);
+    expect(budget.current.tokens(0)).toBe(tokens);
   });
 
   it('applies a new tokenRatio and keeps its tokens', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
     budget.change({ maxTokens: 10, tokenRatio: 2 }, 0);
-    budget.onSuccess(0);
-    expect(budget.tokens(0)).toBe(7);
+    budget.current.onSuccess(0);
+    expect(budget.current.tokens(0)).toBe(7);
   });
 
   it('keeps the share of tokens if a throttle replaces the default budget, and back', () => {
     const budget = new LiveBudget(undefined);
-    for (let i = 0; i < 8; i++) budget.tryRetry(0);
+    for (let i = 0; i < 8; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);
-    expect(budget.tokens(0)).toBe(20);
-    expect(budget.tryRetry(0)).toBe(false);
+    expect(budget.current.tokens(0)).toBe(20);
+    expect(budget.current.tryRetry(0)).toBe(false);
     budget.change(undefined, 0);
-    expect(budget.tokens(0)).toBe(2);
-    expect(budget.tryRetry(0)).toBe(true);
+    expect(budget.current.tokens(0)).toBe(2);
+    expect(budget.current.tryRetry(0)).toBe(true);
   });
 
   it('includes the tokens refilled before the change', () => {
     const budget = new LiveBudget(undefined);
-    for (let i = 0; i < 10; i++) budget.tryRetry(0);
+    for (let i = 0; i < 10; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);
-    expect(budget.tokens(60_000)).toBeCloseTo(30, 6);
+    expect(budget.current.tokens(60_000)).toBeCloseTo(30, 6);
   });
 
   it('still withholds the tokens of a stall after a change', () => {
     const budget = new LiveBudget(undefined);
-    budget.onDeadline(3_000, 1_000);
-    budget.onDeadline(3_000, 1_000);
+    budget.current.onDeadline(3_000, 1_000);
+    budget.current.onDeadline(3_000, 1_000);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 3_000);
-    expect(budget.tokens(3_000)).toBe(25);
-    expect(budget.tryRetry(3_000)).toBe(false);
+    expect(budget.current.tokens(3_000)).toBe(25);
+    expect(budget.current.tryRetry(3_000)).toBe(false);
   });
 
   it('keeps its state if the new config is equal', () => {
     const budget = new LiveBudget(undefined);
     // The first retry paid for the loss of this connection; later ones are free.
     const lostWith = { connection: {}, isOver: true };
-    expect(budget.tryRetry(0, lostWith)).toBe(true);
+    expect(budget.current.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);
-    budget.tryRetry(0, lostWith);
-    expect(budget.tokens(0)).toBe(9);
+    budget.current.tryRetry(0, lostWith);
+    expect(budget.current.tokens(0)).toBe(9);
   });
 
   it('keeps its tokens between 0 and the maximum for any sequence of changes', () => {
@@ -105,15 +105,15 @@ describe('LiveBudget', () => {
         const budget = new LiveBudget(SAMPLE);
         let max = SAMPLE.maxTokens;
         steps.forEach((one, now) => {
-          if (one === 'success') budget.onSuccess(now);
-          else if (one === 'failure') budget.onFailure();
-          else if (one === 'retry') budget.tryRetry(now);
+          if (one === 'success') budget.current.onSuccess(now);
+          else if (one === 'failure') budget.current.onFailure();
+          else if (one === 'retry') budget.current.tryRetry(now);
           else {
             budget.change(one.change, now);
             max = one.change?.maxTokens ?? 10;
           }
-          expect(budget.tokens(now)).toBeGreaterThanOrEqual(0);
-          expect(budget.tokens(now)).toBeLessThanOrEqual(max);
+          expect(budget.current.tokens(now)).toBeGreaterThanOrEqual(0);
+          expect(budget.current.tokens(now)).toBeLessThanOrEqual(max);
         });
       }),
     );

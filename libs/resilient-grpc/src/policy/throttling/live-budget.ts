@@ -1,4 +1,3 @@
-import type { LostConnection } from '../evidence/lost-connection.js';
 import type { RetryThrottling } from '../service-config/service-config.js';
 import { A6Throttle } from './a6-throttle.js';
 import { DEFAULT_BUDGET_POLICY, DefaultBudget, type DefaultBudgetPolicy } from './default-budget.js';
@@ -8,44 +7,25 @@ import type { RetryBudget } from './retry-budget.js';
  * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and
  * grpc-js: a new service config during an outage must not provide a full bucket. Open calls count in the new bucket.
  */
-export class LiveBudget implements RetryBudget {
+export class LiveBudget {
   private throttling: RetryThrottling | undefined;
-  private budget: RetryBudget;
+  /** The budget in force. */
+  current: RetryBudget;
 
   constructor(
     throttling: RetryThrottling | undefined,
     private readonly fallback: DefaultBudgetPolicy = DEFAULT_BUDGET_POLICY,
   ) {
     this.throttling = throttling;
-    this.budget = this.make(throttling, 1);
+    this.current = this.make(throttling, 1);
   }
 
   /** Applies new `throttling`, or the default budget if it is `undefined`. Equal values change nothing. */
   change(throttling: RetryThrottling | undefined, now: number): void {
     if (isSame(throttling, this.throttling)) return;
-    const share = this.budget.tokens(now) / this.maxTokens;
+    const share = this.current.tokens(now) / this.maxTokens;
     this.throttling = throttling;
-    this.budget = this.make(throttling, share);
-  }
-
-  onSuccess(now: number): void {
-    this.budget.onSuccess(now);
-  }
-
-  onFailure(): void {
-    this.budget.onFailure();
-  }
-
-  onDeadline(now: number, startedAt: number): void {
-    this.budget.onDeadline(now, startedAt);
-  }
-
-  tryRetry(now: number, lostWith?: LostConnection): boolean {
-    return this.budget.tryRetry(now, lostWith);
-  }
-
-  tokens(now: number): number {
-    return this.budget.tokens(now);
+    this.current = this.make(throttling, share);
   }
 
   /** Maximum number of tokens. */

@@ -1,9 +1,7 @@
 import { isObservable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { failureStatus } from './failure-status.js';
 import { ServedCall, type CallHost } from './served-call.js';
-import type { AnswerCallback, ServedMethod, StatusLike } from './served-method.js';
-import { isThenable } from './thenable.js';
+import { isThenable, type AnswerCallback, type ServedMethod, type StatusLike } from './served-method.js';
 import { endStream, type WireCall } from './wire-call.js';
 
 /**
@@ -77,8 +75,7 @@ export class PassThroughCall extends ServedCall {
   };
 
   private readonly failed = (error: unknown): void => {
-    if (!this.over && !this.wire.writableEnded)
-      this.send(failureStatus(error, this.method.path, this.host.events, true));
+    if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, true));
     this.release();
   };
 }

@@ -2,10 +2,8 @@ import { isObservable } from 'rxjs';
 import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
-import { failureStatus } from './failure-status.js';
 import { ServedCall } from './served-call.js';
-import type { StatusLike } from './served-method.js';
-import { isThenable } from './thenable.js';
+import { isThenable, type StatusLike } from './served-method.js';
 import { endStream } from './wire-call.js';
 
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
@@ -193,7 +191,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   private fail(error: unknown, filtered: boolean): void {
     this.answered = true;
     if (!this.over && !this.ending) {
-      this.send(failureStatus(error, this.method.path, this.host.events, filtered));
+      this.send(this.failureStatus(error, filtered));
       this.releaseHandlerQuietly();
     }
     this.release();

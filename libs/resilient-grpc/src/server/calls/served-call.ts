@@ -3,6 +3,7 @@ import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import { serverStatusOf } from '../errors/server-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ServedMethod, StatusLike } from './served-method.js';
@@ -84,7 +85,7 @@ export abstract class ServedCall {
   endIfOver(): boolean {
     if (!this.wire.cancelled && !isStreamOver(this.wire)) return false;
     this.done = true;
-    this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
+    this.end(this.abortCode);
     this.notifyDone();
     return true;
   }
@@ -122,6 +123,11 @@ export abstract class ServedCall {
 
   private get deadlinePassed(): boolean {
     return this.host.clock.epoch() >= Number(this.wire.getDeadline());
+  }
+
+  /** Code of a call that ended without a status from the server. */
+  private get abortCode(): StatusCode {
+    return this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
   }
 
   /** True for server-streaming and bidirectional calls. */
@@ -178,9 +184,20 @@ export abstract class ServedCall {
   /** Sends the final status of the call. */
   protected abstract send(status: StatusLike): void;
 
+  /**
+   * Returns the status of a failed handler. Reports errors that are not gRPC errors, because their details are not sent to the caller.
+   * @param filtered true if the error has passed Nest's exception filters
+   */
+  protected failureStatus(error: unknown, filtered: boolean): StatusLike {
+    const { unexpected, ...status } = serverStatusOf(error, filtered);
+    const { events } = this.host;
+    if (unexpected === true && events.wanted) events.emit({ type: 'handler-failed', path: this.method.path, error });
+    return status;
+  }
+
   /** Called when nothing more can be sent: the caller cancelled or disconnected, or the deadline passed. */
   protected onWireEnd(): void {
-    this.end(this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED);
+    this.end(this.abortCode);
     this.releaseHandlerQuietly();
   }
 
@@ -197,8 +214,7 @@ export abstract class ServedCall {
   /** Reports the status on the wire, which differs from the handler's if the message is too large or missing. */
   private reportEnd(): void {
     const { method, sent, received, host, wire } = this;
-    const unsentStatus = this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
-    const code = sentStatusOf(wire)?.code ?? unsentStatus;
+    const code = sentStatusOf(wire)?.code ?? this.abortCode;
     const durationMs = host.clock.now() - this.startedAt;
     const end = { code, peer: this.peer, durationMs, sent, received };
     host.events.emit({ type: 'call-end', path: method.path, kind: method.kind, end });

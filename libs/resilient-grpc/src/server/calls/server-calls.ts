@@ -1,8 +1,9 @@
 import type { EventHub } from '../../call/event-hub.js';
-import type { SeamReport } from '../../channel/quirks/seam-report.js';
+import type { SeamReport } from '../../channel/quirks/seam.js';
+import { StreamBatches } from '../../call/stream-batches.js';
 import { StatusCode } from '../../status/status-code.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import { LATE_MS } from '../../time/peer-timer.js';
+import { setPollTimer } from '../../time/peer-timer.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
@@ -31,9 +32,6 @@ const DRAINING_CONNECTION: StatusLike = {
   details: 'The connection has reached its maximum age',
 };
 
-/** Number of streams that a drain ends at once. Batches limit the load that their clients put on other servers. */
-const STREAM_BATCH_SIZE = 100;
-const STREAM_BATCH_INTERVAL_MS = 10;
 /** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
@@ -60,15 +58,16 @@ export class ServerCalls implements CallHost {
   /** Time that this process was suspended or blocked since the last message of a stream. */
   private readonly suspended = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
   private notifiesStreams = false;
-  private endedAll = false;
-  private pausing: { readonly timer: Timer; readonly resolve: () => void } | undefined;
+  private readonly batches: StreamBatches;
 
   constructor(
     readonly clock: Clock,
     readonly events: EventHub<GrpcServerEvent>,
     private readonly leakWarningMs: number,
     private readonly seamReport: Pick<SeamReport, 'check'>,
-  ) {}
+  ) {
+    this.batches = new StreamBatches(clock);
+  }
 
   /** Number of open calls. */
   get size(): number {
@@ -129,18 +128,11 @@ export class ServerCalls implements CallHost {
   }
 
   /** Ends response streams that need not finish, in batches, and rejects new ones. */
-  async notifyStreams(): Promise<void> {
+  notifyStreams(): Promise<void> {
     this.notifiesStreams = true;
     const notified = [...this.streams].filter((call) => this.drainStatusOf(call) !== undefined);
-    for (let from = 0; from < notified.length && !this.endedAll; from += STREAM_BATCH_SIZE) {
-      if (from > 0) await this.pause();
-      for (const call of notified.slice(from, from + STREAM_BATCH_SIZE)) this.notify(call);
-    }
-  }
-
-  private pause(): Promise<void> {
-    return new Promise((resolve) => {
-      this.pausing = { timer: this.clock.setTimer(resolve, STREAM_BATCH_INTERVAL_MS, true), resolve };
+    return this.batches.end(notified, (call) => {
+      this.notify(call);
     });
   }
 
@@ -156,9 +148,7 @@ export class ServerCalls implements CallHost {
    * next, which they report as UNAVAILABLE, whereas a reset would be CANCELLED.
    */
   endAll(): number {
-    this.endedAll = true;
-    this.pausing?.timer.clear();
-    this.pausing?.resolve();
+    this.batches.stop();
     const remaining = [...this.open];
     for (const call of remaining) call.stop(DRAINING);
     return remaining.length;
@@ -199,17 +189,14 @@ export class ServerCalls implements CallHost {
 
   private sweepLater(): void {
     if (this.sweepTimer !== undefined) return;
-    const sweepMs = this.sweepMs();
-    const dueAt = this.clock.now() + sweepMs;
-    this.sweepTimer = this.clock.setTimer(() => {
-      const lateMs = this.clock.now() - dueAt;
-      if (lateMs > LATE_MS) this.excuse(lateMs);
+    this.sweepTimer = setPollTimer(this.clock, this.sweepMs(), (stoppedMs) => {
+      if (stoppedMs > 0) this.excuse(stoppedMs);
       // Timers run before sockets in a turn of the event loop, so a message that seems missing may be read in this turn.
       this.clock.defer(() => {
         this.sweepTimer = undefined;
         this.sweep();
       });
-    }, sweepMs);
+    });
   }
 
   /** Excludes `ms` in which this process was suspended or blocked from idle and leak times. */

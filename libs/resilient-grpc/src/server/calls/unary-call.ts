@@ -1,9 +1,7 @@
 import { isObservable, type Observable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { failureStatus } from './failure-status.js';
 import { ServedCall, type CallHost } from './served-call.js';
-import type { AnswerCallback, ServedMethod, StatusLike } from './served-method.js';
-import { isThenable } from './thenable.js';
+import { isThenable, type AnswerCallback, type ServedMethod, type StatusLike } from './served-method.js';
 import type { WireCall } from './wire-call.js';
 
 /**
@@ -153,7 +151,7 @@ export class UnaryCall extends ServedCall {
   private fail(error: unknown): void {
     const ends = !this.done;
     this.done = true;
-    if (!this.over) this.send(failureStatus(error, this.method.path, this.host.events, true));
+    if (!this.over) this.send(this.failureStatus(error, true));
     if (ends) this.notifyDone();
   }
 

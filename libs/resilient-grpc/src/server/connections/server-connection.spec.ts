@@ -1,13 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../../testing/busy-clock.js';
-import {
-  INCOMPLETE_REQUEST_MS,
-  QUIET_MS,
-  ServerConnection,
-  type ConnectionLifetime,
-  type ConnectionSession,
-} from './server-connection.js';
+import { QUIET_MS, ServerConnection, type ConnectionLifetime, type ConnectionSession } from './server-connection.js';
 
 /** Imitates an HTTP/2 session. The client answers only while `answers` is true. */
 class Session {
@@ -268,82 +262,6 @@ describe('keepalive', () => {
 
   it('sends no keepalive pings if keepaliveTimeMs is Infinity', () => {
     expect(connection({ keepaliveTimeMs: Infinity }).clock.pending).toBe(0);
-  });
-});
-
-describe('incomplete request', () => {
-  const QUIET = () => true;
-
-  /** A connection whose session has streams of these states, stored as in Node. */
-  function withStreams(...streams: { headersSent: boolean; state: { remoteClose: number } }[]) {
-    const made = connection();
-    made.connection.end();
-    Object.assign(made.session, { [Symbol('state')]: { streams: new Map(streams.entries()) } });
-    return made;
-  }
-  const half = { headersSent: false, state: { remoteClose: 0 } };
-
-  it('closes the connection of an incomplete request if no more data arrives', async () => {
-    const { connection: made, clock, socket, log } = withStreams(half, half);
-    made.endHalfRequests(QUIET);
-    await clock.advanceAsync(INCOMPLETE_REQUEST_MS - 1);
-    expect(socket.destroyed).toBe(false);
-    await clock.advanceAsync(1);
-    expect(socket.destroyed).toBe(true);
-    expect(log).toEqual(['10.0.0.7:4711 incomplete-request']);
-    expect(clock.pending).toBe(0);
-  });
-
-  it('keeps the connection of an incomplete request if data arrived while the process was blocked', async () => {
-    const { connection: made, clock, socket } = withStreams(half);
-    made.endHalfRequests(QUIET);
-    await clock.advanceAsync(100);
-    clock.setTimer(() => (socket.bytesRead += 1), INCOMPLETE_REQUEST_MS);
-    clock.block(3_000);
-    await clock.advanceAsync(3_000);
-    expect(socket.destroyed).toBe(false);
-  });
-
-  it('keeps the connection of an incomplete request while more data arrives', async () => {
-    const { connection: made, clock, socket } = withStreams(half);
-    made.endHalfRequests(QUIET);
-    for (let part = 0; part < 5; part += 1) {
-      socket.bytesRead += 1;
-      await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
-      expect(socket.destroyed).toBe(false);
-    }
-    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
-    expect(socket.destroyed).toBe(true);
-  });
-
-  it.each([
-    ['a complete request without a known handler', { headersSent: false, state: { remoteClose: 1 } }],
-    ['a response in progress', { headersSent: true, state: { remoteClose: 0 } }],
-  ])('keeps a connection with an incomplete request and %s', async (_what, other) => {
-    const { connection: made, clock, socket } = withStreams(half, other);
-    made.endHalfRequests(QUIET);
-    await clock.advanceAsync(INCOMPLETE_REQUEST_MS * 3);
-    expect(socket.destroyed).toBe(false);
-  });
-
-  it('keeps a connection with an incomplete request while a call is open', async () => {
-    const { connection: made, clock, socket } = withStreams(half);
-    let quiet = false;
-    made.endHalfRequests(() => quiet);
-    await clock.advanceAsync(INCOMPLETE_REQUEST_MS * 3);
-    expect(socket.destroyed).toBe(false);
-    quiet = true;
-    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
-    expect(socket.destroyed).toBe(true);
-  });
-
-  it('ignores an incomplete request if its session has already ended', async () => {
-    const { connection: made, clock, session, log } = withStreams(half);
-    made.endHalfRequests(QUIET);
-    session.destroyed = true;
-    await clock.advanceAsync(INCOMPLETE_REQUEST_MS);
-    expect(log).toEqual([]);
-    expect(clock.pending).toBe(0);
   });
 });
 

@@ -1,10 +1,8 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { jitter, type Random } from '../../time/random.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { awaitsRequestsOnly } from '../quirks/incomplete-requests.js';
-import { peerOf } from './peer.js';
 
 /** Lifetime limits of connections in milliseconds; `undefined` and `Infinity` mean no limit. */
 export interface ConnectionLifetime {
@@ -18,7 +16,7 @@ export interface ConnectionLifetime {
 }
 
 /** Reason why the server ended a connection. */
-export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive' | 'incomplete-request';
+export type ConnectionEndReason = 'age' | 'age-grace' | 'idle' | 'keepalive';
 
 /** Server-side dependencies of a connection. */
 export interface ConnectionHost {
@@ -39,10 +37,11 @@ const AGE_JITTER = 0.1;
 const STATUS_FLUSH_MS = 100;
 /** Time without data, after the server closed its side or sent a ping, after which a peer is assumed to have nothing to send. */
 export const QUIET_MS = 2_000;
-/** Time without data after which a drain no longer waits for incomplete requests. */
-export const INCOMPLETE_REQUEST_MS = 500;
 
-type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'incomplete-request';
+/** Name of a peer without an address, such as one on a Unix socket. */
+export const UNKNOWN_PEER = 'unknown';
+
+type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
  * One connection, from the start of its session to the end of its socket. `session.close()` ends it and sends one GOAWAY with the last
@@ -54,7 +53,7 @@ type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet' | 'incomplete-reque
 export class ServerConnection {
   /** Address of the peer, in the format that calls use. */
   readonly peer: string;
-  private readonly timers = new Map<Task, { clear(): void }>();
+  private readonly timers = new Map<Task, Timer>();
   private openStreams = 0;
   private idleSince: number;
 
@@ -96,24 +95,6 @@ export class ServerConnection {
     this.disarm('age');
     this.disarm('idle');
     this.session.close();
-  }
-
-  /**
-   * Closes the connection as soon as all its open streams are incomplete requests and no more data arrives. No handler runs for these
-   * requests, so the drain would wait for its whole timeout in vain.
-   */
-  endHalfRequests(noCallIsOpen: () => boolean): void {
-    const before = bytesReadOf(this.socket);
-    this.awaitPeer('incomplete-request', INCOMPLETE_REQUEST_MS, () => {
-      if (this.session.destroyed) return;
-      // The handler of a request stream may wait for the next message for any time.
-      if (!noCallIsOpen() || bytesReadOf(this.socket) !== before || !awaitsRequestsOnly(this.session)) {
-        this.endHalfRequests(noCallIsOpen);
-        return;
-      }
-      this.host.reportEnd(this.peer, 'incomplete-request');
-      this.destroy();
-    });
   }
 
   /** Closes the connection immediately. */
@@ -207,16 +188,11 @@ export class ServerConnection {
   /** Runs `task` after `ms`. */
   private arm(name: Task, ms: number, task: () => void): void {
     this.disarm(name);
-    const { clock } = this.host;
-    const timer = clock.setTimer(() => {
+    const timer = this.host.clock.setTimer(() => {
       this.timers.delete(name);
       task();
     }, ms);
-    this.timers.set(name, {
-      clear: () => {
-        timer.clear();
-      },
-    });
+    this.timers.set(name, timer);
   }
 
   /** Runs `task` when the peer had `ms` to send data, excluding time in which this process was suspended or blocked. */
@@ -237,4 +213,11 @@ export class ServerConnection {
 
 function bytesReadOf(socket: Duplex): unknown {
   return 'bytesRead' in socket ? socket.bytesRead : 0;
+}
+
+/** Returns the peer of a socket in the format of grpc-js's `getPeer()`. */
+export function peerOf(socket: Duplex): string {
+  const address: unknown = Reflect.get(socket, 'remoteAddress');
+  const port: unknown = Reflect.get(socket, 'remotePort');
+  return typeof address === 'string' && typeof port === 'number' ? `${address}:${String(port)}` : UNKNOWN_PEER;
 }

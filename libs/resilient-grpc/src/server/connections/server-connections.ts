@@ -3,15 +3,21 @@ import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { EventHub } from '../../call/event-hub.js';
-import type { SeamReport } from '../../channel/quirks/seam-report.js';
+import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { Random } from '../../time/random.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
-import { UNKNOWN_PEER, peerOf } from './peer.js';
-import { QUIET_MS, ServerConnection, type ConnectionHost, type ConnectionLifetime } from './server-connection.js';
+import {
+  QUIET_MS,
+  ServerConnection,
+  UNKNOWN_PEER,
+  peerOf,
+  type ConnectionHost,
+  type ConnectionLifetime,
+} from './server-connection.js';
 
 /** Options of the connections of a server. */
 export interface ServerConnectionOptions extends ConnectionLifetime {
@@ -62,21 +68,19 @@ export class ServerConnections {
         if (peer !== UNKNOWN_PEER) endCallsOf(peer);
       },
       reportEnd: (peer, reason) => {
-        if (reason === 'incomplete-request') this.cutOff += 1;
         if (events.wanted) events.emit({ type: 'connection-end', peer, reason });
       },
     };
   }
 
   /**
-   * Tracks the connections of `server`; must be called before it is bound. Returns false if they cannot be observed; then this object
-   * has no connections, and the shutdown of grpc-js closes them.
+   * Tracks the connections of `server`; must be called before it is bound. If they cannot be observed, this object has no connections,
+   * and the shutdown of grpc-js closes them.
    */
-  attach(server: Server): boolean {
+  attach(server: Server): void {
     this.isAttached = observeHttp2Servers(server, (http2Server) => {
       this.follow(http2Server);
     });
-    return this.isAttached;
   }
 
   /** Number of open sockets. */
@@ -95,11 +99,6 @@ export class ServerConnections {
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
       this.strayTimer = new PeerTimer(this.dependencies.clock, QUIET_MS, this.endStrays);
-  }
-
-  /** Closes connections on which only incomplete requests are open. */
-  endHalfRequests(noCallIsOpen: () => boolean): void {
-    for (const connection of this.connections.values()) connection.endHalfRequests(noCallIsOpen);
   }
 
   /** Closes all connections immediately. */

@@ -1,19 +1,43 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { HttpException } from '@nestjs/common';
+import { BAD_REQUEST } from '../../errors/error-detail-types.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
-import { STATUS_DETAILS_KEY } from '../../errors/status-details.js';
+import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { StatusCode } from '../../status/status-code.js';
-import { badRequestDetail, type FieldViolation } from './field-violation.js';
 import type { ServerStatus } from './truncate-status.js';
-import { codeOfHttpStatus } from './http-status.js';
 import { joined, wellFormed } from './status-text.js';
-import { ValidationException } from './validation-exception.js';
+import { ValidationException, type FieldViolation } from './validation-exception.js';
+
+/**
+ * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several
+ * codes share an HTTP status, the least specific one is used: 409 does not imply ALREADY_EXISTS.
+ */
+const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
+  400: StatusCode.INVALID_ARGUMENT,
+  401: StatusCode.UNAUTHENTICATED,
+  403: StatusCode.PERMISSION_DENIED,
+  404: StatusCode.NOT_FOUND,
+  // Not in the table: thrown by the timeout interceptor in Nest's documentation.
+  408: StatusCode.DEADLINE_EXCEEDED,
+  409: StatusCode.ABORTED,
+  416: StatusCode.OUT_OF_RANGE,
+  // Not in the table: a common `errorHttpStatusCode` of ValidationPipe.
+  422: StatusCode.INVALID_ARGUMENT,
+  429: StatusCode.RESOURCE_EXHAUSTED,
+  499: StatusCode.CANCELLED,
+  501: StatusCode.UNIMPLEMENTED,
+  503: StatusCode.UNAVAILABLE,
+  504: StatusCode.DEADLINE_EXCEEDED,
+};
+
+/** Maximum bytes of sent violations; with the other trailers, they stay below the 8 KiB limit of most gRPC implementations. */
+const MAX_VIOLATION_BYTES = 4_096;
 
 /** Returns the gRPC status for an HttpException, with a `google.rpc.BadRequest` if it lists validation errors. */
 export function statusOfHttpException(exception: HttpException): ServerStatus {
   const code = codeOfHttpStatus(exception.getStatus());
   const response: unknown = exception.getResponse();
-  const found: unknown = isObject(response) ? response['message'] : response;
+  const found: unknown = isKeyed(response) ? response['message'] : response;
   const listed = violationsOf(found);
   const details =
     listed.length > 0
@@ -26,15 +50,35 @@ export function statusOfHttpException(exception: HttpException): ServerStatus {
   return { code, details, metadata };
 }
 
+/** Returns the gRPC status code for an HTTP status. 502 is INTERNAL because callers would retry UNAVAILABLE. */
+function codeOfHttpStatus(status: number): StatusCode {
+  const code = CODES_BY_HTTP_STATUS[status];
+  if (code !== undefined) return code;
+  if (status >= 400 && status < 500) return StatusCode.FAILED_PRECONDITION;
+  return status >= 500 && status < 600 ? StatusCode.INTERNAL : StatusCode.UNKNOWN;
+}
+
+/** Returns a `google.rpc.BadRequest` with `violations`, or with the first ones if they do not all fit into trailers. */
+function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
+  const fieldViolations: FieldViolation[] = [];
+  let bytes = 0;
+  for (const { field, description } of violations) {
+    bytes += Buffer.byteLength(field) + Buffer.byteLength(description);
+    if (bytes > MAX_VIOLATION_BYTES) break;
+    fieldViolations.push({ field, description });
+  }
+  return { typeUrl: BAD_REQUEST, value: { fieldViolations } };
+}
+
 /**
  * Reads the violations from the response of Nest's ValidationPipe: a list of messages, in which field paths cannot be separated from
  * the text, or, with `errorFormat: 'grouped'`, lists by path.
  */
 function violationsOf(message: unknown): readonly FieldViolation[] {
-  if (isTexts(message)) return message.map((description) => ({ field: '', description }));
-  if (!isObject(message)) return [];
+  if (isListOfStrings(message)) return message.map((description) => ({ field: '', description }));
+  if (!isKeyed(message)) return [];
   return Object.entries(message).flatMap(([path, texts]) =>
-    isTexts(texts) ? texts.map((description) => ({ field: indexed(path), description })) : [],
+    isListOfStrings(texts) ? texts.map((description) => ({ field: indexed(path), description })) : [],
   );
 }
 
@@ -43,10 +87,10 @@ function indexed(path: string): string {
   return path === '...' ? '' : path.replaceAll(/(?:^|\.)(\d+)(?=\.|$)/g, '[$1]');
 }
 
-function isTexts(value: unknown): value is readonly string[] {
+function isListOfStrings(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((one) => typeof one === 'string');
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+function isKeyed(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -7,8 +7,6 @@ import { truncateStatus, type ServerStatus } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
 import { wellFormed } from './status-text.js';
 
-export type { ServerStatus };
-
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
 /**
@@ -30,7 +28,7 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
   if (hasGetError(error)) {
     // The value with which Nest's own filter would fail the Observable.
     const given: unknown = error.getError();
-    if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: textOf(given) };
+    if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: readableText(given) };
     return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);
   }
   if (isGrpcCallError(error)) return relayed(error);
@@ -53,7 +51,7 @@ function relayed({ code, codeName, details, reason }: GrpcCallError): ServerStat
 
 /** Works as `serverErrorToStatus` of grpc-js, except for invalid codes, which grpc-js sends unchanged. */
 function grpcJsStatusOf(error: object): ServerStatus {
-  const message = 'message' in error ? textOf(error.message) : 'Unknown Error';
+  const message = 'message' in error ? readableText(error.message) : 'Unknown Error';
   const given = 'metadata' in error ? error.metadata : undefined;
   const trailers = isMetadataLike(given) ? { metadata: joinMetadata(NO_METADATA, given) } : {};
   const code = 'code' in error ? error.code : undefined;
@@ -92,7 +90,7 @@ function hasGetError(error: object): error is WithGetError {
 }
 
 /** Converts a message to text as grpc-js does for a header, or returns a placeholder if it is not readable. */
-function textOf(message: unknown): string {
+function readableText(message: unknown): string {
   if (typeof message === 'string') return wellFormed(message);
   // For example, the messages of a ValidationPipe.
   if (Array.isArray(message) && message.every((one) => typeof one === 'string')) return wellFormed(message.join(','));

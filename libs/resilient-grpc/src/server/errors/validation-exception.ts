@@ -1,9 +1,15 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
-import type { FieldViolation } from './field-violation.js';
 
 /** Maximum total length of messages in a response, as in Nest. */
 const MAX_LENGTH = 1_000_000;
 const OMITTED = 'Further validation errors were omitted';
+
+/** One validation error of a request. */
+export interface FieldViolation {
+  /** Path of the field, such as `items[0].quantity`; empty if unknown. */
+  readonly field: string;
+  readonly description: string;
+}
 
 /** Exception for a request that failed validation. HTTP responses have the same body as with Nest's ValidationPipe. */
 export class ValidationException extends BadRequestException {

@@ -13,8 +13,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { waitFor } from '../../testing/wait-for.js';
 import { ServiceStreams } from '../service-streams.js';
-import { GrpcServerHealth } from './serving-health.js';
-import { WatchStream } from './watch-stream.js';
+import { GrpcServerHealth, WatchStream } from './serving-health.js';
 
 // Uses a real grpc-js server and a grpc-js client.
 

@@ -7,7 +7,6 @@ import { oneLine } from '../../telemetry/log/log-text.js';
 import type { StatusLike } from '../calls/served-method.js';
 import { endStream, type WireCall } from '../calls/wire-call.js';
 import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
-import { WatchStream } from './watch-stream.js';
 
 /** Service name of the server as a whole. */
 const WHOLE = '';
@@ -25,6 +24,35 @@ interface HealthRequest {
 }
 
 type Answer = (error: StatusLike | null, response?: unknown) => void;
+
+/**
+ * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so
+ * that outdated ones do not accumulate. There may be thousands of watchers, so an idle one holds only two fields.
+ */
+export class WatchStream {
+  private sent: string | undefined;
+  /** Latest status, while the client does not read. */
+  private waiting: string | undefined;
+
+  constructor(private readonly call: WireCall) {}
+
+  write(status: string): void {
+    if (this.call.writableEnded) return;
+    if (this.waiting !== undefined) {
+      this.waiting = status;
+      return;
+    }
+    if (status === this.sent) return;
+    this.sent = status;
+    if (this.call.write({ status })) return;
+    this.waiting = status;
+    this.call.once('drain', () => {
+      const { waiting = status } = this;
+      this.waiting = undefined;
+      this.write(waiting);
+    });
+  }
+}
 
 /**
  * Health status of a server for `grpc.health.v1.Health`: NOT_SERVING until the application has started and its port is open, then

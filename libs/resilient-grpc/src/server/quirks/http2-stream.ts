@@ -7,6 +7,9 @@ export interface SentStatus {
   readonly details: string;
 }
 
+/** Statuses that a reset replaced, by stream. */
+const replacedStatuses = new WeakMap<object, SentStatus>();
+
 /**
  * Resets the HTTP/2 stream of a grpc-js server call. A client that does not read can only be reached by a reset, because a status would
  * wait behind the unread messages forever. grpc-js has no API for it. Returns false if no stream was found.
@@ -15,7 +18,7 @@ export interface SentStatus {
 export function resetStream(serverCall: object, status?: { readonly code: number; readonly details: string }): boolean {
   const stream = streamOf(serverCall);
   if (stream === undefined) return false;
-  if (status !== undefined) Reflect.set(stream, RESET_AS, status);
+  if (status !== undefined) replacedStatuses.set(stream, statusOf(status.code, status.details));
   stream.close(resetCodeOf(status?.code));
   return true;
 }
@@ -28,16 +31,13 @@ function resetCodeOf(status: number | undefined): number {
   return status === StatusCode.RESOURCE_EXHAUSTED ? constants.NGHTTP2_ENHANCE_YOUR_CALM : constants.NGHTTP2_CANCEL;
 }
 
-/** Key of the status that a reset replaced. */
-const RESET_AS = Symbol('status of a reset');
-
 /**
  * Returns the status that ended a grpc-js server call: the sent one, or the one that a reset replaced. Returns `undefined` if there is
  * none, because the client cancelled or the connection was lost, or if no stream was found.
  */
 export function sentStatusOf(serverCall: object): SentStatus | undefined {
   const stream = streamOf(serverCall);
-  return stream && (statusSentBy(stream) ?? resetAs(stream));
+  return stream && (statusSentBy(stream) ?? replacedStatuses.get(stream));
 }
 
 /** Returns the status with which a node:http2 stream ended. */
@@ -87,12 +87,6 @@ function statusIn(headers: OutgoingHttpHeaders | undefined): SentStatus | undefi
   return statusOf(Number(code), detailsOf(headers['grpc-message']));
 }
 
-function resetAs(stream: object): SentStatus | undefined {
-  // The cast is safe: `resetStream` set this property.
-  const status = Reflect.get(stream, RESET_AS) as { readonly code: number; readonly details: string } | undefined;
-  return status && statusOf(status.code, status.details);
-}
-
 function statusOf(code: number, details: string): SentStatus {
   return { code: isStatusCode(code) ? code : StatusCode.UNKNOWN, details };
 }
@@ -113,7 +107,7 @@ function detailsOf(message: unknown): string {
  */
 export function streamOf(serverCall: object): Http2StreamPart | undefined {
   let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;
-  while (isObject(call)) {
+  while (typeof call === 'object' && call !== null) {
     const stream: unknown = Reflect.get(call, 'stream');
     if (isStream(stream)) return stream;
     call = Reflect.get(call, 'nextCall');
@@ -122,9 +116,6 @@ export function streamOf(serverCall: object): Http2StreamPart | undefined {
 }
 
 function isStream(value: unknown): value is Http2StreamPart {
-  return isObject(value) && 'close' in value && typeof value.close === 'function' && 'closed' in value;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
+  if (typeof value !== 'object' || value === null) return false;
+  return 'close' in value && typeof value.close === 'function' && 'closed' in value;
 }

@@ -12,12 +12,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
   // Probed at the first connection, and at the first call.
   {
     on: 'server session',
-    needs: ['[state].streams'],
-    lostWithout: 'early end, at a drain, of connections with only incomplete requests',
-  },
-  {
-    on: 'server session',
-    needs: ['[kHandle].hasPendingData()'],
+    needs: ['[kHandle].hasPendingData()', '[state].streams'],
     lostWithout: 'detection of connections stopped by a client protocol error (keepalive ends them later)',
   },
   {

@@ -1,17 +1,15 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { LogRateLimiter } from './log-rate-limiter.js';
+import { CombinedLines } from './combined-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
-import { LogDeduplicator } from './log-deduplicator.js';
+import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
 import { untestedVersionLine } from './untested-version-line.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
-
-const SUMMARY_MS = 60_000;
 
 /** The client being logged, with the state that its log lines need. */
 export interface LoggedClient {
@@ -28,10 +26,10 @@ export interface LoggedClient {
  * an effect, dead connections, and unsuitable options. Their rate is limited so that a person can read them.
  */
 export class ClientLog {
-  private readonly limit: LogRateLimiter;
+  private readonly lines: CombinedLines;
   private readonly outages: OutageLog;
   private readonly unretried: UnretriedCalls;
-  private readonly repeats: LogDeduplicator<LogLine>;
+  private readonly repeats: LogLimiter<LogLine>;
 
   constructor(
     private readonly sink: Omit<LogSink, 'error'>,
@@ -42,7 +40,7 @@ export class ClientLog {
       if (line.level === 'warn') sink.warn(line);
       else sink.log(line);
     };
-    this.limit = new LogRateLimiter(write, clock);
+    this.lines = new CombinedLines(write, clock);
     this.outages = new OutageLog(
       client.target,
       client.hurt,
@@ -55,8 +53,8 @@ export class ClientLog {
     this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
-    this.repeats = new LogDeduplicator(clock, SUMMARY_MS, (line, repeats) => {
-      this.warn(`${line.msg} (${String(repeats)} more in the last minute)`, { ...line.fields, repeats });
+    this.repeats = new LogLimiter(clock, (line, repeats) => {
+      this.lines.say(withRepeats(line, repeats));
     });
   }
 
@@ -69,11 +67,11 @@ export class ClientLog {
         this.slowConnect(event);
         return;
       case 'outage-start':
-        this.limit.connectionUnstable();
+        this.lines.connectionUnstable();
         this.outages.started(event);
         return;
       case 'outage-end':
-        this.limit.connectionUnstable();
+        this.lines.connectionUnstable();
         this.outages.ended(event);
         return;
       case 'attempt-end':
@@ -144,7 +142,7 @@ export class ClientLog {
     this.outages.close();
     this.unretried.close();
     this.repeats.close();
-    this.limit.close();
+    this.lines.close();
   }
 
   private line(level: 'debug' | 'log' | 'warn', text: string, fields: LogFields): LogLine {
@@ -156,18 +154,16 @@ export class ClientLog {
   }
 
   private log(text: string, fields: LogFields): void {
-    this.limit.say(this.line('log', text, fields));
+    this.lines.say(this.line('log', text, fields));
   }
 
   private warn(text: string, fields: LogFields): void {
-    this.limit.say(this.line('warn', text, fields));
+    this.lines.say(this.line('warn', text, fields));
   }
 
   /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */
   private repeated(kind: string, text: string, fields: LogFields): void {
-    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields), (line) => {
-      this.limit.say(line);
-    });
+    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
   }
 
   private slowConnect({ type, cause, waiting }: EventOf<'slow-connect'>): void {
@@ -261,8 +257,11 @@ function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): reado
 function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
   const { type, change } = event;
   switch (event.change) {
-    case 'connected':
-      return [`connected to ${event.address}`, { event: type, change, address: event.address }];
+    case 'connected': {
+      const { address, calls } = event;
+      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.because})`}`;
+      return [text, { event: type, change, address, ...calls }];
+    }
     case 'failed': {
       const { address } = event;
       const cause = oneLine(event.cause);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duration, oneLine, stackOf } from './log-text.js';
+import { duration, listed, oneLine, stackOf } from './log-text.js';
 
 describe('oneLine', () => {
   it('escapes line breaks and terminal colors', () => {
@@ -61,4 +61,14 @@ describe('duration', () => {
     [99_949, '99.9 s'],
     [125_400, '125 s'],
   ])('formats %d ms as %s', (ms, text) => expect(duration(ms)).toBe(text));
+});
+
+describe('listed', () => {
+  it.each<[items: string[], text: string]>([
+    [[], ''],
+    [['a', 'b'], 'a, b'],
+    [['a', 'b', 'c', 'd'], 'a, b, 2 more'],
+  ])('lists at most 2 of %j and counts the others', (items, text) =>
+    expect(listed(items, 2, (count) => `${count} more`)).toBe(text),
+  );
 });

@@ -44,3 +44,9 @@ export function duration(ms: number): string {
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }
+
+/** Lists the first `max` of `items`. `others` describes the number of the others. */
+export function listed(items: readonly string[], max: number, others: (count: string) => string): string {
+  const rest = items.length > max ? [others(String(items.length - max))] : [];
+  return [...items.slice(0, max), ...rest].join(', ');
+}

@@ -1,5 +1,6 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { Clock, Timer } from '../../time/clock.js';
+import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import type { LogFields, LogLevel } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
 
@@ -10,7 +11,8 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
  * a server that was down for a second is back.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
-const SUMMARY_MS = 60_000;
+const FLAPPING = 'flapping';
+const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 const REMEDY = 'check the server; the client keeps trying to reconnect';
 
 /** The number of calls affected by an outage. */
@@ -43,8 +45,9 @@ interface CurrentOutage {
 export class OutageLog {
   private outage: CurrentOutage | undefined;
   private timer: Timer | undefined;
-  private flaps = { outages: 0, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
-  private flapTimer: Timer | undefined;
+  private readonly flaps: LogLimiter<EventOf<'outage-start'>>;
+  /** Number of calls affected by flapping outages since the last flapping line. */
+  private flapCalls = { ...NO_CALLS };
   /** Time of the last outage warning. */
   private reportedAt = -Infinity;
   /** Time of the last flapping line. */
@@ -55,16 +58,20 @@ export class OutageLog {
     private readonly hurt: () => OutageImpact,
     private readonly write: WriteLine,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.flaps = new LogLimiter(clock, (start, repeats) => {
+      this.flapped(start, repeats);
+    });
+  }
 
   started(start: EventOf<'outage-start'>): void {
     const { flapping, graceMs } = start;
     const cause = this.causeOf(start);
     const startedAt = this.clock.now();
-    const waits = flapping || startedAt - this.reportedAt < SUMMARY_MS;
+    const waits = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
     this.outage = { start, startedAt, failedBefore: this.hurt().failed, reported: false, waits };
     this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
-    if (flapping) this.flapped(start);
+    if (flapping) this.flaps.say(FLAPPING, start);
     this.later(waits ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 
@@ -72,11 +79,11 @@ export class OutageLog {
     const { outage } = this;
     this.outage = undefined;
     this.stop();
-    const isFlap = this.flapTimer !== undefined && outage?.start.flapping === true;
+    const isFlap = this.flaps.isLimiting(FLAPPING) && outage?.start.flapping === true;
     if (isFlap) {
-      this.flaps.waitedCalls += waitedCalls;
-      this.flaps.abandonedCalls += abandonedCalls;
-      this.flaps.failedCalls += failedCalls;
+      this.flapCalls.waitedCalls += waitedCalls;
+      this.flapCalls.abandonedCalls += abandonedCalls;
+      this.flapCalls.failedCalls += failedCalls;
     }
     if (outage?.reported === true && outage.start.flapping) this.flapLoggedAt = this.clock.now();
     // The second case covers, for example, calls that failed right before the outage ended.
@@ -101,8 +108,7 @@ export class OutageLog {
   /** Clears all timers. */
   close(): void {
     this.stop();
-    this.flapTimer?.clear();
-    this.flapTimer = undefined;
+    this.flaps.clear();
   }
 
   private later(ms: number): void {
@@ -127,7 +133,7 @@ export class OutageLog {
     }
     const { start, startedAt } = outage;
     if (start.flapping) {
-      const quietMs = this.flapLoggedAt + SUMMARY_MS - this.clock.now();
+      const quietMs = this.flapLoggedAt + LOG_INTERVAL_MS - this.clock.now();
       if (quietMs > 0) {
         this.later(quietMs);
         return;
@@ -160,10 +166,18 @@ export class OutageLog {
     );
   }
 
-  /** Logs the first flapping outage of a minute immediately and counts the others for a summary. */
-  private flapped(start: EventOf<'outage-start'>): void {
-    this.flaps.outages += 1;
-    if (this.flapTimer !== undefined) return;
+  /** Logs the first flapping outage of a minute, or a summary of its `repeats`. */
+  private flapped(start: EventOf<'outage-start'>, repeats: number): void {
+    const { waitedCalls, abandonedCalls, failedCalls } = this.flapCalls;
+    this.flapCalls = { ...NO_CALLS };
+    if (repeats > 0) {
+      this.write(
+        'warn',
+        `flapping: ${counted(repeats, 'more outage')} in the last minute; ${callsOf(waitedCalls, abandonedCalls, failedCalls)}`,
+        { event: 'flapping', target: this.target, outages: repeats, waitedCalls, abandonedCalls, failedCalls },
+      );
+      return;
+    }
     this.flapLoggedAt = this.clock.now();
     this.write(
       'warn',
@@ -171,25 +185,6 @@ export class OutageLog {
         'immediately; check whether the server keeps restarting or a proxy closes its connections',
       { event: 'flapping', ...this.about(start), outages: 3 },
     );
-    this.summarizeLater();
-  }
-
-  private readonly summarize = (): void => {
-    this.flapTimer = undefined;
-    const { outages, waitedCalls, abandonedCalls, failedCalls } = this.flaps;
-    // After a minute without outages, the next one is logged immediately again.
-    if (outages === 0) return;
-    this.write(
-      'warn',
-      `flapping: ${counted(outages, 'more outage')} in the last minute; ${callsOf(waitedCalls, abandonedCalls, failedCalls)}`,
-      { event: 'flapping', target: this.target, outages, waitedCalls, abandonedCalls, failedCalls },
-    );
-    this.summarizeLater();
-  };
-
-  private summarizeLater(): void {
-    this.flaps = { outages: 0, waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
-    this.flapTimer = this.clock.setTimer(this.summarize, SUMMARY_MS);
   }
 
   private about({ cause, graceMs }: EventOf<'outage-start'>): LogFields {

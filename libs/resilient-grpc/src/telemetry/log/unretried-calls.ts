@@ -1,12 +1,12 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { statusName } from '../../status/status-code.js';
-import type { Clock, Timer } from '../../time/clock.js';
+import type { Clock } from '../../time/clock.js';
+import { LogLimiter } from './log-limiter.js';
 import type { LogFields } from './log-line.js';
-import { counted, oneLine } from './log-text.js';
+import { counted, listed, oneLine } from './log-text.js';
 
 type AttemptEndEvent = Extract<GrpcClientEvent, { readonly type: 'attempt-end' }>;
 
-const SUMMARY_MS = 60_000;
 /** Maximum number of method and reason pairs listed in a summary. */
 const MAX_LISTED_PATHS = 5;
 
@@ -38,57 +38,48 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
  * first is logged immediately. Further ones are counted by method and reason and logged once a minute, until a minute passes without any.
  */
 export class UnretriedCalls {
-  private counts = new Map<string, number>();
-  private latest: AttemptEndEvent | undefined;
-  private timer: Timer | undefined;
+  /** Number of calls since the last line, by method and reason. */
+  private readonly counts = new Map<string, number>();
+  private readonly limiter: LogLimiter<AttemptEndEvent>;
 
   constructor(
     private readonly write: (text: string, fields: LogFields) => void,
-    private readonly clock: Clock,
-  ) {}
+    clock: Clock,
+  ) {
+    this.limiter = new LogLimiter(clock, (latest, repeats) => {
+      this.writeLine(latest, repeats);
+    });
+  }
 
   failed(event: AttemptEndEvent): void {
-    if (this.timer === undefined) {
-      this.write(textOf(event), attemptFields(event));
-      this.later();
-      return;
-    }
     const kind = `${event.path} (${event.reason})`;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
-    this.latest = event;
+    // All kinds share one line.
+    this.limiter.say('', event);
   }
 
   /** Logs the pending summary and clears the timer. */
   close(): void {
-    this.timer?.clear();
-    this.timer = undefined;
-    this.summarize();
+    this.limiter.close();
   }
 
-  private later(): void {
-    this.timer = this.clock.setTimer(() => {
-      this.timer = undefined;
-      if (this.summarize()) this.later();
-    }, SUMMARY_MS);
-  }
-
-  private summarize(): boolean {
-    const { latest, counts } = this;
-    if (latest === undefined) return false;
-    this.counts = new Map();
-    this.latest = undefined;
-    const repeats = [...counts.values()].reduce((sum, count) => sum + count, 0);
+  private writeLine(latest: AttemptEndEvent, repeats: number): void {
+    const kinds = [...this.counts];
+    this.counts.clear();
+    if (repeats === 0) {
+      this.write(unretriedText(latest), attemptFields(latest));
+      return;
+    }
     const text =
-      counts.size === 1
-        ? `${textOf(latest)} (${String(repeats)} more in the last minute)`
+      kinds.length === 1
+        ? `${unretriedText(latest)} (${String(repeats)} more in the last minute)`
         : `${counted(repeats, 'more call')} in the last minute may have reached the server and were not retried: ` +
-          `${listed(counts)}; latest: ${attemptText(latest)}`;
+          `${mostFrequent(kinds)}; latest: ${attemptText(latest)}`;
     this.write(text, { ...attemptFields(latest), repeats });
-    return true;
   }
 }
 
-function textOf(event: AttemptEndEvent): string {
+function unretriedText(event: AttemptEndEvent): string {
   const remedy =
     event.reason === 'not-safe-to-repeat'
       ? '; check whether it took effect, or declare the method idempotent if calls may be sent twice'
@@ -96,10 +87,8 @@ function textOf(event: AttemptEndEvent): string {
   return `${attemptText(event)}; the call may have reached the server and was not retried (${event.reason})${remedy}`;
 }
 
-function listed(counts: ReadonlyMap<string, number>): string {
-  const most = [...counts].sort(([, a], [, b]) => b - a);
-  const named = most.slice(0, MAX_LISTED_PATHS).map(([kind, count]) => `${String(count)} to ${kind}`);
-  const more =
-    most.length > MAX_LISTED_PATHS ? [`${String(most.length - MAX_LISTED_PATHS)} more methods and reasons`] : [];
-  return [...named, ...more].join(', ');
+function mostFrequent(kinds: readonly (readonly [kind: string, count: number])[]): string {
+  const most = [...kinds].sort(([, a], [, b]) => b - a);
+  const named = most.map(([kind, count]) => `${String(count)} to ${kind}`);
+  return listed(named, MAX_LISTED_PATHS, (count) => `${count} more methods and reasons`);
 }

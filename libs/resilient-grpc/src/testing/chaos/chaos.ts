@@ -4,9 +4,7 @@ import { systemRandom } from '../../time/random.js';
 import { ChaosError } from './chaos-error.js';
 import type { ChaosFault } from './chaos-fault.js';
 import { planChaos } from './plan-chaos.js';
-import type { ChaosPlan, ChaosPlanOptions } from './plan-chaos.js';
-import { playChaos } from './play-chaos.js';
-import { within } from './within.js';
+import type { ChaosPlan, ChaosPlanOptions, ChaosStep } from './plan-chaos.js';
 
 // Longer than the start timeout of ChildServer, whose own error is more specific.
 const DEFAULT_GRACE_MS = 20_000;
@@ -68,12 +66,8 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const running = (async () => run({ plan, signal: over.signal }))();
   const whole = finished.then(() => {
     over.abort();
-    return within(running, {
-      clock,
-      ms: graceMs,
-      what: 'run did not end after its signal was aborted',
-      signal: end.signal,
-    });
+    const what = 'run did not end after its signal was aborted';
+    return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
   const abortion = abortOf(aborted);
   const ended = await outcomeOf(Promise.race([running, whole, abortion.promise]));
@@ -110,4 +104,108 @@ function abortOf(signal: AbortSignal | undefined): { readonly promise: Promise<n
       signal?.removeEventListener('abort', abort);
     },
   };
+}
+
+/** A plan that is being played. */
+interface PlayedChaos {
+  /** The steps that have started so far. */
+  readonly played: readonly ChaosStep[];
+  /** Resolves when all faults are healed and the quiet time is over, or when ended early. Rejects if a fault failed or hung. */
+  readonly finished: Promise<void>;
+}
+
+/** The dependencies of `playChaos`. */
+interface Playback {
+  readonly faults: readonly ChaosFault[];
+  readonly clock: Clock;
+  /** Ends the playback when aborted, after a running `begin`. */
+  readonly ended: AbortSignal;
+  /** Ends the playback immediately when aborted, without waiting for a running `begin`. */
+  readonly aborted: AbortSignal | undefined;
+  /** Time limit of each `begin` and each `end`, in milliseconds. */
+  readonly graceMs: number;
+}
+
+/** @throws RangeError if the plan names an unknown fault */
+function playChaos(plan: ChaosPlan, { faults, clock, ended, aborted, graceMs }: Playback): PlayedChaos {
+  const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
+  const played: ChaosStep[] = [];
+  const bound = { clock, ms: graceMs };
+  const play = async () => {
+    let endedAt = 0;
+    for (const { step, fault } of steps) {
+      // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
+      if (!(await pause(step.atMs - endedAt, clock, ended))) return;
+      played.push(step);
+      try {
+        await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
+        await pause(step.forMs, clock, ended);
+      } finally {
+        await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
+      }
+      endedAt = step.atMs + step.forMs;
+    }
+    await pause(plan.durationMs - endedAt, clock, ended);
+  };
+  return { played, finished: play() };
+}
+
+function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): ChaosFault {
+  const fault = faults.find((one) => one.name === name);
+  if (fault === undefined)
+    throw new RangeError(`chaos: expected a fault named '${name}' in faults, because the plan contains it`);
+  return fault;
+}
+
+/** Resolves to true after `ms`, or to false on abort. */
+function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve(false);
+      return;
+    }
+    const abort = () => {
+      timer.clear();
+      resolve(false);
+    };
+    const timer = clock.setTimer(
+      () => {
+        signal.removeEventListener('abort', abort);
+        resolve(true);
+      },
+      ms,
+      true,
+    );
+    signal.addEventListener('abort', abort, { once: true });
+  });
+}
+
+/** The time limit of an operation and its error message. */
+interface Bound {
+  readonly clock: Clock;
+  readonly ms: number;
+  /** Start of the error message, such as "fault 'kill' did not start". */
+  readonly what: string;
+  /** Also ends the wait when aborted; `within` then rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Resolves to the result of `work`. Rejects if that takes longer than `ms`. */
+async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: Bound): Promise<T> {
+  let release: () => void = () => undefined;
+  const bound = new Promise<never>((_, reject) => {
+    const abort = () => reject(signal?.reason as Error);
+    const timer = clock.setTimer(() => reject(new Error(`${what} within ${ms} ms`)), ms, true);
+    release = () => {
+      timer.clear();
+      signal?.removeEventListener('abort', abort);
+    };
+    if (signal?.aborted === true) abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, bound]);
+  } finally {
+    release();
+  }
 }

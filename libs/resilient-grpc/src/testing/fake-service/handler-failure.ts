@@ -11,7 +11,7 @@ export function toCallError(thrown: unknown): GrpcCallError {
   if (isGrpcCallError(thrown)) return thrown;
   const { code, details, message, metadata } = propertiesOf(thrown);
   const isCode = isStatusCode(code) && code !== StatusCode.OK;
-  const text = textOf(isCode ? (details ?? message) : message) ?? textOf(thrown) ?? 'Unknown Error';
+  const text = nonEmptyString(isCode ? (details ?? message) : message) ?? nonEmptyString(thrown) ?? 'Unknown Error';
   // Safe cast: OK was ruled out above.
   const name = (isCode ? statusName(code) : 'UNKNOWN') as Parameters<typeof grpcError>[0];
   return grpcError(name, text, {
@@ -50,6 +50,6 @@ function propertiesOf(thrown: unknown): Readonly<Record<string, unknown>> {
   return typeof thrown === 'object' && thrown !== null ? (thrown as Record<string, unknown>) : {};
 }
 
-function textOf(value: unknown): string | undefined {
+function nonEmptyString(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }

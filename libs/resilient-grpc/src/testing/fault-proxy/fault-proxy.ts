@@ -32,21 +32,23 @@ const BOTH: readonly Direction[] = ['to-upstream', 'to-client'];
  * other methods affect bytes and existing connections. Use its `url` as the client's target.
  */
 export class FaultProxy {
+  private readonly tcp: TcpListener;
   private readonly clock: Clock;
   private readonly connections = new Set<ProxiedConnection>();
   private readonly silent = new Set<Socket>();
   private readonly delays: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
   private readonly bytes: Record<Direction, number> = { 'to-upstream': 0, 'to-client': 0 };
-  private listener: TcpListener | undefined;
   private upstream: UpstreamAddress;
   private currentMode: ProxyMode = 'forward';
   private idleCut: IdleCut | undefined;
   private byteRule: ByteRule | undefined;
   private open = 0;
 
-  private constructor(upstream: string, clock: Clock) {
+  private constructor(upstream: string, { port, clock = systemClock }: FaultProxyOptions) {
     this.upstream = parseUpstream('FaultProxy', upstream);
     this.clock = clock;
+    // Half-open, so that a FIN from one side is forwarded to the other and has no further effect.
+    this.tcp = new TcpListener((socket) => this.accept(socket), { port, allowHalfOpen: true });
   }
 
   /**
@@ -55,12 +57,8 @@ export class FaultProxy {
    * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
-    const proxy = new FaultProxy(upstream, options.clock ?? systemClock);
-    const accept = (socket: Socket) => {
-      proxy.accept(socket);
-    };
-    // Half-open, so that a FIN from one side is forwarded to the other and has no further effect.
-    proxy.listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
+    const proxy = new FaultProxy(upstream, options);
+    await proxy.tcp.listen();
     return proxy;
   }
 
@@ -203,11 +201,6 @@ export class FaultProxy {
     this.refuse();
     await Promise.all([...this.connections].map((connection) => connection.destroy()));
     await this.tcp.close();
-  }
-
-  private get tcp(): TcpListener {
-    if (this.listener === undefined) throw new Error('FaultProxy: create it with FaultProxy.start()');
-    return this.listener;
   }
 
   private accept(client: Socket): void {

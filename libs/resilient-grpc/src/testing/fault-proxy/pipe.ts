@@ -29,10 +29,6 @@ export class Pipe {
   /** Number of bytes that may still pass before `claimCut` is called. */
   allowance = Infinity;
   delayMs = 0;
-  private readonly source: Socket;
-  private readonly sink: Socket;
-  private readonly clock: Clock;
-  private readonly events: PipeEvents;
   private queue: Item[] = [];
   private queuedBytes = 0;
   private timer: Timer | undefined;
@@ -40,11 +36,12 @@ export class Pipe {
   private sinkIsFull = false;
   private closed = false;
 
-  constructor(source: Socket, sink: Socket, clock: Clock, events: PipeEvents) {
-    this.source = source;
-    this.sink = sink;
-    this.clock = clock;
-    this.events = events;
+  constructor(
+    private readonly source: Socket,
+    private readonly sink: Socket,
+    private readonly clock: Clock,
+    private readonly events: PipeEvents,
+  ) {
     source.on('data', (bytes: Buffer) => {
       if (this.closed) return;
       events.onArrival();
@@ -75,7 +72,7 @@ export class Pipe {
     this.closed = true;
     this.queue = [];
     this.queuedBytes = 0;
-    this.clearTimer();
+    this.timer?.clear();
     if (!this.source.destroyed) this.source.resume();
   }
 
@@ -93,15 +90,13 @@ export class Pipe {
   }
 
   private flush(): void {
-    this.clearTimer();
+    this.timer?.clear();
     while (!this.closed && !this.held && !this.sinkIsFull) {
       const item = this.queue[0];
       if (item === undefined) break;
       const waitMs = item.dueAt - this.clock.now();
       if (waitMs > 0) {
-        this.timer = this.clock.setTimer(() => {
-          this.flush();
-        }, waitMs);
+        this.timer = this.clock.setTimer(() => this.flush(), waitMs);
         break;
       }
       this.queue.shift();
@@ -141,13 +136,6 @@ export class Pipe {
     this.closed = true;
     this.queue = [];
     // Waits until the kernel has the last byte. Otherwise an RST would overtake it.
-    this.sink.write(bytes, () => {
-      this.events.onCut(how);
-    });
-  }
-
-  private clearTimer(): void {
-    this.timer?.clear();
-    this.timer = undefined;
+    this.sink.write(bytes, () => this.events.onCut(how));
   }
 }

@@ -17,23 +17,21 @@ export interface ConnectionEvents {
 
 /** A client connection and its counterpart to the upstream. */
 export class ProxiedConnection {
+  /** True if the connection was cut without notifying either side. */
+  isDead = false;
   private readonly pipes: Readonly<Record<Direction, Pipe>>;
-  private readonly client: Socket;
-  private readonly upstream: Socket;
-  private readonly clock: Clock;
-  private readonly events: ConnectionEvents;
   private idleCut: IdleCut | undefined;
   private idleTimer: Timer | undefined;
   private lastByteAt: number;
   private clientIsHere = true;
-  private dead = false;
   private openSockets = 2;
 
-  constructor(client: Socket, upstream: Socket, clock: Clock, events: ConnectionEvents) {
-    this.client = client;
-    this.upstream = upstream;
-    this.clock = clock;
-    this.events = events;
+  constructor(
+    private readonly client: Socket,
+    private readonly upstream: Socket,
+    private readonly clock: Clock,
+    private readonly events: ConnectionEvents,
+  ) {
     this.lastByteAt = clock.now();
     this.pipes = {
       'to-upstream': this.pipe('to-upstream', client, upstream),
@@ -50,17 +48,12 @@ export class ProxiedConnection {
     }
   }
 
-  /** True if the connection was cut without notifying either side. */
-  get isDead(): boolean {
-    return this.dead;
-  }
-
   hold(direction: Direction): void {
     this.pipes[direction].hold();
   }
 
   release(direction: Direction): void {
-    if (!this.dead) this.pipes[direction].release();
+    if (!this.isDead) this.pipes[direction].release();
   }
 
   delay(direction: Direction, ms: number): void {
@@ -98,17 +91,13 @@ export class ProxiedConnection {
       onArrival: () => {
         this.lastByteAt = this.clock.now();
       },
-      onPassed: (count) => {
-        this.events.onPassed(direction, count);
-      },
+      onPassed: (count) => this.events.onPassed(direction, count),
       onSourceEnded: () => {
         if (source === this.client) this.clientGone();
-        if (this.dead) source.destroy();
+        if (this.isDead) source.destroy();
       },
       claimCut: () => this.events.claimCut(),
-      onCut: (how) => {
-        this.end(how);
-      },
+      onCut: (how) => this.end(how),
     });
   }
 
@@ -119,15 +108,15 @@ export class ProxiedConnection {
   }
 
   private stop(): void {
-    this.clearIdleTimer();
+    this.idleTimer?.clear();
     this.pipes['to-upstream'].close();
     this.pipes['to-client'].close();
   }
 
   private armIdleTimer(): void {
-    this.clearIdleTimer();
+    this.idleTimer?.clear();
     const cut = this.idleCut;
-    if (cut === undefined || this.dead || this.openSockets === 0) return;
+    if (cut === undefined || this.isDead || this.openSockets === 0) return;
     const leftMs = this.lastByteAt + cut.ms - this.clock.now();
     // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
     this.idleTimer = this.clock.setTimer(() => {
@@ -141,12 +130,7 @@ export class ProxiedConnection {
       this.end(cut.how);
       return;
     }
-    this.dead = true;
+    this.isDead = true;
     this.stop();
-  }
-
-  private clearIdleTimer(): void {
-    this.idleTimer?.clear();
-    this.idleTimer = undefined;
   }
 }

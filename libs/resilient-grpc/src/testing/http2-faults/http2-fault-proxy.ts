@@ -25,12 +25,12 @@ import { SessionWire } from './session-wire.js';
  * the byte level, use `FaultProxy` before or after this proxy. The proxy answers pings itself.
  */
 export class Http2FaultProxy {
+  private readonly tcp: TcpListener;
   private readonly upstream: UpstreamAddress;
   private readonly upstreamTls: UpstreamTls | undefined;
   private readonly tls: TlsOptions | undefined;
   private readonly faults = new CallFaults();
   private readonly sessions = new Set<ProxiedSession>();
-  private listener: TcpListener | undefined;
   private streamLimit: number | undefined;
   private pingLimit = Infinity;
   private holdsSettings = false;
@@ -39,7 +39,8 @@ export class Http2FaultProxy {
   private failed = 0;
   private pings = 0;
 
-  private constructor(upstream: string, { tls, upstreamTls }: Http2FaultProxyOptions) {
+  private constructor(upstream: string, { port, tls, upstreamTls }: Http2FaultProxyOptions) {
+    this.tcp = new TcpListener((socket) => this.accept(socket), { port, allowHalfOpen: true });
     this.upstream = parseUpstream('Http2FaultProxy', upstream);
     this.upstreamTls = upstreamTls;
     if (upstreamTls !== undefined) checkTls('upstreamTls', identityOf(upstreamTls));
@@ -55,10 +56,7 @@ export class Http2FaultProxy {
    */
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {
     const proxy = new Http2FaultProxy(upstream, options);
-    const accept = (socket: Socket) => {
-      proxy.accept(socket);
-    };
-    proxy.listener = await TcpListener.open(accept, { port: options.port, allowHalfOpen: true });
+    await proxy.tcp.listen();
     return proxy;
   }
 
@@ -149,11 +147,6 @@ export class Http2FaultProxy {
   async close(): Promise<void> {
     for (const session of this.sessions) session.destroy();
     await this.tcp.close();
-  }
-
-  private get tcp(): TcpListener {
-    if (this.listener === undefined) throw new Error('Http2FaultProxy: create it with Http2FaultProxy.start()');
-    return this.listener;
   }
 
   private accept(tcp: Socket): void {

@@ -1,10 +1,11 @@
 import { constants } from 'node:http2';
-import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
-import { sendable } from './header-fields.js';
-import type { RawFields } from './header-fields.js';
+import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { MissingTrailersFault, ResetFault, ResetPoint } from './http2-faults.js';
 import { pump } from './pump.js';
+
+/** Header fields as received: name, value, name, value. */
+export type RawFields = readonly string[];
 
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
@@ -180,4 +181,27 @@ export class ProxiedCall {
 /** Returns the fields of a trailers-only response without the gRPC status fields. */
 function withoutStatus(raw: RawFields): RawFields {
   return raw.filter((_, at) => raw[at - (at % 2)]?.startsWith('grpc-') !== true);
+}
+
+// Node accepts only a single value for these fields and throws if it receives an array.
+const SINGLE: ReadonlySet<string> = new Set([
+  constants.HTTP2_HEADER_AUTHORIZATION,
+  constants.HTTP2_HEADER_CONTENT_TYPE,
+  constants.HTTP2_HEADER_TE,
+  constants.HTTP2_HEADER_USER_AGENT,
+]);
+
+/**
+ * Converts `raw` to headers for sending, with each value of a name kept separate. The headers object that node:http2 provides joins some
+ * values with commas and drops others.
+ */
+function sendable(raw: RawFields): OutgoingHttpHeaders {
+  const fields: Record<string, string | string[]> = {};
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const [name = '', value = ''] = raw.slice(at, at + 2);
+    const before = fields[name];
+    if (before === undefined) fields[name] = value;
+    else if (!SINGLE.has(name) && !name.startsWith(':')) fields[name] = [before, value].flat();
+  }
+  return fields;
 }

@@ -2,11 +2,10 @@ import { connect, constants, performServerHandshake } from 'node:http2';
 import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { CloseMode } from '../fault-proxy/faults.js';
 import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
-import type { RawFields } from './header-fields.js';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { CallFault, GoawayOptions } from './http2-faults.js';
 import { ProxiedCall } from './proxied-call.js';
-import type { Surroundings } from './proxied-call.js';
+import type { RawFields, Surroundings } from './proxied-call.js';
 import type { SessionWire } from './session-wire.js';
 
 // The proxy sets no limits of its own, so that only those of the upstream apply.
@@ -32,13 +31,10 @@ export interface SessionEvents {
 
 /** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
 export class ProxiedSession implements Surroundings {
-  private readonly wires: Wires;
-  private readonly events: SessionEvents;
   private readonly upstream: ClientHttp2Session;
   private readonly calls = new Set<ProxiedCall>();
   /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client only sees its TCP connection end. */
   private client: ServerHttp2Session | undefined;
-  private streamLimit: number | undefined;
   private pingsLeft = Infinity;
   /** Stream ID of the newest received call. */
   private newestId = 0;
@@ -46,10 +42,12 @@ export class ProxiedSession implements Surroundings {
   private lastStreamId = Infinity;
   private closing = false;
 
-  constructor(wires: Wires, scheme: 'http' | 'https', streamLimit: number | undefined, events: SessionEvents) {
-    this.wires = wires;
-    this.events = events;
-    this.streamLimit = streamLimit;
+  constructor(
+    private readonly wires: Wires,
+    scheme: 'http' | 'https',
+    private streamLimit: number | undefined,
+    private readonly events: SessionEvents,
+  ) {
     const settings = { enablePush: false };
     this.upstream = connect(`${scheme}://upstream`, {
       ...UNBOUNDED,
@@ -65,12 +63,8 @@ export class ProxiedSession implements Surroundings {
     this.upstream.on('goaway', (code: number, lastStreamId: number, debugData?: Buffer) => {
       this.passGoaway(code, lastStreamId, debugData?.toString());
     });
-    wires.client.once('lost', () => {
-      this.end(wires.client.lost ?? 'fin');
-    });
-    wires.upstream.once('lost', () => {
-      void this.endBehindAnswers();
-    });
+    wires.client.once('lost', () => this.end(wires.client.lost ?? 'fin'));
+    wires.upstream.once('lost', () => void this.endBehindAnswers());
     this.watchWires();
     // Starts reading. Otherwise a client that disconnects before the upstream is connected would not be detected.
     wires.client.read(0);

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { resetSocket } from '../tcp-listener.js';
-import { turn } from '../virtual-scheduler.js';
+import { turn } from '../virtual-clock.js';
 import type { CloseMode } from '../fault-proxy/faults.js';
 
 interface Chunk {
@@ -16,42 +16,28 @@ type Done = (error?: Error | null) => void;
  * earlier data first.
  */
 export class SessionWire extends Duplex {
-  private readonly socket: Socket;
-  private readonly tcp: Socket;
-  private readonly outgoing: (frames: Buffer) => Buffer;
+  /** The way the peer disconnected; `undefined` while it is connected. */
+  lost: CloseMode | undefined;
   private readonly idlers: (() => void)[] = [];
   private held: (() => void)[] | undefined;
   private isOver = false;
-  private lostBy: CloseMode | undefined;
 
   /**
    * @param socket either `tcp` or the TLS socket on top of it
    * @param outgoing changes the frames that the session writes
    */
-  constructor(socket: Socket, tcp: Socket, outgoing: (frames: Buffer) => Buffer = (frames) => frames) {
+  constructor(
+    private readonly socket: Socket,
+    private readonly tcp: Socket,
+    private readonly outgoing: (frames: Buffer) => Buffer = (frames) => frames,
+  ) {
     super();
-    this.outgoing = outgoing;
-    this.socket = socket;
-    this.tcp = tcp;
     socket.on('data', (bytes: Buffer) => {
       if (!this.push(bytes)) socket.pause();
     });
-    socket.once('end', () => {
-      this.lose('fin');
-    });
-    socket.once('close', () => {
-      this.lose('fin');
-    });
-    for (const one of new Set([socket, tcp])) {
-      one.on('error', () => {
-        this.lose('rst');
-      });
-    }
-  }
-
-  /** The way the peer disconnected; `undefined` while it is connected. */
-  get lost(): CloseMode | undefined {
-    return this.lostBy;
+    socket.once('end', () => this.lose('fin'));
+    socket.once('close', () => this.lose('fin'));
+    for (const one of new Set([socket, tcp])) one.on('error', () => this.lose('rst'));
   }
 
   /** Holds all written data until `release`. */
@@ -128,8 +114,8 @@ export class SessionWire extends Duplex {
   }
 
   private lose(how: CloseMode): void {
-    if (this.lostBy !== undefined) return;
-    this.lostBy = how;
+    if (this.lost !== undefined) return;
+    this.lost = how;
     this.emit('lost');
   }
 

@@ -1,8 +1,7 @@
+import { openClients, type OpenClient } from '../../client/open-clients.js';
 import { waitFor } from '../wait-for.js';
-import { openCalls, type OpenCallBaseline } from './client-leaks.js';
-import { openHandles, type SeenHandles } from './open-handles.js';
+import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource, type SeenHandles } from './open-handles.js';
 import { traceResources, type ResourceTrace } from './resource-trace.js';
-import { RESOURCE_NAMES, RESOURCES, type Resource } from './watched-resources.js';
 
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
@@ -95,4 +94,32 @@ function describeLeft(before: Baseline): string {
     .map(({ name, target }) => `client '${name}' (${target}) was not closed; write await app.close()`);
   const hint = traced ? [] : ['captureLeaks({ trace: true }) shows where they were created'];
   return `all resources to be closed; still open: ${[...resources, ...calls.newCalls(), ...clients, ...hint].join('\n  ')}`;
+}
+
+/** The clients and calls that were open when the baseline was taken. */
+interface OpenCallBaseline {
+  /** Describes the open calls that started since. */
+  newCalls(): readonly string[];
+  /** Returns the open clients that were created since. */
+  newClients(): readonly OpenClient[];
+}
+
+/** Records the open clients of this process and their open calls. */
+function openCalls(): OpenCallBaseline {
+  const clients = new WeakSet(openClients());
+  // Compares identities instead of start times: two calls may start in the same millisecond.
+  const calls = new WeakSet(openClients().flatMap(({ registry }) => [...registry]));
+  return {
+    newCalls: () =>
+      openClients().flatMap(({ name, registry }) =>
+        [...registry]
+          .filter((call) => !calls.has(call))
+          .map((call) => {
+            const { path, received, openedAt } = call.describe();
+            const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
+            return `call ${path} of client '${name}' is still open, ${received} messages received${where}`;
+          }),
+      ),
+    newClients: () => openClients().filter((client) => !clients.has(client)),
+  };
 }

@@ -1,6 +1,6 @@
 import { createHook } from 'node:async_hooks';
 import { applicationPlaceOf, nearestPlaceOf, stackAbove, type Stack } from '../../client/call-site.js';
-import type { Resource } from './watched-resources.js';
+import type { Resource } from './open-handles.js';
 
 /**
  * Resource types by their async_hooks names. `undefined` marks intermediate resources between application code and the resource that it

@@ -28,12 +28,9 @@ interface HeldReply {
 
 /** Runs the scripts of calls, writes the journal, and holds replies until they are released. */
 export class CallHandler {
-  private readonly options: CallHandlerOptions;
   private readonly held = new Set<HeldReply>();
 
-  constructor(options: CallHandlerOptions) {
-    this.options = options;
-  }
+  constructor(private readonly options: CallHandlerOptions) {}
 
   /** Serves one call to its end. */
   async handle(method: LoadedMethod, call: DuplexCall): Promise<void> {
@@ -116,10 +113,9 @@ class HandledCall implements ScriptedCall {
   readonly peer: string;
   readonly previousAttempts: number;
   attempt = 1;
-  private readonly record: OpenRecord;
 
   constructor(
-    record: OpenRecord,
+    private readonly record: OpenRecord,
     readonly number: number,
     readonly deadline: number,
     readonly requests: AsyncIterable<unknown>,
@@ -130,7 +126,6 @@ class HandledCall implements ScriptedCall {
     this.metadata = record.metadata;
     this.peer = record.peer;
     this.previousAttempts = record.previousAttempts;
-    this.record = record;
   }
 
   get request(): unknown {

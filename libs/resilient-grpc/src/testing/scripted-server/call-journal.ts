@@ -8,15 +8,12 @@ export type OpenRecord = Writable<Omit<CallRecord, 'requests'>> & { readonly req
 
 /** The journal of a scripted server: counts of all calls, and records of the latest ones. */
 export class CallJournal {
-  private readonly maxRecords: number;
   private readonly countsByPath = new Map<string, Counts>();
   private total = noCounts();
   private attemptsByPath = new Map<string, Map<string, number>>();
   private keptRecords: OpenRecord[] = [];
 
-  constructor(maxRecords: number) {
-    this.maxRecords = maxRecords;
-  }
+  constructor(private readonly maxRecords: number) {}
 
   /** Adds a new call. Returns its number among the calls of its method, starting at 1. */
   begin(record: OpenRecord): number {

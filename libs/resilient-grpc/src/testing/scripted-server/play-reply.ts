@@ -1,13 +1,14 @@
+import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { LoadedMethod } from './service-methods.js';
 import type { Reply } from './reply.js';
-import { toMetadata, trailersOf } from './reply.js';
+import { trailersOf } from './reply.js';
 import type { DuplexCall, ScriptedRequestReader } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 
 /** The call and dependencies of `playReply`. */
-export interface Stage {
+export interface ReplyContext {
   readonly method: LoadedMethod;
   readonly call: DuplexCall;
   readonly scripted: ScriptedCall;
@@ -20,24 +21,24 @@ export interface Stage {
 }
 
 /** Sends `reply`. Stops without an error when the call has ended. */
-export async function playReply(reply: Reply, stage: Stage): Promise<void> {
-  const { call, scripted, method } = stage;
+export async function playReply(reply: Reply, context: ReplyContext): Promise<void> {
+  const { call, scripted, method } = context;
   const over = () => scripted.signal.aborted;
-  await readRequests(reply, stage);
-  await sleep(reply.delayMs, stage);
-  if (reply.hold === 'everything') await stage.held();
+  await readRequests(reply, context);
+  await sleep(reply.delayMs, context);
+  if (reply.hold === 'everything') await context.held();
   if (over()) return;
-  if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? undefined : reply.headers));
-  if (reply.hold === 'messages') await stage.held();
-  for await (const message of messagesOf(reply, stage)) {
+  if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? {} : reply.headers));
+  if (reply.hold === 'messages') await context.held();
+  for await (const message of messagesOf(reply, context)) {
     if (over()) return;
     await write(call, message, scripted.signal);
-    await sleep(reply.intervalMs, stage);
+    await sleep(reply.intervalMs, context);
   }
-  if (reply.hold === 'status') await stage.held();
+  if (reply.hold === 'status') await context.held();
   if (over() || reply.never === true) return;
   const code = typeof reply.status === 'string' ? StatusCode[reply.status] : (reply.status ?? StatusCode.OK);
-  stage.onStatus(code);
+  context.onStatus(code);
   if (code === StatusCode.OK) {
     call.end(trailersOf(reply));
     return;
@@ -48,7 +49,7 @@ export async function playReply(reply: Reply, stage: Stage): Promise<void> {
   if (method.requestStream && reply.requests !== 'leave') call.resume();
 }
 
-async function readRequests(reply: Reply, { method, reader }: Stage): Promise<void> {
+async function readRequests(reply: Reply, { method, reader }: ReplyContext): Promise<void> {
   if (!method.requestStream) return;
   const how = reply.requests ?? (method.responseStream ? 'read' : 'await');
   if (how === 'await') await reader.drain();
@@ -56,7 +57,7 @@ async function readRequests(reply: Reply, { method, reader }: Stage): Promise<vo
   else if (how === 'read' && typeof reply.messages !== 'function') void reader.drain();
 }
 
-function messagesOf(reply: Reply, { method, scripted }: Stage): Iterable<unknown> | AsyncIterable<unknown> {
+function messagesOf(reply: Reply, { method, scripted }: ReplyContext): Iterable<unknown> | AsyncIterable<unknown> {
   if (reply.messages !== undefined) {
     return typeof reply.messages === 'function' ? reply.messages(scripted) : reply.messages;
   }
@@ -78,7 +79,7 @@ async function write(call: DuplexCall, message: unknown, signal: AbortSignal): P
   });
 }
 
-async function sleep(ms: number | undefined, { clock, scripted: { signal } }: Stage): Promise<void> {
+async function sleep(ms: number | undefined, { clock, scripted: { signal } }: ReplyContext): Promise<void> {
   if (ms === undefined || ms <= 0 || signal.aborted) return;
   await new Promise<void>((resolve) => {
     const done = () => {

@@ -1,20 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { toMetadata, trailersOf } from './reply.js';
+import { trailersOf } from './reply.js';
 
-describe('toMetadata', () => {
+describe('trailersOf', () => {
   it('accepts strings, bytes and arrays of them', () => {
-    const metadata = toMetadata({ one: '1', two: ['a', 'b'], 'raw-bin': Buffer.from('x') });
+    const metadata = trailersOf({ trailers: { one: '1', two: ['a', 'b'], 'raw-bin': Buffer.from('x') } });
     expect(metadata.get('one')).toEqual(['1']);
     expect(metadata.get('two')).toEqual(['a', 'b']);
     expect(metadata.get('raw-bin')).toEqual([Buffer.from('x')]);
   });
 
   it('returns empty metadata for undefined', () => {
-    expect(toMetadata(undefined).getMap()).toEqual({});
+    expect(trailersOf({ trailers: undefined }).getMap()).toEqual({});
   });
-});
 
-describe('trailersOf', () => {
   it.each([
     ['a number', 100, ['100']],
     ['a negative number', -1, ['-1']],

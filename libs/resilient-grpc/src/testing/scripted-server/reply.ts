@@ -1,4 +1,5 @@
-import { Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
+import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { ScriptedCall } from './scripted-call.js';
 
@@ -48,19 +49,9 @@ export type Script<Request = unknown> =
   | readonly Reply<Request>[]
   | ((call: ScriptedCall<Request>) => Reply<Request> | Promise<Reply<Request>>);
 
-/** Metadata of grpc-js with the entries of `record`. */
-export function toMetadata(record: MetadataRecord | undefined): Metadata {
-  const metadata = new Metadata();
-  for (const [key, value] of Object.entries(record ?? {})) {
-    const values = typeof value === 'string' || Buffer.isBuffer(value) ? [value] : value;
-    for (const one of values) metadata.add(key, one);
-  }
-  return metadata;
-}
-
 /** Returns the trailers of a reply, including pushback. */
 export function trailersOf(reply: Reply): Metadata {
-  const trailers = toMetadata(reply.trailers);
+  const trailers = toMetadata(reply.trailers ?? {});
   const { pushback } = reply;
   if (pushback === undefined) return trailers;
   const values = typeof pushback === 'object' ? pushback : [pushback];

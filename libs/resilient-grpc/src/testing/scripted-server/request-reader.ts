@@ -5,17 +5,14 @@ export type DuplexCall = ServerDuplexStream<unknown, unknown>;
 
 /** Reads the requests of a call one at a time and only on demand, so that flow control works. */
 export class ScriptedRequestReader implements AsyncIterable<unknown> {
-  private readonly call: DuplexCall;
-  private readonly onRequest: (request: unknown) => void;
   private changed: () => void = () => undefined;
   private ended = false;
 
-  constructor(call: DuplexCall, onRequest: (request: unknown) => void) {
-    this.call = call;
-    this.onRequest = onRequest;
-    call.on('readable', () => {
-      this.changed();
-    });
+  constructor(
+    private readonly call: DuplexCall,
+    private readonly onRequest: (request: unknown) => void,
+  ) {
+    call.on('readable', () => this.changed());
     for (const end of ['end', 'close', 'cancelled']) {
       call.once(end, () => {
         this.ended = true;

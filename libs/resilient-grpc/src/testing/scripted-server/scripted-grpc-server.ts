@@ -24,19 +24,19 @@ export type StopMode = 'graceful' | 'force' | 'kill-connections';
  * UNIMPLEMENTED. Calls are recorded across restarts.
  */
 export class ScriptedGrpcServer {
-  private readonly options: ScriptedGrpcServerOptions;
+  private readonly tcp: TcpListener;
   private readonly methods: ReadonlyMap<string, LoadedMethod>;
   private readonly scripts = new Map<string, Script>();
   private readonly journal: CallJournal;
   private readonly handler: CallHandler;
-  private listener: TcpListener | undefined;
-  private server: Server | undefined;
+  /** The servers started so far. Former ones may still have calls in flight. Empty after a stop that is not graceful. */
+  private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
   /** True while this server cuts its connections. */
   private cutting = false;
 
-  private constructor(options: ScriptedGrpcServerOptions) {
-    this.options = options;
+  private constructor(private readonly options: ScriptedGrpcServerOptions) {
+    this.tcp = new TcpListener((socket) => this.accept(socket), { port: options.port });
     this.methods = loadMethods(options);
     this.journal = new CallJournal(options.maxRecords ?? 10_000);
     this.handler = new CallHandler({
@@ -53,10 +53,7 @@ export class ScriptedGrpcServer {
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
     const server = new ScriptedGrpcServer(options);
     server.serve();
-    const accept = (socket: Socket) => {
-      server.accept(socket);
-    };
-    server.listener = await TcpListener.open(accept, { port: options.port });
+    await server.tcp.listen();
     return server;
   }
 
@@ -128,21 +125,15 @@ export class ScriptedGrpcServer {
    * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
    */
   async stop(how: StopMode): Promise<void> {
-    const server = this.server;
     this.tcp.stop();
     if (how === 'graceful') {
-      await new Promise<void>((resolve) => {
-        if (server === undefined) resolve();
-        else
-          server.tryShutdown(() => {
-            resolve();
-          });
-      });
+      const current = this.servers.at(-1);
+      if (current !== undefined) await new Promise<void>((resolve) => current.tryShutdown(() => resolve()));
       return;
     }
     this.cutting = true;
     if (how === 'kill-connections') await this.tcp.close();
-    server?.forceShutdown();
+    for (const server of this.servers.splice(0)) server.forceShutdown();
   }
 
   /** Starts a new server on the same port. If the server is still listening, it is stopped first. */
@@ -157,11 +148,6 @@ export class ScriptedGrpcServer {
     this.release();
     await this.stop('force');
     await this.tcp.close();
-  }
-
-  private get tcp(): TcpListener {
-    if (this.listener === undefined) throw new Error('ScriptedGrpcServer: create it with ScriptedGrpcServer.start()');
-    return this.listener;
   }
 
   private path(method: string | undefined): string | undefined {
@@ -194,7 +180,7 @@ export class ScriptedGrpcServer {
     }
     // Uses its own listener instead of grpc-js's, so that sockets can be counted and destroyed and the port is kept across restarts.
     this.injector = server.createConnectionInjector(serverCredentials(this.options.tls));
-    this.server = server;
+    this.servers.push(server);
     this.cutting = false;
   }
 

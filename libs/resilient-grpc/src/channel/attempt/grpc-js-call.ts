@@ -1,0 +1,143 @@
+import { Metadata, type CallOptions, type Channel, type Interceptor, type experimental } from '@grpc/grpc-js';
+import type { AttemptTelemetry } from '../../call/call-telemetry.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { errorMessage } from '../../errors/error-message.js';
+import { StatusCode } from '../../status/status-code.js';
+
+type CallStream = experimental.CallStream;
+type NextCall = Parameters<Interceptor>[1];
+type InterceptingCallInterface = ReturnType<NextCall>;
+type InterceptorOptions = Parameters<NextCall>[0];
+type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
+type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
+
+/** Receives the facts of a call that its interceptors may hide. */
+export interface InterceptedCallCallbacks {
+  /** Receives the sizes of messages below the interceptors. */
+  readonly telemetry: Pick<AttemptTelemetry, 'sent' | 'received'> | undefined;
+  /** The interceptors created the channel's call. */
+  onCreated(call: CallStream): void;
+  /** A response message could not be deserialized. */
+  onUnreadable(): void;
+}
+
+/**
+ * The innermost call, below all interceptors. grpc-js does not export its own. This one gives interceptors the same guarantees: messages
+ * are objects; a unary or client-streaming call starts to read automatically, and delivers `null` if it ends without a message.
+ */
+class BottomCall implements InterceptingCallInterface {
+  constructor(
+    private readonly call: CallStream,
+    private readonly method: MethodDescriptor,
+    private readonly callbacks: InterceptedCallCallbacks,
+  ) {}
+
+  start(metadata: Metadata, listener?: Listener): void {
+    const { method, call, callbacks } = this;
+    let received = false;
+    let unreadable: string | undefined;
+    call.start(metadata, {
+      onReceiveMetadata: (headers: Metadata) => listener?.onReceiveMetadata?.(headers),
+      onReceiveMessage: (bytes: Buffer) => {
+        let message: unknown;
+        callbacks.telemetry?.received(bytes.length);
+        try {
+          message = method.responseDeserialize(bytes);
+        } catch (error) {
+          unreadable = `Response message parsing error: ${errorMessage(error)}`;
+          callbacks.onUnreadable();
+          call.cancelWithStatus(StatusCode.INTERNAL, unreadable);
+          return;
+        }
+        received = true;
+        listener?.onReceiveMessage?.(message);
+      },
+      onReceiveStatus: (status) => {
+        if (!received && !method.responseStream) listener?.onReceiveMessage?.(null);
+        listener?.onReceiveStatus?.(
+          unreadable === undefined
+            ? status
+            : { code: StatusCode.INTERNAL, details: unreadable, metadata: new Metadata() },
+        );
+      },
+    });
+    if (!method.responseStream) call.startRead();
+  }
+
+  sendMessageWithContext(context: MessageContext, message: unknown): void {
+    let bytes: Buffer;
+    try {
+      bytes = this.method.requestSerialize(message);
+    } catch (error) {
+      this.call.cancelWithStatus(StatusCode.INTERNAL, `Request message serialization failure: ${errorMessage(error)}`);
+      return;
+    }
+    this.callbacks.telemetry?.sent(bytes.length);
+    this.call.sendMessageWithContext(context, bytes);
+  }
+
+  sendMessage(message: unknown): void {
+    this.sendMessageWithContext({}, message);
+  }
+
+  startRead(): void {
+    this.call.startRead();
+  }
+
+  halfClose(): void {
+    this.call.halfClose();
+  }
+
+  cancelWithStatus(status: number, details: string): void {
+    this.call.cancelWithStatus(status, details);
+  }
+
+  getPeer(): string {
+    return this.call.getPeer();
+  }
+
+  getAuthContext(): ReturnType<CallStream['getAuthContext']> {
+    return this.call.getAuthContext();
+  }
+}
+
+/** Creates a call on `channel` with the caller's grpc-js options. */
+export function createCall(
+  channel: Channel,
+  path: string,
+  deadline: CallOptions['deadline'],
+  options: CallOptions | undefined,
+): CallStream {
+  if (options === undefined) return channel.createCall(path, deadline ?? Infinity, undefined, null, undefined);
+  const { host, parent, propagate_flags: flags, credentials } = options;
+  const call = channel.createCall(path, deadline ?? Infinity, host, parent ?? null, flags);
+  if (credentials !== undefined) call.setCredentials(credentials);
+  return call;
+}
+
+/** Creates a call through `interceptors`, outermost first, in the same way as grpc-js's own client. */
+export function interceptedCall(
+  channel: Channel,
+  method: MethodDescriptor,
+  deadline: number,
+  options: CallOptions | undefined,
+  interceptors: readonly Interceptor[],
+  callbacks: InterceptedCallCallbacks,
+): InterceptingCallInterface {
+  const bottom: NextCall = (final) => {
+    const call = createCall(channel, method.path, final.deadline, final);
+    callbacks.onCreated(call);
+    return new BottomCall(call, method, callbacks);
+  };
+  const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
+  // Safe: interceptors read the path, the kind, and the two codecs of the definition, which a MethodDescriptor has.
+  const definition = method as unknown as InterceptorOptions['method_definition'];
+  return first({ ...options, deadline, method_definition: definition });
+}
+
+/** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was. */
+export function pickedPeer(call: Pick<CallStream, 'getPeer'>, channel: Pick<Channel, 'getTarget'>): string | undefined {
+  const peer = call.getPeer();
+  // Without a connection grpc-js returns 'unknown', or the channel's target, which has a scheme.
+  return peer === 'unknown' || peer === channel.getTarget() ? undefined : peer;
+}

@@ -1,0 +1,29 @@
+import type { ConnectivityState } from '../../call/connectivity.js';
+import type { WatchedSession } from './disconnect-reason-watch.js';
+
+/** An event of the load-balancing policy of a channel, or of one of its connections. */
+export type PolicyEvent =
+  /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
+  | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
+  /** The name could not be resolved, or has no address. A 'state' event follows. */
+  | { readonly type: 'unresolved' }
+  /** The resolver returned more addresses than are used. */
+  | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
+  /** grpc-js destroyed the policy, because the channel is idle or closed. */
+  | { readonly type: 'destroyed' }
+  /** The connection to `address` changed its state. */
+  | {
+      readonly type: 'connection';
+      readonly address: string;
+      readonly from: ConnectivityState;
+      readonly to: ConnectivityState;
+      readonly error: string | undefined;
+    }
+  /** The connection to `address` became READY and has `session`. Absent if this grpc-js does not expose the session. */
+  | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession }
+  /** The channel no longer uses the connection to `address`, which is in `state`: the address was removed, or the channel went idle. */
+  | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
+  /** The channel uses an existing connection to `address`, which is in `state`. */
+  | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
+  /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
+  | { readonly type: 'keepalive-throttled'; readonly address: string; readonly keepaliveTimeMs: number };

@@ -1,0 +1,210 @@
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
+import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
+import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
+import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { StatusCode } from '../../status/status-code.js';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { MethodContext } from '../call-context.js';
+import { MethodRuntime } from '../method-context.js';
+import type { GrpcCallOptions } from '../resilient-types.js';
+import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
+import { ClientStatistics } from '../statistics/client-statistics.js';
+import { UnreadStreams } from '../streams/unread-streams.js';
+import { CallRegistry } from './call-registry.js';
+import { ClientCall } from './client-call.js';
+
+const METHOD: MethodDescriptor = {
+  path: '/memory.Echo/Get',
+  service: 'memory.Echo',
+  method: 'Get',
+  kind: 'unary',
+  requestStream: false,
+  responseStream: false,
+  declaredIdempotent: true,
+  requestSerialize: () => Buffer.alloc(7),
+  responseDeserialize: () => 'answer',
+};
+
+/** A limit that records how its permits come back. */
+class RecordingLimit extends PermitQueue {
+  readonly released: [PermitOutcome, number][] = [];
+
+  override release(outcome: PermitOutcome, latencyMs: number, now?: number): void {
+    this.released.push([outcome, latencyMs]);
+    super.release(outcome, latencyMs, now);
+  }
+}
+
+function setUp(policy: Partial<ResolvedMethodPolicy> = {}) {
+  const clock = new VirtualClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  const registry = new CallRegistry(clock);
+  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
+  const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
+  const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
+    name: 'memory',
+    transport,
+    budget: { current: new DefaultBudget() },
+    registry,
+    unread: new UnreadStreams(Infinity, clock),
+    statistics: new ClientStatistics(clock),
+    replayLimits: new ReplayLimits(1_000, 1_000),
+    trustRefusedStreams: false,
+    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
+    clock,
+    random: seededRandom(1),
+    throttled: () => undefined,
+  });
+  const limit = new RecordingLimit({ maxConcurrent: 1, maxQueued: 10 });
+  const context: MethodContext = {
+    ...runtime.contextOf(METHOD, { safeToRepeat: true, safeBecause: 'test', ...policy } as ResolvedMethodPolicy),
+    limits: [limit],
+  };
+  const begin = (options?: GrpcCallOptions): ClientCall => {
+    const input = { request: 'x', given: { metadata: undefined, options }, createdIn: undefined };
+    const call = new ClientCall(context, input, {
+      next: () => true,
+      error: () => undefined,
+      complete: () => undefined,
+    });
+    call.begin();
+    return call;
+  };
+  return { clock, transport, registry, limit, begin };
+}
+
+const RETRY = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2 };
+const HEDGING = { maxAttempts: 2, hedgingDelayMs: 10, nonFatalStatusCodes: new Set([StatusCode.UNAVAILABLE]) };
+
+describe('permits of a call', () => {
+  it('come back as succeeded, with the latency of the attempt', () => {
+    const { clock, transport, limit, begin } = setUp();
+    begin();
+    clock.advance(30);
+    transport.attempts[0]!.message();
+    transport.attempts[0]!.end(ENDS.ok);
+    expect(limit.released).toEqual([['succeeded', 30]]);
+  });
+
+  it('come back as failed after an error status', () => {
+    const { clock, transport, limit, begin } = setUp();
+    begin();
+    clock.advance(20);
+    transport.attempts[0]!.end(ENDS['not found']);
+    expect(limit.released).toEqual([['failed', 20]]);
+  });
+
+  it('come back as failed if the deadline ends the attempt', () => {
+    const { clock, limit, begin } = setUp();
+    begin({ timeoutMs: 40 });
+    clock.advance(40);
+    expect(limit.released).toEqual([['failed', 40]]);
+  });
+
+  it('come back as cancelled if the reader unsubscribes', () => {
+    const { clock, limit, begin } = setUp();
+    const call = begin();
+    clock.advance(10);
+    call.unsubscribe();
+    expect(limit.released).toEqual([['cancelled', 10]]);
+  });
+
+  it('come back as cancelled if a signal aborts the call, or the client is closed', () => {
+    const { clock, registry, limit, begin } = setUp();
+    const abort = new AbortController();
+    begin({ signal: abort.signal });
+    clock.advance(10);
+    abort.abort();
+    begin();
+    clock.advance(5);
+    registry.close();
+    expect(limit.released).toEqual([
+      ['cancelled', 10],
+      ['cancelled', 5],
+    ]);
+  });
+
+  it('come back as not sent if the attempt found no connection', () => {
+    const { clock, transport, limit, begin } = setUp();
+    begin();
+    clock.advance(10);
+    transport.attempts[0]!.end(ENDS['not picked']);
+    expect(limit.released).toEqual([['not-sent', 0]]);
+  });
+
+  it('come back as not sent if the circuit of the method is open', () => {
+    const { clock, transport, limit, begin } = setUp({
+      circuitBreaker: { ...DEFAULT_CIRCUIT_BREAKER, minimumThroughput: 1 },
+    });
+    begin();
+    clock.advance(10);
+    transport.attempts[0]!.end(ENDS.busy);
+    begin();
+    expect(transport.attempts).toHaveLength(1);
+    expect(limit.released).toEqual([
+      ['failed', 10],
+      ['not-sent', 0],
+    ]);
+  });
+
+  it('come back once for all attempts, with the result of the last one that was sent', () => {
+    const { clock, transport, limit, begin } = setUp({ retry: RETRY });
+    begin();
+    clock.advance(10);
+    transport.attempts[0]!.end(ENDS['busy, again in 2 s']);
+    expect(limit.released).toEqual([]);
+    clock.advance(2_000);
+    clock.advance(25);
+    transport.attempts[1]!.message();
+    transport.attempts[1]!.end(ENDS.ok);
+    expect(limit.released).toEqual([['succeeded', 25]]);
+  });
+
+  it('come back with the failed attempt if the call is cancelled before its retry', () => {
+    const { clock, transport, limit, begin } = setUp({ retry: RETRY });
+    const call = begin();
+    clock.advance(10);
+    transport.attempts[0]!.end(ENDS['busy, again in 2 s']);
+    clock.advance(500);
+    call.unsubscribe();
+    expect(limit.released).toEqual([['failed', 10]]);
+  });
+
+  it('come back with the attempt that wins a hedged call, and not with those that it cancels', () => {
+    const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
+    begin();
+    clock.advance(10);
+    expect(transport.attempts).toHaveLength(2);
+    clock.advance(7);
+    transport.attempts[1]!.message();
+    transport.attempts[1]!.end(ENDS.ok);
+    expect(transport.attempts[0]!.cancelled).toBe(true);
+    expect(limit.released).toEqual([['succeeded', 7]]);
+  });
+
+  it('come back as cancelled, with the latency of the latest attempt, if a hedged call is cancelled', () => {
+    const { clock, limit, begin } = setUp({ hedging: HEDGING });
+    const call = begin();
+    clock.advance(15);
+    call.unsubscribe();
+    expect(limit.released).toEqual([['cancelled', 5]]);
+  });
+
+  it('come back as failed if an attempt of a hedged call failed and the next one waits for the channel', () => {
+    const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
+    begin();
+    clock.advance(5);
+    transport.disconnect();
+    clock.advance(0);
+    expect(limit.released).toEqual([['failed', 5]]);
+    expect(limit.running).toBe(0);
+    expect(transport.waiters.size).toBe(1);
+  });
+});

@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { StatusCode } from '../../status/status-code.js';
+import { MethodStatistics } from './method-statistics.js';
+
+const SECOND = 1_000;
+
+const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, { failed: () => undefined }, 0);
+const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) as const;
+
+describe('MethodStatistics', () => {
+  it('covers the last 30 to 60 seconds, or its whole age if that is less', () => {
+    const statistics = create();
+    statistics.succeeded(undefined, 5 * SECOND);
+    expect(statistics.recentCalls(10 * SECOND)).toMatchObject({ windowMs: 10 * SECOND, ended: 1 });
+    statistics.failed(failure(StatusCode.UNAVAILABLE), true, 40 * SECOND);
+    expect(statistics.recentCalls(59 * SECOND)).toMatchObject({ windowMs: 59 * SECOND, ended: 2, failed: 1 });
+    expect(statistics.recentCalls(61 * SECOND)).toMatchObject({
+      windowMs: 31 * SECOND,
+      ended: 1,
+      codes: { UNAVAILABLE: 1 },
+    });
+    expect(statistics.recentCalls(91 * SECOND)).toMatchObject({
+      windowMs: 31 * SECOND,
+      ended: 0,
+      failed: 0,
+      codes: {},
+    });
+  });
+
+  it('discards all samples after a long time without calls', () => {
+    const statistics = create();
+    for (const at of [10, 40]) {
+      statistics.failed(failure(StatusCode.INTERNAL), true, at * SECOND);
+      statistics.answered(5, at * SECOND);
+    }
+    expect(statistics.recentCalls(1_000 * SECOND)).toMatchObject({ ended: 0, codes: {} });
+    expect(statistics.snapshot(1_000 * SECOND).latency).toBeUndefined();
+    statistics.succeeded(undefined, 1_000 * SECOND);
+    const { windowMs, ended } = statistics.recentCalls(1_000 * SECOND);
+    expect(ended).toBe(1);
+    expect(windowMs).toBeGreaterThanOrEqual(30 * SECOND);
+    expect(windowMs).toBeLessThan(60 * SECOND);
+  });
+
+  it('counts an invalid status code as UNKNOWN', () => {
+    const statistics = create();
+    // Safe: a server may send any number.
+    statistics.failed(failure(99 as StatusCode), true, 1);
+    expect(statistics.recentCalls(2).codes).toEqual({ UNKNOWN: 1 });
+  });
+
+  it('reports percentiles of both slices within 1/16 and accepts latencies outside its range', () => {
+    const statistics = create();
+    expect(statistics.snapshot(0).latency).toBeUndefined();
+    for (let ms = 1; ms <= 100; ms++) statistics.answered(ms, ms % 2 === 0 ? 10 * SECOND : 40 * SECOND);
+    const { p50Ms, p90Ms, p99Ms, maxMs } = statistics.snapshot(50 * SECOND).latency!;
+    for (const [actual, expected] of [
+      [p50Ms, 50],
+      [p90Ms, 90],
+      [p99Ms, 99],
+      [maxMs, 100],
+    ] as const) {
+      expect(Math.abs(actual / expected - 1)).toBeLessThan(1 / 16);
+    }
+    statistics.answered(0, 50 * SECOND);
+    statistics.answered(1e12, 50 * SECOND);
+    expect(statistics.snapshot(50 * SECOND).latency?.maxMs).toBeGreaterThan(3_000_000);
+  });
+});

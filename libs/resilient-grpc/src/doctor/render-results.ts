@@ -1,0 +1,69 @@
+import { styleText } from 'node:util';
+import { maskAddress } from '../errors/mask-credentials.js';
+import { counted, oneLine } from '../telemetry/log/log-text.js';
+import type { CheckResult } from './check-result.js';
+
+/** Colors a text, or returns it unchanged. */
+export type Paint = (colour: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
+
+/** Does not color text. For files, pipes, and terminals without colors. */
+export const plainPaint: Paint = (_colour, text) => text;
+
+/** Colors text for a terminal. */
+export const terminalPaint: Paint = (colour, text) => styleText(colour, text, { validateStream: false });
+
+const WORDS = {
+  ok: ['ok', 'green'],
+  warning: ['warn', 'yellow'],
+  failed: ['FAIL', 'red'],
+  skipped: ['-', 'dim'],
+} as const;
+
+/** Maximum number of problems shown per check, and of entries of a list in JSON. */
+const MAX_LISTED = 50;
+/** Maximum length of a string in JSON. */
+const MAX_CHARACTERS = 2_000;
+const WORD_WIDTH = 4;
+const NAME_WIDTH = 'service-config'.length;
+const INDENT = ' '.repeat(WORD_WIDTH + 2 + NAME_WIDTH + 2);
+
+/** Renders a check as one line with its status, name, and finding, followed by its problems and remedy. */
+export function renderCheck(result: CheckResult, paint: Paint): string {
+  const { check, status, remedy, problems = [] } = result;
+  const [word, colour] = WORDS[status];
+  // Control characters are escaped: text from servers, name servers, and files may contain terminal escape sequences.
+  const message = oneLine(result.message);
+  const found = status === 'skipped' ? paint('dim', message) : message;
+  const lines = [`${paint(colour, word.padEnd(WORD_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
+  for (const problem of problems.slice(0, MAX_LISTED))
+    lines.push(`${INDENT}${oneLine(problem.path)}: ${oneLine(problem.message)}`);
+  if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problems.length - MAX_LISTED)} more`);
+  if (remedy !== undefined) lines.push(`${INDENT}-> ${oneLine(remedy)}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** Renders the last line: the number of results by status. */
+export function renderSummary(results: readonly CheckResult[], paint: Paint): string {
+  const count = (status: CheckResult['status']) => results.filter((result) => result.status === status).length;
+  const parts = [`${String(count('ok'))} ok`];
+  if (count('warning') > 0) parts.push(paint('yellow', counted(count('warning'), 'warning')));
+  if (count('failed') > 0) parts.push(paint('red', `${String(count('failed'))} failed`));
+  return `\n${parts.join(', ')}\n`;
+}
+
+/** Renders all results as one JSON object on one line. */
+export function renderJson(target: string | undefined, results: readonly CheckResult[]): string {
+  const ok = !results.some(({ status }) => status === 'failed');
+  return `${JSON.stringify({ target, ok, checks: results }, bounded)}\n`;
+}
+
+/**
+ * Limits lengths and masks credentials. Servers, name servers, and files may return any amount of text, and a target may contain a
+ * password.
+ */
+function bounded(key: string, value: unknown): unknown {
+  if (Array.isArray(value) && key !== 'checks') return value.slice(0, MAX_LISTED) as unknown[];
+  if (typeof value !== 'string') return value;
+  const isCut = value.length > MAX_CHARACTERS;
+  return maskAddress(isCut ? `${value.slice(0, MAX_CHARACTERS)}…` : value, isCut);
+}

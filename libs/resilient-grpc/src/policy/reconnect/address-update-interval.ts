@@ -1,0 +1,18 @@
+/** Minimum interval between two updates of a channel's addresses. */
+const MIN_INTERVAL_MS = 100;
+/** Maximum interval between updates without addresses, which doubles with each. */
+const MAX_EMPTY_INTERVAL_MS = 1_000;
+/** Interval between two updates, in multiples of the time that the first one took. */
+const INTERVAL_PER_DURATION = 10;
+/** Upper bound of that interval: a process that was stopped during an update must not keep old addresses for minutes. */
+const MAX_INTERVAL_MS = 5_000;
+
+/** Returns the milliseconds from the start of an update to the next one. `emptyUpdates`: consecutive updates without addresses. */
+export function updateIntervalMs(emptyUpdates: number): number {
+  return Math.min(MIN_INTERVAL_MS * 2 ** Math.max(0, emptyUpdates - 1), MAX_EMPTY_INTERVAL_MS);
+}
+
+/** Returns the milliseconds from the end of an update that took `tookMs` to the next one. */
+export function pauseAfterUpdateMs(tookMs: number): number {
+  return Math.min(tookMs * INTERVAL_PER_DURATION, MAX_INTERVAL_MS);
+}

@@ -1,0 +1,31 @@
+import { jitter, type Random } from '../../time/random.js';
+
+const TIMEOUT_GROWTH = 1.6;
+const MAX_TIMEOUT_MS = 120_000;
+const AGE_JITTER = 0.1;
+
+/** Input for the timeout of a connection attempt. */
+export interface ConnectTimeoutInput {
+  /** Timeout of the first attempt, in milliseconds. */
+  readonly baseMs: number;
+  /** Number of consecutive attempts that timed out. */
+  readonly timeouts: number;
+  readonly graceMs: number;
+  /** True during an outage whose grace has not expired. */
+  readonly insideGrace: boolean;
+}
+
+/**
+ * Returns the timeout of a connection attempt in milliseconds. It grows with each timeout, because many TLS clients of a busy server
+ * would otherwise never finish their handshakes. A `baseMs` above two minutes is used unchanged.
+ */
+export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
+  // Several short attempts that fit into the grace find a recovered server sooner.
+  if (insideGrace && baseMs < graceMs) return baseMs;
+  return Math.max(Math.min(baseMs * TIMEOUT_GROWTH ** timeouts, MAX_TIMEOUT_MS), baseMs);
+}
+
+/** Returns the age at which a channel is replaced, in milliseconds. The jitter keeps the clients of one server apart. */
+export function connectionAgeMs(maxAgeMs: number, random: Random): number {
+  return jitter(maxAgeMs, AGE_JITTER, random);
+}

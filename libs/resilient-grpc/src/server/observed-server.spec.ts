@@ -1,0 +1,110 @@
+import {
+  Client,
+  credentials,
+  ServerCredentials,
+  ServerInterceptingCall,
+  status,
+  type Server,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
+import { expect, it, onTestFinished } from 'vitest';
+import type { ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
+import { systemClock } from '../time/clock.js';
+import { observedServer } from './observed-server.js';
+
+const plain = (bytes: Buffer): Buffer => bytes;
+
+/** Telemetry that records its calls in order. */
+function recording(more: Partial<ServedCallTelemetry> = {}) {
+  const recorded: string[] = [];
+  const telemetry: ServerTelemetry = {
+    begin: ({ path, kind }) => {
+      recorded.push(`begin ${kind} ${path}`);
+      return {
+        within: (work) => {
+          work();
+        },
+        received: (bytes) => recorded.push(`received ${bytes}`),
+        sent: (bytes) => recorded.push(`sent ${bytes}`),
+        end: ({ code, details, receivedBytes }) => recorded.push(`end ${code} ${details} ${receivedBytes}`),
+        ...more,
+      };
+    },
+    refused: (code) => recorded.push(`refused ${code}`),
+    take: () => undefined,
+  };
+  return { recorded, telemetry };
+}
+
+async function listening(server: Server): Promise<Client> {
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+  onTestFinished(() => {
+    client.close();
+    server.forceShutdown();
+  });
+  return client;
+}
+
+function answered(client: Client, path: string): Promise<status> {
+  return new Promise((resolve) => {
+    const call = client.makeBidiStreamRequest(path, plain, plain);
+    call.on('error', () => undefined);
+    call.on('status', ({ code }) => {
+      resolve(code);
+    });
+    call.resume();
+    call.end();
+  });
+}
+
+it('does not report a call as refused if it is answered in the turn in which it arrived', async () => {
+  const { recorded, telemetry } = recording();
+  const server = observedServer({}, telemetry, systemClock);
+  const refuse = (call: { emit(event: string, status: object): void }): void => {
+    call.emit('error', { code: status.UNAVAILABLE, details: 'not now' });
+  };
+  server.register('/a.B/C', refuse, plain, plain, 'bidi');
+  const client = await listening(server);
+  expect(await answered(client, '/a.B/C')).toBe(status.UNAVAILABLE);
+  expect(recorded).toEqual(['begin bidi /a.B/C', 'end 14 not now 0']);
+});
+
+it('reports a call of an unknown method only as refused', async () => {
+  const { recorded, telemetry } = recording();
+  const client = await listening(observedServer({}, telemetry, systemClock));
+  expect(await answered(client, '/a.B/D')).toBe(status.UNIMPLEMENTED);
+  expect(recorded).toEqual(['refused 12']);
+});
+
+it('runs the given interceptors in the context of the call', async () => {
+  let inside = false;
+  const { telemetry } = recording({
+    within: (work) => {
+      inside = true;
+      work();
+      inside = false;
+    },
+  });
+  const seen: boolean[] = [];
+  const given: ServerInterceptor = (_method, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) => {
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            seen.push(inside);
+            pass(metadata);
+          },
+        });
+      },
+    });
+  const server = observedServer({ interceptors: [given] }, telemetry, systemClock);
+  server.register('/a.B/C', (call: { end(): void }) => call.end(), plain, plain, 'bidi');
+  await answered(await listening(server), '/a.B/C');
+  expect(seen).toEqual([true]);
+});

@@ -1,0 +1,193 @@
+import {
+  Server,
+  ServerInterceptingCall,
+  type deserialize,
+  type Metadata,
+  type serialize,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  type ServerOptions,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { StatusCode } from '../status/status-code.js';
+import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
+import type { Clock } from '../time/clock.js';
+import { observeHttp2Servers } from './quirks/http2-servers.js';
+import { observeData, sentStatusOf, statusSentBy } from './quirks/http2-stream.js';
+import { kindOf } from './served-methods.js';
+
+/** Listener of an interceptor. grpc-js does not export its type. */
+type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+type Method = Parameters<ServerInterceptor>[0];
+
+/** Size of the header of each message on the wire: compression flag and length. */
+const FRAME_BYTES = 5;
+
+/** Sizes of messages, recorded when grpc-js serializes or deserializes them, and looked up when they pass a call. */
+class MessageSizes {
+  private readonly read = new WeakMap<object, number>();
+  private written: number | undefined;
+
+  /** Wraps `deserialize`, so that `sizeOf` returns the sizes of its messages. */
+  reading<T>(deserialize: (bytes: Buffer) => T): (bytes: Buffer) => T {
+    return (bytes) => {
+      const message = deserialize(bytes);
+      if (typeof message === 'object' && message !== null) this.read.set(message, bytes.length);
+      return message;
+    };
+  }
+
+  /** Wraps `serialize`, so that `during` returns the size of its message. */
+  writing<T>(serialize: (message: T) => Buffer): (message: T) => Buffer {
+    return (message) => {
+      const bytes = serialize(message);
+      this.written = bytes.length;
+      return bytes;
+    };
+  }
+
+  /** Returns the size of a received message; 0 if it is unknown, which only a custom serializer can cause. */
+  sizeOf(message: unknown): number {
+    // The cast is safe: a value that is no object is never found.
+    return this.read.get(message as object) ?? 0;
+  }
+
+  /** Returns the size of the message that `write` serializes synchronously; `undefined` if that failed. */
+  during(write: () => void): number | undefined {
+    this.written = undefined;
+    write();
+    return this.written;
+  }
+}
+
+/** Dependencies of the observed calls of a server. */
+interface CallObserver {
+  readonly telemetry: ServerTelemetry;
+  readonly sizes: MessageSizes;
+  readonly clock: Clock;
+}
+
+/**
+ * Observes a call at the wire: from its headers, before its request arrives, to its trailers, which were sent by the handler, by the
+ * deadline, or by grpc-js for an unreadable request.
+ */
+class ObservedCall extends ServerInterceptingCall {
+  private telemetry: ServedCallTelemetry | undefined;
+  private messages = 0;
+  private wireBytes = 0;
+
+  constructor(
+    private readonly method: Method,
+    private readonly wire: ServerInterceptingCallInterface,
+    private readonly observer: CallObserver,
+  ) {
+    super(wire);
+  }
+
+  override start(listener: Listener): void {
+    const counted = observeData(this.wire, (bytes) => (this.wireBytes += bytes));
+    this.wire.start({
+      onReceiveMetadata: (metadata) => {
+        const call = this.begin(metadata);
+        call.within(() => {
+          listener.onReceiveMetadata(metadata);
+        });
+      },
+      onReceiveMessage: (message) => {
+        this.messages += 1;
+        this.telemetry?.received(this.observer.sizes.sizeOf(message));
+        this.within(() => {
+          listener.onReceiveMessage(message);
+        });
+      },
+      onReceiveHalfClose: () => {
+        this.within(() => {
+          listener.onReceiveHalfClose();
+        });
+      },
+      // grpc-js calls onCancel at the end of every call.
+      onCancel: () => {
+        this.telemetry?.end(this.endOf(counted));
+        this.within(() => {
+          listener.onCancel();
+        });
+      },
+    });
+  }
+
+  override sendMessage(message: unknown, callback: () => void): void {
+    const bytes = this.observer.sizes.during(() => {
+      this.wire.sendMessage(message, callback);
+    });
+    if (bytes !== undefined) this.telemetry?.sent(bytes);
+  }
+
+  private begin(metadata: Metadata): ServedCallTelemetry {
+    const { path } = this.method;
+    this.telemetry = this.observer.telemetry.begin({ path, kind: kindOf(this.method), metadata });
+    return this.telemetry;
+  }
+
+  private within(work: () => void): void {
+    if (this.telemetry === undefined) work();
+    else this.telemetry.within(work);
+  }
+
+  private endOf(counted: boolean): ServedCallEnd {
+    const receivedBytes = counted ? Math.max(this.wireBytes - this.messages * FRAME_BYTES, 0) : undefined;
+    const status = sentStatusOf(this.wire);
+    if (status !== undefined) return { ...status, receivedBytes };
+    const late = this.observer.clock.epoch() >= Number(this.wire.getDeadline());
+    return { code: late ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, details: '', receivedBytes };
+  }
+}
+
+/** A grpc-js server that knows the paths of its methods and the sizes of its messages. */
+class MeasuredServer extends Server {
+  /** Paths of the registered methods. */
+  readonly paths = new Set<string>();
+
+  constructor(
+    options: ServerOptions,
+    private readonly sizes: MessageSizes,
+  ) {
+    super(options);
+  }
+
+  override register<Q, R>(
+    name: string,
+    handler: UntypedHandleCall,
+    write: serialize<R>,
+    read: deserialize<Q>,
+    type: string,
+  ): boolean {
+    this.paths.add(name);
+    return super.register(name, handler, this.sizes.writing(write), this.sizes.reading(read), type);
+  }
+}
+
+/** Creates a grpc-js server that reports all calls to `telemetry`, including those of health and reflection. */
+export function observedServer(options: ServerOptions, telemetry: ServerTelemetry, clock: Clock): Server {
+  const sizes = new MessageSizes();
+  const observer = { telemetry, sizes, clock };
+  // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
+  const observe: ServerInterceptor = (method, call) => new ObservedCall(method, call, observer);
+  const server = new MeasuredServer({ ...options, interceptors: [observe, ...(options.interceptors ?? [])] }, sizes);
+  observeHttp2Servers(server, (http2Server) => {
+    http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      if (server.paths.has(headers[':path'] ?? '')) return;
+      // grpc-js receives the event first and has already rejected the call. A request that is not gRPC has no status.
+      const status = statusSentBy(stream);
+      if (status !== undefined) telemetry.refused(status.code);
+    });
+  });
+  return server;
+}
+
+/** True if another library creates spans for the calls of grpc-js servers, such as `@opentelemetry/instrumentation-grpc`. */
+export function isTracedByOthers(): boolean {
+  // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- only its property is read
+  return Reflect.get(Server.prototype.register, '__wrapped') === true;
+}

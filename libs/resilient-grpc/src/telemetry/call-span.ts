@@ -1,0 +1,37 @@
+import { SpanStatusCode, type Span } from '@opentelemetry/api';
+import { StatusCode, statusName } from '../status/status-code.js';
+
+/** The span of a call or an attempt, with an event for each message (gRFC A72). Without a span, nothing is recorded. */
+export class CallSpan {
+  private readonly recording: Span | undefined;
+  private sentMessages = 0;
+  private receivedMessages = 0;
+
+  constructor(private readonly span: Span | undefined) {
+    this.recording = span?.isRecording() === true ? span : undefined;
+  }
+
+  sent(bytes: number): void {
+    this.recording?.addEvent('Outbound message', { 'sequence-number': this.sentMessages++, 'message-size': bytes });
+  }
+
+  received(bytes: number): void {
+    this.recording?.addEvent('Inbound message', { 'sequence-number': this.receivedMessages++, 'message-size': bytes });
+  }
+
+  /** Ends the span with a gRPC status in the form of gRFC A72, for example 'NOT_FOUND, no order 7'. */
+  end(code: StatusCode, details: string): void {
+    if (code === StatusCode.OK) {
+      this.span?.setStatus({ code: SpanStatusCode.OK });
+    } else {
+      const message = details === '' ? statusName(code) : `${statusName(code)}, ${details}`;
+      this.span?.setStatus({ code: SpanStatusCode.ERROR, message });
+    }
+    this.span?.end();
+  }
+}
+
+/** Returns the span name of gRFC A72: 'Recv.orders.v1.Orders.Get' for 'Recv' and '/orders.v1.Orders/Get'. */
+export function spanName(what: 'Sent' | 'Attempt' | 'Recv', path: string): string {
+  return `${what}.${path.slice(1).replace('/', '.')}`;
+}

@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { LogLimiter } from './log-limiter.js';
+
+function make(maxKinds?: number) {
+  const clock = new VirtualClock();
+  const written: string[] = [];
+  const limit = new LogLimiter<string>(
+    clock,
+    (text, repeats, isOfOthers) => {
+      written.push(`${text}${repeats === 0 ? '' : ` +${repeats}`}${repeats > 0 && isOfOthers ? ' of others' : ''}`);
+    },
+    maxKinds === undefined ? {} : { maxKinds },
+  );
+  const say = (kind: string, text: string) => limit.say(kind, text);
+  return { clock, written, limit, say };
+}
+
+describe('LogLimiter', () => {
+  it('writes the first entry of a kind, counts repeats, and writes the latest with the count', () => {
+    const { clock, written, say } = make();
+    for (let i = 1; i <= 100; i++) say('a', `failure ${i}`);
+    expect(written).toEqual(['failure 1']);
+    clock.advance(60_000);
+    expect(written).toEqual(['failure 1', 'failure 100 +99']);
+  });
+
+  it('writes one summary per interval while repeats continue', () => {
+    const { clock, written, say } = make();
+    for (let second = 0; second < 180; second++) {
+      say('a', `failure ${second}`);
+      clock.advance(1_000);
+    }
+    expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
+  });
+
+  it('writes an entry immediately again after an interval without repeats', () => {
+    const { clock, written, say } = make();
+    say('a', 'one');
+    clock.advance(60_000);
+    expect(written).toEqual(['one']);
+    say('a', 'two');
+    expect(written).toEqual(['one', 'two']);
+  });
+
+  it('counts each kind separately', () => {
+    const { written, say } = make();
+    say('a', 'of a');
+    say('b', 'of b');
+    say('a', 'of a again');
+    expect(written).toEqual(['of a', 'of b']);
+  });
+
+  it('counts all kinds beyond the maximum as one', () => {
+    const { clock, written, say } = make(2);
+    for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) say(kind, `of ${kind}`);
+    expect(written).toEqual(['of a', 'of b', 'of c']);
+    expect(clock.pending).toBe(3);
+    clock.advance(60_000);
+    expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
+    // Once earlier kinds have expired, these are counted separately again.
+    clock.advance(120_000);
+    for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
+    expect(written.slice(5)).toEqual(['of d', 'of e']);
+  });
+
+  it('writes suppressed entries and clears all timers on close()', () => {
+    const { clock, written, limit, say } = make();
+    say('a', 'one');
+    say('a', 'two');
+    say('b', 'three');
+    limit.close();
+    expect(written).toEqual(['one', 'three', 'two +1']);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('drops suppressed entries and clears all timers on clear()', () => {
+    const { clock, written, limit, say } = make();
+    say('a', 'one');
+    say('a', 'two');
+    expect(limit.isLimiting('a')).toBe(true);
+    limit.clear();
+    expect(written).toEqual(['one']);
+    expect(clock.pending).toBe(0);
+    expect(limit.isLimiting('a')).toBe(false);
+  });
+
+  it('writes up to the maximum number of lines immediately, and checks it again for each line', () => {
+    const clock = new VirtualClock();
+    const written: string[] = [];
+    let maxLines = 3;
+    const limit = new LogLimiter<string>(clock, (text, repeats) => written.push(`${clock.now()} ${text} +${repeats}`), {
+      maxLines: () => maxLines,
+    });
+    for (let second = 0; second < 10; second++) {
+      limit.say('a', `failure ${second}`);
+      clock.advance(1_000);
+    }
+    expect(written).toEqual(['0 failure 0 +0', '1000 failure 1 +0', '2000 failure 2 +0']);
+    maxLines = 1;
+    clock.advance(51_999);
+    expect(written).toHaveLength(3);
+    clock.advance(1);
+    expect(written.slice(3)).toEqual(['62000 failure 9 +7']);
+    limit.say('a', 'later');
+    maxLines = 2;
+    limit.say('a', 'latest');
+    expect(written.slice(4)).toEqual(['62000 latest +2']);
+    clock.advance(60_000);
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,118 @@
+import type { Clock, Timer } from '../../time/clock.js';
+import { LogLine } from './log-line.js';
+
+/** Interval in which the lines of a kind are limited and summarized. */
+export const LOG_INTERVAL_MS = 60_000;
+
+/** The shared key of all kinds beyond the maximum. */
+const OTHERS = Symbol('others');
+type Kind = string | typeof OTHERS;
+
+interface LimitedKind<Entry> {
+  latest: Entry;
+  /** Number of entries since the last line. */
+  suppressed: number;
+  /** Times of the lines within the last interval. */
+  writtenAt: readonly number[];
+  timer: Timer | undefined;
+  /** Time for which the timer is set. */
+  dueAt: number;
+}
+
+/**
+ * Limits log lines: writes the first entry of each kind immediately, counts its repeats, and writes them as one line per interval, until
+ * an interval passes without any.
+ */
+export class LogLimiter<Entry> {
+  private readonly kinds = new Map<Kind, LimitedKind<Entry>>();
+  private readonly maxKinds: number;
+  private readonly maxLines: () => number;
+
+  /**
+   * @param write receives the latest entry of a kind, the number of suppressed entries (0 if it is written immediately), and whether they
+   * belong to several kinds
+   * @param options.maxKinds the maximum number of kinds tracked separately; all further kinds share one limit
+   * @param options.maxLines returns the current maximum number of lines per kind and interval
+   */
+  constructor(
+    private readonly clock: Clock,
+    private readonly write: (latest: Entry, repeats: number, isOfOthers: boolean) => void,
+    { maxKinds = Infinity, maxLines = () => 1 }: { readonly maxKinds?: number; readonly maxLines?: () => number } = {},
+  ) {
+    this.maxKinds = maxKinds;
+    this.maxLines = maxLines;
+  }
+
+  say(kind: string, entry: Entry): void {
+    const key = this.kinds.has(kind) || this.kinds.size < this.maxKinds ? kind : OTHERS;
+    const limited = this.kinds.get(key) ?? { latest: entry, suppressed: 0, writtenAt: [], timer: undefined, dueAt: 0 };
+    this.kinds.set(key, limited);
+    limited.latest = entry;
+    const now = this.clock.now();
+    if (limited.suppressed === 0 && this.allowedAt(limited) <= now) this.writeLine(key, limited, now);
+    else limited.suppressed += 1;
+    this.check(key, limited, now);
+  }
+
+  /** True if a line of this kind was written within the last interval. */
+  isLimiting(kind: string): boolean {
+    return this.kinds.has(kind);
+  }
+
+  /** Writes the suppressed entries and clears all timers. */
+  close(): void {
+    for (const [kind, limited] of this.kinds) {
+      if (limited.suppressed > 0) this.writeLine(kind, limited, this.clock.now());
+    }
+    this.clear();
+  }
+
+  /** Drops the suppressed entries and clears all timers. */
+  clear(): void {
+    for (const { timer } of this.kinds.values()) timer?.clear();
+    this.kinds.clear();
+  }
+
+  /** Returns the time from which the limit allows another line. */
+  private allowedAt({ writtenAt }: LimitedKind<Entry>): number {
+    return (writtenAt.at(-this.maxLines()) ?? -Infinity) + LOG_INTERVAL_MS;
+  }
+
+  private writeLine(kind: Kind, limited: LimitedKind<Entry>, now: number): void {
+    const { latest, suppressed, writtenAt } = limited;
+    limited.suppressed = 0;
+    limited.writtenAt = [...writtenAt.filter((at) => now - at < LOG_INTERVAL_MS), now];
+    this.write(latest, suppressed, kind === OTHERS);
+  }
+
+  /** Writes the suppressed entries if the limit allows it, and schedules the next check. Forgets a kind after an interval without lines. */
+  private check(kind: Kind, limited: LimitedKind<Entry>, now: number): void {
+    if (limited.suppressed > 0 && this.allowedAt(limited) <= now) this.writeLine(kind, limited, now);
+    const forgetAt = (limited.writtenAt.at(-1) ?? -Infinity) + LOG_INTERVAL_MS;
+    const dueAt = limited.suppressed > 0 ? this.allowedAt(limited) : forgetAt;
+    if (dueAt <= now) {
+      this.kinds.delete(kind);
+      return;
+    }
+    // There may be thousands of entries per second.
+    if (dueAt === limited.dueAt) return;
+    limited.dueAt = dueAt;
+    limited.timer?.clear();
+    limited.timer = this.clock.setTimer(() => {
+      // A timer that fired proves that its time has passed, even if it fired early.
+      this.check(kind, limited, Math.max(dueAt, this.clock.now()));
+    }, dueAt - now);
+  }
+}
+
+/**
+ * Returns `line` with the number of its repeats; unchanged if it has no repeats. Without the stack, which the first line contains.
+ *
+ * @param among appended to the number
+ */
+export function withRepeats(line: LogLine, repeats: number, among = ''): LogLine {
+  if (repeats === 0) return line;
+  const { stack: _shown, ...fields } = line.fields;
+  const text = `${line.msg} (${String(repeats)} more in the last minute${among})`;
+  return new LogLine(line.level, text, { ...fields, repeats });
+}

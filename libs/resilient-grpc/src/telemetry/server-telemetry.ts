@@ -1,0 +1,98 @@
+import {
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  trace,
+  type Context,
+  type TextMapGetter,
+  type Tracer,
+} from '@opentelemetry/api';
+import type { Metadata } from '@grpc/grpc-js';
+import type { GrpcServerEvent } from '../call/server-event.js';
+import type { StatusCode } from '../status/status-code.js';
+import { CallSpan, spanName } from './call-span.js';
+import { catchSdkErrors } from './catch-sdk-errors.js';
+import type { IncomingCall, ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from './grpc-telemetry.js';
+import type { MeasuredCall, ServerMetrics } from './server-metrics.js';
+
+const METRICS = 'recording server metrics';
+const SPANS = 'recording server spans';
+
+/** Reads metadata for propagators. Binary values such as 'grpc-trace-bin' are returned as base64, as gRFC A72 specifies. */
+const METADATA_GETTER: TextMapGetter<Metadata> = {
+  keys: (metadata) => Object.keys(metadata.getMap()),
+  get: (metadata, key) => {
+    const values = metadata.get(key).map((value) => (typeof value === 'string' ? value : value.toString('base64')));
+    return values.length > 1 ? values : values[0];
+  },
+};
+
+/** The span of a served call, and the context for the spans inside it. */
+interface TracedCall {
+  readonly span: CallSpan;
+  readonly within: Context;
+}
+
+/** Records the metrics and spans of one server. */
+export class OpenServerTelemetry implements ServerTelemetry {
+  constructor(
+    private readonly metrics: ServerMetrics | undefined,
+    private readonly tracer: Tracer | undefined,
+  ) {}
+
+  begin(call: IncomingCall): ServedCallTelemetry {
+    const measured = catchSdkErrors(METRICS, () => this.metrics?.begin(call.path, call.kind));
+    return new ServerCallRecorder(
+      this.metrics,
+      measured,
+      catchSdkErrors(SPANS, () => this.tracer && startSpan(this.tracer, call)),
+    );
+  }
+
+  refused(code: StatusCode): void {
+    catchSdkErrors(METRICS, () => this.metrics?.refused(code));
+  }
+
+  take(event: GrpcServerEvent): void {
+    catchSdkErrors(METRICS, () => this.metrics?.take(event));
+  }
+}
+
+class ServerCallRecorder implements ServedCallTelemetry {
+  constructor(
+    private readonly metrics: ServerMetrics | undefined,
+    private readonly measured: MeasuredCall | undefined,
+    private readonly traced: TracedCall | undefined,
+  ) {}
+
+  within(work: () => void): void {
+    if (this.traced === undefined) work();
+    else context.with(this.traced.within, work);
+  }
+
+  received(bytes: number): void {
+    if (this.measured !== undefined) this.measured.received += bytes;
+    catchSdkErrors(SPANS, () => this.traced?.span.received(bytes));
+  }
+
+  sent(bytes: number): void {
+    if (this.measured !== undefined) this.measured.sent += bytes;
+    catchSdkErrors(SPANS, () => this.traced?.span.sent(bytes));
+  }
+
+  end(end: ServedCallEnd): void {
+    const { measured } = this;
+    if (measured !== undefined) catchSdkErrors(METRICS, () => this.metrics?.end(measured, end));
+    catchSdkErrors(SPANS, () => this.traced?.span.end(end.code, end.details));
+  }
+}
+
+/** Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
+function startSpan(tracer: Tracer, { path, metadata }: IncomingCall): TracedCall {
+  // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of its calls.
+  const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
+  const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
+  const span = tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);
+  return { span: new CallSpan(span), within: trace.setSpan(parent, span) };
+}

@@ -1,0 +1,36 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { MessageCount } from './pump.js';
+
+function message(length: number): Buffer {
+  const bytes = Buffer.alloc(5 + length, 0xff);
+  bytes.writeUInt32BE(length, 1);
+  return bytes;
+}
+
+describe('MessageCount', () => {
+  it('finds the end of the n-th message for any split of the bytes', () => {
+    const lengths = fc.array(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(lengths, fc.nat(), fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1 }), (all, pick, cuts) => {
+        const bytes = Buffer.concat(all.map(message));
+        const n = (pick % all.length) + 1;
+        const count = new MessageCount(n);
+        let at = 0;
+        let found: number | undefined;
+        for (let cut = 0; at < bytes.length && found === undefined; cut += 1) {
+          const chunk = bytes.subarray(at, at + cuts[cut % cuts.length]!);
+          const end = count.endIn(chunk);
+          if (end !== undefined) found = at + end;
+          at += chunk.length;
+        }
+        expect(found).toBe(Buffer.concat(all.slice(0, n).map(message)).length);
+      }),
+    );
+  });
+
+  it('returns undefined if there are fewer messages', () => {
+    expect(new MessageCount(2).endIn(message(3))).toBeUndefined();
+    expect(new MessageCount(Infinity).endIn(Buffer.concat([message(3), message(0)]))).toBeUndefined();
+  });
+});

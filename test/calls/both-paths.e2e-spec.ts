@@ -302,7 +302,7 @@ function describeError(error: unknown): string {
   // grpc-js ends a call without a code if it cannot inflate a message.
   if (/undefined, which is not|header was identity|method not supported/.test(error.details))
     return 'error of an encoding';
-  if (/decompress/.test(error.details)) return `error ${error.code} ${error.details}`;
+  if (/decompress/.test(error.details)) return 'error of a compressed message';
   const { code, details, reachedServer, reason, metadata } = error;
   const said = details.replace(/after [\d.]+s.*/, 'after …').replace(/\d+ ms/g, '… ms');
   return `error ${code} ${said} ${reachedServer} ${reason} ${JSON.stringify({ ...metadata.toJSON(), date: undefined })}`;

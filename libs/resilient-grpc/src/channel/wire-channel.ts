@@ -146,6 +146,8 @@ export class WireChannel {
   ): DirectCall | undefined {
     const picker = this.policy?.control?.picker;
     if (typeof this.direct === 'string' || picker === undefined) return undefined;
+    // Each pick advances a policy such as round_robin, and grpc-js's channel picks for its calls.
+    if (this.direct.reason !== undefined) return undefined;
     const call = new DirectCall(this.direct, this.limits, listener, this.clock);
     return call.start(picker, path, deadline, metadata) ? call : undefined;
   }

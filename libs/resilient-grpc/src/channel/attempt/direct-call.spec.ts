@@ -8,7 +8,7 @@ import { DirectCall, timeoutValue, type MessageLimits } from './direct-call.js';
 
 const NO_LIMITS: MessageLimits = { maxSendBytes: -1, maxReceiveBytes: -1 };
 
-function make({ limits = NO_LIMITS, deadline = Infinity, picks = true } = {}) {
+function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd = (): void => undefined } = {}) {
   const clock = new VirtualClock();
   const did: string[] = [];
   const frames: Buffer[] = [];
@@ -35,7 +35,13 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true } = {}) {
         startRead: () => void did.push('read'),
         halfClose: () => void did.push('half-close'),
       };
-      return { call, onCallEnded: (code: number) => void pickEnds.push(code) } as PickedCall;
+      return {
+        call,
+        onCallEnded: (code: number) => {
+          pickEnds.push(code);
+          pickEnd();
+        },
+      } as PickedCall;
     },
     callEnded: ({ code }: { code: number }) => void callEnds.push(code),
   };
@@ -120,12 +126,29 @@ describe('DirectCall', () => {
     expect(written).toBe(2);
   });
 
+  it.each([
+    [0, 127],
+    [512, 64],
+  ])('sends messages of %i bytes at once until they occupy 64 KiB with their overhead', async (bytes, atOnce) => {
+    const { direct, frames } = make();
+    let free = true;
+    while (free && frames.length < 1_000) {
+      free = false;
+      direct.sendMessageWithContext({ callback: () => void (free = true) }, Buffer.alloc(bytes));
+      await Promise.resolve();
+    }
+    expect(frames).toHaveLength(atOnce);
+  });
+
   it('drops messages after the server has ended the call', async () => {
-    const { direct, frames, stream } = make();
+    const { direct, frames, stream, clock } = make();
     stream.writableEnded = true;
     let written = 0;
     direct.sendMessageWithContext({ callback: () => void (written += 1) }, Buffer.from('late'));
     await Promise.resolve();
+    // An endless source would otherwise block the event loop.
+    expect([frames, written]).toEqual([[], 0]);
+    clock.advance(0);
     expect([frames, written]).toEqual([[], 1]);
   });
 
@@ -213,6 +236,16 @@ describe('DirectCall', () => {
 });
 
 describe('timeoutValue', () => {
+  it('reports its status if the load-balancing policy throws', () => {
+    const { receive, events, callEnds } = make({
+      pickEnd: () => {
+        throw new Error('invalid load report');
+      },
+    });
+    expect(() => receive.status(0)).toThrow('invalid load report');
+    expect([events, callEnds]).toEqual([['status 0 '], [0]]);
+  });
+
   it.each([
     [-5, '0m'],
     [0.2, '1m'],

@@ -63,6 +63,14 @@ const COMPLETE = 0;
 const READY = 2;
 const NO_PICK_INFORMATION = {};
 
+/** Codes of the errors that Node throws for headers that HTTP/2 does not allow. */
+const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
+  'ERR_HTTP2_HEADER_SINGLE_VALUE',
+  'ERR_HTTP2_INVALID_CONNECTION_HEADERS',
+  'ERR_HTTP2_INVALID_PSEUDOHEADER',
+  'ERR_INVALID_HTTP_TOKEN',
+]);
+
 /** Schemes whose resolvers grpc-js includes. With the library's channel options, they return no service config. */
 const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
 
@@ -88,6 +96,8 @@ export class DirectChannel {
   /**
    * Creates a call on the connection that `picker` selects. Returns `undefined` if it selects none, or one that needs call credentials;
    * nothing was sent in that case.
+   *
+   * @throws Error if HTTP/2 does not allow the metadata
    */
   createCall(
     picker: Picker,
@@ -113,8 +123,10 @@ export class DirectChannel {
     let call: ConnectionCall;
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
-    } catch {
-      // The session cannot open streams any more. grpc-js has discarded it, and the channel picks another one.
+    } catch (error) {
+      // grpc-js has discarded the session. On the channel, each attempt of the call would cost the next connection, too.
+      if (INVALID_HEADERS.has(codeOf(error))) throw error;
+      // The session cannot open streams any more. The channel picks another one.
       return undefined;
     }
     this.internals.onCallStart();
@@ -130,4 +142,8 @@ export class DirectChannel {
   private isEmpty(credentials: CallCredentials): boolean {
     return credentials === this.noCredentials || credentials.constructor === this.noCredentials.constructor;
   }
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
 }

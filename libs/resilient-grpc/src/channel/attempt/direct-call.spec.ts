@@ -104,6 +104,11 @@ describe('DirectCall', () => {
     expect(make({ picks: false }).started).toBe(false);
   });
 
+  it.each([-1, 0])('sends nothing if its deadline has passed (%i ms left)', (leftMs) => {
+    const { started, headers } = make({ deadline: new VirtualClock().epoch() + leftMs });
+    expect([started, headers]).toEqual([false, undefined]);
+  });
+
   it('frames each message', () => {
     const { direct, frames } = make();
     direct.sendMessageWithContext({}, Buffer.from('abc'));

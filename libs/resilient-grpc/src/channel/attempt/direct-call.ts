@@ -71,11 +71,13 @@ export class DirectCall implements ConnectionCallListener {
   start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata): boolean {
     // grpc-js rejects such calls in its channel.
     if (metadata.get('authorization').length > 1) return false;
+    const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
+    // A hedged attempt may be started late. The server must not execute it; grpc-js's channel ends it without sending it.
+    if (deadline <= startedAt) return false;
     const headers = metadata.clone();
     headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
     headers.set('accept-encoding', 'identity');
     headers.remove('grpc-encoding');
-    const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
     if (deadline !== Infinity) headers.set('grpc-timeout', timeoutValue(deadline - startedAt));
     const picked = this.channel.createCall(picker, path, headers, this);
     if (picked === undefined) return false;

@@ -180,9 +180,15 @@ export class ManagedChannel implements CallTransport {
     const { clock } = this.dependencies;
     const now = clock.now();
     this.load.callStarted(now);
-    const attempt = new WireAttempt(this.current, request, listener, clock, now);
-    this.current.attemptStarted();
-    return attempt;
+    const { current } = this;
+    // Counted before it starts: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    current.attemptStarted();
+    try {
+      return new WireAttempt(current, request, listener, clock, now);
+    } catch (error) {
+      current.attemptEnded();
+      throw error;
+    }
   }
 
   /** Creates a call of grpc-js's own client. */

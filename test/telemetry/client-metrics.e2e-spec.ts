@@ -92,6 +92,8 @@ describe('gRPC metrics of a client', () => {
     const late = await counted('attempt', 'DEADLINE_EXCEEDED');
     expect(late).toBeGreaterThanOrEqual(1);
     expect(late).toBeLessThanOrEqual(calls);
+    // The calls that timed out are still open on the server until their resets arrive.
+    await waitFor(() => server.counts().open === 0);
     const subscription = echo.unary({}).subscribe();
     await waitFor(() => server.counts().open === 1);
     subscription.unsubscribe();

@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptRecord } from '../errors/attempt-record.js';
 import type { StatusCode } from '../status/status-code.js';
+import type { CallPath } from './call-path.js';
 import type { ConnectivityState } from './connectivity.js';
 import type { UntestedVersion } from './untested-version.js';
 
@@ -36,7 +37,7 @@ export type GrpcClientEvent = {
       readonly to: ConnectivityState;
       readonly cause?: string;
     }
-  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string }
+  | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly calls: CallPath }
   /** An attempt to connect failed. Without `address`, the name could not be resolved. */
   | { readonly type: 'connection'; readonly change: 'failed'; readonly address?: string; readonly cause: string }
   /** 'ended': the server or the network ended the connection. 'closed': this client closed it. */

@@ -1,3 +1,4 @@
+import type { CallPath } from '../call/call-path.js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import type { UntestedVersion } from '../call/untested-version.js';
 import type { AddressHistoryEvent, EndedConnection } from './connection/address-histories.js';
@@ -10,7 +11,7 @@ export type ConnectionEvent =
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
   /** An attempt to connect failed. `address` is `undefined` if the name could not be resolved, or if the connection is not observed. */
   | { readonly type: 'connect-failed'; readonly address: string | undefined; readonly failure: ConnectFailure }
-  | { readonly type: 'connected'; readonly address: string }
+  | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
   /** A connection that was READY ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the connection to `address`: the address was removed, or the channel went idle. */

@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http2';
+import http2, { createServer, type ClientHttp2Session } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Metadata } from '@grpc/grpc-js';
-import { expect, it, onTestFinished } from 'vitest';
+import { connectivityState, Metadata } from '@grpc/grpc-js';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import type { Attempt } from '../call/attempt.js';
 import type { Waiter, WaitRefusal } from '../call/call-transport.js';
 import { EventHub } from '../call/event-hub.js';
 import type { MethodDescriptor } from '../call/method.js';
@@ -183,10 +184,10 @@ async function openInOutage(
   return { channel, clock };
 }
 
-function startCall(channel: ManagedChannel): void {
+function startCall(channel: ManagedChannel): Attempt {
   const ignore = (): void => undefined;
   const listener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
-  channel.start(
+  return channel.start(
     {
       method: METHOD,
       deadline: Infinity,
@@ -443,4 +444,35 @@ it('reports no slow attempt to connect if the channel is READY within 1.5 s', as
   await waitFor(() => channel.ready);
   clock.advance(5_000);
   expect([released, slow]).toEqual([1, []]);
+});
+
+it('starts a call whose connection is closed in the same turn, and closes the replaced channel after it', async () => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+  const server = await startServer();
+  const connect = vi.spyOn(http2, 'connect');
+  onTestFinished(() => {
+    connect.mockRestore();
+  });
+  let renew: () => void = () => undefined;
+  const watch = (changed: () => void) => {
+    renew = changed;
+    return () => undefined;
+  };
+  const channel = openChannel(server.url, new VirtualClock(), {
+    credentials: { current: insecureCredentials(), watch, close: () => undefined },
+  });
+  const old = channel.wire;
+  old.getConnectivityState(true);
+  await waitFor(() => channel.ready);
+  // Creates a replacement, which takes over when it is READY or when the connection is lost.
+  renew();
+  // Safe: the spy calls through.
+  const session = connect.mock.results[0]?.value as ClientHttp2Session;
+  session.close();
+  const attempt = startCall(channel);
+  expect(channel.wire).not.toBe(old);
+  expect(old.getConnectivityState(false)).not.toBe(connectivityState.SHUTDOWN);
+  attempt.cancel('cancel', 1, '');
+  await waitFor(() => old.getConnectivityState(false) === connectivityState.SHUTDOWN);
 });

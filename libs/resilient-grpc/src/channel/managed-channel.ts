@@ -1,6 +1,7 @@
 import type { Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
+import type { CallPath } from '../call/call-path.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type {
   ConnectionSnapshot,
@@ -39,6 +40,7 @@ export interface ChannelDependencies {
 
 /** State of a channel in addition to its connectivity and history. */
 export interface ChannelDescription {
+  readonly calls: CallPath;
   readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {
     readonly total: number;
@@ -145,6 +147,7 @@ export class ManagedChannel implements CallTransport {
   describe(): ChannelDescription {
     const { current, outage, waiting, replaced, suspicion } = this;
     return {
+      calls: current.callPath,
       connections: current.histories.known,
       outages: { total: outage.total, latest: [...outage.past] },
       waiting: waiting.size,
@@ -179,9 +182,15 @@ export class ManagedChannel implements CallTransport {
     const { clock } = this.dependencies;
     const now = clock.now();
     this.load.callStarted(now);
-    const attempt = new WireAttempt(this.current, request, listener, clock, now);
-    this.current.attemptStarted();
-    return attempt;
+    const { current } = this;
+    // Counted before it starts: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    current.attemptStarted();
+    try {
+      return new WireAttempt(current, request, listener, clock, now);
+    } catch (error) {
+      current.attemptEnded();
+      throw error;
+    }
   }
 
   /** Creates a call of grpc-js's own client. */
@@ -306,7 +315,7 @@ export class ManagedChannel implements CallTransport {
       }
       case 'connected':
         this.openConnections += 1;
-        if (events.wanted) events.emit({ type: 'connection', change: 'connected', address: event.address });
+        if (events.wanted) events.emit({ ...event, type: 'connection', change: 'connected' });
         break;
       case 'ended':
         this.connectionLost('ended', event.ended);

@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net';
-import { Channel, type ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
+import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
+import type { CallPath, ChannelPathReason } from '../call/call-path.js';
 import type { ConnectivityState } from '../call/connectivity.js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
+import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
 import { CLIENT_SEAMS } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
@@ -14,6 +16,7 @@ import { ConnectAttempts } from './connection/connect-attempts.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
 import { observeSockets } from './quirks/connector.js';
+import { DirectChannel } from './quirks/direct-channel.js';
 import { experimental } from './quirks/experimental.js';
 import { observeConnections, type PolicyOwner } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
@@ -32,6 +35,9 @@ export interface WireChannelSettings {
   readonly connectTimeoutMs: () => number;
 }
 
+/** grpc-js's default for `grpc.max_receive_message_length`. */
+const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
+
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
 /**
@@ -48,6 +54,8 @@ export class WireChannel {
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
   private readonly missedResets: MissedResetDetector;
+  private readonly direct: DirectChannel | ChannelPathReason;
+  private readonly limits: MessageLimits;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
@@ -89,6 +97,12 @@ export class WireChannel {
       // send for requests that were processed.
       'grpc.enable_retries': 0,
     });
+    const direct = DirectChannel.of(this.channel, settings.channelOptions);
+    this.direct = this.policy === undefined && typeof direct !== 'string' ? 'grpc-js-release' : direct;
+    this.limits = {
+      maxSendBytes: settings.channelOptions['grpc.max_send_message_length'] ?? -1,
+      maxReceiveBytes: settings.channelOptions['grpc.max_receive_message_length'] ?? DEFAULT_MAX_RECEIVE_BYTES,
+    };
     this.seams.checkStart({ experimental, credentials: settings.credentials, channel: this.channel });
     this.watchPublicState();
   }
@@ -106,6 +120,12 @@ export class WireChannel {
     return this.policy !== undefined;
   }
 
+  /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
+  get callPath(): CallPath {
+    const because = typeof this.direct === 'string' ? this.direct : this.direct.reason;
+    return because === undefined ? { direct: true } : { direct: false, because };
+  }
+
   get ready(): boolean {
     return this.state === 'READY';
   }
@@ -115,6 +135,21 @@ export class WireChannel {
     const { attempts, policy } = this;
     if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
     return attempts.progress;
+  }
+
+  /** Starts a call on a connection; `undefined` if grpc-js's channel has to create it. */
+  startDirect(
+    path: string,
+    deadline: number,
+    metadata: Metadata,
+    listener: DirectCallListener,
+  ): DirectCall | undefined {
+    const picker = this.policy?.control?.picker;
+    if (typeof this.direct === 'string' || picker === undefined) return undefined;
+    // Each pick advances a policy such as round_robin, and grpc-js's channel picks for its calls.
+    if (this.direct.reason !== undefined) return undefined;
+    const call = new DirectCall(this.direct, this.limits, listener, this.clock);
+    return call.start(picker, path, deadline, metadata) ? call : undefined;
   }
 
   /** Leaves IDLE. */
@@ -285,7 +320,7 @@ export class WireChannel {
   private connected(address: string, socket: Socket | undefined): void {
     this.histories.connected(address, socket);
     if (socket !== undefined) this.seams.check('socket', socket);
-    this.handle(this, { type: 'connected', address });
+    this.handle(this, { type: 'connected', address, calls: this.callPath });
   }
 
   private connectFailed(failure: ConnectFailure, address?: string): void {

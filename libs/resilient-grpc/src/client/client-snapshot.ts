@@ -1,3 +1,4 @@
+import type { CallPath } from '../call/call-path.js';
 import type { ConnectionSnapshot, Connectivity, ConnectivityTransition, OutageSnapshot } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
@@ -29,6 +30,8 @@ export interface GrpcClientSnapshot {
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
+  /** Path of the calls: straight on a connection, or through grpc-js's channel with the reason. */
+  readonly calls: CallPath;
   /** Addresses that the channel has resolved. Empty if the load-balancing policy is not one of this library (`xds:`). */
   readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {

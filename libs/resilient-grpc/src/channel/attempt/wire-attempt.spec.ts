@@ -1,12 +1,15 @@
 import { InterceptingCall, Metadata, status as Status, type Channel, type Interceptor } from '@grpc/grpc-js';
 import { EventEmitter } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { connectionRecord } from '../quirks/connection-record.js';
+import type { ConnectionCallListener, DirectChannel, PickedCall } from '../quirks/direct-channel.js';
+import { DirectCall, type DirectCallListener } from './direct-call.js';
 import { WireAttempt } from './wire-attempt.js';
 
+const FUTURE = Date.UTC(2100, 0);
 const METHOD: MethodDescriptor = {
   path: '/testing.v1.Echo/Unary',
   service: 'testing.v1.Echo',
@@ -63,6 +66,55 @@ class FakeCall {
   }
 }
 
+const NO_LIMITS = { maxSendBytes: -1, maxReceiveBytes: -1 };
+
+/** Creates `call` as a call on a connection, which sends and receives messages with their headers. */
+class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded'> {
+  ended = 0;
+
+  constructor(private readonly call: FakeCall) {}
+
+  createCall(_picker: never, _path: string, metadata: Metadata, listener: ConnectionCallListener): PickedCall {
+    const { call } = this;
+    call.start(metadata, {
+      onReceiveMetadata: (headers) => listener.onReceiveMetadata(headers),
+      onReceiveMessage: (message) => listener.onReceiveMessage(Buffer.concat([Buffer.alloc(5), message as Buffer])),
+      onReceiveStatus: (status) => listener.onReceiveStatus(status),
+    });
+    const facts = (): object =>
+      (call.child as { underlyingCalls: [{ call: { child: object } }] } | undefined)?.underlyingCalls[0].call.child ??
+      {};
+    return {
+      call: Object.assign(
+        Object.create({
+          get http2Stream() {
+            return (facts() as { http2Stream?: object }).http2Stream;
+          },
+          get transport() {
+            return (facts() as { transport?: object }).transport;
+          },
+        }) as object,
+        {
+          cancelWithStatus: (code: number, details: string) => call.cancelWithStatus(code, details),
+          getPeer: () => call.getPeer(),
+          sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) =>
+            call.sendMessageWithContext(context, framed.subarray(5)),
+          startRead: () => call.startRead(),
+          halfClose: () => call.halfClose(),
+        },
+      ),
+      onCallEnded: null,
+    };
+  }
+
+  callEnded(): void {
+    this.ended += 1;
+  }
+}
+
+/** The path that attempts take: through grpc-js's channel, or straight on a connection. */
+let path: 'channel' | 'connection' = 'channel';
+
 function make(change: Partial<AttemptRequest> = {}) {
   const clock = new VirtualClock();
   const call = new FakeCall();
@@ -82,6 +134,12 @@ function make(change: Partial<AttemptRequest> = {}) {
       answeredTo: (_peer: string | undefined, startedAt: number) => void owner.answered.push(startedAt),
     },
     answered: [] as number[],
+    startDirect: (_path: string, deadline: number, metadata: Metadata, listener: DirectCallListener) => {
+      if (path === 'channel') return undefined;
+      const direct = new DirectCall(new FakeDirectChannel(call), NO_LIMITS, listener, clock);
+      direct.start({} as never, METHOD.path, deadline, metadata);
+      return direct;
+    },
     callCreated: () => {},
     attemptEnded: () => void (owner.ended += 1),
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
@@ -125,424 +183,437 @@ const grpcHeaders = (): Metadata => {
   return headers;
 };
 
-describe('WireAttempt', () => {
-  it('creates one call on the channel and starts it immediately', () => {
-    const { created, call, request } = make({ deadline: 1_000 });
-    expect(created).toEqual([[METHOD.path, 1_000, undefined, null, undefined]]);
-    expect(call.metadata).toBe(request.metadata);
-    expect(call.did).toEqual(['start']);
+describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
+  beforeEach(() => {
+    path = its;
   });
 
-  it.each([
-    ['a trailers-only response of the server', grpcHeaders(), 1],
-    ['a status without a response', new Metadata(), 0],
-  ])(
-    'reports a response on an undecided connection only for a status from the server: %s',
-    (_what, metadata, times) => {
-      const { owner, call } = make();
-      owner.histories.isUndecided = true;
-      call.end(Status.NOT_FOUND, 'no such order', metadata);
-      expect(owner.answered).toHaveLength(times);
-    },
-  );
-
-  it('forwards the call options of grpc-js', () => {
-    const parent = new EventEmitter() as never;
-    const { created, call } = make({
-      options: { host: 'orders.internal', parent, propagate_flags: 3, credentials: {} as never },
+  describe('WireAttempt', () => {
+    it('creates one call and starts it immediately', () => {
+      const { created, call, request } = make({ deadline: FUTURE });
+      if (path === 'channel') {
+        expect(created).toEqual([[METHOD.path, FUTURE, undefined, null, undefined]]);
+        expect(call.metadata).toBe(request.metadata);
+      } else {
+        expect(created).toEqual([]);
+        expect(call.metadata?.toJSON()).toMatchObject({ 'grpc-accept-encoding': ['identity,deflate,gzip'] });
+        expect(request.metadata.toJSON()).toEqual({});
+      }
+      expect(call.did).toEqual(['start']);
     });
-    expect(created).toEqual([[METHOD.path, Infinity, 'orders.internal', parent, 3]]);
-    expect(call.did).toEqual(['credentials', 'start']);
-  });
 
-  it('reports headers, messages, and its end with the evidence', () => {
-    const { call, reported, ends, owner } = make();
-    call.listener?.onReceiveMetadata(grpcHeaders());
-    call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
-    const trailers = new Metadata();
-    call.end(5, 'none', trailers);
-    expect(reported).toEqual(['headers', 'message {"number":1}', 'end']);
-    expect(ends[0]).toMatchObject({
-      code: 5,
-      details: 'none',
-      picked: true,
-      channelReady: true,
-      endedHere: 'no',
-      headersReceived: true,
-      messagesReceived: 1,
-      contentType: 'application/grpc+proto',
-      peer: '127.0.0.1:50051',
+    it.each([
+      ['a trailers-only response of the server', grpcHeaders(), 1],
+      ['a status without a response', new Metadata(), 0],
+    ])(
+      'reports a response on an undecided connection only for a status from the server: %s',
+      (_what, metadata, times) => {
+        const { owner, call } = make();
+        owner.histories.isUndecided = true;
+        call.end(Status.NOT_FOUND, 'no such order', metadata);
+        expect(owner.answered).toHaveLength(times);
+      },
+    );
+
+    it('forwards the call options of grpc-js', () => {
+      const parent = new EventEmitter() as never;
+      const { created, call } = make({
+        options: { host: 'orders.internal', parent, propagate_flags: 3, credentials: {} as never },
+      });
+      expect(created).toEqual([[METHOD.path, Infinity, 'orders.internal', parent, 3]]);
+      expect(call.did).toEqual(['credentials', 'start']);
     });
-    expect(ends[0]?.metadata).toBe(trailers);
-    expect(owner.ended).toBe(1);
+
+    it('reports headers, messages, and its end with the evidence', () => {
+      const { call, reported, ends, owner } = make();
+      call.listener?.onReceiveMetadata(grpcHeaders());
+      call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
+      const trailers = new Metadata();
+      call.end(5, 'none', trailers);
+      expect(reported).toEqual(['headers', 'message {"number":1}', 'end']);
+      expect(ends[0]).toMatchObject({
+        code: 5,
+        details: 'none',
+        picked: true,
+        channelReady: true,
+        endedHere: 'no',
+        headersReceived: true,
+        messagesReceived: 1,
+        contentType: 'application/grpc+proto',
+        peer: '127.0.0.1:50051',
+      });
+      expect(ends[0]?.metadata).toBe(trailers);
+      expect(owner.ended).toBe(1);
+    });
+
+    it('takes the content-type of a response without headers from its trailers', () => {
+      const { call, ends } = make();
+      call.end(5, 'none', grpcHeaders());
+      expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
+    });
+
+    it('reports no peer and no pick if grpc-js returns the target as its peer', () => {
+      const { call, ends, owner } = make();
+      call.peer = 'dns:orders:50051';
+      owner.ready = false;
+      call.end(14, 'No connection established');
+      expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
+    });
+
+    it('reports one end and ignores later events', () => {
+      const { call, reported, owner } = make();
+      call.end(0);
+      call.end(13);
+      call.listener?.onReceiveMetadata(grpcHeaders());
+      call.listener?.onReceiveMessage(Buffer.from('{}'));
+      expect(reported).toEqual(['end']);
+      expect(owner.ended).toBe(1);
+    });
+
+    it('forwards requests, reads, and the half-close', async () => {
+      const { call, attempt } = make();
+      let written = 0;
+      attempt.send(Buffer.from('a'), () => void (written += 1));
+      attempt.send(Buffer.from('b'));
+      attempt.halfClose();
+      attempt.startRead();
+      expect(call.did).toEqual(['start', 'send a', 'send b', 'half-close', 'read']);
+      await Promise.resolve();
+      expect(written).toBe(1);
+    });
   });
 
-  it('takes the content-type of a response without headers from its trailers', () => {
-    const { call, ends } = make();
-    call.end(5, 'none', grpcHeaders());
-    expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
+  describe('cancelled attempt', () => {
+    it('cancels immediately, and a call of the channel again in the next turn, when grpc-js has a stream to cancel', () => {
+      const { call, clock, attempt, reported } = make();
+      attempt.cancel('cancel', 1, 'enough');
+      expect(call.did).toEqual(['start', 'cancel 1 enough']);
+      call.end(1, 'enough');
+      clock.advance(0);
+      expect(call.did).toEqual(['start', 'cancel 1 enough', ...(path === 'channel' ? ['cancel 1 enough'] : [])]);
+      expect(reported).toEqual(['end']);
+      expect(clock.pending).toBe(0);
+    });
+
+    it('records the reason for the cancellation', () => {
+      const { call, attempt, ends } = make();
+      attempt.cancel('deadline', 4, 'too late');
+      call.end(4, 'too late');
+      expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
+    });
+
+    it('drops later messages', () => {
+      const { call, attempt, reported } = make();
+      attempt.cancel('cancel', 1, 'enough');
+      call.listener?.onReceiveMessage(Buffer.from('{}'));
+      expect(reported).toEqual([]);
+    });
+
+    it('ignores a cancellation after the end', () => {
+      const { call, clock, attempt } = make();
+      call.end(0);
+      attempt.cancel('cancel', 1, 'enough');
+      clock.advance(0);
+      expect(call.did).toEqual(['start']);
+    });
+
+    it('reports nothing after abandon()', () => {
+      const { call, attempt, reported, owner } = make();
+      attempt.abandon();
+      call.listener?.onReceiveMetadata(grpcHeaders());
+      call.end(1, 'Cancelled on client');
+      expect(call.did).toContain('cancel 1 Cancelled on client');
+      expect(reported).toEqual([]);
+      expect(owner.ended).toBe(1);
+    });
   });
 
-  it('reports no peer and no pick if grpc-js returns the target as its peer', () => {
-    const { call, ends, owner } = make();
-    call.peer = 'dns:orders:50051';
-    owner.ready = false;
-    call.end(14, 'No connection established');
-    expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
-  });
-
-  it('reports one end and ignores later events', () => {
-    const { call, reported, owner } = make();
-    call.end(0);
-    call.end(13);
-    call.listener?.onReceiveMetadata(grpcHeaders());
-    call.listener?.onReceiveMessage(Buffer.from('{}'));
-    expect(reported).toEqual(['end']);
-    expect(owner.ended).toBe(1);
-  });
-
-  it('forwards requests, reads, and the half-close', () => {
-    const { call, attempt } = make();
-    let written = 0;
-    attempt.send(Buffer.from('a'), () => void (written += 1));
-    attempt.send(Buffer.from('b'));
-    attempt.halfClose();
-    attempt.startRead();
-    expect(call.did).toEqual(['start', 'send a', 'send b', 'half-close', 'read']);
-    expect(written).toBe(1);
-  });
-});
-
-describe('cancelled attempt', () => {
-  it('cancels immediately and again in the next turn, when grpc-js has a stream to cancel', () => {
-    const { call, clock, attempt, reported } = make();
-    attempt.cancel('cancel', 1, 'enough');
-    expect(call.did).toEqual(['start', 'cancel 1 enough']);
-    call.end(1, 'enough');
-    clock.advance(0);
-    expect(call.did).toEqual(['start', 'cancel 1 enough', 'cancel 1 enough']);
-    expect(reported).toEqual(['end']);
-    expect(clock.pending).toBe(0);
-  });
-
-  it('records the reason for the cancellation', () => {
-    const { call, attempt, ends } = make();
-    attempt.cancel('deadline', 4, 'too late');
-    call.end(4, 'too late');
-    expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
-  });
-
-  it('drops later messages', () => {
-    const { call, attempt, reported } = make();
-    attempt.cancel('cancel', 1, 'enough');
-    call.listener?.onReceiveMessage(Buffer.from('{}'));
-    expect(reported).toEqual([]);
-  });
-
-  it('ignores a cancellation after the end', () => {
-    const { call, clock, attempt } = make();
-    call.end(0);
-    attempt.cancel('cancel', 1, 'enough');
-    clock.advance(0);
-    expect(call.did).toEqual(['start']);
-  });
-
-  it('reports nothing after abandon()', () => {
-    const { call, attempt, reported, owner } = make();
-    attempt.abandon();
-    call.listener?.onReceiveMetadata(grpcHeaders());
-    call.end(1, 'Cancelled on client');
-    expect(call.did).toContain('cancel 1 Cancelled on client');
-    expect(reported).toEqual([]);
-    expect(owner.ended).toBe(1);
-  });
-});
-
-describe('status of a server that shuts down', () => {
-  const repeatable = (change: Partial<AttemptRequest> = {}) => {
-    const scene = make({ mayRepeat: true, ...change });
-    const session = { closed: false, destroyed: false };
-    const transport = { session };
-    const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
-    scene.call.child = { underlyingCalls: [{ call: { child } }] };
-    const connection = connectionRecord(transport);
-    /** Calls the listeners of the connection's end. */
-    const endConnection = () => {
-      for (const ended of connection.endListeners) ended();
+  describe('status of a server that shuts down', () => {
+    const repeatable = (change: Partial<AttemptRequest> = {}) => {
+      const scene = make({ mayRepeat: true, ...change });
+      const session = { closed: false, destroyed: false };
+      const transport = { session };
+      const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
+      scene.call.child = { underlyingCalls: [{ call: { child } }] };
+      const connection = connectionRecord(transport);
+      /** Calls the listeners of the connection's end. */
+      const endConnection = () => {
+        for (const ended of connection.endListeners) ended();
+      };
+      return { ...scene, session, connection, endConnection };
     };
-    return { ...scene, session, connection, endConnection };
-  };
 
-  it.each([
-    [14, 'Cancelling all calls'],
-    [14, 'enter idle'],
-    [14, 'Server shutdown'],
-    [1, 'CANCELLED'],
-  ])('delivers %i %s with the GOAWAY that follows', (code, details) => {
-    const { call, clock, connection, ends, endConnection } = repeatable();
-    call.end(code, details, grpcHeaders());
-    clock.advance(19);
-    expect(ends).toEqual([]);
-    connection.goawayCode = 0;
-    endConnection();
-    expect(ends).toEqual([]);
-    clock.advance(0);
-    expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, connectionOver: true } }]);
-    expect(clock.pending).toBe(0);
-    expect(connection.endListeners.size).toBe(0);
+    it.each([
+      [14, 'Cancelling all calls'],
+      [14, 'enter idle'],
+      [14, 'Server shutdown'],
+      [1, 'CANCELLED'],
+    ])('delivers %i %s with the GOAWAY that follows', (code, details) => {
+      const { call, clock, connection, ends, endConnection } = repeatable();
+      call.end(code, details, grpcHeaders());
+      clock.advance(19);
+      expect(ends).toEqual([]);
+      connection.goawayCode = 0;
+      endConnection();
+      expect(ends).toEqual([]);
+      clock.advance(0);
+      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, connectionOver: true } }]);
+      expect(clock.pending).toBe(0);
+      expect(connection.endListeners.size).toBe(0);
+    });
+
+    it('delivers the status after 20 ms without a GOAWAY', () => {
+      const { call, clock, connection, ends } = repeatable();
+      call.end(1, 'CANCELLED', grpcHeaders());
+      clock.advance(19);
+      expect(ends).toEqual([]);
+      clock.advance(1);
+      expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED', wire: { goawayCode: undefined } }]);
+      expect(clock.pending).toBe(0);
+      expect(connection.endListeners.size).toBe(0);
+    });
+
+    it('delivers the status when the connection closes without a GOAWAY', () => {
+      const { call, clock, ends, endConnection } = repeatable();
+      call.end(1, 'CANCELLED', grpcHeaders());
+      endConnection();
+      clock.advance(0);
+      expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
+    });
+
+    it('replaces a delayed status with that of a cancellation, once', () => {
+      const { attempt, call, clock, connection, ends, endConnection } = repeatable();
+      call.end(1, 'CANCELLED', grpcHeaders());
+      connection.goawayCode = 0;
+      endConnection();
+      attempt.cancel('deadline', 4, 'Deadline exceeded');
+      clock.advance(100);
+      expect(ends).toMatchObject([
+        { code: 4, details: 'Deadline exceeded', endedHere: 'deadline', contentType: undefined },
+      ]);
+      expect(call.did).toEqual(['start']);
+    });
+
+    it('drops a delayed status of an abandoned attempt', () => {
+      const { attempt, call, clock, owner, reported } = repeatable();
+      call.end(1, 'CANCELLED', grpcHeaders());
+      attempt.abandon();
+      clock.advance(0);
+      expect(reported).toEqual([]);
+      expect(owner.ended).toBe(1);
+      expect(clock.pending).toBe(0);
+    });
+
+    it.each<[string, Partial<AttemptRequest>, (scene: ReturnType<typeof repeatable>) => void]>([
+      ['another attempt may not follow', { mayRepeat: false }, () => undefined],
+      ['the deadline ends within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
+      ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
+      ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
+      ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
+    ])('delivers the status immediately if %s', (_why, change, prepare) => {
+      const scene = repeatable(change);
+      prepare(scene);
+      scene.call.end(1, 'CANCELLED', grpcHeaders());
+      expect(scene.ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
+      expect(scene.clock.pending).toBe(0);
+    });
+
+    it.each([
+      [1, 'by the application'],
+      [14, 'CANCELLED'],
+      [5, 'none'],
+      [0, ''],
+    ])('does not delay another status: %i %s', (code, details) => {
+      const { call, ends } = repeatable();
+      call.end(code, details, grpcHeaders());
+      expect(ends).toMatchObject([{ code, details }]);
+    });
   });
 
-  it('delivers the status after 20 ms without a GOAWAY', () => {
-    const { call, clock, connection, ends } = repeatable();
-    call.end(1, 'CANCELLED', grpcHeaders());
-    clock.advance(19);
-    expect(ends).toEqual([]);
-    clock.advance(1);
-    expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED', wire: { goawayCode: undefined } }]);
-    expect(clock.pending).toBe(0);
-    expect(connection.endListeners.size).toBe(0);
-  });
+  describe('attempt that took too long', () => {
+    type Scene = ReturnType<typeof make>;
+    const STREAM: MethodDescriptor = { ...METHOD, kind: 'server-stream', responseStream: true };
+    const cancelled = (why: AttemptEnd['endedHere'], code: number) => (scene: Scene) => {
+      scene.attempt.cancel(why, code, '');
+      scene.call.end(code);
+    };
 
-  it('delivers the status when the connection closes without a GOAWAY', () => {
-    const { call, clock, ends, endConnection } = repeatable();
-    call.end(1, 'CANCELLED', grpcHeaders());
-    endConnection();
-    clock.advance(0);
-    expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
-  });
-
-  it('replaces a delayed status with that of a cancellation, once', () => {
-    const { attempt, call, clock, connection, ends, endConnection } = repeatable();
-    call.end(1, 'CANCELLED', grpcHeaders());
-    connection.goawayCode = 0;
-    endConnection();
-    attempt.cancel('deadline', 4, 'Deadline exceeded');
-    clock.advance(100);
-    expect(ends).toMatchObject([
-      { code: 4, details: 'Deadline exceeded', endedHere: 'deadline', contentType: undefined },
-    ]);
-    expect(call.did).toEqual(['start']);
-  });
-
-  it('drops a delayed status of an abandoned attempt', () => {
-    const { attempt, call, clock, owner, reported } = repeatable();
-    call.end(1, 'CANCELLED', grpcHeaders());
-    attempt.abandon();
-    clock.advance(0);
-    expect(reported).toEqual([]);
-    expect(owner.ended).toBe(1);
-    expect(clock.pending).toBe(0);
-  });
-
-  it.each<[string, Partial<AttemptRequest>, (scene: ReturnType<typeof repeatable>) => void]>([
-    ['another attempt may not follow', { mayRepeat: false }, () => undefined],
-    ['the deadline ends within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
-    ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
-    ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
-    ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
-  ])('delivers the status immediately if %s', (_why, change, prepare) => {
-    const scene = repeatable(change);
-    prepare(scene);
-    scene.call.end(1, 'CANCELLED', grpcHeaders());
-    expect(scene.ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
-    expect(scene.clock.pending).toBe(0);
-  });
-
-  it.each([
-    [1, 'by the application'],
-    [14, 'CANCELLED'],
-    [5, 'none'],
-    [0, ''],
-  ])('does not delay another status: %i %s', (code, details) => {
-    const { call, ends } = repeatable();
-    call.end(code, details, grpcHeaders());
-    expect(ends).toMatchObject([{ code, details }]);
-  });
-});
-
-describe('attempt that took too long', () => {
-  type Scene = ReturnType<typeof make>;
-  const STREAM: MethodDescriptor = { ...METHOD, kind: 'server-stream', responseStream: true };
-  const cancelled = (why: AttemptEnd['endedHere'], code: number) => (scene: Scene) => {
-    scene.attempt.cancel(why, code, '');
-    scene.call.end(code);
-  };
-
-  it.each<[string, (scene: Scene) => void]>([
-    ['its deadline', cancelled('deadline', 4)],
-    ['the attempt timeout', cancelled('attempt-timeout', 1)],
-    ['the idle timeout of a stream', cancelled('stream-idle', 1)],
-    [
-      'its deadline, enforced by grpc-js',
-      ({ call }) => {
-        call.end(4, 'Deadline exceeded');
-      },
-    ],
-    [
-      'abandon() at the deadline',
-      ({ call, attempt }) => {
-        attempt.abandon('deadline');
-        call.end(1);
-      },
-    ],
-  ])('counts against its connection if ended by %s', (_, end) => {
-    const scene = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
-    scene.clock.advance(1_000);
-    end(scene);
-    expect(scene.owner.tooLong).toEqual([{ peer: '127.0.0.1:50051', startedAt: 0, waitedMs: 1_000 }]);
-  });
-
-  it.each<[string, (scene: Scene) => void]>([
-    [
-      'receives a response',
-      ({ call }) => {
-        call.end(0);
-      },
-    ],
-    [
-      'receives DEADLINE_EXCEEDED from the server',
-      ({ call }) => {
-        call.end(4);
-      },
-    ],
-    [
-      'loses its connection',
-      ({ call }) => {
-        call.end(14);
-      },
-    ],
-    ['is cancelled', cancelled('cancel', 1)],
-    ['ends because the client closes', cancelled('closed', 14)],
-    [
-      'is abandoned',
-      ({ call, attempt }) => {
-        attempt.abandon();
-        call.end(1);
-      },
-    ],
-  ])('does not count against its connection if it %s', (_, end) => {
-    const scene = make();
-    scene.clock.advance(1_000);
-    end(scene);
-    expect(scene.owner.tooLong).toEqual([]);
-  });
-
-  it('reports the time waited, which is 0 for a stream that received headers', () => {
-    const withoutHeaders = make({ method: STREAM });
-    withoutHeaders.clock.advance(30_000);
-    cancelled('stream-idle', 1)(withoutHeaders);
-    expect(withoutHeaders.owner.tooLong).toMatchObject([{ waitedMs: 30_000 }]);
-    const withHeaders = make({ method: STREAM });
-    withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
-    withHeaders.clock.advance(3_600_000);
-    cancelled('stream-idle', 1)(withHeaders);
-    expect(withHeaders.owner.tooLong).toMatchObject([{ waitedMs: 0 }]);
-  });
-});
-
-describe('attempt ended by grpc-js', () => {
-  it('reports the end at the deadline as local', () => {
-    const { call, clock, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
-    clock.advance(100);
-    call.end(4, 'Deadline exceeded after 0.100s');
-    expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
-  });
-
-  it('attributes DEADLINE_EXCEEDED before the deadline to the server', () => {
-    const { call, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
-    call.end(4, 'the server gave up');
-    expect(ends[0]).toMatchObject({ endedHere: 'no' });
-  });
-
-  it('reports the cancellation of the parent call as local', () => {
-    const { call, ends } = make({ options: { parent: { cancelled: true } as never } });
-    call.end(1, 'Cancelled by parent call');
-    expect(ends[0]).toMatchObject({ endedHere: 'cancel' });
-  });
-
-  it('attributes CANCELLED to the server if the parent call is not cancelled', () => {
-    const { call, ends } = make({ options: { parent: { cancelled: false } as never } });
-    call.end(1, 'Call cancelled');
-    expect(ends[0]).toMatchObject({ endedHere: 'no' });
-  });
-});
-
-describe('unreadable response', () => {
-  it('cancels the attempt locally with INTERNAL', () => {
-    const { call, reported, ends } = make();
-    call.listener?.onReceiveMessage(Buffer.from('{'));
-    expect(call.did[1]).toMatch(/^cancel 13 Response message parsing error: /);
-    call.end(13, 'Response message parsing error: …');
-    expect(reported).toEqual(['end']);
-    expect(ends[0]).toMatchObject({ endedHere: 'protocol', messagesReceived: 0 });
-  });
-});
-
-describe('attempt with interceptors', () => {
-  const through: Interceptor = (options, next) => new InterceptingCall(next(options));
-
-  it('copies the metadata, because interceptors may change it', () => {
-    const { call, request } = make({
-      interceptors: [
-        (options, next) =>
-          new InterceptingCall(next(options), {
-            start: (metadata, listener, start) => {
-              metadata.set('x-by', 'interceptor');
-              start(metadata, listener);
-            },
-          }),
+    it.each<[string, (scene: Scene) => void]>([
+      ['its deadline', cancelled('deadline', 4)],
+      ['the attempt timeout', cancelled('attempt-timeout', 1)],
+      ['the idle timeout of a stream', cancelled('stream-idle', 1)],
+      [
+        'its deadline, enforced by grpc-js',
+        ({ call }) => {
+          call.end(4, 'Deadline exceeded');
+        },
       ],
-    });
-    expect(call.metadata?.get('x-by')).toEqual(['interceptor']);
-    expect(request.metadata.getMap()).toEqual({});
-  });
-
-  it('sends and receives messages as objects and reads a single response automatically', () => {
-    const { call, attempt, reported } = make({ interceptors: [through] });
-    attempt.send({ number: 1 });
-    attempt.startRead();
-    expect(call.did).toEqual(['start', 'read', 'send {"number":1}']);
-    call.listener?.onReceiveMessage(Buffer.from('{"number":2}'));
-    expect(reported).toEqual(['message {"number":2}']);
-  });
-
-  it('reads a response stream on demand', () => {
-    const { call, attempt } = make({
-      interceptors: [through],
-      method: { ...METHOD, kind: 'server-stream', responseStream: true },
-    });
-    expect(call.did).toEqual(['start']);
-    attempt.startRead();
-    expect(call.did).toEqual(['start', 'read']);
-  });
-
-  it('delivers no message if the call failed without one', () => {
-    const { call, reported } = make({ interceptors: [through] });
-    call.end(5, 'none');
-    expect(reported).toEqual(['end']);
-  });
-
-  it('reports an unreadable response as a local protocol error', () => {
-    const { call, ends } = make({ interceptors: [through] });
-    call.listener?.onReceiveMessage(Buffer.from('{'));
-    call.end(13, 'whatever');
-    expect(ends[0]).toMatchObject({ endedHere: 'protocol', code: 13 });
-    expect(ends[0]?.details).toMatch(/^Response message parsing error: /);
-  });
-
-  it('forwards a status created by an interceptor', () => {
-    const { call, ends, reported } = make({
-      interceptors: [
-        (options, next) =>
-          new InterceptingCall(next(options), {
-            start: (_metadata, listener) => {
-              listener.onReceiveStatus({ code: 7, details: 'not allowed', metadata: new Metadata() });
-            },
-          }),
+      [
+        'abandon() at the deadline',
+        ({ call, attempt }) => {
+          attempt.abandon('deadline');
+          call.end(1);
+        },
       ],
+    ])('counts against its connection if ended by %s', (_, end) => {
+      const scene = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
+      scene.clock.advance(1_000);
+      end(scene);
+      expect(scene.owner.tooLong).toEqual([{ peer: '127.0.0.1:50051', startedAt: 0, waitedMs: 1_000 }]);
     });
-    expect(reported).toEqual(['end']);
-    expect(ends[0]).toMatchObject({ code: 7, details: 'not allowed' });
-    expect(call.did).not.toContain('start');
+
+    it.each<[string, (scene: Scene) => void]>([
+      [
+        'receives a response',
+        ({ call }) => {
+          call.end(0);
+        },
+      ],
+      [
+        'receives DEADLINE_EXCEEDED from the server',
+        ({ call }) => {
+          call.end(4);
+        },
+      ],
+      [
+        'loses its connection',
+        ({ call }) => {
+          call.end(14);
+        },
+      ],
+      ['is cancelled', cancelled('cancel', 1)],
+      ['ends because the client closes', cancelled('closed', 14)],
+      [
+        'is abandoned',
+        ({ call, attempt }) => {
+          attempt.abandon();
+          call.end(1);
+        },
+      ],
+    ])('does not count against its connection if it %s', (_, end) => {
+      const scene = make();
+      scene.clock.advance(1_000);
+      end(scene);
+      expect(scene.owner.tooLong).toEqual([]);
+    });
+
+    it('reports the time waited, which is 0 for a stream that received headers', () => {
+      const withoutHeaders = make({ method: STREAM });
+      withoutHeaders.clock.advance(30_000);
+      cancelled('stream-idle', 1)(withoutHeaders);
+      expect(withoutHeaders.owner.tooLong).toMatchObject([{ waitedMs: 30_000 }]);
+      const withHeaders = make({ method: STREAM });
+      withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
+      withHeaders.clock.advance(3_600_000);
+      cancelled('stream-idle', 1)(withHeaders);
+      expect(withHeaders.owner.tooLong).toMatchObject([{ waitedMs: 0 }]);
+    });
+  });
+
+  describe('attempt ended by grpc-js', () => {
+    it('reports the end at the deadline as local', () => {
+      const { call, clock, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
+      clock.advance(100);
+      call.end(4, 'Deadline exceeded after 0.100s');
+      expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
+    });
+
+    it('attributes DEADLINE_EXCEEDED before the deadline to the server', () => {
+      const { call, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
+      call.end(4, 'the server gave up');
+      expect(ends[0]).toMatchObject({ endedHere: 'no' });
+    });
+
+    it('reports the cancellation of the parent call as local', () => {
+      const { call, ends } = make({ options: { parent: { cancelled: true } as never } });
+      call.end(1, 'Cancelled by parent call');
+      expect(ends[0]).toMatchObject({ endedHere: 'cancel' });
+    });
+
+    it('attributes CANCELLED to the server if the parent call is not cancelled', () => {
+      const { call, ends } = make({ options: { parent: { cancelled: false } as never } });
+      call.end(1, 'Call cancelled');
+      expect(ends[0]).toMatchObject({ endedHere: 'no' });
+    });
+  });
+
+  describe('unreadable response', () => {
+    it('cancels the attempt locally with INTERNAL', () => {
+      const { call, reported, ends } = make();
+      call.listener?.onReceiveMessage(Buffer.from('{'));
+      expect(call.did[1]).toMatch(/^cancel 13 Response message parsing error: /);
+      call.end(13, 'Response message parsing error: …');
+      expect(reported).toEqual(['end']);
+      expect(ends[0]).toMatchObject({ endedHere: 'protocol', messagesReceived: 0 });
+    });
+  });
+
+  describe('attempt with interceptors', () => {
+    const through: Interceptor = (options, next) => new InterceptingCall(next(options));
+
+    it('copies the metadata, because interceptors may change it', () => {
+      const { call, request } = make({
+        interceptors: [
+          (options, next) =>
+            new InterceptingCall(next(options), {
+              start: (metadata, listener, start) => {
+                metadata.set('x-by', 'interceptor');
+                start(metadata, listener);
+              },
+            }),
+        ],
+      });
+      expect(call.metadata?.get('x-by')).toEqual(['interceptor']);
+      expect(request.metadata.getMap()).toEqual({});
+    });
+
+    it('sends and receives messages as objects and reads a single response automatically', () => {
+      const { call, attempt, reported } = make({ interceptors: [through] });
+      attempt.send({ number: 1 });
+      attempt.startRead();
+      expect(call.did).toEqual(['start', 'read', 'send {"number":1}']);
+      call.listener?.onReceiveMessage(Buffer.from('{"number":2}'));
+      expect(reported).toEqual(['message {"number":2}']);
+    });
+
+    it('reads a response stream on demand', () => {
+      const { call, attempt } = make({
+        interceptors: [through],
+        method: { ...METHOD, kind: 'server-stream', responseStream: true },
+      });
+      expect(call.did).toEqual(['start']);
+      attempt.startRead();
+      expect(call.did).toEqual(['start', 'read']);
+    });
+
+    it('delivers no message if the call failed without one', () => {
+      const { call, reported } = make({ interceptors: [through] });
+      call.end(5, 'none');
+      expect(reported).toEqual(['end']);
+    });
+
+    it('reports an unreadable response as a local protocol error', () => {
+      const { call, ends } = make({ interceptors: [through] });
+      call.listener?.onReceiveMessage(Buffer.from('{'));
+      call.end(13, 'whatever');
+      expect(ends[0]).toMatchObject({ endedHere: 'protocol', code: 13 });
+      expect(ends[0]?.details).toMatch(/^Response message parsing error: /);
+    });
+
+    it('forwards a status created by an interceptor', () => {
+      const { call, ends, reported } = make({
+        interceptors: [
+          (options, next) =>
+            new InterceptingCall(next(options), {
+              start: (_metadata, listener) => {
+                listener.onReceiveStatus({ code: 7, details: 'not allowed', metadata: new Metadata() });
+              },
+            }),
+        ],
+      });
+      expect(reported).toEqual(['end']);
+      expect(ends[0]).toMatchObject({ code: 7, details: 'not allowed' });
+      expect(call.did).not.toContain('start');
+    });
   });
 });

@@ -1,4 +1,4 @@
-import { Metadata, type experimental, type StatusObject } from '@grpc/grpc-js';
+import { Metadata, type CallOptions, type experimental, type StatusObject } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
@@ -8,24 +8,29 @@ import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
-import { readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import { readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
 /** Common methods of a plain call and a call through interceptors. */
-type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus' | 'getPeer'> & {
-  start(metadata: Metadata, listener: WireAttempt): void;
+type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> & {
   sendMessageWithContext(context: { callback?: () => void }, message: unknown): void;
 };
 
 /** Members of the channel that carries an attempt. */
-type AttemptChannel = Pick<WireChannel, 'channel' | 'ready' | 'callCreated' | 'attemptEnded' | 'timedOut'> & {
+type AttemptChannel = Pick<
+  WireChannel,
+  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+> & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
 };
 
+/** Node's timers may fire this much early, and with them grpc-js's deadline. */
+const EARLY_MS = 1;
 /** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
@@ -37,7 +42,7 @@ const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, o
  * One RPC on `Channel.createCall`, for all four kinds of method. The object is also grpc-js's listener and the `AttemptEnd`, so that an
  * attempt needs only one object in addition to grpc-js's.
  */
-export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks {
+export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
   code: number = StatusCode.OK;
   details = '';
   metadata!: Metadata;
@@ -49,6 +54,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   private readonly call: AnyCall;
   private readonly intercepted: boolean;
+  /** `call`, if it runs on a connection without grpc-js's channel. */
+  private readonly direct: DirectCall | undefined;
   /** The channel's call. With interceptors, `undefined` until they create it, which may never happen. */
   private channelCall: Pick<CallStream, 'getPeer'> | undefined;
   private headers: Metadata | undefined;
@@ -72,15 +79,22 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
-      if (interceptors === undefined) {
+      if (interceptors === undefined && !needsChannel(options)) {
+        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this);
+      }
+      if (this.direct !== undefined) {
+        this.call = this.channelCall = this.direct;
+      } else if (interceptors === undefined) {
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
+        call.start(metadata, this);
       } else {
-        this.call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
+        const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
+        this.call = call;
+        // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
+        call.start(metadata.clone(), this);
       }
-      // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
-      this.call.start(this.intercepted ? metadata.clone() : metadata, this);
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error));
       throw error;
@@ -124,6 +138,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       return;
     }
     this.call.cancelWithStatus(code, details);
+    if (this.direct !== undefined) return;
     // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
     // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.
     this.clock.defer(() => {
@@ -169,6 +184,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     }
     this.messagesReceived += 1;
     this.listener.onMessage(message);
+  }
+
+  onFailure(why: 'deadline' | 'protocol', code: number, details: string): void {
+    this.cancel(why, code, details);
   }
 
   onReceiveStatus(status: StatusObject): void {
@@ -228,7 +247,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
   private endedByWhom(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
-    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline) return 'deadline';
+    if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
+      return 'deadline';
     if (code === StatusCode.CANCELLED && this.request.options?.parent?.cancelled === true) return 'cancel';
     return 'no';
   }
@@ -257,10 +277,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   private get wireFacts(): WireFacts | undefined {
     if (this.channelCall === undefined) return undefined;
-    this.facts ??= readWire(this.channelCall);
+    const { direct } = this;
+    this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
     // A response arrived, so there was a stream. `metadata` is set after the end.
-    if (this.ended && (this.headersReceived || this.contentType !== undefined))
-      this.wireChannel.seams.check('call', this.channelCall);
+    if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
+      if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
+      else this.wireChannel.seams.check('direct call', direct.onConnection);
+    }
     return this.facts;
   }
 }
@@ -296,4 +319,11 @@ class DelayedStatus {
       this.deliver(this.status);
     });
   };
+}
+
+/** True if only grpc-js's channel supports `options`. */
+function needsChannel(options: CallOptions | undefined): boolean {
+  if (options === undefined) return false;
+  const { host, parent, credentials } = options;
+  return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
 }

@@ -173,12 +173,15 @@ class ObservingPolicy implements LoadBalancer {
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
+  /** Selects the connection of each call; `undefined` before the first state. */
+  picker: experimental.Picker | undefined;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
+          this.picker = picker;
           helper.updateState(state, picker, error);
           if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
           this.report({ type: 'state', state: stateName(state), error: error ?? undefined });

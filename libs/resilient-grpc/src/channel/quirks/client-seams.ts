@@ -31,6 +31,15 @@ export const SOCKET_SEAM: Seam = {
   lostWithout: CONNECTOR_SEAM.lostWithout,
 };
 
+/** Names for calls that are created on a connection instead of on the channel. */
+export const DIRECT_SEAM: Seam = {
+  on: 'channel',
+  needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
+  lostWithout: 'calls straight on a connection (they pass through the channel of grpc-js, which takes more CPU)',
+};
+
+const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)';
+
 /** Private names of grpc-js and Node that a client needs, with the features that are off without them. Shown in docs/compatibility.md. */
 export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
@@ -56,8 +65,10 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     needs: ['internalChannel.subchannelPool.unrefUnusedSubchannels()'],
     lostWithout: 'immediate closing of idle connections (they close up to 10 s later)',
   },
+  DIRECT_SEAM,
   // Probed at the first connection.
   SOCKET_SEAM,
+  { on: 'connection', needs: ['createCall()'], lostWithout: DIRECT_SEAM.lostWithout },
   { on: 'connection', needs: ['resetBackoff()'], lostWithout: 'early reconnects' },
   {
     on: 'connection',
@@ -95,6 +106,11 @@ export const CLIENT_SEAMS: readonly Seam[] = [
       'child.underlyingCalls.0.call.child.connectionDropped',
       'child.underlyingCalls.0.call.child.transport',
     ],
-    lostWithout: 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)',
+    lostWithout: EVIDENCE_OF_STREAMS,
+  },
+  {
+    on: 'direct call',
+    needs: ['http2Stream', 'finalStatus', 'httpStatusCode', 'connectionDropped', 'transport'],
+    lostWithout: EVIDENCE_OF_STREAMS,
   },
 ];

@@ -50,10 +50,16 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
  * grpc-js lacks these fields. The status that grpc-js reports contains neither the reset code nor the progress.
  */
 export function readWire(channelCall: object): WireFacts | undefined {
-  const call = subchannelCall(channelCall);
-  const { http2Stream, transport } = call ?? {};
+  return readConnectionCall(subchannelCall(channelCall) ?? {});
+}
+
+/** Like `readWire`, for a call on one connection. */
+export function readConnectionCall(connectionCall: object): WireFacts | undefined {
+  // Safe for the supported releases of grpc-js. Other releases may lack these fields, which are optional.
+  const call = connectionCall as SubchannelCall;
+  const { http2Stream, transport } = call;
   if (http2Stream === undefined || transport === undefined) return undefined;
-  const { finalStatus, httpStatusCode, connectionDropped = false } = call ?? {};
+  const { finalStatus, httpStatusCode, connectionDropped = false } = call;
   const resetCode = finalStatus?.rstCode;
   const connection = connectionRecord(transport);
   const { goawayCode } = connection;

@@ -371,10 +371,21 @@ describe('events', () => {
       { phase: 'end', finished: 1, completed: 2, cancelled: 4, durationMs: 80 },
     ],
     [
-      { type: 'connection', change: 'connected', address: 'a:1' },
+      { type: 'connection', change: 'connected', address: 'a:1', calls: { direct: true } },
       'debug',
       /^connected to a:1$/,
-      { change: 'connected', address: 'a:1' },
+      { change: 'connected', address: 'a:1', direct: true },
+    ],
+    [
+      {
+        type: 'connection',
+        change: 'connected',
+        address: 'a:1',
+        calls: { direct: false, because: 'send-compression' },
+      },
+      'debug',
+      /^connected to a:1; calls pass through grpc-js's channel \(send-compression\)$/,
+      { change: 'connected', direct: false, because: 'send-compression' },
     ],
     [
       { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },

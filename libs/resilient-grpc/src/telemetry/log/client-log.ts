@@ -253,8 +253,11 @@ function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): reado
 function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
   const { type, change } = event;
   switch (event.change) {
-    case 'connected':
-      return [`connected to ${event.address}`, { event: type, change, address: event.address }];
+    case 'connected': {
+      const { address, calls } = event;
+      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.because})`}`;
+      return [text, { event: type, change, address, ...calls }];
+    }
     case 'failed': {
       const { address } = event;
       const cause = oneLine(event.cause);

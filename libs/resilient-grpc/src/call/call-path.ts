@@ -1,0 +1,18 @@
+/**
+ * Why calls pass through grpc-js's channel instead of running straight on a connection:
+ * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
+ * - 'resolver': a custom resolver or `xds:` resolves the target, and only grpc-js applies its service config.
+ * - 'send-compression': grpc-js compresses requests in its channel.
+ * - 'call-credentials': the channel credentials contain call credentials.
+ * - 'grpc-js-release': the installed grpc-js lacks private names.
+ */
+export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
+
+/**
+ * Path of the calls of a client. Calls with grpc-js interceptors, or with one of the options `host`, `parent`, and `credentials`, always
+ * pass through grpc-js's channel.
+ */
+export type CallPath =
+  | { readonly direct: true }
+  /** `because` is the reason why calls do not run straight on a connection. */
+  | { readonly direct: false; readonly because: ChannelPathReason };

@@ -1,0 +1,265 @@
+import { Metadata, status as Status } from '@grpc/grpc-js';
+import { deflateSync, gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { waitFor } from '../../testing/wait-for.js';
+import type { ConnectionCallListener, PickedCall } from '../quirks/direct-channel.js';
+import { DirectCall, timeoutValue, type MessageLimits } from './direct-call.js';
+
+const NO_LIMITS: MessageLimits = { maxSendBytes: -1, maxReceiveBytes: -1 };
+
+function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd = (): void => undefined } = {}) {
+  const clock = new VirtualClock();
+  const did: string[] = [];
+  const frames: Buffer[] = [];
+  const callbacks: (() => void)[] = [];
+  const stream = { writableEnded: false, destroyed: false };
+  const events: string[] = [];
+  let headers: Metadata | undefined;
+  let listener: ConnectionCallListener | undefined;
+  const callEnds: number[] = [];
+  const pickEnds: number[] = [];
+  const channel = {
+    createCall: (_picker: never, _path: string, metadata: Metadata, to: ConnectionCallListener) => {
+      if (!picks) return undefined;
+      headers = metadata;
+      listener = to;
+      const call = {
+        http2Stream: stream,
+        cancelWithStatus: (code: number, details: string) => void did.push(`cancel ${code} ${details}`),
+        getPeer: () => '127.0.0.1:50051',
+        sendMessageWithContext: (context: { callback?: () => void }, framed: Buffer) => {
+          frames.push(framed);
+          if (context.callback !== undefined) callbacks.push(context.callback);
+        },
+        startRead: () => void did.push('read'),
+        halfClose: () => void did.push('half-close'),
+      };
+      return {
+        call,
+        onCallEnded: (code: number) => {
+          pickEnds.push(code);
+          pickEnd();
+        },
+      } as PickedCall;
+    },
+    callEnded: ({ code }: { code: number }) => void callEnds.push(code),
+  };
+  const direct: DirectCall = new DirectCall(
+    channel,
+    limits,
+    {
+      onReceiveMetadata: (received) => void events.push(`headers ${JSON.stringify(received.toJSON())}`),
+      onReceiveMessage: (message) => void events.push(`message ${message.toString()}`),
+      onReceiveStatus: ({ code, details }) => void events.push(`status ${code} ${details}`),
+      onFailure: (why, code, details) => {
+        events.push(`failure ${why}`);
+        direct.cancelWithStatus(code, details);
+      },
+    },
+    clock,
+  );
+  const metadata = new Metadata();
+  const started = direct.start({} as never, '/testing.v1.Echo/Unary', deadline, metadata);
+  const receive = {
+    headers: (encoding?: string) => {
+      const received = new Metadata();
+      if (encoding !== undefined) received.set('grpc-encoding', encoding);
+      received.set('grpc-accept-encoding', 'gzip');
+      received.set('x-key', 'value');
+      listener?.onReceiveMetadata(received);
+    },
+    message: (body: Buffer, flag = 0) =>
+      listener?.onReceiveMessage(Buffer.concat([Buffer.from([flag, 0, 0, 0, 0]), body])),
+    status: (code: number, details = '') => listener?.onReceiveStatus({ code, details, metadata: new Metadata() }),
+  };
+  return {
+    clock,
+    did,
+    frames,
+    callbacks,
+    stream,
+    events,
+    direct,
+    metadata,
+    started,
+    receive,
+    callEnds,
+    pickEnds,
+    headers,
+  };
+}
+
+describe('DirectCall', () => {
+  it('adds the headers of grpc-js’s channel to a copy of the metadata', () => {
+    const { headers, metadata } = make();
+    expect(headers?.toJSON()).toEqual({
+      'grpc-accept-encoding': ['identity,deflate,gzip'],
+      'accept-encoding': ['identity'],
+    });
+    expect(metadata.toJSON()).toEqual({});
+  });
+
+  it('sends nothing if no connection is picked', () => {
+    expect(make({ picks: false }).started).toBe(false);
+  });
+
+  it.each([-1, 0])('sends nothing if its deadline has passed (%i ms left)', (leftMs) => {
+    const { started, headers } = make({ deadline: new VirtualClock().epoch() + leftMs });
+    expect([started, headers]).toEqual([false, undefined]);
+  });
+
+  it('frames each message', () => {
+    const { direct, frames } = make();
+    direct.sendMessageWithContext({}, Buffer.from('abc'));
+    expect(frames).toEqual([Buffer.from([0, 0, 0, 0, 3, 97, 98, 99])]);
+  });
+
+  it('requests the next message at once while less than 64 KiB are queued, and then after the write', async () => {
+    const { direct, callbacks } = make();
+    let written = 0;
+    const callback = (): void => void (written += 1);
+    direct.sendMessageWithContext({ callback }, Buffer.alloc(40_000));
+    await Promise.resolve();
+    expect(written).toBe(1);
+    direct.sendMessageWithContext({ callback }, Buffer.alloc(40_000));
+    await Promise.resolve();
+    expect(written).toBe(1);
+    callbacks[0]?.();
+    expect(written).toBe(1);
+    callbacks[1]?.();
+    expect(written).toBe(2);
+  });
+
+  it.each([
+    [0, 127],
+    [512, 64],
+  ])('sends messages of %i bytes at once until they occupy 64 KiB with their overhead', async (bytes, atOnce) => {
+    const { direct, frames } = make();
+    let free = true;
+    while (free && frames.length < 1_000) {
+      free = false;
+      direct.sendMessageWithContext({ callback: () => void (free = true) }, Buffer.alloc(bytes));
+      await Promise.resolve();
+    }
+    expect(frames).toHaveLength(atOnce);
+  });
+
+  it('drops messages after the server has ended the call', async () => {
+    const { direct, frames, stream, clock } = make();
+    stream.writableEnded = true;
+    let written = 0;
+    direct.sendMessageWithContext({ callback: () => void (written += 1) }, Buffer.from('late'));
+    await Promise.resolve();
+    // An endless source would otherwise block the event loop.
+    expect([frames, written]).toEqual([[], 0]);
+    clock.advance(0);
+    expect([frames, written]).toEqual([[], 1]);
+  });
+
+  it('fails with RESOURCE_EXHAUSTED if a message exceeds the send limit', () => {
+    const { direct, did, events, frames } = make({ limits: { maxSendBytes: 2, maxReceiveBytes: -1 } });
+    direct.sendMessageWithContext({}, Buffer.from('abc'));
+    expect(events).toEqual(['failure protocol']);
+    expect(did).toEqual(['cancel 8 Attempted to send message with a size larger than 2']);
+    expect(frames).toEqual([]);
+  });
+
+  it('hides the encoding headers and removes the message header', () => {
+    const { events, receive } = make();
+    receive.headers('identity');
+    receive.message(Buffer.from('hello'));
+    receive.status(0);
+    expect(events).toEqual(['headers {"x-key":["value"]}', 'message hello', 'status 0 ']);
+  });
+
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+  ] as const)('inflates a %s message before it reports the status that follows', async (encoding, deflate) => {
+    const { events, receive } = make();
+    receive.headers(encoding);
+    receive.message(deflate('hello'), 1);
+    receive.status(0);
+    expect(events).toHaveLength(1);
+    await waitFor(() => events.length === 3);
+    expect(events.slice(1)).toEqual(['message hello', 'status 0 ']);
+  });
+
+  it('delivers no message that was being inflated when the call was cancelled', async () => {
+    const { direct, events, receive } = make();
+    receive.headers('gzip');
+    receive.message(gzipSync('hello'), 1);
+    receive.status(0);
+    direct.cancelWithStatus(Status.CANCELLED, 'enough');
+    await waitFor(() => events.length === 2);
+    expect(events[1]).toBe('status 1 enough');
+  });
+
+  it('stops inflating at the receive limit', async () => {
+    const { did, events, receive } = make({ limits: { maxSendBytes: -1, maxReceiveBytes: 1_000 } });
+    receive.headers('gzip');
+    receive.message(gzipSync(Buffer.alloc(50_000_000)), 1);
+    await waitFor(() => did.length === 1);
+    expect(events.at(-1)).toBe('failure protocol');
+    expect(did).toEqual(['cancel 8 Received message that decompresses to a size larger than 1000']);
+  });
+
+  it.each([
+    ['gzip', 'cancel 13 Failed to decompress gzip-encoded message'],
+    ['snappy', 'cancel 13 Compression method not supported: snappy'],
+    [undefined, 'cancel 13 Received compressed message but "grpc-encoding" header was identity'],
+  ])('fails with INTERNAL if a message cannot be inflated (encoding %s)', async (encoding, expected) => {
+    const { did, receive } = make();
+    receive.headers(encoding);
+    receive.message(Buffer.from('not compressed'), 1);
+    await waitFor(() => did.length === 1);
+    expect(did).toEqual([expected]);
+  });
+
+  it('fails at its deadline, and clears the timer at its end', () => {
+    const epoch = new VirtualClock().epoch();
+    const late = make({ deadline: epoch + 1_500 });
+    expect(late.headers?.get('grpc-timeout')).toEqual(['1500m']);
+    late.clock.advance(1_499);
+    expect(late.did).toEqual([]);
+    late.clock.advance(1);
+    expect(late.events).toEqual(['failure deadline']);
+    expect(late.did).toEqual(['cancel 4 Deadline exceeded after 1.500s,remote_addr=127.0.0.1:50051']);
+    const early = make({ deadline: epoch + 1_500 });
+    early.receive.status(0);
+    expect(early.clock.pending).toBe(0);
+  });
+
+  it('reports its end to the channel and the load-balancing policy once', () => {
+    const { direct, receive, callEnds, pickEnds, events } = make();
+    receive.status(5, 'none');
+    receive.status(13, 'again');
+    direct.cancelWithStatus(1, 'late');
+    expect([callEnds, pickEnds, events]).toEqual([[5], [5], ['status 5 none']]);
+  });
+});
+
+describe('timeoutValue', () => {
+  it('reports its status if the load-balancing policy throws', () => {
+    const { receive, events, callEnds } = make({
+      pickEnd: () => {
+        throw new Error('invalid load report');
+      },
+    });
+    expect(() => receive.status(0)).toThrow('invalid load report');
+    expect([events, callEnds]).toEqual([['status 0 '], [0]]);
+  });
+
+  it.each([
+    [-5, '0m'],
+    [0.2, '1m'],
+    [1_500, '1500m'],
+    [99_999_999, '99999999m'],
+    [100_000_000, '100000S'],
+    [1e11, '1666667M'],
+    [1e16, '99999999H'],
+  ])('formats %d ms as %s', (ms, expected) => {
+    expect(timeoutValue(ms)).toBe(expected);
+  });
+});

@@ -1,0 +1,230 @@
+import { Metadata, type StatusObject, type experimental } from '@grpc/grpc-js';
+import type { Clock, Timer } from '../../time/clock.js';
+import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
+import { StatusCode } from '../../status/status-code.js';
+import {
+  isWritableEnded,
+  type ConnectionCall,
+  type ConnectionCallListener,
+  type DirectChannel,
+  type PickedCall,
+} from '../quirks/direct-channel.js';
+import { inflate, isInflatable, type InflateFailure } from './inflate.js';
+
+/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
+const HEADER_BYTES = 5;
+const COMPRESSED = 1;
+/** While fewer bytes are queued, the next message may be sent at once. Node then writes the messages of a turn together. */
+const QUEUE_BYTES = 65_536;
+/**
+ * Bytes counted per queued message in addition to its size: the memory that Node and grpc-js need for it. Without it, a turn would send
+ * 13,000 empty messages, which block the event loop and occupy 8 MiB while the server does not read.
+ */
+const QUEUED_MESSAGE_BYTES = 512;
+
+/** Limits of the channel, in bytes; -1 for none. */
+export interface MessageLimits {
+  readonly maxSendBytes: number;
+  readonly maxReceiveBytes: number;
+}
+
+/** Receives the events of a direct call, as of a call of grpc-js's channel. */
+export interface DirectCallListener {
+  onReceiveMetadata(headers: Metadata): void;
+  onReceiveMessage(message: Buffer): void;
+  onReceiveStatus(status: StatusObject): void;
+  /** Reports that this side has to end the call. The listener cancels it. */
+  onFailure(why: 'deadline' | 'protocol', code: number, details: string): void;
+}
+
+/**
+ * A call on one connection, without grpc-js's channel: frames messages, inflates compressed ones, and enforces the deadline and the size
+ * limits, as grpc-js's channel does.
+ */
+export class DirectCall implements ConnectionCallListener {
+  private picked!: PickedCall;
+  private encoding = 'identity';
+  private queuedBytes = 0;
+  private deadlineTimer: Timer | undefined;
+  private isInflating = false;
+  /** Status that arrived while a message was being inflated. */
+  private heldStatus: StatusObject | undefined;
+  private isOver = false;
+
+  constructor(
+    private readonly channel: Pick<DirectChannel, 'createCall' | 'callEnded'>,
+    private readonly limits: MessageLimits,
+    private readonly listener: DirectCallListener,
+    private readonly clock: Clock,
+  ) {}
+
+  /** The call on the connection. */
+  get onConnection(): ConnectionCall {
+    return this.picked.call;
+  }
+
+  /**
+   * Sends the headers. Returns false if no connection was picked; nothing was sent in that case.
+   *
+   * @throws Error if HTTP/2 does not allow the metadata
+   */
+  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata): boolean {
+    // grpc-js rejects such calls in its channel.
+    if (metadata.get('authorization').length > 1) return false;
+    const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
+    // A hedged attempt may be started late. The server must not execute it; grpc-js's channel ends it without sending it.
+    if (deadline <= startedAt) return false;
+    const headers = metadata.clone();
+    headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
+    headers.set('accept-encoding', 'identity');
+    headers.remove('grpc-encoding');
+    if (deadline !== Infinity) headers.set('grpc-timeout', timeoutValue(deadline - startedAt));
+    const picked = this.channel.createCall(picker, path, headers, this);
+    if (picked === undefined) return false;
+    this.picked = picked;
+    const leftMs = deadline - startedAt;
+    if (leftMs <= MAX_TIMER_MS) this.deadlineTimer = this.clock.setTimer(() => this.expire(startedAt), leftMs, true);
+    return true;
+  }
+
+  getPeer(): string {
+    return this.picked.call.getPeer();
+  }
+
+  startRead(): void {
+    this.picked.call.startRead();
+  }
+
+  sendMessageWithContext({ callback: written }: { callback?: () => void }, message: Uint8Array): void {
+    const { maxSendBytes } = this.limits;
+    const { length } = message;
+    if (maxSendBytes !== -1 && length > maxSendBytes) {
+      const details = `Attempted to send message with a size larger than ${String(maxSendBytes)}`;
+      this.listener.onFailure('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
+      return;
+    }
+    if (isWritableEnded(this.picked.call)) {
+      // Not in this turn: an endless source would block the event loop, and the end of the call would not be reported.
+      if (written !== undefined) this.clock.defer(written);
+      return;
+    }
+    const framed = Buffer.allocUnsafe(length + HEADER_BYTES);
+    framed[0] = 0;
+    framed.writeUInt32BE(length, 1);
+    framed.set(message, HEADER_BYTES);
+    if (written === undefined) {
+      this.picked.call.sendMessageWithContext(NO_CONTEXT, framed);
+      return;
+    }
+    const queuedBytes = framed.length + QUEUED_MESSAGE_BYTES;
+    this.queuedBytes += queuedBytes;
+    const isEarly = this.queuedBytes < QUEUE_BYTES;
+    this.picked.call.sendMessageWithContext(
+      {
+        callback: () => {
+          this.queuedBytes -= queuedBytes;
+          if (!isEarly) written();
+        },
+      },
+      framed,
+    );
+    if (isEarly) queueMicrotask(written);
+  }
+
+  halfClose(): void {
+    this.picked.call.halfClose();
+  }
+
+  cancelWithStatus(code: number, details: string): void {
+    // A message that is being inflated is no longer delivered.
+    this.isInflating = false;
+    this.picked.call.cancelWithStatus(code, details);
+    if (this.heldStatus === undefined) return;
+    // The connection has reported its status and reports no other one.
+    this.heldStatus = undefined;
+    process.nextTick(() => {
+      this.end({ code, details, metadata: new Metadata() });
+    });
+  }
+
+  onReceiveMetadata(headers: Metadata): void {
+    const [encoding] = headers.get('grpc-encoding');
+    if (typeof encoding === 'string') this.encoding = encoding;
+    headers.remove('grpc-encoding');
+    headers.remove('grpc-accept-encoding');
+    this.listener.onReceiveMetadata(headers);
+  }
+
+  onReceiveMessage(framed: Buffer): void {
+    const message = framed.subarray(HEADER_BYTES);
+    if (framed[0] === COMPRESSED) this.inflate(message);
+    else this.listener.onReceiveMessage(message);
+  }
+
+  onReceiveStatus(status: StatusObject): void {
+    if (this.isInflating) this.heldStatus = status;
+    else this.end(status);
+  }
+
+  private inflate(message: Buffer): void {
+    const { encoding } = this;
+    if (!isInflatable(encoding)) {
+      const details =
+        encoding === 'identity'
+          ? 'Received compressed message but "grpc-encoding" header was identity'
+          : `Compression method not supported: ${encoding}`;
+      this.listener.onFailure('protocol', StatusCode.INTERNAL, details);
+      return;
+    }
+    this.isInflating = true;
+    inflate(encoding, message, this.limits.maxReceiveBytes).then(
+      (inflated) => {
+        if (!this.isInflating || this.isOver) return;
+        this.isInflating = false;
+        this.listener.onReceiveMessage(inflated);
+        if (this.heldStatus !== undefined) this.end(this.heldStatus);
+      },
+      ({ code, details }: InflateFailure) => {
+        if (this.isInflating) this.listener.onFailure('protocol', code, details);
+      },
+    );
+  }
+
+  private end(status: StatusObject): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.heldStatus = undefined;
+    this.deadlineTimer?.clear();
+    this.channel.callEnded(status);
+    try {
+      // May throw: weighted_round_robin decodes a load report of the server.
+      this.picked.onCallEnded?.(status.code, status.details, status.metadata);
+    } finally {
+      this.listener.onReceiveStatus(status);
+    }
+  }
+
+  private expire(startedAt: number): void {
+    const tookMs = this.clock.epoch() - startedAt;
+    const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s,remote_addr=${this.getPeer()}`;
+    this.listener.onFailure('deadline', StatusCode.DEADLINE_EXCEEDED, details);
+  }
+}
+
+const NO_CONTEXT = {};
+const TIMEOUT_UNITS = [
+  ['m', 1],
+  ['S', 1_000],
+  ['M', 60_000],
+  ['H', 3_600_000],
+] as const;
+
+/** Formats `ms` as a value of `grpc-timeout`: at most eight digits, rounded up (gRPC over HTTP/2, "Requests"). */
+export function timeoutValue(ms: number): string {
+  for (const [unit, factor] of TIMEOUT_UNITS) {
+    const amount = Math.max(ms, 0) / factor;
+    if (amount < 1e8) return `${String(Math.ceil(amount))}${unit}`;
+  }
+  // 11,000 years: the longest timeout that the header can express.
+  return '99999999H';
+}

@@ -1,0 +1,149 @@
+import {
+  CallCredentials,
+  type Channel,
+  type ChannelOptions,
+  type Metadata,
+  type StatusObject,
+  type experimental,
+} from '@grpc/grpc-js';
+import type { ChannelPathReason } from '../../call/call-path.js';
+import { DIRECT_SEAM } from './client-seams.js';
+import { isPresent } from './seam.js';
+
+type Picker = experimental.Picker;
+
+/** Receives the events of a call on one connection. */
+export interface ConnectionCallListener {
+  onReceiveMetadata(headers: Metadata): void;
+  /** Receives one message with its header of five bytes. */
+  onReceiveMessage(framed: Buffer): void;
+  onReceiveStatus(status: StatusObject): void;
+}
+
+/** grpc-js's call on one connection. */
+export interface ConnectionCall {
+  cancelWithStatus(code: number, details: string): void;
+  getPeer(): string;
+  sendMessageWithContext(context: { callback?: () => void }, framed: Buffer): void;
+  startRead(): void;
+  halfClose(): void;
+}
+
+/**
+ * True if requests can no longer be written, because the server has ended the call. grpc-js would replace the status OK of a call with
+ * INTERNAL if a request were written.
+ */
+export function isWritableEnded(call: ConnectionCall): boolean {
+  // Safe for the supported releases of grpc-js. Other releases may lack the field.
+  const { http2Stream } = call as {
+    readonly http2Stream?: { readonly writableEnded: boolean; readonly destroyed: boolean };
+  };
+  return http2Stream !== undefined && (http2Stream.writableEnded || http2Stream.destroyed);
+}
+
+/** A call on one connection, and the function of the load-balancing policy that must be called at its end. */
+export interface PickedCall {
+  readonly call: ConnectionCall;
+  readonly onCallEnded: ((code: number, details: string, metadata: Metadata) => void) | null;
+}
+
+interface CallingSubchannel {
+  createCall?(metadata: Metadata, host: string, path: string, listener: ConnectionCallListener): ConnectionCall;
+}
+
+/** Private fields of grpc-js's channel. */
+interface Internals {
+  readonly defaultAuthority: string;
+  onCallStart(): void;
+  onCallEnd(status: Pick<StatusObject, 'code'>): void;
+}
+
+/** PickResultType.COMPLETE of grpc-js. */
+const COMPLETE = 0;
+const READY = 2;
+const NO_PICK_INFORMATION = {};
+
+/** Codes of the errors that Node throws for headers that HTTP/2 does not allow. */
+const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
+  'ERR_HTTP2_HEADER_SINGLE_VALUE',
+  'ERR_HTTP2_INVALID_CONNECTION_HEADERS',
+  'ERR_HTTP2_INVALID_PSEUDOHEADER',
+  'ERR_INVALID_HTTP_TOKEN',
+]);
+
+/** Schemes whose resolvers grpc-js includes. With the library's channel options, they return no service config. */
+const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
+
+/** Creates calls on the connections of one grpc-js channel, without the layers of the channel in between. */
+export class DirectChannel {
+  private readonly noCredentials = CallCredentials.createEmpty();
+  /** Set once a connection turns out to need grpc-js's channel. */
+  reason: ChannelPathReason | undefined;
+
+  private constructor(private readonly internals: Internals) {}
+
+  /** Returns why calls on `channel` cannot be created on its connections if they cannot. */
+  static of(channel: Channel, options: ChannelOptions): DirectChannel | ChannelPathReason {
+    if (process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] === 'off') return 'disabled';
+    // grpc-js adds the scheme `dns` to a target without one.
+    if (!BUILT_IN_SCHEMES.has(channel.getTarget().split(':')[0] ?? '')) return 'resolver';
+    if ((options['grpc.default_compression_algorithm'] ?? 0) !== 0) return 'send-compression';
+    if (!isPresent(DIRECT_SEAM, channel)) return 'grpc-js-release';
+    // Safe: `isPresent` found the names.
+    return new DirectChannel((channel as unknown as { readonly internalChannel: Internals }).internalChannel);
+  }
+
+  /**
+   * Creates a call on the connection that `picker` selects. Returns `undefined` if it selects none, or one that needs call credentials;
+   * nothing was sent in that case.
+   *
+   * @throws Error if HTTP/2 does not allow the metadata
+   */
+  createCall(
+    picker: Picker,
+    path: string,
+    metadata: Metadata,
+    listener: ConnectionCallListener,
+  ): PickedCall | undefined {
+    const { pickResultType, subchannel, onCallStarted, onCallEnded } = picker.pick({
+      metadata,
+      extraPickInfo: NO_PICK_INFORMATION,
+    });
+    if ((pickResultType as number) !== COMPLETE || subchannel === null) return undefined;
+    if ((subchannel.getConnectivityState() as number) !== READY) return undefined;
+    if (!this.isEmpty(subchannel.getCallCredentials())) {
+      this.reason = 'call-credentials';
+      return undefined;
+    }
+    const real = subchannel.getRealSubchannel() as unknown as CallingSubchannel;
+    if (real.createCall === undefined) {
+      this.reason = 'grpc-js-release';
+      return undefined;
+    }
+    let call: ConnectionCall;
+    try {
+      call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
+    } catch (error) {
+      // grpc-js has discarded the session. On the channel, each attempt of the call would cost the next connection, too.
+      if (INVALID_HEADERS.has(codeOf(error))) throw error;
+      // The session cannot open streams any more. The channel picks another one.
+      return undefined;
+    }
+    this.internals.onCallStart();
+    onCallStarted?.();
+    return { call, onCallEnded };
+  }
+
+  /** Reports the end of a call to grpc-js, which counts running calls: a channel without one becomes idle. */
+  callEnded(status: Pick<StatusObject, 'code'>): void {
+    this.internals.onCallEnd(status);
+  }
+
+  private isEmpty(credentials: CallCredentials): boolean {
+    return credentials === this.noCredentials || credentials.constructor === this.noCredentials.constructor;
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+}

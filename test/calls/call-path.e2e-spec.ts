@@ -1,0 +1,148 @@
+import { readFile } from 'node:fs/promises';
+import { credentials, Metadata } from '@grpc/grpc-js';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterEach, describe, expect, it } from 'vitest';
+import { AddressSource } from '../addresses/address-source.js';
+import { certificate } from '../support/orders-app.js';
+import type { EchoRequest } from '../testing/echo-client.js';
+import { startHttp2Server } from './raw-http2-server.js';
+import {
+  callOnce,
+  EACH_METHOD,
+  failureOf,
+  quietTime,
+  scene,
+  startClient,
+  startServer,
+  toList,
+  type EchoService,
+  type EchoStub,
+} from './support.js';
+
+const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
+
+describe('path of calls', () => {
+  afterEach(() => {
+    delete process.env[SWITCH];
+  });
+
+  it('is the connection by default', async () => {
+    const { client, echo } = await scene();
+    await firstValueFrom(echo.unary({}));
+    expect(client.snapshot().calls).toEqual({ direct: true });
+  });
+
+  it.each([
+    ['the environment variable is off', 'disabled', () => (process.env[SWITCH] = 'off'), {}],
+    [
+      'requests are compressed',
+      'send-compression',
+      undefined,
+      { channelOptions: { 'grpc.default_compression_algorithm': 2 } },
+    ],
+  ] as const)('is grpc-js’s channel if %s', async (_what, because, prepare, settings) => {
+    prepare?.();
+    const { client, echo } = await scene(settings);
+    for (const method of EACH_METHOD) await toList(callOnce(echo, method));
+    expect(client.snapshot().calls).toEqual({ direct: false, because });
+  });
+
+  it('is grpc-js’s channel if a custom resolver resolves the target, because it may return a service config', async () => {
+    const server = await startServer();
+    const source = new AddressSource();
+    source.resolve([server.url]);
+    const client = await startClient({ url: source.target });
+    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
+    expect(client.snapshot().calls).toEqual({ direct: false, because: 'resolver' });
+  });
+
+  it.each(EACH_METHOD)('sends the metadata of call credentials with each %s call on a connection', async (method) => {
+    const { client, echo, server } = await scene();
+    await toList(callOnce(echo, method));
+    const token = credentials.createFromMetadataGenerator((_, callback) => {
+      const metadata = new Metadata();
+      metadata.set('authorization', 'Bearer t');
+      callback(null, metadata);
+    });
+    await toList(callOnce(echo, method, { credentials: token }));
+    expect(server.calls().map(({ metadata }) => metadata.get('authorization'))).toEqual([[], ['Bearer t']]);
+    expect(client.snapshot().calls).toEqual({ direct: true });
+  });
+
+  it('leaves the order of round_robin to grpc-js’s channel if the channel credentials contain call credentials', async () => {
+    const [cert, key, ca] = await Promise.all(
+      ['server', 'server-key', 'ca'].map((name) => readFile(certificate(name))),
+    );
+    const servers = [
+      await startServer({ tls: { cert: cert!, key: key! } }),
+      await startServer({ tls: { cert: cert!, key: key! } }),
+    ];
+    const token = credentials.createFromMetadataGenerator((_, callback) => {
+      callback(null, new Metadata());
+    });
+    const client = await startClient({
+      url: `ipv4:${servers.map(({ url }) => url).join()}`,
+      loadBalancing: 'round_robin',
+      connection: 'warm',
+      credentials: credentials.combineChannelCredentials(credentials.createSsl(ca), token),
+      channelOptions: { 'grpc.default_authority': 'localhost', 'grpc.ssl_target_name_override': 'localhost' },
+    });
+    const echo = client.getService<EchoService>('Echo');
+    await waitFor(() => servers.every(({ connections }) => connections.open === 1));
+    await firstValueFrom(echo.unary({}));
+    const before = servers.map((server) => server.counts().calls);
+    for (let call = 0; call < 20; call++) await firstValueFrom(echo.unary({}));
+    expect(servers.map((server, index) => server.counts().calls - before[index]!)).toEqual([10, 10]);
+    expect(client.snapshot().calls).toEqual({ direct: false, because: 'call-credentials' });
+  });
+
+  it('fails a call whose metadata HTTP/2 does not allow at once, and costs one connection', async () => {
+    const { echo, server } = await scene();
+    await firstValueFrom(echo.unary({}));
+    const metadata = { connection: 'close' };
+    const error = await failureOf(echo.unary({}, { metadata, timeoutMs: 3_000 }));
+    expect([error.code, error.reason, error.reachedServer]).toEqual([13, 'not-sent', 'no']);
+    await firstValueFrom(echo.unary({}));
+    expect(server.connections.accepted).toBe(2);
+  });
+
+  it('ends a stream whose endless requests continue after the server has ended it', async () => {
+    const server = await startHttp2Server((stream) => {
+      stream.resume();
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      stream.end(Buffer.alloc(10));
+    });
+    const client = await startClient({ url: server.url });
+    let requests = 0;
+    function* source(): Generator<EchoRequest> {
+      // Bounded, so that the test fails instead of blocking its process.
+      for (; requests < 500_000; requests++) yield {};
+    }
+    const responses = client.getService<EchoStub>('Echo').bidi(source(), { prefetch: 1 });
+    let received = 0;
+    for await (const _ of responses) {
+      received += 1;
+      // The client has received the trailers and does not report them before the second message is read.
+      if (received === 1) await quietTime();
+    }
+    expect(received).toBe(2);
+    expect(requests).toBeLessThan(500_000);
+  });
+
+  it('keeps the channel from becoming idle while a stream is open, and not after its end', async () => {
+    const { client, echo } = await scene(
+      { connectionIdleTimeoutMs: 1_000 },
+      {
+        scripts: {
+          // Longer than two idle timeouts.
+          ServerStream: { messages: [{ number: 1 }, { number: 2 }], delayMs: 2_500 },
+        },
+      },
+    );
+    expect(await toList(echo.serverStream({ number: 2 }))).toHaveLength(2);
+    expect(client.snapshot().history.map(({ to }) => to)).not.toContain('IDLE');
+    await waitFor(() => client.connectivity.state === 'IDLE', { timeoutMs: 20_000 });
+  });
+});

@@ -10,7 +10,7 @@ const JITTER = 0.2;
  *
  * @typedef {object} SubchannelOwner
  * @property {() => void} onReady
- * @property {(cause: string) => void} onFailed A connection attempt failed. The next one follows automatically after the backoff.
+ * @property {(cause: string) => void} onFailed Called when a connection attempt fails. The next starts automatically after the backoff.
  * @property {() => number} connectTimeoutMs Maximum duration of an attempt; Infinity for no limit.
  */
 
@@ -18,7 +18,7 @@ const JITTER = 0.2;
 export class Subchannel {
   /** @type {'idle' | 'connecting' | 'backoff' | 'ready'} */
   state = 'idle';
-  /** The connected server, or -1. */
+  /** Index of the connected server; -1 if there is none. */
   server = -1;
   #nextMs;
   #backoffUntil = 0;
@@ -55,7 +55,7 @@ export class Subchannel {
     this.#connecting = this.network.connect(this);
   }
 
-  /** The server has queued the handshake. Starts the connect timeout. */
+  /** Called when the server has queued the handshake. Starts the connect timeout. */
   accepted() {
     const timeoutMs = this.owner.connectTimeoutMs();
     if (timeoutMs === Infinity) return;

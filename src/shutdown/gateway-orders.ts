@@ -10,11 +10,11 @@ export interface GatewayOrders {
   get(id: string): Observable<Order>;
   /** Emits the order with this id when it exists. Checks every 30 s. */
   getWhenThere(id: string): Observable<Order>;
-  /** The log after a cursor, then new orders. */
+  /** Emits the log after a cursor, then new orders. */
   watch(from: string): Observable<OrderEvent>;
   /** Like {@link watch}, but resumed after lost connections, until the application shuts down. */
   feed(from: string): Observable<OrderEvent>;
-  /** Resolves when the client has closed; `undefined` if the client does not report it. */
+  /** Resolves when the client has closed; `undefined` if the client does not report its close. */
   readonly closed?: Promise<void>;
 }
 

@@ -55,7 +55,7 @@ const raising: Interceptor = (options, next) =>
 const tags = (metadata: Metadata | undefined) => metadata?.get('x-tag').join('').replaceAll(', ', '');
 
 describe("grpc-js's interceptors", () => {
-  it.each(EACH_METHOD)('run for %s if set in channelOptions, unless the call has its own', async (method) => {
+  it.each(EACH_METHOD)('runs channelOptions interceptors for %s if the call has none of its own', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a'), tagging('b')] } });
     await toList(callOnce(echo, method));
     await toList(callOnce(echo, method, { interceptors: [tagging('c')] }));
@@ -63,7 +63,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.calls(protoName(method)).map(({ metadata }) => tags(metadata))).toEqual(['ab', 'c', 'd']);
   });
 
-  it('can change the messages of each kind', async () => {
+  it('lets interceptors change the messages of each kind of call', async () => {
     const { echo } = await scene({ channelOptions: { interceptors: [raising] } });
     expect(await firstValueFrom(echo.unary({ number: 1 }))).toMatchObject({ number: 111 });
     expect(await firstValueFrom(echo.clientStream(upTo(3)))).toMatchObject({ number: 103 });
@@ -73,7 +73,7 @@ describe("grpc-js's interceptors", () => {
     expect(await toList(echo.bidi(upTo(3)))).toMatchObject([{ number: 111 }, { number: 112 }, { number: 113 }]);
   });
 
-  it.each(EACH_METHOD)('forward a failure of %s unchanged', async (method) => {
+  it.each(EACH_METHOD)('forwards a failure of %s through interceptors unchanged', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [raising] } });
     server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'sold' } });
     const error = await failureOf(callOnce(echo, method));
@@ -81,7 +81,7 @@ describe("grpc-js's interceptors", () => {
     expect(error.metadata.get('x-why')).toEqual(['sold']);
   });
 
-  it.each(EACH_METHOD)('forward a cancellation of %s to the server', async (method) => {
+  it.each(EACH_METHOD)('forwards a cancellation of %s through interceptors to the server', async (method) => {
     const { echo, server, client } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
     server.script(protoName(method), { never: true });
     await client.waitForReady();
@@ -106,7 +106,7 @@ describe("grpc-js's interceptors", () => {
         halfClose: () => undefined,
       });
 
-  it.each(EACH_METHOD)('can answer %s without the server', async (method) => {
+  it.each(EACH_METHOD)('lets an interceptor answer %s without the server', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     for (let i = 0; i < 3; i++) {
@@ -121,7 +121,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it.each(EACH_METHOD)('can fail %s without the server', async (method) => {
+  it.each(EACH_METHOD)('lets an interceptor fail %s without the server', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     const error = await failureOf(callOnce(echo, method, { interceptors: [answering(7)] }));
@@ -130,7 +130,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it('run for each attempt of a call', async () => {
+  it('runs interceptors for each attempt of a call', async () => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
     await firstValueFrom(echo.unary({}));
@@ -165,7 +165,7 @@ describe('metadata', () => {
     });
   });
 
-  it('accepts metadata as an argument, as Nest passes it, as an option, or not at all', async () => {
+  it('accepts a call with metadata as an argument (as in Nest), as an option, or without metadata', async () => {
     const { echo, server } = await scene();
     const metadata = new Metadata();
     metadata.set('x-argument', 'argument');
@@ -264,7 +264,7 @@ async function rawServer(
 }
 
 describe('host option', () => {
-  it('sets the authority of the call', async () => {
+  it('uses the host option as the authority of the call', async () => {
     const hosts: string[] = [];
     const url = await rawServer((call, callback) => {
       hosts.push(call.getHost());

@@ -41,7 +41,7 @@ export async function startHttp2Server(
     for (const session of sessions) session.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
-  // The cast is safe: it listens on TCP.
+  // The cast is safe: the server listens on TCP.
   const { port } = server.address() as AddressInfo;
   return { url: `127.0.0.1:${port}`, streams, sessions };
 }
@@ -59,7 +59,7 @@ export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & 
   stream.close(constants[code]);
 }
 
-/** Answers a call with UNAVAILABLE and a pushback. */
+/** Answers a call with UNAVAILABLE and an optional retry pushback. */
 export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): void {
   stream.resume();
   const pushback = pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) };
@@ -69,6 +69,6 @@ export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): voi
 
 /** Remaining time of a call when the client sends it, in milliseconds; NaN if the call has no deadline. */
 export function timeoutOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
-  // grpc-js writes milliseconds as long as the number fits.
+  // grpc-js writes the timeout in milliseconds if the number has at most 8 digits.
   return Number(/^(\d+)m$/.exec(String(timeout))?.[1] ?? NaN);
 }

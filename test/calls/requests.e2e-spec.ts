@@ -222,7 +222,7 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
 });
 
 describe.each(STREAMS)('release of the request source of %s', (method) => {
-  /** Sources that never end, and whether each was released. */
+  /** Creates sources that never end, and a record of which ones were released. */
   const sources = () => {
     const ended = { observable: false, iterable: false, asyncIterable: false };
     const observable = new Observable<EchoRequest>((subscriber) => {

@@ -214,7 +214,9 @@ describe.concurrent('health of a channel', () => {
     expect(entryOf(await app.health.check(ill.client.name, { key: 'upstream' })).status).toBe('down');
   });
 
-  it('opens no connection and makes no call, in any state and for any number of checks', async ({ onTestFinished }) => {
+  it('checks health any number of times, in any state, without opening a connection or making a call', async ({
+    onTestFinished,
+  }) => {
     const server = await startScripted(onTestFinished, undefined);
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());

@@ -32,7 +32,7 @@ it('links images to raw files and pages to rendered files', () => {
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });
 
-it('does not change code blocks and links within a page', () => {
+it('does not change code blocks or links within a page', () => {
   const { 'README.md': readme } = packedPages({ version: '1.2.3' });
   expect(readme).toContain('](#the-servers-half)');
   expect(readme).toContain("forFeature([{ name: 'orders', url, package: 'orders.v1', protoPath }])");

@@ -72,7 +72,7 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Each of `callers` makes both kinds of calls with pauses, first for a number of rounds and then until `until` holds. */
+/** Makes both kinds of calls from each caller, with pauses: first for a number of rounds, then until `until` returns true. */
 async function pausingCalls(
   run: Run,
   callers: readonly OrdersOf[],

@@ -20,7 +20,7 @@ interface Orders {
   get(request: { id: string }): Observable<unknown>;
 }
 
-// New connections use none of the real server's rate limit.
+// On the real server, new connections do not count against the rate limit.
 const WORLD = { ...DEFAULT_WORLD, clients: 50, callsPerSecond: 5, handshakeCost: 0.01 };
 const CALLS_PER_MS = (WORLD.clients * WORLD.callsPerSecond) / 1_000;
 /** First, the server fails every call with UNAVAILABLE; later, it is down. */
@@ -160,8 +160,8 @@ it('simulates the figures of fifty real clients of a real server', SLOW, async (
   const simulated = inSimulation();
   const { figures: real, calls, attempts, open } = await inReality();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
-  // Holds on any machine. Each client has ten retry tokens and earns 0.12 tokens per success and one token per 20 s. Calls that were lost
-  // with their connection are retried too.
+  // This bound holds on any machine. Each client has ten retry tokens and earns 0.12 tokens per success and one token per 20 s. Calls
+  // that were lost with their connection are retried too.
   const tokens = WORLD.clients * (BUDGET.maxTokens + (BUDGET.perSecond * LENGTH_MS) / 1_000);
   expect(attempts).toBeLessThanOrEqual(calls * (1 + BUDGET.perSuccess) + tokens + open);
   // The numbers and times of successful calls are comparable only on an idle machine.

@@ -29,7 +29,7 @@ interface Ended {
 /** Timeout for conditions that take long on a busy machine. */
 const PATIENTLY = { timeoutMs: 25_000 };
 
-// Restarts full applications as a cluster does: SIGTERM, then the next one once the first is back.
+// Restarts full applications as a cluster does: sends SIGTERM to one, and to the next once the first is back.
 describe('rolling restart of two servers', () => {
   const leaks = captureLeaks();
   let servers: ChildServer[];
@@ -38,7 +38,7 @@ describe('rolling restart of two servers', () => {
   /** Results of all policies, by the function that started the client. */
   const ended = new Map<typeof grpcJs, Ended[]>();
 
-  // All clients share the servers, because each takes a second to start.
+  // All clients share the servers, because each server takes a second to start.
   beforeAll(async () => {
     const script = bundled(new URL('./orders-app.mjs', import.meta.url));
     const start = () => ChildServer.start({ script, readyTimeoutMs: PATIENTLY.timeoutMs });
@@ -67,7 +67,7 @@ describe('rolling restart of two servers', () => {
     await leaks.settled();
   });
 
-  /** Waits until each client of `kind` received a response of a running server, and at least one client of both. */
+  /** Waits until each client of `kind` has received a response from a running server, and at least one client from both. */
   async function served(kind: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () => `answers of ${pids.join(' and ')}, not only ${JSON.stringify(kind.map(({ from }) => from))}`;
@@ -84,11 +84,11 @@ describe('rolling restart of two servers', () => {
     }
   }
 
-  it("fails no call of grpc-js's own client with pick_first or round_robin", () => {
+  it("fails no call of grpc-js's own client with pick_first or round_robin during a rolling restart", () => {
     expectNoneFailed(grpcJs);
   });
 
-  it("fails no call of Python's grpcio with pick_first or round_robin", ({ skip }) => {
+  it("fails no call of Python's grpcio with pick_first or round_robin during a rolling restart", ({ skip }) => {
     skip(...skipWithout('grpcio'));
     expectNoneFailed(grpcio);
   });

@@ -3,8 +3,8 @@ import { StreamIterator } from './stream-iterator.js';
 import type { StreamFactory } from './stream-source.js';
 
 /**
- * A call that starts on use. Each subscription makes one call, whose messages are pushed. Each `for await` makes one call that is read
- * with flow control; `break` cancels it. `pipe()` returns a plain Observable.
+ * A call that starts when it is subscribed to or iterated over. Each subscription makes one call, whose messages are pushed. Each
+ * `for await` makes one call that is read with flow control; `break` cancels it. `pipe()` returns a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
   /** Creates a run that the reader can pause. Operators use it to keep flow control. @internal */

@@ -2,7 +2,7 @@ import type { MethodKind } from './method.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** An event of a server. Its logs, metrics, and traces have no other source. Without a subscriber, no event is built. */
+/** An event of a server: the only source of its logs, metrics, and traces. Events are built only if there is a subscriber. */
 export type GrpcServerEvent = {
   /** Milliseconds since 1970. */
   readonly at: number;

@@ -25,7 +25,7 @@ export interface ChannelSettings {
 /** Provides credentials that may be rotated while the process runs. */
 export interface CredentialsSource {
   readonly current: ChannelCredentials;
-  /** Calls `rotated` after `current` changed. Returns a function that stops this. */
+  /** Calls `rotated` after each change of `current`. Returns a function that removes the listener. */
   watch(rotated: () => void): () => void;
   close(): void;
 }

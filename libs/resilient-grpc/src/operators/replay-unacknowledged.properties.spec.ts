@@ -17,7 +17,7 @@ type Step =
   | { readonly do: 'give'; readonly count: number }
   /** The server reads one message, if there is one. */
   | { readonly do: 'read' }
-  /** The server acknowledges one of what it has ever read. */
+  /** The server acknowledges one of the messages that it has read. */
   | { readonly do: 'acknowledge'; readonly which: number }
   | { readonly do: 'lose' }
   /** The server ends the call cleanly. */
@@ -59,7 +59,7 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
 // The fifth clean end in a row without an acknowledgement would end the session.
 const MAX_ENDS = 4;
 
-/** A source that returns its messages one by one, as many as it was given. */
+/** A source that returns messages one at a time, up to the total passed to `give`. */
 class GivenSource implements AsyncIterableIterator<Numbered> {
   taken = 0;
   private given = 0;
@@ -191,7 +191,7 @@ class World {
     if (call.left || this.watched.ends.length > 0) return;
     const before = this.watched.seen.length;
     call.sink.next({ ack: id });
-    // Without a delivered message the call is over, and the acknowledgement has no effect.
+    // If no message was delivered, the call is over and the acknowledgement has no effect.
     if (this.watched.seen.length === before) return;
     this.answers.push({ ack: id });
     if (this.acknowledged.has(id)) return;
@@ -206,7 +206,7 @@ class World {
     expect(unacknowledged.length).toBeLessThanOrEqual(maxUnacknowledged);
     const bytes = unacknowledged.reduce((sum, id) => sum + this.sizeOf(id), 0);
     if (unacknowledged.length > 1) expect(bytes).toBeLessThanOrEqual(maxUnacknowledgedBytes);
-    // One more message may have been taken that is too large to be sent yet.
+    // The client may have taken one more message that is too large to send yet.
     expect(this.source.taken).toBeLessThanOrEqual(this.acknowledged.size + maxUnacknowledged + 1);
   }
 
@@ -216,7 +216,7 @@ class World {
 }
 
 describe('replay session with any failures', { timeout: 300_000 }, () => {
-  it('delivers all messages, the first time in order, and none again after its acknowledgement', async () => {
+  it('delivers all messages, in order the first time, and no message again after its acknowledgement', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (chosen) => {
         const world = new World(chosen);

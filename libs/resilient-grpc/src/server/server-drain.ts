@@ -26,8 +26,8 @@ export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
 export type DrainListener = (report: ServerDrainReport, cutOff: ReadonlyMap<string, number>) => void;
 
 /**
- * Time before the drain timeout at which open calls are ended, so that their statuses can be sent; reduced to a share of a short
- * timeout.
+ * Milliseconds before the drain timeout at which open calls are ended, so that their statuses can be sent. At most
+ * `LAST_WORDS_PART` of the timeout.
  */
 const STATUS_FLUSH_MS = 100;
 const LAST_WORDS_PART = 0.1;
@@ -76,11 +76,11 @@ export class ServerDrain {
     if (events.wanted) events.emit({ type: 'drain', phase: 'begin', running: calls.size });
     const delayMs = Math.min(this.options.readinessDelayMs, this.cutAfterMs);
     if (delayMs > 0) this.ready = new Wait(clock, delayMs).over;
-    // Shutdown hooks of the application may hang, and block Nest.
+    // A shutdown hook of the application may hang and block Nest; the watchdog then starts the drain.
     this.watchdog = clock.setTimer(this.runInBackground, this.cutAfterMs, true);
   }
 
-  /** Starts the drain. Resolves when the streams that it ends were notified, or if there is nothing to drain. */
+  /** Starts the drain. Resolves when the streams that it ends have been notified; immediately if there is nothing to drain. */
   async streamsNotified(): Promise<void> {
     this.runInBackground();
     await this.ready;
@@ -144,7 +144,8 @@ export class ServerDrain {
     });
     health.endWatches();
     this.notifying = calls.notifyStreams();
-    // grpc-js never calls back if a session is destroyed now and its socket closes later. If sockets are observed, their end counts.
+    // grpc-js never calls back if a session is destroyed now and its socket closes later. If the sockets are observed,
+    // the drain waits for them instead.
     await Promise.all([this.notifying, connections.isAttached ? undefined : shut]);
     await Promise.all([calls.whenOver(), connections.closed()]);
   }

@@ -24,7 +24,7 @@ export class ServiceStreams {
 
   /**
    * Registers a stream. Returns false if it was rejected because the streams have been ended. A rejected stream receives no message,
-   * so that clients back off; they restart a stream that received a message immediately.
+   * so that clients back off; they immediately restart a stream that has received a message.
    *
    * @param left called at the end of a registered stream
    */

@@ -15,7 +15,7 @@ export interface MeasuredCallEnd {
   readonly retries: number;
   readonly transparentRetries: number;
   readonly hedges: number;
-  /** Total time between attempts during which no attempt was running. */
+  /** Total delay between attempts while no attempt was running. */
   readonly retryDelayMs: number;
 }
 
@@ -69,7 +69,7 @@ export class ClientMetrics {
     // Two clients may share a target. The name keeps their observed values apart.
     this.client = { 'resilient_grpc.client': client.name, ...this.target };
     this.connected = { ...this.target, 'grpc.security_level': client.isSecure ? 'privacy_and_integrity' : 'none' };
-    // Connections opened before telemetry was set.
+    // Counts the connections that were opened before telemetry was set.
     const { openConnections } = client.figures();
     if (openConnections > 0) instruments.openConnections.add(openConnections, this.connected);
     observed.add(this.client, client);

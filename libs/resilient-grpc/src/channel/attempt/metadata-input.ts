@@ -3,7 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 /** Metadata as an object; several values of one key as an array. */
 type Values = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
-/** Metadata from grpc-js's class (copied) or from an object. @throws Error for a key or value that gRPC does not allow. */
+/** Creates metadata from grpc-js's class (copied) or from an object. @throws Error for a key or value that gRPC does not allow. */
 export function toMetadata(input: Metadata | Values): Metadata {
   if (input instanceof Metadata) return input.clone();
   const metadata = new Metadata();
@@ -15,7 +15,7 @@ export function toMetadata(input: Metadata | Values): Metadata {
   return metadata;
 }
 
-/** Describes the problem of one entry; `undefined` if it is valid. Never contains values, which may be secrets. */
+/** Returns the problem of one entry; `undefined` if the entry is valid. The result contains no values, because they may be secrets. */
 export function metadataEntryProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", "." and "-"';
   if (/^grpc-/i.test(key)) return "expected a key that does not start with 'grpc-', which gRPC reserves";

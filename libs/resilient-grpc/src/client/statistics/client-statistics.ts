@@ -17,7 +17,7 @@ export class ClientStatistics implements FailureCounter {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Returns the statistics of a method. They are the same object while the client is open, even if the method's policy changes. */
+  /** Returns the statistics of a method: the same object while the client is open, even if the method's policy changes. */
   of(method: Pick<MethodDescriptor, 'path' | 'kind'>): MethodStatistics {
     let found = this.byPath.get(method.path);
     if (found === undefined) {
@@ -63,7 +63,7 @@ export class ClientStatistics implements FailureCounter {
   }
 }
 
-/** The part of a client's snapshot that is counted here. */
+/** The part of a client's snapshot that `ClientStatistics` provides. */
 export type StatisticsSnapshot = Pick<ClientCounters, 'attempts' | 'retried' | 'hedged'> &
   Pick<GrpcClientSnapshot, 'waits' | 'failures' | 'notRetried' | 'recent' | 'methods' | 'errors'>;
 

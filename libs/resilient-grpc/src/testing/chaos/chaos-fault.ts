@@ -5,7 +5,7 @@ export interface ChaosFault extends PlannedFault {
   /** Injects the fault. A returned promise is awaited. */
   begin(): unknown;
   /**
-   * Heals the fault: when its time is over, when chaos ends earlier, and when `begin` failed. A returned promise is awaited. If chaos is
+   * Heals the fault when its time is over, when chaos ends earlier, or when `begin` fails. A returned promise is awaited. If chaos is
    * aborted or `begin` hangs, `end` is called while `begin` may still be running.
    */
   end?(): unknown;

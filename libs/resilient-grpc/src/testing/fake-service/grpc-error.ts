@@ -21,7 +21,7 @@ export interface GrpcErrorOptions {
   readonly cause?: unknown;
 }
 
-/** Default `reachedServer` by reason: the furthest that the single attempt of a call without a response may have gotten. */
+/** Default `reachedServer` by reason: the farthest point that a call with one attempt and no response may have reached. */
 const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   protocol: 'yes',
@@ -43,7 +43,8 @@ const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
 };
 
 /**
- * Creates the error with which a call of this client fails. Throw it in a handler of `fakeGrpcService`, or pass it to the code under test.
+ * Creates the error that this library's client reports for a failed call. Throw it in a handler of `fakeGrpcService`, or pass it to the
+ * code under test.
  * @throws TypeError if the code, `reason`, `reachedServer`, or `retryAfterMs` is invalid
  */
 export function grpcError(

@@ -18,7 +18,7 @@ const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 
 const IPV4 = 'ipv4:';
-/** The default of our client. */
+/** Default outage grace of this library's client. */
 const OUTAGE_GRACE_MS = 5_000;
 
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */
@@ -70,7 +70,7 @@ export class ContendersModule {
       providers: [
         ResilientContender,
         ResilientStreams,
-        // As a provider, it is stopped when the application shuts down.
+        // The upstream is a provider, so that it stops when the application shuts down.
         { provide: upstream.constructor, useValue: upstream },
         {
           provide: CONTENDERS,

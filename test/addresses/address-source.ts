@@ -24,7 +24,7 @@ export class AddressSource {
     this.target = `${SCHEME}:///${name}`;
   }
 
-  /** Reports `addresses`, each 'host:port', to all channels of the target. Returns for each channel whether it accepted them. */
+  /** Reports `addresses`, each 'host:port', to all channels of the target. Returns one value per channel: true if it accepted them. */
   resolve(
     addresses: readonly string[],
     { attributes = {}, serviceConfig }: { attributes?: Report[1]; serviceConfig?: object } = {},

@@ -7,18 +7,43 @@ describe('verdictOf', () => {
   const latency = { figure: 'first answer, ms', bound: { atMost: 500 }, timed: true };
 
   it.each([
-    ['keeps a count within its bound', { ...failures, value: 0, ok: true }, false, 'kept'],
-    ['breaks a count above its bound on a quiet machine', { ...failures, value: 1, ok: false }, false, 'broken'],
-    ['breaks a count above its bound on a busy machine too', { ...failures, value: 1, ok: false }, true, 'broken'],
-    ['keeps a duration within its bound on a busy machine too', { ...latency, value: 499.9, ok: true }, true, 'kept'],
-    ['breaks a duration above its bound on a quiet machine', { ...latency, value: 501, ok: false }, false, 'broken'],
+    ['reports a count within its bound as kept', { ...failures, value: 0, ok: true }, false, 'kept'],
+    [
+      'reports a count above its bound as broken on a quiet machine',
+      { ...failures, value: 1, ok: false },
+      false,
+      'broken',
+    ],
+    [
+      'reports a count above its bound as broken on a busy machine too',
+      { ...failures, value: 1, ok: false },
+      true,
+      'broken',
+    ],
+    [
+      'reports a duration within its bound as kept on a busy machine too',
+      { ...latency, value: 499.9, ok: true },
+      true,
+      'kept',
+    ],
+    [
+      'reports a duration above its bound as broken on a quiet machine',
+      { ...latency, value: 501, ok: false },
+      false,
+      'broken',
+    ],
     [
       'does not judge a duration above its bound on a busy machine',
       { ...latency, value: 501, ok: false },
       true,
       'not judged',
     ],
-    ['breaks a missing duration on a busy machine too', { ...latency, value: undefined, ok: false }, true, 'broken'],
+    [
+      'reports a missing duration as broken on a busy machine too',
+      { ...latency, value: undefined, ok: false },
+      true,
+      'broken',
+    ],
   ] as const)('%s', (_, judgement, isMachineBusy, verdict) => {
     expect(verdictOf(judgement, isMachineBusy)).toBe(verdict);
   });

@@ -24,7 +24,7 @@ export const flappingServer: Situation = {
     'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and health stays down after the grace; this server, and one that comes and goes, are each logged in at most four lines.',
   bounds: {
     connections: { atLeast: CONNECTIONS },
-    // At most two connections at first, if no call started on the first one, and one after each backoff.
+    // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.
     'connections sooner than the backoff': { atMost: 0, timed: true },
     // Even if accepts are delayed, connections are on average no closer than the shortest backoff.
     'connections above one per 0.8 s': { atMost: 0 },

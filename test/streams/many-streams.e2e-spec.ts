@@ -9,18 +9,18 @@ import { recordTiming } from '../support/timing.js';
 const STREAMS = 1_000;
 const KiB = 1_024;
 
-/** End of the streams, numbers of completed and failed streams on the client, and number of streams that the server counts as cancelled. */
+/** Columns: title, how the streams end, completed and failed streams on the client, and streams that the server counts as cancelled. */
 const ENDINGS = [
   ['the client is drained', 'drain', { completed: 0, failed: STREAMS }, STREAMS],
-  ['their readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],
+  ['the readers unsubscribe', 'cancel', { completed: 0, failed: 0 }, STREAMS],
   ['the server ends them', 'end', { completed: STREAMS, failed: 0 }, 0],
   ['the client is closed', 'close', { completed: 0, failed: STREAMS }, STREAMS],
 ] as const;
 
 describe('1,000 concurrent streams', () => {
-  // Client and server run in separate processes. Both must then exit without being killed.
+  // Client and server run in separate processes. After each test, both must exit without being killed.
   it.for(IS_FULL ? ENDINGS : ENDINGS.slice(0, 1))(
-    'deliver their messages, are counted, and release all resources when %s',
+    'delivers the messages of 1,000 streams, counts the streams, and releases all resources when %s',
     { timeout: 120_000, tags: ['timed'] },
     async ([, ending, outcome, cancelled], { task }) => {
       const measured = await measureManyStreams(STREAMS, ending);
@@ -29,7 +29,7 @@ describe('1,000 concurrent streams', () => {
       expect(measured.server).toEqual({ open: 0, cancelled });
       expect(measured.open).toEqual([]);
       recordTiming(task, 'a thousand streams ended after, ms', measured.endMs, { atMost: 5_000 });
-      // About 9 KiB per open stream. Afterwards only compiled code and caches remain.
+      // An open stream takes about 9 KiB. After the streams have ended, only compiled code and caches remain.
       expect(measured.growth.client.heap / STREAMS).toBeLessThan(16 * KiB);
       expect(measured.kept.client.heap).toBeLessThan(2_048 * KiB);
     },
@@ -37,7 +37,7 @@ describe('1,000 concurrent streams', () => {
 });
 
 describe('more streams than a server allows one connection to reset', () => {
-  it('complete in a drain without affecting a call that must finish', { timeout: 60_000 }, async () => {
+  it('completes 1,300 streams in a drain without affecting a call that must finish', { timeout: 60_000 }, async () => {
     const { server, client, echo } = await scene();
     server.script('ServerStream', { messages: [{}], never: true });
     server.script('UnsafeUnary', { message: { text: 'done' }, hold: 'everything' });
@@ -55,7 +55,7 @@ describe('more streams than a server allows one connection to reset', () => {
     await waitFor(() => server.heldCount('UnsafeUnary') === 1);
     const drained = client.drain({ timeoutMs: 60_000 });
     await waitFor(() => streams.every(({ end }) => end === 'completed'), { timeoutMs: 20_000 });
-    // Any effect of the resets on the connection is visible by the time that the server has received them.
+    // Any effect of the resets on the connection is visible by the time the server has received them.
     await waitFor(() => server.counts('ServerStream').cancelled >= 900, { timeoutMs: 20_000 });
     server.release('UnsafeUnary');
     expect(await held).toMatchObject({ text: 'done' });

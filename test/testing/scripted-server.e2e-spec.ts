@@ -87,7 +87,7 @@ describe('ScriptedGrpcServer', () => {
       expect(end.metadata.get('x-raw-bin')).toEqual([Buffer.from([1, 2])]);
     });
 
-    it('fails after response headers if there are any', async () => {
+    it('sends the response headers of a script before it fails the call', async () => {
       server.script('Unary', { headers: { 'x-early': 'yes' }, status: 'UNAVAILABLE' });
       const { headers, status: end } = await client.unary({});
       expect(headers?.get('x-early')).toEqual(['yes']);
@@ -108,7 +108,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await client.unary({})).status).toMatchObject({ code: 99, details: 'odd' });
     });
 
-    it('delays its response', async () => {
+    it('delays its response by delayMs', async () => {
       server.script('Unary', { delayMs: 60_000, message: { text: 'late' } });
       const answer = client.unary({});
       await waitFor(() => clock.nextTimerInMs === 60_000);
@@ -116,7 +116,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await answer).value?.text).toBe('late');
     });
 
-    it('never responds, so that the deadline ends the call, which counts as cancelled', async () => {
+    it('records a call as cancelled if the script never responds and the deadline passes', async () => {
       server.script('Unary', { never: true });
       await repeatUntil('the server receives the call before its deadline', async () => {
         const { status: end } = await client.unary({}, { deadline: Date.now() + 100 });
@@ -275,7 +275,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.attempts().size).toBe(0);
     });
 
-    it('keys attempts by a function of the call', async () => {
+    it('counts attempts by the key that attemptKey returns', async () => {
       const keyed = await ScriptedGrpcServer.start({
         protoPath: ECHO_PROTO,
         attemptKey: (call) => (call.request as EchoRequest).text,

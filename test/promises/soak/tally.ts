@@ -5,7 +5,7 @@ import { problemsOf, type WatchedPlay } from '../watched-play.js';
 export interface Tally {
   readonly plays: number;
   readonly seconds: number;
-  /** Number of calls, from the figures. */
+  /** Number of calls, summed from the figures. */
   readonly calls: number;
   /** Failures, each with the command that repeats the play. */
   readonly failures: readonly string[];
@@ -13,7 +13,7 @@ export interface Tally {
 
 export const NOT_PLAYED: Tally = { plays: 0, seconds: 0, calls: 0, failures: [] };
 
-/** `tally` with one play added. */
+/** Returns `tally` with one play added. */
 export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: string): Tally {
   return {
     plays: tally.plays + 1,
@@ -28,7 +28,7 @@ export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: st
   };
 }
 
-/** Sums the figures that count calls of each upstream, such as 'calls', 'reads' and 'writes'. */
+/** Sums the figures that count calls, such as 'calls', 'reads' and 'writes', over all upstreams. */
 function callsOf(measured: Measured): number {
   return Object.entries(measured)
     .filter(([name]) => /^(calls|reads|writes|held calls|new calls)( @|$)/.test(name))

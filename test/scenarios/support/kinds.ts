@@ -1,7 +1,10 @@
 import { isInstalled } from '../../support/programs.js';
 import type { Measured, Run, UpstreamKind } from './situation.js';
 
-/** Both implementations, one in plain text and the other over TLS; `swapped` exchanges the two. */
+/**
+ * Returns both implementations, one in plain text and the other over TLS, or only grpc-js if grpcio is not installed. `swapped` exchanges
+ * plain text and TLS.
+ */
 export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   const own: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };
   const pythons: UpstreamKind = { implementation: 'grpcio', security: swapped ? 'plain' : 'TLS' };

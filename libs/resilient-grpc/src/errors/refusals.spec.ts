@@ -12,7 +12,7 @@ const CASES = [
 ] as const;
 
 describe('errors that the client creates', () => {
-  it.each(CASES)('carry their name, gRPC code, data and type guard: %o', (error, guard, code, data) => {
+  it.each(CASES)('provides the name, gRPC code, data and type guard of each error: %o', (error, guard, code, data) => {
     expect(error.name).toBe(error.constructor.name);
     expect(error.code).toBe(code);
     expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));

@@ -45,7 +45,7 @@ describe('channelHealth', () => {
     ['IDLE', {}, false],
     ['READY', { outage }, true],
     ['CONNECTING', {}, true],
-  ] as const)('decides for %s with %o whether to include lastError: %s', (state, more, expected) => {
+  ] as const)('includes lastError only in an outage or while connecting: %s, %o, %s', (state, more, expected) => {
     expect('lastError' in of({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(expected);
   });
 

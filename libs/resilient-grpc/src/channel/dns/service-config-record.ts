@@ -12,7 +12,7 @@ export function serviceConfigName(host: string): string {
 /**
  * Reads the service config choices of a TXT record; `undefined` if there is no record or no such name.
  *
- * @throws the error of a name server that does not respond
+ * @throws the resolver's error for any other failure, such as a name server that does not respond
  */
 export async function serviceConfigRecord(resolver: Resolver, name: string): Promise<string | undefined> {
   try {

@@ -12,7 +12,7 @@ describe('grpc-js version', () => {
     expect(grpcJsProblem()).toBeUndefined();
   });
 
-  it('covers the versions from the first that package.json accepts to the installed one', () => {
+  it('treats the versions from the minimum in package.json to the installed one as tested', () => {
     expect(peerDependencies['@grpc/grpc-js']).toBe(`^${TESTED_GRPC_JS.oldest}`);
     expect(TESTED_GRPC_JS.newest).toBe(version);
   });

@@ -7,7 +7,7 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
 
-/** The status that a server sends when its time for a call is over. */
+/** The status that a server sends when its deadline for a call has passed. */
 const SERVER_TIMEOUT = { code: 4, details: 'Deadline exceeded', contentType: 'application/grpc' };
 
 /** Starts an attempt with a timeout of 1 s and records how it ends. */
@@ -40,7 +40,7 @@ describe('attempt timeout', () => {
   it.each([Infinity, 1_001])('sends the timeout as grpc-timeout if the call has %d ms left', (deadlineMs) => {
     const { request, wire, sentTimeout } = make({ deadlineMs });
     expect(sentTimeout()).toEqual(['1000m']);
-    // With a deadline, grpc-js would replace grpc-timeout by the time until that deadline.
+    // With a deadline, grpc-js would replace grpc-timeout with the time until that deadline.
     expect(wire.request.deadline).toBe(Infinity);
     expect(request.metadata.get('grpc-timeout')).toEqual([]);
   });
@@ -80,7 +80,7 @@ describe('attempt timeout', () => {
     expect(kinds()).toEqual(['server']);
   });
 
-  it("keeps the server's status if it is any other code, even just before the timeout", () => {
+  it("keeps the server's status if its code is not DEADLINE_EXCEEDED, even just before the timeout", () => {
     const { clock, wire, kinds } = make();
     clock.advance(999);
     wire.end(ENDS.busy);

@@ -14,7 +14,7 @@ export function withStreamIdleTimeout(start: StartAttempt, timeoutMs: number, cl
 
 class StreamIdleTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
-  /** Time since which a message is awaited, in monotonic milliseconds; `undefined` if none is. */
+  /** Time at which the wait for a message started, in monotonic milliseconds; `undefined` if no message is awaited. */
   private silentSince: number | undefined;
   private timer: PeerTimer | undefined;
 

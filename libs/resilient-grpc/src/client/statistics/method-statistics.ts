@@ -25,8 +25,8 @@ const SLICE_MS = 30_000;
 const CODES = 17;
 
 /**
- * Counters of one method, in total and for its recent calls: those of the current 30 s slice and of the one before. They are always
- * maintained, because they are only numbers. Times are monotonic milliseconds.
+ * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice.
+ * The counters are always maintained, because they are only numbers. Times are monotonic milliseconds.
  */
 export class MethodStatistics {
   started = 0;
@@ -54,7 +54,7 @@ export class MethodStatistics {
     (this.sliceAt(now).latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
-  /** Counts a call that succeeded; with its latency, if `answered` has not recorded it. */
+  /** Counts a call that succeeded. `latencyMs` is `undefined` if `answered` has already recorded it. */
   succeeded(latencyMs: number | undefined, now: number): void {
     this.succeededCalls += 1;
     const slice = this.sliceAt(now);
@@ -83,7 +83,7 @@ export class MethodStatistics {
     this.failedCalls += 1;
   }
 
-  /** Counts a call that was rejected before it started, only among the failures of the client. */
+  /** Counts a call that was rejected before it started. It counts as a failure of the client, not of the method. */
   refused(failure: CountedFailure): void {
     this.client.failed(this.method.path, failure, false);
   }
@@ -141,18 +141,18 @@ export class MethodStatistics {
     this.previous = this.current;
     this.current = previous;
     previous.clear(now - (age % SLICE_MS));
-    // Nothing ended for a whole slice, so the other slice is too old, too.
+    // No call ended for a whole slice, so the other slice is also too old.
     if (age >= 2 * SLICE_MS) this.previous.clear(previous.beganAt - SLICE_MS);
     return previous;
   }
 }
 
-/** Counts calls by status code other than OK. It allocates memory at the first one, because most methods of a client never fail. */
+/** Counts calls by status code other than OK. Memory is allocated for the first one, because most methods of a client never fail. */
 class StatusCounts {
   private counts: Uint32Array | undefined;
 
   add(code: StatusCode): void {
-    // A server may send an unknown code, which grpc-js passes on.
+    // A server may send an unknown code, which grpc-js forwards.
     this.count(isStatusCode(code) ? code : StatusCode.UNKNOWN, 1);
   }
 

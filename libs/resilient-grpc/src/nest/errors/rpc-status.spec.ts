@@ -56,7 +56,7 @@ describe('rpcStatusOf', () => {
       [values].flat().map((value) => `${key}: ${String(value)}`),
     );
     expect(headers).toHaveLength(1);
-    // ':status', 'content-type', 'grpc-status' and the like take less than half a KiB more.
+    // ':status', 'content-type', 'grpc-status' and similar headers add less than half a KiB.
     expect(`grpc-message: ${encodeURI(status.details)}${headers.join('')}`.length).toBeLessThan(7_680);
   });
 
@@ -65,7 +65,7 @@ describe('rpcStatusOf', () => {
     ['does not relay a status that the client produced', { reason: 'deadline', reachedServer: 'maybe' }, false, false],
     ['does not relay a fault, even if its code is listed', { code: 15 }, false, true],
     ['does not relay a code that is not listed', { code: 7 }, false, true],
-    ['passes RESOURCE_EXHAUSTED through without its details', { code: 8 }, false, false],
+    ['forwards the code RESOURCE_EXHAUSTED without its details', { code: 8 }, false, false],
   ])('%s', (_what, change, isRelayed, isFault) => {
     expect(rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });
   });

@@ -216,7 +216,7 @@ export class ResilientClient {
     const waiter = this.#waiters.get(call);
     if (waiter === undefined) return;
     this.#waiters.delete(call);
-    this.channel.releasedCallEnded(latencyMs, waiter);
+    this.channel.releasedCallEnded(latencyMs ?? 'failed', waiter);
   }
 
   /** @param {number} call */

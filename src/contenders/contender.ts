@@ -14,7 +14,7 @@ export interface Contender {
   get(id: string): Observable<Order>;
   /** A write, which is not safe to repeat. */
   create(request: CreateOrderRequest): Observable<Order>;
-  /** True if `error` means that the connection was lost after the request was sent, so that it is unknown whether it was applied. */
+  /** True if `error` means that the connection was lost after the request was sent. The server may have applied the request. */
   lostInFlight(error: unknown): boolean;
   /** Number of calls waiting for a connection, if the contender provides it. */
   waiting?(): number;

@@ -87,7 +87,7 @@ describe('shutdown', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('reports not ready first and still accepts calls for readinessDelayMs', async () => {
+  it('reports not ready for readinessDelayMs before it closes, and accepts calls until then', async () => {
     const { app, orders } = await start({ readinessDelayMs: 5_000 });
     server.script('Get', { message: { id: '1', item: 'tea' } });
     const clients = app.get(GrpcClients);
@@ -112,7 +112,7 @@ describe('shutdown', () => {
 });
 
 describe('start', () => {
-  it('logs one line per client with its target, services and settings', async () => {
+  it('logs one line per client at startup, with its target, services and settings', async () => {
     const { app } = await start();
     expect(lines.filter((line) => line.includes('[ResilientGrpc:orders]'))).toEqual([
       expect.stringMatching(

@@ -52,7 +52,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect(server.counts('ServerStream').answered).toBe(1);
   });
 
-  it('resumes after a forced stop and after lost connections of the server', async () => {
+  it('resumes after a forced server stop and after lost connections', async () => {
     const { server, echo } = await behindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
     // Each call delivers ten more messages and stays silent until its server stops.
@@ -171,7 +171,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(3);
   });
 
-  it('cancels the call by break or unsubscribe, and no further call starts', async () => {
+  it('cancels the call on break or unsubscribe, and starts no further call', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
     for await (const { number } of feed(echo)) if (number === 3) break;

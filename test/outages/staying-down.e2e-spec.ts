@@ -117,7 +117,7 @@ afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 describe.concurrent('server that stays down', () => {
   it(
-    'makes calls wait for the grace and afterwards fail immediately with the cause',
+    'makes calls wait for the grace, and fails later calls immediately with the cause',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const graceMs = 2_000;
@@ -357,7 +357,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
       },
     );
 
-    it('gets one connection after another, each for the full connect timeout', async ({ onTestFinished }) => {
+    it('receives one connection after another, each for the full connect timeout', async ({ onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);
       await proxy.staySilent();
       // The connect timeout is longer than the backoff of grpc-js, whose timer has fired when the attempt ends.

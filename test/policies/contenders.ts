@@ -26,7 +26,7 @@ export interface Contender {
   serverStream(): Running;
 }
 
-/** Creates a client of `url` with a service config. */
+/** Creates a client for `url` with a service config. */
 export type Maker = (url: string, serviceConfig: ServiceConfig) => Promise<Contender>;
 
 const WITHIN = 20_000;

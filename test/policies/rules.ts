@@ -16,7 +16,7 @@ export interface Scene {
   readonly client: Contender;
   /** Records a duration of this library's client for `npm run promises`; does nothing for grpc-js. */
   record(figure: string, ms: number, atMost: number): void;
-  /** A second client of the same kind, with another service config. @defaultValue url the server's */
+  /** Creates a second client of the same kind, with another service config. `url` defaults to that of the server. */
   another(serviceConfig: ServiceConfig, url?: string): Promise<Contender>;
 }
 
@@ -61,7 +61,7 @@ function retrying(
 const throttled = (maxTokens: number, tokenRatio: number, policy: Partial<RetryPolicy> = {}) =>
   retrying({ maxAttempts: 5, ...policy }, { retryThrottling: { maxTokens, tokenRatio } });
 
-/** Attempts that each of `count` calls made, one after another. */
+/** Makes `count` calls, one after another, and returns the number of attempts of each. */
 async function attemptsOf({ server, client }: Scene, count = 1, call = () => client.unary()): Promise<number[]> {
   const made: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -72,7 +72,7 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
   return made;
 }
 
-/** Characters of the largest request that fits the retry buffer of a call: 5 bytes frame a message, and 4 its text. */
+/** Number of characters in the largest request that fits the retry buffer of a call. A message needs 5 more bytes, and its text 4. */
 const LARGEST_KEPT = (1 << 20) - 9;
 
 const attempts = async (scene: Scene, characters = 0) => {
@@ -482,7 +482,7 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', OK);
       await server.stop('force');
       const call = client.unary();
-      // By then, a call that does not wait would have failed, because this call, which starts later, has failed.
+      // This call starts later and does not wait. After its failure, `call` can be pending only if it waits.
       await (await grpcJs(server.url, {})).unary().ended;
       await pause(50);
       await server.restart();
@@ -552,7 +552,8 @@ export const RULES: readonly Rule[] = [
 ];
 
 /**
- * The deadline that the client sends, rounded up to 100 ms. It is the maximum of 20 calls, because a busy machine sends some of them late.
+ * Returns the timeout that the client sends, rounded up to 100 ms, or the status if no call succeeds. The timeout is the maximum of
+ * 20 calls, because a busy machine sends some of them late.
  */
 async function remaining({ another }: Scene, timeout: string): Promise<string> {
   const server = await startHttp2Server((stream, _number, headers) => {
@@ -566,12 +567,12 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
   return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
 }
 
-/** Resolves once the server has received everything that `client` sent before, because calls on one connection arrive in sequence. */
+/** Resolves once the server has received everything that `client` sent before. Calls on one connection arrive in sequence. */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }
 
-/** Waits long enough for an event that must not happen. */
+/** Waits for `ms` milliseconds, long enough to detect an event that must not happen. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

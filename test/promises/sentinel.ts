@@ -8,13 +8,13 @@ interface Sample {
   readonly at: number;
   /** Delay of the latest of its timers, in milliseconds. */
   readonly latestMs: number;
-  /** CPU time that other programs used, in percent of all cores; absent where the system does not report it. */
+  /** CPU time that other programs used, in percent of all cores; absent if the system does not report it. */
   readonly othersPercent?: number;
-  /** CPU time that the host withheld from this machine, in percent of all cores; absent where the system does not report it. */
+  /** CPU time that the host withheld from this machine, in percent of all cores; absent if the system does not report it. */
   readonly stolenPercent?: number;
 }
 
-/** The worst second of a period, by each of its figures. */
+/** The worst value of each figure in a period. */
 export type MachineLoad = Omit<Sample, 'at'>;
 
 /** Limits above which a measured duration depends more on the machine than on the library. */
@@ -22,7 +22,7 @@ const MAX_TIMER_DELAY_MS = 100;
 const MAX_OTHERS_PERCENT = 20;
 const MAX_STOLEN_PERCENT = 10;
 
-/** Measures, in a separate process, the load of the machine other than the plays. */
+/** Measures the machine load that the plays do not cause. Runs in a separate process. */
 export class Sentinel {
   private readonly samples: Sample[] = [];
 
@@ -41,9 +41,9 @@ export class Sentinel {
     return sentinel;
   }
 
-  /** The worst of the period from one second before `from` until `until`, both in milliseconds since 1970. */
+  /** Returns the worst load of the period from one second before `from` until `until`, both in milliseconds since 1970. */
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
-    // The sample that covers the end of the period.
+    // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
     // A sample covers the second before its time, or more if its process was stopped, so the first sample after `until` counts too.
     const last = this.samples.findIndex(({ at }) => at >= until);
@@ -67,7 +67,7 @@ export class Sentinel {
   }
 }
 
-/** The reason why durations measured under `load` cannot be judged; `undefined` if they can. */
+/** Returns the reason why durations measured under `load` cannot be judged; `undefined` if they can. */
 export function whyNotJudged({ latestMs, othersPercent = 0, stolenPercent = 0 }: MachineLoad): string | undefined {
   const reasons = [
     ...(othersPercent > MAX_OTHERS_PERCENT ? [`other programs used ${othersPercent.toFixed(0)} % of the CPU`] : []),

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 const A = 1;
 const TXT = 16;
 
-/** A DNS server on loopback. Every name has the address 127.0.0.1 if `knows` is true, and the TXT record `text`. */
+/** A DNS server on loopback. If `knows` is true, every name has the address 127.0.0.1 and the TXT record `text`. */
 export class NameServer {
   /** True if names exist; otherwise the server responds with NXDOMAIN. */
   knows = false;
@@ -53,7 +53,7 @@ export class NameServer {
   private record(type: number): Buffer | undefined {
     if (type === A) return Buffer.from([127, 0, 0, 1]);
     if (type !== TXT || this.text === undefined) return undefined;
-    // Strings of at most 255 bytes.
+    // A TXT record consists of strings of at most 255 bytes.
     const strings = this.text.match(/.{1,255}/gs) ?? [];
     return Buffer.concat(strings.flatMap((text) => [Buffer.from([text.length]), Buffer.from(text)]));
   }

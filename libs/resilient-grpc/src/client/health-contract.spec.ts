@@ -3,7 +3,7 @@ import { protoPath } from 'grpc-health-check';
 import { expect, it } from 'vitest';
 import { HEALTH_CONTRACT, HEALTH_SERVICE } from './health-contract.js';
 
-/** Descriptors of the file that defines the message. */
+/** Returns the descriptors of the file that defines `HealthCheckRequest`. */
 const fileOf = (definition: PackageDefinition) =>
   (definition['grpc.health.v1.HealthCheckRequest'] as { fileDescriptorProtos: Buffer[] }).fileDescriptorProtos;
 

@@ -16,7 +16,7 @@ import type { GrpcCallOptions, ResilientMethod } from './resilient-types.js';
 /** A method of a stub. */
 export interface StubbedMethod {
   readonly method: MethodDescriptor;
-  /** Returns the context for a call that starts now, because policies may change. */
+  /** Returns the context for a call that starts now. Policies may change between calls. */
   readonly contextOf: () => MethodContext;
 }
 
@@ -70,9 +70,9 @@ export function methodStub(
 }
 
 /**
- * Creates a call inside a stream. A response stream that is subscribed to while a stream of several calls starts, with operators around it,
- * belongs to that stream. A unary or client-streaming call does not. It determines the client of the stream, though, and the stream may
- * start in response to it, for example after a token request.
+ * Creates a call inside a stream of several calls. A response stream that is subscribed to while that stream starts belongs to it, even
+ * with operators around it. A unary or client-streaming call does not, but it determines the client of the stream. The stream may start
+ * in response to such a call, for example after a token request.
  */
 function callInScope(
   context: MethodContext,

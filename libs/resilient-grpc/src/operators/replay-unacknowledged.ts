@@ -98,9 +98,9 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
  * `replayUnacknowledged`. A reader that stops reading stops acknowledgements, and therefore sending.
  *
- * Lost connections are replayed for as long as they last, at the pace of `backoff`. Five server failures without an acknowledgement, each
- * soon after its call started, end the session with `ResumeError`. A call that lasted `minHealthyMs` resets backoff and counters. So does
- * progress: an acknowledgement, or a message received while nothing was unacknowledged.
+ * After a lost connection, the session retries until it succeeds, at the pace of `backoff`. Five server failures without an
+ * acknowledgement, each soon after its call started, end the session with `ResumeError`. A call that lasted `minHealthyMs` resets backoff
+ * and counters. So does progress: an acknowledgement, or a message received while nothing was unacknowledged.
  * @param factory Creates one call; `outgoing` provides the messages of this connection. An exception from it ends the session.
  * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
  */
@@ -121,7 +121,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   const path = 'replayUnacknowledged';
   const given: unknown = options;
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
-  // Other problems are reported together with invalid options.
+  // If `options` is not an object, the other problems are still reported.
   const known = isObject ? options : ({} as typeof options);
   const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
   const { maxUnacknowledged, maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;

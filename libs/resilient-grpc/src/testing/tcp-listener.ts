@@ -7,7 +7,7 @@ const HOST = '127.0.0.1';
 export interface TcpListenerOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
-  /** If false, a connection is ended automatically when its peer has ended, as in servers of node:http2. @defaultValue false */
+  /** If false, a connection ends automatically after its peer ends its side, as in servers of node:http2. @defaultValue false */
   readonly allowHalfOpen?: boolean | undefined;
 }
 
@@ -40,7 +40,7 @@ export class TcpListener {
     return this.server !== undefined;
   }
 
-  /** Listens, after a stop on the same port again. Does nothing if the listener is already listening. */
+  /** Starts listening. After a stop, uses the same port again. Does nothing if the listener is already listening. */
   async listen(): Promise<void> {
     if (this.server !== undefined) return;
     const { allowHalfOpen = false } = this.options;

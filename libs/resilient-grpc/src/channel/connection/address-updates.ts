@@ -17,8 +17,8 @@ export const MAX_ADDRESSES = 1_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. Addresses that follow an update without any are used immediately. A resolver that reports faster would use all of the process's CPU time. If a resolver reports no addresses, grpc-js would
- * call it again immediately.
+ * 100 ms. Addresses that follow an update without any are used immediately. Without this limit, a resolver that reports faster would
+ * use all of the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
@@ -84,7 +84,7 @@ export class AddressUpdates {
     this.timer = undefined;
     if (this.held === undefined) return;
     const waitMs = this.dueAt - this.clock.now();
-    // The last update took a long time.
+    // The last update took a long time and moved `dueAt`.
     if (waitMs > 0) this.timer = this.clock.setTimer(this.passHeld, waitMs);
     else this.pass(this.held);
   };

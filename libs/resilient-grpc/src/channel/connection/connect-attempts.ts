@@ -42,7 +42,8 @@ export class ConnectAttempts {
     this.running.get(key)?.end();
     const attempt = new ConnectAttempt(key, this.timeoutMs(), this.clock);
     this.running.set(key, attempt);
-    // grpc-js starts an attempt one turn after the request, and would keep the connection until it cleans up its pool.
+    // grpc-js starts an attempt one turn after the request, so the channel may be closed by then. Without this abort, grpc-js would keep
+    // the connection until it cleans up its pool.
     if (this.isClosed) attempt.abort(CLOSED);
     return attempt;
   }
@@ -70,7 +71,7 @@ export class ConnectAttempts {
   }
 
   /**
-   * Reports that grpc-js dropped the subchannel of `attempt`. Calls may still run on its connection: after a GOAWAY, grpc-js drops the
+   * Releases `attempt` after grpc-js dropped its subchannel. Calls may still run on its connection: after a GOAWAY, grpc-js drops the
    * subchannel, but the streams continue.
    */
   release(attempt: ConnectAttempt): void {
@@ -78,13 +79,13 @@ export class ConnectAttempts {
     if (this.isClosed || !attempt.hasSucceeded) attempt.abort(CLOSED);
   }
 
-  /** Reports whether the channel uses the connection that is being established to `key`. */
+  /** Records whether the channel uses the connection that is being established to `key`. */
   use(key: string, isUsed: boolean): void {
     const attempt = this.running.get(key);
     if (attempt !== undefined) attempt.isUsed = isUsed;
   }
 
-  /** Aborts all running attempts with their sockets, and every later attempt. */
+  /** Aborts all running attempts and every later attempt, and destroys their sockets. */
   abortAll(): void {
     this.isClosed = true;
     for (const attempt of this.running.values()) attempt.abort(CLOSED);
@@ -101,12 +102,12 @@ export class ConnectAttempt {
   hasSucceeded = false;
   /** False once the channel no longer needs the connection. grpc-js completes it anyway. */
   isUsed = true;
-  /** Missing step, for error texts. */
+  /** The step that has not completed, for error messages. */
   phase = 'the TCP connection was not accepted';
   readonly startedAt: number;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
   socket: Socket | undefined;
-  /** Failure with the missing step; `undefined` if the attempt has not timed out. */
+  /** The failure, which names the incomplete step; `undefined` if the attempt has not timed out. */
   timedOut: ConnectFailure | undefined;
 
   constructor(

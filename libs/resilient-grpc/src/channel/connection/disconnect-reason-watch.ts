@@ -48,7 +48,7 @@ export class DisconnectReasonWatch {
     });
   }
 
-  /** Reason for the end of the connection, read when it has just ended. The first observed event decides. */
+  /** Reason for the end of the connection. Read it immediately after the end. The first observed event determines it. */
   get end(): ConnectionEnd {
     if (this.first !== undefined) return this.first;
     // grpc-js drops a connection whose socket is still open if a keepalive ping timed out.

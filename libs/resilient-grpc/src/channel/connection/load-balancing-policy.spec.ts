@@ -202,7 +202,7 @@ const turns = async (): Promise<void> => {
 };
 
 describe('load-balancing policy', () => {
-  it.each([0, 11])('provides the session with the disconnect reason: GOAWAY %i', async (code) => {
+  it.each([0, 11])('provides the session from which the disconnect reason is read: GOAWAY %i', async (code) => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -215,7 +215,7 @@ describe('load-balancing policy', () => {
     session!.destroy();
   });
 
-  it('detects a keepalive timeout by the open socket of the session', async () => {
+  it('detects a keepalive timeout if the socket of the session is still open', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -326,7 +326,7 @@ describe('load-balancing policy', () => {
 });
 
 describe('endBackoff()', () => {
-  it('starts the next attempt immediately, every time it is called', async () => {
+  it('starts the next attempt immediately on each endBackoff()', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -342,7 +342,7 @@ describe('endBackoff()', () => {
     await waitFor(() => seen.states.at(-1) === 'READY');
   });
 
-  it('does not change a connection that is not in backoff', async () => {
+  it('ignores endBackoff() if the connection is not in backoff', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -434,7 +434,7 @@ describe('probe', () => {
     expect(seen.states.at(-1)).toBe('READY');
   });
 
-  it('delivers a PING if the server allows no more streams, which delays a call', async () => {
+  it('sends a PING even if the server allows no more streams and calls are delayed', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -450,7 +450,7 @@ describe('probe', () => {
     probe?.end();
   });
 
-  it('throws nothing if the connection is closing', async () => {
+  it('does not throw if the connection is closing', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -507,7 +507,7 @@ describe('child policy', () => {
     expect(a.sessions.size + b.sessions.size).toBe(1);
   });
 
-  it('connects to both addresses under round_robin and stays READY without one of them', async () => {
+  it('connects to both addresses under round_robin and stays READY if one of them is lost', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const { channel, seen } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
@@ -522,7 +522,7 @@ describe('child policy', () => {
     expect(b.sessions.size).toBe(1);
   });
 
-  it('uses the first policy that grpc-js knows', async () => {
+  it('uses the first policy that grpc-js supports', async () => {
     const peer = await startPeer();
     const seen = new Recorder();
     const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
@@ -538,7 +538,7 @@ describe('child policy', () => {
 });
 
 describe('several channels', () => {
-  it('reports to the observer of its own channel only', async () => {
+  it('reports events only to the observer of their own channel', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const [one, two] = [watched(a.address), watched(b.address)];
     one.channel.getConnectivityState(true);
@@ -554,7 +554,7 @@ describe('several channels', () => {
     closed.channel.getConnectivityState(true);
     closed.policy.release();
     closed.channel.close();
-    // A connection of the closed channel would have come first.
+    // The closed channel would have connected first.
     const next = watched(peer.address);
     next.channel.getConnectivityState(true);
     await waitFor(() => next.seen.states.at(-1) === 'READY');
@@ -616,7 +616,7 @@ describe('several channels', () => {
 describe('external service config', () => {
   const INTERNAL = 'load-balancing policy nestjs_resilient_grpc is internal to nestjs-resilient-grpc';
 
-  /** Opens another channel of the process, to `peer`. */
+  /** Opens another channel to `peer` in the same process. */
   function other(peer: Peer, options: ChannelOptions): Channel {
     const channel = new Channel(peer.address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
@@ -643,7 +643,7 @@ describe('external service config', () => {
     ['a made-up id', () => ({ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } })],
     ['no id', () => ({ nestjs_resilient_grpc: { child: [{ pick_first: {} }] } })],
     ['the id of another channel', ({ policy }: Watched) => policy.loadBalancingConfig[0]!],
-  ])('fails only its own channel if it names the policy with %s', async (_what, configOf) => {
+  ])('fails only the channel whose config names the policy with %s', async (_what, configOf) => {
     const peer = await startPeer();
     const victim = watched(peer.address);
     victim.channel.getConnectivityState(true);
@@ -684,7 +684,7 @@ describe('external service config', () => {
     expect((await statusOf(channel)).details).toContain(INTERNAL);
   });
 
-  it('fails its channel with a clear error if it names the policy of another copy of this library', async () => {
+  it('fails a channel with a clear error if its config names the policy of another copy of this library', async () => {
     const peer = await startPeer();
     watched(peer.address);
     vi.resetModules();
@@ -705,7 +705,7 @@ describe('external service config', () => {
 });
 
 describe('second copy of this library on one grpc-js', () => {
-  it('registers the policy under another name, and both copies work', async () => {
+  it('registers the policy of a second copy under another name, and both copies work', async () => {
     const peer = await startPeer();
     const first = watched(peer.address);
     vi.resetModules();

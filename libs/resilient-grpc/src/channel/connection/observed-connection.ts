@@ -24,7 +24,7 @@ export class ObservedConnection {
     private readonly subchannel: SubchannelInterface,
     private readonly handle: (event: PolicyEvent) => void,
     private readonly seams: Pick<SeamReport, 'check'>,
-    /** Called when the child policy begins or ceases to use the connection. */
+    /** Called when the child policy starts or stops using the connection. */
     private readonly useChanged: (connection: ObservedConnection) => void,
   ) {
     const address = subchannel.getAddress();

@@ -45,7 +45,7 @@ export class LocatedServiceConfig {
 export class UnreadableServiceConfig {
   constructor(
     readonly problems: readonly ConfigurationProblem[],
-    /** True for a record. It can change later, so the client starts without it. */
+    /** True if a record is invalid. A record can change later, so the client starts without it. */
     readonly isRecord: boolean,
   ) {}
 }
@@ -71,13 +71,13 @@ const REFRESH_JITTER = 0.1;
 const FIRST_RETRY_MS = 1_000;
 const RETRY_MULTIPLIER = 1.6;
 const RETRY_JITTER = 0.2;
-// Stands for a missing record.
+// Replaces a missing record: an empty list of choices.
 const NO_CHOICES = '[]';
 
 /**
  * Reads the service config from the standard TXT record `_grpc_config.<name>` of the target, with its choice rules (gRFC A2), every
  * `refreshMs`. A missing record is an empty service config. An invalid record or an unresponsive name server is logged, and the current
- * service config stays; a client that is starting then starts without one. Pass the result as `serviceConfig` of a client, which
+ * service config stays in effect; a client that is starting then starts without one. Pass the result as `serviceConfig` of a client, which
  * provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {

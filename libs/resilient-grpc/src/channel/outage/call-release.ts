@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 
 /** Maximum number of calls released per event-loop turn if no pace applies. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
-/** A tick that is later than this shows that the process was busy. Equals the tolerance for slow responses. */
+/** If a tick is late by more than this number of milliseconds, the process was busy. Equals the tolerance for slow responses. */
 const OWN_DELAY_MS = 20;
 
 /** Dependencies of a release. */
@@ -23,8 +23,8 @@ export interface ReleaseDependencies {
 
 /**
  * Sends waiting calls once the channel is usable. By default, the oldest call goes first. After an outage, calls are ordered by their
- * deadlines and the release bound, and paced by the responses of the server. Sent at once, the waiting calls of a fleet are 36 times the
- * usual load of a recovering server.
+ * deadlines and the release bound, and paced by the responses of the server. If a fleet sent all its waiting calls at once, the
+ * recovering server would receive 36 times its usual load.
  */
 export class CallRelease {
   private pace: ReleasePace | undefined;
@@ -53,7 +53,7 @@ export class CallRelease {
     const now = clock.now();
     this.readyAt = now;
     const isPaced = afterOutage || this.waiting.anyPaced;
-    // A longer outage leaves more waiting calls: because of a longer grace, or of `waitForReady: true`.
+    // A longer outage leaves more waiting calls if the grace is longer or calls use `waitForReady: true`.
     this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * POLICY.boundGraces) : 0;
     if (isPaced) {
       const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };

@@ -26,7 +26,7 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
   };
 }
 
-/** Returns a refusal that names the exceeded limit if one more call with a request of `bytes` would exceed one. */
+/** Returns a refusal if one more call with a request of `bytes` would exceed a limit, which it names; `undefined` otherwise. */
 export function tooManyWaiting(
   target: string,
   waiting: { readonly size: number; readonly bytes: number },

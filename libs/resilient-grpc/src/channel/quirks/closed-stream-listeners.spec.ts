@@ -35,7 +35,7 @@ describe('removeClosedStreamListeners', () => {
       stream.on('wantTrailers', () => {
         stream.sendTrailers({ 'grpc-status': '0' });
       });
-      // After the end of the request.
+      // Responds only after the end of the request.
       stream.resume().on('end', () => stream.end(path));
     };
     const stream = session.request({ ':method': 'POST', ':path': '/greeting' }, { endStream: true });
@@ -43,7 +43,7 @@ describe('removeClosedStreamListeners', () => {
     for (const event of ['response', 'data', 'trailers', 'end', 'close'])
       stream.on(event, () => void events.push(event));
     stream.on('data', (answer) => void events.push(String(answer)));
-    // Added last, to the same event in which all listeners are removed.
+    // This listener is added last, to the event that removes all listeners.
     await once(stream, 'close');
     expect(events).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
     expect(stream.eventNames()).toEqual(['error']);
@@ -78,7 +78,7 @@ describe('removeClosedStreamListeners', () => {
   });
 });
 
-it('ignores a session without request(), which another grpc-js may have', () => {
+it('ignores a session without request(), as another version of grpc-js may have', () => {
   const session = {};
   removeClosedStreamListeners(session);
   expect(session).toEqual({});

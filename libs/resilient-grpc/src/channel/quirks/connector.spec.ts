@@ -121,7 +121,7 @@ function generation(
 }
 
 describe('connect timeout', () => {
-  it('aborts the TCP connect at the timeout, by the signal of the address', async () => {
+  it('aborts the TCP connect at the timeout, through the abort signal of the address', async () => {
     const url = await deafPeer();
     const { made, failures } = generation(url, credentials.createInsecure());
     const beganAt = performance.now();
@@ -147,7 +147,7 @@ describe('connect timeout', () => {
 });
 
 describe('close() during an attempt to connect', () => {
-  it('releases all resources while TCP connects', async () => {
+  it('releases all resources on close() while TCP connects', async () => {
     const url = await deafPeer();
     const { made, failures } = generation(url, credentials.createInsecure(), 60_000);
     const leaks = captureLeaks();
@@ -158,7 +158,7 @@ describe('close() during an attempt to connect', () => {
     expect(failures).toEqual([]);
   });
 
-  it.each([PLAIN, SECURE])('closes the socket while the peer is silent (%s)', async (_how, creds) => {
+  it.each([PLAIN, SECURE])('closes the socket on close() if the peer is silent (%s)', async (_how, creds) => {
     const peer = await silentPeer();
     const { made, failures } = generation(peer.url, creds(), 60_000);
     made.connect();
@@ -313,7 +313,7 @@ describe('established connection', () => {
     expect(ended[0]).toMatchObject({ reason: 'connection reset' });
   });
 
-  it('lists the other connections', async () => {
+  it('lists the other connections of the channel', async () => {
     const [a, b] = [await startServer(() => createHttp2Server()), await startServer(() => createHttp2Server())];
     const target = `ipv4:${a.url},${b.url}`;
     const { made } = generation(target, credentials.createInsecure(), 2_000, 'round_robin');
@@ -323,7 +323,7 @@ describe('established connection', () => {
     expect(first?.others).toEqual([second]);
   });
 
-  it('suspects the connection after a call timeout only if it was READY when the call began', async () => {
+  it('reports a timed-out call only if the connection was READY when the call began', async () => {
     const server = await startServer(() => createHttp2Server());
     const { made, timedOut } = generation(server.url, credentials.createInsecure(), 2_000);
     made.connect();

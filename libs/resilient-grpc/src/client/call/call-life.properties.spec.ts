@@ -273,7 +273,7 @@ class World {
     return this.transport.attempts.filter(({ request }) => callOf({ request }) === call.id);
   }
 
-  /** Checks all invariants. Calls `expect` once at most, because the properties run this a hundred thousand times. */
+  /** Checks all invariants. Calls `expect` at most once, because the properties run this check a hundred thousand times. */
   check(): void {
     const { violations } = this.transport;
     const atMost = (what: string, value: number, limit: number): void => {
@@ -405,7 +405,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second holds two requests of one message each, and no stream.
+  // The second value has room for two requests of one message each, and for no stream.
   keeps: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
@@ -445,7 +445,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 const seen = new Map<string, number>();
 
 describe('life of a call', { timeout: 300_000 }, () => {
-  it('ends every call exactly once, within its attempts, and releases all resources', async () => {
+  it('ends every call exactly once, within its attempt limit, and releases all resources', async () => {
     const steps = fc.array(step, { minLength: 5, maxLength: 60 });
     await fc.assert(
       fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {
@@ -629,7 +629,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedge', { hedgingDelayMs: 60_000 }],
-  ])('finishes a call in a drain if the next attempt, %s, is due before its end', async (_what, plan) => {
+  ])('finishes a call in a drain if the next attempt, %s, is due before the drain ends', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -667,7 +667,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports a response to the channel: with its latency when a unary call succeeds, and when a stream begins', async () => {
+  it('reports to the channel the latency of a successful unary call, and the start of a stream without a latency', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];
@@ -698,7 +698,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(reported).toEqual([30]);
   });
 
-  it('never exceeds the attempts of the policy and never retries early', async () => {
+  it('never exceeds the attempt limit of the policy and never retries early', async () => {
     const failure = fc.constantFrom<EndName>(
       'busy',
       'busy, again at once',

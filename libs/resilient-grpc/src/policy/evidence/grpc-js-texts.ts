@@ -19,14 +19,14 @@ export const DEADLINE = /^Deadline exceeded\b/;
 /** Failed pick; nothing was sent. */
 export const NOT_PICKED =
   /^(?:(?:\w+: )?No connection established\b|Name resolution failed\b|Channel closed before call started$|Parsing service config failed\b)/;
-/** The picked connection takes no more streams; nothing was sent. */
+/** The picked connection accepts no more streams; nothing was sent. */
 export const NOT_STARTED = /^Failed to start HTTP\/2 stream with error\b/;
-/** Call credentials failed. The code is the plugin's, or INTERNAL for a code that gRFC A54 does not allow. */
+/** Call credentials failed. The plugin sets the code; INTERNAL replaces a code that gRFC A54 does not allow. */
 export const CREDENTIALS_FAILED =
   /^(?:Invalid status from control plane: \d+ [A-Z_]+ )?Getting metadata from plugin failed\b/;
-/** Response above `grpc.max_receive_message_length`, which grpc-js rejects before it has read it. */
+/** Response larger than `grpc.max_receive_message_length`. grpc-js rejects it before reading all of it. */
 export const RESPONSE_TOO_LARGE = /^Received message larger than max \(\d+ vs \d+\)$/;
-/** Request above `grpc.max_send_message_length`. */
+/** Request larger than `grpc.max_send_message_length`. */
 export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger than\b/;
 /** A serializer threw inside grpc-js's interceptors. */
 export const REQUEST_NOT_SERIALIZABLE = /^Request message serialization failure\b/;

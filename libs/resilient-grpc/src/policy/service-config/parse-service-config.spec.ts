@@ -31,7 +31,7 @@ function configOf(value: unknown) {
 }
 
 describe('valid service config', () => {
-  it('parses all fields, durations into milliseconds and codes into numbers', () => {
+  it('parses all fields, and converts durations to milliseconds and codes to numbers', () => {
     const config = configOf({
       loadBalancingConfig: [{ round_robin: {} }],
       methodConfig: [
@@ -79,7 +79,7 @@ describe('valid service config', () => {
     });
   });
 
-  it('parses JSON like an object', () => {
+  it('parses a JSON string like the equivalent object', () => {
     expect(configOf(JSON.stringify(withRetry({})))).toEqual(configOf(withRetry({})));
   });
 

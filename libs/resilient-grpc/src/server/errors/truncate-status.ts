@@ -14,9 +14,10 @@ export interface ServerStatus {
 }
 
 /**
- * Maximum size of a status as trailers, with room for what grpc-js adds. A field of more than 64 KiB breaks its connection: Node 20
- * does not send it, so that this call and all later ones wait until their deadlines; with Node 22 or later, the client cannot read it
- * and closes the connection. The limit applies to all fields together, although more would be possible, because clients accept less.
+ * Maximum size of a status in trailers, in bytes, with room for the additions of grpc-js. A field of more than 64 KiB breaks its
+ * connection: Node 20 does not send it, so that this call and all later ones wait until their deadlines; with Node 22 or later, the
+ * client cannot read it and closes the connection. The limit applies to the sum of all fields. More would be possible, but clients
+ * accept less.
  */
 const MAX_BYTES = 61_440;
 /** Bytes that HTTP/2 counts for each field in addition to its name and value. */
@@ -48,7 +49,7 @@ const SET_COOKIE = 'set-cookie';
 
 /**
  * Returns `status` in a form that can be sent. Omits trailers that cannot be sent. If the status is too large, omits all trailers, and
- * truncates the message if it is too long itself. Keeps the code.
+ * truncates the message if it alone is too long. Keeps the code.
  */
 export function truncateStatus(status: ServerStatus): ServerStatus {
   const { code, details, metadata } = status;
@@ -59,7 +60,7 @@ export function truncateStatus(status: ServerStatus): ServerStatus {
   return { code, details: textBytes > MAX_BYTES ? joined([details]) : details, unexpected: true };
 }
 
-/** Returns `given`, or a copy without fields that cannot be sent; repeated standard fields are joined to a comma-separated list. */
+/** Returns `given`, or a copy without fields that cannot be sent; repeated standard fields are joined into a comma-separated list. */
 function sendableTrailers(given: Metadata): Pick<ServerStatus, 'metadata' | 'unexpected'> {
   const headers = Object.entries(given.toHttp2Headers());
   const refused = headers.filter(([key]) => REFUSED.has(key));

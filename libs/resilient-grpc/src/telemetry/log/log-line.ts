@@ -21,7 +21,7 @@ interface InspectOptions {
 /**
  * One log line with a message and structured fields. Nest loggers have no common way to pass both: Nest 11 prints each argument on its
  * own line, Nest 12 appends the fields to the message, and nestjs-pino drops arguments after a string message. All of them accept a
- * single object. Printed, this object is its message; serialized as JSON, it is its fields, with the message as `msg`. It also works in
+ * single object. Loggers that print this object print its message. JSON contains its fields, with the message as `msg`. It also works in
  * loggers that expect a string: it inherits the string methods (`replace`, `includes`), which call `toString`, and has a `length`. It
  * cannot extend `String`, because a `String` object has each character as an enumerable property.
  */

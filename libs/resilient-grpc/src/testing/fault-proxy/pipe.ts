@@ -7,7 +7,7 @@ type Item = { readonly dueAt: number } & (
   { readonly kind: 'bytes'; readonly bytes: Buffer } | { readonly kind: 'fin' } | { readonly kind: 'rst' }
 );
 
-// Above this limit the source is not read, so that its sender meets a full TCP window as on a real network.
+// Above this limit, the pipe stops reading its source. The sender then meets a full TCP window, as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
 /** The callbacks of a pipe to its connection. */
@@ -24,7 +24,7 @@ export interface PipeEvents {
   onCut(how: CloseMode): void;
 }
 
-/** One direction of a connection: an ordered queue between two sockets that can be delayed, held, or cut at a byte. */
+/** One direction of a connection: an ordered queue between two sockets. It can be delayed, held, or cut at a byte. */
 export class Pipe {
   /** Number of bytes that may still pass before `claimCut` is called. */
   allowance = Infinity;
@@ -67,7 +67,7 @@ export class Pipe {
     this.flush();
   }
 
-  /** Passes nothing more. Incoming data is read and discarded, so that a FIN is still detected. */
+  /** Stops passing data. Incoming data is read and discarded, so that a FIN is still detected. */
   close(): void {
     this.closed = true;
     this.queue = [];

@@ -26,7 +26,7 @@ describe('CallFaults', () => {
     },
   );
 
-  it('applies the fault that was added first', () => {
+  it('applies the fault that was added first if several match', () => {
     const faults = new CallFaults();
     faults.add(missing, {});
     faults.add(refused, { method: 'Get', times: Infinity });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
 import { certificate } from '../support/orders-app.js';
 import type { EchoRequest } from '../testing/echo-client.js';
@@ -24,7 +24,7 @@ const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
 
 describe('path of calls', () => {
   afterEach(() => {
-    delete process.env[SWITCH];
+    vi.unstubAllEnvs();
   });
 
   it('is the connection by default', async () => {
@@ -34,7 +34,7 @@ describe('path of calls', () => {
   });
 
   it.each([
-    ['the environment variable is off', 'disabled', () => (process.env[SWITCH] = 'off'), {}],
+    ['the environment variable is off', 'disabled', () => vi.stubEnv(SWITCH, 'off'), {}],
     [
       'requests are compressed',
       'send-compression',

@@ -9,7 +9,7 @@ import {
   type DirectChannel,
   type PickedCall,
 } from '../quirks/direct-channel.js';
-import { inflate, isInflatable, type InflateFailure } from './inflate.js';
+import { inflate, isInflatable } from './inflate.js';
 
 /** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
 const HEADER_BYTES = 5;
@@ -177,17 +177,16 @@ export class DirectCall implements ConnectionCallListener {
       return;
     }
     this.isInflating = true;
-    inflate(encoding, message, this.limits.maxReceiveBytes).then(
-      (inflated) => {
-        if (!this.isInflating || this.isOver) return;
-        this.isInflating = false;
-        this.listener.onReceiveMessage(inflated);
-        if (this.heldStatus !== undefined) this.end(this.heldStatus);
-      },
-      ({ code, details }: InflateFailure) => {
-        if (this.isInflating) this.listener.onFailure('protocol', code, details);
-      },
-    );
+    void inflate(encoding, message, this.limits.maxReceiveBytes).then((result) => {
+      if (!this.isInflating || this.isOver) return;
+      if (!Buffer.isBuffer(result)) {
+        this.listener.onFailure('protocol', result.code, result.details);
+        return;
+      }
+      this.isInflating = false;
+      this.listener.onReceiveMessage(result);
+      if (this.heldStatus !== undefined) this.end(this.heldStatus);
+    });
   }
 
   private end(status: StatusObject): void {

@@ -19,16 +19,14 @@ export function isInflatable(encoding: string): encoding is Encoding {
 
 /**
  * Inflates `message`. Stops as soon as the result exceeds `maxBytes` (-1 for no limit), because a few kilobytes can inflate to gigabytes.
- *
- * @throws InflateFailure (the promise rejects)
  */
-export function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer> {
-  return new Promise((resolve, reject: (failure: InflateFailure) => void) => {
+export function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer | InflateFailure> {
+  return new Promise((resolve) => {
     const inflater = INFLATERS[encoding]();
     const parts: Buffer[] = [];
     let bytes = 0;
     inflater.on('error', () => {
-      reject({ code: StatusCode.INTERNAL, details: `Failed to decompress ${encoding}-encoded message` });
+      resolve({ code: StatusCode.INTERNAL, details: `Failed to decompress ${encoding}-encoded message` });
     });
     inflater.on('data', (part: Buffer) => {
       parts.push(part);
@@ -36,7 +34,7 @@ export function inflate(encoding: Encoding, message: Buffer, maxBytes: number): 
       if (maxBytes === -1 || bytes <= maxBytes) return;
       inflater.destroy();
       const details = `Received message that decompresses to a size larger than ${String(maxBytes)}`;
-      reject({ code: StatusCode.RESOURCE_EXHAUSTED, details });
+      resolve({ code: StatusCode.RESOURCE_EXHAUSTED, details });
     });
     inflater.on('end', () => {
       resolve(Buffer.concat(parts, bytes));

@@ -39,8 +39,8 @@ const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
- * One RPC on `Channel.createCall`, for all four kinds of method. The object is also grpc-js's listener and the `AttemptEnd`, so that an
- * attempt needs only one object in addition to grpc-js's.
+ * One RPC of any kind of method, straight on a connection or through grpc-js's channel. The object is also the listener of the call and
+ * the `AttemptEnd`, so that an attempt needs few objects.
  */
 export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
   code: number = StatusCode.OK;

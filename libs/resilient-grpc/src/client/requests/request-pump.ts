@@ -19,8 +19,8 @@ export interface PumpCallbacks {
 }
 
 /**
- * Moves request messages from their source to the running attempt. Each message waits for the write callback of the one before, because
- * grpc-js loses the second of two in flight. A further attempt first receives what the previous one was sent.
+ * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that it may be sent,
+ * because grpc-js's channel loses the second of two messages in flight. A further attempt first receives what the previous one was sent.
  */
 export class RequestPump implements MessageConsumer {
   /** Number of messages taken from the source and sent. */

@@ -385,7 +385,7 @@ describe('events', () => {
       },
       'debug',
       /^connected to a:1; calls pass through grpc-js's channel \(send-compression\)$/,
-      { change: 'connected', direct: false, because: 'send-compression' },
+      { change: 'connected', address: 'a:1', direct: false, because: 'send-compression' },
     ],
     [
       { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },

@@ -38,6 +38,7 @@ export {
   type PropagationOptions,
 } from './client/settings/client-options.js';
 export type { GrpcContract } from './client/settings/contract.js';
+export type { CallPath, ChannelPathReason } from './call/call-path.js';
 export type { CallEnd, GrpcClientEvent, ConnectionEnd } from './call/call-event.js';
 export type { UntestedVersion } from './call/untested-version.js';
 export type { InboundCall } from './call/inbound-call.js';

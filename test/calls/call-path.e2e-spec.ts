@@ -27,7 +27,7 @@ describe('path of calls', () => {
     vi.unstubAllEnvs();
   });
 
-  it('is the connection by default', async () => {
+  it('runs calls on a connection by default', async () => {
     const { client, echo } = await scene();
     await firstValueFrom(echo.unary({}));
     expect(client.snapshot().calls).toEqual({ direct: true });
@@ -41,14 +41,14 @@ describe('path of calls', () => {
       undefined,
       { channelOptions: { 'grpc.default_compression_algorithm': 2 } },
     ],
-  ] as const)('is grpc-js’s channel if %s', async (_what, because, prepare, settings) => {
+  ] as const)('sends calls through grpc-js’s channel if %s', async (_what, because, prepare, settings) => {
     prepare?.();
     const { client, echo } = await scene(settings);
     for (const method of EACH_METHOD) await toList(callOnce(echo, method));
     expect(client.snapshot().calls).toEqual({ direct: false, because });
   });
 
-  it('is grpc-js’s channel if a custom resolver resolves the target, because it may return a service config', async () => {
+  it('sends calls through grpc-js’s channel if a custom resolver resolves the target, because it may return a service config', async () => {
     const server = await startServer();
     const source = new AddressSource();
     source.resolve([server.url]);

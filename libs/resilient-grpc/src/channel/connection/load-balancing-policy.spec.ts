@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   createServer,
   type ClientHttp2Session,
@@ -583,8 +584,10 @@ describe('several channels', () => {
     // The server sends its SETTINGS only now.
     const handled = new Promise<ServerHttp2Session>((resolve) => http2.once('session', resolve));
     http2.emit('connection', accepted[0]);
-    (await handled).on('error', () => undefined);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const session = (await handled).on('error', () => undefined);
+    // The client acknowledges the SETTINGS after it has handled them.
+    await once(session, 'localSettings');
+    await turns();
     expect(seen.sessions).toHaveLength(0);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');

@@ -3,6 +3,7 @@ import {
   ALL_CONTENDERS,
   BASELINE,
   CHANNEL,
+  CLASSIC,
   CONTENDERS,
   POLICIES,
   RETRY_BUFFERS,
@@ -40,6 +41,7 @@ or a benchmark of this library: telemetry, memory, many-streams; server: its ser
   --restarts N        recovery: number of restarts (50)
   --only A,B          only these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --channel           add ${CHANNEL.name}: grpc-js's channel without a client
+  --classic           add ${CLASSIC.name}: ${String(CLASSIC.about)}
   --policies          add contenders with call policies (default for unary in the overall table):
 ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(about)}`).join('\n')}
   --retry-buffers     add this library with other sizes of grpc-js's retry buffer: ${RETRY_BUFFERS.map(({ name }) => name).join(', ')}
@@ -50,7 +52,7 @@ ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(abo
   --json              print only one JSON object on one line: npm run --silent bench -- --json
 Options that do not apply to a benchmark are rejected.`;
 
-const OF_CONTENDERS = /** @type {const} */ (['only', 'channel', 'policies', 'retry-buffers', 'json']);
+const OF_CONTENDERS = /** @type {const} */ (['only', 'channel', 'classic', 'policies', 'retry-buffers', 'json']);
 const OF_UNARY = /** @type {const} */ (['rounds', 'seconds', 'in-flight', 'profile', 'json']);
 const OF_MESSAGES = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile', ...OF_CONTENDERS]);
 
@@ -284,6 +286,7 @@ function parse(argv) {
         restarts: { type: 'string' },
         only: { type: 'string' },
         channel: { type: 'boolean' },
+        classic: { type: 'boolean' },
         policies: { type: 'boolean' },
         'retry-buffers': { type: 'boolean' },
         profile: { type: 'string' },
@@ -326,6 +329,7 @@ function choose(values) {
   const asked = values.only?.split(',').map(find);
   const extra = [
     ...(values.channel ? [CHANNEL] : []),
+    ...(values.classic ? [CLASSIC] : []),
     ...(values.policies ? POLICIES : []),
     ...(values['retry-buffers'] ? RETRY_BUFFERS : []),
   ];

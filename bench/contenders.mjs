@@ -102,6 +102,18 @@ export const POLICIES = [
 ];
 
 /**
+ * This library with all calls passing through grpc-js's channel instead of running straight on a connection. Included on demand.
+ *
+ * @type {Entry}
+ */
+export const CLASSIC = {
+  name: 'resilient-grpc-classic',
+  about: "resilient-grpc with all calls passing through grpc-js's channel",
+  packages: RESILIENT_GRPC,
+  load: () => import('./contenders/resilient-grpc-classic.mjs'),
+};
+
+/**
  * This library with other sizes of grpc-js's retry buffer, which limits the requests that are buffered ahead of the wire. Included on
  * demand.
  *
@@ -133,7 +145,7 @@ export const TELEMETRY = [
 }));
 
 /** Contenders that are included on demand. */
-const ON_DEMAND = [CHANNEL, ...POLICIES, ...RETRY_BUFFERS];
+const ON_DEMAND = [CHANNEL, CLASSIC, ...POLICIES, ...RETRY_BUFFERS];
 
 /** @param {Entry} entry */
 const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.packages[0] === packages[0]);

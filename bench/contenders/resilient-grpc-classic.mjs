@@ -1,0 +1,30 @@
+import { ORDER_ID } from '../contract.mjs';
+import { open as openWith } from './resilient-grpc.mjs';
+
+/** The environment variable that the library reads when it creates a channel. */
+const VARIABLE = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
+
+/**
+ * This library with all calls passing through grpc-js's channel.
+ *
+ * @param {string} address
+ * @returns {Promise<import('../contenders.mjs').Contender>}
+ */
+export async function open(address) {
+  const before = process.env[VARIABLE];
+  process.env[VARIABLE] = 'off';
+  try {
+    const contender = await openWith(address);
+    // The first call creates the channel.
+    await new Promise((resolve, reject) => {
+      contender.get(ORDER_ID, (error, order) => {
+        if (order) resolve(order);
+        else reject(error instanceof Error ? error : new Error(JSON.stringify(error)));
+      });
+    });
+    return contender;
+  } finally {
+    if (before === undefined) Reflect.deleteProperty(process.env, VARIABLE);
+    else process.env[VARIABLE] = before;
+  }
+}

@@ -15,7 +15,7 @@ export interface DrainingServer {
     ServerDrain,
     'begin' | 'draining' | 'ready' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
   >;
-  readonly health: { bootstrapped(): void };
+  readonly health: { markBootstrapped(): void };
 }
 
 /**
@@ -36,7 +36,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   onApplicationBootstrap(): void {
-    this.server.health.bootstrapped();
+    this.server.health.markBootstrapped();
   }
 
   onModuleDestroy(): void {

@@ -228,7 +228,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
     const { connection, evidence } = this.wireFacts ?? {};
     this.facts = undefined;
-    if (connection === undefined || evidence?.connectionOver === true) return false;
+    if (connection === undefined || evidence?.acceptsNoStreams === true) return false;
     this.delayedStatus = new DelayedStatus(status, connection, this.clock, (delayed) => {
       this.end(delayed);
     });

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { attemptOutcome, byCode } from '../../policy/circuit-breaker/attempt-outcome.js';
+import { attemptOutcome, outcomeOfCode } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
 import { classify } from '../../policy/evidence/classify.js';
@@ -53,7 +53,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   override abandon(because?: 'deadline'): void {
     // A cancellation is no evidence about the server. A deadline counts against it, except if this process was paused.
     const counts = because === 'deadline' && !this.wasPaused;
-    this.record(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 

@@ -26,10 +26,7 @@ import { ClientCall } from './client-call.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
 import { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import type { PartOf } from '../streams/scoped-stream.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
-import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
+import type { StreamMembership } from '../streams/scoped-stream.js';
 
 /** A call, and the policy of its method. */
 interface CallPlan {
@@ -104,7 +101,7 @@ class WatchedCall {
     readonly id: string,
     context: MethodContext,
     clock: Clock,
-    part?: PartOf,
+    part?: StreamMembership,
   ) {
     const { timeoutMs, waitForReady, requests, kind } = plan;
     this.deadline = timeoutMs === undefined ? Infinity : clock.epoch() + timeoutMs;
@@ -176,8 +173,8 @@ class World {
   private lastTelemetry: RecordedTelemetry | undefined;
 
   constructor(private readonly plan: WorldPlan = UNLIMITED) {
-    const { clock, registry, transport } = this;
-    transport.quiet = plan.quiet;
+    const { registry, transport } = this;
+    transport.mustAwaitRead = plan.quiet;
     this.replayLimits = new ReplayLimits(...plan.keptBytes);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
     // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
@@ -220,7 +217,7 @@ class World {
     });
   }
 
-  begin(plan: CallPlan, part?: PartOf): void {
+  begin(plan: CallPlan, part?: StreamMembership): void {
     const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs, streamIdleTimeoutMs, onDrain } = plan;
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
@@ -327,7 +324,7 @@ function callOf({ request }: { readonly request: AttemptRequest }): string {
 }
 
 /** Returns the part of a call in a stream that was resumed `resumes` times. */
-function partOfStream(resumes: number): PartOf {
+function partOfStream(resumes: number): StreamMembership {
   const ignore = (): void => undefined;
   const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
   const none = { outer: undefined, demand: undefined, delivered: 0 };

@@ -138,9 +138,9 @@ describe('endStreams', () => {
   it('leaves other calls running and counts the streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
-    expect(registry.streamsEnd).toBe(false);
+    expect(registry.areStreamsEnding).toBe(false);
     await registry.endStreams();
-    expect(registry.streamsEnd).toBe(true);
+    expect(registry.areStreamsEnding).toBe(true);
     expect(ended).toEqual(['0 completed']);
     expect({ accepting: registry.accepting, size: registry.size }).toEqual({ accepting: 'yes', size: 2 });
     const report = registry.drain(10_000);

@@ -33,7 +33,7 @@ export interface LiveServiceConfigInput {
 }
 
 /** Time that the start waits for the first service config. */
-const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
+const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
@@ -80,7 +80,7 @@ export class LiveServiceConfig {
     const late = () => {
       input.clock.defer(this.late);
     };
-    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
+    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_TIMEOUT_MS, true);
     this.subscribe();
   }
 
@@ -180,7 +180,7 @@ export class LiveServiceConfig {
   private readonly late = (): void => {
     if (this.started) return;
     const { path, warn } = this.input;
-    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
+    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_TIMEOUT_MS} ms`;
     warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
     this.begin([]);
   };
@@ -206,7 +206,7 @@ export class LiveServiceConfig {
 
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
   private warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
-    this.lines.say(kind, message);
+    this.lines.log(kind, message);
   }
 
   /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */

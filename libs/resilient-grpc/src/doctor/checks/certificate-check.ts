@@ -3,7 +3,7 @@ import type { ProbedTls } from '../probe-connection.js';
 import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 
 /** Number of days before expiry at which the check warns. Automatic renewal normally replaces a certificate earlier. */
-export const SOON_DAYS = 14;
+export const EXPIRY_WARNING_DAYS = 14;
 
 const DAY_MS = 86_400_000;
 
@@ -59,7 +59,7 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     return result('failed', `rejected: ${why} (${refused}); ${whose}; ${until}`, remedy);
   }
   const message = `${whose}; matches '${name}'; ${until}`;
-  if (days >= SOON_DAYS) return result('ok', message);
+  if (days >= EXPIRY_WARNING_DAYS) return result('ok', message);
   return result('warning', message, 'renew the certificate now; clients cannot connect after it expires');
 }
 

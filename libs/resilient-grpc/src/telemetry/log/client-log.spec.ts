@@ -15,7 +15,7 @@ function make() {
     lines.push(`${level} ${String(line)}`);
   };
   const sink = { debug: write('debug'), log: write('log'), warn: write('warn') };
-  const client = { name: 'orders', target: '10.0.0.7:50051', hurt: () => calls, debugs: () => seen.debug };
+  const client = { name: 'orders', target: '10.0.0.7:50051', impact: () => calls, isDebugEnabled: () => seen.debug };
   const log = new ClientLog(sink, client, clock);
   const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
   const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
@@ -381,11 +381,11 @@ describe('events', () => {
         type: 'connection',
         change: 'connected',
         address: 'a:1',
-        calls: { direct: false, because: 'send-compression' },
+        calls: { direct: false, reason: 'send-compression' },
       },
       'debug',
       /^connected to a:1; calls pass through grpc-js's channel \(send-compression\)$/,
-      { change: 'connected', address: 'a:1', direct: false, because: 'send-compression' },
+      { change: 'connected', address: 'a:1', direct: false, reason: 'send-compression' },
     ],
     [
       { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },

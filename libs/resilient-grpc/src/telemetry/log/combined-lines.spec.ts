@@ -7,7 +7,7 @@ function make() {
   const clock = new VirtualClock();
   const written: LogLine[] = [];
   const limit = new CombinedLines((line) => written.push(line), clock);
-  const say = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.say(new LogLine(level, text, fields));
+  const say = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.add(new LogLine(level, text, fields));
   const circuit = (path: string, to: 'open' | 'closed') =>
     say(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
   /** Uses up the limit of the next minute. */

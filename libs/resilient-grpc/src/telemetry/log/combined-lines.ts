@@ -47,13 +47,13 @@ export class CombinedLines {
     this.unstableUntil = this.clock.now() + LOG_INTERVAL_MS;
   }
 
-  say(line: LogLine): void {
+  add(line: LogLine): void {
     const key = `${kindOf(line)} ${subjectOf(line)}`;
     const lines = (this.pending.get(key)?.lines ?? 0) + 1;
     this.pending.delete(key);
     this.pending.set(key, { line, at: this.clock.now(), lines });
     // All lines of the client share one limit.
-    this.limiter.say('', line);
+    this.limiter.log('', line);
   }
 
   /** Writes the pending lines and clears the timer. */

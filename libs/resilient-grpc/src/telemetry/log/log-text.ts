@@ -1,4 +1,4 @@
-import { masked } from './masked.js';
+import { maskSecrets } from './mask-secrets.js';
 
 const MAX_TEXT_LENGTH = 300;
 /** Maximum number of characters searched for secrets. Larger than what is logged, so that a secret cut at the end is still recognized. */
@@ -12,7 +12,7 @@ const MAX_STACK_FRAMES = 20;
  */
 export function oneLine(text: string): string {
   const isCut = text.length > MAX_SCANNED_LENGTH;
-  const escaped = masked(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
+  const escaped = maskSecrets(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

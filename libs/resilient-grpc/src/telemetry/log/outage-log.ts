@@ -71,7 +71,7 @@ export class OutageLog {
     const skipsWaitWarning = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
     this.outage = { start, startedAt, failedBefore: this.impact().failed, reported: false, skipsWaitWarning };
     this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.fieldsOf(start), flapping });
-    if (flapping) this.flaps.say(FLAPPING, start);
+    if (flapping) this.flaps.log(FLAPPING, start);
     this.scheduleCheck(skipsWaitWarning ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 

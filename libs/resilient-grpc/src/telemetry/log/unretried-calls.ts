@@ -55,7 +55,7 @@ export class UnretriedCalls {
     const kind = `${event.path} (${event.reason})`;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     // All kinds share one line.
-    this.limiter.say('', event);
+    this.limiter.log('', event);
   }
 
   /** Logs the pending summary and clears the timer. */

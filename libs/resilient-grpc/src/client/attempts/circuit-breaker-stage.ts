@@ -11,7 +11,10 @@ import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
 
-/** Admits attempts while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
+/**
+ * Admits all attempts while the circuit of their method is closed, and a few probes while it is half-open.
+ * @throws CircuitOpenError (from the stage) if the circuit rejects the attempt
+ */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerCore, clock: Clock): StartAttempt {
   return (request, listener) => {
     const now = clock.now();

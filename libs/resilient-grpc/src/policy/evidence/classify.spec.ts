@@ -319,7 +319,7 @@ describe('connection lost after sending', () => {
         code: UNAVAILABLE,
         connectionLost: true,
       });
-      expect(verdict.details).toContain(`Connection lost after the response had begun (`);
+      expect(verdict.details).toContain(`Connection lost after the response had started (`);
       expect(verdict.details).toContain(details);
     },
   );

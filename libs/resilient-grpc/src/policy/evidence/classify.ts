@@ -71,7 +71,7 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that was picked and received headers or messages. */
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had begun', e);
+  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had started', e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);

@@ -180,7 +180,7 @@ export class ServerConnection {
   private readonly awaitPeersEnd = (): void => {
     const before = bytesReadOf(this.socket);
     const check = (): void => {
-      // A peer that still reads sends acknowledgements.
+      // A peer that is still reading responses sends WINDOW_UPDATE frames.
       if (bytesReadOf(this.socket) === before) this.destroy();
       else this.awaitPeersEnd();
     };

@@ -335,7 +335,7 @@ describe('events', () => {
     [
       { type: 'addresses-limited', reported: 4_000, used: 1_000 },
       'warn',
-      /^resolver reported 4000 addresses, of which 1000 are used; put a load balancer in front of them/,
+      /^resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of them/,
       { reported: 4_000, used: 1_000 },
     ],
     [{ type: 'connection-replaced', reason: 'age' }, 'debug', /maximum age reached/, { reason: 'age' }],

@@ -89,7 +89,7 @@ export class ClientLog {
         return;
       case 'addresses-limited':
         this.warn(
-          `resolver reported ${String(event.reported)} addresses, of which ${String(event.used)} are used; ` +
+          `resolver reported ${String(event.reported)} addresses; the client uses ${String(event.used)}; ` +
             'put a load balancer in front of them, or resolve only a subset',
           { event: event.type, reported: event.reported, used: event.used },
         );

@@ -56,7 +56,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     const cutOffPaths = listed(
       [...paths].map(([path, count]) => `${counted(count, 'call')} to ${path}`),
       MAX_LISTED_METHODS,
-      (count) => `calls to ${count} more methods`,
+      (count) => `calls to ${counted(count, 'more method')}`,
     );
     const parts = [
       `${counted(finished, 'call')} finished`,

@@ -186,6 +186,18 @@ describe('endStreams', () => {
     expect(resets).toBe(1_000);
   });
 
+  it('abandons an attempt after its deadline as such, even if its reset was postponed', () => {
+    const { registry } = make(1);
+    const reasons: (string | undefined)[] = [];
+    const attempt = { abandon: (because?: string) => reasons.push(because) } as unknown as Attempt;
+    void registry.endStreams();
+    for (let stream = 0; stream < 900; stream++) registry.abandon(attempt);
+    registry.abandon(attempt, 'deadline');
+    registry.abandon(attempt);
+    registry.close();
+    expect(reasons.slice(900)).toEqual(['deadline', undefined]);
+  });
+
   it('does not count a stream that ended before its batch', async () => {
     const { registry, clock, calls, ended } = make(101);
     for (const call of calls) call.onDrain = 'complete';

@@ -54,7 +54,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Wait of a drain for the running calls. */
   private wait: Wait | undefined;
   /** Attempts that were abandoned during a drain, to be reset when no other call is running. */
-  private readonly toReset: Attempt[] = [];
+  private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
   /** Streams that a drain is completing. */
   private readonly completing = new Set<RegisteredCall>();
@@ -95,8 +95,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
   abandon(attempt: Attempt, because?: 'deadline'): void {
-    if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) this.toReset.push(attempt);
-    else attempt.abandon(because);
+    if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
+      this.toReset.push({ attempt, because });
+    } else attempt.abandon(because);
   }
 
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
@@ -167,7 +168,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   close(): void {
     this.accepting = 'closed';
     this.terminateAll('closed', 'The client was closed');
-    for (const attempt of this.toReset.splice(0)) attempt.abandon();
+    for (const { attempt, because } of this.toReset.splice(0)) attempt.abandon(because);
   }
 
   private async drainOnce(beganAt: number): Promise<DrainReport> {

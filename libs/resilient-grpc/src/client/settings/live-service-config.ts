@@ -8,7 +8,7 @@ import {
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { oneLine } from '../../telemetry/log/log-text.js';
+import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import { LogLimiter } from '../../telemetry/log/log-limiter.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -66,7 +66,7 @@ export class LiveServiceConfig {
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
     this.lines = new LogLimiter(input.clock, (latest, repeats) => {
-      input.warn(repeats === 0 ? latest : `${latest} (${String(repeats)} similar messages in the last minute)`);
+      input.warn(repeats === 0 ? latest : `${latest} (${counted(repeats, 'similar message')} in the last minute)`);
     });
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {

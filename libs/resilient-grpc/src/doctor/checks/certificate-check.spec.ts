@@ -28,6 +28,14 @@ describe('certificateCheck', () => {
   });
 
   it.each([
+    [1, 'expires in 1 day'],
+    [0, 'expires in 0 days'],
+    [-1, 'expired 1 day ago'],
+  ])('counts the days in the correct number: %s', (days, text) => {
+    expect(certificateCheck(tls, 'localhost', daysBefore(days)).message).toMatch(new RegExp(`; ${text}$`));
+  });
+
+  it.each([
     ['CERT_HAS_EXPIRED', 'certificate expired', 'renew the certificate'],
     ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'issuer not trusted', '--ca FILE'],
     ['ERR_TLS_CERT_ALTNAME_INVALID', "no name matches 'orders'", "tls: { serverName: 'localhost' }"],

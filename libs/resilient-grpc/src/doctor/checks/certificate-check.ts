@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import { counted } from '../../telemetry/log/log-text.js';
 import type { ProbedTls } from '../probe-connection.js';
 import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 
@@ -53,7 +54,7 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
   };
   const result = resultsOf('certificate', facts);
   const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no names'}`;
-  const until = days < 0 ? `expired ${String(-days)} days ago` : `expires in ${String(days)} days`;
+  const until = days < 0 ? `expired ${counted(-days, 'day')} ago` : `expires in ${counted(days, 'day')}`;
   if (refused !== undefined) {
     const [why, remedy] = refusal(refused, name, names);
     return result('failed', `rejected: ${why} (${refused}); ${whose}; ${until}`, remedy);

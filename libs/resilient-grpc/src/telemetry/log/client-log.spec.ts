@@ -251,7 +251,7 @@ describe('events', () => {
     [
       { ...OUTAGE, flapping: true },
       'warn',
-      /^flapping: three outages in a minute \(.*check whether the server keeps restarting/,
+      /^flapping: 3 outages in a minute \(.*check whether the server keeps restarting/,
       { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
     ],
     [

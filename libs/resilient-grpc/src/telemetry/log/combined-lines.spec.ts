@@ -61,6 +61,17 @@ describe('CombinedLines', () => {
     expect(written[0]!.msg.length).toBeLessThan(500);
   });
 
+  it('counts unlisted addresses as addresses, and one method as one', () => {
+    const { clock, written, say, circuit, fill } = make();
+    fill();
+    for (let i = 1; i <= 23; i++) say('warn', 'could not connect', { event: 'connection', address: `10.0.0.${i}:1` });
+    for (let i = 1; i <= 22; i++) circuit(`/a.A/M${i}`, 'open');
+    clock.advance(60_000);
+    expect(written[0]!.msg).toMatch(
+      /, \/a\.A\/M2, 1 more method \| could not connect .*, 10\.0\.0\.3:1, 2 more addresses$/,
+    );
+  });
+
   it('reports only the latest state of each method', () => {
     const { clock, written, circuit, fill } = make();
     fill();

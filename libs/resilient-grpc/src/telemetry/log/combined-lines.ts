@@ -1,7 +1,7 @@
 import type { Clock } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import { LogLine } from './log-line.js';
-import { duration, listed } from './log-text.js';
+import { counted, duration, listed } from './log-text.js';
 
 /** Maximum number of lines per minute. */
 const MAX_LINES = 4;
@@ -104,7 +104,10 @@ function combined(kind: readonly PendingLine[], now: number): string {
   if (more === 0) return text;
   if (others.length === 0) return `${text} and ${String(more)} more`;
   const subjects = others.map(({ line }) => subjectOf(line));
-  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, (count) => `${count} more methods`)}`;
+  const isAboutMethods = latest.line.fields['path'] !== undefined;
+  const rest = (count: number): string =>
+    isAboutMethods ? counted(count, 'more method') : counted(count, 'more address', 'more addresses');
+  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, rest)}`;
 }
 
 function sumOf(pending: readonly PendingLine[]): number {

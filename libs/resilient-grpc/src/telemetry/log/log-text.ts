@@ -46,7 +46,7 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 }
 
 /** Lists the first `max` of `items`. `others` describes the number of the others. */
-export function listed(items: readonly string[], max: number, others: (count: string) => string): string {
-  const rest = items.length > max ? [others(String(items.length - max))] : [];
+export function listed(items: readonly string[], max: number, others: (count: number) => string): string {
+  const rest = items.length > max ? [others(items.length - max)] : [];
   return [...items.slice(0, max), ...rest].join(', ');
 }

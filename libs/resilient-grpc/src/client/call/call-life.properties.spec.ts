@@ -4,12 +4,10 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { AttemptRequest } from '../../call/attempt.js';
 import type { CallTelemetry } from '../../call/call-telemetry.js';
-import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
 import {
   ENDS,
@@ -17,14 +15,14 @@ import {
   type EndName,
   type MemoryAttempt,
 } from '../../testing/spec-support/memory-transport.js';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
-import { MethodRuntime } from '../method-context.js';
+import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import type { StreamMembership } from '../streams/scoped-stream.js';
 
@@ -169,7 +167,7 @@ class World {
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
   readonly replayLimits: ReplayLimits;
-  private readonly parts: MethodRuntime;
+  private readonly runtime: MethodRuntime;
   private lastTelemetry: RecordedTelemetry | undefined;
 
   constructor(private readonly plan: WorldPlan = UNLIMITED) {
@@ -177,35 +175,15 @@ class World {
     transport.mustAwaitRead = plan.quiet;
     this.replayLimits = new ReplayLimits(...plan.keptBytes);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
-    // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-    const settings = {
-      name: 'memory',
-      channel: { channelOptions: {} },
-      interceptors: [],
-      maxConcurrentCalls,
-      maxQueuedCalls,
-      metadataSource: plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0)),
-    } as unknown as ResolvedClientSettings;
-    this.parts = new MethodRuntime(settings, {
-      name: 'memory',
-      transport,
-      budget: { current: new DefaultBudget() },
-      registry,
-      unread: new UnreadStreams(Infinity, clock),
-      statistics: new ClientStatistics(clock),
-      replayLimits: this.replayLimits,
-      trustRefusedStreams: false,
-      events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-      telemetry: {
-        contexts: undefined,
-        begin: () => (this.lastTelemetry = new RecordedTelemetry()),
-        take: () => undefined,
-        close: () => undefined,
-      },
-      clock,
-      random: seededRandom(1),
-      throttled: () => undefined,
-    });
+    const metadataSource = plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0));
+    const telemetry = {
+      contexts: undefined,
+      begin: () => (this.lastTelemetry = new RecordedTelemetry()),
+      take: () => undefined,
+      close: () => undefined,
+    };
+    const client = { registry, replayLimits: this.replayLimits, telemetry };
+    this.runtime = memoryRuntime(transport, client, { maxConcurrentCalls, maxQueuedCalls, metadataSource });
   }
 
   private token(ms: number): Promise<Metadata> {
@@ -248,7 +226,7 @@ class World {
       requestSerialize: (message: unknown) => Buffer.from(String(message)),
       responseDeserialize: String,
     };
-    const context = this.parts.contextOf(method, policy);
+    const context = this.runtime.contextOf(method, policy);
     for (const limit of context.limits) this.limits.add(limit);
     const call = new WatchedCall(plan, String(this.calls.length), context, this.clock, part);
     this.calls.push(call);

@@ -1,0 +1,179 @@
+import type { GrpcClientEvent, ServiceConfig } from 'nestjs-resilient-grpc';
+import type { Reply, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { failureOf, startClient, startServer, type ClientSettings, type EchoService, type EchoStub } from '../calls/support.js';
+
+const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
+const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
+const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
+const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
+
+/** Retries are limited by `maxAttempts` only: the tests fail half of all attempts. */
+const BUDGET = { maxTokens: 1_000, tokenRatio: 1 };
+const ECHO = [{ service: 'testing.v1.Echo' }];
+
+const retrying = (maxAttempts: number): { serviceConfig: ServiceConfig } => ({
+  serviceConfig: {
+    retryThrottling: BUDGET,
+    methodConfig: [
+      {
+        name: ECHO,
+        retryPolicy: {
+          maxAttempts,
+          initialBackoff: '0.001s',
+          maxBackoff: '0.001s',
+          backoffMultiplier: 1,
+          retryableStatusCodes: ['UNAVAILABLE'],
+        },
+      },
+    ],
+  },
+});
+
+const hedging = (hedgingDelay: string, maxAttempts = 2): { serviceConfig: ServiceConfig } => ({
+  serviceConfig: {
+    retryThrottling: BUDGET,
+    methodConfig: [
+      { name: ECHO, hedgingPolicy: { maxAttempts, hedgingDelay, nonFatalStatusCodes: ['UNAVAILABLE'] } },
+    ],
+  },
+});
+
+interface Replicas {
+  readonly servers: readonly ScriptedGrpcServer[];
+  readonly echo: EchoStub;
+  readonly events: readonly GrpcClientEvent[];
+}
+
+/** A client of `count` replicas, all connected. */
+async function replicas(
+  count: number,
+  policy: (typeof POLICIES)[number] | 'pick_first',
+  path: (typeof PATHS)[number],
+  settings: ClientSettings,
+): Promise<Replicas> {
+  if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+  const servers = await Promise.all(Array.from({ length: count }, () => startServer()));
+  const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
+  const client = await startClient({
+    url,
+    loadBalancing: policy === 'weighted_round_robin' ? [{ weighted_round_robin: {} }] : policy,
+    ...settings,
+  });
+  const echo = client.getService<EchoService>('Echo') as EchoStub;
+  const ready = () => client.snapshot().connections.filter(({ state }) => state === 'READY').length;
+  while (ready() < (policy === 'pick_first' ? 1 : count)) await firstValueFrom(echo.unary({}));
+  const events: GrpcClientEvent[] = [];
+  client.events$.subscribe((event) => events.push(event));
+  return { servers, echo, events };
+}
+
+const busy: Reply = { status: 'UNAVAILABLE', details: 'sick' };
+const callsOf = (server: ScriptedGrpcServer, method = 'Unary') =>
+  server.calls().filter((call) => call.method === method);
+const retriesOf = (server: ScriptedGrpcServer): number =>
+  callsOf(server).filter(({ previousAttempts }) => previousAttempts > 0).length;
+
+describe('another replica', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  it.each(EACH)(
+    'receives each retry if one of two replicas fails, so that no call fails (%s, %s)',
+    { timeout: 120_000 },
+    async (policy, path) => {
+      const { servers, echo } = await replicas(2, policy, path, retrying(2));
+      const [sick] = servers as [ScriptedGrpcServer];
+      sick.script('Unary', busy);
+      let failed = 0;
+      for (let round = 0; round < 40; round++) {
+        const calls = Array.from({ length: 50 }, () => firstValueFrom(echo.unary({})));
+        failed += (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
+      }
+      expect(failed).toBe(0);
+      expect(retriesOf(sick)).toBe(0);
+      expect(retriesOf(servers[1]!)).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(EACH)('receives the third attempt if two of three replicas fail (%s, %s)', async (policy, path) => {
+    const { servers, echo } = await replicas(3, policy, path, retrying(3));
+    for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
+    for (let calls = 0; calls < 100; calls++) await firstValueFrom(echo.unary({}));
+    const repeated = servers.slice(0, 2).flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
+    expect(repeated).toEqual([]);
+  });
+
+  it.each(PATHS)('is any replica after all have been tried (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));
+    for (const sick of servers) sick.script('Unary', busy);
+    const error = await failureOf(echo.unary({}));
+    expect(error.attempts).toHaveLength(5);
+    const peers = error.attempts.map(({ peer }) => peer);
+    expect(new Set(peers.slice(0, 2)).size).toBe(2);
+    expect(servers.flatMap((server) => callsOf(server))).not.toHaveLength(0);
+  });
+
+  it.each(PATHS)('is not used under pick_first, which keeps its connection (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'pick_first', path, retrying(4));
+    servers[0]!.script('Unary', busy);
+    const error = await failureOf(echo.unary({}));
+    expect(new Set(error.attempts.map(({ peer }) => peer)).size).toBe(1);
+  });
+
+  it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
+    'receives each hedge after %s while the first attempt runs (%s)',
+    async (delay, path) => {
+      const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
+      const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
+      frozen.script('Unary', { never: true });
+      // The budget permits five hedges at the start.
+      for (let calls = 0; calls < 4; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+      const [first, second] = [callsOf(frozen), callsOf(healthy)];
+      expect(first.filter(({ previousAttempts }) => previousAttempts > 0 && delay !== '0s')).toEqual([]);
+      expect(second.filter(({ previousAttempts }) => previousAttempts > 0).length).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(PATHS)('receives retried streams and requests of all kinds (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'round_robin', path, {
+      ...retrying(2),
+      methods: { '*': { idempotent: true } },
+    });
+    const [sick] = servers as [ScriptedGrpcServer];
+    for (const method of ['UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi']) sick.script(method, busy);
+    for (let calls = 0; calls < 10; calls++) {
+      await firstValueFrom(echo.unsafeUnary({}));
+      await firstValueFrom(echo.clientStream([{ text: 'a' }, { text: 'b' }]));
+      expect(await lastValueFrom(echo.serverStream({ number: 2 }).pipe(toArray()))).toHaveLength(2);
+      expect(await lastValueFrom(echo.bidi([{ text: 'a' }]).pipe(toArray()))).toHaveLength(1);
+    }
+    expect(sick.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
+  });
+
+  it.each(PATHS)('receives a retry with the metadata of the first attempt and its number, and nothing else (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'round_robin', path, retrying(2));
+    const seen: object[] = [];
+    for (const server of servers) {
+      server.script('Unary', ({ previousAttempts, metadata }) => {
+        seen.push(metadata.toJSON());
+        return previousAttempts === 0 ? busy : { message: {} };
+      });
+    }
+    await firstValueFrom(echo.unary({}, { metadata: { 'x-key': 'value' } }));
+    const [first, second] = seen;
+    expect(second).toEqual({ ...first, 'grpc-previous-rpc-attempts': ['1'] });
+  });
+
+  it.each(PATHS)('is named in the error and in the event of each attempt (%s)', async (path) => {
+    const { servers, echo, events } = await replicas(2, 'round_robin', path, retrying(2));
+    for (const sick of servers) sick.script('Unary', busy);
+    const error = await failureOf(echo.unary({}));
+    const peers = error.attempts.map(({ peer }) => peer);
+    expect(peers.toSorted()).toEqual(servers.map(({ url }) => url).toSorted());
+    const ends = events.filter((event) => event.type === 'attempt-end');
+    expect(ends.map(({ attempt }) => attempt.peer)).toEqual(peers);
+  });
+});

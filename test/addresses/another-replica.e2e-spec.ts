@@ -43,9 +43,7 @@ const retrying = (maxAttempts: number): { serviceConfig: ServiceConfig } => ({
 const hedging = (hedgingDelay: string, maxAttempts = 2): { serviceConfig: ServiceConfig } => ({
   serviceConfig: {
     retryThrottling: BUDGET,
-    methodConfig: [
-      { name: ECHO, hedgingPolicy: { maxAttempts, hedgingDelay, nonFatalStatusCodes: ['UNAVAILABLE'] } },
-    ],
+    methodConfig: [{ name: ECHO, hedgingPolicy: { maxAttempts, hedgingDelay, nonFatalStatusCodes: ['UNAVAILABLE'] } }],
   },
 });
 
@@ -70,7 +68,7 @@ async function replicas(
     loadBalancing: policy === 'weighted_round_robin' ? [{ weighted_round_robin: {} }] : policy,
     ...settings,
   });
-  const echo = client.getService<EchoService>('Echo') as EchoStub;
+  const echo = client.getService<EchoService>('Echo');
   const ready = () => client.snapshot().connections.filter(({ state }) => state === 'READY').length;
   while (ready() < (policy === 'pick_first' ? 1 : count)) await firstValueFrom(echo.unary({}));
   const events: GrpcClientEvent[] = [];
@@ -88,13 +86,13 @@ const callsOf = (server: ScriptedGrpcServer, method = 'Unary') =>
 const retriesOf = (server: ScriptedGrpcServer): number =>
   callsOf(server).filter(({ previousAttempts }) => previousAttempts > 0).length;
 
-describe('another replica', () => {
+describe('attempts of one call', () => {
   afterEach(() => {
     vi.unstubAllEnvs();
   });
 
   it.each(EACH)(
-    'receives each retry if one of two replicas fails, so that no call fails (%s, %s)',
+    'retry on the other replica if one of two fails, so that no call fails (%s, %s)',
     { timeout: 120_000 },
     async (policy, path) => {
       const { servers, echo } = await replicas(2, policy, path, retrying(2));
@@ -111,15 +109,17 @@ describe('another replica', () => {
     },
   );
 
-  it.each(EACH)('receives the third attempt if two of three replicas fail (%s, %s)', async (policy, path) => {
+  it.each(EACH)('reach the third replica if two of three fail (%s, %s)', async (policy, path) => {
     const { servers, echo } = await replicas(3, policy, path, retrying(3));
     for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
     for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
-    const repeated = servers.slice(0, 2).flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
+    const repeated = servers
+      .slice(0, 2)
+      .flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
     expect(repeated).toEqual([]);
   });
 
-  it.each(PATHS)('is any replica after all have been tried (%s)', async (path) => {
+  it.each(PATHS)('use any replica after all have been tried (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));
     for (const sick of servers) sick.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
@@ -129,7 +129,7 @@ describe('another replica', () => {
     expect(servers.flatMap((server) => callsOf(server))).not.toHaveLength(0);
   });
 
-  it.each(PATHS)('is not used under pick_first, which keeps its connection (%s)', async (path) => {
+  it.each(PATHS)('stay on the connection of pick_first (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'pick_first', path, retrying(4));
     servers[0]!.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
@@ -137,7 +137,7 @@ describe('another replica', () => {
   });
 
   it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
-    'receives each hedge after %s while the first attempt runs (%s)',
+    'hedge after %s on another replica than the attempt that is running (%s)',
     async (delay, path) => {
       const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
@@ -150,7 +150,7 @@ describe('another replica', () => {
     },
   );
 
-  it.each(PATHS)('receives retried streams and requests of all kinds (%s)', async (path) => {
+  it.each(PATHS)('retry on the other replica for all kinds of methods (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, {
       ...retrying(2),
       methods: { '*': { idempotent: true } },
@@ -163,7 +163,7 @@ describe('another replica', () => {
     expect(sick.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
   });
 
-  it.each(PATHS)('receives a retry with the metadata of the first attempt and its number, and nothing else (%s)', async (path) => {
+  it.each(PATHS)('send the same metadata and their number, and nothing else (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(2));
     const seen: object[] = [];
     for (const server of servers) {
@@ -177,7 +177,7 @@ describe('another replica', () => {
     expect(second).toEqual({ ...first, 'grpc-previous-rpc-attempts': ['1'] });
   });
 
-  it.each(PATHS)('is named in the error and in the event of each attempt (%s)', async (path) => {
+  it.each(PATHS)('name their endpoint in the error and in their events (%s)', async (path) => {
     const { servers, echo, events } = await replicas(2, 'round_robin', path, retrying(2));
     for (const sick of servers) sick.script('Unary', busy);
     const error = await failureOf(echo.unary({}));

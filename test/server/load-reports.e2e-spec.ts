@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { Metadata, ServiceError } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
@@ -28,22 +28,22 @@ async function trailersOf(server: NestServer): Promise<readonly Metadata[]> {
   const trailers: Metadata[] = [];
   const options = { onEnd: ({ trailers: found }: { readonly trailers: Metadata }) => void trailers.push(found) };
   await firstValueFrom(app.orders.get({ id: '1' }, options));
-  await firstValueFrom(app.orders.create({ requestId: '1', item: '', quantity: 1 }, options)).catch((e: ServiceError) => e);
+  await firstValueFrom(app.orders.create({ requestId: '1', item: '', quantity: 1 }, options)).catch(() => undefined);
   return trailers;
 }
 
-describe('load reports', () => {
+describe('loadReports', () => {
   afterEach(() => {
     vi.unstubAllEnvs();
   });
 
-  it('are not sent by default', async () => {
+  it('sends no report by default', async () => {
     const server = await start({});
     await pause();
     for (const trailers of await trailersOf(server)) expect(trailers.get(KEY)).toEqual([]);
   });
 
-  it('are sent with successes and failures, and grpc-js’s own definition decodes them', async () => {
+  it('sends reports with successes and failures, which grpc-js’s own definition decodes', async () => {
     const server = await start({ loadReports: true });
     await trailersOf(server);
     await pause();
@@ -61,7 +61,7 @@ describe('load reports', () => {
   });
 
   it.each(['on a connection', 'through grpc-js’s channel'])(
-    'move calls from a busy server to an idle one under weighted_round_robin (%s)',
+    'moves calls from a busy server to an idle one under weighted_round_robin (%s)',
     { timeout: 120_000 },
     async (path) => {
       if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
@@ -101,9 +101,16 @@ interface Report {
 }
 
 function decoded(bytes: Buffer): Report {
-  const folder = createRequire(import.meta.url).resolve('@grpc/grpc-js/package.json').replace('package.json', 'proto');
+  const folder = createRequire(import.meta.url)
+    .resolve('@grpc/grpc-js/package.json')
+    .replace('package.json', 'proto');
   const includeDirs = [`${folder}/xds`, `${folder}/protoc-gen-validate`];
-  const definition = loadSync('xds/service/orca/v3/orca.proto', { keepCase: true, longs: String, defaults: true, includeDirs });
+  const definition = loadSync('xds/service/orca/v3/orca.proto', {
+    keepCase: true,
+    longs: String,
+    defaults: true,
+    includeDirs,
+  });
   const type = definition['xds.data.orca.v3.OrcaLoadReport'] as MessageTypeDefinition<object, Report>;
   return type.deserialize(bytes);
 }

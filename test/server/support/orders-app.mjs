@@ -39,7 +39,7 @@ class Orders {
   // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Calls the upstream if there is one.
   // Uses the CPU for `--busy` milliseconds before that.
   get({ id }) {
-    for (const until = performance.now() + Number(values.busy); performance.now() < until; );
+    for (const until = performance.now() + Number(values.busy); performance.now() < until;);
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
     const answered = new Promise((resolve) => {
       if (id === 'held') held.push(() => resolve({ id }));

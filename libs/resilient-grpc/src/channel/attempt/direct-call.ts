@@ -69,13 +69,7 @@ export class DirectCall implements ConnectionCallListener {
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
-  start(
-    picker: experimental.Picker,
-    path: string,
-    deadline: number,
-    metadata: Metadata,
-    tried?: string[],
-  ): boolean {
+  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata, tried?: string[]): boolean {
     // grpc-js rejects such calls in its channel.
     if (metadata.get('authorization').length > 1) return false;
     const startedAt = deadline === Infinity ? 0 : this.clock.epoch();

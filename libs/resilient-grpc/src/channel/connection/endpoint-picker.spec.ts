@@ -4,7 +4,15 @@ import { EndpointPicker, setTriedEndpoints, triedEndpoints } from './endpoint-pi
 
 type PickResult = experimental.PickResult;
 
-function make({ picks, ready = [...new Set(picks)], group = [] as string[] }: { picks: string[]; ready?: string[]; group?: string[] }) {
+function make({
+  picks,
+  ready = [...new Set(picks)],
+  group = [] as string[],
+}: {
+  picks: string[];
+  ready?: string[];
+  group?: string[];
+}) {
   const subchannel = (address: string) => ({ getAddress: () => address }) as PickResult['subchannel'];
   const onCallEnded = (): void => undefined;
   let next = 0;

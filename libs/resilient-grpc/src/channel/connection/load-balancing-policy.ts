@@ -18,7 +18,7 @@ import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
-import { LEAST_REQUEST } from '../../policy/balancing/least-request-config.js';
+import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -28,7 +28,7 @@ type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
-/** Policies in order of preference, in the form of `loadBalancingConfig` in a service config. */
+/** Policies, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /** Name that the first copy of this library in a process registers the policy with. Further copies add a number. */
@@ -128,20 +128,17 @@ let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
  * load-balancing policy observes each connection and passes on every call unchanged.
  */
-export function observeConnections(
-  children: Policies,
-  dependencies: PolicyDependencies,
-): PolicyOwner | undefined {
+export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
   return register() ? new PolicyOwner(children, dependencies) : undefined;
 }
 
 /**
- * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if there is none. A policy
+ * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the names that it needs. A policy
  * that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
-  if (!(LEAST_REQUEST in policy) || registry.isLoadBalancerNameRegistered?.(LEAST_REQUEST) === true) return policy;
-  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST] };
+  if (!(A48_POLICY_NAME in policy) || registry.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
+  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
 }
 
 /** True if `name` is this library's own policy. Only the library may use it. */
@@ -405,4 +402,3 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     return undefined;
   }
 }
-

@@ -20,13 +20,7 @@ export const POLICY_SEAM: Seam = {
 /** Names for the policy `least_request`. */
 export const LEAF_SEAM: Seam = {
   on: 'experimental',
-  needs: [
-    'LeafLoadBalancer()',
-    'LeafLoadBalancer.prototype.startConnecting()',
-    'LeafLoadBalancer.prototype.updateEndpoint()',
-    'LeafLoadBalancer.prototype.getPicker()',
-    'QueuePicker()',
-  ],
+  needs: ['LeafLoadBalancer()', 'QueuePicker()'],
   lostWithout: "loadBalancing: 'least_request' (the policy is round_robin)",
 };
 

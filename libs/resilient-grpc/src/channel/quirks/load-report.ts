@@ -27,14 +27,13 @@ export function withDecodedReports(picker: Picker): Picker {
       const pick = picker.pick(args);
       const { onCallEnded } = pick;
       if (onCallEnded === null) return pick;
-      // Safe: a result with `onCallEnded` is complete.
       return {
         ...pick,
         onCallEnded: (code: number, details: string, metadata: Metadata) => {
           decodeReportOf(metadata);
           onCallEnded(code, details, metadata);
         },
-      } as PickResult;
+      };
     },
   };
 }

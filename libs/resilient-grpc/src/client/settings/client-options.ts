@@ -76,9 +76,9 @@ export interface GrpcClientDefaults {
    */
   readonly connection?: 'on-demand' | 'warm' | undefined;
   /**
-   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. 'pick_first': one connection, to the first
-   * address that is reachable. 'round_robin': all endpoints in turn. 'least_request': the less loaded of two random endpoints, by running
-   * attempts and latency (`least_request_experimental` in a service config, gRFC A48).
+   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
+   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it uses the less
+   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48).
    * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;

@@ -59,7 +59,10 @@ const defaultsEntries = {
   connection: v.optional(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
   loadBalancing: v.optional(
     v.union(
-      [v.picklist(['pick_first', 'round_robin', 'least_request']), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
+      [
+        v.picklist(['pick_first', 'round_robin', 'least_request']),
+        v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1)),
+      ],
       loadBalancingText,
     ),
   ),

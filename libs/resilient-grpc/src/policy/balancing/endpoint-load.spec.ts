@@ -9,20 +9,69 @@ function measured(...samples: [latencyMs: number, outcome: 'succeeded' | 'failed
 }
 
 describe('EndpointLoad', () => {
-  it('has no latency before the first measurement', () => {
+  it('returns no latency before the first measurement', () => {
     expect(new EndpointLoad().latencyMs(1_000)).toBeUndefined();
   });
 
   it.each([
     ['takes the first latency', [[5, 'succeeded', 0]], 5],
-    ['follows a higher latency at once', [[5, 'succeeded', 0], [80, 'succeeded', 1]], 80],
-    ['follows a lower latency by 63 % within 10 s', [[100, 'succeeded', 0], [0.01, 'succeeded', 10_000]], 36.8],
-    ['barely follows a lower latency within 10 ms', [[100, 'succeeded', 0], [1, 'succeeded', 10]], 99.9],
-    ['doubles at a failure that is fast', [[5, 'succeeded', 0], [1, 'failed', 1]], 10],
-    ['takes the latency of a failure that is slow', [[5, 'succeeded', 0], [1_000, 'failed', 1]], 1_000],
+    [
+      'follows a higher latency at once',
+      [
+        [5, 'succeeded', 0],
+        [80, 'succeeded', 1],
+      ],
+      80,
+    ],
+    [
+      'follows a lower latency by 63 % within 10 s',
+      [
+        [100, 'succeeded', 0],
+        [0.01, 'succeeded', 10_000],
+      ],
+      36.8,
+    ],
+    [
+      'barely follows a lower latency within 10 ms',
+      [
+        [100, 'succeeded', 0],
+        [1, 'succeeded', 10],
+      ],
+      99.9,
+    ],
+    [
+      'doubles at a failure that is fast',
+      [
+        [5, 'succeeded', 0],
+        [1, 'failed', 1],
+      ],
+      10,
+    ],
+    [
+      'takes the latency of a failure that is slow',
+      [
+        [5, 'succeeded', 0],
+        [1_000, 'failed', 1],
+      ],
+      1_000,
+    ],
     ['doubles a first latency that is a failure', [[5, 'failed', 0]], 10],
-    ['ignores a cancelled attempt that was faster', [[5, 'succeeded', 0], [1, 'cancelled', 5_000]], 5],
-    ['follows a cancelled attempt that was slower', [[5, 'succeeded', 0], [70, 'cancelled', 1]], 70],
+    [
+      'ignores a cancelled attempt that was faster',
+      [
+        [5, 'succeeded', 0],
+        [1, 'cancelled', 5_000],
+      ],
+      5,
+    ],
+    [
+      'follows a cancelled attempt that was slower',
+      [
+        [5, 'succeeded', 0],
+        [70, 'cancelled', 1],
+      ],
+      70,
+    ],
   ] as const)('%s', (_, samples, expected) => {
     expect(measured(...(samples as unknown as Parameters<typeof measured>)).latencyMs(20_000)).toBeCloseTo(expected, 1);
   });

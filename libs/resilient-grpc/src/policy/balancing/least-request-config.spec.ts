@@ -11,9 +11,12 @@ describe('choiceCountOf', () => {
     expect(choiceCountOf(config)).toBe(expected);
   });
 
-  it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])('rejects %j', (config) => {
-    expect(() => choiceCountOf(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got .*; write 2$/);
-  });
+  it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])(
+    'rejects %j',
+    (config) => {
+      expect(() => choiceCountOf(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got .*; write 2$/);
+    },
+  );
 
   it('rejects a config that is no object', () => {
     expect(() => choiceCountOf(null)).toThrow('expected an object');

@@ -1,8 +1,8 @@
-/** Name of the policy in service configs (gRFC A48). */
-export const LEAST_REQUEST = 'least_request_experimental';
+/** Name of `least_request` in service configs (gRFC A48). */
+export const A48_POLICY_NAME = 'least_request_experimental';
 
 /** Number of compared endpoints (gRFC A48). */
-export const DEFAULT_CHOICE_COUNT = 2;
+const DEFAULT_CHOICE_COUNT = 2;
 /** Larger values count as this one (gRFC A48). */
 const MAX_CHOICE_COUNT = 10;
 

@@ -52,7 +52,12 @@ describe('chooseLeastLoaded', () => {
     const random = seeded();
     const counts = [0, 0, 0, 0, 0];
     for (let calls = 0; calls < 10_000; calls++) {
-      const index = chooseLeastLoaded(counts.map(() => loadOf(0, 5)), 2, random, 0);
+      const index = chooseLeastLoaded(
+        counts.map(() => loadOf(0, 5)),
+        2,
+        random,
+        0,
+      );
       counts[index]! += 1;
     }
     for (const count of counts) expect(count).toBeGreaterThan(1_800);

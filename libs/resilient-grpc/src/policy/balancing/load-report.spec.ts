@@ -18,12 +18,12 @@ const NOTHING = {
 /** `REPORT` as Google's protobuf encodes it. */
 const BYTES = '09000000000000d03f119a9999999999b93f31000000000000144039000000000000004049000000000000e03f';
 
-describe('load report', () => {
-  it('is encoded as Protocol Buffers encode it', () => {
+describe('encodeLoadReport and decodeLoadReport', () => {
+  it('encodes a report as Protocol Buffers do', () => {
     expect(Buffer.from(encodeLoadReport(REPORT)).toString('hex')).toBe(BYTES);
   });
 
-  it('is decoded with the values that were encoded', () => {
+  it('decodes the values that were encoded', () => {
     expect(decodeLoadReport(encodeLoadReport(REPORT))).toEqual(REPORT);
   });
 
@@ -42,7 +42,10 @@ describe('load report', () => {
     expect(decodeLoadReport(bytes)).toEqual(REPORT);
   });
 
-  it.each(['09', '0900', '22', '22ff', '0b', '7d01', 'ffffffffffffffffffffff'])('rejects the invalid message %s', (hex) => {
-    expect(decodeLoadReport(Buffer.from(hex, 'hex'))).toBeUndefined();
-  });
+  it.each(['09', '0900', '22', '22ff', '0b', '7d01', 'ffffffffffffffffffffff'])(
+    'rejects the invalid message %s',
+    (hex) => {
+      expect(decodeLoadReport(Buffer.from(hex, 'hex'))).toBeUndefined();
+    },
+  );
 });

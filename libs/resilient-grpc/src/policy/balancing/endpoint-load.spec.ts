@@ -24,28 +24,28 @@ describe('EndpointLoad', () => {
       80,
     ],
     [
-      'follows a lower latency by 63 % within 10 s',
+      'follows a lower latency by 63 % within 2 s',
       [
         [100, 'succeeded', 0],
-        [0.01, 'succeeded', 10_000],
+        [0.01, 'succeeded', 2_000],
       ],
       36.8,
     ],
     [
-      'barely follows a lower latency within 10 ms',
+      'barely follows a lower latency within 2 ms',
       [
         [100, 'succeeded', 0],
-        [1, 'succeeded', 10],
+        [1, 'succeeded', 2],
       ],
       99.9,
     ],
     [
-      'doubles at a failure that is fast',
+      'quadruples at a failure that is fast',
       [
         [5, 'succeeded', 0],
         [1, 'failed', 1],
       ],
-      10,
+      20,
     ],
     [
       'takes the latency of a failure that is slow',
@@ -55,7 +55,7 @@ describe('EndpointLoad', () => {
       ],
       1_000,
     ],
-    ['doubles a first latency that is a failure', [[5, 'failed', 0]], 10],
+    ['quadruples a first latency that is a failure', [[5, 'failed', 0]], 20],
     [
       'ignores a cancelled attempt that was faster',
       [
@@ -80,15 +80,15 @@ describe('EndpointLoad', () => {
     const load = measured([100, 'succeeded', 0]);
     expect(load.latencyMs(60_000)).toBe(100);
     load.ended(60_000);
-    expect(load.latencyMs(70_000)).toBeCloseTo(36.8, 1);
-    load.started(70_000);
+    expect(load.latencyMs(62_000)).toBeCloseTo(36.8, 1);
+    load.started(62_000);
     expect(load.latencyMs(90_000)).toBeCloseTo(36.8, 1);
   });
 
   it('weights a measurement by the time since the previous one, even if the attempt was counted as ended first', () => {
     const load = measured([100, 'succeeded', 0]);
-    load.ended(10_000);
-    load.measured(10, 'succeeded', 10_000);
-    expect(load.latencyMs(10_000)).toBeCloseTo(100 * Math.exp(-1) + 10 * (1 - Math.exp(-1)), 3);
+    load.ended(2_000);
+    load.measured(10, 'succeeded', 2_000);
+    expect(load.latencyMs(2_000)).toBeCloseTo(100 * Math.exp(-1) + 10 * (1 - Math.exp(-1)), 3);
   });
 });

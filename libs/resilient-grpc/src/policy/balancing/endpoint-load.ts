@@ -4,13 +4,16 @@
  */
 export type MeasuredOutcome = 'succeeded' | 'failed' | 'cancelled';
 
-/** Time constant of the average in milliseconds, as in Finagle and Linkerd. A measurement loses 63 % of its weight in this time. */
-const DECAY_MS = 10_000;
+/**
+ * Time constant of the average in milliseconds. A measurement loses 63 % of its weight in this time. Finagle and Linkerd use 10 s. The
+ * slow first calls of a Node process would then keep calls away from a new server for half a minute.
+ */
+const DECAY_MS = 2_000;
 /**
  * Factor by which a failure raises the average. An endpoint that fails fast must not attract calls by its low latency. Without calls,
- * the average returns to its previous value after 7 s, and the next attempt tests the endpoint.
+ * the average returns to its previous value after 2.8 s, and the next attempt tests the endpoint.
  */
-const FAILURE_FACTOR = 2;
+const FAILURE_FACTOR = 4;
 /** Smallest measured latency in milliseconds, so that the factor has an effect. */
 const MIN_LATENCY_MS = 0.01;
 

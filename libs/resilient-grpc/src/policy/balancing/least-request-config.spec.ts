@@ -14,7 +14,7 @@ describe('choiceCountOf', () => {
   it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])(
     'rejects %j',
     (config) => {
-      expect(() => choiceCountOf(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got .*; write 2$/);
+      expect(() => choiceCountOf(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got /);
     },
   );
 

@@ -15,6 +15,6 @@ export function choiceCountOf(config: unknown): number {
   if (typeof config !== 'object' || config === null) throw new Error('expected an object; write { choiceCount: 2 }');
   const { choiceCount = DEFAULT_CHOICE_COUNT } = config as { readonly choiceCount?: unknown };
   if (!Number.isInteger(choiceCount) || (choiceCount as number) < 2)
-    throw new Error(`choiceCount: expected an integer of 2 or more, got ${JSON.stringify(choiceCount)}; write 2`);
+    throw new Error(`choiceCount: expected an integer of 2 or more, got ${JSON.stringify(choiceCount)}`);
   return Math.min(choiceCount as number, MAX_CHOICE_COUNT);
 }

@@ -86,7 +86,7 @@ describe('chooseLeastLoaded', () => {
     expect(Math.abs(counts[0]! - counts[1]!) / total).toBeLessThan(0.1);
   });
 
-  it('sends a server that fails fast at most one call per 6 s if the other server is idle', () => {
+  it('sends a server that fails fast at most one call per 2.5 s if the other server is idle', () => {
     const random = seeded();
     const loads = [new EndpointLoad(), new EndpointLoad()];
     let failed = 0;
@@ -97,6 +97,6 @@ describe('chooseLeastLoaded', () => {
       loads[index]!.measured(index === 0 ? 1 : 5, index === 0 ? 'failed' : 'succeeded', now + 5);
       if (index === 0 && now > 10_000) failed += 1;
     }
-    expect(failed).toBeLessThan(60_000 / 6_000);
+    expect(failed).toBeLessThan(60_000 / 2_500);
   });
 });

@@ -1,0 +1,157 @@
+import { Metadata, type experimental } from '@grpc/grpc-js';
+import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { EndpointPicker, setTriedEndpoints } from '../../libs/resilient-grpc/src/channel/connection/endpoint-picker.js';
+import { startClient, startServer, type ClientSettings, type EchoService, type EchoStub } from '../calls/support.js';
+import { AddressSource } from './address-source.js';
+import { ManyListeners } from './many-listeners.js';
+
+const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
+const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
+
+interface Scene {
+  readonly servers: readonly [ScriptedGrpcServer, ScriptedGrpcServer];
+  readonly client: ResilientGrpcClient;
+  readonly echo: EchoStub;
+}
+
+/** A client of two servers, both connected. */
+async function pair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Scene> {
+  if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+  const servers = [await startServer(), await startServer()] as const;
+  const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
+  const client = await startClient({ url, loadBalancing: 'least_request', ...settings });
+  const echo = client.getService<EchoService>('Echo');
+  while (readyOf(client) < 2) await firstValueFrom(echo.unary({}));
+  return { servers, client, echo };
+}
+
+const readyOf = (client: ResilientGrpcClient): number =>
+  client.snapshot().connections.filter(({ state }) => state === 'READY').length;
+const callsOf = (server: ScriptedGrpcServer): number => server.counts().calls;
+
+describe('least_request', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  it.each(PATHS)(
+    'fails no call of 500 with the default retry budget if one of two servers fails (%s)',
+    async (path) => {
+      const { servers, echo } = await pair(path);
+      const [sick, healthy] = servers;
+      sick.script('Unary', { status: 'UNAVAILABLE', details: 'sick' });
+      const before = callsOf(sick);
+      for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}));
+      expect(callsOf(sick) - before).toBeLessThan(50);
+      expect(callsOf(healthy)).toBeGreaterThan(450);
+    },
+  );
+
+  it.each(PATHS)('sends few calls to a slow server (%s)', async (path) => {
+    const { servers, echo } = await pair(path);
+    const [slow] = servers;
+    slow.script('Unary', { delayMs: 100, message: {} });
+    const before = callsOf(slow);
+    for (let round = 0; round < 50; round++) {
+      await Promise.all([1, 2, 3, 4].map(() => firstValueFrom(echo.unary({}))));
+    }
+    expect(callsOf(slow) - before).toBeLessThan(40);
+    expect(callsOf(slow) - before).toBeGreaterThan(0);
+  });
+
+  it('balances by running streams, too', async () => {
+    const { servers, echo } = await pair('on a connection');
+    for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+    let open = 0;
+    const streams = Array.from({ length: 40 }, () => echo.serverStream({}).subscribe({ next: () => (open += 1) }));
+    await waitFor(() => open === 40);
+    const counts = servers.map((server) => server.counts('ServerStream').open);
+    for (const stream of streams) stream.unsubscribe();
+    // With two servers, each choice compares both.
+    expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThan(6);
+  });
+
+  it('is selected by least_request_experimental in a service config', async () => {
+    const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
+    const { client } = await pair('on a connection', {
+      loadBalancing: undefined,
+      serviceConfig: { loadBalancingConfig },
+    });
+    expect(policyOf(client)).toMatch(/_least_request$/);
+  });
+
+  it.each(PATHS)('waits in an outage and resumes when a server is back (%s)', async (path) => {
+    const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
+    for (const server of servers) await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+    await waitFor(() => client.snapshot().waiting === 1);
+    await servers[1].restart();
+    await call;
+    expect(readyOf(client)).toBe(1);
+  });
+
+  it('keeps the connections to addresses that are reported again, and follows those that change', async () => {
+    const server = new ManyListeners();
+    const addresses = await server.move(3);
+    const source = new AddressSource();
+    source.resolve(addresses.slice(0, 2));
+    const client = await startClient({ url: source.target, loadBalancing: 'least_request', connection: 'warm' });
+    await waitFor(() => readyOf(client) === 2);
+    source.resolve(addresses.slice(1));
+    await waitFor(() => client.snapshot().connections.some(({ address }) => address === addresses[2]));
+    await waitFor(() => readyOf(client) === 2);
+    expect(server.accepted).toBe(3);
+    source.resolve([]);
+    source.resolve(addresses.slice(1));
+    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
+    expect(server.accepted).toBe(3);
+  });
+});
+
+describe.each(['least_request', 'round_robin'] as const)(
+  'an endpoint with several addresses under %s',
+  (loadBalancing) => {
+    it('is avoided whichever of its addresses was tried', async () => {
+      const server = new ManyListeners();
+      const [first = '', second = '', other = ''] = await server.move(3);
+      const source = new AddressSource();
+      source.resolve([[first, second], other]);
+      const client = await startClient({ url: source.target, loadBalancing, connection: 'warm' });
+      await waitFor(() => readyOf(client) === 2);
+      const used = client.snapshot().connections.map(({ address }) => address);
+      expect(used.toSorted()).toEqual([first, other].toSorted());
+      for (let picks = 0; picks < 20; picks++) {
+        // Its connection was to the second address when it was tried.
+        expect(pickOf(client, [second])).toBe(other);
+        expect(pickOf(client, [other])).toBe(first);
+      }
+    });
+  },
+);
+
+interface PolicyInternals {
+  readonly picker: experimental.Picker;
+  readonly child: { readonly currentChild: { getTypeName(): string } };
+}
+
+/** The load-balancing policy of the client's channel. */
+function controlOf(client: ResilientGrpcClient): PolicyInternals {
+  const { channel } = client as unknown as {
+    readonly channel: { readonly current: { readonly policy: { readonly control: PolicyInternals } } };
+  };
+  return channel.current.policy.control;
+}
+
+const policyOf = (client: ResilientGrpcClient): string => controlOf(client).child.currentChild.getTypeName();
+
+function pickOf(client: ResilientGrpcClient, tried: string[]): string | undefined {
+  const { picker } = controlOf(client);
+  expect(picker).toBeInstanceOf(EndpointPicker);
+  const metadata = new Metadata();
+  setTriedEndpoints(metadata, tried);
+  return picker.pick({ metadata, extraPickInfo: {} }).subchannel?.getAddress();
+}

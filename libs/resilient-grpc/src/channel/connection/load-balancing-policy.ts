@@ -31,7 +31,7 @@ type SubchannelAddress = experimental.SubchannelAddress;
 /** Policies, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
-/** Name that the first copy of this library in a process registers the policy with. Further copies add a number. */
+/** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
 /**
  * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
@@ -53,7 +53,7 @@ export interface PolicyDependencies {
 export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
-  /** Reason why no policy is active, if an external service config names it. */
+  /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
@@ -87,7 +87,7 @@ export class PolicyOwner {
     return {};
   }
 
-  /** Makes `policy` report to this owner. Returns false if another policy does already. */
+  /** Makes `policy` report to this owner. Returns false if another policy already does. */
   claim(policy: ObservingPolicy): boolean {
     this.control ??= policy;
     this.refusal = undefined;
@@ -146,7 +146,7 @@ export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/** Registers the policy with grpc-js once. Not at import, which must have no side effects. */
+/** Registers the policy with grpc-js; false if names are missing. Not called at import, which must have no side effects. */
 function register(): boolean {
   if (policyName !== '') return true;
   const found = policyParts();
@@ -369,7 +369,7 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     return policyName;
   }
 
-  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
+  /** Ends all running backoffs. Their connections are retried immediately. */
   endBackoff(): void {
     for (const connection of this.connections) connection.endBackoff();
   }

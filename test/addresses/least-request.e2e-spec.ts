@@ -74,7 +74,7 @@ describe('least_request', () => {
     expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThan(6);
   });
 
-  it('is selected by least_request_experimental in a service config', async () => {
+  it('replaces least_request_experimental of a service config', async () => {
     const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
     const { client } = await pair('on a connection', {
       loadBalancing: undefined,
@@ -112,26 +112,23 @@ describe('least_request', () => {
   });
 });
 
-describe.each(['least_request', 'round_robin'] as const)(
-  'an endpoint with several addresses under %s',
-  (loadBalancing) => {
-    it('is avoided whichever of its addresses was tried', async () => {
-      const server = new ManyListeners();
-      const [first = '', second = '', other = ''] = await server.move(3);
-      const source = new AddressSource();
-      source.resolve([[first, second], other]);
-      const client = await startClient({ url: source.target, loadBalancing, connection: 'warm' });
-      await waitFor(() => readyOf(client) === 2);
-      const used = client.snapshot().connections.map(({ address }) => address);
-      expect(used.toSorted()).toEqual([first, other].toSorted());
-      for (let picks = 0; picks < 20; picks++) {
-        // Its connection was to the second address when it was tried.
-        expect(pickOf(client, [second])).toBe(other);
-        expect(pickOf(client, [other])).toBe(first);
-      }
-    });
-  },
-);
+describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) => {
+  it('avoids an endpoint with several addresses whichever of them was tried', async () => {
+    const server = new ManyListeners();
+    const [first = '', second = '', other = ''] = await server.move(3);
+    const source = new AddressSource();
+    source.resolve([[first, second], other]);
+    const client = await startClient({ url: source.target, loadBalancing, connection: 'warm' });
+    await waitFor(() => readyOf(client) === 2);
+    const used = client.snapshot().connections.map(({ address }) => address);
+    expect(used.toSorted()).toEqual([first, other].toSorted());
+    for (let picks = 0; picks < 20; picks++) {
+      // Its connection was to the second address when it was tried.
+      expect(pickOf(client, [second])).toBe(other);
+      expect(pickOf(client, [other])).toBe(first);
+    }
+  });
+});
 
 interface PolicyInternals {
   readonly picker: experimental.Picker;

@@ -52,6 +52,8 @@ export class WireChannel {
   readonly readBarrier: IdleReadBarrier;
   /** Reports the private names that this grpc-js lacks. */
   readonly seams: SeamReport;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  readonly loads: EndpointLoads | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
   private readonly missedResets: MissedResetDetector;
@@ -88,6 +90,7 @@ export class WireChannel {
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.policy = this.observeConnections(settings, random);
+    this.loads = this.policy?.loads;
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
     const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
@@ -136,11 +139,6 @@ export class WireChannel {
     const { attempts, policy } = this;
     if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
     return attempts.progress;
-  }
-
-  /** Loads of the endpoints; `undefined` if no policy uses them. */
-  get loads(): EndpointLoads | undefined {
-    return this.policy?.loads;
   }
 
   /** Starts a call on a connection; `undefined` if grpc-js's channel has to create it. */

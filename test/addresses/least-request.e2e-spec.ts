@@ -1,9 +1,7 @@
-import { Metadata, type experimental } from '@grpc/grpc-js';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { EndpointPicker, setTriedEndpoints } from '../../libs/resilient-grpc/src/channel/connection/endpoint-picker.js';
 import { startClient, startServer, type ClientSettings, type EchoService, type EchoStub } from '../calls/support.js';
 import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
@@ -113,25 +111,42 @@ describe('least_request', () => {
 });
 
 describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) => {
-  it('avoids an endpoint with several addresses whichever of them was tried', async () => {
-    const server = new ManyListeners();
-    const [first = '', second = '', other = ''] = await server.move(3);
+  it('avoids a tried endpoint that has meanwhile connected to another of its addresses', async () => {
+    const [first, second, other] = [await startServer(), await startServer(), await startServer()];
     const source = new AddressSource();
-    source.resolve([[first, second], other]);
-    const client = await startClient({ url: source.target, loadBalancing, connection: 'warm' });
+    source.resolve([[first.url, second.url], other.url]);
+    // The backoff gives the endpoint time to connect again.
+    const retryPolicy = {
+      maxAttempts: 2,
+      initialBackoff: '1.5s',
+      maxBackoff: '1.5s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['UNAVAILABLE'],
+    };
+    const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], retryPolicy }];
+    const client = await startClient({
+      url: source.target,
+      loadBalancing,
+      connection: 'warm',
+      serviceConfig: { methodConfig },
+    });
     await waitFor(() => readyOf(client) === 2);
-    const used = client.snapshot().connections.map(({ address }) => address);
-    expect(used.toSorted()).toEqual([first, other].toSorted());
-    for (let picks = 0; picks < 20; picks++) {
-      // Its connection was to the second address when it was tried.
-      expect(pickOf(client, [second])).toBe(other);
-      expect(pickOf(client, [other])).toBe(first);
-    }
+    first.script('Unary', { status: 'UNAVAILABLE', details: 'sick' });
+    const echo = client.getService<EchoService>('Echo');
+    const calls = Promise.all(Array.from({ length: 8 }, () => firstValueFrom(echo.unary({}))));
+    await waitFor(() => callsOf(first) + callsOf(other) === 8);
+    await first.stop('kill-connections');
+    await waitFor(() =>
+      client.snapshot().connections.some(({ address, state }) => address === second.url && state === 'READY'),
+    );
+    await calls;
+    expect(callsOf(first)).toBeGreaterThan(0);
+    expect(callsOf(second)).toBe(0);
+    expect(callsOf(other)).toBe(8);
   });
 });
 
 interface PolicyInternals {
-  readonly picker: experimental.Picker;
   readonly child: { readonly currentChild: { getTypeName(): string } };
 }
 
@@ -144,11 +159,3 @@ function controlOf(client: ResilientGrpcClient): PolicyInternals {
 }
 
 const policyOf = (client: ResilientGrpcClient): string => controlOf(client).child.currentChild.getTypeName();
-
-function pickOf(client: ResilientGrpcClient, tried: string[]): string | undefined {
-  const { picker } = controlOf(client);
-  expect(picker).toBeInstanceOf(EndpointPicker);
-  const metadata = new Metadata();
-  setTriedEndpoints(metadata, tried);
-  return picker.pick({ metadata, extraPickInfo: {} }).subchannel?.getAddress();
-}

@@ -9,6 +9,7 @@ import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
+import { measureProcess } from '../time/process-load.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -17,6 +18,7 @@ import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
+import { loadReports } from './load-reports.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import { implementationOf, servedMethod, servedServices, type CallHook, type NativeMethod } from './served-methods.js';
@@ -35,6 +37,11 @@ export interface ServerDependencies {
   readonly captures: () => boolean;
   /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
+}
+
+/** Adds load reports. The interceptor is closest to the wire, so that it receives each status that other interceptors send. */
+function withLoadReports(options: ServerOptions, clock: Clock): ServerOptions {
+  return { ...options, interceptors: [loadReports(clock, measureProcess()), ...(options.interceptors ?? [])] };
 }
 
 const CLOSED_MESSAGE =
@@ -105,7 +112,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
-    this.grpcOptions = serverOptions;
+    this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
     this.connections = new ServerConnections(
       { ...resolved, ...keepalive },
       {

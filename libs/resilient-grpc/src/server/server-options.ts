@@ -70,6 +70,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly health?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
+    /**
+     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`: calls and
+     * errors per second, event-loop utilization, CPU and memory, measured once per second.
+     * @defaultValue false
+     */
+    readonly loadReports?: boolean | undefined;
   };
 
 /** Default options. */
@@ -82,6 +88,7 @@ export const DEFAULT_SERVER_OPTIONS = {
   backlog: 511,
   health: true,
   reflection: false,
+  loadReports: false,
 } as const satisfies Record<string, unknown>;
 
 /** Resolved options of one method. */
@@ -106,6 +113,7 @@ export interface ResolvedServerOptions {
   readonly backlog: number;
   readonly health: boolean;
   readonly reflection: boolean;
+  readonly loadReports: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */

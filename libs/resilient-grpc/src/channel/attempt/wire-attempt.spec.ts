@@ -128,6 +128,7 @@ function make(change: Partial<AttemptRequest> = {}) {
       getTarget: () => 'dns:orders:50051',
     } as unknown as Channel,
     ready: true,
+    loads: undefined,
     ended: 0,
     histories: {
       isUndecided: false,

@@ -16,6 +16,8 @@ export class ObservedConnection {
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
+  /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
+  private user: SubchannelInterface | undefined;
   private isWatching = false;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
@@ -46,8 +48,10 @@ export class ObservedConnection {
     return this.refs > 0;
   }
 
-  ref(): void {
+  /** @param user the wrapper through which the child policy uses the connection */
+  ref(user: SubchannelInterface): void {
     this.refs += 1;
+    this.user = user;
     if (this.isWatching) return;
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
@@ -75,6 +79,11 @@ export class ObservedConnection {
       removeClosedStreamListeners(session);
       this.handle({ type: 'session', address: this.address, session });
     });
+  }
+
+  /** The connection for an attempt; `undefined` if it is not READY, or if its endpoint is unhealthy. */
+  get pickable(): SubchannelInterface | undefined {
+    return this.isIn('READY') && this.user?.isHealthy() === true ? this.user : undefined;
   }
 
   probe(): LivenessProbe | undefined {

@@ -55,6 +55,8 @@ export class HedgedAttempt implements Attempt {
   private reason: HedgeDecision['because'] = 'first';
   /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
+  /** Addresses of the endpoints of all attempts. The picker adds each one, because a hedge may start before the previous attempt is sent. */
+  readonly tried: string[] = [];
   /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
 
@@ -370,7 +372,7 @@ class HedgeAttempt implements AttemptListener {
   start(payload: unknown): void {
     const { call, number } = this;
     const metadata = hedgeMetadata(call.request.metadata, number, this.othersAreSlow);
-    const attempt = call.startOne({ ...call.request, number, metadata }, this);
+    const attempt = call.startOne({ ...call.request, number, metadata, tried: call.tried }, this);
     this.attempt = attempt;
     if (call.isOver) {
       attempt.abandon();

@@ -88,6 +88,8 @@ export class ClientCall
   /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
   private attemptStartedAt = 0;
+  /** Addresses of the endpoints that the attempts ran on; `undefined` before the second attempt. */
+  private tried: string[] | undefined;
   /** True if the running attempt has received headers. */
   private hasHeaders = false;
   private reading = false;
@@ -285,6 +287,7 @@ export class ClientCall
       mayRepeat,
       maxReceiveBytes,
       telemetry,
+      tried: this.tried,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
     const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);
@@ -408,6 +411,7 @@ export class ClientCall
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
         : report.history.judgeHedged(end, verdict, hedged);
+    if (decision.retry) this.noteTried(end.peer);
     if (decision.retry) report.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     if (decision.retry && decision.kind === 'wait') {
       // The attempt never started, so it does not count.
@@ -443,6 +447,13 @@ export class ClientCall
     this.end(failure);
     // Reported last, because the end of the call determines whether its stream resumes.
     if (stream !== undefined) report.attemptEnded(verdict, stream.isOver ? 'none' : 'resume', decision.because);
+  }
+
+  /** The next attempt avoids the endpoint at `peer`. The picker may have added it already. */
+  private noteTried(peer: string | undefined): void {
+    if (peer === undefined) return;
+    this.tried ??= [];
+    if (!this.tried.includes(peer)) this.tried.push(peer);
   }
 
   private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {

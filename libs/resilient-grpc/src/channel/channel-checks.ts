@@ -1,6 +1,7 @@
 import { Resolver } from 'node:dns';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
 import { truncate } from '../policy/options/describe-value.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
@@ -87,6 +88,16 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
+      const outliers = readOutlierDetection(policy);
+      if (outliers?.ok === false) throw new Error(outliers.problem);
+      if (outliers !== undefined) {
+        const [child] = outliers.childPolicy;
+        if (child !== undefined && 'pick_first' in child)
+          throw new Error('outlier detection needs a child policy that uses several endpoints, such as round_robin');
+        const problem = loadBalancingProblem(outliers.childPolicy);
+        if (problem === undefined) return undefined;
+        throw new Error(problem);
+      }
       // Safe: `parse` throws if the value has another shape.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;

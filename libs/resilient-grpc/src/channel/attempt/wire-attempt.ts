@@ -23,7 +23,7 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut' | 'endpoints'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
@@ -72,7 +72,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     private listener: AttemptListener,
     private readonly clock: Clock,
     /** Monotonic milliseconds. */
-    private readonly startedAt: number,
+    readonly startedAt: number,
   ) {
     const { method, deadline, options, interceptors, telemetry } = request;
     this.intercepted = interceptors !== undefined;
@@ -99,6 +99,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error));
       throw error;
     }
+    wireChannel.endpoints?.started(this);
+  }
+
+  get isUnary(): boolean {
+    return this.request.method.kind === 'unary';
   }
 
   onCreated(call: CallStream): void {
@@ -157,6 +162,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
+    this.wireChannel.endpoints?.answered(this);
     if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
@@ -213,6 +219,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       const { code, details } = classify(this);
       this.telemetry.end(code, details);
     }
+    this.wireChannel.endpoints?.ended(this);
     this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }

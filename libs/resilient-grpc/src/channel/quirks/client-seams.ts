@@ -17,6 +17,13 @@ export const POLICY_SEAM: Seam = {
     'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors)',
 };
 
+/** Names for taking endpoints out of the pick set. */
+export const ENDPOINT_SEAM: Seam = {
+  on: 'experimental',
+  needs: ['QueuePicker()', 'BaseSubchannelWrapper.prototype.setHealthy()'],
+  lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
+};
+
 /** Names for the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
@@ -44,6 +51,7 @@ const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP s
 export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
   POLICY_SEAM,
+  ENDPOINT_SEAM,
   CONNECTOR_SEAM,
   {
     on: 'experimental',

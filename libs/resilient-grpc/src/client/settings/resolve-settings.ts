@@ -144,6 +144,7 @@ function resolveInto(
   const channel = resolveChannelSettings(
     joined,
     loadBalancingOf(loadBalancing),
+    own.healthCheckConfig ?? serviceConfig?.healthCheckConfig ?? joined.healthCheckConfig,
     opened,
     dependencies.random,
     (message) => warnings.push(message),

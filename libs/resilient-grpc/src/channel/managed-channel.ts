@@ -169,6 +169,11 @@ export class ManagedChannel implements CallTransport {
     };
   }
 
+  /** Health that the endpoints in use report, by address; `undefined` if it is not checked. */
+  get endpointHealth(): Endpoints['health'] | undefined {
+    return this.settings.healthService === undefined ? undefined : this.endpoints?.health;
+  }
+
   get connectivity(): Connectivity {
     const { lastError, outage } = this;
     return {

@@ -218,6 +218,15 @@ class GrpcClient implements InternalGrpcClient {
     return this.channel.current.observed;
   }
 
+  get endpointHealth(): InternalGrpcClient['endpointHealth'] {
+    const { endpointHealth: endpoints } = this.channel;
+    const { healthService: service } = this.settings.channel;
+    // pick_first has no endpoints that are checked.
+    return service === undefined || endpoints === undefined || endpoints.size === 0
+      ? undefined
+      : { service, endpoints };
+  }
+
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }

@@ -125,6 +125,12 @@ export class Endpoints {
     };
   }
 
+  /** Health of the endpoints in use, by address. `disconnected` while there is no connection. */
+  get health(): ReadonlyMap<string, EndpointHealth | 'disconnected'> {
+    const used = [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
+    return new Map(used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
+  }
+
   // ── connections ──
 
   /** Adds a policy, and returns a function that removes it. */

@@ -145,9 +145,9 @@ describe('ejection of endpoints', () => {
     for (const server of servers) server.reset();
     for (let round = 0; round < 300; round++) await call(app);
     const share = sick!.counts('Get').calls / 300;
-    // A tenth of a third, or more if the others are in their slow start, too.
+    // A tenth of its third, with room for chance.
     expect(share).toBeGreaterThan(0);
-    expect(share).toBeLessThan(0.3);
+    expect(share).toBeLessThan(0.12);
     const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${sick!.url}`));
     expect(lines[0]).toMatch(/^warn: endpoint \S+ ejected for .*: 5 consecutive attempts failed; calls use the other/);
     expect(lines[1]).toMatch(/^log: endpoint \S+ gets calls again after /);
@@ -210,7 +210,7 @@ describe('ejection of endpoints', () => {
     ],
     [
       { ejectUnhealthy: 'yes' },
-      "ejectUnhealthy: expected true, false, or an object such as { consecutiveFailures: 5 }, got 'yes'",
+      'ejectUnhealthy: expected true, false, or an object such as { consecutiveFailures: 5 }, got "yes"',
     ],
     [
       { ejectUnhealthy: { latencyFactor: 1 } },
@@ -222,12 +222,12 @@ describe('ejection of endpoints', () => {
     ],
     [
       { outlierDetection: { interval: '10 s' } },
-      'outlierDetection.interval: expected a duration of 0 or more, in seconds as a string, got \'10 s\'; write "10s"',
+      'outlierDetection.interval: expected a duration of 0 or more, in seconds as a string, got "10 s"; write "10s"',
     ],
-    [{ healthCheckConfig: { service: '' } }, "healthCheckConfig.service: unknown key; did you mean 'serviceName'?"],
+    [{ healthCheckConfig: { service: '' } }, 'healthCheckConfig.service: unknown key; write serviceName'],
     [
       { loadBalancing: [{ outlierDetection: { childPolicy: [{ pick_first: {} }] } }] },
-      'outlier detection needs a child policy that uses several endpoints, such as round_robin',
+      'outlier detection has no effect on pick_first',
     ],
   ])('rejects %j at the start', async (settings, message) => {
     const starting = startOrdersApp({ url: '127.0.0.1:1', loadBalancing: 'round_robin', ...settings });

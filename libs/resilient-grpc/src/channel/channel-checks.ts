@@ -85,19 +85,16 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   if (parse === undefined) return undefined;
   const reasons: string[] = [];
   for (const policy of config) {
+    const outliers = readOutlierDetection(policy);
+    if (outliers !== undefined) {
+      const problem = outliers.ok ? childProblem(outliers.childPolicy) : outliers.problem;
+      if (problem === undefined) return undefined;
+      reasons.push(problem);
+      continue;
+    }
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
-      const outliers = readOutlierDetection(policy);
-      if (outliers?.ok === false) throw new Error(outliers.problem);
-      if (outliers !== undefined) {
-        const [child] = outliers.childPolicy;
-        if (child !== undefined && 'pick_first' in child)
-          throw new Error('outlier detection needs a child policy that uses several endpoints, such as round_robin');
-        const problem = loadBalancingProblem(outliers.childPolicy);
-        if (problem === undefined) return undefined;
-        throw new Error(problem);
-      }
       // Safe: `parse` throws if the value has another shape.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;
@@ -108,6 +105,13 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   const more = reasons.length - MAX_REASONS;
   const shown = reasons.slice(0, MAX_REASONS).join('; ');
   return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'the list is empty';
+}
+
+function childProblem(policies: Parameters<typeof loadBalancingProblem>[0]): string | undefined {
+  const [first] = policies;
+  return first !== undefined && 'pick_first' in first
+    ? 'outlier detection has no effect on pick_first, which uses one endpoint'
+    : loadBalancingProblem(policies);
 }
 
 /** True if `value` can be passed to a channel. grpc-js accepts only its own class. */

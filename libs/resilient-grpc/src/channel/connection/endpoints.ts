@@ -204,7 +204,7 @@ export class Endpoints {
     const own = weight(endpoint);
     if (own === 1) return 1;
     let largest = own;
-    // If all endpoints are new, all have the same weight.
+    // If all endpoints are in their slow start, the calls are shared among them.
     for (const other of this.endpoints.values()) {
       if (this.isUsable(other) && other.state.kind === 'included') largest = Math.max(largest, weight(other));
     }
@@ -407,16 +407,16 @@ export class Endpoints {
     this.usabilityChanged(endpoint);
   }
 
-  /** Starts the slow start of an endpoint that was away for long, or that is new. */
+  /** Begins the slow start of an endpoint that appears, or returns after a while, beside others that are warm. */
   private usabilityChanged(endpoint: Endpoint): void {
     const now = this.clock.now();
     const isUsable = this.isUsable(endpoint);
     if (isUsable === (endpoint.usableSince !== undefined)) return;
     if (isUsable) {
       endpoint.usableSince = now;
-      if (now - endpoint.lastUsableAt < WARM_MS) return;
+      if (now - endpoint.lastUsableAt < WARM_MS || !this.hasWarm(endpoint, now)) return;
       endpoint.slowSince = now;
-      if (this.policy !== undefined && this.policy.slowStartMs > 0) {
+      if (this.isSlowStarting) {
         this.refresh();
         this.sweepLater();
       }
@@ -424,6 +424,14 @@ export class Endpoints {
       endpoint.usableSince = undefined;
       endpoint.lastUsableAt = now;
     }
+  }
+
+  /** True if another endpoint is in use for a while. Without one, as at the start of a client, all endpoints begin with a full share. */
+  private hasWarm(endpoint: Endpoint, now: number): boolean {
+    for (const other of this.endpoints.values()) {
+      if (other !== endpoint && other.usableSince !== undefined && now - other.usableSince >= WARM_MS) return true;
+    }
+    return false;
   }
 
   private isIncluded(endpoint: Endpoint): boolean {

@@ -115,6 +115,7 @@ const MAX_TOKENS = 1_000;
 export const healthCheckConfigSchema = jsonObject(
   { serviceName: v.exactOptional(v.string("the full name of a service, or '' for the server as a whole")) },
   "an object such as { serviceName: 'orders.v1.Orders' }",
+  { service: 'write serviceName', service_name: 'write serviceName' },
 );
 
 /** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */

@@ -67,7 +67,7 @@ export class ServingWatch {
   }
 
   private async firstAnswer(timeoutMs: number): Promise<void> {
-    // Exact, because the probe has a timeout of its own.
+    // Pending data is read before the wait ends, so that a response that arrived in time is not late.
     const wait = new Wait(this.clock, timeoutMs, true);
     this.waiting.add(wait);
     await wait.over;
@@ -76,7 +76,7 @@ export class ServingWatch {
 
   private stateChanged(state: Connectivity['state']): void {
     if (state !== 'READY') this.reset();
-    // An answer without a Watch is UNIMPLEMENTED: Watch is not called again on this connection.
+    // An answer without a Watch is always UNIMPLEMENTED: Watch is not called again on this connection.
     else if (this.call === undefined && this.restart === undefined && this.answer === undefined) this.start();
   }
 
@@ -125,6 +125,7 @@ export class ServingWatch {
       );
   }
 
+  /** Schedules the next Watch. */
   private ended({ answered, startedAt }: WatchCall, end?: { readonly code: number; readonly details: string }): void {
     const livedMs = this.clock.now() - startedAt;
     const next = nextWatch({ answered, livedMs, failures: this.failures, end }, this.random);

@@ -123,7 +123,7 @@ describe('health of each endpoint', () => {
     expect(await peersOf(app)).toEqual(new Set([servers[0]!.url]));
   });
 
-  it('is part of a service config', async () => {
+  it('reads healthCheckConfig of a service config', async () => {
     const servers = await startServers(2);
     const { url } = settingsFor(servers);
     const serviceConfig = { loadBalancingConfig: [{ round_robin: {} }], healthCheckConfig: { serviceName: ORDERS } };
@@ -138,7 +138,7 @@ describe('health of each endpoint', () => {
     expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
   });
 
-  it('has no effect with pick_first', async () => {
+  it('opens no Watch with pick_first', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
     });
@@ -160,7 +160,7 @@ describe('health of each endpoint', () => {
     expect(healthOf(app).get(server.url)).toBe('serving');
   });
 
-  it('is reported by the serving indicator, which is up while at least half of the endpoints serve', async () => {
+  it('keeps the serving indicator up while at least half of the endpoints serve', async () => {
     const servers = await startServers(3);
     const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
     await waitFor(async () => (await peersOf(app)).size === 3);

@@ -2,7 +2,7 @@ import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { quantile, type CallLoad } from '../support/call-load.js';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
-import { latenciesOf, reads, stop } from './support/load.js';
+import { reads, stop } from './support/load.js';
 import { outageGrace, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
@@ -105,7 +105,10 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
 
 function p99(calls: CallLoad, from: number, to: number): number {
   const within = calls.succeeded.filter(({ startedAt }) => startedAt >= from && startedAt < to);
-  return quantile(latenciesOf({ succeeded: within } as CallLoad), 0.99);
+  return quantile(
+    within.map(({ latencyMs }) => latencyMs ?? NaN),
+    0.99,
+  );
 }
 
 async function failing(run: Run): Promise<Fault> {

@@ -23,10 +23,11 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut' | 'endpoints'
+  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
+  readonly endpoints?: WireChannel['endpoints'];
 };
 
 /** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */

@@ -47,8 +47,10 @@ interface Endpoint {
   readonly record: EndpointRecord;
   state: EjectionState;
   health: EndpointHealth;
-  /** Time since which it is usable; `undefined` while it is not. */
-  usableSince: number | undefined;
+  /** True if it was usable at the last change. */
+  wasUsable: boolean;
+  /** Start of the period in which it is or was usable, without interruptions of less than a second. */
+  usableSince: number;
   /** Time at which it was last usable. */
   lastUsableAt: number;
   /** Start of its slow start. */
@@ -152,6 +154,7 @@ export class Endpoints {
   release(gate: EndpointGate): void {
     const endpoint = this.endpoint(gate.address);
     endpoint.gates.delete(gate);
+    this.usabilityChanged(endpoint);
     // Not decided now: round_robin releases all connections before it uses them again.
   }
 
@@ -286,7 +289,8 @@ export class Endpoints {
     if (this.timer !== undefined || this.isClosed || this.policy === undefined) return;
     const now = this.clock.now();
     this.dueAt = now + SWEEP_MS;
-    if (this.intervalEndsAt === 0) this.intervalEndsAt = now + this.policy.intervalMs;
+    // True at first, and after a time without calls.
+    if (now >= this.intervalEndsAt) this.startInterval(now);
     this.timer = this.clock.setTimer(() => {
       const late = this.clock.now() - this.dueAt > LATE_MS;
       // In a turn of the event loop, timers run before sockets are read.
@@ -411,25 +415,25 @@ export class Endpoints {
   private usabilityChanged(endpoint: Endpoint): void {
     const now = this.clock.now();
     const isUsable = this.isUsable(endpoint);
-    if (isUsable === (endpoint.usableSince !== undefined)) return;
-    if (isUsable) {
-      endpoint.usableSince = now;
-      if (now - endpoint.lastUsableAt < WARM_MS || !this.hasWarm(endpoint, now)) return;
-      endpoint.slowSince = now;
-      if (this.isSlowStarting) {
-        this.refresh();
-        this.sweepLater();
-      }
-    } else {
-      endpoint.usableSince = undefined;
+    if (isUsable === endpoint.wasUsable) return;
+    endpoint.wasUsable = isUsable;
+    if (!isUsable) {
       endpoint.lastUsableAt = now;
+      return;
     }
+    if (now - endpoint.lastUsableAt < WARM_MS) return;
+    endpoint.usableSince = now;
+    if (!this.hasWarm(endpoint, now)) return;
+    endpoint.slowSince = now;
+    if (!this.isSlowStarting) return;
+    this.refresh();
+    this.sweepLater();
   }
 
   /** True if another endpoint is in use for a while. Without one, as at the start of a client, all endpoints begin with a full share. */
   private hasWarm(endpoint: Endpoint, now: number): boolean {
     for (const other of this.endpoints.values()) {
-      if (other !== endpoint && other.usableSince !== undefined && now - other.usableSince >= WARM_MS) return true;
+      if (other !== endpoint && other.wasUsable && now - other.usableSince >= WARM_MS) return true;
     }
     return false;
   }
@@ -464,7 +468,8 @@ export class Endpoints {
         record: new EndpointRecord(),
         state: NEVER_EJECTED,
         health: 'pending',
-        usableSince: undefined,
+        wasUsable: false,
+        usableSince: -Infinity,
         lastUsableAt: -Infinity,
         slowSince: -Infinity,
         attempts: 0,

@@ -53,7 +53,7 @@ export interface ConnectionHealth extends HealthWatchDependencies {
   readonly open: (connection: ObservedConnection, opening: StreamOpening) => ConnectionStream | undefined;
 }
 
-/** What the child policy reported last. */
+/** The last report of the child policy. */
 interface ChildState {
   readonly state: connectivityState;
   readonly picker: experimental.Picker;

@@ -11,8 +11,9 @@ const FAILURE_WEIGHT = 0.1;
 
 /** Counts and samples of the attempts on one endpoint. Times are monotonic milliseconds. */
 export class EndpointRecord {
-  /** Since the start of the interval. */
+  /** Number of successes since the start of the interval. */
   successes = 0;
+  /** Number of failures since the start of the interval. */
   failures = 0;
   /** Failures since the last success. */
   consecutiveFailures = 0;

@@ -31,7 +31,7 @@ export function latencyOutlier(
   return rankSumScore(own, others) >= MIN_SCORE ? { medianMs, othersMs } : undefined;
 }
 
-/** Median of `values`; NaN if there are none. */
+/** Median of `values`; NaN if the list is empty. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -45,7 +45,7 @@ export interface OutlierDetection {
 }
 
 /** Names of the policy in a `loadBalancingConfig`: the standard one, grpc-js's, and the name of the option. */
-export const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
+const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
   'outlier_detection_experimental',
   'outlier_detection',
   'outlierDetection',

@@ -20,7 +20,7 @@ export interface EndedWatch {
   readonly end: { readonly code: number; readonly details: string } | undefined;
 }
 
-/** What follows a Watch that ended. */
+/** The step after a Watch that ended. */
 export type NextWatch =
   /** The server does not implement the health service. It counts as healthy and is not called again on this connection. */
   | { readonly kind: 'unimplemented' }
@@ -30,7 +30,7 @@ export type NextWatch =
   | { readonly kind: 'retry'; readonly delayMs: number; readonly failures: number };
 
 /**
- * Decides what follows a Watch that ended (gRFC A17). A response resets the backoff. A server that ends the Watch right after its response
+ * Decides the step after a Watch that ended (gRFC A17). A response resets the backoff. A server that ends the Watch right after its response
  * would be called without a pause, so the next Watch then waits for the first backoff.
  */
 export function nextWatch({ answered, livedMs, failures, end }: EndedWatch, random: Random): NextWatch {

@@ -19,7 +19,7 @@ export function endpointLine(
     }
     case 'returned': {
       const { because, ejectedMs } = event;
-      const why = because === 'panic' ? ' early, because too few other endpoints are usable' : '';
+      const why = because === 'panic' ? ', early, because too few other endpoints are usable' : '';
       const text = `endpoint ${address} gets calls again after ${duration(ejectedMs)}${why}`;
       return ['log', text, { ...fields, because, ejectedMs: Math.round(ejectedMs) }];
     }

@@ -159,9 +159,18 @@ export function connectionTables() {
         },
         { title: 'since', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
         number('ended', ({ ended }) => ended, 'Connections to this address that have ended'),
+      ],
+    }),
+    endpoints: new Table({
+      label: 'Endpoints',
+      empty: 'No addresses.',
+      keyOf: ({ address }) => address,
+      columns: [
+        { title: 'address', text: ({ address }) => address, cell: 'path' },
+        { title: 'connection', text: ({ state }) => state },
         {
-          title: 'endpoint',
-          note: 'Ejection, reported health, or slow start; only with ejectUnhealthy, outlierDetection, or healthCheckConfig',
+          title: 'calls',
+          note: 'Ejection, reported health, or slow start',
           text: endpointText,
           tone: ({ ejected, health }) => (ejected || UNUSABLE.has(health) ? 'bad' : ''),
           cell: 'wide',

@@ -287,7 +287,7 @@ describe('resilient_grpc metrics of a client', () => {
         failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
       },
     });
-    servers[0]!.script('Unary', { status: 'UNAVAILABLE' });
+    servers[0].script('Unary', { status: 'UNAVAILABLE' });
     const ejections = (name: string) => telemetry.count(`grpc.lb.outlier_detection.ejections_${name}`);
     await waitFor(async () => {
       await Promise.allSettled(Array.from({ length: 60 }, () => firstValueFrom(echo.unary({}))));

@@ -136,8 +136,8 @@ export class WireChannel {
 
   /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
   get callPath(): CallPath {
-    const because = typeof this.direct === 'string' ? this.direct : this.direct.reason;
-    return because === undefined ? { direct: true } : { direct: false, because };
+    const reason = typeof this.direct === 'string' ? this.direct : this.direct.reason;
+    return reason === undefined ? { direct: true } : { direct: false, reason };
   }
 
   get ready(): boolean {
@@ -260,7 +260,7 @@ export class WireChannel {
         this.connectionChanged(event);
         break;
       case 'session':
-        this.histories.at(event.address)?.carries(event.session, this.hasKeepalive);
+        this.histories.at(event.address)?.setSession(event.session, this.hasKeepalive);
         break;
       case 'released':
         this.connectionReleased(event);

@@ -23,7 +23,7 @@ import { implementationOf, servedMethod, servedServices, type CallHook, type Nat
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
-import { debugIsRead, LibraryLogger } from '../telemetry/log/library-logger.js';
+import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
@@ -98,7 +98,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     const logger = new LibraryLogger('ResilientGrpcServer');
     for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock, debugIsRead);
+    const log = new ServerLog(logger, clock, isDebugEnabled);
     events.listen((event) => {
       log.take(event);
     }, false);
@@ -236,8 +236,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     await this.bindEvents();
     this.addOwnServices(server);
     this.boundPort = await this.bind(server);
-    this.drain.serve(server);
-    this.health.listening();
+    this.drain.setServer(server);
+    this.health.markListening();
   }
 
   private newServer(): Server {

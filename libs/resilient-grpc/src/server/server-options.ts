@@ -24,7 +24,7 @@ export interface ServerMethodOptions {
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
    * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond it, the stream ends with
-   * RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts its size plus 128
+   * RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts as its size plus 128
    * bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting. At least 128
    * responses can wait, up to 16 times the limit. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608

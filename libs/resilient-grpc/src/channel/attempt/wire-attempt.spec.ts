@@ -357,7 +357,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       endConnection();
       expect(ends).toEqual([]);
       clock.advance(0);
-      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, connectionOver: true } }]);
+      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, acceptsNoStreams: true } }]);
       expect(clock.pending).toBe(0);
       expect(connection.endListeners.size).toBe(0);
     });

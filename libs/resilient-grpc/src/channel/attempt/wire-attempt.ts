@@ -40,7 +40,7 @@ const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
- * One RPC of any kind of method, straight on a connection or through grpc-js's channel. The object is also the listener of the call and
+ * One RPC of any kind of method, directly on a connection or through grpc-js's channel. The object is also the listener of the call and
  * the `AttemptEnd`, so that an attempt needs few objects.
  */
 export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
@@ -236,7 +236,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
     const { connection, evidence } = this.wireFacts ?? {};
     this.facts = undefined;
-    if (connection === undefined || evidence?.connectionOver === true) return false;
+    if (connection === undefined || evidence?.acceptsNoStreams === true) return false;
     this.delayedStatus = new DelayedStatus(status, connection, this.clock, (delayed) => {
       this.end(delayed);
     });

@@ -42,7 +42,7 @@ export const SOCKET_SEAM: Seam = {
 export const DIRECT_SEAM: Seam = {
   on: 'channel',
   needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
-  lostWithout: 'calls straight on a connection (they pass through the channel of grpc-js, which takes more CPU)',
+  lostWithout: 'calls directly on a connection (they pass through the channel of grpc-js, which takes more CPU)',
 };
 
 const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)';
@@ -61,7 +61,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'experimental',
     needs: ['parseLoadBalancingConfig()'],
-    lostWithout: 'validation of loadBalancingConfig at the start',
+    lostWithout: 'validation of loadBalancingConfig at startup',
   },
   {
     on: 'experimental',

@@ -22,7 +22,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 /** Receives the events of a hedged call: those of the attempt that decides it, and those of the others. */
 export interface HedgeListener extends AttemptListener {
   /** Called if an attempt failed and the call continues. */
-  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
+  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** Called if an attempt does not count and is resent. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
   /** Called if the next attempt needs a channel. Call `resume()` when one is ready. */
@@ -202,7 +202,7 @@ export class HedgedAttempt implements Attempt {
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
     // The callback may end the call.
-    this.listener.attemptGone(held.hedge.number, held.end, held.verdict, held.durationMs, held.because);
+    this.listener.hedgeFailed(held.hedge.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
   // ── decisions ──

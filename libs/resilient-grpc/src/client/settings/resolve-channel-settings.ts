@@ -20,7 +20,7 @@ import {
 import { channelValueProblems } from './channel-options-schema.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
-const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
+const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
@@ -136,7 +136,7 @@ export function resolveChannelSettings(
     target: settings.url,
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
-    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, boundAtLeastMs), boundAtMostMs),
+    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
     maxWaitingBytes,
     connection,

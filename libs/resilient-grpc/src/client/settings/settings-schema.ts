@@ -136,8 +136,8 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
   headers: 'write `metadata`',
   ...Object.fromEntries(
-    METHOD_OPTION_ROWS.flatMap(([key, { place }]) =>
-      place === undefined ? [] : [[key, `write it per method: ${place}`]],
+    METHOD_OPTION_ROWS.flatMap(([key, { example }]) =>
+      example === undefined ? [] : [[key, `write it per method: ${example}`]],
     ),
   ),
   host: "write `url`: 'host:port'",

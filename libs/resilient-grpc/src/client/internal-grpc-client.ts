@@ -26,8 +26,7 @@ export interface InternalGrpcClient extends ResilientGrpcClient {
   /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number;
   /** True if its connections are observed individually; false under `xds:`. */
-<<<<<<< HEAD
-  readonly seesConnections: boolean;
+  readonly observesConnections: boolean;
   /**
    * Health of its endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints; otherwise
    * `undefined`.
@@ -35,9 +34,6 @@ export interface InternalGrpcClient extends ResilientGrpcClient {
   readonly endpointHealth:
     | { readonly service: string; readonly endpoints: ReadonlyMap<string, EndpointSnapshot['health'] | 'disconnected'> }
     | undefined;
-=======
-  readonly observesConnections: boolean;
->>>>>>> 258896e9f7fe27c0080a77c013315f89bdf99088
   /** Time that calls wait in an outage, in milliseconds. */
   readonly outageGraceMs: number;
   /** Returns the calls of the contract that ended recently. */

@@ -63,7 +63,7 @@ export function endpointOutcome(
 
 /** All attempts on a lost connection have one cause, which counts once, when the connection ends. */
 function lost(wire: AttemptEvidence['wire']): EndpointOutcome {
-  return wire?. === true ? 'none' : 'failure';
+  return wire?.acceptsNoStreams === true ? 'none' : 'failure';
 }
 
 function timedOut(elapsedMs: number, usualMs: number | undefined): EndpointOutcome {

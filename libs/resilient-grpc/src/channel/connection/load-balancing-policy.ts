@@ -7,13 +7,16 @@ import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
-import { EndpointPicker, type Endpoints } from './endpoint-picker.js';
+import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
+import type { Endpoints } from './endpoints.js';
 import { gatedSubchannelClass } from './gated-subchannel.js';
 import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
+import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
+import { SlowStartPicker } from './slow-start-picker.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
-import { experimental as registry, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
@@ -47,6 +50,22 @@ export interface PolicyDependencies {
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   readonly seams: Pick<SeamReport, 'check'>;
   readonly handle: (event: PolicyEvent) => void;
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
+  readonly endpoints?: Endpoints | undefined;
+  /** Present if the health of the endpoints is checked. */
+  readonly health?: ConnectionHealth | undefined;
+}
+
+/** Opens the health Watches of the connections. */
+export interface ConnectionHealth extends HealthWatchDependencies {
+  readonly open: (connection: ObservedConnection, opening: StreamOpening) => ConnectionStream | undefined;
+}
+
+/** The last report of the child policy. */
+interface ChildState {
+  readonly state: connectivityState;
+  readonly picker: experimental.Picker;
+  readonly error: string | null;
 }
 
 /** Owner of the policy of one channel: installs it with channel options, and gives access to it. */
@@ -137,7 +156,7 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
  * that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
-  if (!(A48_POLICY_NAME in policy) || registry.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
+  if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
   return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
 }
 
@@ -190,7 +209,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 }
 
 /** Forwards everything between the channel and the child policy, and reports to the channel. */
-class ObservingPolicy implements LoadBalancer, Endpoints {
+class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
@@ -208,17 +227,20 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
   private wrapPicker: ((picker: experimental.Picker) => experimental.Picker) | undefined;
   /** Endpoint of each address; `undefined` if each endpoint has one address. */
   private endpointOf: ReadonlyMap<string, object> | undefined;
+  private childState: ChildState | undefined;
+  /** True if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
+  private isBalancing = false;
+  /** True if the picker follows the weights of a slow start. */
+  private isWeighed = false;
+  private leaveEndpoints: (() => void) | undefined;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
-        updateState: (state, childPicker, error) => {
-          const picker = this.wrapPicker?.(childPicker) ?? childPicker;
-          this.picker = picker;
-          helper.updateState(state, picker, error);
-          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
-          this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
+        updateState: (state, picker, error) => {
+          this.childState = { state, picker, error };
+          this.publish(this.childState);
         },
       }),
     );
@@ -228,10 +250,53 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     this.owner?.dependencies.handle(event);
   }
 
+  private publish({ state, picker, error }: ChildState): void {
+    const endpoints = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
+    this.isWeighed = false;
+    if (stateName(state) === 'READY') {
+      const { random } = this.owner?.dependencies ?? {};
+      this.isWeighed = endpoints?.isSlowStarting === true;
+      const weighed =
+        this.isWeighed && endpoints !== undefined && random !== undefined
+          ? new SlowStartPicker(picker, endpoints, random)
+          : picker;
+      this.picker = this.wrapPicker?.(weighed) ?? weighed;
+    } else if (endpoints !== undefined && this.isHealthPending(state)) {
+      // A connection whose health is unknown is still connecting (gRFC A17). The child policy knows only healthy and unhealthy.
+      const { QueuePicker } = grpcJs;
+      this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
+      this.forward(connectivityState.CONNECTING, this.picker, null);
+      return;
+    } else {
+      this.picker = picker;
+    }
+    this.forward(state, this.picker, error);
+  }
+
+  private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
+    this.helper.updateState(state, picker, error);
+    if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
+    this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
+  }
+
+  private isHealthPending(state: connectivityState): boolean {
+    return stateName(state) === 'TRANSIENT_FAILURE' && this.owner?.dependencies.endpoints?.isHealthPending === true;
+  }
+
+  /** Publishes the state of the child policy again if the weights or the health of the endpoints change it. */
+  refresh(): void {
+    const { childState, owner } = this;
+    if (childState === undefined || !this.isBalancing) return;
+    const isReady = stateName(childState.state) === 'READY';
+    if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
+      return;
+    this.publish(childState);
+  }
+
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
     const { owner } = this;
     if (owner === undefined) return this.helper.createSubchannel(address, args);
-    const { attempts, histories, seams, handle } = owner.dependencies;
+    const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
     const key = addressKey(address);
     const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), {
       ...args,
@@ -240,10 +305,24 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged);
+      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged, this.healthWatch(owner));
       this.known.set(real, connection);
     }
-    return new GatedSubchannel(subchannel, connection, histories);
+    return new GatedSubchannel(subchannel, connection, histories, this.isBalancing ? endpoints : undefined);
+  }
+
+  /** Returns the function that watches the health of a connection. */
+  private healthWatch({ dependencies }: PolicyOwner): ((connection: ObservedConnection) => HealthWatch) | undefined {
+    const { health, endpoints } = dependencies;
+    if (health === undefined || endpoints === undefined || !this.isBalancing) return undefined;
+    return (connection) =>
+      new HealthWatch(
+        (opening) => health.open(connection, opening),
+        (reported) => {
+          endpoints.healthChanged(connection.address, reported);
+        },
+        health,
+      );
   }
 
   private readonly useChanged = (connection: ObservedConnection): void => {
@@ -282,7 +361,9 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    const { clock, handle } = owner.dependencies;
+    const { clock, handle, endpoints: health } = owner.dependencies;
+    this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
+    this.leaveEndpoints ??= health?.join(this);
     this.updates ??= new AddressUpdates(clock, this.update, (reported, used) => {
       handle({ type: 'addresses-limited', reported, used });
     });
@@ -354,6 +435,8 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
   }
 
   destroy(): void {
+    this.leaveEndpoints?.();
+    this.leaveEndpoints = undefined;
     this.updates?.stop();
     this.updates = undefined;
     this.updating(() => {

@@ -6,6 +6,7 @@ import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { backoffEndsAt, endBackoff, observeSession, realSubchannel } from '../quirks/subchannel.js';
+import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -19,6 +20,7 @@ export class ObservedConnection {
   /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
   private user: SubchannelInterface | undefined;
   private isWatching = false;
+  private healthWatch: HealthWatch | undefined;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
@@ -28,6 +30,8 @@ export class ObservedConnection {
     private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the child policy starts or stops using the connection. */
     private readonly useChanged: (connection: ObservedConnection) => void,
+    /** Watches the health of a READY connection; `undefined` if it is not checked. */
+    private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
   ) {
     const address = subchannel.getAddress();
     this.address = address;
@@ -35,6 +39,7 @@ export class ObservedConnection {
       // A listener that is added while grpc-js reports a change receives that change, too.
       if (from !== this.state) return;
       this.state = to;
+      if (stateName(from) === 'READY') this.stopHealth();
       if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
         handle({ type: 'keepalive-throttled', address, keepaliveTimeMs });
       }
@@ -72,6 +77,7 @@ export class ObservedConnection {
   private reportSession(): void {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
+      if (this.isWatching && this.isIn('READY')) this.healthWatch ??= this.watchHealth?.(this);
       const real = realSubchannel(this.subchannel);
       this.seams.check('connection', real);
       const session = observeSession(real);
@@ -105,8 +111,14 @@ export class ObservedConnection {
     return this.isIn('TRANSIENT_FAILURE') ? backoffEndsAt(this.subchannel) : undefined;
   }
 
+  private stopHealth(): void {
+    this.healthWatch?.stop();
+    this.healthWatch = undefined;
+  }
+
   stop(): void {
     this.isWatching = false;
+    this.stopHealth();
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
   }

@@ -9,6 +9,7 @@ import type {
   ConnectivityState,
   ConnectivityTransition,
   OutageSnapshot,
+  ResolutionSnapshot,
 } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
@@ -18,7 +19,8 @@ import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
 import { WireChannel } from './wire-channel.js';
-import type { ChannelSettings } from './channel-settings.js';
+import { ResolvedAddresses } from './resolved-addresses.js';
+import type { BalancingSettings, ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
@@ -52,16 +54,19 @@ export interface ChannelDescription {
   readonly oldestWaitMs: number;
   /** Number of channels and connections that were replaced. */
   readonly replaced: number;
+  readonly resolution: ResolutionSnapshot;
 }
 
 /** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that one is given up. */
 interface Replacement {
   readonly channel: WireChannel;
-  readonly reason: 'credentials' | 'age' | 'suspicion';
+  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'suspicion';
 }
 
 /** Maximum number of state changes that are kept. */
 const HISTORY = 100;
+/** Minimum interval between two changes of load balancing, because each opens new connections to all servers. */
+const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
 
@@ -83,6 +88,12 @@ export class ManagedChannel implements CallTransport {
   private readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
+  private readonly addresses: ResolvedAddresses;
+  /** Load balancing of new wire channels. */
+  private balancing: BalancingSettings;
+  /** The latest load balancing; applied when `balanceTimer` ends. */
+  private wantedBalancing: BalancingSettings;
+  private balanceTimer: Timer | undefined;
   /** Carries new calls. */
   current: WireChannel;
   /** `undefined` if no replacement is pending. */
@@ -130,6 +141,9 @@ export class ManagedChannel implements CallTransport {
       random,
       events,
     );
+    this.addresses = new ResolvedAddresses(clock, events);
+    this.balancing = settings;
+    this.wantedBalancing = settings;
     this.since = clock.epoch();
     this.current = this.createWireChannel();
     this.readBarrier = this.current.readBarrier;
@@ -145,7 +159,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   describe(): ChannelDescription {
-    const { current, outage, waiting, replaced, suspicion } = this;
+    const { addresses, current, outage, waiting, replaced, suspicion } = this;
     return {
       calls: current.callPath,
       connections: current.histories.known,
@@ -153,6 +167,7 @@ export class ManagedChannel implements CallTransport {
       waiting: waiting.size,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
+      resolution: addresses.describe(current.nextLookupAt),
     };
   }
 
@@ -336,6 +351,12 @@ export class ManagedChannel implements CallTransport {
       case 'keepalive-throttled':
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
+      case 'lookup-ended':
+        if (isCurrent) this.addresses.lookupEnded(event.ok);
+        break;
+      case 'addresses':
+        if (isCurrent) this.addresses.use(event.addresses);
+        break;
       case 'addresses-limited':
       case 'untested-version':
         if (events.wanted) events.emit(event);
@@ -475,6 +496,24 @@ export class ManagedChannel implements CallTransport {
 
   // ── replacement ──
 
+  /** Uses other load-balancing policies. A channel with them takes over once it is READY; calls finish where they run. */
+  balance(balancing: BalancingSettings): void {
+    this.wantedBalancing = balancing;
+    if (this.balanceTimer === undefined) this.applyBalancing();
+  }
+
+  private applyBalancing(): void {
+    this.balanceTimer = undefined;
+    const { balancing, wantedBalancing: wanted } = this;
+    const isSame = JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing);
+    if (this.isClosed || (isSame && balancing.dnsRefreshMs === wanted.dnsRefreshMs)) return;
+    this.balancing = wanted;
+    this.balanceTimer = this.dependencies.clock.setTimer(() => {
+      this.applyBalancing();
+    }, MIN_BALANCING_INTERVAL_MS);
+    this.replace('load-balancing');
+  }
+
   /** Creates a replacement for `reason`, and drops a pending one. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
@@ -527,7 +566,9 @@ export class ManagedChannel implements CallTransport {
     const { clock, random } = this.dependencies;
     const { credentials, ...others } = this.settings;
     const timeoutMs = this.nextConnectTimeoutMs.bind(this);
-    const wireSettings = { ...others, credentials: credentials.current, connectTimeoutMs: timeoutMs };
+    const { loadBalancing, dnsRefreshMs } = this.balancing;
+    const balancing = { loadBalancing, dnsRefreshMs };
+    const wireSettings = { ...others, ...balancing, credentials: credentials.current, connectTimeoutMs: timeoutMs };
     return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
   }
 
@@ -547,6 +588,7 @@ export class ManagedChannel implements CallTransport {
     this.outage.close();
     this.cancelReconnect();
     this.stopAge();
+    this.balanceTimer?.clear();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.suspicion.forget();
     this.dropReplacement();

@@ -9,12 +9,14 @@ import { DirectCall, type DirectCallListener, type MessageLimits } from './attem
 import { CLIENT_SEAMS } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
+import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { AddressHistories } from './connection/address-histories.js';
 import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
+import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { experimental } from './quirks/experimental.js';
@@ -26,11 +28,10 @@ import { SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
 
 /** Settings of a wire channel. */
-export interface WireChannelSettings {
+export interface WireChannelSettings extends BalancingSettings {
   readonly target: string;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
-  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Returns the timeout of the next attempt to connect. */
   readonly connectTimeoutMs: () => number;
 }
@@ -53,6 +54,7 @@ export class WireChannel {
   readonly seams: SeamReport;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
+  private readonly refresh: DnsRefresh | undefined;
   private readonly missedResets: MissedResetDetector;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
@@ -86,6 +88,8 @@ export class WireChannel {
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    const { dnsRefreshMs } = settings;
+    this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
     this.policy = this.observeConnections(settings);
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing;
     const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
@@ -110,9 +114,9 @@ export class WireChannel {
   private observeConnections({ target, loadBalancing }: WireChannelSettings): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
-    const { clock, attempts, histories, seams } = this;
+    const { clock, attempts, histories, seams, refresh } = this;
     const handle = this.handlePolicy.bind(this);
-    return observeConnections(loadBalancing, { clock, attempts, histories, seams, handle });
+    return observeConnections(loadBalancing, { clock, attempts, histories, seams, refresh, handle });
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -172,6 +176,11 @@ export class WireChannel {
     return next === Infinity ? undefined : next;
   }
 
+  /** Time of the next periodic lookup in milliseconds since 1970; `undefined` if none is scheduled. */
+  get nextLookupAt(): number | undefined {
+    return this.refresh?.nextAt;
+  }
+
   attemptStarted(): void {
     this.active += 1;
     this.readBarrier.used();
@@ -213,6 +222,7 @@ export class WireChannel {
   /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
   retire(): void {
     this.retired = true;
+    this.refresh?.close();
     for (const stream of this.streams) stream.leaveConnection();
     if (this.active === 0) this.close();
   }
@@ -223,6 +233,7 @@ export class WireChannel {
     this.state = 'SHUTDOWN';
     this.missedResets.stop();
     this.policy?.release();
+    this.refresh?.close();
     this.attempts.abortAll();
     this.channel.close();
   }
@@ -249,6 +260,8 @@ export class WireChannel {
       case 'reused':
         this.connectionReused(event);
         break;
+      case 'lookup-ended':
+      case 'addresses':
       case 'addresses-limited':
       case 'keepalive-throttled':
         this.handle(this, event);

@@ -114,6 +114,7 @@ class GrpcClient implements InternalGrpcClient {
     this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
     live?.onChange((config) => {
       this.budget.change(config.retryThrottling, clock.now());
+      this.channel.balance(live.balancing);
     });
     this.context = {
       name: settings.name,

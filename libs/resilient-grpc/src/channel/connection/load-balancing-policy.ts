@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
-import { AddressUpdates, type AddressUpdate } from './address-updates.js';
+import { AddressUpdates, hasAddresses, type AddressUpdate, type Endpoints } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
@@ -10,9 +10,13 @@ import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
 import { policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { EndpointHandover } from './endpoint-handover.js';
+import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
+import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
+import type { ConnectivityState } from '../../call/connectivity.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 
@@ -36,6 +40,8 @@ export interface PolicyDependencies {
   readonly attempts: Pick<ConnectAttempts, 'abortable'>;
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   readonly seams: Pick<SeamReport, 'check'>;
+  /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
+  readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
 }
 
@@ -168,11 +174,14 @@ class ObservingPolicy implements LoadBalancer {
   private readonly known = new WeakMap<object, ObservedConnection>();
   /** Connections that the child policy uses. */
   private readonly connections = new Set<ObservedConnection>();
+  private readonly removed = new RemovedConnections();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
+  private handover: EndpointHandover | undefined;
+  private state: ConnectivityState = 'IDLE';
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
 
@@ -182,6 +191,7 @@ class ObservingPolicy implements LoadBalancer {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           this.picker = picker;
+          this.state = stateName(state);
           helper.updateState(state, picker, error);
           if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
           this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
@@ -206,7 +216,11 @@ class ObservingPolicy implements LoadBalancer {
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged);
+      const handleAndReconsider = (event: PolicyEvent): void => {
+        handle(event);
+        if (event.type === 'connection') this.handover?.connectionChanged();
+      };
+      connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged);
       this.known.set(real, connection);
     }
     return new GatedSubchannel(subchannel, connection, histories);
@@ -221,6 +235,7 @@ class ObservingPolicy implements LoadBalancer {
   private leave(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
+    if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -248,17 +263,43 @@ class ObservingPolicy implements LoadBalancer {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    const { clock, handle } = owner.dependencies;
-    this.updates ??= new AddressUpdates(clock, this.update, (reported, used) => {
-      handle({ type: 'addresses-limited', reported, used });
-    });
+    const { clock, handle, refresh } = owner.dependencies;
+    const ok = hasAddresses(endpoints);
+    handle({ type: 'lookup-ended', ok });
+    refresh?.lookupEnded(ok, this.lookUp);
+    this.updates ??= this.createUpdates(clock, handle);
     return this.updates.take(endpoints, config.child, options, note);
   }
+
+  private createUpdates(clock: Clock, handle: PolicyDependencies['handle']): AddressUpdates {
+    const isReady = (endpoint: Endpoints[number]): boolean => {
+      const keys = keysOf(endpoint);
+      return [...this.connections].some(({ isReady: ready, address }) => ready && keys.includes(address));
+    };
+    const handover = new EndpointHandover(clock, isReady, this.update);
+    this.handover = handover;
+    const apply = (...update: AddressUpdate): boolean => {
+      const [endpoints] = update;
+      const accepted = handover.take(...update);
+      if (endpoints.ok) handle({ type: 'addresses', addresses: endpoints.value.flatMap(keysOf) });
+      return accepted;
+    };
+    return new AddressUpdates(clock, apply, (reported, used) => {
+      handle({ type: 'addresses-limited', reported, used });
+    });
+  }
+
+  /** Requests a lookup. An idle channel has none, because grpc-js would connect to the result. */
+  private readonly lookUp = (): boolean => {
+    if (this.state === 'IDLE') return false;
+    this.helper.requestReresolution();
+    return true;
+  };
 
   private readonly update = (...update: AddressUpdate): boolean => {
     const [endpoints] = update;
     // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
-    this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
+    this.isUnresolved = !hasAddresses(endpoints);
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
@@ -291,9 +332,13 @@ class ObservingPolicy implements LoadBalancer {
   destroy(): void {
     this.updates?.stop();
     this.updates = undefined;
+    this.handover?.stop();
+    this.owner?.dependencies.refresh?.stop();
     this.updating(() => {
       this.child.destroy();
     });
+    // Calls of an idle or closed channel have ended.
+    this.removed.release();
     const { owner } = this;
     this.owner = undefined;
     owner?.yield(this);
@@ -336,6 +381,10 @@ class ObservingPolicy implements LoadBalancer {
     }
     return undefined;
   }
+}
+
+function keysOf({ addresses }: Endpoints[number]): readonly string[] {
+  return addresses.map(addressKey);
 }
 
 /** Formats an address like grpc-js's `getPeer()`. */

@@ -123,6 +123,13 @@ export interface GrpcClientDefaults {
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
   /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
   readonly propagate?: false | PropagationOptions | undefined;
+  /**
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup; `false` resolves it only when
+   * a connection is lost. New addresses receive calls; calls on removed ones finish. If a lookup fails, the addresses stay in use, and the
+   * delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
+   * @defaultValue 5000; false for pick_first
+   */
+  readonly dnsRefreshMs?: number | false | undefined;
 }
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
@@ -238,6 +245,7 @@ export const DEFAULT_CLIENT_SETTINGS = {
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
   connectionIdleTimeoutMs: 200_000,
+  dnsRefreshMs: 5_000,
   prefetch: 16,
   maxQueuedRequestBytes: 16 * 1024 * 1024,
   unreadStreamWarningMs: 60_000,

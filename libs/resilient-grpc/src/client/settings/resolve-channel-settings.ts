@@ -1,6 +1,6 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
-import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
-import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
+import { insecureCredentials, isDnsName, loadBalancingProblem, policyNameOf } from '../../channel/channel-checks.js';
+import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
@@ -20,13 +20,15 @@ const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
+const DNS_INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
+
 /** Defaults of grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // channelz adds a cost to each call, and nothing reads it here.
   'grpc.enable_channelz': 0,
   // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
-  'grpc.dns_min_time_between_resolutions_ms': 5_000,
+  [DNS_INTERVAL]: 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
@@ -105,10 +107,23 @@ export function openCredentials(
   return opened.problems.map(({ key, message }) => ({ path: pathOf(at, key), message }));
 }
 
+/** Returns the load-balancing policies `value`, and whether they need periodic lookups of the name. */
+export function resolveBalancing(
+  { url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
+  value: NonNullable<GrpcClientDefaults['loadBalancing']>,
+): BalancingSettings {
+  const loadBalancing = typeof value === 'string' ? [{ [value]: {} }] : value;
+  const isOn = dnsRefreshMs ?? policyNameOf(loadBalancing) !== 'pick_first';
+  if (isOn === false || !isDnsName(url)) return { loadBalancing, dnsRefreshMs: undefined };
+  const refreshMs = dnsRefreshMs || DEFAULT_CLIENT_SETTINGS.dnsRefreshMs;
+  // grpc-js would delay more frequent lookups.
+  return { loadBalancing, dnsRefreshMs: Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0) };
+}
+
 /** Completes the validated settings of a channel. */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
-  loadBalancing: LoadBalancing,
+  balancing: BalancingSettings,
   credentials: CredentialsSource,
   random: Random,
   warn: (message: string) => void,
@@ -129,7 +144,7 @@ export function resolveChannelSettings(
     maxWaitingCalls,
     maxWaitingBytes,
     connection,
-    loadBalancing,
+    ...balancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
@@ -143,20 +158,22 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
   return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
 }
 
-/** Returns the `loadBalancingConfig` for `loadBalancing`. */
-export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
-  return typeof value === 'string' ? [{ [value]: {} }] : value;
-}
-
 function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (message: string) => void): ChannelOptions {
-  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
+  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs, dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
+    ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),
     ...defined(given),
   };
+  const interval = given[DNS_INTERVAL];
+  if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
+    warn(
+      `dnsRefreshMs was raised from ${String(dnsRefreshMs)} to ${String(interval)}, because channelOptions['${DNS_INTERVAL}'] is ${String(interval)}; remove that option`,
+    );
+  }
   const pings = settings.keepalive?.keepaliveTimeMs;
   if (
     pings !== undefined &&

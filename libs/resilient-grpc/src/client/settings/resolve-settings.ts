@@ -23,8 +23,8 @@ import { propagationProblems, resolvePropagation } from './propagation-settings.
 import {
   channelOptionProblems,
   interceptorsOf,
-  loadBalancingOf,
   openCredentials,
+  resolveBalancing,
   resolveChannelSettings,
   type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
@@ -124,6 +124,14 @@ function resolveInto(
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
+  const balancing = (config: ParsedServiceConfig | undefined) =>
+    resolveBalancing(
+      joined,
+      own.loadBalancing ??
+        config?.loadBalancingConfig ??
+        joined.loadBalancing ??
+        DEFAULT_CLIENT_SETTINGS.loadBalancing,
+    );
   const live = isObservable(source)
     ? new LiveServiceConfig({
         source,
@@ -131,22 +139,14 @@ function resolveInto(
         target: own.url,
         check: (config) => balancingProblems(own, config, path),
         policies,
+        balancing,
         clock: dependencies.clock,
         random: dependencies.random,
         warn: dependencies.report,
       })
     : undefined;
-  const loadBalancing =
-    own.loadBalancing ??
-    serviceConfig?.loadBalancingConfig ??
-    joined.loadBalancing ??
-    DEFAULT_CLIENT_SETTINGS.loadBalancing;
-  const channel = resolveChannelSettings(
-    joined,
-    loadBalancingOf(loadBalancing),
-    opened,
-    dependencies.random,
-    (message) => warnings.push(message),
+  const channel = resolveChannelSettings(joined, balancing(serviceConfig), opened, dependencies.random, (message) =>
+    warnings.push(message),
   );
   return {
     ok: true,

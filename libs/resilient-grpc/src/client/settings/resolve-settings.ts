@@ -127,10 +127,7 @@ function resolveInto(
   const balancing = (config: ParsedServiceConfig | undefined) =>
     resolveBalancing(
       joined,
-      own.loadBalancing ??
-        config?.loadBalancingConfig ??
-        joined.loadBalancing ??
-        DEFAULT_CLIENT_SETTINGS.loadBalancing,
+      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? DEFAULT_CLIENT_SETTINGS.loadBalancing,
     );
   const live = isObservable(source)
     ? new LiveServiceConfig({

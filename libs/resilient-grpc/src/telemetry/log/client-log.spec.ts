@@ -356,7 +356,12 @@ describe('events', () => {
       /DNS lookup failed; the client keeps its 3 addresses and resolves the name again; check the name/,
       { addresses: 3 },
     ],
-    [{ type: 'connection-replaced', reason: 'load-balancing' }, 'debug', /load balancing changed/, { reason: 'load-balancing' }],
+    [
+      { type: 'connection-replaced', reason: 'load-balancing' },
+      'debug',
+      /load balancing changed/,
+      { reason: 'load-balancing' },
+    ],
     [{ type: 'connection-replaced', reason: 'age' }, 'debug', /maximum age reached/, { reason: 'age' }],
     [
       {

@@ -61,7 +61,7 @@ export class WireChannel {
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
-  private readonly pings: boolean;
+  private readonly hasKeepalive: boolean;
   private active = 0;
   private closed = false;
   private retired = false;
@@ -87,7 +87,7 @@ export class WireChannel {
       clock,
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
-    this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     const { dnsRefreshMs } = settings;
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
     this.policy = this.observeConnections(settings);
@@ -150,7 +150,7 @@ export class WireChannel {
   ): DirectCall | undefined {
     const picker = this.policy?.control?.picker;
     if (typeof this.direct === 'string' || picker === undefined) return undefined;
-    // Each pick advances a policy such as round_robin, and grpc-js's channel picks for its calls.
+    // grpc-js's channel picks for its own calls. A second pick here would advance a policy such as round_robin twice.
     if (this.direct.reason !== undefined) return undefined;
     const call = new DirectCall(this.direct, this.limits, listener, this.clock);
     return call.start(picker, path, deadline, metadata) ? call : undefined;
@@ -162,7 +162,7 @@ export class WireChannel {
     if (!this.closed) this.channel.getConnectivityState(true);
   }
 
-  /** Ends the backoff of every connection that is in one. */
+  /** Ends all running backoffs. */
   endBackoff(): void {
     this.policy?.control?.endBackoff();
   }
@@ -223,7 +223,7 @@ export class WireChannel {
   retire(): void {
     this.retired = true;
     this.refresh?.close();
-    for (const stream of this.streams) stream.leaveConnection();
+    for (const stream of this.streams) stream.endWithConnection();
     if (this.active === 0) this.close();
   }
 
@@ -252,7 +252,7 @@ export class WireChannel {
         this.connectionChanged(event);
         break;
       case 'session':
-        this.histories.at(event.address)?.carries(event.session, this.pings);
+        this.histories.at(event.address)?.carries(event.session, this.hasKeepalive);
         break;
       case 'released':
         this.connectionReleased(event);
@@ -279,7 +279,7 @@ export class WireChannel {
 
   private nameUnresolved(): void {
     if (this.closed) return;
-    this.connectFailed(connectFailure(this.unresolved));
+    this.connectFailed(connectFailure(this.resolutionError));
     // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();
@@ -315,7 +315,7 @@ export class WireChannel {
   private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
-    // An attempt that the channel did not use succeeded meanwhile.
+    // An attempt that the channel did not use has succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
@@ -340,7 +340,7 @@ export class WireChannel {
     this.handle(this, { type: 'connect-failed', address, failure });
   }
 
-  private get unresolved(): string {
+  private get resolutionError(): string {
     return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
   }
 
@@ -365,7 +365,7 @@ export class WireChannel {
     const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.unresolved));
+      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.resolutionError));
     }
     this.enter(state);
   }

@@ -18,10 +18,11 @@ export const MAX_ADDRESSES = 1_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. Addresses that follow an update without any are used immediately. Without this limit, a resolver that reports faster would
- * use all of the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
- * An update with the same addresses is not passed on, whatever their order, unless the policy is pick_first: round_robin would recreate
- * the state of each address.
+ * 100 ms. Addresses that follow an empty update are used immediately. Without this limit, a resolver that reports faster would use all of
+ * the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
+ *
+ * An update with the same addresses, in any order, is not passed on, because round_robin would recreate its state for each address.
+ * pick_first prefers the first addresses and receives each update.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
@@ -49,7 +50,7 @@ export class AddressUpdates {
 
   /** Returns false if the policy cannot use the update; true if the update waits. */
   take(...update: AddressUpdate): boolean {
-    // Calls are waiting for the first addresses after an update without any.
+    // Calls are waiting for the first addresses after an empty update.
     const isUrgent = this.empty > 0 && hasAddresses(update[0]);
     const waitMs = this.dueAt - this.clock.now();
     // Some resolvers report again while an update is being passed on.

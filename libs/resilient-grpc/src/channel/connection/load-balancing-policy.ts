@@ -26,7 +26,7 @@ type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** Name that the first copy of this library in a process registers the policy with. Further copies add a number. */
+/** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
 /**
  * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
@@ -49,7 +49,7 @@ export interface PolicyDependencies {
 export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
-  /** Reason why no policy is active, if an external service config names it. */
+  /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
@@ -76,7 +76,7 @@ export class PolicyOwner {
     return {};
   }
 
-  /** Makes `policy` report to this owner. Returns false if another policy does already. */
+  /** Makes `policy` report to this owner. Returns false if another policy already does. */
   claim(policy: ObservingPolicy): boolean {
     this.control ??= policy;
     this.refusal = undefined;
@@ -127,7 +127,7 @@ export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/** Registers the policy with grpc-js once. Not at import, which must have no side effects. */
+/** Registers the policy with grpc-js; false if names are missing. Not called at import, which must have no side effects. */
 function register(): boolean {
   if (policyName !== '') return true;
   const found = policyParts();
@@ -349,7 +349,7 @@ class ObservingPolicy implements LoadBalancer {
     return policyName;
   }
 
-  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
+  /** Ends all running backoffs. Their connections are retried immediately. */
   endBackoff(): void {
     for (const connection of this.connections) connection.endBackoff();
   }

@@ -40,7 +40,7 @@ export class ObservedConnection {
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
       handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
-      if (stateName(to) === 'READY') this.showSession();
+      if (stateName(to) === 'READY') this.reportSession();
     };
   }
 
@@ -60,8 +60,8 @@ export class ObservedConnection {
     const state = stateName(this.state);
     if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
     // The connection may have become READY while the channel did not use it.
-    if (state === 'READY') this.showSession();
-    // Added before the listeners of policies, so that they run after this one.
+    if (state === 'READY') this.reportSession();
+    // Added first, so that the policies' listeners run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
     this.useChanged(this);
   }
@@ -71,7 +71,7 @@ export class ObservedConnection {
     if (this.refs === 0) this.useChanged(this);
   }
 
-  private showSession(): void {
+  private reportSession(): void {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
       const real = realSubchannel(this.subchannel);
@@ -109,7 +109,7 @@ export class ObservedConnection {
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
     // They would keep the connection open.
-    for (const stream of this.streams) stream.leaveConnection();
+    for (const stream of this.streams) stream.endWithConnection();
   }
 
   private isIn(state: ConnectivityState): boolean {

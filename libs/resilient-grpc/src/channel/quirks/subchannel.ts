@@ -21,7 +21,7 @@ export interface Pingable {
 
 /** Returns `subchannel` without its wrappers. */
 export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel {
-  // Safe for the supported releases of grpc-js. Other releases may lack the fields, hence the optional ones. POLICY_SEAM guarantees the
+  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional. POLICY_SEAM guarantees the
   // method.
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }

@@ -48,6 +48,7 @@ export type {
   ConnectivityState,
   ConnectivityTransition,
   OutageSnapshot,
+  ResolutionSnapshot,
 } from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns/dns-service-config.js';

@@ -1,6 +1,6 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 
-/** How the addresses of a channel are resolved and used. A live service config may change it. */
+/** Load balancing of a channel, and the interval of its lookups. A live service config may change both. */
 export interface BalancingSettings {
   /** The child policies, in the form of `loadBalancingConfig` in a service config. */
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];

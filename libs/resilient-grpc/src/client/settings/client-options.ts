@@ -124,10 +124,10 @@ export interface GrpcClientDefaults {
   /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
   readonly propagate?: false | PropagationOptions | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup; `false` resolves it only when
-   * a connection is lost. New addresses receive calls; calls on removed ones finish. If a lookup fails, the addresses stay in use, and the
-   * delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
-   * @defaultValue 5000; false for pick_first
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup. `false` resolves it only when
+   * a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed ones finish. If a lookup
+   * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
+   * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
 }
@@ -143,7 +143,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
    * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
-   * applies. An Observable of service configs changes the policies while the client is open. A call keeps the policy it started with;
+   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the policy it started with;
    * invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;

@@ -28,7 +28,7 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   'grpc.enable_channelz': 0,
   // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
-  [DNS_INTERVAL]: 5_000,
+  'grpc.dns_min_time_between_resolutions_ms': 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,

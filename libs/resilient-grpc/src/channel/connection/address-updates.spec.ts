@@ -207,7 +207,11 @@ describe('unchanged addresses', () => {
   it('skips the same addresses, whatever their order', () => {
     const { clock, applied, report } = make();
     report('a', 'b', 'c');
-    for (const hosts of ['cba', 'bac', 'abc']) {
+    for (const hosts of [
+      ['c', 'b', 'a'],
+      ['b', 'a', 'c'],
+      ['a', 'b', 'c'],
+    ]) {
       clock.advance(5_000);
       expect(report(...hosts)).toBe(true);
     }

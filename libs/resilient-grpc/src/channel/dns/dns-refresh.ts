@@ -67,7 +67,6 @@ export class DnsRefresh {
 
   /** Starts the lookup. */
   run(): void {
-    running = this;
     if (this.lookUp?.() === true) return;
     this.release();
     this.schedule();
@@ -83,5 +82,7 @@ export class DnsRefresh {
 }
 
 function runNext(): void {
-  if (running === undefined) due.shift()?.run();
+  if (running !== undefined) return;
+  running = due.shift();
+  running?.run();
 }

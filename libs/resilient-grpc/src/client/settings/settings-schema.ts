@@ -11,7 +11,6 @@ import {
   object,
   rule,
 } from '../../policy/options/option-schemas.js';
-import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { POSITIVE, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
@@ -43,8 +42,6 @@ const tlsSchema = object(
 );
 
 const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig such as [{ round_robin: {} }]";
-
-const dnsRefreshText = `a number of milliseconds of 1000 or more, at most ${String(MAX_TIMER_MS)} (24 days), or false to resolve the name only on demand`;
 
 const defaultsEntries = {
   timeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
@@ -102,7 +99,12 @@ const defaultsEntries = {
   ),
   // Validated by `propagationProblems`.
   propagate: v.optional(v.unknown()),
-  dnsRefreshMs: v.optional(v.union([v.literal(false), milliseconds(1_000)], dnsRefreshText)),
+  dnsRefreshMs: v.optional(
+    v.union(
+      [v.literal(false), milliseconds(1_000, ', or false for lookups only on demand')],
+      'a number of milliseconds of 1000 or more, or false for lookups only on demand',
+    ),
+  ),
 } as const;
 
 /** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */

@@ -158,6 +158,11 @@ export class ManagedChannel implements CallTransport {
     return this.current.channel;
   }
 
+  /** Number of addresses in use; 0 before the first lookup. */
+  get addressCount(): number {
+    return this.addresses.count;
+  }
+
   describe(): ChannelDescription {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     return {

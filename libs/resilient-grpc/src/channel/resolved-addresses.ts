@@ -14,6 +14,10 @@ export class ResolvedAddresses {
     private readonly events: EventHub,
   ) {}
 
+  get count(): number {
+    return this.used.size;
+  }
+
   lookupEnded(ok: boolean): void {
     this.lastLookupAt = this.clock.epoch();
     const { failing, used, events } = this;

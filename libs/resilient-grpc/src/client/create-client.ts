@@ -175,6 +175,7 @@ class GrpcClient implements InternalGrpcClient {
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
+      addresses: channel.isClosed ? 0 : channel.addressCount,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }

@@ -122,6 +122,10 @@ export function clientInstruments(meter: Meter) {
       description: 'Number of open streams.',
       unit: '{stream}',
     }),
+    addresses: meter.createObservableGauge('resilient_grpc.client.addresses', {
+      description: 'Number of addresses of the name that the client uses; 0 before the first lookup.',
+      unit: '{address}',
+    }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {
       description: 'Age of the oldest open stream; 0 if no stream is open.',
       unit: 's',

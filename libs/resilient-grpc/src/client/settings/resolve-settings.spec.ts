@@ -3,7 +3,7 @@ import { Metadata, credentials, experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { systemClock } from '../../time/clock.js';
-import type { GrpcClientDefaults } from './client-options.js';
+import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { loadContract } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
 
@@ -254,7 +254,7 @@ describe('dnsRefreshMs', () => {
   const INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
   const list = [{ no_such_policy: {} }, { round_robin: {} }, { pick_first: {} }];
 
-  it.each<[case: string, settings: Partial<GrpcClientSettings>, refreshMs: number | undefined]>([
+  it.each<[given: string, settings: Partial<GrpcClientSettings>, refreshMs: number | undefined]>([
     ['pick_first', { url: NAME }, undefined],
     ['round_robin', { url: NAME, loadBalancing: 'round_robin' }, 5_000],
     ['a name without a scheme', { url: 'orders:50051', loadBalancing: 'round_robin' }, 5_000],
@@ -275,7 +275,7 @@ describe('dnsRefreshMs', () => {
       { url: NAME, loadBalancing: 'round_robin', channelOptions: { [INTERVAL]: 30_000 } },
       30_000,
     ],
-  ])('resolves to the interval for %s', (_case, settings, refreshMs) => {
+  ])('resolves to the interval for %s', (_given, settings, refreshMs) => {
     expect(resolve(settings).settings.channel.dnsRefreshMs).toBe(refreshMs);
   });
 
@@ -287,7 +287,9 @@ describe('dnsRefreshMs', () => {
 
   it('warns if the minimum interval of grpc-js in channelOptions is longer', () => {
     const { warnings } = resolve({ url: NAME, dnsRefreshMs: 1_000, channelOptions: { [INTERVAL]: 30_000 } });
-    expect(warnings).toEqual([expect.stringMatching(/^dnsRefreshMs was raised from 1000 to 30000.+remove that option$/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^dnsRefreshMs was raised from 1000 to 30000.+remove that option$/),
+    ]);
   });
 });
 

@@ -19,7 +19,7 @@ export interface CallTransport {
   /** Queues `waiter` until the channel is usable, and connects an idle channel. */
   wait(waiter: Waiter): void;
   /** Removes a waiter from the queue. Does nothing if it is not queued. */
-  leave(waiter: Waiter): void;
+  dequeue(waiter: Waiter): void;
   /** Reports that the server itself sent a status, headers, or a message. `latencyMs` is set for calls that succeeded. */
   answered(latencyMs: number | undefined): void;
   /** Reports the end of a call that had waited. */
@@ -34,7 +34,10 @@ export interface CallTransport {
  */
 export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
-/** A call that waits for the channel. Exactly one of `release` and `refuse` is called, never synchronously in `wait`. */
+/**
+ * A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`; neither if too little
+ * time is left.
+ */
 export interface Waiter {
   /**
    * How long the call may wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an

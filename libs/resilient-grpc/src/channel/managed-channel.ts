@@ -234,7 +234,7 @@ export class ManagedChannel implements CallTransport {
     const refusal = this.refusalFor(waiter);
     if (refusal === undefined) {
       this.waiting.push(waiter);
-      this.outage.callHeld(this.ready);
+      this.outage.callQueued(this.ready);
     } else {
       this.outage.callsFailed(1);
       this.dependencies.clock.defer(() => {
@@ -246,8 +246,8 @@ export class ManagedChannel implements CallTransport {
     else this.considerReconnect();
   }
 
-  leave(waiter: Waiter): void {
-    if (this.waiting.remove(waiter)) this.outage.callLeft();
+  dequeue(waiter: Waiter): void {
+    if (this.waiting.remove(waiter)) this.outage.callAbandoned();
   }
 
   /** Returns why `waiter` may not wait; `undefined` if it may. */

@@ -13,7 +13,7 @@ export type ClientInstruments = ReturnType<typeof clientInstruments>;
 /** The instruments that are observed when the SDK collects metrics. */
 export type ObservedInstruments = Pick<
   ClientInstruments,
-  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'oldestStream'
+  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'addresses' | 'oldestStream'
 >;
 
 /**

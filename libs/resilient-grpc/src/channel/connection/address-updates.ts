@@ -8,7 +8,7 @@ type LoadBalancer = experimental.LoadBalancer;
 /** Arguments of `updateAddressList`: the result of the resolver. */
 export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
 /** The endpoints of a name, each with its addresses. */
-export type Endpoints = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
+export type EndpointList = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 
 /**
  * Maximum number of addresses that are used per name. grpc-js compares each address with all others: an update blocks the event loop for
@@ -34,7 +34,7 @@ export class AddressUpdates {
   private empty = 0;
   /** The last update with addresses that the policy accepted. */
   private applied: { readonly keys: string; readonly options: AddressUpdate[2] } | undefined;
-  /** Endpoints in use, if the resolver reported more addresses than are used. */
+  /** EndpointList in use, if the resolver reported more addresses than are used. */
   private chosen: ReadonlySet<string> = new Set();
 
   /**
@@ -107,11 +107,11 @@ export class AddressUpdates {
    * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move
    * the connections. Selects the rest at random: if every client used the first addresses, the other servers would receive no calls.
    */
-  private bounded(endpoints: Endpoints, isOrdered: boolean): Endpoints {
+  private bounded(endpoints: EndpointList, isOrdered: boolean): EndpointList {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);
     if (reported <= MAX_ADDRESSES) return endpoints;
     // An endpoint that is reported twice is used once.
-    const byKey = new Map<string, Endpoints[number]>();
+    const byKey = new Map<string, EndpointList[number]>();
     for (const endpoint of endpoints) {
       const addresses = endpoint.addresses.slice(0, MAX_ADDRESSES);
       byKey.set(JSON.stringify(addresses), { ...endpoint, addresses });
@@ -147,7 +147,7 @@ export function hasAddresses(endpoints: AddressUpdate[0]): boolean {
 }
 
 /** Returns a text that is equal for equal sets of endpoints; `undefined` without endpoints, or if they have other properties. */
-function keysOf(endpoints: Endpoints): string | undefined {
+function keysOf(endpoints: EndpointList): string | undefined {
   if (endpoints.length === 0 || endpoints.some((endpoint) => Object.keys(endpoint).length > 1)) return undefined;
   return JSON.stringify(endpoints.map(({ addresses }) => JSON.stringify(addresses)).sort());
 }

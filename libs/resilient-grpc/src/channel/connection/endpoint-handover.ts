@@ -1,5 +1,5 @@
 import type { Clock } from '../../time/clock.js';
-import type { AddressUpdate, Endpoints } from './address-updates.js';
+import type { AddressUpdate, EndpointList } from './address-updates.js';
 
 /**
  * Passes the endpoints of a name to a load-balancing policy. If none of them is READY, READY endpoints that the resolver no longer returns
@@ -7,10 +7,10 @@ import type { AddressUpdate, Endpoints } from './address-updates.js';
  * open. pick_first keeps its connection in this way on its own.
  */
 export class EndpointHandover {
-  /** Endpoints that the policy uses. */
-  private used: Endpoints = [];
-  /** Endpoints that the resolver removed and the policy still uses. */
-  private kept: Endpoints = [];
+  /** EndpointList that the policy uses. */
+  private used: EndpointList = [];
+  /** EndpointList that the resolver removed and the policy still uses. */
+  private kept: EndpointList = [];
   /** Latest update, without `kept`; `undefined` if the policy has received it. */
   private pending: AddressUpdate | undefined;
   private isScheduled = false;
@@ -21,7 +21,7 @@ export class EndpointHandover {
    */
   constructor(
     private readonly clock: Clock,
-    private readonly isReady: (endpoint: Endpoints[number]) => boolean,
+    private readonly isReady: (endpoint: EndpointList[number]) => boolean,
     private readonly apply: (...update: AddressUpdate) => boolean,
   ) {}
 

@@ -16,6 +16,8 @@ export class ObservedConnection {
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
+  /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
+  private user: SubchannelInterface | undefined;
   private isWatching = false;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
@@ -52,8 +54,10 @@ export class ObservedConnection {
     return this.isIn('READY');
   }
 
-  ref(): void {
+  /** @param user the wrapper through which the child policy uses the connection */
+  ref(user: SubchannelInterface): void {
     this.refs += 1;
+    this.user = user;
     if (this.isWatching) return;
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
@@ -81,6 +85,11 @@ export class ObservedConnection {
       removeClosedStreamListeners(session);
       this.handle({ type: 'session', address: this.address, session });
     });
+  }
+
+  /** The connection for an attempt; `undefined` if it is not READY, or if its endpoint is unhealthy. */
+  get pickable(): SubchannelInterface | undefined {
+    return this.isIn('READY') && this.user?.isHealthy() === true ? this.user : undefined;
   }
 
   probe(): LivenessProbe | undefined {

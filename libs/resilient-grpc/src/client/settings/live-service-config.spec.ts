@@ -216,7 +216,7 @@ describe('service config update', () => {
     subject.close();
     clock.advance(60_000);
     // close() logs the updates counted so far; nothing is logged after it.
-    expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown key; .+ \(1 similar messages/)]);
+    expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown key; .+ \(1 similar message in/)]);
   });
 
   it('logs one line for an update with 2,000 problems', () => {

@@ -15,6 +15,8 @@ const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const BACKOFF = 'policy/reconnect/backoff.ts';
 const CONNECT = 'policy/reconnect/connection-times.ts';
+const MANAGED = 'channel/managed-channel.ts';
+const REFRESH = 'policy/reconnect/dns-refresh-delay.ts';
 const UPDATES = 'policy/reconnect/address-update-interval.ts';
 const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
@@ -158,6 +160,10 @@ const NUMBERS = [
   ['minimum interval between two updates', ms, UPDATES, 'MIN_INTERVAL_MS'],
   ['maximum interval after a slow update', ms, UPDATES, 'MAX_INTERVAL_MS'],
   ['maximum interval between updates without addresses', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
+  ['DNS lookups: interval, unless the policy is pick_first', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.dnsRefreshMs'],
+  ['DNS lookups: jitter added to the interval, up to', percent, REFRESH, 'JITTER'],
+  ['DNS lookups: maximum interval while they fail', ms, REFRESH, 'MAX_FAILURE_DELAY_MS'],
+  ['minimum interval between two changes of load balancing', ms, MANAGED, 'MIN_BALANCING_INTERVAL_MS'],
   ['Streams'],
   ['messages buffered for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
   [

@@ -210,6 +210,7 @@ describe('resilient_grpc metrics of a client', () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
+    expect(await telemetry.gauge('resilient_grpc.client.addresses', CLIENT)).toBe(1);
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const patient = firstValueFrom(echo.unary({}));

@@ -49,6 +49,7 @@ export type {
   ConnectivityTransition,
   EndpointSnapshot,
   OutageSnapshot,
+  ResolutionSnapshot,
 } from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns/dns-service-config.js';

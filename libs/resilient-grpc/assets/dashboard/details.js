@@ -201,8 +201,8 @@ export class Details {
   }
 
   #showMore(snapshot, now) {
-    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, createdAt } =
-      snapshot;
+    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters } = snapshot;
+    const { waits, createdAt, resolution } = snapshot;
     // Missing until the details arrive.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);
@@ -237,6 +237,16 @@ export class Details {
       ['waits released', count(waits.released)],
       ['waits failed', count(waits.refused), waits.refused > 0 && 'bad'],
       ['waits abandoned', count(waits.abandoned)],
+      ['addresses of the name', count(resolution.addresses)],
+      [
+        'last lookup',
+        resolution.lastLookupAt ? momentAndAge(resolution.lastLookupAt, now) : NONE,
+        resolution.failing && 'bad',
+      ],
+      [
+        'next lookup',
+        resolution.nextLookupAt ? `in ${duration(Math.max(0, Date.parse(resolution.nextLookupAt) - now))}` : NONE,
+      ],
     ]);
   }
 }

@@ -145,7 +145,17 @@ export type GrpcClientEvent = {
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
-  | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
+  /** The name of the target has other addresses. Calls use the new ones; calls that run on removed ones finish. */
+  | {
+      readonly type: 'addresses-changed';
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+      /** Number of addresses in use. */
+      readonly total: number;
+    }
+  /** The name of the target could not be resolved. Emitted once until a lookup succeeds. `addresses` earlier ones stay in use. */
+  | { readonly type: 'lookup-failed'; readonly addresses: number }
+  | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' }
   | {
       readonly type: 'connection-replaced';
       /** The connection was dead, although TCP had not reported it: no byte arrived, and a probe got no response. */

@@ -39,6 +39,8 @@ export interface ClientFigures {
   /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
+  /** Number of addresses of the name in use; 0 before the first lookup and after the client is closed. */
+  readonly addresses: number;
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
 }

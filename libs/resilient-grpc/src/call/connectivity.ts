@@ -54,6 +54,18 @@ export interface ConnectionSnapshot extends EndpointSnapshot {
   readonly ended: number;
 }
 
+/** Addresses of the target's name, and the lookups that find them. */
+export interface ResolutionSnapshot {
+  /** Number of addresses in use; 0 before the first lookup. */
+  readonly addresses: number;
+  /** End of the last lookup; absent before the first one. A target without a name counts as resolved once. */
+  readonly lastLookupAt?: string;
+  /** True if the last lookup found no address. Earlier addresses stay in use. */
+  readonly failing: boolean;
+  /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, and while the channel is idle. */
+  readonly nextLookupAt?: string;
+}
+
 /** An outage that has ended. */
 export interface OutageSnapshot {
   readonly since: string;

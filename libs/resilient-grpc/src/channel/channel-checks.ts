@@ -1,9 +1,11 @@
 import { Resolver } from 'node:dns';
+import { isIP } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import { choiceCountOf, A48_POLICY_NAME } from '../policy/balancing/least-request-config.js';
 import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
 import { truncate } from '../policy/options/describe-value.js';
+import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
 
@@ -77,6 +79,18 @@ function isNameServer(authority: string): boolean {
 /** True if `url` lacks a port. gRPC would then use 443. */
 export function lacksPort(url: string): boolean {
   return addressOf(url) !== undefined && portOf(url) === undefined;
+}
+
+/** True if `url` has a name that is resolved by DNS. */
+export function isDnsName(url: string): boolean {
+  const name = dnsNameOf(url);
+  return name !== undefined && isIP(name.host) === 0;
+}
+
+/** Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. */
+export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
+  const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
+  return usable === undefined ? undefined : Object.keys(usable)[0];
 }
 
 /** Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. */

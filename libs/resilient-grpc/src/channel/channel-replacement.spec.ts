@@ -127,6 +127,54 @@ describe('channel replacement', () => {
   });
 });
 
+describe('change of load balancing', () => {
+  const ROUND_ROBIN = { loadBalancing: [{ round_robin: {} }], dnsRefreshMs: 5_000 };
+  const PICK_FIRST = { loadBalancing: [{ pick_first: {} }] };
+
+  it('takes over when READY, and retires the previous channel', () => {
+    const { made, promoted, channel, enter, current } = make();
+    channel.balance(ROUND_ROBIN);
+    expect([made.length, current()]).toEqual([2, 0]);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([['load-balancing'], 1]);
+    expect(made[0]).toMatchObject({ retired: true, closed: false });
+  });
+
+  it('replaces nothing if load balancing is unchanged', () => {
+    const { clock, made, channel } = make();
+    channel.balance({ loadBalancing: [{ pick_first: {} }] });
+    channel.balance(ROUND_ROBIN);
+    channel.balance({ ...ROUND_ROBIN });
+    clock.advance(30_000);
+    expect(made).toHaveLength(2);
+  });
+
+  it('replaces the channel at most every 10 s, with the latest load balancing', () => {
+    const { clock, made, channel, enter } = make();
+    for (let change = 0; change < 100; change++) channel.balance(change % 2 === 0 ? ROUND_ROBIN : PICK_FIRST);
+    expect(made).toHaveLength(2);
+    enter(1, 'READY');
+    clock.advance(9_999);
+    expect(made).toHaveLength(2);
+    clock.advance(1);
+    expect(made).toHaveLength(3);
+    enter(2, 'READY');
+    channel.balance(ROUND_ROBIN);
+    channel.balance(PICK_FIRST);
+    clock.advance(10_000);
+    expect(made).toHaveLength(3);
+  });
+
+  it('clears its timer when the channel closes', () => {
+    const { clock, made, channel } = make();
+    channel.balance(ROUND_ROBIN);
+    channel.balance(PICK_FIRST);
+    channel.close();
+    clock.advance(60_000);
+    expect(made).toHaveLength(2);
+  });
+});
+
 describe('replacement of a dead connection', () => {
   it('uses the READY replacement of a dead connection only when the suspicion watch requests it', () => {
     const { clock, enter, suspect, current } = make();

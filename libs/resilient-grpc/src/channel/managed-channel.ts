@@ -9,6 +9,7 @@ import type {
   ConnectivityState,
   ConnectivityTransition,
   OutageSnapshot,
+  ResolutionSnapshot,
 } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
@@ -18,7 +19,8 @@ import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
 import { WireChannel } from './wire-channel.js';
-import type { ChannelSettings } from './channel-settings.js';
+import { ResolvedAddresses } from './resolved-addresses.js';
+import type { BalancingSettings, ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
 import { childPolicies } from './connection/child-policies.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
@@ -56,16 +58,19 @@ export interface ChannelDescription {
   readonly oldestWaitMs: number;
   /** Number of channels and connections that were replaced. */
   readonly replaced: number;
+  readonly resolution: ResolutionSnapshot;
 }
 
 /** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
 interface Replacement {
   readonly channel: WireChannel;
-  readonly reason: 'credentials' | 'age' | 'suspicion';
+  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'suspicion';
 }
 
 /** Maximum number of state changes kept. */
 const MAX_HISTORY_LENGTH = 100;
+/** Minimum interval between two changes of load balancing, because each opens new connections to all servers. */
+const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
 
@@ -89,6 +94,12 @@ export class ManagedChannel implements CallTransport {
   private readonly unwatchCredentials: () => void;
   /** `undefined` if endpoints are neither ejected nor checked. */
   private readonly endpoints: Endpoints | undefined;
+  private readonly addresses: ResolvedAddresses;
+  /** Load balancing of new wire channels. */
+  private balancing: BalancingSettings;
+  /** The latest load balancing; applied when `balanceTimer` ends. */
+  private wantedBalancing: BalancingSettings;
+  private balanceTimer: Timer | undefined;
   /** Carries new calls. */
   current: WireChannel;
   /** `undefined` if no replacement is pending. */
@@ -136,6 +147,9 @@ export class ManagedChannel implements CallTransport {
       random,
       events,
     );
+    this.addresses = new ResolvedAddresses(clock, events);
+    this.balancing = settings;
+    this.wantedBalancing = settings;
     this.since = clock.epoch();
     const ejection = settings.ejection ?? childPolicies(settings.loadBalancing).ejection;
     const checksHealth = settings.healthService !== undefined;
@@ -155,8 +169,13 @@ export class ManagedChannel implements CallTransport {
     return this.current.channel;
   }
 
+  /** Number of addresses in use; 0 before the first lookup. */
+  get addressCount(): number {
+    return this.addresses.count;
+  }
+
   describe(): ChannelDescription {
-    const { current, outage, waiting, replaced, suspicion, endpoints } = this;
+    const { addresses, current, outage, waiting, replaced, suspicion, endpoints } = this;
     const { known } = current.histories;
     return {
       calls: current.callPath,
@@ -166,6 +185,7 @@ export class ManagedChannel implements CallTransport {
       waiting: waiting.size,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
+      resolution: addresses.describe(current.nextLookupAt),
     };
   }
 
@@ -354,6 +374,12 @@ export class ManagedChannel implements CallTransport {
       case 'keepalive-throttled':
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
+      case 'lookup-ended':
+        if (isCurrent) this.addresses.lookupEnded(event.ok);
+        break;
+      case 'addresses':
+        if (isCurrent) this.addresses.use(event.addresses);
+        break;
       case 'addresses-limited':
       case 'untested-version':
         if (events.wanted) events.emit(event);
@@ -493,6 +519,24 @@ export class ManagedChannel implements CallTransport {
 
   // ── replacement ──
 
+  /** Uses other load-balancing policies. A channel with them takes over once it is READY; calls finish where they run. */
+  balance(balancing: BalancingSettings): void {
+    this.wantedBalancing = balancing;
+    if (this.balanceTimer === undefined) this.applyBalancing();
+  }
+
+  private applyBalancing(): void {
+    this.balanceTimer = undefined;
+    const { balancing, wantedBalancing: wanted } = this;
+    const isSame = JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing);
+    if (this.isClosed || (isSame && balancing.dnsRefreshMs === wanted.dnsRefreshMs)) return;
+    this.balancing = wanted;
+    this.balanceTimer = this.dependencies.clock.setTimer(() => {
+      this.applyBalancing();
+    }, MIN_BALANCING_INTERVAL_MS);
+    this.replace('load-balancing');
+  }
+
   /** Creates a replacement for `reason`, and drops a pending one. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
@@ -544,12 +588,14 @@ export class ManagedChannel implements CallTransport {
   protected createWireChannel(): WireChannel {
     const { clock, random } = this.dependencies;
     const { endpoints } = this;
-    const { credentials, healthService: service, loadBalancing, ...others } = this.settings;
+    const { credentials, healthService: service, ...others } = this.settings;
+    const { loadBalancing, dnsRefreshMs } = this.balancing;
     const { healthMetadata: metadata = () => Promise.resolve(new Metadata()) } = this.dependencies;
     const wireSettings = {
       ...others,
       credentials: credentials.current,
       loadBalancing: childPolicies(loadBalancing).policies,
+      dnsRefreshMs,
       connectTimeoutMs: this.nextConnectTimeoutMs.bind(this),
       endpoints,
       ...(service !== undefined && { healthCheck: { service, metadata } }),
@@ -573,6 +619,7 @@ export class ManagedChannel implements CallTransport {
     this.outage.close();
     this.cancelReconnect();
     this.stopAge();
+    this.balanceTimer?.clear();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.suspicion.forget();
     this.dropReplacement();

@@ -9,6 +9,7 @@ import { DirectCall, type DirectCallListener, type MessageLimits } from './attem
 import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
+import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { AddressHistories } from './connection/address-histories.js';
 import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
@@ -16,6 +17,7 @@ import { ConnectAttempts } from './connection/connect-attempts.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
+import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { experimental } from './quirks/experimental.js';
@@ -33,11 +35,10 @@ import { isPresent, SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
 
 /** Settings of a wire channel. */
-export interface WireChannelSettings {
+export interface WireChannelSettings extends BalancingSettings {
   readonly target: string;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
-  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Returns the timeout of the next attempt to connect. */
   readonly connectTimeoutMs: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
@@ -68,6 +69,7 @@ export class WireChannel {
   readonly endpoints: Endpoints | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
+  private readonly refresh: DnsRefresh | undefined;
   private readonly missedResets: MissedResetDetector;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
@@ -102,6 +104,8 @@ export class WireChannel {
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    const { dnsRefreshMs } = settings;
+    this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
     this.policy = this.observeConnections(settings);
     this.loads = this.policy?.loads;
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
@@ -127,7 +131,7 @@ export class WireChannel {
   private observeConnections({ target, loadBalancing, healthCheck }: WireChannelSettings): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
-    const { clock, random, attempts, histories, seams, endpoints } = this;
+    const { clock, random, attempts, histories, seams, endpoints, refresh } = this;
     const handle = this.handlePolicy.bind(this);
     const health: ConnectionHealth | undefined = healthCheck && {
       ...healthCheck,
@@ -135,7 +139,8 @@ export class WireChannel {
       random,
       open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
     };
-    return observeConnections(loadBalancing, { clock, random, attempts, histories, seams, handle, endpoints, health });
+    const parts = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health };
+    return observeConnections(loadBalancing, parts);
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -196,6 +201,11 @@ export class WireChannel {
     return next === Infinity ? undefined : next;
   }
 
+  /** Time of the next periodic lookup in milliseconds since 1970; `undefined` if none is scheduled. */
+  get nextLookupAt(): number | undefined {
+    return this.refresh?.nextAt;
+  }
+
   attemptStarted(): void {
     this.active += 1;
     this.readBarrier.used();
@@ -241,6 +251,7 @@ export class WireChannel {
   /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
   retire(): void {
     this.retired = true;
+    this.refresh?.close();
     for (const stream of this.streams) stream.endWithConnection();
     if (this.active === 0) this.close();
   }
@@ -251,6 +262,7 @@ export class WireChannel {
     this.state = 'SHUTDOWN';
     this.missedResets.stop();
     this.policy?.release();
+    this.refresh?.close();
     this.attempts.abortAll();
     this.channel.close();
   }
@@ -278,6 +290,8 @@ export class WireChannel {
       case 'reused':
         this.connectionReused(event);
         break;
+      case 'lookup-ended':
+      case 'addresses':
       case 'addresses-limited':
       case 'keepalive-throttled':
         this.handle(this, event);

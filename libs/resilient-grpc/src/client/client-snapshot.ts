@@ -1,5 +1,11 @@
 import type { CallPath } from '../call/call-path.js';
-import type { ConnectionSnapshot, Connectivity, ConnectivityTransition, OutageSnapshot } from '../call/connectivity.js';
+import type {
+  ConnectionSnapshot,
+  Connectivity,
+  ConnectivityTransition,
+  OutageSnapshot,
+  ResolutionSnapshot,
+} from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { StatusName } from '../status/status-code.js';
@@ -36,6 +42,8 @@ export interface GrpcClientSnapshot {
    * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's load-balancing policy (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
+  /** Lookups of the target's name. */
+  readonly resolution: ResolutionSnapshot;
   readonly outages: {
     readonly total: number;
     /** The last 20 outages that have ended, oldest first. */

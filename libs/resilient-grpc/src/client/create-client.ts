@@ -124,6 +124,7 @@ class GrpcClient implements InternalGrpcClient {
     this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
     live?.onChange((config) => {
       this.budget.change(config.retryThrottling, clock.now());
+      this.channel.balance(live.balancing);
     });
     this.context = {
       name: settings.name,
@@ -184,6 +185,7 @@ class GrpcClient implements InternalGrpcClient {
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
+      addresses: channel.isClosed ? 0 : channel.addressCount,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }

@@ -13,7 +13,7 @@ export type ClientInstruments = ReturnType<typeof clientInstruments>;
 /** The instruments that are observed when the SDK collects metrics. */
 export type ObservedInstruments = Pick<
   ClientInstruments,
-  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'oldestStream'
+  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'addresses' | 'oldestStream'
 >;
 
 /**
@@ -151,6 +151,10 @@ export function clientInstruments(meter: Meter) {
     streams: meter.createUpDownCounter('resilient_grpc.client.streams', {
       description: 'Number of open streams.',
       unit: '{stream}',
+    }),
+    addresses: meter.createObservableGauge('resilient_grpc.client.addresses', {
+      description: 'Number of addresses of the name that the client uses; 0 before the first lookup.',
+      unit: '{address}',
     }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {
       description: 'Age of the oldest open stream; 0 if no stream is open.',

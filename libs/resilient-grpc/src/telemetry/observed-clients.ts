@@ -39,17 +39,18 @@ export class ObservedClients {
   }
 
   private get observables() {
-    const { waitingCalls, oldestWait, retryBudget, oldestStream } = this.instruments;
-    return [waitingCalls, oldestWait, retryBudget, oldestStream];
+    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
+    return [waitingCalls, oldestWait, retryBudget, addresses, oldestStream];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {
-    const { waitingCalls, oldestWait, retryBudget, oldestStream } = this.instruments;
+    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
     const observe = (attributes: Attributes, figures: ClientFigures): void => {
       const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs } = figures;
       result.observe(waitingCalls, waiting, attributes);
       result.observe(oldestWait, oldestWaitMs / 1_000, attributes);
       result.observe(retryBudget, budget.tokens / budget.maxTokens, attributes);
+      result.observe(addresses, figures.addresses, attributes);
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
     };
     // Closed clients come first: a new client with the same attributes must overwrite their values.

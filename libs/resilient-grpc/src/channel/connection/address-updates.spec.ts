@@ -185,7 +185,7 @@ describe('address limit', () => {
     const { clock, applied, report } = make();
     report(...names(0, 1_500));
     clock.advance(1_000);
-    report(...names(0, 1_500).reverse());
+    report(...names(0, 1_501).reverse());
     expect(new Set(applied[1])).toEqual(new Set(applied[0]));
     clock.advance(1_000);
     // Some addresses in use are no longer reported.
@@ -200,5 +200,53 @@ describe('address limit', () => {
     const { applied, report } = make();
     report(...Array.from({ length: 5_000 }, () => 'a'), 'b');
     expect(applied[0]).toEqual(['a', 'b']);
+  });
+});
+
+describe('unchanged addresses', () => {
+  it('skips the same addresses, whatever their order', () => {
+    const { clock, applied, report } = make();
+    report('a', 'b', 'c');
+    for (const hosts of [
+      ['c', 'b', 'a'],
+      ['b', 'a', 'c'],
+      ['a', 'b', 'c'],
+    ]) {
+      clock.advance(5_000);
+      expect(report(...hosts)).toBe(true);
+    }
+    expect(applied).toHaveLength(1);
+    clock.advance(5_000);
+    report('a', 'b');
+    expect(applied.at(-1)).toEqual(['a', 'b']);
+  });
+
+  it('skips the same addresses after a failed lookup', () => {
+    const { clock, applied, report, fail } = make();
+    report('a');
+    clock.advance(5_000);
+    fail();
+    clock.advance(5_000);
+    report('a');
+    expect(applied).toEqual([['a'], 'failed']);
+  });
+
+  it('applies the same addresses again for pick_first, after an empty result, and if the policy rejected them', () => {
+    const first = make(undefined, { policy: 'pick_first' });
+    first.report('a', 'b');
+    first.clock.advance(5_000);
+    first.report('b', 'a');
+    expect(first.applied).toHaveLength(2);
+    const empty = make();
+    for (const hosts of [['a'], [], ['a']]) {
+      empty.report(...hosts);
+      empty.clock.advance(5_000);
+    }
+    expect(empty.applied).toEqual([['a'], [], ['a']]);
+    const rejected = make(() => false);
+    rejected.report('a');
+    rejected.clock.advance(5_000);
+    rejected.report('a');
+    expect(rejected.applied).toHaveLength(2);
   });
 });

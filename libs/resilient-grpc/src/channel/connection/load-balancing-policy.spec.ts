@@ -78,6 +78,9 @@ class Recorder implements PolicyDependencies {
       case 'unresolved':
         this.connections.push('unresolved');
         break;
+      case 'addresses':
+      case 'lookup-ended':
+        break;
       case 'addresses-limited':
         this.connections.push('limited');
         break;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { addressKey } from './address-key.js';
-import { AddressUpdates, type AddressUpdate } from './address-updates.js';
+import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
@@ -17,10 +17,14 @@ import type { PolicyEvent } from './policy-event.js';
 import { SlowStartPicker } from './slow-start-picker.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
 import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
+import type { DnsRefresh } from '../dns/dns-refresh.js';
+import { EndpointHandover } from './endpoint-handover.js';
+import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
+import type { ConnectivityState } from '../../call/connectivity.js';
 import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
@@ -49,6 +53,8 @@ export interface PolicyDependencies {
   readonly attempts: Pick<ConnectAttempts, 'abortable'>;
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   readonly seams: Pick<SeamReport, 'check'>;
+  /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
+  readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
@@ -216,11 +222,14 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly known = new WeakMap<object, ObservedConnection>();
   /** Connections that the child policy uses. */
   private readonly connections = new Set<ObservedConnection>();
+  private readonly removed = new RemovedConnections();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
+  private handover: EndpointHandover | undefined;
+  private state: ConnectivityState = 'IDLE';
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
   /** Wraps the pickers of the child policy; `undefined` if there is nothing to add to them. */
@@ -274,6 +283,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
+    this.state = stateName(state);
     this.helper.updateState(state, picker, error);
     if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
     this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
@@ -305,7 +315,12 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged, this.healthWatch(owner));
+      const handleAndReconsider = (event: PolicyEvent): void => {
+        handle(event);
+        if (event.type === 'connection') this.handover?.connectionChanged();
+      };
+      const watch = this.healthWatch(owner);
+      connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch);
       this.known.set(real, connection);
     }
     return new GatedSubchannel(subchannel, connection, histories, this.isBalancing ? endpoints : undefined);
@@ -334,6 +349,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private leave(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
+    if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -361,20 +377,46 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    const { clock, handle, endpoints: health } = owner.dependencies;
+    const { clock, handle, refresh, endpoints: health } = owner.dependencies;
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
     this.leaveEndpoints ??= health?.join(this);
-    this.updates ??= new AddressUpdates(clock, this.update, (reported, used) => {
-      handle({ type: 'addresses-limited', reported, used });
-    });
+    const ok = hasAddresses(endpoints);
+    handle({ type: 'lookup-ended', ok });
+    refresh?.lookupEnded(ok, this.lookUp);
+    this.updates ??= this.createUpdates(clock, handle);
     return this.updates.take(endpoints, config.child, options, note);
   }
+
+  private createUpdates(clock: Clock, handle: PolicyDependencies['handle']): AddressUpdates {
+    const isReady = (endpoint: EndpointList[number]): boolean => {
+      const keys = keysOf(endpoint);
+      return [...this.connections].some(({ isReady: ready, address }) => ready && keys.includes(address));
+    };
+    const handover = new EndpointHandover(clock, isReady, this.update);
+    this.handover = handover;
+    const apply = (...update: AddressUpdate): boolean => {
+      const [endpoints] = update;
+      const accepted = handover.take(...update);
+      if (endpoints.ok) handle({ type: 'addresses', addresses: endpoints.value.flatMap(keysOf) });
+      return accepted;
+    };
+    return new AddressUpdates(clock, apply, (reported, used) => {
+      handle({ type: 'addresses-limited', reported, used });
+    });
+  }
+
+  /** Requests a lookup. An idle channel has none, because grpc-js would connect to the result. */
+  private readonly lookUp = (): boolean => {
+    if (this.state === 'IDLE') return false;
+    this.helper.requestReresolution();
+    return true;
+  };
 
   private readonly update = (...update: AddressUpdate): boolean => {
     const [endpoints, child] = update;
     if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
     // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
-    this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
+    this.isUnresolved = !hasAddresses(endpoints);
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
@@ -439,9 +481,13 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.leaveEndpoints = undefined;
     this.updates?.stop();
     this.updates = undefined;
+    this.handover?.stop();
+    this.owner?.dependencies.refresh?.stop();
     this.updating(() => {
       this.child.destroy();
     });
+    // Calls of an idle or closed channel have ended.
+    this.removed.release();
     const { owner } = this;
     this.owner = undefined;
     owner?.yield(this);
@@ -484,4 +530,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     }
     return undefined;
   }
+}
+
+function keysOf({ addresses }: EndpointList[number]): readonly string[] {
+  return addresses.map(addressKey);
 }

@@ -21,11 +21,13 @@ export class ObservedConnection {
   private user: SubchannelInterface | undefined;
   private isWatching = false;
   private healthWatch: HealthWatch | undefined;
+  /** Streams that are not calls of the channel, such as a health Watch. */
+  private streams: readonly ConnectionStream[] = [];
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
   constructor(
-    private readonly subchannel: SubchannelInterface,
+    readonly subchannel: SubchannelInterface,
     private readonly handle: (event: PolicyEvent) => void,
     private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the child policy starts or stops using the connection. */
@@ -51,6 +53,10 @@ export class ObservedConnection {
 
   get isUsed(): boolean {
     return this.refs > 0;
+  }
+
+  get isReady(): boolean {
+    return this.isIn('READY');
   }
 
   /** @param user the wrapper through which the child policy uses the connection */
@@ -93,13 +99,15 @@ export class ObservedConnection {
   }
 
   probe(): LivenessProbe | undefined {
-    return this.isIn('READY') ? LivenessProbe.of(this.subchannel) : undefined;
+    return this.isReady ? LivenessProbe.of(this.subchannel) : undefined;
   }
 
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    if (!this.isIn('READY')) return undefined;
+    if (!this.isReady) return undefined;
     const stream = ConnectionStream.open(this.subchannel, opening);
-    if (stream !== undefined) this.seams.check('call on one connection', stream.call);
+    if (stream === undefined) return undefined;
+    this.seams.check('call on one connection', stream.call);
+    this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
 
@@ -121,6 +129,8 @@ export class ObservedConnection {
     this.stopHealth();
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
+    // They would keep the connection open.
+    for (const stream of this.streams) stream.endWithConnection();
   }
 
   private isIn(state: ConnectivityState): boolean {

@@ -94,7 +94,8 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
-    lostWithout: 'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection)',
+    lostWithout:
+      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection), calls on removed addresses that last longer than a keepalive interval',
   },
   {
     on: 'connection',

@@ -32,6 +32,11 @@ export function observeSession({ transport }: RealSubchannel): SubchannelSession
   return transport?.session;
 }
 
+/** Number of calls that run on the connection of `subchannel`; 0 if this grpc-js does not expose them. */
+export function runningCalls(subchannel: SubchannelInterface): number {
+  return [...(realSubchannel(subchannel).transport?.activeCalls ?? [])].length;
+}
+
 /** Returns the session of `subchannel` if it can be pinged. */
 export function pingableSession(subchannel: SubchannelInterface): Pingable | undefined {
   const session = realSubchannel(subchannel).transport?.session;

@@ -153,6 +153,13 @@ export interface GrpcClientDefaults {
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
+  /**
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup. `false` resolves it only when
+   * a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed ones finish. If a lookup
+   * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
+   * @defaultValue 5000
+   */
+  readonly dnsRefreshMs?: number | false | undefined;
 }
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
@@ -166,7 +173,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
    * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
-   * applies. An Observable of service configs changes the policies while the client is open. A call keeps the policy it started with;
+   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the policy it started with;
    * invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
@@ -268,6 +275,7 @@ export const DEFAULT_CLIENT_SETTINGS = {
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
   connectionIdleTimeoutMs: 200_000,
+  dnsRefreshMs: 5_000,
   prefetch: 16,
   maxQueuedRequestBytes: 16 * 1024 * 1024,
   unreadStreamWarningMs: 60_000,

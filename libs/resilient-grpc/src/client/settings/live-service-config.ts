@@ -1,4 +1,5 @@
 import type { Observable, Subscription } from 'rxjs';
+import type { BalancingSettings } from '../../channel/channel-settings.js';
 import {
   FOR_TARGET,
   LocatedServiceConfig,
@@ -26,6 +27,8 @@ export interface LiveServiceConfigInput {
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
   /** Returns the policy of each method, by path, with or without a service config. */
   readonly policies: (config: ParsedServiceConfig | undefined) => ReadonlyMap<string, ResolvedMethodPolicy>;
+  /** Returns the load balancing, with or without a service config. */
+  readonly balancing: (config: ParsedServiceConfig | undefined) => BalancingSettings;
   readonly clock: Clock;
   readonly random: Random;
   /** Logs why an update is rejected. */
@@ -87,6 +90,10 @@ export class LiveServiceConfig {
   /** The current service config; `undefined` before the first one. */
   get config(): ParsedServiceConfig | undefined {
     return this.currentConfig;
+  }
+
+  get balancing(): BalancingSettings {
+    return this.input.balancing(this.currentConfig);
   }
 
   /** Returns the policy of a method for a call that starts now; `undefined` if there is no such method. */
@@ -151,7 +158,8 @@ export class LiveServiceConfig {
   }
 
   private use(config: ParsedServiceConfig): void {
-    if (this.started) this.logBalancingChange(config);
+    // grpc-js receives it as JSON. Throws if that is impossible.
+    JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.currentConfig = config;
     this.begin([]);
@@ -205,15 +213,8 @@ export class LiveServiceConfig {
   }
 
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
-  private warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
+  private warn(kind: 'rejected' | 'lookup' | 'ended', message: string): void {
     this.lines.log(kind, message);
-  }
-
-  /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */
-  private logBalancingChange(next: ParsedServiceConfig): void {
-    const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
-    if (of(next) === of(this.currentConfig)) return;
-    this.warn('balancing', `${this.input.path}.loadBalancingConfig: the change takes effect at the next start`);
   }
 }
 

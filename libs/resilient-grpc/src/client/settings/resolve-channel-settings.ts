@@ -1,7 +1,7 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import * as v from 'valibot';
-import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
-import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
+import { insecureCredentials, isDnsName, loadBalancingProblem, policyNameOf } from '../../channel/channel-checks.js';
+import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
@@ -24,6 +24,8 @@ import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
+
+const DNS_INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
 
 /** This library's defaults for grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
@@ -116,10 +118,23 @@ export function openCredentials(
   return opened.problems.map(({ key, message }) => ({ path: pathOf(at, key), message }));
 }
 
+/** Returns the load-balancing policies `value`, and whether they need periodic lookups of the name. */
+export function resolveBalancing(
+  { url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
+  value: NonNullable<GrpcClientDefaults['loadBalancing']>,
+): BalancingSettings {
+  const loadBalancing = loadBalancingOf(value);
+  const isOn = dnsRefreshMs ?? policyNameOf(loadBalancing) !== 'pick_first';
+  if (isOn === false || !isDnsName(url)) return { loadBalancing, dnsRefreshMs: undefined };
+  const refreshMs = dnsRefreshMs || DEFAULT_CLIENT_SETTINGS.dnsRefreshMs;
+  // grpc-js would delay more frequent lookups.
+  return { loadBalancing, dnsRefreshMs: Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0) };
+}
+
 /** Completes the validated settings of a channel. */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
-  loadBalancing: LoadBalancing,
+  balancing: BalancingSettings,
   healthCheck: HealthCheckConfig | undefined,
   credentials: CredentialsSource,
   random: Random,
@@ -141,7 +156,7 @@ export function resolveChannelSettings(
     maxWaitingCalls,
     maxWaitingBytes,
     connection,
-    loadBalancing,
+    ...balancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
     ejection: ejectionOf(settings),
@@ -164,20 +179,27 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
 }
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */
-export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
+function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
   if (value === 'least_request') return [{ [A48_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
 function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (message: string) => void): ChannelOptions {
-  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
+  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs, dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
+    ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),
     ...withoutUndefined(given),
   };
+  const interval = given[DNS_INTERVAL];
+  if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
+    warn(
+      `dnsRefreshMs was raised from ${String(dnsRefreshMs)} to ${String(interval)}, because channelOptions['${DNS_INTERVAL}'] is ${String(interval)}; remove that option`,
+    );
+  }
   const pings = settings.keepalive?.keepaliveTimeMs;
   if (
     pings !== undefined &&

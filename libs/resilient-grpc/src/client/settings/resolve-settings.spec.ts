@@ -3,7 +3,7 @@ import { Metadata, credentials, experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { systemClock } from '../../time/clock.js';
-import type { GrpcClientDefaults } from './client-options.js';
+import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { loadContract } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
 
@@ -245,6 +245,50 @@ describe('channel options', () => {
     expect(resolve({}, { loadBalancing: 'round_robin' }).settings.channel.loadBalancing).toEqual([{ round_robin: {} }]);
     expect(resolve({ loadBalancing: [{ round_robin: {} }] }).settings.channel.loadBalancing).toEqual([
       { round_robin: {} },
+    ]);
+  });
+});
+
+describe('dnsRefreshMs', () => {
+  const NAME = 'dns:///orders.shop:50051';
+  const INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
+  const list = [{ no_such_policy: {} }, { round_robin: {} }, { pick_first: {} }];
+
+  it.each<[given: string, settings: Partial<GrpcClientSettings>, refreshMs: number | undefined]>([
+    ['pick_first', { url: NAME }, undefined],
+    ['round_robin', { url: NAME, loadBalancing: 'round_robin' }, 5_000],
+    ['a name without a scheme', { url: 'orders:50051', loadBalancing: 'round_robin' }, 5_000],
+    ['the first supported policy of a list', { url: NAME, loadBalancing: list }, 5_000],
+    [
+      'the policy of a service config',
+      { url: NAME, serviceConfig: { loadBalancingConfig: [{ round_robin: {} }] } },
+      5_000,
+    ],
+    ['an explicit value', { url: NAME, dnsRefreshMs: 1_000 }, 1_000],
+    ['false', { url: NAME, loadBalancing: 'round_robin', dnsRefreshMs: false }, undefined],
+    ['an IPv4 address', { url: '10.0.0.7:50051', loadBalancing: 'round_robin', dnsRefreshMs: 1_000 }, undefined],
+    ['an IPv6 address', { url: '[::1]:50051', loadBalancing: 'round_robin', dnsRefreshMs: 1_000 }, undefined],
+    ['a list of addresses', { url: 'ipv4:10.0.0.7:1,10.0.0.8:1', loadBalancing: 'round_robin' }, undefined],
+    ['a Unix socket', { url: 'unix:/run/orders.sock', loadBalancing: 'round_robin' }, undefined],
+    [
+      'a longer minimum interval of grpc-js',
+      { url: NAME, loadBalancing: 'round_robin', channelOptions: { [INTERVAL]: 30_000 } },
+      30_000,
+    ],
+  ])('resolves to the interval for %s', (_given, settings, refreshMs) => {
+    expect(resolve(settings).settings.channel.dnsRefreshMs).toBe(refreshMs);
+  });
+
+  it('lowers the minimum interval of grpc-js, but never raises it', () => {
+    const intervalOf = (dnsRefreshMs: number | false) =>
+      resolve({ url: NAME, dnsRefreshMs }).settings.channel.channelOptions[INTERVAL];
+    expect([intervalOf(1_000), intervalOf(60_000), intervalOf(false)]).toEqual([1_000, 5_000, 5_000]);
+  });
+
+  it('warns if the minimum interval of grpc-js in channelOptions is longer', () => {
+    const { warnings } = resolve({ url: NAME, dnsRefreshMs: 1_000, channelOptions: { [INTERVAL]: 30_000 } });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^dnsRefreshMs was raised from 1000 to 30000.+remove that option$/),
     ]);
   });
 });

@@ -23,8 +23,8 @@ import { propagationProblems, resolvePropagation } from './propagation-settings.
 import {
   channelOptionProblems,
   interceptorsOf,
-  loadBalancingOf,
   openCredentials,
+  resolveBalancing,
   resolveChannelSettings,
   type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
@@ -123,6 +123,11 @@ function resolveInto(
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
+  const balancing = (config: ParsedServiceConfig | undefined) =>
+    resolveBalancing(
+      joined,
+      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? DEFAULT_CLIENT_SETTINGS.loadBalancing,
+    );
   const live = isObservable(source)
     ? new LiveServiceConfig({
         source,
@@ -130,6 +135,7 @@ function resolveInto(
         target: own.url,
         check: (config) => balancingProblems(own, config, path),
         policies,
+        balancing,
         clock: dependencies.clock,
         random: dependencies.random,
         warn: dependencies.report,
@@ -143,7 +149,7 @@ function resolveInto(
   const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
   const channel = resolveChannelSettings(
     joined,
-    loadBalancingOf(loadBalancing),
+    balancing(serviceConfig),
     own.healthCheckConfig ?? serviceConfig?.healthCheckConfig ?? joined.healthCheckConfig,
     opened,
     dependencies.random,

@@ -109,6 +109,12 @@ const defaultsEntries = {
   ejectUnhealthy: v.optional(ejectUnhealthySchema),
   outlierDetection: v.optional(outlierDetectionSchema),
   healthCheckConfig: v.optional(healthCheckConfigSchema),
+  dnsRefreshMs: v.optional(
+    v.union(
+      [v.literal(false), milliseconds(1_000, ', or false for lookups only on demand')],
+      'a number of milliseconds of 1000 or more, or false for lookups only on demand',
+    ),
+  ),
 } as const;
 
 /** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */

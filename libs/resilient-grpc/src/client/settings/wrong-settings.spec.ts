@@ -221,6 +221,19 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.loadBalancing',
     /got both; keep one/,
   ],
+  ['a dnsRefreshMs below 1 s', { url, dnsRefreshMs: 10 }, 'clients.shop.dnsRefreshMs', /of 1000 or more, got 10/],
+  [
+    'a dnsRefreshMs of true',
+    { url, dnsRefreshMs: true },
+    'clients.shop.dnsRefreshMs',
+    /of 1000 or more, or false for lookups only on demand, got true/,
+  ],
+  [
+    'a dnsRefreshMs of Infinity',
+    { url, dnsRefreshMs: Infinity },
+    'clients.shop.dnsRefreshMs',
+    /at most 2147483647 \(24 days\), or false for lookups only on demand, got Infinity/,
+  ],
   [
     'a connectionIdleTimeoutMs that grpc-js would raise',
     { url, connectionIdleTimeoutMs: 10 },

@@ -338,6 +338,30 @@ describe('events', () => {
       /^resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of them/,
       { reported: 4_000, used: 1_000 },
     ],
+    [
+      { type: 'addresses-changed', added: ['a:1', 'b:1'], removed: ['c:1'], total: 4 },
+      'debug',
+      /^addresses changed: added a:1, b:1; removed c:1; 4 in use$/,
+      { added: 2, removed: 1, total: 4 },
+    ],
+    [
+      { type: 'addresses-changed', added: ['a:1', 'b:1', 'c:1', 'd:1', 'e:1', 'f:1', 'g:1'], removed: [], total: 9 },
+      'debug',
+      /^addresses changed: added a:1, b:1, c:1, d:1, e:1, 2 others; 9 in use$/,
+      { added: 7, removed: 0, total: 9 },
+    ],
+    [
+      { type: 'lookup-failed', addresses: 3 },
+      'warn',
+      /DNS lookup failed; the client keeps its 3 addresses and resolves the name again; check the name/,
+      { addresses: 3 },
+    ],
+    [
+      { type: 'connection-replaced', reason: 'load-balancing' },
+      'debug',
+      /load balancing changed/,
+      { reason: 'load-balancing' },
+    ],
     [{ type: 'connection-replaced', reason: 'age' }, 'debug', /maximum age reached/, { reason: 'age' }],
     [
       {

@@ -4,7 +4,7 @@ import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
 import { endpointLine } from './endpoint-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
-import { counted, duration, oneLine } from './log-text.js';
+import { counted, duration, listed, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
@@ -93,6 +93,17 @@ export class ClientLog {
           `resolver reported ${String(event.reported)} addresses; the client uses ${String(event.used)}; ` +
             'put a load balancer in front of them, or resolve only a subset',
           { event: event.type, reported: event.reported, used: event.used },
+        );
+        return;
+      case 'addresses-changed':
+        this.debug(() => addressesChanged(event));
+        return;
+      case 'lookup-failed':
+        this.repeated(
+          this.client.target,
+          `${this.client.target}: DNS lookup failed; the client keeps its ${counted(event.addresses, 'address', 'addresses')} and resolves the ` +
+            'name again; check the name and the name server',
+          { event: event.type, addresses: event.addresses },
         );
         return;
       case 'throttle-too-small':
@@ -193,7 +204,7 @@ export class ClientLog {
   private replaced(event: EventOf<'connection-replaced'>): void {
     const { type, reason } = event;
     if (reason !== 'suspicion') {
-      const why = reason === 'age' ? 'maximum age reached' : 'new credentials';
+      const why = REPLACED_BECAUSE[reason];
       this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
       return;
     }
@@ -252,6 +263,27 @@ export class ClientLog {
     if (cancelled === 0) this.debug(() => [text, fields]);
     else this.warn(text, fields);
   }
+}
+
+/** Why a channel was replaced. */
+const REPLACED_BECAUSE = {
+  age: 'maximum age reached',
+  credentials: 'new credentials',
+  'load-balancing': 'load balancing changed',
+} as const;
+
+/** Maximum number of addresses of one kind in a log line. */
+const MAX_SHOWN_ADDRESSES = 5;
+
+/** Describes a change of the target's addresses. */
+function addressesChanged({ type, added, removed, total }: EventOf<'addresses-changed'>): readonly [string, LogFields] {
+  const shown = (verb: string, addresses: readonly string[]): readonly string[] =>
+    addresses.length === 0 ? [] : [`${verb} ${listed(addresses, MAX_SHOWN_ADDRESSES, (others) => `${others} others`)}`];
+  const text = [...shown('added', added), ...shown('removed', removed)].join('; ');
+  return [
+    `addresses changed: ${text}; ${String(total)} in use`,
+    { event: type, added: added.length, removed: removed.length, total },
+  ];
 }
 
 /** Describes a change of the channel's connectivity state. */

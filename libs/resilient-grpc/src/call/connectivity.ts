@@ -29,13 +29,20 @@ export interface ConnectivityTransition {
   readonly cause?: string;
 }
 
-/** One address and its connection. */
+/** One address and its connection. Further connections to an address are numbered: '10.0.0.7:50051#2'. */
 export interface ConnectionSnapshot {
   readonly address: string;
   readonly state: ConnectivityState;
   readonly since: string;
   /** Number of connections to the address that have ended. */
   readonly ended: number;
+  /** Streams of the connection; absent if it is not READY, or if they are unknown. */
+  readonly streams?: {
+    /** Number of streams in use. */
+    readonly open: number;
+    /** The server's limit (SETTINGS_MAX_CONCURRENT_STREAMS); absent if it sets none. */
+    readonly limit?: number;
+  };
 }
 
 /** An outage that has ended. */

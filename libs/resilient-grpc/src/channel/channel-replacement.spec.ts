@@ -77,6 +77,7 @@ function make(state: ConnectivityState = 'READY') {
       connection: 'on-demand',
       loadBalancing: [{ pick_first: {} }],
       connectTimeoutMs: 20_000,
+      maxConnectionsPerEndpoint: 1,
       maxConnectionAgeMs: AGE_MS,
       channelOptions: {},
     },

@@ -18,6 +18,8 @@ export interface ChannelSettings {
   /** Timeout of the first attempt to connect; grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
+  /** Maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: number;
   /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
 import type { CallPath, ChannelPathReason } from '../call/call-path.js';
-import type { ConnectivityState } from '../call/connectivity.js';
+import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity.js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -18,7 +18,7 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { experimental } from './quirks/experimental.js';
-import { observeConnections, type PolicyOwner } from './connection/load-balancing-policy.js';
+import { observeConnections, type PolicyOwner, type StreamCapacity } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import type { PolicyEvent } from './connection/policy-event.js';
@@ -33,10 +33,13 @@ export interface WireChannelSettings {
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Returns the timeout of the next attempt to connect. */
   readonly connectTimeoutMs: () => number;
+  readonly maxConnectionsPerEndpoint: number;
 }
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
+/** Created once, because it may follow each call. */
+const STREAMS: ConnectionEvent = { type: 'streams' };
 
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
@@ -60,6 +63,10 @@ export class WireChannel {
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
   private readonly pings: boolean;
+  /** True if the server of a connection limits its streams. */
+  private isLimited = false;
+  /** Calls for which grpc-js's channel creates a stream later in this turn. */
+  private unplaced = 0;
   private active = 0;
   private closed = false;
   private retired = false;
@@ -107,12 +114,16 @@ export class WireChannel {
     this.watchPublicState();
   }
 
-  private observeConnections({ target, loadBalancing }: WireChannelSettings): PolicyOwner | undefined {
+  private observeConnections({
+    target,
+    loadBalancing,
+    maxConnectionsPerEndpoint,
+  }: WireChannelSettings): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
     const { clock, attempts, histories, seams } = this;
     const handle = this.handlePolicy.bind(this);
-    return observeConnections(loadBalancing, { clock, attempts, histories, seams, handle });
+    return observeConnections(loadBalancing, { clock, attempts, histories, seams, handle, maxConnectionsPerEndpoint });
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -128,6 +139,31 @@ export class WireChannel {
 
   get ready(): boolean {
     return this.state === 'READY';
+  }
+
+  /** True if an attempt finds a free stream: no connection has a limit, or one has not reached its limit. */
+  get hasFreeStream(): boolean {
+    return !this.isLimited || (this.policy?.control?.hasFreeStream(this.unplaced) ?? true);
+  }
+
+  /** Streams of the READY connections; `undefined` if no server limits them. */
+  get streamCapacity(): StreamCapacity | undefined {
+    return this.isLimited ? this.policy?.control?.streamCapacity : undefined;
+  }
+
+  /** Opens another connection, because calls wait for a stream, if the maximum allows one. */
+  openAnother(): void {
+    this.policy?.control?.openAnother();
+  }
+
+  /** The addresses and their connections. */
+  get connections(): readonly ConnectionSnapshot[] {
+    return this.histories.known.map((connection) => {
+      const streams = this.policy?.control?.streamsAt(connection.address);
+      if (streams === undefined) return connection;
+      const { used: open, limit } = streams;
+      return { ...connection, streams: limit < Infinity ? { open, limit } : { open } };
+    });
   }
 
   /** Progress of the connection attempt; `undefined` between two attempts, or if this grpc-js does not expose it. */
@@ -183,15 +219,24 @@ export class WireChannel {
    * call exists in the next turn.
    */
   callCreated(call: object): void {
+    if (this.isLimited) this.reserveStream();
     if (this.policy?.control !== undefined) return;
     this.clock.defer(() => {
       observeConnectionOf(call);
     });
   }
 
+  private reserveStream(): void {
+    this.unplaced += 1;
+    this.clock.defer(() => {
+      this.unplaced -= 1;
+    });
+  }
+
   attemptEnded(): void {
     this.active -= 1;
     this.readBarrier.used();
+    if (this.isLimited) this.handle(this, STREAMS);
     if (this.retired && this.active === 0) this.close();
   }
 
@@ -248,6 +293,13 @@ export class WireChannel {
         break;
       case 'reused':
         this.connectionReused(event);
+        break;
+      case 'streams':
+        this.isLimited = this.policy?.control?.isLimited ?? false;
+        this.handle(this, STREAMS);
+        break;
+      case 'unused':
+        if (!this.closed) closeUnused(this.channel);
         break;
       case 'addresses-limited':
       case 'keepalive-throttled':

@@ -11,7 +11,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
-import { readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import { connectionAddress, readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
@@ -157,7 +157,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
-    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     this.listener.onHeaders(headers);
   }
 
@@ -206,7 +206,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
-      this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
+      this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     }
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
@@ -241,7 +241,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (!TOOK_TOO_LONG.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
-    this.wireChannel.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
+    this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
@@ -260,6 +260,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Address of the connection that was picked; `undefined` if none was. */
   get peer(): string | undefined {
     return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
+  }
+
+  /** Address of the connection in the history of the channel: the peer, and a number if there are several connections to it. */
+  private get address(): string | undefined {
+    const { direct, channelCall } = this;
+    if (channelCall === undefined) return undefined;
+    return connectionAddress(direct?.onConnection ?? channelCall, direct !== undefined) ?? this.peer;
   }
 
   get wire(): WireEvidence | undefined {

@@ -100,6 +100,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
       connection,
       loadBalancing: [{ [loadBalancing]: {} }],
       connectTimeoutMs: 20_000,
+      maxConnectionsPerEndpoint: 1,
       maxConnectionAgeMs: undefined,
       channelOptions: {
         'grpc.use_local_subchannel_pool': 1,

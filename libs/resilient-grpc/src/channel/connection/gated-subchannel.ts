@@ -1,6 +1,7 @@
 import type { experimental } from '@grpc/grpc-js';
 import { stateName } from '../state-name.js';
 import type { Timer } from '../../time/clock.js';
+import type { AddressConnections } from './address-connections.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ObservedConnection } from './observed-connection.js';
 
@@ -15,7 +16,12 @@ type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
-): new (child: SubchannelInterface, connection: ObservedConnection, holdOffs: HoldOffs) => SubchannelInterface {
+): new (
+  child: SubchannelInterface,
+  connection: ObservedConnection,
+  holdOffs: HoldOffs,
+  connections: AddressConnections | undefined,
+) => SubchannelInterface {
   return class GatedSubchannel extends Base {
     private delayedStart: Timer | undefined;
 
@@ -23,6 +29,8 @@ export function gatedSubchannelClass(
       child: SubchannelInterface,
       private readonly connection: ObservedConnection,
       private readonly holdOffs: HoldOffs,
+      /** Further connections to the address; `undefined` if there are never any. */
+      private readonly connections: AddressConnections | undefined,
     ) {
       super(child);
     }
@@ -38,7 +46,7 @@ export function gatedSubchannelClass(
     }
 
     override startConnecting(): void {
-      const address = this.child.getAddress();
+      const { address } = this.connection;
       if (this.holdOffs.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
         this.child.startConnecting();
         return;
@@ -47,6 +55,16 @@ export function gatedSubchannelClass(
         this.delayedStart = undefined;
         this.child.startConnecting();
       });
+    }
+
+    /** Returns the connection for the next call. grpc-js calls this function once for each call. */
+    override getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
+      return (this.connections?.insteadOf(this.connection) ?? this.child).getRealSubchannel();
+    }
+
+    /** Compares the connections that the policy selects, whichever of them carries the next call. */
+    override realSubchannelEquals(other: SubchannelInterface): boolean {
+      return this.child.realSubchannelEquals(other instanceof GatedSubchannel ? other.child : other);
     }
 
     protected override destroy(): void {

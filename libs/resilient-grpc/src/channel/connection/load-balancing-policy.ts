@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import { AddressConnections, furtherAddress, isFurther, type CreatedConnection } from './address-connections.js';
 import { AddressUpdates, type AddressUpdate } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
@@ -11,6 +12,7 @@ import type { PolicyEvent } from './policy-event.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
 import { policyParts, type PolicyParts } from '../quirks/experimental.js';
 import type { SeamReport } from '../quirks/seam.js';
+import type { StreamSlots } from '../quirks/stream-slots.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -37,6 +39,18 @@ export interface PolicyDependencies {
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   readonly seams: Pick<SeamReport, 'check'>;
   readonly handle: (event: PolicyEvent) => void;
+  /** Maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: number;
+}
+
+/** Streams of the READY connections of a channel. */
+export interface StreamCapacity {
+  /** Number of READY connections. */
+  readonly connections: number;
+  /** Sum of their stream limits; Infinity if one has none. */
+  readonly limit: number;
+  /** True if another connection is being opened. */
+  readonly isGrowing: boolean;
 }
 
 /** Owner of the policy of one channel: installs it with channel options, and gives access to it. */
@@ -170,6 +184,8 @@ class ObservingPolicy implements LoadBalancer {
   private readonly connections = new Set<ObservedConnection>();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
+  /** Further connections by address; empty if there are never any. */
+  private readonly further = new Map<string, AddressConnections>();
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
   private updates: AddressUpdates | undefined;
@@ -197,19 +213,47 @@ class ObservingPolicy implements LoadBalancer {
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
     const { owner } = this;
     if (owner === undefined) return this.helper.createSubchannel(address, args);
-    const { attempts, histories, seams, handle } = owner.dependencies;
     const key = addressKey(address);
-    const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), {
-      ...args,
-      [ADDRESS_ARGUMENT]: key,
-    });
+    const { dependencies } = owner;
+    const { maxConnectionsPerEndpoint: maximum, clock } = dependencies;
+    const create = (number: number): CreatedConnection =>
+      this.createConnection(dependencies, address, args, furtherAddress(key, number), undefined);
+    let connections = this.further.get(key);
+    if (connections === undefined && maximum > 1) {
+      const dropped = (isIdle: boolean): void => {
+        this.prune(key);
+        dependencies.handle({ type: isIdle ? 'unused' : 'streams' });
+      };
+      connections = new AddressConnections({ maximum, clock, create, dropped });
+      this.further.set(key, connections);
+    }
+    return this.createConnection(dependencies, address, args, key, connections).subchannel;
+  }
+
+  private createConnection(
+    { attempts, histories, seams, handle }: PolicyDependencies,
+    address: SubchannelAddress,
+    args: ChannelOptions,
+    key: string,
+    connections: AddressConnections | undefined,
+  ): CreatedConnection {
+    // A different argument results in a different connection.
+    const options = { ...args, [ADDRESS_ARGUMENT]: key };
+    const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged);
+      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged, key);
       this.known.set(real, connection);
     }
-    return new GatedSubchannel(subchannel, connection, histories);
+    return { subchannel: new GatedSubchannel(subchannel, connection, histories, connections), connection };
+  }
+
+  /** Forgets the further connections to `address` if there are none and the child policy does not use the address. */
+  private prune(address: string): void {
+    if (this.further.get(address)?.isEmpty !== true) return;
+    for (const connection of this.connections) if (connection.address === address) return;
+    this.further.delete(address);
   }
 
   private readonly useChanged = (connection: ObservedConnection): void => {
@@ -221,6 +265,57 @@ class ObservingPolicy implements LoadBalancer {
   private leave(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
+    this.prune(connection.address);
+  }
+
+  /** True if the server of a READY connection limits its streams. */
+  get isLimited(): boolean {
+    for (const { streams } of this.connections) if (streams !== undefined && streams.limit < Infinity) return true;
+    return false;
+  }
+
+  /** True if more than `reserved` streams can start without waiting for others to end, or if that is unknown. */
+  hasFreeStream(reserved: number): boolean {
+    let free = 0;
+    let isKnown = false;
+    for (const { address, streams } of this.connections) {
+      if (streams === undefined || isFurther(address)) continue;
+      free += streams.free + (this.further.get(address)?.free ?? 0);
+      if (free > reserved) return true;
+      isKnown = true;
+    }
+    return !isKnown;
+  }
+
+  get streamCapacity(): StreamCapacity {
+    let connections = 0;
+    let limit = 0;
+    let isGrowing = false;
+    for (const one of this.connections) {
+      if (one.streams === undefined) isGrowing ||= isFurther(one.address);
+      else {
+        connections += 1;
+        limit += one.streams.limit;
+      }
+    }
+    return { connections, limit, isGrowing };
+  }
+
+  /** Streams of the connection to `address`; `undefined` if it is not READY, or if they are unknown. */
+  streamsAt(address: string): StreamSlots | undefined {
+    for (const connection of this.connections) if (connection.address === address) return connection.streams;
+    return undefined;
+  }
+
+  /** Opens another connection to the address with the fewest ones, if its maximum allows one. */
+  openAnother(): void {
+    let fewest: AddressConnections | undefined;
+    for (const { address, streams } of this.connections) {
+      const connections = streams === undefined || isFurther(address) ? undefined : this.further.get(address);
+      if (connections === undefined) continue;
+      if (fewest === undefined || connections.count < fewest.count) fewest = connections;
+    }
+    fewest?.open();
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -293,6 +388,7 @@ class ObservingPolicy implements LoadBalancer {
     this.updates = undefined;
     this.updating(() => {
       this.child.destroy();
+      for (const connections of this.further.values()) connections.release();
     });
     const { owner } = this;
     this.owner = undefined;
@@ -331,6 +427,8 @@ class ObservingPolicy implements LoadBalancer {
   /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {
+      // A stream that stays open would keep a further connection from closing.
+      if (isFurther(connection.address)) continue;
       const stream = connection.openStream(opening);
       if (stream !== undefined) return stream;
     }

@@ -5,18 +5,20 @@ import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.j
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import type { SeamReport } from '../quirks/seam.js';
-import { backoffEndsAt, endBackoff, observeSession, realSubchannel } from '../quirks/subchannel.js';
+import type { StreamSlots } from '../quirks/stream-slots.js';
+import { backoffEndsAt, endBackoff, observeSession, realSubchannel, streamsOf } from '../quirks/subchannel.js';
 import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
 /** Observes one pooled connection while the child policy uses it, through any number of wrappers. */
 export class ObservedConnection {
-  readonly address: string;
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
   private isWatching = false;
+  /** Streams of the connection; `undefined` if it is not READY, or if this grpc-js does not expose them. */
+  streams: StreamSlots | undefined;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
@@ -26,9 +28,9 @@ export class ObservedConnection {
     private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the child policy starts or stops using the connection. */
     private readonly useChanged: (connection: ObservedConnection) => void,
+    /** Address of the connection. Further connections to one address have a number, as in '10.0.0.7:50051#2'. */
+    readonly address: string = subchannel.getAddress(),
   ) {
-    const address = subchannel.getAddress();
-    this.address = address;
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
       // A listener that is added while grpc-js reports a change receives that change, too.
       if (from !== this.state) return;
@@ -37,6 +39,7 @@ export class ObservedConnection {
         handle({ type: 'keepalive-throttled', address, keepaliveTimeMs });
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
+      if (stateName(from) === 'READY') this.setStreams(undefined);
       handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
       if (stateName(to) === 'READY') this.showSession();
     };
@@ -44,6 +47,11 @@ export class ObservedConnection {
 
   get isUsed(): boolean {
     return this.refs > 0;
+  }
+
+  /** True if a stream can start without waiting for another one to end, or if the limit is unknown. */
+  get hasFreeStream(): boolean {
+    return this.streams === undefined || this.streams.free > 0;
   }
 
   ref(): void {
@@ -73,8 +81,19 @@ export class ObservedConnection {
       const session = observeSession(real);
       if (session === undefined) return;
       removeClosedStreamListeners(session);
+      this.setStreams(streamsOf(real, this.address));
       this.handle({ type: 'session', address: this.address, session });
     });
+  }
+
+  private setStreams(streams: StreamSlots | undefined): void {
+    if (this.streams === undefined && streams === undefined) return;
+    this.streams = streams;
+    const report = (): void => {
+      if (this.streams === streams) this.handle({ type: 'streams' });
+    };
+    if (streams !== undefined) streams.changed = report;
+    report();
   }
 
   probe(): LivenessProbe | undefined {
@@ -98,6 +117,7 @@ export class ObservedConnection {
 
   stop(): void {
     this.isWatching = false;
+    this.setStreams(undefined);
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
   }

@@ -12,9 +12,12 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   const clock = new BusyClock();
   const waiting = new WaitingCalls(new BusyClock());
   const load = new LoadBaseline(clock.now());
-  const channel = { usable: true };
+  const channel = { usable: true, freeStreams: Infinity };
   const usable = () => channel.usable;
-  const release = new CallRelease(waiting, { load, clock, usable, withinMs: WITHIN_MS });
+  const hasFreeStream = () => channel.freeStreams > 0;
+  const streamWaits: boolean[] = [];
+  const streamWait = (isWaiting: boolean) => void streamWaits.push(isWaiting);
+  const release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs: WITHIN_MS });
   const released: { readonly number: number; readonly at: number }[] = [];
   const push = (number: number) => {
     waiting.push({
@@ -24,13 +27,16 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: true,
-      release: () => released.push({ number, at: clock.now() }),
+      release: () => {
+        channel.freeStreams -= 1;
+        released.push({ number, at: clock.now() });
+      },
       refuse: () => undefined,
       ...change(number),
     });
   };
   for (let number = 1; number <= count; number++) push(number);
-  return { clock, waiting, load, channel, release, released, push };
+  return { clock, waiting, load, channel, release, released, push, streamWaits };
 }
 
 const UNARY = { expectsPromptResponse: true };

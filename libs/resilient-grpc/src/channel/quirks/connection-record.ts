@@ -23,6 +23,8 @@ export interface ConnectionRecord {
   goawayCode: number | undefined;
   /** Called at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
+  /** Address of the connection in the history of its channel; `undefined` if it is the peer's. */
+  address: string | undefined;
   /** True if `observeTransport` listens to the connection. */
   isObserved: boolean;
 }
@@ -39,7 +41,7 @@ const unprocessedStreams = new WeakMap<object, Unprocessed>();
 export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
-    record = { goawayCode: undefined, endListeners: new Set(), isObserved: false };
+    record = { goawayCode: undefined, endListeners: new Set(), address: undefined, isObserved: false };
     records.set(transport, record);
   }
   return record;

@@ -1,6 +1,7 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { WatchedSession } from '../connection/disconnect-reason-watch.js';
-import { observeTransport, type ConnectionTransport } from './connection-record.js';
+import { connectionRecord, observeTransport, type ConnectionTransport } from './connection-record.js';
+import { streamSlotsOf, type StreamSlots } from './stream-slots.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelChannel = ReturnType<SubchannelInterface['getChannel']>;
@@ -30,6 +31,16 @@ export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel 
 export function observeSession({ transport }: RealSubchannel): SubchannelSession | undefined {
   if (transport?.session !== undefined) observeTransport(transport);
   return transport?.session;
+}
+
+/**
+ * Returns the streams of the connection of a subchannel, and names the connection `address`; `undefined` if it is not connected, or if
+ * this grpc-js does not expose them.
+ */
+export function streamsOf({ transport }: RealSubchannel, address: string): StreamSlots | undefined {
+  if (transport === undefined || transport === null) return undefined;
+  connectionRecord(transport).address = address;
+  return streamSlotsOf(transport);
 }
 
 /** Returns the session of `subchannel` if it can be pinged. */

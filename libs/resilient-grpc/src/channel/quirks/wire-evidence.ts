@@ -53,6 +53,16 @@ export function readWire(channelCall: object): WireFacts | undefined {
   return readConnectionCall(subchannelCall(channelCall) ?? {});
 }
 
+/**
+ * Address of the connection that carried `call` in the history of its channel, if it is not the peer's: there may be several connections
+ * to one peer. `call` is a call on one connection, or of the channel.
+ */
+export function connectionAddress(call: object, isDirect: boolean): string | undefined {
+  // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.
+  const { transport } = (isDirect ? (call as SubchannelCall) : subchannelCall(call)) ?? {};
+  return transport === undefined ? undefined : connectionRecord(transport).address;
+}
+
 /** Like `readWire`, for a call on one connection. */
 export function readConnectionCall(connectionCall: object): WireFacts | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack these fields, which are optional.

@@ -120,6 +120,7 @@ export function resolveChannelSettings(
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
+    maxConnectionsPerEndpoint = DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
   } = settings;
   return Object.freeze({
     target: settings.url,
@@ -132,6 +133,7 @@ export function resolveChannelSettings(
     loadBalancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
+    maxConnectionsPerEndpoint,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }

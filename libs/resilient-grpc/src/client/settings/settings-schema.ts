@@ -99,6 +99,7 @@ const defaultsEntries = {
   ),
   // Validated by `propagationProblems`.
   propagate: v.optional(v.unknown()),
+  maxConnectionsPerEndpoint: v.optional(integer(1)),
 } as const;
 
 /** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */

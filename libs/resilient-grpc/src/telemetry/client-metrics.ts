@@ -125,6 +125,9 @@ export class ClientMetrics {
       case 'connection-replaced':
         instruments.replacements.add(1, { ...client, 'resilient_grpc.reason': event.reason });
         return;
+      case 'stream-limit':
+        if (event.phase === 'begin') instruments.streamLimits.add(1, client);
+        return;
       case 'stream-resumed':
         instruments.resumes.add(1, { ...this.of(event.path).own, 'resilient_grpc.progress': event.progress });
         return;

@@ -11,7 +11,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
-import { connectionAddress, readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import { cancelWithEvidence, connectionAddress, readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
@@ -137,8 +137,17 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       this.delayedStatus.replace({ code, details, metadata: new Metadata() });
       return;
     }
+    if (this.direct !== undefined) {
+      const { direct } = this;
+      if (!TOOK_TOO_LONG.has(why)) direct.cancelWithStatus(code, details);
+      else {
+        cancelWithEvidence(direct.onConnection, () => {
+          direct.cancelWithStatus(code, details);
+        });
+      }
+      return;
+    }
     this.call.cancelWithStatus(code, details);
-    if (this.direct !== undefined) return;
     // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
     // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.
     this.clock.defer(() => {
@@ -238,7 +247,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /** Reports an attempt that took too long, which counts against its connection. */
   private reportTimeout(): void {
-    if (!TOOK_TOO_LONG.has(this.endedHere)) return;
+    // A call that waited for a stream on this side is no evidence about its connection.
+    if (!TOOK_TOO_LONG.has(this.endedHere) || this.wire?.unprocessed === 'never-sent') return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);

@@ -57,6 +57,11 @@ export function gatedSubchannelClass(
       });
     }
 
+    /** True if no connection to the endpoint has a free stream. */
+    get isFull(): boolean {
+      return !this.connection.hasFreeStream && (this.connections?.free ?? 0) === 0;
+    }
+
     /** Returns the connection for the next call. grpc-js calls this function once for each call. */
     override getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
       return (this.connections?.insteadOf(this.connection) ?? this.child).getRealSubchannel();

@@ -38,6 +38,8 @@ export class CallRelease {
   private running = false;
   /** True while waiting calls need only a free stream. New calls then wait behind them. */
   awaitsStream = false;
+  /** Like `awaitsStream`, but stays true while a stream became free for some of the calls. */
+  private isStreamWait = false;
   /** Due time of the next tick. */
   private dueAt = Infinity;
   private readyAt = 0;
@@ -78,7 +80,7 @@ export class CallRelease {
   /** Stops the release, because the channel is no longer usable or no call is waiting. */
   stop(): void {
     this.running = false;
-    this.setAwaitsStream(false);
+    this.streamWaitEnded();
     this.pace = undefined;
     this.order = [];
     this.next = 0;
@@ -106,25 +108,33 @@ export class CallRelease {
     }
     if (now - this.surveyedAt >= POLICY.stepMs) this.pace?.require(this.survey(now));
     const { hasFreeStream } = this.dependencies;
-    if (this.awaitsStream && hasFreeStream()) this.setAwaitsStream(false);
+    this.awaitsStream = !hasFreeStream();
     if (!this.awaitsStream) {
       this.releaseSome(this.pace === undefined ? RELEASE_BATCH_SIZE : this.pace.take(now, this.waiting.size));
     }
     if (this.waiting.size === 0) this.stop();
-    else if (!hasFreeStream()) this.awaitStream();
-    else if (this.pace === undefined) this.tickNext();
-    else this.tickIn(this.pace.msUntilNext(now));
+    else if (hasFreeStream()) this.tickAgain(now);
+    else this.awaitStream();
   };
 
+  private tickAgain(now: number): void {
+    this.streamWaitEnded();
+    if (this.pace === undefined) this.tickNext();
+    else this.tickIn(this.pace.msUntilNext(now));
+  }
+
   private awaitStream(): void {
-    this.setAwaitsStream(true);
+    this.awaitsStream = true;
+    this.isStreamWait = true;
+    this.dependencies.streamWait(true);
     this.tickIn(STREAM_POLL_MS);
   }
 
-  private setAwaitsStream(awaitsStream: boolean): void {
-    if (!awaitsStream && !this.awaitsStream) return;
-    this.awaitsStream = awaitsStream;
-    this.dependencies.streamWait(awaitsStream);
+  private streamWaitEnded(): void {
+    this.awaitsStream = false;
+    if (!this.isStreamWait) return;
+    this.isStreamWait = false;
+    this.dependencies.streamWait(false);
   }
 
   /** Continues in the next turn, because a stream may be free. Further reports in this turn do nothing. */

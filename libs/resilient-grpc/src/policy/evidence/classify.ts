@@ -163,7 +163,7 @@ function answerBegan(e: AttemptEvidence): boolean {
 
 function farAsKnown(e: AttemptEvidence): Verdict['reachedServer'] {
   if (answerBegan(e)) return 'yes';
-  return e.picked ? 'maybe' : 'no';
+  return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
 function unsent(e: AttemptEvidence): Verdict {

@@ -3,7 +3,15 @@ import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { Subscription } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { failureOf, scene, startClient, startServer, toList, type ClientSettings, type EchoService } from '../calls/support.js';
+import {
+  failureOf,
+  scene,
+  startClient,
+  startServer,
+  toList,
+  type ClientSettings,
+  type EchoService,
+} from '../calls/support.js';
 
 const limitedTo = (streams: number, options = {}) => ({
   serverOptions: { 'grpc.max_concurrent_streams': streams, ...options },

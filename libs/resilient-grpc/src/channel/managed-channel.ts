@@ -251,7 +251,10 @@ export class ManagedChannel implements CallTransport {
   }
 
   leave(waiter: Waiter): void {
-    if (this.waiting.remove(waiter)) this.outage.callLeft();
+    if (!this.waiting.remove(waiter)) return;
+    this.outage.callLeft();
+    if (this.release.awaitsStream && waiter.deadline <= this.dependencies.clock.epoch())
+      this.streamWaitTimedOut(waiter);
   }
 
   /** Returns why `waiter` may not wait; `undefined` if it may. */
@@ -290,6 +293,12 @@ export class ManagedChannel implements CallTransport {
     const { maxConnectionsPerEndpoint } = this.settings;
     const details = { waiting: this.waiting.size, connections, limit, maxConnectionsPerEndpoint, opensConnection };
     events.emit({ type: 'stream-limit', phase: 'begin', ...details });
+  }
+
+  /** If a connection is dead, its streams never end, and calls time out while they wait for one. */
+  private streamWaitTimedOut({ waitingSince }: Waiter): void {
+    const waitedMs = this.dependencies.clock.now() - waitingSince;
+    for (const connection of this.current.histories.ready) this.suspicion.timedOut(connection, waitedMs);
   }
 
   // ── connecting ──

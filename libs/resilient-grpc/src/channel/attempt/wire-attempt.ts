@@ -11,7 +11,13 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
-import { cancelWithEvidence, connectionAddress, readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import {
+  cancelWithEvidence,
+  connectionAddress,
+  readConnectionCall,
+  readWire,
+  type WireFacts,
+} from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
@@ -247,8 +253,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /** Reports an attempt that took too long, which counts against its connection. */
   private reportTimeout(): void {
-    // A call that waited for a stream on this side is no evidence about its connection.
-    if (!TOOK_TOO_LONG.has(this.endedHere) || this.wire?.unprocessed === 'never-sent') return;
+    if (!TOOK_TOO_LONG.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);

@@ -8,6 +8,7 @@ import type { Waiter } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify } from '../../policy/evidence/classify.js';
+import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
@@ -327,7 +328,9 @@ async function queuedByHttp2() {
   peer.sessions[0]!.settings({ maxConcurrentStreams: 1 });
   await reach(() => channel.describe().connections[0]?.streams?.limit === 1);
   // As before the SETTINGS. Node reports them in the turn in which nghttp2 applies them.
-  const { policy } = channel.current as unknown as { policy: { control: { connections: Set<{ streams: StreamSlots }> } } };
+  const { policy } = channel.current as unknown as {
+    policy: { control: { connections: Set<{ streams: StreamSlots }> } };
+  };
   for (const { streams } of policy.control.connections) streams.limit = 3;
   const late = start();
   expect(late.state).toBe('started');
@@ -358,5 +361,38 @@ describe('evidence of a call that HTTP/2 queues', () => {
     await reach(() => first.state === 'ended' && late.state === 'ended');
     await reach(() => peer.streams.length === 2);
     expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'maybe' });
+  });
+});
+
+describe('a connection whose streams are all in use', () => {
+  it('is closed if it is dead: calls time out while they wait for a stream, and the server answers no ping', async () => {
+    const peer = await startPeer(1);
+    const proxy = await FaultProxy.start(peer.address);
+    onTestFinished(() => proxy.close());
+    const { channel, clock, events, start, reach } = await open(peer, { maxConnectionsPerEndpoint: 1 }, proxy.url);
+    const feed = start();
+    await reach(() => feed.state === 'open');
+    proxy.holdBytes();
+    for (let call = 0; call < 3; call += 1) {
+      const waiter: Waiter = {
+        waitForReady: undefined,
+        deadline: clock.epoch() + 1_000,
+        waitingSince: clock.now(),
+        bytes: 0,
+        rateLimited: false,
+        expectsPromptResponse: true,
+        release: () => undefined,
+        refuse: () => undefined,
+      };
+      channel.wait(waiter);
+      await clock.advanceAsync(1_000);
+      channel.leave(waiter);
+    }
+    for (let second = 0; second < 60 && feed.state === 'open'; second += 1) {
+      await clock.advanceAsync(500);
+      await new Promise(setImmediate);
+    }
+    await reach(() => feed.state === 'ended');
+    expect(events.filter(({ type }) => type === 'connection-replaced')).toMatchObject([{ reason: 'suspicion' }]);
   });
 });

@@ -358,3 +358,50 @@ describe('release pace', () => {
     expect(released.length).toBeLessThanOrEqual(145);
   });
 });
+
+describe('release without free streams', () => {
+  it('sends as many calls as streams are free, oldest first, and continues when a stream ends', () => {
+    const { clock, channel, release, released, streamWaits, push } = make(5);
+    channel.freeStreams = 2;
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2]);
+    expect(release.awaitsStream).toBe(true);
+    push(6);
+    channel.freeStreams = 1;
+    release.begin(false);
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2, 3]);
+    channel.freeStreams = 100;
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(release.awaitsStream).toBe(false);
+    expect(streamWaits).toEqual([true, true, false]);
+  });
+
+  it('checks for a free stream also if no call reports its end', () => {
+    const { clock, channel, release, released } = make(1);
+    channel.freeStreams = 0;
+    release.begin(false);
+    clock.advance(0);
+    channel.freeStreams = 1;
+    clock.advance(250);
+    expect(released).toHaveLength(1);
+  });
+
+  it('keeps the pace of an outage while it waits for streams', () => {
+    const { clock, channel, release, released } = make(1_000);
+    channel.freeStreams = 1;
+    release.begin(true);
+    clock.advance(500);
+    expect(released).toHaveLength(1);
+    channel.freeStreams = 1_000;
+    release.begin(true);
+    clock.advance(100);
+    expect(released.length).toBeLessThan(200);
+    clock.advance(WITHIN_MS);
+    expect(released).toHaveLength(1_000);
+  });
+});

@@ -78,7 +78,8 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
-    lostWithout: 'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits)',
+    lostWithout:
+      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits)',
   },
   {
     on: 'connection',

@@ -1,3 +1,4 @@
+import { isGrpcCallError } from 'nestjs-resilient-grpc';
 import { firstValueFrom, Subscription } from 'rxjs';
 import { quantile } from '../support/call-load.js';
 import type { OrdersOf } from '../support/orders-app.js';
@@ -78,7 +79,7 @@ function openFeeds(run: Run, { orders }: OrdersOf, count: number, from: string):
   return feeds;
 }
 
-/** With one connection whose streams are in use, writes wait until their deadline. */
+/** Sends writes on one connection whose streams are in use, so that they wait until their deadline. */
 async function atTheLimit(run: Run, upstream: Upstream): Promise<Measured> {
   const client = await startClientOf(run, upstream, outageGrace(run));
   openFeeds(run, client, LIMIT, '2');
@@ -90,7 +91,7 @@ async function atTheLimit(run: Run, upstream: Upstream): Promise<Measured> {
         client.orders.create({ requestId: `late-${String(number)}`, item: 'tea', quantity: 1 }, { timeoutMs: 300 }),
       ).then(
         () => 'OK',
-        (error: { readonly reachedServer?: string }) => error.reachedServer ?? String(error),
+        (error: unknown) => (isGrpcCallError(error) ? error.reachedServer : 'another error'),
       ),
     ),
   );

@@ -109,7 +109,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(more.failed).toEqual([]);
   });
 
-  it('are drained within the drain time', async () => {
+  it('end within the drain time', async () => {
     const { client, echo } = await fullConnection(settings);
     const failed = failureOf(echo.unsafeUnary({}));
     await waitFor(() => client.snapshot().waitingForStream === 1);
@@ -119,7 +119,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
 });
 
 describe('a wait for a free stream', () => {
-  it('is reported once at the maximum of connections, and again when it ends', async () => {
+  it('emits one event at the maximum of connections, and one when it ends', async () => {
     const { client, echo, feeds, events } = await fullConnection({});
     const calls = [toList(echo.unary({})), toList(echo.unary({}))];
     await waitFor(() => client.snapshot().waitingForStream === 2);

@@ -1,5 +1,5 @@
 /**
- * Why calls pass through grpc-js's channel instead of running straight on a connection:
+ * Reason why calls pass through grpc-js's channel instead of running straight on a connection:
  * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
  * - 'resolver': a custom resolver or `xds:` resolves the target, and only grpc-js applies its service config.
  * - 'send-compression': grpc-js compresses requests in its channel.

@@ -16,7 +16,7 @@ export interface Connectivity {
     /** Number of failed attempts to connect in this outage. */
     readonly attempts: number;
     readonly nextAttemptAt?: Date;
-    /** True if there were three outages within a minute. They share one grace. */
+    /** True if this is at least the third outage within a minute. These outages share one grace. */
     readonly flapping: boolean;
   };
 }

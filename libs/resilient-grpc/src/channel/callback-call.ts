@@ -168,7 +168,7 @@ export class CallbackCall implements Call, Listener {
     if (this.isReading) this.call.startRead();
   }
 
-  /** Sends the next message if none is being sent. grpc-js loses a message that is sent before it accepted the previous one. */
+  /** Sends the next message if none is being sent. grpc-js loses a message that is sent before it has accepted the previous one. */
   private sendNext(): void {
     if (this.isSending) {
       this.endRequests();

@@ -13,9 +13,9 @@ const MAX_REASONS = 3;
 /**
  * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
  *
- * @param leastPort lowest valid port; 0 if the system may choose one
+ * @param minPort lowest valid port; 0 if the system may choose one
  */
-export function targetProblem(url: string, leastPort = 1): string | undefined {
+export function targetProblem(url: string, minPort = 1): string | undefined {
   if (url.length > MAX_TARGET_LENGTH)
     return `expected a target of at most ${String(MAX_TARGET_LENGTH)} characters, got ${String(url.length)}; write a DNS name`;
   if (url.trim() === '') return "expected a target, got an empty string; write 'host:port'";
@@ -28,7 +28,7 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   }
   const shown = maskAddress(url);
   if (shown !== url) {
-    if (hasOwnResolver(url)) return undefined;
+    if (hasCustomResolver(url)) return undefined;
     return `expected a target without credentials, got '${shown}'; send them as \`metadata\``;
   }
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
@@ -37,21 +37,21 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   // grpc-js accepts an invalid port, and every call then fails.
   const port = portOf(url);
   if (port === undefined) return undefined;
-  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < leastPort) {
-    return `expected a port from ${String(leastPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
+  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort) {
+    return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
 }
 
 /** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
-const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
+const CUSTOM_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
 
 /**
- * True if the application registered a resolver for the scheme of `url`. Its targets may contain credentials, such as
+ * True if the application registered a resolver for the scheme of `url`. Targets with such a scheme may contain credentials, such as
  * 'consul://token@agent:8500/orders'.
  */
-function hasOwnResolver(url: string): boolean {
-  const [, scheme, authority = '', path] = OWN_SCHEME.exec(url) ?? [];
+function hasCustomResolver(url: string): boolean {
+  const [, scheme, authority = '', path] = CUSTOM_SCHEME.exec(url) ?? [];
   const { createResolver } = experimental;
   if (scheme === undefined || path === undefined || createResolver === undefined) return false;
   try {
@@ -72,7 +72,7 @@ function isNameServer(authority: string): boolean {
   }
 }
 
-/** True if `url` lacks a port, for which gRPC would use 443. */
+/** True if `url` lacks a port. gRPC would then use 443. */
 export function lacksPort(url: string): boolean {
   return addressOf(url) !== undefined && portOf(url) === undefined;
 }
@@ -120,7 +120,7 @@ function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];
   if (address === undefined || /^(unix|unix-abstract|xds|ipv4|ipv6|google-c2p):/.test(address)) return undefined;
-  return hasOwnResolver(url) ? undefined : address;
+  return hasCustomResolver(url) ? undefined : address;
 }
 
 function portOf(url: string): string | undefined {

@@ -40,18 +40,18 @@ class DeadConnection {
     return { check: () => undefined, ping: () => undefined, end: () => undefined };
   }
   destroy(): void {
-    // Its channel is replaced.
+    // Nothing to close. The tests check only which channel is current.
   }
 }
 
-/** Creates a channel on fake wire channels: `made[0]`, which is READY, and its replacements. */
+/** Creates a channel on fake wire channels: `made[0]`, which enters `state`, and its replacements. */
 function make(state: ConnectivityState = 'READY') {
   const clock = new VirtualClock();
   const made: FakeWireChannel[] = [];
   class ReplaceableChannel extends ManagedChannel {
     protected override createWireChannel(): WireChannel {
       made.push(new FakeWireChannel());
-      // Safe: the members that a replacement needs are there.
+      // Safe: the fake has all members that a replacement needs.
       return made.at(-1) as unknown as WireChannel;
     }
   }
@@ -99,7 +99,7 @@ function make(state: ConnectivityState = 'READY') {
       clock.advance(AGE_MS);
     },
   };
-  /** Lets calls time out on a dead connection, until a replacement is made. */
+  /** Times out calls on a dead connection until a replacement is created. */
   const suspect = () => {
     // Safe: a suspicion needs only these members.
     const connection = new DeadConnection() as unknown as EstablishedConnection;
@@ -114,7 +114,7 @@ function make(state: ConnectivityState = 'READY') {
 }
 
 describe('channel replacement', () => {
-  it.each(['credentials', 'age'] as const)('takes over when READY if the reason is %s', (reason) => {
+  it.each(['credentials', 'age'] as const)('uses the replacement once it is READY if the reason is %s', (reason) => {
     const { made, promoted, enter, begin, current } = make();
     begin[reason]();
     expect(made[1]?.connects).toBe(1);
@@ -124,7 +124,7 @@ describe('channel replacement', () => {
     expect(made[0]?.retired).toBe(true);
   });
 
-  it('takes over immediately if the current channel is not READY', () => {
+  it('uses the replacement immediately if the current channel is not READY', () => {
     const { made, promoted, begin, current } = make('CONNECTING');
     begin.credentials();
     expect([promoted, current()]).toEqual([['credentials'], 1]);
@@ -142,7 +142,7 @@ describe('channel replacement', () => {
     expect([promoted, current()]).toEqual([['credentials'], 2]);
   });
 
-  it('closes a pending replacement with the channel', () => {
+  it('closes a pending replacement when the channel is closed', () => {
     const { made, promoted, channel, enter, begin, current } = make();
     begin.age();
     channel.close();
@@ -153,7 +153,7 @@ describe('channel replacement', () => {
 });
 
 describe('replacement of a dead connection', () => {
-  it('stays pending when READY until the connection is given up', () => {
+  it('uses the READY replacement of a dead connection only when the suspicion watch requests it', () => {
     const { clock, enter, suspect, current } = make();
     suspect();
     clock.advance(1_000);
@@ -164,7 +164,7 @@ describe('replacement of a dead connection', () => {
     expect(current()).toBe(1);
   });
 
-  it('creates one replacement and reconnects it, in case it lost its connection', () => {
+  it('creates one replacement and calls its connect() again, in case it has lost its connection', () => {
     const { clock, made, suspect } = make();
     suspect();
     clock.advance(250);
@@ -172,7 +172,7 @@ describe('replacement of a dead connection', () => {
     expect(made[1]?.connects).toBe(2);
   });
 
-  it('creates none and drops none while a replacement for another reason is pending', () => {
+  it('neither creates nor closes a replacement while one for another reason is pending', () => {
     const { made, promoted, channel, enter, begin, suspect, current } = make();
     begin.credentials();
     suspect();
@@ -183,7 +183,7 @@ describe('replacement of a dead connection', () => {
     expect([promoted, current()]).toEqual([['credentials'], 1]);
   });
 
-  it('closes when the dead connection ends', () => {
+  it('closes the replacement when the dead connection ends', () => {
     const { made, channel, begin, suspect } = make();
     suspect();
     channel.handle(channel.current, { type: 'released', address: '10.0.0.7:50051' });

@@ -57,14 +57,14 @@ export interface ChannelDescription {
   readonly replaced: number;
 }
 
-/** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that one is given up. */
+/** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
 interface Replacement {
   readonly channel: WireChannel;
   readonly reason: 'credentials' | 'age' | 'suspicion';
 }
 
-/** Maximum number of state changes that are kept. */
-const HISTORY = 100;
+/** Maximum number of state changes kept. */
+const MAX_HISTORY_LENGTH = 100;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
 /** A wait for a free stream is reported after this time while another connection is being opened, and at once otherwise. */
@@ -106,7 +106,7 @@ export class ManagedChannel implements CallTransport {
   private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
   private timeouts = 0;
-  /** Ends grpc-js's backoff early, while calls wait and if the failure was cheap for the server. */
+  /** Ends grpc-js's backoff early if calls are waiting and the failure was cheap for the server. */
   private reconnectTimer: Timer | undefined;
   /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
   private reconnectAt: number | undefined;
@@ -207,7 +207,7 @@ export class ManagedChannel implements CallTransport {
     const now = clock.now();
     this.load.callStarted(now);
     const { current } = this;
-    // Counted before it starts: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    // Counted first: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
     current.attemptStarted();
     try {
       return new WireAttempt(current, request, listener, clock, now);
@@ -457,7 +457,7 @@ export class ManagedChannel implements CallTransport {
     const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.lastError : undefined;
     const transition = { from, to: state, ...(cause === undefined ? {} : { cause }) };
     this.history.push({ ...transition, at: moment(this.since) });
-    if (this.history.length > HISTORY) this.history.shift();
+    if (this.history.length > MAX_HISTORY_LENGTH) this.history.shift();
     if (this.dependencies.events.wanted) this.dependencies.events.emit({ type: 'connectivity', ...transition });
     this.dependencies.changed();
   }
@@ -478,7 +478,7 @@ export class ManagedChannel implements CallTransport {
     this.stopAge();
     this.release.stop();
     // A grace may have ended, or an outage begun, while the channel was READY. Waiting calls were not refused then.
-    this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
+    this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.
       this.takeOver();
@@ -491,8 +491,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * True if the channel should connect. Also true in an outage without waiting calls: it must end automatically, because callers may check
-   * the state before they call.
+   * True if the channel should connect. Also true in an outage without waiting calls: the outage must end automatically, because callers
+   * may check the state before they call.
    */
   private wantsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
@@ -501,13 +501,13 @@ export class ManagedChannel implements CallTransport {
   // ── outage ──
 
   private outageChanged(change: OutageChange): void {
-    if (change === 'began') this.refuseSlice((waiter) => waiter.waitForReady === false);
-    else if (change === 'grace-ended') this.refuseSlice((waiter) => waiter.waitForReady === undefined);
+    if (change === 'began') this.refuseInBatches((waiter) => waiter.waitForReady === false);
+    else if (change === 'grace-ended') this.refuseInBatches((waiter) => waiter.waitForReady === undefined);
     this.dependencies.changed();
   }
 
   /** Fails expired waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
-  private refuseSlice(which: (waiter: Waiter) => boolean): void {
+  private refuseInBatches(which: (waiter: Waiter) => boolean): void {
     if (this.isConnected || this.outage.current === undefined) return;
     const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
     if (leaving.length === 0) return;
@@ -515,7 +515,7 @@ export class ManagedChannel implements CallTransport {
     this.outage.callsFailed(leaving.length);
     this.dependencies.clock.defer(() => {
       for (const waiter of leaving) waiter.refuse(refusal);
-      this.refuseSlice(which);
+      this.refuseInBatches(which);
     });
   }
 

@@ -62,7 +62,7 @@ export class WireChannel {
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
-  private readonly pings: boolean;
+  private readonly hasKeepalive: boolean;
   /** True if the server of a connection limits its streams. */
   private isLimited = false;
   /** Calls for which grpc-js's channel creates a stream later in this turn. */
@@ -92,7 +92,7 @@ export class WireChannel {
       clock,
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
-    this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     this.policy = this.observeConnections(settings);
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing;
     const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
@@ -182,7 +182,7 @@ export class WireChannel {
   ): DirectCall | undefined {
     const picker = this.policy?.control?.picker;
     if (typeof this.direct === 'string' || picker === undefined) return undefined;
-    // Each pick advances a policy such as round_robin, and grpc-js's channel picks for its calls.
+    // grpc-js's channel picks for its own calls. A second pick here would advance a policy such as round_robin twice.
     if (this.direct.reason !== undefined) return undefined;
     const call = new DirectCall(this.direct, this.limits, listener, this.clock);
     return call.start(picker, path, deadline, metadata) ? call : undefined;
@@ -194,7 +194,7 @@ export class WireChannel {
     if (!this.closed) this.channel.getConnectivityState(true);
   }
 
-  /** Ends the backoff of every connection that is in one. */
+  /** Ends all running backoffs. */
   endBackoff(): void {
     this.policy?.control?.endBackoff();
   }
@@ -258,7 +258,7 @@ export class WireChannel {
   /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
   retire(): void {
     this.retired = true;
-    for (const stream of this.streams) stream.leaveConnection();
+    for (const stream of this.streams) stream.endWithConnection();
     if (this.active === 0) this.close();
   }
 
@@ -286,7 +286,7 @@ export class WireChannel {
         this.connectionChanged(event);
         break;
       case 'session':
-        this.histories.at(event.address)?.carries(event.session, this.pings);
+        this.histories.at(event.address)?.carries(event.session, this.hasKeepalive);
         break;
       case 'released':
         this.connectionReleased(event);
@@ -318,7 +318,7 @@ export class WireChannel {
 
   private nameUnresolved(): void {
     if (this.closed) return;
-    this.connectFailed(connectFailure(this.unresolved));
+    this.connectFailed(connectFailure(this.resolutionError));
     // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();
@@ -354,7 +354,7 @@ export class WireChannel {
   private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
-    // An attempt that the channel did not use succeeded meanwhile.
+    // An attempt that the channel did not use has succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
@@ -379,7 +379,7 @@ export class WireChannel {
     this.handle(this, { type: 'connect-failed', address, failure });
   }
 
-  private get unresolved(): string {
+  private get resolutionError(): string {
     return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
   }
 
@@ -404,7 +404,7 @@ export class WireChannel {
     const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.unresolved));
+      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.resolutionError));
     }
     this.enter(state);
   }

@@ -32,7 +32,7 @@ export interface GrpcClientSnapshot {
   readonly history: Serialized<readonly ConnectivityTransition[]>;
   /** Path of the calls: straight on a connection, or through grpc-js's channel with the reason. */
   readonly calls: CallPath;
-  /** Addresses that the channel has resolved. Empty if the load-balancing policy is not one of this library (`xds:`). */
+  /** Addresses that the channel has resolved. Empty without the library's load-balancing policy (`xds:`). */
   readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {
     readonly total: number;

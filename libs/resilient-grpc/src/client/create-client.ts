@@ -74,15 +74,15 @@ class GrpcClient implements InternalGrpcClient {
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
-  /** Also emits to later subscribers. */
+  /** Emits when the client closes, also to later subscribers. */
   private readonly whenClosed = new ReplaySubject<void>(1);
   private readonly stubs = new Map<string, object>();
   /** Milliseconds since 1970. */
   private readonly createdAt: number;
   private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
-  private leaveTraces: (() => void) | undefined;
-  private warnedOfThrottle = false;
+  private stopKeepingTraces: (() => void) | undefined;
+  private hasWarnedOfThrottle = false;
   private readonly mark: WeakRef<OpenClient>;
 
   constructor(
@@ -100,7 +100,7 @@ class GrpcClient implements InternalGrpcClient {
     if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
       // A warm channel calls this from its constructor.
-      if (this.isMade()) this.states.next(this.channel.connectivity);
+      if (this.isConstructed()) this.states.next(this.channel.connectivity);
     };
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed });
     this.states = new BehaviorSubject(this.channel.connectivity);
@@ -140,7 +140,7 @@ class GrpcClient implements InternalGrpcClient {
     return this.channel.connectivity;
   }
 
-  /** Returns the form for logs, because the settings contain credentials and metadata. */
+  /** Returns a form that is safe to log, because the settings contain credentials and metadata. */
   toJSON(): object {
     return { name: this.name, target: this.target, state: this.connectivity.state };
   }
@@ -159,7 +159,7 @@ class GrpcClient implements InternalGrpcClient {
 
   setTelemetry(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
-    if (contexts !== undefined) this.leaveTraces = keepTraces(contexts);
+    if (contexts !== undefined) this.stopKeepingTraces = keepTraces(contexts);
     this.context.telemetry = telemetry;
     this.hub.listen((event) => {
       telemetry.take(event);
@@ -343,21 +343,21 @@ class GrpcClient implements InternalGrpcClient {
     this.channel.close();
     this.settings.live?.close();
     this.context.telemetry?.close();
-    this.leaveTraces?.();
+    this.stopKeepingTraces?.();
     markClosed(this.mark);
     this.states.complete();
     this.whenClosed.next();
   }
 
-  /** Warns once. With more calls in flight than half its tokens, one lost connection disables all retries. */
+  /** Warns once if more calls are in flight than half of the retry tokens: one lost connection then disables all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
-    if (this.warnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
-    this.warnedOfThrottle = true;
+    if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
+    this.hasWarnedOfThrottle = true;
     if (this.hub.wanted) this.hub.emit({ type: 'throttle-too-small', maxTokens: throttling.maxTokens, inFlight });
   }
 
-  private isMade(): boolean {
+  private isConstructed(): boolean {
     // `undefined` while the channel is being created, contrary to its type.
     return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
   }

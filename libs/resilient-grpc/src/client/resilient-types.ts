@@ -25,7 +25,7 @@ export type RequestOf<Q> = Q extends Observable<infer M> ? RequestStream<M> : Q;
 /** Source of request messages. Iterables are pulled with flow control; an Observable pushes at its own speed. */
 export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;
 
-/** Metadata as an object; multiple values of one key are an array. */
+/** `Metadata` from grpc-js, or an object; multiple values of one key are an array. */
 export type MetadataInput =
   Metadata | Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 

@@ -59,7 +59,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
     @Get('events')
     events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
       const openClient = typeof client === 'string' ? client : undefined;
-      this.answer(request, response, (answer) => this.welcome(answer, openClient));
+      this.answer(request, response, (answer) => this.streamEvents(answer, openClient));
     }
 
     @Get(':asset')
@@ -68,7 +68,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       this.answer(request, response, (answer) => answer.file(type, body, tag));
     }
 
-    private welcome(answer: DashboardResponse, openClient: string | undefined): void {
+    private streamEvents(answer: DashboardResponse, openClient: string | undefined): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
       if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open' });
       if (!answer.events()) return;

@@ -36,7 +36,7 @@ export type FailureReason =
   /** The response is not valid gRPC. */
   | 'protocol';
 
-/** Indicates whether the server's application may have seen the request. */
+/** Indicates whether the server's application may have received the request. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
 /** Constructor argument of a `GrpcCallError`. */

@@ -19,7 +19,7 @@ export class ResumeError extends Error {
 
   constructor(
     readonly reason: ResumeFailureReason,
-    /** Status code of the last failure, if there was one. */
+    /** Status code of the last failure for 'poison', RESOURCE_EXHAUSTED for 'slow-reader', INTERNAL for the other reasons. */
     readonly code: StatusCode,
     message: string,
     options?: ErrorOptions,

@@ -42,13 +42,13 @@ export interface ServingCheckOptions {
 const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mode: 'check' });
 
 /**
- * Reports whether a client's server is serving, by the standard health service grpc.health.v1 over the client's own channel. If the channel
- * is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}.
+ * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
+ * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   private readonly watches = new Map<InternalGrpcClient, Map<string, ServingWatch>>();
-  private readonly asking = new WeakMap<InternalGrpcClient, Map<string, Promise<ServingAnswer | undefined>>>();
+  private readonly pendingChecks = new WeakMap<InternalGrpcClient, Map<string, Promise<ServingAnswer | undefined>>>();
   private readonly loggedUnimplemented = new WeakSet<InternalGrpcClient>();
   private draining = false;
 
@@ -72,8 +72,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
         ? undefined
         : isWatch
           ? await this.watch(inner, service, timeoutMs)
-          : await this.askOnce(inner, service, timeoutMs);
-    // Read again, because the connection may have been lost meanwhile, which is what calls will experience.
+          : await this.callOnce(inner, service, timeoutMs);
+    // Read again, because the connection may have been lost during the check. Calls now experience the new state.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
     const health = answer === undefined || channel.status !== 'up' ? channel : servingHealth(channel, service, answer);
@@ -111,10 +111,10 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return watch.ask(timeoutMs);
   }
 
-  /** Concurrent checks share one call. */
-  private askOnce(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
-    const running = this.asking.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
-    this.asking.set(client, running);
+  /** Makes one `Check` call, which concurrent checks share. */
+  private callOnce(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+    const running = this.pendingChecks.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
+    this.pendingChecks.set(client, running);
     const key = `${service} ${String(timeoutMs)}`;
     let answer = running.get(key);
     if (answer === undefined) {

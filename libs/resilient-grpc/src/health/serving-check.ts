@@ -11,11 +11,11 @@ export type ServingAnswer =
   | { readonly kind: 'unanswered'; readonly afterMs: number }
   /** The call failed with a status. */
   | { readonly kind: 'failed'; readonly method: 'Check' | 'Watch'; readonly code: number }
-  /** The server refused the stream, or the connection was lost meanwhile. */
+  /** The server refused the stream, or the connection was lost during the check. */
   | { readonly kind: 'refused' | 'connection-lost' };
 
-/** Messages for a channel that is READY anyway, so that no call waits. */
-const LOST = {
+/** Messages for a channel that is still READY, so that no call waits. */
+const READY_MESSAGES = {
   refused: 'the server rejects calls (REFUSED_STREAM)',
   'connection-lost': 'the connection was lost during the check; another is READY',
 } as const;
@@ -38,7 +38,7 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
       return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
     case 'refused':
     case 'connection-lost':
-      if (isReady) return health('down', LOST[answer.kind]);
+      if (isReady) return health('down', READY_MESSAGES[answer.kind]);
       return health('degraded', 'the connection was lost during the check; calls wait');
     case 'status': {
       const details = { ...channel.details, service, serving: answer.status };

@@ -10,7 +10,7 @@ import { ServingWatch } from './serving-watch.js';
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
-/** A client on whose Watch streams the test sends each status. */
+/** Creates a watch on a fake client. The test sends each status on its Watch streams. */
 function watched(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
@@ -161,7 +161,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toEqual([0, 2_051]);
   });
 
-  it('starts at most one Watch a second if each ends right after its status', async () => {
+  it('starts at most one Watch a second if each ends immediately after its status', async () => {
     const { respond, end, begunAt, clock } = watched();
     for (let round = 0; round < 100; round++) {
       await clock.advanceAsync(100);
@@ -213,7 +213,7 @@ describe('ServingWatch', () => {
     }
   });
 
-  it('cancels the Watch on close() of itself or of the client, and starts no other', async () => {
+  it('cancels the Watch if the ServingWatch or the client is closed, and starts no other', async () => {
     for (const how of ['close', 'closeClient'] as const) {
       const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = watched();
       await clock.advanceAsync(1);
@@ -237,7 +237,7 @@ describe('ServingWatch', () => {
 });
 
 describe('restart of a Watch', () => {
-  /** Ends a Watch after `livedMs`, and measures the delay of the next one. */
+  /** Returns a function that ends a Watch after `livedMs` and measures the delay of the next one. */
   function restarting(random: Random) {
     const { clock, respond, end, begunAt } = watched('READY', random);
     return async ({ answered, livedMs }: { answered: boolean; livedMs: number }): Promise<number> => {
@@ -261,12 +261,12 @@ describe('restart of a Watch', () => {
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
-  it('randomizes each delay by ±20 %', async () => {
+  it('randomizes each restart delay by ±20 %', async () => {
     expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
     expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
   });
 
-  it('takes a short random delay, and resets the backoff, after a long-lived Watch that received a status', async () => {
+  it('restarts after a short random delay and resets the backoff if a long-lived Watch received a status', async () => {
     for (const [random, delay] of [
       [middle, 50],
       [() => 0, 0],
@@ -278,7 +278,7 @@ describe('restart of a Watch', () => {
     }
   });
 
-  it('waits for the initial backoff each time a Watch ends right after its status', async () => {
+  it('waits for the initial backoff each time a Watch ends immediately after its status', async () => {
     const delayAfter = restarting(middle);
     for (let round = 0; round < 7; round++) await delayAfter(SILENT);
     expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);

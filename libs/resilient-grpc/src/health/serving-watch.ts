@@ -74,7 +74,7 @@ export class ServingWatch {
   }
 
   private async firstAnswer(timeoutMs: number): Promise<void> {
-    // Exact, because the probe has a timeout of its own.
+    // Pending data is read before the wait ends, so that a response that arrived in time is not late.
     const wait = new Wait(this.clock, timeoutMs, true);
     this.waiting.add(wait);
     await wait.over;
@@ -83,7 +83,7 @@ export class ServingWatch {
 
   private stateChanged(state: Connectivity['state']): void {
     if (state !== 'READY') this.reset();
-    // An answer without a Watch is UNIMPLEMENTED: Watch is not called again on this connection.
+    // An answer without a Watch is always UNIMPLEMENTED: Watch is not called again on this connection.
     else if (this.call === undefined && this.restart === undefined && this.answer === undefined) this.start();
   }
 
@@ -133,8 +133,8 @@ export class ServingWatch {
   }
 
   /**
-   * Schedules the next Watch. A response resets the backoff, so that it starts immediately (gRFC A17). A server that ends the Watch right
-   * after its response would be called without a pause, so the next Watch then waits for the first backoff.
+   * Schedules the next Watch. A response resets the backoff, so that the next Watch starts immediately (gRFC A17). If the server ends the
+   * Watch right after its response, the next Watch waits for the first backoff; otherwise the server would be called without a pause.
    */
   private ended({ answered, startedAt }: WatchCall, end?: { readonly code: number; readonly details: string }): void {
     if (end?.code === StatusCode.UNIMPLEMENTED && !HTTP_STATUS.test(end.details)) {

@@ -6,7 +6,7 @@ import { CancellableRun } from './cancellable-run.js';
 export interface SourceTaker<T> {
   onItem(item: T): void;
   onSourceEnd(): void;
-  /** Also called without a pull: an Observable source fails at any time. */
+  /** Also called without a pull: an Observable source may fail at any time. */
   onSourceError(error: unknown): void;
   /** Called if the source pushed more than the buffer may hold; `held` is the amount buffered. */
   onOverflow(held: LedgerLimits): void;
@@ -25,7 +25,7 @@ export interface ReplaySource {
 /** Input from which messages are read. */
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
-/** `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
+/** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
 export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
   if (isIterable(input)) return input;
   try {
@@ -36,8 +36,9 @@ export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | unde
 }
 
 /**
- * Creates a source that converts each message of `input` to an item. An iterable is pulled; a gRPC call is one, as an AsyncIterable. An
- * Observable pushes at its own speed. It is subscribed immediately, because a hot one would not wait, and buffered within `room`.
+ * Creates a source that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls, which are
+ * AsyncIterables. An Observable pushes at its own speed: `open` subscribes to it, because a hot one would not wait, and its messages are
+ * buffered up to `room`.
  */
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,

@@ -264,7 +264,7 @@ describe('buffer limits', () => {
     expect(server.call.left).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages, and up to maxUnacknowledgedBytes or 1 MiB', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and 1 MiB if maxUnacknowledgedBytes is less', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -471,7 +471,7 @@ describe('options of replayUnacknowledged', () => {
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], none as any))).toContain('replayUnacknowledged');
   });
 
-  it('rejects at compile time an acknowledges whose type differs from id', () => {
+  it('rejects acknowledges at compile time if its type differs from that of id', () => {
     const { factory } = new MemorySessions();
     const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };
     // @ts-expect-error: a string never equals a number

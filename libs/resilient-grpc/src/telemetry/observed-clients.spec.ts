@@ -7,7 +7,7 @@ const figures = { openConnections: 0, waiting: 2, oldestWaitMs: 0, oldestStreamM
 /** Creates a meter that the test collects, and a function that adds a client to it. */
 function make() {
   const callbacks = new Set<BatchObservableCallback>();
-  // Only the functions that the code under test uses.
+  // Contains only the functions that the code under test uses.
   const meter = {
     addBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.add(callback),
     removeBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.delete(callback),

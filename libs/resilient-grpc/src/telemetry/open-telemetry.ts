@@ -51,7 +51,7 @@ export class OpenTelemetry implements GrpcTelemetry {
     else client.setTelemetry(telemetry);
   }
 
-  /** Sets the telemetry of waiting clients. Called once, when the application has started; providers registered later are ignored. */
+  /** Sets the telemetry of pending clients. Called once, when the application has started; providers registered later are ignored. */
   started(): void {
     const { pendingClients = [] } = this;
     this.pendingClients = undefined;

@@ -25,10 +25,10 @@ export interface ResilientGrpcTelemetryOptions {
   readonly traces?: boolean | undefined;
 }
 
-/** Metrics and traces are both enabled by default. */
+/** Default options: metrics and traces are enabled. */
 const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
 
-const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
+const OPTIONS_PATH = 'ResilientGrpcTelemetryModule.forRoot';
 
 const telemetryOf = (parts: TelemetryParts): Provider => ({
   provide: GRPC_TELEMETRY,
@@ -38,7 +38,7 @@ const telemetryOf = (parts: TelemetryParts): Provider => ({
 /**
  * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. They are exported by the
  * OpenTelemetry SDK that the application registers before it has started; without an SDK, nothing is recorded. Importing the class
- * without {@link forRoot} enables both.
+ * without {@link forRoot} enables metrics and traces.
  */
 @Global()
 @Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
@@ -65,7 +65,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
 
 function optionProblems(options: object): ConfigurationProblem[] {
   return Object.entries(options).flatMap(([key, value]: [string, unknown]) => {
-    const path = `${PLACE}.${key}`;
+    const path = `${OPTIONS_PATH}.${key}`;
     if (!(key in DEFAULT_TELEMETRY_OPTIONS)) {
       const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS);
       const meant = closest(key, known);

@@ -27,10 +27,10 @@ export interface ChildServerOptions {
 
 const MAX_KEPT_LINES = 200;
 
-// The IPC channel closes when this process ends for any reason. The child must not outlive it.
+// The IPC channel closes when this process ends for any reason. The child must not outlive this process.
 const EXIT_WITH_PARENT = 'process.on("disconnect", () => process.exit()); process.channel?.unref();';
 
-/** Children to kill when this process exits. A frozen child would not notice that its IPC channel is closed. */
+/** Children to kill when this process exits. A frozen child would not detect that its IPC channel is closed. */
 const children = new Set<ChildProcess>();
 
 function killChildren(): void {
@@ -60,7 +60,7 @@ export class ChildServer {
     return this.boundPort;
   }
 
-  /** '127.0.0.1:port' */
+  /** The address of the server, '127.0.0.1:port'. */
   get url(): string {
     return `127.0.0.1:${this.boundPort}`;
   }
@@ -96,7 +96,7 @@ export class ChildServer {
 
   /**
    * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended.
-   * @throws Error if the process is still running after `timeoutMs` (10 000)
+   * @throws Error if the process is still running after `timeoutMs` (default 10 000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
     await this.end('SIGTERM', timeoutMs);

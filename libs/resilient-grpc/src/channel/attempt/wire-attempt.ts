@@ -35,11 +35,11 @@ type AttemptChannel = Pick<
   readonly seams: Pick<WireChannel['seams'], 'check'>;
 };
 
-/** Node's timers may fire this much early, and with them grpc-js's deadline. */
+/** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */
 const EARLY_MS = 1;
 /** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
-const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
+const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
@@ -117,9 +117,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   startRead(): void {
-    // With interceptors, a unary or client-streaming call reads automatically, and a second read would break their count. A
-    // client-streaming call reads again after its response, as in grpc-js's own client. Otherwise, its end goes unnoticed while requests
-    // are written.
+    // With interceptors, a unary or client-streaming call reads automatically, so this read would be one too many. A client-streaming call
+    // reads again after its response, as in grpc-js's own client. Otherwise, its end goes unnoticed while requests are written.
     const { requestStream, responseStream } = this.request.method;
     if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
     this.call.startRead();
@@ -145,7 +144,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     }
     if (this.direct !== undefined) {
       const { direct } = this;
-      if (!TOOK_TOO_LONG.has(why)) direct.cancelWithStatus(code, details);
+      if (!TIMEOUT_ENDS.has(why)) direct.cancelWithStatus(code, details);
       else {
         cancelWithEvidence(direct.onConnection, () => {
           direct.cancelWithStatus(code, details);
@@ -207,7 +206,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   onReceiveStatus(status: StatusObject): void {
     if (this.ended || this.delayedStatus !== undefined) return;
-    if (status.code === StatusCode.OK || !this.delays(status)) this.end(status);
+    if (status.code === StatusCode.OK || !this.tryDelay(status)) this.end(status);
   }
 
   private end(status: StatusObject): void {
@@ -217,7 +216,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
     this.channelReady = this.wireChannel.ready;
-    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
+    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.detectLocalEnd(status.code);
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
@@ -236,7 +235,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
    * Delays `status` if it is one that a server's transport sends at a shutdown: the GOAWAY that proves the shutdown may arrive later.
    * Returns false if the proof exists already, or would change nothing.
    */
-  private delays(status: StatusObject): boolean {
+  private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
     if (!mayRepeat || this.headersReceived || this.endedHere !== 'no') return false;
     if (!SHUTDOWN_STATUSES.has(`${String(status.code)} ${status.details}`)) return false;
@@ -253,14 +252,14 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /** Reports an attempt that took too long, which counts against its connection. */
   private reportTimeout(): void {
-    if (!TOOK_TOO_LONG.has(this.endedHere)) return;
+    if (!TIMEOUT_ENDS.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
-  private endedByWhom(code: number): AttemptEnd['endedHere'] {
+  private detectLocalEnd(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
       return 'deadline';
@@ -301,7 +300,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.channelCall === undefined) return undefined;
     const { direct } = this;
     this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
-    // A response arrived, so there was a stream. `metadata` is set after the end.
+    // A response proves that there was a stream, so its fields are missing only if private names changed. `metadata` is set after the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
       if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
       else this.wireChannel.seams.check('direct call', direct.onConnection);
@@ -310,7 +309,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 }
 
-/** Delivers a status when `connection` receives GOAWAY or closes, but after 20 ms at the latest. */
+/** Delivers a status when `connection` receives GOAWAY or closes, or after 20 ms at the latest. */
 class DelayedStatus {
   private readonly timer: PeerTimer;
   private isDue = false;

@@ -235,7 +235,7 @@ describe('further connections', () => {
     expect(channel.describe()).toMatchObject({ waiting: 2, waitingForStream: 2 });
   });
 
-  it('that cannot be opened delay no call and start no outage', async () => {
+  it('delay no call and start no outage if they cannot be opened', async () => {
     const peer = await startPeer(1);
     peer.accepts = 1;
     const { channel, clock, startAll, reach, events } = await open(peer);
@@ -260,7 +260,7 @@ describe('further connections', () => {
     expect(count(feeds, 'open')).toBe(2);
   });
 
-  it('are dropped when they are lost, and opened again while calls wait', async () => {
+  it('reopen while calls wait if they are lost', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer, { maxConnectionsPerEndpoint: 2 });
     const feeds = startAll(3);
@@ -282,7 +282,7 @@ describe('further connections', () => {
     await waitFor(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
   });
 
-  it('are opened only after the free streams of other endpoints are in use', async () => {
+  it('open only after the free streams of other endpoints are in use', async () => {
     const [one, two] = [await startPeer(2), await startPeer(2)];
     const { startAll, reach } = await open(
       one,
@@ -339,7 +339,7 @@ async function queuedByHttp2() {
 }
 
 describe('evidence of a call that HTTP/2 queues', () => {
-  it("is 'no' if a timer ends it", async () => {
+  it('proves that it was not sent if a timer ends it', async () => {
     const { peer, reach, first, late } = await queuedByHttp2();
     setTimeout(() => {
       late.cancel('attempt-timeout');
@@ -352,7 +352,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
     expect(peer.streams).toHaveLength(1);
   });
 
-  it("is 'maybe' if the reset of another call in the same turn lets Node send it", async () => {
+  it('leaves open whether it was sent if the reset of another call in the same turn lets Node send it', async () => {
     const { peer, reach, first, late } = await queuedByHttp2();
     setTimeout(() => {
       first.cancel('attempt-timeout');
@@ -365,7 +365,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
 });
 
 describe('a connection whose streams are all in use', () => {
-  it('is closed if it is dead: calls time out while they wait for a stream, and the server answers no ping', async () => {
+  it('ends if it is dead: calls time out while they wait for a stream, and the server answers no ping', async () => {
     const peer = await startPeer(1);
     const proxy = await FaultProxy.start(peer.address);
     onTestFinished(() => proxy.close());

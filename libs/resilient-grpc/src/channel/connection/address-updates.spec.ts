@@ -102,7 +102,7 @@ describe('rate of address updates', () => {
     expect(applied.at(-1)).toEqual(['a']);
   });
 
-  it('keeps waiting addresses if the next resolution fails', () => {
+  it('keeps pending addresses if the next resolution fails', () => {
     const { clock, applied, report, fail } = make();
     report('a');
     report('b');
@@ -148,7 +148,7 @@ describe('address limit', () => {
     expect(limited).toEqual([[1_001, 1_000]]);
   });
 
-  it('selects addresses at random, in reported order, so that the clients together use all servers', () => {
+  it('selects a random subset of the addresses, in reported order, so that all clients together use all servers', () => {
     const uses = new Map<string, number>();
     for (let client = 0; client < 40; client++) {
       const { applied, report } = make(undefined, { random: Math.random });
@@ -158,7 +158,7 @@ describe('address limit', () => {
       for (const name of used) uses.set(name, (uses.get(name) ?? 0) + 1);
     }
     expect(uses.size).toBe(2_000);
-    // On average, 20 of the 40 clients use an address. The probability that none or all use one is 4 in 1,000,000,000.
+    // On average, 20 of the 40 clients use each address. The probability that none or all use any one of them is 4 in 1,000,000,000.
     expect(Math.min(...uses.values())).toBeGreaterThan(0);
     expect(Math.max(...uses.values())).toBeLessThan(40);
   });
@@ -196,7 +196,7 @@ describe('address limit', () => {
     expect(applied[2]).toEqual(expect.arrayContaining(kept));
   });
 
-  it('uses an address once that is reported many times', () => {
+  it('uses an address once even if it is reported many times', () => {
     const { applied, report } = make();
     report(...Array.from({ length: 5_000 }, () => 'a'), 'b');
     expect(applied[0]).toEqual(['a', 'b']);

@@ -17,8 +17,8 @@ export const MAX_ADDRESSES = 1_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. Addresses that follow an update without any are used immediately. Without this limit, a resolver that reports faster would
- * use all of the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
+ * 100 ms. Addresses that follow an empty update are used immediately. Without this limit, a resolver that reports faster would use all of
+ * the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
@@ -44,7 +44,7 @@ export class AddressUpdates {
 
   /** Returns false if the policy cannot use the update; true if the update waits. */
   take(...update: AddressUpdate): boolean {
-    // Calls are waiting for the first addresses after an update without any.
+    // Calls are waiting for the first addresses after an empty update.
     const isUrgent = this.empty > 0 && hasAddresses(update);
     const waitMs = this.dueAt - this.clock.now();
     // Some resolvers report again while an update is being passed on.

@@ -33,7 +33,7 @@ const method = (path: string): MethodDescriptor => ({
   responseDeserialize: (bytes) => bytes,
 });
 
-/** Starts a server that responds to all calls except those of `Silent`. */
+/** Starts a server that responds to all calls except calls to `Silent`. */
 async function startServer(options: ServerOptions = {}) {
   const calls: string[] = [];
   const sessions = new Set<ServerHttp2Session>();
@@ -169,7 +169,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
 
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 
-// Registered first, so that it runs last: a test's cleanups run in reverse order.
+// Registers the leak check first, so that it runs last: a test's cleanups run in reverse order.
 beforeEach(() => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -266,7 +266,7 @@ describe('black-holed connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('makes no replacement for a connection that new credentials have already replaced', async () => {
+  it('creates no replacement for a connection that was already replaced for new credentials', async () => {
     const { proxy } = await startServer();
     const { clock, answered, start, replacements, rotate } = await scene([proxy]);
     await answered();
@@ -317,9 +317,9 @@ describe('dead connection with several addresses', () => {
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 
-  it('closes only the dead connection under round_robin, and the other connections carry the calls', async () => {
+  it('closes only the dead connection under round_robin, and sends calls on the other connections', async () => {
     const servers = [await startServer(), await startServer(), await startServer()] as const;
-    const [dead, ...well] = servers;
+    const [dead, ...live] = servers;
     const proxies = servers.map(({ proxy }) => proxy);
     const { clock, answered, timeOut, replacements, states } = await scene(proxies, { loadBalancing: 'round_robin' });
     const open = () => servers.map(({ proxy }) => proxy.counters.open);
@@ -333,10 +333,10 @@ describe('dead connection with several addresses', () => {
     await timeOut(9);
     await waitFor(() => replacements().length > 0);
     expect(replacements()).toMatchObject([{ address: dead.proxy.url, by: 'other-connections' }]);
-    // The client reconnects to it and sends it no call until that succeeds.
+    // The client reconnects to the server and sends it no call until the connection is READY.
     await waitFor(() => dead.proxy.counters.accepted === 2);
     for (let i = 0; i < 6; i++) expect((await answered()).peer).not.toBe(dead.proxy.url);
-    expect(well.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
+    expect(live.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 });

@@ -1,4 +1,5 @@
 import type { experimental } from '@grpc/grpc-js';
+import { selectingSubchannelClass } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { Timer } from '../../time/clock.js';
 import type { AddressConnections } from './address-connections.js';
@@ -22,7 +23,7 @@ export function gatedSubchannelClass(
   holdOffs: HoldOffs,
   connections: AddressConnections | undefined,
 ) => SubchannelInterface {
-  return class GatedSubchannel extends Base {
+  return class GatedSubchannel extends selectingSubchannelClass(Base) {
     private delayedStart: Timer | undefined;
 
     constructor(
@@ -62,14 +63,8 @@ export function gatedSubchannelClass(
       return !this.connection.hasFreeStream && (this.connections?.free ?? 0) === 0;
     }
 
-    /** Returns the connection for the next call. grpc-js calls this function once for each call. */
-    override getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
-      return (this.connections?.insteadOf(this.connection) ?? this.child).getRealSubchannel();
-    }
-
-    /** Compares the connections that the policy selects, whichever of them carries the next call. */
-    override realSubchannelEquals(other: SubchannelInterface): boolean {
-      return this.child.realSubchannelEquals(other instanceof GatedSubchannel ? other.child : other);
+    override selectForCall(): SubchannelInterface {
+      return this.connections?.insteadOf(this.connection) ?? this.child;
     }
 
     protected override destroy(): void {

@@ -24,7 +24,7 @@ type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
 
-/** Name that the first copy of this library in a process registers the policy with. Further copies add a number. */
+/** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
 /**
  * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
@@ -57,7 +57,7 @@ export interface StreamCapacity {
 export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
-  /** Reason why no policy is active, if an external service config names it. */
+  /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
@@ -84,7 +84,7 @@ export class PolicyOwner {
     return {};
   }
 
-  /** Makes `policy` report to this owner. Returns false if another policy does already. */
+  /** Makes `policy` report to this owner. Returns false if another policy already does. */
   claim(policy: ObservingPolicy): boolean {
     this.control ??= policy;
     this.refusal = undefined;
@@ -135,7 +135,7 @@ export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/** Registers the policy with grpc-js once. Not at import, which must have no side effects. */
+/** Registers the policy with grpc-js; false if names are missing. Not called at import, which must have no side effects. */
 function register(): boolean {
   if (policyName !== '') return true;
   const found = policyParts();
@@ -184,7 +184,7 @@ class ObservingPolicy implements LoadBalancer {
   private readonly connections = new Set<ObservedConnection>();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
-  /** Further connections by address; empty if there are never any. */
+  /** Further connections by address. */
   private readonly further = new Map<string, AddressConnections>();
   /** True while the child policy receives an update without addresses. */
   private isUnresolved = false;
@@ -249,7 +249,7 @@ class ObservingPolicy implements LoadBalancer {
     return { subchannel: new GatedSubchannel(subchannel, connection, histories, connections), connection };
   }
 
-  /** Forgets the further connections to `address` if there are none and the child policy does not use the address. */
+  /** Forgets `address` if it has no further connections and the child policy does not use it. */
   private prune(address: string): void {
     if (this.further.get(address)?.isEmpty !== true) return;
     for (const connection of this.connections) if (connection.address === address) return;
@@ -400,7 +400,7 @@ class ObservingPolicy implements LoadBalancer {
     return policyName;
   }
 
-  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
+  /** Ends all running backoffs. Their connections are retried immediately. */
   endBackoff(): void {
     for (const connection of this.connections) connection.endBackoff();
   }

@@ -41,7 +41,7 @@ export class ObservedConnection {
       this.keepaliveTimeMs = keepaliveTimeMs;
       if (stateName(from) === 'READY') this.setStreams(undefined);
       handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
-      if (stateName(to) === 'READY') this.showSession();
+      if (stateName(to) === 'READY') this.reportSession();
     };
   }
 
@@ -62,8 +62,8 @@ export class ObservedConnection {
     const state = stateName(this.state);
     if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
     // The connection may have become READY while the channel did not use it.
-    if (state === 'READY') this.showSession();
-    // Added before the listeners of policies, so that they run after this one.
+    if (state === 'READY') this.reportSession();
+    // Added first, so that the policies' listeners run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
     this.useChanged(this);
   }
@@ -73,7 +73,7 @@ export class ObservedConnection {
     if (this.refs === 0) this.useChanged(this);
   }
 
-  private showSession(): void {
+  private reportSession(): void {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
       const real = realSubchannel(this.subchannel);

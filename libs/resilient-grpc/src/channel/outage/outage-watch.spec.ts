@@ -5,7 +5,7 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 
-/** Returns a clock whose timers of more than 5 ms fire early, as Node's may. */
+/** Returns a clock whose timers of more than 5 ms fire early, as Node's timers may. */
 function withEarlyTimers(clock: BusyClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),
@@ -39,7 +39,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     return { clock, outage, reported };
   }
 
-  it('reports the end of the grace period when calls may no longer wait', async () => {
+  it('reports the end of the grace period only once calls may no longer wait', async () => {
     const { clock, reported } = watch();
     await clock.advanceAsync(2_000);
     expect(reported).toEqual(['grace ended at 500, inside: false']);

@@ -14,7 +14,7 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors)',
+    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
 };
 
 /** Names for the connector that receives each socket. */

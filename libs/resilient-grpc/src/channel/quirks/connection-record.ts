@@ -68,8 +68,8 @@ export function recordResetInQueue(stream: StreamState): void {
 
 /**
  * Refuses the streams that the server pushes, and records which streams were never processed, before that information is lost. After a
- * GOAWAY with an error, Node ends all streams with that error, whatever their ids are. When the socket closes, sent and queued streams
- * end in the same way. Later calls for the same connection do nothing.
+ * GOAWAY with an error, Node ends all streams with that error, regardless of their ids. When the socket closes, sent and queued streams end
+ * in the same way. Later calls for the same connection do nothing.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;

@@ -22,7 +22,7 @@ export interface Pingable {
 
 /** Returns `subchannel` without its wrappers. */
 export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel {
-  // Safe for the supported releases of grpc-js. Other releases may lack the fields, hence the optional ones. POLICY_SEAM guarantees the
+  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional. POLICY_SEAM guarantees the
   // method.
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
@@ -70,4 +70,31 @@ export function setAuthority(call: object, authority: string): void {
   // Safe for the supported releases of grpc-js. Without these options, the call keeps the authority of the target.
   const { options } = call as { readonly options?: { host?: string } };
   if (options !== undefined) options.host = authority;
+}
+
+/** A wrapper of subchannels that selects the connection of each call. */
+type SelectingSubchannel = experimental.BaseSubchannelWrapper & {
+  /** Returns the subchannel for the next call. grpc-js calls this function once for each call. */
+  selectForCall(): SubchannelInterface;
+};
+
+/** Extends grpc-js's wrapper of subchannels so that a subclass can select the connection of each call. */
+export function selectingSubchannelClass(
+  Base: typeof experimental.BaseSubchannelWrapper,
+): new (child: SubchannelInterface) => SelectingSubchannel {
+  class Selecting extends Base {
+    selectForCall(): SubchannelInterface {
+      return this.child;
+    }
+
+    override getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
+      return this.selectForCall().getRealSubchannel();
+    }
+
+    /** Compares the wrapped subchannels, whichever of their connections carries the next call. */
+    override realSubchannelEquals(other: SubchannelInterface): boolean {
+      return this.child.realSubchannelEquals(other instanceof Selecting ? other.child : other);
+    }
+  }
+  return Selecting;
 }

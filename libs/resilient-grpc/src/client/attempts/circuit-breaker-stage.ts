@@ -51,8 +51,8 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override abandon(because?: 'deadline'): void {
-    // A cancellation is no evidence about the server. A deadline counts against it, except if this process did not run.
-    const counts = because === 'deadline' && !this.stoodStill;
+    // A cancellation is no evidence about the server. A deadline counts against it, except if this process was paused.
+    const counts = because === 'deadline' && !this.wasPaused;
     this.record(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
@@ -65,7 +65,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
 
   override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
-    if (verdict.kind === 'deadline' && this.stoodStill) this.record('ignored');
+    if (verdict.kind === 'deadline' && this.wasPaused) this.record('ignored');
     else
       this.record(
         attemptOutcome(verdict, this.breaker.policy),
@@ -75,10 +75,10 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   /**
-   * True if this process did not run for more than half of the attempt: the request was sent late, or the deadline was detected late and
-   * the response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
+   * True if this process was paused for more than half of the attempt: the request was sent late, or the deadline was detected late and the
+   * response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
    */
-  private get stoodStill(): boolean {
+  private get wasPaused(): boolean {
     const now = this.clock.now();
     const lateMs = Math.max(this.clock.epoch() - this.request.deadline, 0);
     const ownMs = Math.min(this.sentAt, now) - this.startedAt + lateMs;

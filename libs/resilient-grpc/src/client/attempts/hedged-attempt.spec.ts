@@ -32,7 +32,7 @@ const HEDGING = { maxAttempts: 3, hedgingDelayMs: 10, nonFatalStatusCodes: new S
 it.each([
   ['circuit-open', new CircuitOpenError('/memory.Echo/Get', 5)],
   ['local', new Error('no token')],
-])('reports %s if another attempt cannot be started and the one in flight fails', (because, thrown) => {
+])('sets notRetriedBecause to %s if another attempt cannot be started and the running one fails', (because, thrown) => {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
   // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.

@@ -15,7 +15,7 @@ export interface CallFailure {
   readonly code: StatusCode;
   readonly details: string;
   readonly reason: FailureReason;
-  /** Why no further attempt follows. @defaultValue the reason */
+  /** Reason why no further attempt follows. @defaultValue the reason */
   readonly because?: string;
   /** The option that prevents the failure, for the message of the error. @defaultValue the one for `because`, if there is one */
   readonly remedy?: string;
@@ -57,8 +57,8 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-// gRFC A54: codes that describe the request must not come from code that runs before it is sent.
-const OF_THE_REQUEST: ReadonlySet<number> = new Set([
+// Codes that describe the request. They must not come from code that runs before it is sent (gRFC A54).
+const REQUEST_CODES: ReadonlySet<number> = new Set([
   StatusCode.OK,
   StatusCode.INVALID_ARGUMENT,
   StatusCode.NOT_FOUND,
@@ -146,7 +146,7 @@ export function startFailure(error: unknown): CallFailure {
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
   return {
-    code: isStatusCode(code) && !OF_THE_REQUEST.has(code) ? code : StatusCode.INTERNAL,
+    code: isStatusCode(code) && !REQUEST_CODES.has(code) ? code : StatusCode.INTERNAL,
     details: `The call could not be prepared: ${errorMessage(error)}`,
     reason: 'not-sent',
     because: 'local',

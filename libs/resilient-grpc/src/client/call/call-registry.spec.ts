@@ -55,7 +55,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('lets a call finish if its response was unread when the drain timeout expired', async () => {
+  it('waits for a call whose response was unread when the drain timeout expired', async () => {
     const { registry, clock, calls, ended } = make(1);
     const report = registry.drain(1_000);
     clock.setTimer(() => registry.delete(calls[0]!, 'succeeded'), 2_000);
@@ -110,7 +110,7 @@ describe('drain', () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
   });
 
-  it('completes or fails streams immediately by their onDrain, and lets other calls finish', async () => {
+  it('completes or fails streams immediately according to their onDrain, and waits for other calls', async () => {
     const { registry, clock, calls, ended } = make(4);
     calls[1]!.onDrain = 'complete';
     calls[2]!.onDrain = 'fail';

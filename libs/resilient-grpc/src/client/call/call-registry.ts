@@ -21,7 +21,7 @@ export interface RegisteredCall {
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Completes its stream now, as if the server had ended it. */
   complete(): void;
-  /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. True if it did. */
+  /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. Returns true if so. */
   failBackoff(until: number): boolean;
 }
 
@@ -37,8 +37,8 @@ type Accepting = 'yes' | 'draining' | 'closed';
  * Maximum number of streams to reset while other calls are running. A Node server accepts 1,000 resets in a row on one connection
  * (nghttp2), then closes it, and with it every call that could have finished.
  */
-const RESETS_AT_ONCE = 900;
-/** Estimated time to cut off one call. With it, a drain ends within its timeout, however many calls it has to cut off. */
+const MAX_RESETS = 900;
+/** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
 const CUT_OFF_MS = 0.05;
 
 /** All open calls of a client, and counters of those that have ended. */
@@ -95,7 +95,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
   abandon(attempt: Attempt, because?: 'deadline'): void {
-    if (this.streamsEnd && this.accepting !== 'closed' && this.resets++ >= RESETS_AT_ONCE) this.toReset.push(attempt);
+    if (this.streamsEnd && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) this.toReset.push(attempt);
     else attempt.abandon(because);
   }
 
@@ -137,7 +137,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private endStream(stream: RegisteredCall): void {
     if (!this.calls.has(stream)) return;
     if (stream.onDrain === 'complete') {
-      // A session completes when what it has sent is acknowledged, which may take a while.
+      // A `replayUnacknowledged` session completes only when its messages are acknowledged, which may take a while.
       this.completing.add(stream);
       stream.complete();
     } else {

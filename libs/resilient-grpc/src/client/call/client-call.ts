@@ -47,7 +47,7 @@ const FRAME_HEADER_BYTES = 5;
 /** `bufferedBytes` of a request that does not fit the retry buffers. */
 const NOT_BUFFERED = -1;
 
-/** 'held': before an attempt, or between two; its gate holds it if it does not continue at once. */
+/** Phase of a call. 'held': before an attempt, or between two; the gate holds the call if it cannot continue immediately. */
 type Phase = 'held' | 'running' | 'ended';
 
 const UNPREPARED: PreparedCall = {
@@ -63,8 +63,8 @@ const UNPREPARED: PreparedCall = {
 };
 
 /**
- * One call, from its subscription to its one end, with all its attempts. It listens to its attempts, and is itself the entry in the
- * registry and the source of the stream, so that a call costs few objects.
+ * One call, from its subscription to its end, with all its attempts. It listens to its attempts, and is itself the entry in the registry
+ * and the source of the stream, so that a call costs few objects.
  */
 export class ClientCall
   implements CallGateCallbacks, HedgeListener, PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
@@ -169,7 +169,7 @@ export class ClientCall
   }
 
   /**
-   * Completes a stream that starts while streams are being ended. Not at once: with `repeat()` around it, it would start again in the same
+   * Completes a stream that starts while streams are being ended. Delayed, because a `repeat()` around it would start it again in the same
    * turn.
    */
   private completeLater(): void {
@@ -198,7 +198,7 @@ export class ClientCall
     this.place.add(this);
   }
 
-  /** Subscribes to the request source, which may end the call. True if the call is still open. */
+  /** Subscribes to the request source, which may end the call. Returns true if the call is still open. */
   private openRequests(): boolean {
     const isEncoded = this.interceptors === undefined;
     try {
@@ -227,7 +227,7 @@ export class ClientCall
 
   // ── attempts ──
 
-  /** Sends the next attempt, now if nothing prevents it. */
+  /** Sends the next attempt, immediately if nothing prevents it. */
   private proceed(): void {
     const { client, limits } = this.context;
     const { transport } = client;
@@ -260,7 +260,7 @@ export class ClientCall
     try {
       this.startAttempt();
     } catch (error) {
-      // An open circuit, an interceptor that throws, metadata of another library.
+      // Possible causes: an open circuit, an interceptor that throws, metadata from another library.
       this.end(startFailure(error));
     }
   }
@@ -366,7 +366,7 @@ export class ClientCall
     } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
     } else {
-      // A single response is kept until its status arrives. Reads on, because a server that sends a second one must be stopped.
+      // A single response is kept until its status arrives. Reading continues, because a server that sends a second one must be stopped.
       this.hasResult = true;
       this.result = message;
       this.readOn();
@@ -433,7 +433,7 @@ export class ClientCall
     if (decision.retry) {
       context.statistics.retried += 1;
       this.phase = 'held';
-      // Calls that were lost with a connection return at a limited rate, because there may be hundreds of them.
+      // Calls that were lost with a connection are resent at a limited rate, because there may be hundreds of them.
       this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
       this.ownGate.holdForBackoff(decision.delayMs, failure);
       return;
@@ -444,7 +444,7 @@ export class ClientCall
   }
 
   private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
-    // A single request is in memory while its call runs. If no server application has seen it, it is resent whatever its size.
+    // A single request is in memory while its call runs. If no server application has seen it, it is resent regardless of its size.
     const replayable = this.requests?.replayable ?? (this.bufferedBytes !== NOT_BUFFERED || reachedServer === 'no');
     return {
       options: this.options,
@@ -502,7 +502,7 @@ export class ClientCall
     budget.current.onSuccess(now);
     // The headers of a stream have determined its latency.
     const isAnswer = !responseStream || !this.hasHeaders;
-    // Each end is counted before the call releases its resources, because that may run other calls, and reported after.
+    // The end is counted before the call releases its resources, because releasing them may run other calls. It is reported afterwards.
     this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
     this.phase = 'ended';
     this.attempt = undefined;
@@ -599,7 +599,7 @@ export class ClientCall
     this.place?.delete(this, outcome);
   }
 
-  // ── as others see it ──
+  // ── state for callers and the registry ──
 
   /** True if the call has not ended. Callers, interceptors, and listeners may end it during any callback. */
   isOpen(): boolean {

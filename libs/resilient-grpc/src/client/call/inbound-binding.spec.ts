@@ -37,7 +37,7 @@ describe('inboundBinding', () => {
     expect(bound()).toBeUndefined();
   });
 
-  it('binds a call to the inbound call in which it was created if it begins outside of any', () => {
+  it('binds a call to the inbound call in which it was created if it begins outside any inbound call', () => {
     const [made, begun] = [inbound(), inbound()];
     expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(made);
     runInbound(begun, () => {

@@ -10,13 +10,13 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 /** Binding of an outgoing call to the inbound call that it serves. */
 export interface InboundBinding extends Omit<Propagated, 'entries'> {
   readonly inbound: CapturedCall;
-  /** Overrides the client's own metadata, and is overridden by the call's; `undefined` if there is none. */
+  /** Metadata of the inbound call. Overrides the client's metadata, but not the call's own; `undefined` if there is none. */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
 }
 
 /**
  * Returns the binding of a call that starts now; `undefined` if there is no inbound call, or the client or the call is not bound to it.
- * `made`: the inbound call in which the Observable was created, used if it is subscribed to outside of any.
+ * `made`: the inbound call in which the Observable was created, used if the subscription happens outside of any inbound call.
  */
 export function inboundBinding(
   propagation: Propagation | undefined,

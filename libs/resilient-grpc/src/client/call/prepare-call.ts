@@ -76,7 +76,7 @@ export function prepareCall(
   }
   const failure = admissionFailure(context, deadline, options?.signal, binding?.signal);
   if (failure !== undefined) return failure;
-  // For a resumed stream, waiting for the end of an outage is sooner than failing and resuming again.
+  // For a resumed stream, waiting for the end of an outage is faster than failing and resuming again.
   const waitsToResume = scope !== undefined && scope.resumes > 0 ? true : undefined;
   const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume;
   const outgoing = context.parts === undefined ? undefined : outgoingCall(context, metadata, binding);

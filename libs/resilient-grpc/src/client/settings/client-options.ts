@@ -165,7 +165,7 @@ export interface PropagationOptions {
   readonly metadata?: readonly string[] | undefined;
 }
 
-/** Options of one method that a standard service config does not have. */
+/** Options of one method, in addition to those in a standard service config. */
 export interface MethodOptions {
   /**
    * Deadline of the whole call in milliseconds, more than 0. For a method, it applies to response streams, too.

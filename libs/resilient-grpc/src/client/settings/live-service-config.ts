@@ -146,7 +146,7 @@ export class LiveServiceConfig {
   }
 
   private refuse(problems: readonly ConfigurationProblem[]): void {
-    if (this.started) this.warn('rejected', `${summaryOf(problems)}; ${OLD_STAYS}`);
+    if (this.started) this.warn('rejected', `${summaryOf(problems)}; ${UNCHANGED_NOTE}`);
     else this.begin(problems);
   }
 
@@ -173,7 +173,7 @@ export class LiveServiceConfig {
   }
 
   private ended(how: string): void {
-    if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${OLD_STAYS}`);
+    if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${UNCHANGED_NOTE}`);
     else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${how}` }]);
   }
 
@@ -181,7 +181,7 @@ export class LiveServiceConfig {
     if (this.started) return;
     const { path, warn } = this.input;
     const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
-    warn(`${path}: ${waited}; the client starts without one and uses it when it arrives`);
+    warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
     this.begin([]);
   };
 
@@ -222,11 +222,11 @@ function isDnsRecord(value: unknown): boolean {
   return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
 }
 
-/** Formats the first of `problems` and the number of others. */
+/** Formats the first of `problems` and the number of the others. */
 function summaryOf(problems: readonly ConfigurationProblem[]): string {
   const [first] = problems;
   const more = problems.length > 1 ? ` (${String(problems.length - 1)} more)` : '';
   return first === undefined ? '' : `${first.path}: ${first.message}${more}`;
 }
 
-const OLD_STAYS = 'the current service config stays in effect';
+const UNCHANGED_NOTE = 'the current service config stays in effect';

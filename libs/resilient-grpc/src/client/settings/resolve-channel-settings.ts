@@ -20,7 +20,7 @@ const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
-/** Defaults of grpc-js's channel options. */
+/** This library's defaults for grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // channelz adds a cost to each call, and nothing reads it here.
   'grpc.enable_channelz': 0,
@@ -98,7 +98,7 @@ export function openCredentials(
   path: string,
   dependencies: TlsDependencies,
 ): CredentialsSource | readonly ConfigurationProblem[] {
-  if (settings.tls === undefined) return fixed(settings.credentials ?? insecureCredentials());
+  if (settings.tls === undefined) return fixedCredentials(settings.credentials ?? insecureCredentials());
   const opened = openTlsCredentials(settings.tls, dependencies);
   if (opened.ok) return opened.credentials;
   const at = pathOf(path, 'tls');
@@ -157,7 +157,7 @@ function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (messag
     ...DEFAULT_CHANNEL_OPTIONS,
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...namedOptions(settings),
-    ...defined(given),
+    ...withoutUndefined(given),
   };
   const pings = settings.keepalive?.keepaliveTimeMs;
   if (
@@ -176,10 +176,10 @@ function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (messag
   return options;
 }
 
-/** Returns the channel options that named options of this library set. An option that is not set is omitted. */
+/** Returns the channel options that named options of this library set. Unset options are omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
-  return defined({
+  return withoutUndefined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
     'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
@@ -190,10 +190,10 @@ export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   });
 }
 
-function fixed(current: CredentialsSource['current']): CredentialsSource {
+function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {
   return { current, watch: () => () => undefined, close: () => undefined };
 }
 
-function defined(options: Readonly<Record<string, unknown>>): ChannelOptions {
+function withoutUndefined(options: Readonly<Record<string, unknown>>): ChannelOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -142,7 +142,7 @@ describe('client settings over defaults', () => {
 });
 
 describe('channel options', () => {
-  it("overrides the library's channel options by the user's channelOptions", () => {
+  it("overrides the library's channel options with the user's channelOptions", () => {
     const given = {
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': undefined,
@@ -223,16 +223,16 @@ describe('channel options', () => {
       ['the option, even if the defaults set `channelOptions`', byName(A), byOption(B), A],
       ['`channelOptions`, even if the defaults set the option', byOption(A), byName(B), A],
       ['`channelOptions`, even if the defaults set them', byOption(A), byOption(B), A],
-    ])('takes the value from %s', (_from, own, defaults, expected) => {
+    ])(`takes ${key} from %s`, (_from, own, defaults, expected) => {
       expect(resolved(own, defaults)).toBe(value(expected));
     });
 
-    it('takes the value from the option if `channelOptions` contains undefined', () => {
+    it(`takes ${key} from the option if channelOptions contains undefined`, () => {
       expect(resolved({ ...byName(A), channelOptions: { [key]: undefined } })).toBe(value(A));
     });
   });
 
-  it('passes grpc-js interceptors on', () => {
+  it('forwards grpc-js interceptors', () => {
     const interceptor = () => undefined;
     expect(resolve({ channelOptions: { interceptors: [interceptor] } }).settings.interceptors).toEqual([interceptor]);
   });
@@ -294,7 +294,7 @@ describe('method policy', () => {
       'Create',
       'methods["Create"].idempotent',
     ],
-  ])('decides whether calls are safe to repeat, with the reason, if %s', (_, settings, method, because) => {
+  ])('sets safeToRepeat and its reason if %s', (_, settings, method, because) => {
     const found = policy(settings, method);
     expect(found?.safeBecause).toBe(because);
     expect(found?.safeToRepeat).toBe(because !== '');

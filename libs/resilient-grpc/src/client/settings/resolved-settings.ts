@@ -76,7 +76,7 @@ export type ResolvedMethodOptions = {
 /** Policy of one method, with the reasons that the startup log line shows. `onDrain` is `undefined` for the default of each call. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
-  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if it is not safe. */
+  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if unsafe. */
   readonly safeBecause: string;
   /** Present if and only if the method is safe to repeat and not hedged. */
   readonly retry: RetryPolicy | undefined;

@@ -16,7 +16,7 @@ const TCP_FAILURES: Readonly<Record<string, Finding>> = {
     'check that the host is up, and that no firewall, security group, or network policy drops the packets',
   ],
   ECONNRESET: ['reset the connection', 'check the proxy, service mesh, or load balancer in front of the server'],
-  EHOSTUNREACH: ['is unreachable: no route to the host', 'check that the host is up and in this network'],
+  EHOSTUNREACH: ['is unreachable: no route to the host', 'check that the host is up and reachable from this network'],
   ENETUNREACH: [
     'is unreachable: no route to its network',
     'check that this host has IPv6 connectivity if the address is an IPv6 address',
@@ -25,7 +25,7 @@ const TCP_FAILURES: Readonly<Record<string, Finding>> = {
   EACCES: ['cannot be opened: permission denied', 'give this user write permission on the socket'],
 };
 
-const ALERTS: readonly (readonly [RegExp, Finding])[] = [
+const TLS_ALERTS: readonly (readonly [RegExp, Finding])[] = [
   [
     /CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|HANDSHAKE_FAILURE/,
     [
@@ -111,7 +111,7 @@ function failureFinding(probed: ProbedAddress, { phase, code, message }: Connect
       'a load balancer or web server responds: configure gRPC or end-to-end HTTP/2 there, or use the gRPC port',
     ];
   }
-  for (const [pattern, [what, remedy]] of ALERTS) if (pattern.test(code)) return [`${what} (${code})`, remedy];
+  for (const [pattern, [what, remedy]] of TLS_ALERTS) if (pattern.test(code)) return [`${what} (${code})`, remedy];
   return otherFinding(probe, { phase, code, message });
 }
 

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { ProbedTls } from '../probe-connection.js';
 import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 
-/** A certificate that expires in fewer days is a warning: by then, an automatic renewal would have replaced it. */
+/** Number of days before expiry at which the check warns. Automatic renewal normally replaces a certificate earlier. */
 export const SOON_DAYS = 14;
 
 const DAY_MS = 86_400_000;
@@ -85,7 +85,7 @@ function namesOf(certificate: X509Certificate): string[] {
     .map((name) => name.replace(/^(DNS|IP Address|URI|email):/, ''));
 }
 
-/** Joins a distinguished name, which has one part per line, to one line. */
+/** Joins the lines of a distinguished name, which has one part per line. */
 function oneLineName(name: string): string {
   return name.split('\n').join(', ');
 }

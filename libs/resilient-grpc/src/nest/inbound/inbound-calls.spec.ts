@@ -145,7 +145,7 @@ describe('InboundWatch', () => {
     expect(lines).toEqual([expect.stringContaining('inheritAppConfig: true')]);
   });
 
-  it('does not log if one call had an inbound call', () => {
+  it('does not log if one of the calls had an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     watch.note(false);

@@ -40,12 +40,12 @@ export interface CircuitTransition {
 }
 
 /** Attempts on one open connection count as lost together if they fail within this time of the first. */
-const TOGETHER_MS = 250;
+const LOSS_WINDOW_MS = 250;
 
 /** First attempt that was lost with a connection. */
 interface Loss {
   readonly at: number;
-  /** True if the connection was over, or was over within `TOGETHER_MS`. */
+  /** True if the connection was over at this loss, or at another one within `LOSS_WINDOW_MS`. */
   isOver: boolean;
 }
 
@@ -128,7 +128,7 @@ export class CircuitBreakerCore {
 
   private isCounted({ connection, isOver }: LostConnection, now: number): boolean {
     const loss = this.losses.get(connection);
-    if (loss !== undefined && now - loss.at <= TOGETHER_MS) {
+    if (loss !== undefined && now - loss.at <= LOSS_WINDOW_MS) {
       loss.isOver ||= isOver;
       return true;
     }

@@ -9,7 +9,7 @@ import type { Verdict } from './verdict.js';
 const { OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = StatusCode;
 const { INTERNAL, UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT } = StatusCode;
 
-/** Sent on a READY channel; no response arrived. */
+/** Attempt that was sent on a READY channel and received no response. */
 const SENT: AttemptEvidence = {
   code: UNKNOWN,
   details: '',
@@ -131,7 +131,7 @@ describe('attempt without a picked connection', () => {
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a local failure if only the text says that a stream did not start',
+      'reports a local failure for the text of an unstarted stream if the code is not INTERNAL',
       { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
       { ...local, code: UNKNOWN },
     ],
@@ -200,12 +200,12 @@ describe('REFUSED_STREAM reset', () => {
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
-      'reports a server status if the server only sends the text of a refused stream',
+      'reports a server status if the server itself sends the text of a refused stream',
       { ...TRAILERS_ONLY, ...refused },
       { kind: 'server', reachedServer: 'yes' },
     ],
     [
-      'reports a server status if the server only sends the text of a refused stream without a content-type',
+      'reports a server status if the server itself sends the text of a refused stream without a content-type',
       { ...UNTYPED, ...refused },
       { kind: 'server', reachedServer: 'maybe', connectionLost: false },
     ],
@@ -325,7 +325,7 @@ describe('connection lost after sending', () => {
       { kind: 'committed', reachedServer: 'yes', connectionLost: true },
     ],
     [
-      'reports an overloaded server if only the stream was reset with ENHANCE_YOUR_CALM',
+      'reports an overloaded server if ENHANCE_YOUR_CALM reset only the stream',
       {
         ...SENT,
         code: RESOURCE_EXHAUSTED,
@@ -381,7 +381,7 @@ describe('response that is not gRPC', () => {
     expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(expected);
   });
 
-  it('reports a server status if only the text names another HTTP status', () => {
+  it('reports a server status if the text names an HTTP status that was not received', () => {
     expect(classify({ ...UNTYPED, code: UNAVAILABLE, details: 'Received HTTP status code 503' })).toMatchObject({
       kind: 'server',
       retryableHttp: false,
@@ -421,7 +421,7 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],
     [
-      'reports UNAVAILABLE of the server unchanged',
+      'reports UNAVAILABLE from the server unchanged',
       { ...TRAILERS_ONLY, contentType: 'application/grpc;charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
@@ -431,12 +431,12 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
-      'reports DEADLINE_EXCEEDED of the server as a server status',
+      'reports DEADLINE_EXCEEDED from the server as a server status',
       { ...TRAILERS_ONLY, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports CANCELLED of the server as a server status',
+      'reports CANCELLED from the server as a server status',
       { ...TRAILERS_ONLY, code: CANCELLED, details: 'Cancelled on client' },
       { kind: 'server', reachedServer: 'yes', code: CANCELLED },
     ],
@@ -451,7 +451,7 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a server status with reachedServer maybe if only the text is that of a deadline',
+      'reports a server status with reachedServer maybe for the text of a deadline with another code',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
@@ -732,7 +732,7 @@ describe('classify with any evidence', () => {
     );
   });
 
-  it('never reports reachedServer no if the server answered in gRPC', () => {
+  it('never reports reachedServer no if the response is gRPC', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');

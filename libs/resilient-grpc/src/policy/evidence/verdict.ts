@@ -1,10 +1,10 @@
 import type { StatusCode } from '../../status/status-code.js';
 
-/** Connection whose loss failed an attempt: it was lost, or it was closing when the attempt received its response. */
+/** Connection that an attempt lost, or that had received GOAWAY when the attempt ended. */
 export interface LostConnection {
   /** The same object for all attempts on one connection. */
   readonly connection: object;
-  /** True if the connection takes no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
+  /** True if the connection accepts no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
   readonly isOver: boolean;
 }
 

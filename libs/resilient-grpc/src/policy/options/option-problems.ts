@@ -7,7 +7,7 @@ import { numberRemedy } from './value-rules.js';
 /** Maximum number of listed problems. */
 const MAX_PROBLEMS = 100;
 
-const SECRET = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
+const SECRET_PATH = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
 
 /** Options that satisfy their schema, or all problems of invalid ones. */
 export type ParsedOptions<T> =
@@ -55,7 +55,7 @@ function problemOf(issue: v.BaseIssue<unknown>, root: string): ConfigurationProb
   if (issue.type === 'raw_check') return { path, message: issue.message };
   const [expected = '', ...given] = issue.message.split('; ');
   const remedy = given.length > 0 ? given.join('; ') : remedyFor(issue.expected ?? '', issue.input);
-  const describe = SECRET.test(path) ? describeSecret : describeValue;
+  const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
   return { path, message: problemMessage(expected, issue.input, remedy, describe) };
 }
 

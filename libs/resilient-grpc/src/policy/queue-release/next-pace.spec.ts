@@ -87,7 +87,7 @@ describe('nextPace', () => {
     expect(decide(step)).toEqual({ perSecond, because });
   });
 
-  it('returns at least the floor, and at most the floor or the urgent growth', () => {
+  it('returns at least the floor, and at most the larger of the floor and the urgent growth', () => {
     const figures = fc.record({
       perSecond: fc.double({ min: 0.1, max: 1e5, noNaN: true }),
       floorPerSecond: fc.double({ min: 0, max: 1e5, noNaN: true }),

@@ -30,7 +30,7 @@ export interface PaceDecision {
   /** Calls per second. */
   readonly perSecond: number;
   /**
-   * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to reduce it again.
+   * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced again.
    * 'catching-up': responses are slow, but the server already answers more calls than it receives.
    */
   readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up';

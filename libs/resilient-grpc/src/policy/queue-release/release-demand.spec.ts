@@ -4,7 +4,7 @@ import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
 
 const EPOCH = Date.UTC(2026, 0, 1);
 const NOW = 1_000_000;
-/** READY since this moment. */
+/** Times of a channel that has just become READY. */
 const TIMES: ReleaseTimes = { now: NOW, epoch: EPOCH, readyAt: NOW, boundMs: 10_000, latencyMs: 0 };
 const WITHOUT_MARGIN = { ...DEFAULT_RELEASE_POLICY, boundMargin: 0 };
 
@@ -47,7 +47,7 @@ describe('releaseDemand', () => {
     expect(demand.wantedPerSecond).toBeCloseTo(wantedPerSecond);
   });
 
-  it('reserves a twentieth of the bound for a delayed process', () => {
+  it('reserves a twentieth of the bound for delays of this process', () => {
     expect(releaseDemand(calls(95), TIMES, DEFAULT_RELEASE_POLICY).floorPerSecond).toBeCloseTo(10);
   });
 });

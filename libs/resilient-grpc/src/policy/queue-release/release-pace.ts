@@ -48,7 +48,7 @@ export class ReleasePace {
   private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
   private openedCount = 0;
-  /** The same for the previous step; a server that rejects streams has rejected these by now. */
+  /** `openedCount` of the previous step; a server that rejects streams has rejected these by now. */
   private quiet = 0;
 
   constructor(input: ReleasePaceInput) {
@@ -64,7 +64,7 @@ export class ReleasePace {
     this.stepEndsAt = input.now + POLICY.stepMs;
   }
 
-  /** Updates the demand. The floor never decreases within a release, because the bound of calls sent later depends on it. */
+  /** Updates the demand. The floor never decreases within a release, because calls sent later need it to meet their bound. */
   require({ floorPerSecond, wantedPerSecond }: ReleaseDemand): void {
     this.floor = Math.max(this.floor, floorPerSecond);
     this.wanted = wantedPerSecond;
@@ -141,8 +141,8 @@ export class ReleasePace {
     const elapsedMs = until - this.creditedAt;
     if (elapsedMs <= 0) return;
     this.creditedAt = until;
-    const mostAtOnce = Math.max((this.callsPerSecond * POLICY.stepMs) / 1_000, 1);
-    this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, mostAtOnce);
+    const maxCredit = Math.max((this.callsPerSecond * POLICY.stepMs) / 1_000, 1);
+    this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, maxCredit);
   }
 
   private step(at: number): void {

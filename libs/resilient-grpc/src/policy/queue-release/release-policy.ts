@@ -1,10 +1,10 @@
-/** Defaults of the constants, tuned by simulation; see docs/fleet.md. */
+/** Default constants, tuned by simulation; see docs/fleet.md. */
 export const DEFAULT_RELEASE_POLICY = {
   /** Starting pace of a release, as a share of the client's normal calls per second. */
   startShare: 0.25,
   /** Minimum starting pace, in calls per second. */
   startAtLeast: 2,
-  /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires more. */
+  /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires a higher pace. */
   startWithoutUsual: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace, or of the longest wait if that is longer. */
   boundGraces: 3,
@@ -22,7 +22,7 @@ export const DEFAULT_RELEASE_POLICY = {
   slowing: 0.6,
   /** Minimum interval between two reductions of the pace. */
   slowAtMostEachMs: 300,
-  /** Slow responses do not reduce the pace while fewer than this share of the previous step's outstanding calls are outstanding. */
+  /** Share of the previous step's outstanding calls; while fewer are outstanding, slow responses do not reduce the pace. */
   catchingUpShare: 0.9,
   /** Minimum number of outstanding calls for `catchingUpShare`; with fewer, the share is noise. */
   catchingUpFrom: 10,

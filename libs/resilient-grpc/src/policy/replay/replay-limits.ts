@@ -1,4 +1,7 @@
-/** Bytes counted per buffered message in addition to its size; without it, tiny messages would exceed the limits many times over. */
+/**
+ * Bytes counted per buffered message in addition to its size; without them, the memory for tiny messages would exceed the limits many times
+ * over.
+ */
 export const MESSAGE_OVERHEAD = 128;
 
 /** Limits the bytes of requests that a client buffers for further attempts, per call and for all calls together. */

@@ -5,7 +5,7 @@ import type { Pushback } from '../pushback/parse-pushback.js';
 
 /** Failure of a call of a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
-  /** `reason` of the GrpcCallError, possibly of a later version; `undefined` if the error has no gRPC status. */
+  /** `reason` of the GrpcCallError, possibly from a later version of this library; `undefined` if the error has no gRPC status. */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;
   /** Pushback in the server's trailers. */
@@ -22,7 +22,7 @@ export type FailureKind =
   | 'server'
   /** Permanent failure by the server, which would repeat. */
   | 'final-status'
-  /** Failure on this side that is caused by the call itself. */
+  /** Failure that the client detected and that the call itself caused. */
   | 'made-here'
   /** The caller cancelled the stream or its deadline passed; the next call would end in the same way. */
   | 'over'
@@ -54,7 +54,7 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
 } satisfies Record<FailureReason, KindByReason>;
 
 // With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from a proxy or from a server that shuts down, not from this client.
-const PASSING: ReadonlySet<StatusCode> = new Set([
+const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
   StatusCode.CANCELLED,
   StatusCode.UNKNOWN,
   StatusCode.DEADLINE_EXCEEDED,
@@ -67,10 +67,10 @@ const PASSING: ReadonlySet<StatusCode> = new Set([
 /** Returns the kind of a failure. */
 export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
-  // The reason is from a later version. Resuming without knowing it would be a guess.
+  // An unknown reason comes from a later version of this library; resuming would be a guess.
   const kind = KINDS[reason] ?? 'made-here';
   if (kind !== 'by-code') return kind;
-  return code !== undefined && PASSING.has(code) ? 'server' : 'final-status';
+  return code !== undefined && TRANSIENT_CODES.has(code) ? 'server' : 'final-status';
 }
 
 // Status messages of grpc-js for calls that its user ends with cancel() or close().

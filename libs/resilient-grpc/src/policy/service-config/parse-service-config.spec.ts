@@ -15,7 +15,7 @@ const RETRY = {
 };
 const NAME = [{ service: 'orders.v1.Orders' }];
 
-/** Returns a document with one method config: a valid one, overridden by `change`. */
+/** Returns a document with one valid method config, overridden by `change`. */
 const withMethod = (change: object) => ({ methodConfig: [{ name: NAME, ...change }] });
 const withRetry = (change: object) => withMethod({ retryPolicy: { ...RETRY, ...change } });
 

@@ -22,14 +22,14 @@ const methodName = v.pipe(
   }),
 );
 
-/** A list of status codes, each a number or a case-insensitive name, with at least `least` entries. */
-const statusCodes = (least: 0 | 1) =>
+/** A list of status codes, each a number or a case-insensitive name, with at least `minCount` entries. */
+const statusCodes = (minCount: 0 | 1) =>
   v.pipe(
     list(
       converted('the name of a status code or a number from 0 to 16', parseStatusCode, suggestStatusCode),
       'a list of status codes, such as ["UNAVAILABLE"]',
     ),
-    v.minLength(least, 'at least one status code; write ["UNAVAILABLE"]'),
+    v.minLength(minCount, 'at least one status code; write ["UNAVAILABLE"]'),
     v.transform((codes): ReadonlySet<StatusCode> => new Set(codes)),
   );
 

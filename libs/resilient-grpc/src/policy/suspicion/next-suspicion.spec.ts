@@ -32,17 +32,17 @@ function from(state: SuspicionState, ...events: readonly SuspicionEvent[]): Susp
 }
 
 /** Three calls of 1 s timed out, the first at 0, so that the probe is due at 7,500 ms. */
-const THREE = [timedOut(0), timedOut(10), timedOut(20)];
-const PROBED = [...THREE, look(7_500)];
+const TIMEOUTS = [timedOut(0), timedOut(10), timedOut(20)];
+const PROBED = [...TIMEOUTS, look(7_500)];
 const DEAD = [...PROBED, look(10_000), look(12_500)];
 const REPLACEABLE = [...DEAD, look(13_000, { otherReady: true })];
 
 describe('probe start', () => {
   it.each<[string, boolean, SuspicionEvent[]]>([
     ['probes after three timeouts and 5 s of silence plus jitter', true, PROBED],
-    ['does not probe 1 ms earlier', false, [...THREE, look(7_499)]],
+    ['does not probe 1 ms before the probe is due', false, [...TIMEOUTS, look(7_499)]],
     [
-      'does not probe 1 ms earlier at any clock value',
+      'does not probe 1 ms before the probe is due, at any clock value',
       false,
       [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(look(107_499)),
     ],
@@ -63,7 +63,7 @@ describe('probe start', () => {
       true,
       [0, 6_000, 12_000, 13_000].map((at) => timedOut(at, 6_000)).concat(look(14_500)),
     ],
-    ['does not probe if a byte arrived', false, [...THREE, look(7_500, oneMoreByte)]],
+    ['does not probe if a byte arrived', false, [...TIMEOUTS, look(7_500, oneMoreByte)]],
     [
       'does not probe if a byte arrived between the timeouts',
       false,
@@ -72,16 +72,19 @@ describe('probe start', () => {
     [
       'does not probe if the event loop was late in the meantime',
       false,
-      [...THREE, look(4_000, { late: true }), look(7_500)],
+      [...TIMEOUTS, look(4_000, { late: true }), look(7_500)],
     ],
-    ['does not probe if the event loop is late at the check itself', false, [...THREE, look(7_500, { late: true })]],
+    ['does not probe if the event loop is late at the check itself', false, [...TIMEOUTS, look(7_500, { late: true })]],
   ])('%s', (_, isProbed, events) => {
     expect(after(...events).kind === 'probed').toBe(isProbed);
   });
 
   it('probes after 5 s to 10 s, at random', () => {
     const at = (random: number) => {
-      const state = THREE.reduce((before, event) => nextSuspicion(before, event, POLICY, () => random), NOT_SUSPECTED);
+      const state = TIMEOUTS.reduce(
+        (before, event) => nextSuspicion(before, event, POLICY, () => random),
+        NOT_SUSPECTED,
+      );
       return [5_000, 10_000].map((ms) => nextSuspicion(state, look(ms), POLICY, () => random).kind);
     };
     expect(at(0)).toEqual(['probed', 'probed']);
@@ -103,7 +106,7 @@ describe('probe', () => {
     expect(after(...PROBED, look(10_000)).kind).toBe('pinged');
   });
 
-  it('declares the connection dead if no byte arrives in the same time after the PING', () => {
+  it('declares the connection dead if no byte arrives within the same time after the PING', () => {
     expect(after(...PROBED, look(10_000), look(12_499)).kind).toBe('pinged');
     expect(after(...DEAD).kind).toBe('dead');
     expect(after(...PROBED, look(11_000), look(13_499)).kind).toBe('pinged');
@@ -113,12 +116,12 @@ describe('probe', () => {
   it.each([
     ['a byte', look(12_499, oneMoreByte)],
     ['a byte that is detected when a call times out', timedOut(12_499, 1_000, BYTES + 1)],
-  ])('succeeds after %s', (_, event) => {
+  ])('ends a probe after %s', (_, event) => {
     expect(after(...PROBED, event).kind).toMatch(/trusted|suspected/);
     expect(after(...PROBED, look(10_000), event).kind).toMatch(/trusted|suspected/);
   });
 
-  it('restarts its timeout if the event loop was late', () => {
+  it('restarts the timeout of a probe if the event loop was late', () => {
     const beforePing = [...PROBED, look(10_000, { late: true })];
     expect(after(...beforePing, look(12_499)).kind).toBe('probed');
     expect(after(...beforePing, look(12_500)).kind).toBe('pinged');
@@ -140,12 +143,12 @@ describe('probe', () => {
     expect(once.probes).toEqual({ pings: 1, nextAt: 130_000 });
     const twice = probe(once, 200_000);
     expect(twice.probes).toEqual({ pings: 2, nextAt: 502_500 });
-    expect(from(twice, ...THREE.map((_, i) => timedOut(490_000 + i)), look(502_499)).kind).toBe('suspected');
+    expect(from(twice, ...TIMEOUTS.map((_, i) => timedOut(490_000 + i)), look(502_499)).kind).toBe('suspected');
   });
 });
 
 describe('dead connection', () => {
-  it('becomes replaceable once another connection is READY, however long that takes', () => {
+  it('marks a dead connection as replaceable once another connection is READY, however long that takes', () => {
     expect(after(...DEAD, look(1_000_000)).kind).toBe('dead');
     expect(after(...REPLACEABLE).kind).toBe('replaceable');
   });
@@ -155,7 +158,7 @@ describe('dead connection', () => {
     expect(after(...REPLACEABLE, look(13_500, { otherReady: true })).kind).toBe('given-up');
   });
 
-  it('stays given up at later checks', () => {
+  it('keeps a connection given up at later checks', () => {
     const givenUp = after(...REPLACEABLE, look(13_500, { otherReady: true }));
     expect(from(givenUp, look(14_000, { otherReady: true }), look(15_000, { late: true }))).toBe(givenUp);
   });
@@ -180,7 +183,7 @@ describe('dead connection', () => {
     expect(after(...events, timedOut(13_500, 1_000, BYTES + 1)).kind).toBe('suspected');
   });
 
-  it('counts calls that time out on the dead connection', () => {
+  it('counts calls that time out on a dead connection', () => {
     expect(after(...DEAD, timedOut(12_600), timedOut(12_700, 2_000))).toMatchObject({
       kind: 'dead',
       silence: { since: 0, timeouts: 5, longestMs: 2_000, lastTimeoutAt: 12_700 },
@@ -198,7 +201,7 @@ describe('dead connection', () => {
 
 describe('call timeouts', () => {
   it('discards call timeouts if the event loop was late', () => {
-    expect(after(...THREE, look(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
+    expect(after(...TIMEOUTS, look(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
   });
 
   it('discards call timeouts one minute after the silence that a probe requires', () => {

@@ -3,13 +3,13 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 
 /** Evidence against a connection since its last received byte. Times are monotonic milliseconds. */
 export interface SuspicionEvidence {
-  /** Time of the first timed-out call; the connection was not observed before. */
+  /** Time of the first timed-out call; the connection was not observed before that. */
   readonly since: number;
   /** Bytes that the connection had received by then. */
   readonly bytesRead: number;
   /** Number of timed-out calls. */
   readonly timeouts: number;
-  /** Wait of the longest timed-out call. */
+  /** Duration of the longest timed-out call. */
   readonly longestMs: number;
   readonly lastTimeoutAt: number;
   /** Random delay of this connection, up to `spreadMs` of the policy. */
@@ -44,13 +44,13 @@ interface SuspicionFacts {
 /** Suspicion of one connection. */
 export type SuspicionState =
   | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: ProbeHistory }
-  /** Calls timed out, and no byte was received since. */
+  /** Calls timed out, and no byte has been received since. */
   | (SuspicionFacts & { readonly kind: 'suspected' })
   /** A probe call was sent. */
   | (SuspicionFacts & { readonly kind: 'probed'; readonly pingAt: number })
-  /** A PING was sent, too. */
+  /** A PING was sent after the probe. */
   | (SuspicionFacts & { readonly kind: 'pinged'; readonly endsAt: number })
-  /** Neither was answered. The connection stays open until another one is READY. */
+  /** Neither the probe nor the PING was answered. The connection stays open until another one is READY. */
   | (SuspicionFacts & { readonly kind: 'dead' })
   /** Another connection is READY. */
   | (SuspicionFacts & { readonly kind: 'replaceable'; readonly endsAt: number })
@@ -89,15 +89,15 @@ export function nextSuspicion(
 ): SuspicionState {
   switch (event.type) {
     case 'timed-out':
-      return timedOut(state, event, policy, random);
+      return recordTimeout(state, event, policy, random);
     case 'look':
-      return state.kind === 'trusted' ? state : looked(state, event, policy);
+      return state.kind === 'trusted' ? state : check(state, event, policy);
     case 'spared':
       return trust(state, 'too-many');
   }
 }
 
-function timedOut(
+function recordTimeout(
   state: SuspicionState,
   event: EventOf<'timed-out'>,
   policy: SuspicionPolicy,
@@ -116,7 +116,7 @@ function timedOut(
   return { kind: 'suspected', silence, probes: state.probes };
 }
 
-function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy): SuspicionState {
+function check(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy): SuspicionState {
   const { at, late } = event;
   if (event.bytesRead !== state.silence.bytesRead) return trust(state, 'bytes-received');
   switch (state.kind) {
@@ -136,15 +136,15 @@ function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy
     // After a delay of this process, the probe and the PING are not repeated; they only get their full time again.
     case 'probed':
       if (late) return { ...state, pingAt: at + policy.pingAfterMs };
-      return at < state.pingAt ? state : pinged(state, at, policy);
+      return at < state.pingAt ? state : moveToPinged(state, at, policy);
     case 'pinged':
       if (late) return { ...state, endsAt: at + policy.probeMs - policy.pingAfterMs };
       return at < state.endsAt ? state : { kind: 'dead', silence: state.silence, probes: state.probes };
     case 'dead':
-      return event.otherReady ? replaceable(state, at, policy) : state;
+      return event.otherReady ? moveToReplaceable(state, at, policy) : state;
     case 'replaceable':
       if (!event.otherReady) return { kind: 'dead', silence: state.silence, probes: state.probes };
-      if (late) return replaceable(state, at, policy);
+      if (late) return moveToReplaceable(state, at, policy);
       return at < state.endsAt ? state : { kind: 'given-up', silence: state.silence, probes: state.probes };
     case 'given-up':
       return state;
@@ -161,13 +161,13 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
  * reader keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead
  * only after an unanswered PING.
  */
-function pinged({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+function moveToPinged({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;
   const nextAt = pings < policy.freePings ? probes.nextAt : at + policy.pingRestMs;
   return { kind: 'pinged', silence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
 }
 
-function replaceable({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+function moveToReplaceable({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   return { kind: 'replaceable', silence, probes, endsAt: at + policy.confirmMs };
 }
 

@@ -25,20 +25,20 @@ export const DEFAULT_BUDGET_POLICY = {
   togetherMs: 250,
 };
 
-/** Retry budget of a channel without `retryThrottling`. */
+/** Policy of the retry budget of a channel without `retryThrottling`. */
 export type DefaultBudgetPolicy = Readonly<Record<keyof typeof DEFAULT_BUDGET_POLICY, number>>;
 
 /** Decision for the attempts lost with one connection. */
 interface Loss {
   readonly at: number;
   readonly granted: boolean;
-  /** True if the connection was over, or was over within `togetherMs`. */
+  /** True if the connection was over at this loss, or at another one within `togetherMs`. */
   isOver: boolean;
 }
 
 /**
- * Retry budget with one token per retry. Attempts that fail because one connection ends cost one token together, at any time distance,
- * because one stop of a busy server is one event. Their number is bounded, because an ended connection takes no more streams.
+ * Retry budget with one token per retry. Attempts that fail because one connection ends cost one token together, no matter how far apart
+ * they fail, because one stop of a busy server is one event. Their number is bounded, because an ended connection accepts no more streams.
  */
 export class DefaultBudget implements RetryBudget {
   private readonly policy: DefaultBudgetPolicy;
@@ -92,7 +92,7 @@ export class DefaultBudget implements RetryBudget {
     return granted;
   }
 
-  /** Tokens available to retries of calls that a server answered. */
+  /** Returns the tokens available to retries of calls that a server answered. */
   tokens(now: number): number {
     this.refill(now);
     return this.remainingTokens - this.withheld;

@@ -51,7 +51,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tokens(0)).toBe(7);
   });
 
-  it('keeps the share of tokens if a throttle replaces the default budget, and back', () => {
+  it('keeps the share of tokens if a throttle replaces the default budget, and vice versa', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 8; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);

@@ -64,7 +64,7 @@ describe('A6Throttle', () => {
 
 describe('DefaultBudget', () => {
   describe('after exceeded deadlines', () => {
-    /** Deadlines of calls that started at 1,000 ms; no call succeeded since. */
+    /** Reports exceeded deadlines of calls that started at 1,000 ms; no call has succeeded since. */
     const stall = (budget: DefaultBudget, deadlines: number): void => {
       repeat(deadlines, () => budget.onDeadline(3_000, 1_000));
     };
@@ -116,7 +116,7 @@ describe('DefaultBudget', () => {
       expect(budget.tryRetry(8_000)).toBe(true);
     });
 
-    it('allows all retries if another call succeeded since, because the server is not stalled', () => {
+    it('allows all retries if another call has succeeded since then, because the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
       stall(budget, 6);
@@ -216,7 +216,7 @@ describe('DefaultBudget', () => {
         1,
       ],
     ])('%s', (_, steps, cost) => {
-      // Without refill.
+      // No refill over time.
       const budget = new DefaultBudget({ ...DEFAULT_BUDGET_POLICY, perSecond: 0 });
       const connection = {};
       for (const [at, isOver] of steps) expect(budget.tryRetry(at, { connection, isOver })).toBe(true);

@@ -3,10 +3,10 @@ import { StatusCode } from '../../status/status-code.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
- * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller
- * disconnects. Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest.
- * Nothing is read before that, so that guards and interceptors can take their time. The requests can be consumed once, in one of the
- * two ways.
+ * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller disconnects.
+ * Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest. Nothing is read before
+ * the first subscription or iteration, so guards and interceptors can take any time. The requests can be consumed once, in one of the two
+ * ways.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
   // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.
@@ -23,13 +23,16 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
     return this.requests.pulled();
   }
 
-  /** Called by Nest's `@GrpcStreamMethod` after the handler returned; earlier subscribers receive all previous requests. @internal */
+  /**
+   * Called by Nest's `@GrpcStreamMethod` after the handler returned. Until then, new subscribers also receive all previous requests.
+   * @internal
+   */
   drainBuffer(): void {
     this.requests.handlerReturned();
   }
 }
 
-/** Call whose requests are read. */
+/** Part of a `ServedCall` that reading its requests uses. */
 interface RequestReader {
   readonly callerGone: boolean;
   noteReceived(): void;

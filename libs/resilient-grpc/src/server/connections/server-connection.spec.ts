@@ -17,7 +17,7 @@ class Session {
   }
 
   ping(answered: (error: null) => void): void {
-    // As Node does.
+    // Node throws in the same case.
     if (this.destroyed) throw new Error('The session has been destroyed');
     if (this.closed || this.answers)
       queueMicrotask(() => {
@@ -84,7 +84,7 @@ describe('maxConnectionAgeMs', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('waits for the answer to a ping before it closes an old connection, for a limited time', async () => {
+  it('waits a limited time for the answer to a ping before it closes an old connection', async () => {
     const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
     session.answers = false;
     await clock.advanceAsync(10_000 + QUIET_MS - 1);
@@ -145,7 +145,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(log).toEqual([]);
   });
 
-  it('reads pending data before it closes an idle connection, and keeps it if that is a request', async () => {
+  it('reads pending data before it closes an idle connection, and keeps the connection if the data is a request', async () => {
     const { connection: made, clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
     session.answers = false;
     await clock.advanceAsync(5_500);
@@ -232,7 +232,7 @@ describe('keepalive', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('accepts a ping answer that is read only after the process was blocked, at any point of the timeout', async () => {
+  it('accepts a ping answer that is read only after the process was blocked, whenever the block starts', async () => {
     for (const blockedAt of [60_000, 65_000, 79_900]) {
       const { clock, session, socket } = connection(KEEPALIVE);
       session.answers = false;
@@ -308,7 +308,7 @@ describe('end of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('clears its timers when it is destroyed', async () => {
+  it('clears its timers when the connection is destroyed', async () => {
     const limits = { maxConnectionAgeMs: 1_000, connectionIdleTimeoutMs: 1_000, keepaliveTimeMs: 1_000 };
     const { connection: made, clock } = connection(limits);
     expect(clock.pending).toBe(3);

@@ -22,7 +22,7 @@ afterEach(() => {
   for (const close of closing.splice(0)) close();
 });
 
-/** Waits until `count` events were reported. The peers use real sockets and answer in real time. */
+/** Waits until `count` events have been reported. The peers use real sockets and answer in real time. */
 async function untilReported(clock: VirtualClock, reported: readonly GrpcServerEvent[], count: number): Promise<void> {
   await waitFor(async () => {
     await clock.advanceAsync(0);
@@ -176,7 +176,7 @@ describe('ServerConnections', () => {
   it('sends GOAWAY to a connection that finishes its TLS handshake after the end was announced', async () => {
     const { connections, port } = await bound({ tls: true });
     const socket = rawSocket(port);
-    // Accepted, before the TLS handshake.
+    // The socket is accepted; the TLS handshake has not started.
     await waitFor(() => connections.size === 1);
     connections.announceEnd();
     const secure = connectTls({ socket, ca: pem('ca'), servername: 'localhost', ALPNProtocols: ['h2'] });
@@ -264,7 +264,7 @@ describe('ServerConnections', () => {
     calls[0]?.end();
     await new Promise((resolve) => open.once('close', resolve));
     expect(busy.closed).toBe(false);
-    // The idle timer and the timer that all connections share.
+    // One is the idle timer, the other is shared by all connections.
     await waitFor(() => clock.pending === 2);
     await clock.advanceAsync(5_000);
     await untilReported(clock, reported, 2);

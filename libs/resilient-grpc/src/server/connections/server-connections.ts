@@ -31,7 +31,7 @@ export class ServerConnections {
   private readonly waiting: (() => void)[] = [];
   private ending = false;
   private strayTimer: PeerTimer | undefined;
-  private lookTimer: Timer | undefined;
+  private pollTimer: Timer | undefined;
 
   constructor(
     /** `backlog` is the maximum length of the queue of pending connections. */
@@ -55,7 +55,7 @@ export class ServerConnections {
     return this.sockets.size;
   }
 
-  /** Stops listening and sends GOAWAY on all connections, also on those still to be established; each closes after its last call. */
+  /** Stops listening and sends GOAWAY on all connections, including those still being established; each closes after its last call. */
   announceEnd(): void {
     if (this.ending) return;
     this.ending = true;
@@ -115,19 +115,19 @@ export class ServerConnections {
     this.seamReport.check('server session', session);
     const connection = new ServerConnection(session, socket, this.options, this.dependencies);
     this.connections.set(session, connection);
-    this.lookTimer ??= this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
+    this.pollTimer ??= this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     socket.once('close', () => {
       this.connections.delete(session);
       if (this.connections.size > 0) return;
-      this.lookTimer?.clear();
-      this.lookTimer = undefined;
+      this.pollTimer?.clear();
+      this.pollTimer = undefined;
     });
     if (this.ending) connection.end();
   }
 
   /** Closes connections whose clients have violated the protocol. Node reads neither requests nor the end of such connections. */
   private readonly endStopped = (): void => {
-    this.lookTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
+    this.pollTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
   };
 

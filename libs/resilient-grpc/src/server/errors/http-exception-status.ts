@@ -78,12 +78,12 @@ function violationsOf(message: unknown): readonly FieldViolation[] {
   if (isListOfStrings(message)) return message.map((description) => ({ field: '', description }));
   if (!isKeyed(message)) return [];
   return Object.entries(message).flatMap(([path, texts]) =>
-    isListOfStrings(texts) ? texts.map((description) => ({ field: indexed(path), description })) : [],
+    isListOfStrings(texts) ? texts.map((description) => ({ field: formatPath(path), description })) : [],
   );
 }
 
 /** Converts 'items.0.quantity' to 'items[0].quantity', and '...', which marks omitted errors, to an empty path. */
-function indexed(path: string): string {
+function formatPath(path: string): string {
   return path === '...' ? '' : path.replaceAll(/(?:^|\.)(\d+)(?=\.|$)/g, '[$1]');
 }
 

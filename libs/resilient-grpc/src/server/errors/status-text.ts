@@ -1,7 +1,7 @@
-/** Maximum length of joined messages; in most gRPC implementations, trailers share 8 KiB with all other metadata. */
+/** Maximum length of joined messages in characters; in most gRPC implementations, trailers share 8 KiB with all other metadata. */
 const MAX_DETAILS_LENGTH = 512;
 
-/** Replaces lone surrogates, for which grpc-js would throw while it writes the status. */
+/** Replaces lone surrogates, which would make grpc-js throw while it writes the status. */
 export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }

@@ -15,7 +15,7 @@ import { waitFor } from '../../testing/wait-for.js';
 import { ServiceStreams } from '../service-streams.js';
 import { GrpcServerHealth, WatchStream } from './serving-health.js';
 
-// Uses a real grpc-js server and a grpc-js client.
+// Uses a real grpc-js server and client.
 
 const ORDERS = 'orders.v1.Orders';
 const { grpc } = loadPackageDefinition(loadSync(protoPath, { enums: String, defaults: true })) as any;
@@ -70,7 +70,7 @@ describe('GrpcServerHealth', () => {
     ['the port opens first', ['listening', 'bootstrapped']],
     ['the application starts first', ['bootstrapped', 'listening']],
   ] as const)(
-    'is SERVING once the port is open and the application has started (%s)',
+    'reports SERVING once the port is open and the application has started (%s)',
     async (_what, [first, second]) => {
       const { health, check } = await make();
       expect(await check()).toBe('NOT_SERVING');
@@ -81,7 +81,7 @@ describe('GrpcServerHealth', () => {
     },
   );
 
-  it('stays NOT_SERVING after the shutdown began, even if it is set to SERVING', async () => {
+  it('reports NOT_SERVING after the shutdown began, even if the status is set to SERVING', async () => {
     const { health, check, serve } = await make();
     serve();
     health.turnNotServing();

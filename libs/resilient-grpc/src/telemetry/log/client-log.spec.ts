@@ -18,8 +18,8 @@ function make() {
   const client = { name: 'orders', target: '10.0.0.7:50051', hurt: () => calls, debugs: () => seen.debug };
   const log = new ClientLog(sink, client, clock);
   const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
-  const loud = () => lines.filter((line) => !line.startsWith('debug '));
-  return { clock, lines, kept, calls, seen, log, take, loud };
+  const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
+  return { clock, lines, kept, calls, seen, log, take, aboveDebug };
 }
 
 const OUTAGE = {
@@ -55,7 +55,7 @@ const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, hedge: 
 
 describe('recurring outages', () => {
   /** Returns the maximum number of lines written within any 60 s. */
-  function busiest(times: readonly number[]) {
+  function maxLinesPerMinute(times: readonly number[]) {
     return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + 60_000).length));
   }
 
@@ -107,7 +107,7 @@ describe('recurring outages', () => {
     (downMs, upMs) => {
       const { written } = linesAboveDebug(downMs, upMs);
       const flaps = written.slice(written.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
-      expect(busiest(flaps)).toBeLessThanOrEqual(4);
+      expect(maxLinesPerMinute(flaps)).toBeLessThanOrEqual(4);
       expect(flaps.length).toBeGreaterThan(6);
     },
   );
@@ -121,7 +121,7 @@ describe('recurring outages', () => {
   ])(
     'writes at most four lines a minute if each outage ends within its grace period (down %i ms, up %i ms)',
     (downMs, upMs) => {
-      expect(busiest(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
+      expect(maxLinesPerMinute(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
     },
   );
 
@@ -138,7 +138,7 @@ describe('recurring outages', () => {
       expect(first).toBe('outage');
       const each = Array.from({ length: outages }, () => lines).flat();
       expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
-      expect(busiest(written.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
+      expect(maxLinesPerMinute(written.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
     },
   );
 });
@@ -147,13 +147,13 @@ describe('stream-limit event', () => {
   const LIMIT = { type: 'stream-limit', phase: 'begin', connections: 1, limit: 100 } as const;
 
   it('logs one warning a minute with the limit and the remedy', () => {
-    const { clock, take, loud, kept } = make();
+    const { clock, take, aboveDebug, kept } = make();
     const atMaximum = { ...LIMIT, maxConnectionsPerEndpoint: 1, opensConnection: false };
     take({ ...atMaximum, waiting: 3 });
     take({ type: 'stream-limit', phase: 'end', durationMs: 20 });
     clock.advance(20_000);
     take({ ...atMaximum, waiting: 4 });
-    expect(loud()).toEqual([
+    expect(aboveDebug()).toEqual([
       'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until ' +
         "others end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
     ]);
@@ -166,9 +166,9 @@ describe('stream-limit event', () => {
   });
 
   it('names the connection that is being opened', () => {
-    const { take, loud } = make();
+    const { take, aboveDebug } = make();
     take({ ...LIMIT, maxConnectionsPerEndpoint: 4, opensConnection: true, waiting: 1 });
-    expect(loud()).toEqual([
+    expect(aboveDebug()).toEqual([
       'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (1 call waiting); another connection ' +
         'is being opened',
     ]);
@@ -177,12 +177,12 @@ describe('stream-limit event', () => {
 
 describe('slow-connect event', () => {
   it('logs one warning a minute with the cause and the remedy', () => {
-    const { clock, take, loud, kept } = make();
+    const { clock, take, aboveDebug, kept } = make();
     const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but did not respond';
     take({ type: 'slow-connect', cause, waiting: 3 });
     clock.advance(20_000);
     take({ type: 'slow-connect', cause, waiting: 4 });
-    expect(loud()).toEqual([
+    expect(aboveDebug()).toEqual([
       `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); calls wait until connectTimeoutMs and outageGraceMs ` +
         'have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
     ]);
@@ -197,12 +197,12 @@ describe('attempt-end event', () => {
     ['its caller cancelled', { reason: 'cancelled' }],
     ['exceeded its deadline', { reason: 'deadline' }],
   ] as const)('logs nothing above debug for a call that %s', (_what, change) => {
-    const { take, loud } = make();
+    const { take, aboveDebug } = make();
     take(failed(change));
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
   });
 
-  it('logs a call that is retried, waits, or is resumed at debug', () => {
+  it('logs retried, waiting, and resumed calls at debug', () => {
     const { take, lines } = make();
     take(failed({ next: 'retry', reason: 'connection-lost' }));
     take(failed({ next: 'wait', reason: 'unsent' }));
@@ -221,11 +221,11 @@ describe('attempt-end event', () => {
   });
 
   it('truncates the status details of the server to one line', () => {
-    const { take, loud } = make();
+    const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
     take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
-    expect(loud()[0]).not.toContain('\n');
-    expect(loud()[0]?.length).toBeLessThan(600);
+    expect(aboveDebug()[0]).not.toContain('\n');
+    expect(aboveDebug()[0]?.length).toBeLessThan(600);
   });
 });
 
@@ -238,23 +238,23 @@ describe('connection-replaced event', () => {
     timeouts: 14,
   } as const;
 
-  it('says that calls go to the other backends if other connections carry them', () => {
-    const { take, loud } = make();
+  it('reports that calls use the other backends if other connections are available', () => {
+    const { take, aboveDebug } = make();
     take({ ...DEAD, by: 'other-connections' });
-    expect(loud()[0]).toMatch(/; calls use the other backends until it reconnects$/);
+    expect(aboveDebug()[0]).toMatch(/; calls use the other backends until it reconnects$/);
   });
 });
 
 describe('ordinary events', () => {
   it('logs connectivity changes, planned replacements, and complete drains at debug', () => {
-    const { take, lines, loud } = make();
+    const { take, lines, aboveDebug } = make();
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'the connection to a ended after 3.0 s' });
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
     take({ type: 'connection-replaced', reason: 'age' });
     take({ type: 'connection-replaced', reason: 'credentials' });
     take({ type: 'drain', phase: 'begin', running: 2, finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
     take({ type: 'drain', phase: 'end', running: 0, finished: 2, completed: 0, cancelled: 0, durationMs: 80 });
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
     expect(lines).toEqual([
       'debug READY → IDLE: the connection to a ended after 3.0 s',
       'debug IDLE → CONNECTING',
@@ -481,15 +481,15 @@ describe('events', () => {
 });
 
 describe('close', () => {
-  it('writes pending summaries and clears all timers', () => {
-    const { clock, calls, take, log, loud } = make();
+  it('writes pending summaries and clears all timers on close()', () => {
+    const { clock, calls, take, log, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);
     take({ ...OUTAGE, flapping: true });
     take(failed());
     take(failed());
     log.close();
-    expect(loud().at(-1)).toMatch(/\(1 more in the last minute\)$/);
+    expect(aboveDebug().at(-1)).toMatch(/\(1 more in the last minute\)$/);
     expect(clock.pending).toBe(0);
   });
 });

@@ -34,7 +34,7 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
   });
 
-  it('writes an entry immediately again after an interval without repeats', () => {
+  it('writes an entry immediately after an interval without repeats', () => {
     const { clock, written, say } = make();
     say('a', 'one');
     clock.advance(60_000);
@@ -58,7 +58,7 @@ describe('LogLimiter', () => {
     expect(clock.pending).toBe(3);
     clock.advance(60_000);
     expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
-    // Once earlier kinds have expired, these are counted separately again.
+    // Once the earlier kinds have expired, later ones are counted separately.
     clock.advance(120_000);
     for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
     expect(written.slice(5)).toEqual(['of d', 'of e']);
@@ -85,7 +85,7 @@ describe('LogLimiter', () => {
     expect(limit.isLimiting('a')).toBe(false);
   });
 
-  it('writes up to the maximum number of lines immediately, and checks it again for each line', () => {
+  it('writes up to maxLines() lines immediately, and calls maxLines() again for each line', () => {
     const clock = new VirtualClock();
     const written: string[] = [];
     let maxLines = 3;

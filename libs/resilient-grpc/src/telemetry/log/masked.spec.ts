@@ -88,7 +88,8 @@ describe('masked', () => {
       const { user, system } = process.cpuUsage(began);
       return (user + system) / 1_000;
     };
-    // 16 times the length would take 256 times as long in quadratic time. CPU time, because the machine may be busy; best of three runs.
+    // In quadratic time, 16 times the length would take 256 times as long. The machine may be busy, so this test measures
+    // CPU time and takes the best of three runs.
     const best = (length: number) => Math.max(1, Math.min(timeOf(length), timeOf(length), timeOf(length)));
     const [short, middle] = [best(4_000), best(64_000)];
     expect(middle / short).toBeLessThan(100);

@@ -17,8 +17,8 @@ const LONG_MS: RangeMs = [200, 1_000];
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 
 /**
- * Returns the network faults, or only those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. Each fault resets the proxy
- * settings that it uses when it ends. A value that you have set yourself, such as a delay, is lost.
+ * Returns the network faults, or only those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. When a fault ends, it
+ * resets the proxy settings that it uses, including values that you have set yourself, such as a delay.
  */
 export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkFaultName>): readonly ChaosFault[] {
   return chosen(
@@ -69,13 +69,13 @@ export type Http2FaultName =
 /** Returns the HTTP/2 faults, or only those with a weight. Their names in a plan start with 'http2-'. */
 export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2FaultName>): readonly ChaosFault[] {
   const failing = (fault: CallFault, times: number) => {
-    let takeBack: (() => void) | undefined;
+    let removeFault: (() => void) | undefined;
     return {
       forMs: SHORT_MS,
       begin: () => {
-        takeBack = proxy.failCalls(fault, { times });
+        removeFault = proxy.failCalls(fault, { times });
       },
-      end: () => takeBack?.(),
+      end: () => removeFault?.(),
     };
   };
   return chosen(

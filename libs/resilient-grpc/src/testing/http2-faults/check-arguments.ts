@@ -5,8 +5,8 @@ import { NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
 
-const KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
-const POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
+const FAULT_KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
+const RESET_POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
 const DIRECTIONS: readonly unknown[] = [undefined, 'to-client', 'to-upstream'];
 const MAX_UINT32 = 2 ** 32 - 1;
 // Every HTTP/2 peer accepts frames of 16 384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
@@ -20,12 +20,12 @@ export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilt
   // Safe cast: `fault` is an object, and its values are checked below.
   const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
   const check = checker('failCalls');
-  check(KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
+  check(FAULT_KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
   if (kind === 'reset' || code !== undefined) check(isErrorCode(code), EXPECTED_CODE, code);
   if (kind === 'reset') {
     const point =
       "at to be 'request', 'headers', 'trailers', or { afterRequests } or { afterResponses } with an integer";
-    check(POINTS.includes(at) || isAfter(at), point, at);
+    check(RESET_POINTS.includes(at) || isAfter(at), point, at);
     check(DIRECTIONS.includes(direction), "direction to be 'to-client' or 'to-upstream'", direction);
   }
   if (kind === 'goaway') check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);

@@ -10,7 +10,7 @@ export type RawFields = readonly string[];
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
 // Prevents Node from adding a date header. Node's types lack this option.
-const AS_IT_CAME = { sendDate: false };
+const NO_DATE_HEADER = { sendDate: false };
 
 /** A call received from the client. */
 export interface IncomingCall {
@@ -27,7 +27,7 @@ export interface IncomingCall {
 export interface Surroundings {
   /** True if both connections are open. A stream that ends with its connection must not be reset. */
   readonly connected: boolean;
-  /** Resolves when all pending output to the client was written. */
+  /** Resolves when all pending output to the client has been written. */
   clientIdle(): Promise<void>;
   /** Called when the fault has taken effect. */
   onFailed(): void;
@@ -37,7 +37,7 @@ export interface Surroundings {
 export class ProxiedCall {
   /** ID of the client's stream. */
   readonly id: number;
-  /** Resolves when the end of the call was sent to the client, or the client's stream is closed. */
+  /** Resolves when the end of the call has been sent to the client, or the client's stream is closed. */
   readonly notified: Promise<void>;
   private notify: () => void = () => undefined;
   private readonly client: ServerHttp2Stream;
@@ -57,7 +57,7 @@ export class ProxiedCall {
       stream.once('close', resolve);
     });
     if (this.resetAt('request')) return;
-    // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM reports to the client that nothing was sent.
+    // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM means that the call was not processed.
     if (upstream.closed || upstream.destroyed) {
       this.end(REFUSED_STREAM);
       return;
@@ -114,7 +114,7 @@ export class ProxiedCall {
     const noTrailers = this.fault?.kind === 'missing-trailers';
     if (isTrailersOnly) {
       if (this.resetAt('trailers')) return false;
-      this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
+      this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...NO_DATE_HEADER, endStream: true });
       if (noTrailers) this.around.onFailed();
       this.notify();
       return true;
@@ -127,7 +127,7 @@ export class ProxiedCall {
       }
       this.notify();
     });
-    this.client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
+    this.client.respond(sendable(raw), { ...NO_DATE_HEADER, waitForTrailers: true });
     const outcome = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
     if (outcome === 'reached') this.reset();
     if (outcome !== 'ended' || forwarded.rstCode !== NO_ERROR) return false;
@@ -136,7 +136,7 @@ export class ProxiedCall {
     return true;
   }
 
-  /** Forwards the end of the upstream's stream: a reset, or a clean end, when the client may not have ended its side yet. */
+  /** Forwards a reset or clean end of the upstream's stream. At a clean end, the client may not have ended its side yet. */
   private async passEnd(code: number): Promise<void> {
     if (code === NO_ERROR && (await this.response) === true) {
       await this.notified;
@@ -184,7 +184,7 @@ function withoutStatus(raw: RawFields): RawFields {
 }
 
 // Node accepts only a single value for these fields and throws if it receives an array.
-const SINGLE: ReadonlySet<string> = new Set([
+const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set([
   constants.HTTP2_HEADER_AUTHORIZATION,
   constants.HTTP2_HEADER_CONTENT_TYPE,
   constants.HTTP2_HEADER_TE,
@@ -201,7 +201,7 @@ function sendable(raw: RawFields): OutgoingHttpHeaders {
     const [name = '', value = ''] = raw.slice(at, at + 2);
     const before = fields[name];
     if (before === undefined) fields[name] = value;
-    else if (!SINGLE.has(name) && !name.startsWith(':')) fields[name] = [before, value].flat();
+    else if (!SINGLE_VALUE_FIELDS.has(name) && !name.startsWith(':')) fields[name] = [before, value].flat();
   }
   return fields;
 }

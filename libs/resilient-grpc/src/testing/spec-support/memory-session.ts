@@ -149,7 +149,7 @@ export function watchSession(session: Observable<Answer>): SeenSession {
   return { seen, ends, subscription };
 }
 
-/** The error of a lost connection, in the form that grpc-js's client reports it. */
+/** The error of a lost connection, as grpc-js's client reports it. */
 export const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',

@@ -42,7 +42,7 @@ export class MemoryAttempt implements Attempt {
   /** True if the client has cancelled the attempt. Only its end may follow. */
   cancelled = false;
   unsent = false;
-  /** True if a GOAWAY rejected the attempt. The first such attempt of a call is not counted. */
+  /** True if a GOAWAY rejected the attempt. The first such attempt of a call does not count toward its maximum number of attempts. */
   rejected = false;
   private headersReceived = false;
   private messagesReceived = 0;
@@ -153,7 +153,7 @@ export class MemoryAttempt implements Attempt {
   }
 }
 
-/** An in-memory transport of attempts. Attempts stay pending until the test triggers their events. */
+/** An in-memory transport for attempts. Attempts stay pending until the test triggers their events. */
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   ready = true;

@@ -15,6 +15,29 @@ afterAll(() => leaks.settled());
 const EMPTY = 'grpc.client.call.transparent_retries';
 
 describe('gRPC metrics of a client', () => {
+  it.each([
+    ['contain no address of an endpoint by default', {}, false],
+    [
+      'contain the address of the endpoint in the durations of attempts with endpointMetrics',
+      { endpointMetrics: true },
+      true,
+    ],
+  ])('%s', async (_, options, expected) => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene({}, {}, options);
+    await firstValueFrom(echo.unary({}));
+    const [host, port] = server.url.split(':');
+    const at = { 'network.peer.address': host, 'network.peer.port': Number(port) };
+    const common = {
+      'grpc.method': 'testing.v1.Echo/Unary',
+      'grpc.target': `dns:///${server.url}`,
+      'grpc.status': 'OK',
+    };
+    const duration = 'grpc.client.attempt.duration';
+    expect(await telemetry.recorded(duration, expected ? { ...common, ...at } : common)).toMatchObject({ count: 1 });
+    expect(await telemetry.recorded('grpc.client.call.duration', common)).toMatchObject({ count: 1 });
+  });
+
   it.each(EACH_METHOD)('count calls, attempts and bytes of %s', async (method) => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();

@@ -18,6 +18,11 @@ export interface AttemptRequest {
   readonly number: number;
   /** True if another attempt may follow even if the server has received this one. */
   readonly mayRepeat: boolean;
+  /**
+   * Addresses of the endpoints that the call has tried. The transport picks another endpoint if one is READY, and adds the picked one.
+   * `undefined` if the call has tried none, so that no array is created for most calls.
+   */
+  readonly tried?: string[] | undefined;
   /** Maximum size of a response message. A larger one ends the attempt. Applies in addition to the channel's own limit. */
   readonly maxReceiveBytes: number;
   /** Receives the telemetry of the call. */

@@ -72,6 +72,9 @@ export interface AttemptTelemetry {
   sent(bytes: number): void;
   /** @param bytes size of the message after decompression */
   received(bytes: number): void;
-  /** Reports the end of the attempt. Later calls are ignored. */
-  end(code: StatusCode, details: string): void;
+  /**
+   * Reports the end of the attempt. Later calls are ignored.
+   * @param peer address of the endpoint, such as '10.0.0.7:50051'; `undefined` if none was picked
+   */
+  end(code: StatusCode, details: string, peer: string | undefined): void;
 }

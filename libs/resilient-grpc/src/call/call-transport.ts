@@ -21,7 +21,7 @@ export interface CallTransport {
   /** Queues `waiter` until the channel is usable, and connects an idle channel. */
   wait(waiter: Waiter): void;
   /** Removes a waiter from the queue. Does nothing if it is not queued. */
-  leave(waiter: Waiter): void;
+  dequeue(waiter: Waiter): void;
   /** Reports that the server itself sent a status, headers, or a message. `latencyMs` is set for calls that succeeded. */
   answered(latencyMs: number | undefined): void;
   /** Reports the end of a call that had waited. */

@@ -34,7 +34,7 @@ describe('StreamIterator', () => {
     expect(did).toEqual([]);
   });
 
-  it('delivers messages to waiting next() calls in order', async () => {
+  it('delivers messages to waiting next() calls in sequence', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next()];
     sink().next(1);

@@ -1,6 +1,7 @@
 import { Resolver } from 'node:dns';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { choiceCountOf, A48_POLICY_NAME } from '../policy/balancing/least-request-config.js';
 import { truncate } from '../policy/options/describe-value.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
@@ -87,6 +88,10 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
+      if (A48_POLICY_NAME in policy && experimental.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) !== true) {
+        choiceCountOf(policy[A48_POLICY_NAME]);
+        return undefined;
+      }
       // Safe: `parse` throws if the value has another shape.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;

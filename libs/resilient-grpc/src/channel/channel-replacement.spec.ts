@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ConnectivityState } from '../call/connectivity.js';
 import { EventHub } from '../call/event-hub.js';
+import { channelSettings } from '../testing/spec-support/channel-settings.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
-import { insecureCredentials } from './channel-checks.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 import { ManagedChannel } from './managed-channel.js';
 import type { WireChannel } from './wire-channel.js';
@@ -55,34 +55,11 @@ function make(state: ConnectivityState = 'READY') {
       return made.at(-1) as unknown as WireChannel;
     }
   }
-  let rotate: () => void = () => undefined;
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());
   const promoted: string[] = [];
   events.listen((event) => event.type === 'connection-replaced' && promoted.push(event.reason), false);
-  const channel = new ReplaceableChannel(
-    {
-      target: 'orders:50051',
-      credentials: {
-        current: insecureCredentials(),
-        watch: (rotated) => {
-          rotate = rotated;
-          return () => undefined;
-        },
-        close: () => undefined,
-      },
-      outageGraceMs: 5_000,
-      releaseWithinMs: 15_000,
-      maxWaitingCalls: 1_000,
-      maxWaitingBytes: 1_000,
-      connection: 'on-demand',
-      loadBalancing: [{ pick_first: {} }],
-      connectTimeoutMs: 20_000,
-      maxConnectionsPerEndpoint: 1,
-      maxConnectionAgeMs: AGE_MS,
-      channelOptions: {},
-    },
-    { clock, random: () => 0.5, events, changed: () => undefined },
-  );
+  const { settings, rotate } = channelSettings({ target: 'orders:50051', maxConnectionAgeMs: AGE_MS });
+  const channel = new ReplaceableChannel(settings, { clock, random: () => 0.5, events, changed: () => undefined });
   onTestFinished(() => {
     channel.close();
   });
@@ -92,9 +69,7 @@ function make(state: ConnectivityState = 'READY') {
   };
   enter(0, state);
   const begin = {
-    credentials: () => {
-      rotate();
-    },
+    credentials: rotate,
     age: () => {
       clock.advance(AGE_MS);
     },

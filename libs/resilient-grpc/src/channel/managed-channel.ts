@@ -238,7 +238,7 @@ export class ManagedChannel implements CallTransport {
     const refusal = this.refusalFor(waiter);
     if (refusal === undefined) {
       this.waiting.push(waiter);
-      this.outage.callHeld(this.isConnected);
+      this.outage.callQueued(this.isConnected);
     } else {
       this.outage.callsFailed(1);
       this.dependencies.clock.defer(() => {
@@ -250,9 +250,9 @@ export class ManagedChannel implements CallTransport {
     else this.considerReconnect();
   }
 
-  leave(waiter: Waiter): void {
+  dequeue(waiter: Waiter): void {
     if (!this.waiting.remove(waiter)) return;
-    this.outage.callLeft();
+    this.outage.callAbandoned();
     if (this.release.awaitsStream && waiter.deadline <= this.dependencies.clock.epoch())
       this.streamWaitTimedOut(waiter);
   }

@@ -13,12 +13,18 @@ import type { ConnectionEvent } from './connection-event.js';
 import { AddressHistories } from './connection/address-histories.js';
 import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
+import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { experimental } from './quirks/experimental.js';
-import { observeConnections, type PolicyOwner, type StreamCapacity } from './connection/load-balancing-policy.js';
+import {
+  observeConnections,
+  supported,
+  type PolicyOwner,
+  type StreamCapacity,
+} from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import type { PolicyEvent } from './connection/policy-event.js';
@@ -54,6 +60,8 @@ export class WireChannel {
   readonly readBarrier: IdleReadBarrier;
   /** Reports the private names that this grpc-js lacks. */
   readonly seams: SeamReport;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  readonly loads: EndpointLoads | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
   private readonly missedResets: MissedResetDetector;
@@ -93,8 +101,9 @@ export class WireChannel {
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
-    this.policy = this.observeConnections(settings);
-    const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing;
+    this.policy = this.observeConnections(settings, random);
+    this.loads = this.policy?.loads;
+    const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
     const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
@@ -114,16 +123,16 @@ export class WireChannel {
     this.watchPublicState();
   }
 
-  private observeConnections({
-    target,
-    loadBalancing,
-    maxConnectionsPerEndpoint,
-  }: WireChannelSettings): PolicyOwner | undefined {
+  private observeConnections(
+    { target, loadBalancing, maxConnectionsPerEndpoint }: WireChannelSettings,
+    random: Random,
+  ): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
     const { clock, attempts, histories, seams } = this;
     const handle = this.handlePolicy.bind(this);
-    return observeConnections(loadBalancing, { clock, attempts, histories, seams, handle, maxConnectionsPerEndpoint });
+    const dependencies = { clock, random, attempts, histories, seams, handle, maxConnectionsPerEndpoint };
+    return observeConnections(loadBalancing, dependencies);
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -133,8 +142,8 @@ export class WireChannel {
 
   /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
   get callPath(): CallPath {
-    const because = typeof this.direct === 'string' ? this.direct : this.direct.reason;
-    return because === undefined ? { direct: true } : { direct: false, because };
+    const reason = typeof this.direct === 'string' ? this.direct : this.direct.reason;
+    return reason === undefined ? { direct: true } : { direct: false, reason };
   }
 
   get ready(): boolean {
@@ -179,13 +188,14 @@ export class WireChannel {
     deadline: number,
     metadata: Metadata,
     listener: DirectCallListener,
+    tried?: string[],
   ): DirectCall | undefined {
     const picker = this.policy?.control?.picker;
     if (typeof this.direct === 'string' || picker === undefined) return undefined;
     // grpc-js's channel picks for its own calls. A second pick here would advance a policy such as round_robin twice.
     if (this.direct.reason !== undefined) return undefined;
     const call = new DirectCall(this.direct, this.limits, listener, this.clock);
-    return call.start(picker, path, deadline, metadata) ? call : undefined;
+    return call.start(picker, path, deadline, metadata, tried) ? call : undefined;
   }
 
   /** Leaves IDLE. */
@@ -286,7 +296,7 @@ export class WireChannel {
         this.connectionChanged(event);
         break;
       case 'session':
-        this.histories.at(event.address)?.carries(event.session, this.hasKeepalive);
+        this.histories.at(event.address)?.setSession(event.session, this.hasKeepalive);
         break;
       case 'released':
         this.connectionReleased(event);

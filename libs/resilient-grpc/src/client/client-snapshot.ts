@@ -30,9 +30,11 @@ export interface GrpcClientSnapshot {
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
-  /** Path of the calls: straight on a connection, or through grpc-js's channel with the reason. */
+  /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
   readonly calls: CallPath;
-  /** Addresses that the channel has resolved. Empty without the library's load-balancing policy (`xds:`). */
+  /**
+   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's load-balancing policy (`xds:`).
+   */
   readonly connections: readonly ConnectionSnapshot[];
   readonly outages: {
     readonly total: number;

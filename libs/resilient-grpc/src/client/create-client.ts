@@ -204,7 +204,7 @@ class GrpcClient implements InternalGrpcClient {
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
-  get seesConnections(): boolean {
+  get observesConnections(): boolean {
     return this.channel.current.observed;
   }
 

@@ -25,7 +25,7 @@ export interface InternalGrpcClient extends ResilientGrpcClient {
   /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number;
   /** True if its connections are observed individually; false under `xds:`. */
-  readonly seesConnections: boolean;
+  readonly observesConnections: boolean;
   /** Time that calls wait in an outage, in milliseconds. */
   readonly outageGraceMs: number;
   /** Returns the calls of the contract that ended recently. */

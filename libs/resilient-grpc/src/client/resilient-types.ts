@@ -32,7 +32,7 @@ export type MetadataInput =
 /** Options of one call. grpc-js's own (`deadline`, `parent`, `credentials`, `interceptors`, `host`) keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
-   * Timeout of the whole call in milliseconds, more than 0, from the subscription on. It is sent to the server. The earliest of this
+   * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
    * timeout, `deadline`, and the method's timeout applies.
    */
   readonly timeoutMs?: number | undefined;

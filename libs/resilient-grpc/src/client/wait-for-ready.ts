@@ -21,7 +21,7 @@ export function waitForReady(
     const leave = (): void => {
       timer?.clear();
       signal?.removeEventListener('abort', onAbort);
-      transport.leave(waiter);
+      transport.dequeue(waiter);
     };
     const fail = (error: unknown): void => {
       leave();

@@ -13,7 +13,7 @@ export interface DashboardAsset {
 }
 
 /** File name of the page. */
-export const PAGE = 'index.html';
+export const PAGE_FILE = 'index.html';
 
 // The relative path is the same from src and dist.
 const FOLDER = new URL('../../assets/dashboard/', import.meta.url);

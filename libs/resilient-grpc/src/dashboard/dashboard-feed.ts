@@ -6,7 +6,7 @@ import type { GrpcClients } from '../nest/grpc-clients.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
-import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
+import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
 
 /** Interval between the samples of a history. They are taken even with no page open, so that a page opened after an incident shows it. */
@@ -230,7 +230,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (shown === undefined) return this.setAside.clear();
     for (const { client, ring } of before.values()) if (!shown.has(client)) this.setAside.set(client, ring);
     for (const client of this.setAside.keys()) {
-      if (this.setAside.size <= SHOWN_CLIENTS) break;
+      if (this.setAside.size <= MAX_SHOWN_CLIENTS) break;
       this.setAside.delete(client);
     }
   }

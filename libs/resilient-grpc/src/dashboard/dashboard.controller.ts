@@ -12,7 +12,7 @@ import {
   type Type,
 } from '@nestjs/common';
 import { systemClock } from '../time/clock.js';
-import { PAGE, type DashboardAsset } from './dashboard-asset.js';
+import { PAGE_FILE, type DashboardAsset } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
 import { DashboardResponse } from './dashboard-response.js';
@@ -40,7 +40,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     @Get()
     page(@Req() request: { readonly url: string }, @Res() response: unknown): void {
-      const page = this.asset(PAGE);
+      const page = this.asset(PAGE_FILE);
       // Links are relative, because a proxy may prefix the path. They are resolved against the page's path if it ends with a slash, else
       // against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;

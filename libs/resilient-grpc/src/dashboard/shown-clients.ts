@@ -1,7 +1,7 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
 /** Maximum number of shown clients. If there are more, clients open in a page come first, then clients in trouble. */
-export const SHOWN_CLIENTS = 50;
+export const MAX_SHOWN_CLIENTS = 50;
 
 /** Shown client, and the key that identifies it on the page. */
 export interface ShownClient {
@@ -18,10 +18,10 @@ export function shownClients(
   readonly shown: readonly ShownClient[];
 } {
   const all = assignKeys([...clients]);
-  if (all.length <= SHOWN_CLIENTS) return { total: all.length, shown: all };
+  if (all.length <= MAX_SHOWN_CLIENTS) return { total: all.length, shown: all };
   const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
   for (const one of all) groups[openInPage.has(one.key) ? 0 : isInTrouble(one.client) ? 1 : 2].push(one);
-  return { total: all.length, shown: groups.flat().slice(0, SHOWN_CLIENTS) };
+  return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
 }
 
 /** Assigns unique keys: the client's name, followed by a number if several clients have the same name. */

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { systemClock } from '../time/clock.js';
-import { ENOUGH, PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
+import { DETECTION_BYTES, PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
 import {
   openConnection,
   probeCredentials,
@@ -38,7 +38,7 @@ export interface ProbedAddress {
   readonly secure: boolean;
   readonly probe: ConnectionProbeResult;
   /** The result of a second probe, with TLS turned on if it was off or vice versa; `undefined` if there was no second probe. */
-  readonly otherway: ConnectionProbeResult | undefined;
+  readonly toggledTlsProbe: ConnectionProbeResult | undefined;
 }
 
 /** Connects to all addresses in parallel. If TLS or HTTP/2 fails, except by GOAWAY, toggles TLS and tries again. */
@@ -56,8 +56,8 @@ export function probeAddresses(
     addresses.map(async (address) => {
       const probe = await probeConnection(address, parameters);
       const { phase = 'tcp', code } = probe.failure ?? {};
-      const otherway = phase === 'tcp' || code === 'goaway' ? undefined : await probeConnection(address, other);
-      return { address, secure, probe, otherway };
+      const toggledTlsProbe = phase === 'tcp' || code === 'goaway' ? undefined : await probeConnection(address, other);
+      return { address, secure, probe, toggledTlsProbe };
     }),
   );
 }
@@ -106,7 +106,7 @@ async function awaitSettings(socket: Socket): Promise<void> {
       read = Buffer.concat([read, bytes]);
       const protocol = detectProtocol(read);
       if (protocol === 'http2') resolve();
-      else if (protocol !== 'unknown' || read.length >= ENOUGH) reject(answered(read));
+      else if (protocol !== 'unknown' || read.length >= DETECTION_BYTES) reject(answered(read));
     });
     socket.write(PREFACE);
   });

@@ -9,7 +9,7 @@ export type FailureReason =
   | 'server'
   /** The connection of the call ended before the server sent a status. */
   | 'connection-lost'
-  /** The server's transport refused the call; its application never saw it. */
+  /** The server's transport refused the call; the application never received it. */
   | 'refused'
   /** The channel stayed unusable beyond the outage grace. */
   | 'outage'

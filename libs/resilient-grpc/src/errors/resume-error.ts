@@ -6,7 +6,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position of the stream. */
   | 'poison'
-  /** The server repeats messages that were already delivered, and does not get beyond them. */
+  /** The server repeats only messages that were already delivered. */
   | 'overlap'
   /** The cursor of a message cannot be compared. */
   | 'cursor'

@@ -66,7 +66,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     const timeoutMs = options.timeoutMs ?? DEFAULT_SERVING_CHECK.timeoutMs;
     const inner = this.clients.get(client);
     const isWatch = (options.mode ?? DEFAULT_SERVING_CHECK.mode) === 'watch';
-    if (isWatch && !inner.seesConnections) throw notWatchable(inner);
+    if (isWatch && !inner.observesConnections) throw notWatchable(inner);
     const answer =
       this.channel(inner).status !== 'up'
         ? undefined
@@ -108,7 +108,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
       watch = new ServingWatch(client, service, systemClock, systemRandom);
       watches.set(service, watch);
     }
-    return watch.ask(timeoutMs);
+    return watch.status(timeoutMs);
   }
 
   /** Makes one `Check` call, which concurrent checks share. */

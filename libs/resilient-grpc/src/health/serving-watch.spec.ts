@@ -55,7 +55,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
     },
     /** Returns the answer that is available without waiting. */
     known: async () => {
-      const answer = watch.ask(0);
+      const answer = watch.status(0);
       await clock.advanceAsync(0);
       return answer;
     },
@@ -65,21 +65,21 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
 describe('ServingWatch', () => {
   it('starts a Watch for its service on a READY channel and returns the latest status', async () => {
     const { watch, respond, requests, clock } = watched();
-    const first = watch.ask(1_000);
+    const first = watch.status(1_000);
     await clock.advanceAsync(10);
     respond('SERVING');
     expect(await first).toEqual({ kind: 'status', status: 'SERVING' });
     respond('NOT_SERVING');
-    expect(await watch.ask(1_000)).toEqual({ kind: 'status', status: 'NOT_SERVING' });
+    expect(await watch.status(1_000)).toEqual({ kind: 'status', status: 'NOT_SERVING' });
     expect(requests).toEqual([{ service: 'orders.v1.Orders' }]);
     expect(clock.pending).toBe(0);
   });
 
   it('starts no Watch and does not wait while the channel is not READY', async () => {
     const { watch, enter, begunAt, clock } = watched('IDLE');
-    expect(await watch.ask(1_000)).toBeUndefined();
+    expect(await watch.status(1_000)).toBeUndefined();
     enter('CONNECTING');
-    expect(await watch.ask(1_000)).toBeUndefined();
+    expect(await watch.status(1_000)).toBeUndefined();
     expect([begunAt, clock.pending]).toEqual([[], 0]);
     enter('READY');
     expect(begunAt).toHaveLength(1);
@@ -109,7 +109,7 @@ describe('ServingWatch', () => {
 
   it('stops waiting for a status when the connection is lost', async () => {
     const { watch, enter, clock } = watched();
-    const answer = watch.ask(60_000);
+    const answer = watch.status(60_000);
     await clock.advanceAsync(5);
     enter('TRANSIENT_FAILURE');
     expect(await answer).toBeUndefined();
@@ -118,17 +118,17 @@ describe('ServingWatch', () => {
 
   it('reports a missing status after the timeout and keeps the Watch open', async () => {
     const { watch, respond, clock, begunAt } = watched();
-    const answer = watch.ask(300);
+    const answer = watch.status(300);
     await clock.advanceAsync(300);
     expect(await answer).toEqual({ kind: 'unanswered', afterMs: 300 });
     respond('SERVING');
-    expect(await watch.ask(300)).toEqual({ kind: 'status', status: 'SERVING' });
+    expect(await watch.status(300)).toEqual({ kind: 'status', status: 'SERVING' });
     expect(begunAt).toHaveLength(1);
   });
 
   it('returns a status that was unread while the event loop was blocked', async () => {
     const { watch, respond, clock } = watched();
-    const answer = watch.ask(300);
+    const answer = watch.status(300);
     await clock.advanceAsync(1);
     clock.setTimer(() => respond('SERVING'), 400);
     clock.block(3_000);
@@ -154,7 +154,7 @@ describe('ServingWatch', () => {
     respond('SERVING');
     await clock.advanceAsync(2_000);
     end({ code: StatusCode.OK, details: '' });
-    const answer = watch.ask(1_000);
+    const answer = watch.status(1_000);
     await clock.advanceAsync(60);
     respond('SERVING');
     expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
@@ -224,7 +224,7 @@ describe('ServingWatch', () => {
       enter('READY');
       await clock.advanceAsync(60_000);
       expect([cancelled, begunAt.length, clock.pending]).toEqual([[1], 1, 0]);
-      expect(await watch.ask(100)).toBeUndefined();
+      expect(await watch.status(100)).toBeUndefined();
     }
   });
 

@@ -57,7 +57,7 @@ export class ServingWatch {
    * Returns the server's last status; waits up to `timeoutMs` for the first one. `undefined` if no connection is READY, because then no
    * server was checked.
    */
-  async ask(timeoutMs: number): Promise<ServingAnswer | undefined> {
+  async status(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);
     if (this.answer === undefined && this.isReady) return { kind: 'unanswered', afterMs: timeoutMs };
     return this.answer;

@@ -21,7 +21,7 @@ export interface ClientDefinition {
   /** The options object as given. Modules that share it have the same definition, regardless of what its factory returns. */
   readonly source: object;
   /** 'file:line' of the call that defined the client. */
-  readonly place: string;
+  readonly callSite: string;
 }
 
 /** Maximum length of a client name in characters; the name is part of each log line. */
@@ -32,15 +32,15 @@ type Defined =
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
 /** Defines the clients of one forFeature() or create() call, or returns every problem if a definition is invalid. */
-export function defineClients(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
+export function defineClients(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   try {
-    return defineReadable(clients, kind, place);
+    return defineReadable(clients, kind, callSite);
   } catch (error) {
     return { ok: false, problems: [unreadable('clients', error)] };
   }
 }
 
-function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
+function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   if (!Array.isArray(clients)) {
     const message = `expected an array of clients, got ${describeValue(clients)}; write [{ name: 'orders', url, protoPath }]`;
     return { ok: false, problems: [{ path: 'clients', message }] };
@@ -65,7 +65,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
     }
     names.add(options.name);
     // The cast is safe: `namedOptions` accepts only objects.
-    const { definition, contractProblems, laterProblems } = define(options, client as object, kind, place);
+    const { definition, contractProblems, laterProblems } = define(options, client as object, kind, callSite);
     problems.push(...contractProblems);
     deferredProblems.push(...laterProblems);
     if (definition !== undefined) definitions.push(definition);
@@ -82,7 +82,7 @@ function define(
   options: { readonly name: string | symbol },
   source: object,
   kind: 'sync' | 'async',
-  place: string,
+  callSite: string,
 ): {
   readonly definition: ClientDefinition | undefined;
   readonly contractProblems: readonly ConfigurationProblem[];
@@ -102,7 +102,7 @@ function define(
         contract,
         settings: kind === 'sync' ? settings : undefined,
         source,
-        place,
+        callSite,
       }
     : undefined;
   return { definition, contractProblems, laterProblems: kind === 'sync' ? settingsProblems(settings, path) : [] };

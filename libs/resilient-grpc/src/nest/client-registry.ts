@@ -215,7 +215,7 @@ export class ClientRegistry extends GrpcClients {
       throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
     const known = this.entries.get(definition.name);
     if (known !== undefined) {
-      const message = `the client defined at ${known.definition.place} already has this name; close it first, or choose another name`;
+      const message = `the client defined at ${known.definition.callSite} already has this name; close it first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
     const own = { definition, settings: definition.settings, interceptorOf: this.dependencies.interceptorOf };
@@ -342,7 +342,7 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
     { ...definition, settings },
   );
   if (differences.length === 0) return [];
-  const places = `at ${known.definition.place} and at ${definition.place}`;
+  const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
   const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
 }

@@ -169,7 +169,7 @@ export class GrpcLifecycle
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
     const named = [...counts].map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${count} more methods`);
+    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${counted(count, 'more method')}`);
   }
 
   private async drain(): Promise<void> {

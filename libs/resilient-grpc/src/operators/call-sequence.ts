@@ -52,7 +52,7 @@ export interface StreamOperator<T> {
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
   onCallEnd(failure: CallFailed | undefined): void;
   /** The user's decision about `error`. An exception ends the stream. */
-  onError(error: unknown): EndedCall['asked'];
+  onError(error: unknown): EndedCall['requested'];
   /** Describes the position at which the server fails repeatedly, and how to avoid it. */
   describePoison(): { readonly where: string; readonly remedy: string };
   /** Called when the current call reaches its maximum age. @defaultValue the next call replaces it */
@@ -277,13 +277,13 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     let ended: EndedCall;
     try {
       const streamFailure = failure && (failure.streamFailure ?? readStreamFailure(failure.error));
-      const isAsked = streamFailure !== undefined && failureKind(streamFailure) !== 'shut';
+      const isAsked = streamFailure !== undefined && failureKind(streamFailure) !== 'client-closing';
       ended = {
         failure: streamFailure,
         aged,
         progressed,
         livedMs,
-        asked: isAsked ? operator.onError(failure?.error) : undefined,
+        requested: isAsked ? operator.onError(failure?.error) : undefined,
       };
     } catch (error) {
       this.fail(error);

@@ -3,7 +3,7 @@ import { isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { isDeadlineError } from '../errors/deadline-error.js';
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import { isIdleTimeoutError } from '../errors/idle-timeout-error.js';
-import { byCode, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import { outcomeOfCode, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
@@ -54,7 +54,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
   if (FAILURE_REASONS.has(reason)) return 'failure';
   const code = statusOf(error);
   if (code === undefined) return 'failure';
-  const outcome = byCode(code, policy);
+  const outcome = outcomeOfCode(code, policy);
   return code === StatusCode.CANCELLED && outcome === 'success' ? 'ignored' : outcome;
 }
 

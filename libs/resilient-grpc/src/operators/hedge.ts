@@ -8,7 +8,6 @@ import {
   type HedgeState,
 } from '../policy/hedging/decide-hedge.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
-import { problemMessage } from '../policy/options/describe-value.js';
 import { integerRule, millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -41,8 +40,7 @@ export interface HedgeOptions extends SchedulerOptions {
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
   const { delayMs, maxAttempts } = options;
   checkOptions({
-    // Also rejects NaN; null counts as 0.
-    'hedge.delayMs': delayMs >= 0 ? undefined : problemMessage(millisecondsRule(0).expected, delayMs),
+    'hedge.delayMs': numberProblem(delayMs, millisecondsRule(0)),
     'hedge.maxAttempts': numberProblem(maxAttempts, integerRule(1)),
   });
   const gates: HedgeGates = {

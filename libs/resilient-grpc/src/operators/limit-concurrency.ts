@@ -39,7 +39,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       const waiter = { deadline: Infinity, permitted };
       // Registered before `acquire`: a synchronous source may cause the subscriber to unsubscribe inside `permitted`.
       subscriber.add(() => {
-        permits.leave(waiter);
+        permits.remove(waiter);
         run.stop();
         releasePermit('cancelled');
       });

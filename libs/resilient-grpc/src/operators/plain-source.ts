@@ -5,14 +5,14 @@ import { StatusCode } from '../status/status-code.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Maximum number of messages buffered while the sink is full. */
-export const MAX_HELD = 1_000;
+export const MAX_HELD_MESSAGES = 1_000;
 
 /** `prefetch` of a source without flow control; it does not limit the source. */
 export const PLAIN_PREFETCH = 16;
 
 /**
  * Adapts an Observable to a stream source. An Observable cannot be paused, so messages that arrive while the sink is full are buffered, up
- * to `MAX_HELD`. Buffered messages are delivered before the error or completion.
+ * to `MAX_HELD_MESSAGES`. Buffered messages are delivered before the error or completion.
  */
 export class PlainSource<T> implements StreamSource {
   readonly prefetch = PLAIN_PREFETCH;
@@ -26,7 +26,7 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Receives the error if the buffer exceeds `MAX_HELD`; no event follows. */
+    /** Receives the error if the buffer exceeds `MAX_HELD_MESSAGES`; no event follows. */
     private readonly overflow: (error: ResumeError) => void,
   ) {}
 
@@ -52,7 +52,7 @@ export class PlainSource<T> implements StreamSource {
   private take(message: T): void {
     this.buffer.push(message);
     this.deliver();
-    if (this.buffer.length <= MAX_HELD) return;
+    if (this.buffer.length <= MAX_HELD_MESSAGES) return;
     this.unsubscribe();
     this.overflow(bufferOverflowError());
   }
@@ -86,7 +86,7 @@ function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',
     StatusCode.RESOURCE_EXHAUSTED,
-    `More than ${String(MAX_HELD)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
+    `More than ${String(MAX_HELD_MESSAGES)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
       "flow control; return the client's call itself from the factory, and apply pipe() after resumable()",
   );
 }

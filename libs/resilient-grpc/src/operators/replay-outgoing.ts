@@ -7,7 +7,7 @@ import {
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { describeData } from '../policy/options/describe-value.js';
-import { replaySource, type ReplaySource, type SourceInput, type SourceTaker } from './replay-source.js';
+import { replaySource, type ReplaySource, type SourceInput, type SourceConsumer } from './replay-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -35,7 +35,7 @@ export interface OutgoingCallbacks {
  * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends on
  * each call the hello, then the unacknowledged messages, then new messages.
  */
-export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<LedgerEntry<Id, Out>> {
+export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
   private readonly ids = new ReplayIds();
@@ -88,20 +88,20 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
    * Ends the messages of the current call and returns those of the next. A second iteration starts over with the hello and ends the
    * previous iterator.
    */
-  connect(): AsyncIterable<Out> {
-    this.disconnect();
+  startCall(): AsyncIterable<Out> {
+    this.endCall();
     const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.readerOf(messages) };
     this.messages = messages;
     return messages;
   }
 
-  /** Ends the messages of the current call. Nothing is sent until the next `connect`. */
-  disconnect(): void {
+  /** Ends the messages of the current call. Nothing is sent until the next `startCall`. */
+  endCall(): void {
     this.messages = undefined;
     this.isRetiring = false;
     this.reader?.end();
     this.reader = undefined;
-    this.ledger.reconnect();
+    this.ledger.startCall();
   }
 
   /** Stops sending on the current call and half-closes it. */
@@ -142,7 +142,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   close(): void {
     this.hasEnded = true;
     this.source.close();
-    this.disconnect();
+    this.endCall();
   }
 
   onItem(entry: LedgerEntry<Id, Out>): void {
@@ -185,7 +185,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.reader?.end();
     this.reader = reader;
     this.isHelloDue = this.rules.hello !== undefined;
-    this.ledger.reconnect();
+    this.ledger.startCall();
     return reader;
   }
 

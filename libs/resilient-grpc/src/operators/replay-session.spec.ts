@@ -222,9 +222,9 @@ describe('acknowledgement timeout', () => {
     await time.pass(600);
     server.call.sink.next({ text: 'no acknowledgement' });
     await time.pass(399);
-    expect(server.call.left).toBe(false);
+    expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     expect(errors).toMatchObject([{ reason: 'acknowledgement-timeout', code: 14, unacknowledged: 4 }]);
     expect((errors[0] as Error).message).toBe(
       'No acknowledgement within 1000 ms; 4 messages sent and not acknowledged',
@@ -232,9 +232,9 @@ describe('acknowledgement timeout', () => {
     await time.pass(100);
     expect(server.calls).toHaveLength(2);
     await time.pass(999);
-    expect(server.call.left).toBe(false);
+    expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
   });
 
   it('does not run the acknowledgement timeout before a message is sent, or while none is unacknowledged', async () => {
@@ -292,11 +292,11 @@ describe('acknowledgement timeout', () => {
     await time.pass(60_000);
     expect(server.calls).toHaveLength(1);
     await reader.next();
-    expect(server.call.readOns).toBeGreaterThan(0);
+    expect(server.call.readCount).toBeGreaterThan(0);
     await time.pass(999);
-    expect(server.call.left).toBe(false);
+    expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     await reader.return?.();
   });
 });
@@ -306,22 +306,22 @@ describe('maximum age of a replay call', () => {
     const server = new MemorySessions();
     start(server, NEVER, { maxAgeMs: 60_000 });
     await time.pass(59_999);
-    expect(server.call).toMatchObject({ halfClosed: false, left: false });
+    expect(server.call).toMatchObject({ halfClosed: false, isUnsubscribed: false });
     await time.pass(1);
     expect(server.calls).toHaveLength(2);
-    expect(server.calls[0]).toMatchObject({ left: true });
+    expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
   });
 
   it('half-closes a call at its maximum age, and waits for acknowledgements before it closes the call', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(60_000);
-    expect(server.call).toMatchObject({ halfClosed: true, left: false });
+    expect(server.call).toMatchObject({ halfClosed: true, isUnsubscribed: false });
     server.call.ack(1, 2, 3);
     await time.pass(500);
-    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: false });
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: false });
     server.call.ack(4);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     await time.pass(0);
     expect(server.call.received).toEqual([5, 6, 7, 8]);
     await time.pass(2_000);
@@ -332,7 +332,7 @@ describe('maximum age of a replay call', () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(61_000);
-    expect(server.calls[0]).toMatchObject({ left: true });
+    expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
     expect(server.calls).toHaveLength(2);
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
@@ -382,12 +382,12 @@ describe('scope of a replay session', () => {
     server.call.scope!.complete();
     await turn();
     expect(source.returned).toBe(1);
-    expect(server.call).toMatchObject({ halfClosed: true, left: false });
+    expect(server.call).toMatchObject({ halfClosed: true, isUnsubscribed: false });
     server.call.ack(1, 2, 3);
     expect(ends).toEqual([]);
     server.call.ack(4);
     expect(ends).toEqual(['complete']);
-    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: true });
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: true });
   });
 
   it('completes at once if the host completes a session without unacknowledged messages', async () => {

@@ -21,7 +21,7 @@ export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSe
   readonly factory: (outgoing: AsyncIterable<Out>) => Observable<In>;
   readonly outgoing: SourceInput<Out>;
   readonly acknowledges: (message: In) => Id | undefined;
-  readonly onError: ((error: unknown) => EndedCall['asked']) | undefined;
+  readonly onError: ((error: unknown) => EndedCall['requested']) | undefined;
   /** Infinity means no timeout. */
   readonly ackTimeoutMs: number;
 }
@@ -85,7 +85,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.hasReceived = false;
     this.wasEnded = false;
     this.isRetiring = false;
-    return this.settings.factory(this.outgoing.connect());
+    return this.settings.factory(this.outgoing.startCall());
   }
 
   onMessage(message: In): void {
@@ -167,7 +167,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.ackTimer = undefined;
     this.retirement?.clear();
     this.awaited = this.outgoing.awaited;
-    this.outgoing.disconnect();
+    this.outgoing.endCall();
   }
 
   onOver(): void {
@@ -209,7 +209,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
 
   // ── errors ──
 
-  onError(error: unknown): EndedCall['asked'] {
+  onError(error: unknown): EndedCall['requested'] {
     return this.settings.onError?.(error);
   }
 

@@ -3,7 +3,7 @@ import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Receives the items of a source, one per pull. */
-export interface SourceTaker<T> {
+export interface SourceConsumer<T> {
   onItem(item: T): void;
   onSourceEnd(): void;
   /** Also called without a pull: an Observable source may fail at any time. */
@@ -26,7 +26,7 @@ export interface ReplaySource {
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
 /** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
-export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
+export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
   if (isIterable(input)) return input;
   try {
     return from(input);
@@ -43,7 +43,7 @@ export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | unde
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,
   itemOf: (message: M) => T,
-  taker: SourceTaker<T>,
+  taker: SourceConsumer<T>,
   room: LedgerLimits,
 ): ReplaySource {
   return isIterable(input)
@@ -58,7 +58,7 @@ class IterableReplaySource<M, T> implements ReplaySource {
   constructor(
     private readonly input: AsyncIterable<M> | Iterable<M>,
     private readonly itemOf: (message: M) => T,
-    private readonly taker: SourceTaker<T>,
+    private readonly taker: SourceConsumer<T>,
   ) {}
 
   open(): void {
@@ -125,7 +125,7 @@ class ObservableReplaySource<T extends { readonly bytes: number }> implements Re
 
   constructor(
     private readonly items: Observable<T>,
-    private readonly taker: SourceTaker<T>,
+    private readonly taker: SourceConsumer<T>,
     private readonly room: LedgerLimits,
   ) {}
 

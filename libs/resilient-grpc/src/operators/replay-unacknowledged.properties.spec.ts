@@ -188,7 +188,7 @@ class World {
   }
 
   private acknowledge(call: MemoryCall, id: number): void {
-    if (call.left || this.watched.ends.length > 0) return;
+    if (call.isUnsubscribed || this.watched.ends.length > 0) return;
     const before = this.watched.seen.length;
     call.sink.next({ ack: id });
     // If no message was delivered, the call is over and the acknowledgement has no effect.

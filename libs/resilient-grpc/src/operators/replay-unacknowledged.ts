@@ -15,7 +15,7 @@ import { streamOf } from './call-sequence.js';
 import { checkOptions } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
-import { sourceInput } from './replay-source.js';
+import { toSourceInput } from './replay-source.js';
 import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
@@ -126,7 +126,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
   const { maxUnacknowledged, maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
   const countsBytes = maxUnacknowledgedBytes !== undefined || size !== undefined;
-  const input = sourceInput(outgoing);
+  const input = toSourceInput(outgoing);
   const pace = completeResumePace(known);
   checkOptions({
     [path]: isObject

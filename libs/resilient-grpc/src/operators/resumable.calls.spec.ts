@@ -17,7 +17,7 @@ import { describe, expect, it } from 'vitest';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { MAX_HELD } from './plain-source.js';
+import { MAX_HELD_MESSAGES } from './plain-source.js';
 import { resumable, type ResumeOptions } from './resumable.js';
 
 const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
@@ -239,19 +239,19 @@ describe('iterated plain Observable', () => {
     expect(seen).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('buffers up to MAX_HELD unread messages, and fails for one more', () => {
+  it('buffers up to MAX_HELD_MESSAGES unread messages, and fails for one more', () => {
     const source = new Subject<number>();
     const errors: unknown[] = [];
     resumable(() => source, { cursor: (message: number) => message, seed: 0 })
       .openStream({ next: () => false, error: (it) => errors.push(it), complete: () => undefined })
       .begin();
-    for (let i = 0; i <= MAX_HELD; i++) source.next(i);
+    for (let i = 0; i <= MAX_HELD_MESSAGES; i++) source.next(i);
     expect([errors.length, source.observed]).toEqual([0, true]);
-    source.next(MAX_HELD + 1);
+    source.next(MAX_HELD_MESSAGES + 1);
     expect([errors.length, source.observed]).toEqual([1, false]);
   });
 
-  it('delivers messages in order, then fails with a remedy if more than MAX_HELD are unread', async () => {
+  it('delivers messages in order, then fails with a remedy if more than MAX_HELD_MESSAGES are unread', async () => {
     let unsubscribed = false;
     const flood = new Observable<number>((subscriber) => {
       for (let i = 1; i <= 5_000 && !subscriber.closed; i++) subscriber.next(i);
@@ -267,7 +267,7 @@ describe('iterated plain Observable', () => {
       message: expect.stringMatching(/^More than 1000 messages arrived .*apply pipe\(\) after resumable\(\)$/),
     });
     expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));
-    expect(seen.length).toBeLessThan(MAX_HELD);
+    expect(seen.length).toBeLessThan(MAX_HELD_MESSAGES);
     expect(unsubscribed).toBe(true);
   });
 });

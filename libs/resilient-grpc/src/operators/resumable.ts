@@ -152,7 +152,7 @@ interface ResumeSettings<T, C> extends SequenceSettings {
   readonly seed: C;
   readonly compare: CompareCursors<C>;
   readonly heartbeat: ((message: T) => boolean) | undefined;
-  readonly onError: ((error: unknown, cursor: C) => EndedCall['asked']) | undefined;
+  readonly onError: ((error: unknown, cursor: C) => EndedCall['requested']) | undefined;
   readonly resumesCompleted: boolean;
 }
 
@@ -198,7 +198,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
     else this.calls.succeed();
   }
 
-  onError(error: unknown): EndedCall['asked'] {
+  onError(error: unknown): EndedCall['requested'] {
     return this.settings.onError?.(error, this.track.cursor);
   }
 

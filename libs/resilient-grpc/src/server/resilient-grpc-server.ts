@@ -9,6 +9,7 @@ import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
+import { measureProcess } from '../time/process-load.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -17,13 +18,14 @@ import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
+import { loadReports } from './load-reports.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import { implementationOf, servedMethod, servedServices, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
-import { debugIsRead, LibraryLogger } from '../telemetry/log/library-logger.js';
+import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
@@ -35,6 +37,11 @@ export interface ServerDependencies {
   readonly captures: () => boolean;
   /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
+}
+
+/** Adds load reports. The interceptor is closest to the wire, so that it receives each status that other interceptors send. */
+function withLoadReports(options: ServerOptions, clock: Clock): ServerOptions {
+  return { ...options, interceptors: [loadReports(clock, measureProcess()), ...(options.interceptors ?? [])] };
 }
 
 const CLOSED_MESSAGE =
@@ -98,14 +105,14 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     const logger = new LibraryLogger('ResilientGrpcServer');
     for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock, debugIsRead);
+    const log = new ServerLog(logger, clock, isDebugEnabled);
     events.listen((event) => {
       log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
-    this.grpcOptions = serverOptions;
+    this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
     this.connections = new ServerConnections(
       { ...resolved, ...keepalive },
       {
@@ -236,8 +243,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     await this.bindEvents();
     this.addOwnServices(server);
     this.boundPort = await this.bind(server);
-    this.drain.serve(server);
-    this.health.listening();
+    this.drain.setServer(server);
+    this.health.markListening();
   }
 
   private newServer(): Server {

@@ -74,6 +74,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
+    loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),
     methodOptions: (service: string, method: string) =>
       Object.freeze({ ...forAll, ...optionsByPattern(methods, service, method).options }),

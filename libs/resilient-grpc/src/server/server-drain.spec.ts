@@ -112,7 +112,7 @@ function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: num
     { timeoutMs, readinessDelayMs },
     { clock, events, calls: server, connections: server, health: server },
   );
-  drain.serve(server);
+  drain.setServer(server);
   const reports: ServerDrainReport[] = [];
   drain.onEnd((report) => reports.push(report));
   return { clock, log, server, drain, reported, reports };
@@ -248,7 +248,7 @@ describe('ServerDrain', () => {
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);
     // This server was about to listen when the drain began.
-    drain.serve(server);
+    drain.setServer(server);
     expect(server.log).toEqual(['0 NOT_SERVING']);
     void drain.run();
     await clock.advanceAsync(10_000);

@@ -56,7 +56,7 @@ export class ServerDrain {
   ) {}
 
   /** Sets the server of this drain. Until then, there is nothing to drain. */
-  serve(server: DrainedServer): void {
+  setServer(server: DrainedServer): void {
     this.server = server;
     if (this.draining) this.begin();
   }

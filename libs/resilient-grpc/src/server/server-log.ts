@@ -44,7 +44,7 @@ export class ServerLog {
       case 'responses-burst':
       case 'extra-response':
       case 'stream-idle':
-        this.repeats.say(`${event.path} ${event.type}`, event);
+        this.repeats.log(`${event.path} ${event.type}`, event);
         return;
       case 'connection-end': {
         const { type, peer, reason } = event;

@@ -118,6 +118,7 @@ export const serverOptionsSchema = object(
     backlog: v.optional(integer(1)),
     health: v.optional(flag),
     reflection: v.optional(flag),
+    loadReports: v.optional(flag),
   },
   "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
   SERVER_KEY_REMEDIES,

@@ -23,10 +23,15 @@ export interface ResilientGrpcTelemetryOptions {
    * `@opentelemetry/instrumentation-grpc` already creates them. @defaultValue true
    */
   readonly traces?: boolean | undefined;
+  /**
+   * Adds the address of the endpoint (`network.peer.address`, `network.peer.port`) to `grpc.client.attempt.duration`. Each new address,
+   * such as that of a new pod, creates a new series for each method and status. @defaultValue false
+   */
+  readonly endpointMetrics?: boolean | undefined;
 }
 
 /** Default options: metrics and traces are enabled. */
-const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
+const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true, endpointMetrics: false } as const;
 
 const OPTIONS_PATH = 'ResilientGrpcTelemetryModule.forRoot';
 
@@ -58,8 +63,15 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
     const problems = optionProblems(options);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
-    const { metrics = DEFAULT_TELEMETRY_OPTIONS.metrics, traces = DEFAULT_TELEMETRY_OPTIONS.traces } = options;
-    return { module: ResilientGrpcTelemetryModule, providers: [telemetryOf({ metrics, traces })] };
+    const {
+      metrics = DEFAULT_TELEMETRY_OPTIONS.metrics,
+      traces = DEFAULT_TELEMETRY_OPTIONS.traces,
+      endpointMetrics = DEFAULT_TELEMETRY_OPTIONS.endpointMetrics,
+    } = options;
+    return {
+      module: ResilientGrpcTelemetryModule,
+      providers: [telemetryOf({ metrics, traces, endpointMetrics })],
+    };
   }
 }
 

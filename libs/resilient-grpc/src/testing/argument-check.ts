@@ -2,7 +2,7 @@
  * Creates an argument check for `method`: `check(holds, 'times to be an integer of 1 or more', times)`. The check throws a RangeError if
  * `holds` is false.
  */
-export function checker(method: string) {
+export function argumentCheck(method: string) {
   return (holds: boolean, expected: string, got: unknown): void => {
     if (holds) return;
     throw new RangeError(`${method}: expected ${expected}, got ${format(got).slice(0, 100)}`);

@@ -162,15 +162,22 @@ export class ChildServer {
     const ready = this.options.ready ?? /listening on .*:(\d+)/i;
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        const lines = (rest + text).split('\n');
-        rest = lines.pop() ?? '';
+      const add = (lines: readonly string[]): void => {
         for (const line of lines) {
           const port = Number(ready.exec(line)?.[1] ?? 0);
           if (port > 0) listening(port);
         }
         this.outputLines.push(...lines);
         this.outputLines.splice(0, this.outputLines.length - MAX_KEPT_LINES);
+      };
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        const lines = (rest + text).split('\n');
+        rest = lines.pop() ?? '';
+        add(lines);
+      });
+      // The last line of a process that crashes may have no newline.
+      stream?.once('end', () => {
+        if (rest !== '') add([rest]);
       });
     }
   }

@@ -9,6 +9,7 @@ import {
   type DirectChannel,
   type PickedCall,
 } from '../quirks/direct-channel.js';
+import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
 /** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
@@ -68,13 +69,14 @@ export class DirectCall implements ConnectionCallListener {
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
-  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata): boolean {
+  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata, tried?: string[]): boolean {
     // grpc-js rejects such calls in its channel.
     if (metadata.get('authorization').length > 1) return false;
     const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
     // A hedged attempt may start after its deadline. The server must not execute it; grpc-js's channel ends it without sending it.
     if (deadline <= startedAt) return false;
     const headers = metadata.clone();
+    if (tried !== undefined) setTriedEndpoints(headers, tried);
     headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
     headers.set('accept-encoding', 'identity');
     headers.remove('grpc-encoding');

@@ -128,6 +128,7 @@ function make(change: Partial<AttemptRequest> = {}) {
       getTarget: () => 'dns:orders:50051',
     } as unknown as Channel,
     ready: true,
+    loads: undefined,
     ended: 0,
     histories: {
       isUndecided: false,
@@ -357,7 +358,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       endConnection();
       expect(ends).toEqual([]);
       clock.advance(0);
-      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, connectionOver: true } }]);
+      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, acceptsNoStreams: true } }]);
       expect(clock.pending).toBe(0);
       expect(connection.endListeners.size).toBe(0);
     });

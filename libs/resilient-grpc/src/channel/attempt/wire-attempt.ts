@@ -3,11 +3,14 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../..
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import type { EndpointLoads } from '../connection/endpoint-loads.js';
+import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
@@ -29,7 +32,7 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+  'channel' | 'ready' | 'loads' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
@@ -45,7 +48,7 @@ const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
- * One RPC of any kind of method, straight on a connection or through grpc-js's channel. The object is also the listener of the call and
+ * One RPC of any kind of method, directly on a connection or through grpc-js's channel. The object is also the listener of the call and
  * the `AttemptEnd`, so that an attempt needs few objects.
  */
 export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
@@ -80,13 +83,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     /** Monotonic milliseconds. */
     private readonly startedAt: number,
   ) {
-    const { method, deadline, options, interceptors, telemetry } = request;
+    const { method, deadline, options, interceptors, telemetry, tried } = request;
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
       if (interceptors === undefined && !needsChannel(options)) {
-        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this);
+        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this, tried);
       }
       if (this.direct !== undefined) {
         this.call = this.channelCall = this.direct;
@@ -94,15 +97,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
-        call.start(metadata, this);
+        call.start(tried === undefined ? metadata : withTried(metadata, tried), this);
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
         this.call = call;
         // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
-        call.start(metadata.clone(), this);
+        call.start(withTried(metadata, tried), this);
       }
     } catch (error) {
-      this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error));
+      this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
       throw error;
     }
   }
@@ -163,7 +166,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   abandon(because?: 'deadline'): void {
     this.listener = IGNORE_EVENTS;
     // Reported now, because the status of the call arrives later.
-    this.telemetry?.end(because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, '');
+    const code = because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
+    this.telemetry?.end(code, '', this.peer);
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
@@ -225,8 +229,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
-      this.telemetry.end(code, details);
+      this.telemetry.end(code, details, this.peer);
     }
+    const { loads } = this.wireChannel;
+    if (loads !== undefined) this.reportLatency(loads);
     this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }
@@ -243,7 +249,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
     const { connection, evidence } = this.wireFacts ?? {};
     this.facts = undefined;
-    if (connection === undefined || evidence?.connectionOver === true) return false;
+    if (connection === undefined || evidence?.acceptsNoStreams === true) return false;
     this.delayedStatus = new DelayedStatus(status, connection, this.clock, (delayed) => {
       this.end(delayed);
     });
@@ -256,6 +262,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
+  }
+
+  /** Reports the latency of a unary attempt. The application determines the duration of the others. */
+  private reportLatency(loads: EndpointLoads): void {
+    const { peer } = this;
+    const { requestStream, responseStream } = this.request.method;
+    if (peer === undefined || requestStream || responseStream) return;
+    const outcome = measuredOutcome(classify(this));
+    if (outcome !== undefined) loads.measured(peer, this.clock.now() - this.startedAt, outcome);
   }
 
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
@@ -340,6 +355,13 @@ class DelayedStatus {
       this.deliver(this.status);
     });
   };
+}
+
+/** Returns a copy of `metadata` with the endpoints to avoid. */
+function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
+  const copy = metadata.clone();
+  if (tried !== undefined) setTriedEndpoints(copy, tried);
+  return copy;
 }
 
 /** True if only grpc-js's channel supports `options`. */

@@ -386,7 +386,7 @@ describe('a connection whose streams are all in use', () => {
       };
       channel.wait(waiter);
       await clock.advanceAsync(1_000);
-      channel.leave(waiter);
+      channel.dequeue(waiter);
     }
     for (let second = 0; second < 60 && feed.state === 'open'; second += 1) {
       await clock.advanceAsync(500);

@@ -85,7 +85,7 @@ describe('connection with a GOAWAY before the first response', () => {
     const socket = new EventEmitter() as unknown as Socket;
     const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
     histories.connected(ADDRESS, socket);
-    histories.at(ADDRESS)?.carries(session, false);
+    histories.at(ADDRESS)?.setSession(session, false);
     const readyAt = clock.now();
     clock.advance(100);
     session.emit('goaway', code);

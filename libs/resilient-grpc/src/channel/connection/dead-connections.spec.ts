@@ -8,9 +8,9 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { channelSettings } from '../../testing/spec-support/channel-settings.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import { insecureCredentials } from '../channel-checks.js';
 import { ManagedChannel } from '../managed-channel.js';
 
 // Tests the effect of suspicion on a channel with real sockets in virtual time.
@@ -81,36 +81,18 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
   const hub = new EventHub({ client: 'echo' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
   const [first] = proxies;
-  let rotate = (): void => undefined;
-  const channel = new ManagedChannel(
-    {
-      target: proxies.length === 1 ? first!.url : `ipv4:${proxies.map(({ url }) => url).join(',')}`,
-      credentials: {
-        current: insecureCredentials(),
-        watch: (rotated) => {
-          rotate = rotated;
-          return () => undefined;
-        },
-        close: () => undefined,
-      },
-      outageGraceMs: 5_000,
-      releaseWithinMs: 15_000,
-      maxWaitingCalls: 10,
-      maxWaitingBytes: 1_000,
-      connection,
-      loadBalancing: [{ [loadBalancing]: {} }],
-      connectTimeoutMs: 20_000,
-      maxConnectionsPerEndpoint: 1,
-      maxConnectionAgeMs: undefined,
-      channelOptions: {
-        'grpc.use_local_subchannel_pool': 1,
-        'grpc.enable_channelz': 0,
-        'grpc.service_config_disable_resolution': 1,
-        'grpc.client_idle_timeout_ms': idleTimeoutMs,
-      },
+  const { settings, rotate } = channelSettings({
+    target: proxies.length === 1 ? first!.url : `ipv4:${proxies.map(({ url }) => url).join(',')}`,
+    connection,
+    loadBalancing: [{ [loadBalancing]: {} }],
+    channelOptions: {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.client_idle_timeout_ms': idleTimeoutMs,
     },
-    { clock, random: () => 0.5, events: hub, changed: () => undefined },
-  );
+  });
+  const channel = new ManagedChannel(settings, { clock, random: () => 0.5, events: hub, changed: () => undefined });
   onTestFinished(() => {
     channel.close();
   });

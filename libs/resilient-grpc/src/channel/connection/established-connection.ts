@@ -61,7 +61,7 @@ export class EstablishedConnection {
   }
 
   /** Sets the HTTP/2 session of the connection. */
-  carries(session: WatchedSession, isPinged: boolean): void {
+  setSession(session: WatchedSession, isPinged: boolean): void {
     this.session ??= session;
     this.watch ??= new DisconnectReasonWatch(session, isPinged);
   }

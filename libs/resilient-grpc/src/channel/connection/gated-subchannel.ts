@@ -38,7 +38,7 @@ export function gatedSubchannelClass(
 
     override ref(): void {
       super.ref();
-      this.connection.ref();
+      this.connection.ref(this);
     }
 
     override unref(): void {

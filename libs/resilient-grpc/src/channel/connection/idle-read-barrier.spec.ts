@@ -34,7 +34,7 @@ describe('IdleReadBarrier', () => {
     expect(barrier.isDue).toBe(true);
   });
 
-  it('runs waiting tasks in order after two turns', () => {
+  it('runs waiting tasks in sequence after two turns', () => {
     const { clock, barrier, turnsSoFar } = make();
     const begun: string[] = [];
     barrier.whenRead(() => begun.push(`first in turn ${turnsSoFar()}`));

@@ -33,6 +33,7 @@ const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 class Recorder implements PolicyDependencies {
   readonly clock = systemClock;
   readonly maxConnectionsPerEndpoint = 1;
+  readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
   /** State changes of single connections, as 'address FROM>TO'. */

@@ -1,28 +1,37 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import { AddressConnections, furtherAddress, isFurther, type CreatedConnection } from './address-connections.js';
+import { addressKey } from './address-key.js';
 import { AddressUpdates, type AddressUpdate } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
+import { EndpointLoads } from './endpoint-loads.js';
+import { EndpointPicker, type Endpoints } from './endpoint-picker.js';
 import { gatedSubchannelClass } from './gated-subchannel.js';
+import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
-import { policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { experimental as registry, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
 import type { SeamReport } from '../quirks/seam.js';
 import type { StreamSlots } from '../quirks/stream-slots.js';
+import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
+import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
 
 type ChannelControlHelper = experimental.ChannelControlHelper;
 type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
+/** Policies, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
+type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
@@ -35,6 +44,7 @@ const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 /** Parts of the channel that its policy uses. */
 export interface PolicyDependencies {
   readonly clock: Clock;
+  readonly random: Random;
   readonly attempts: Pick<ConnectAttempts, 'abortable'>;
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   readonly seams: Pick<SeamReport, 'check'>;
@@ -63,20 +73,27 @@ export class PolicyOwner {
   isReleased = false;
   /** The policy; `undefined` until grpc-js has created it, and while the channel is idle. */
   control: ObservingPolicy | undefined;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  readonly loads: EndpointLoads | undefined;
+  private readonly children: Policies;
 
   constructor(
-    private readonly children: readonly Readonly<Record<string, unknown>>[],
+    children: Policies,
     readonly dependencies: PolicyDependencies,
-  ) {}
+  ) {
+    this.children = children.map(supported);
+    const { clock, random } = dependencies;
+    if (this.children.some((child) => leastRequestName in child)) this.loads = new EndpointLoads(clock, random);
+  }
 
   /** Value for `loadBalancingConfig` in the channel option `grpc.service_config`. */
-  get loadBalancingConfig(): readonly Readonly<Record<string, unknown>>[] {
+  get loadBalancingConfig(): Policies {
     return [{ [policyName]: { id: this.id, child: this.children } }];
   }
 
   /** The other channel options that the policy needs. */
   get channelOptions(): ChannelOptions {
-    return { [OWNER_OPTION]: this };
+    return { [OWNER_OPTION]: this, ...(this.loads === undefined ? {} : { [LOADS_OPTION]: this.loads }) };
   }
 
   /** Hides the fields: grpc-js writes channel options as JSON when it traces. */
@@ -113,6 +130,8 @@ function isRefusable(value: unknown): value is RefusableOwner {
 
 /** Name under which this copy registered the policy; empty until then. */
 let policyName = '';
+/** Name under which this copy registered `least_request`; empty until then, or if this grpc-js lacks the names that it needs. */
+let leastRequestName = '';
 /** Set at registration. */
 let parts: PolicyParts;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
@@ -123,11 +142,17 @@ let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
  * load-balancing policy observes each connection and passes on every call unchanged.
  */
-export function observeConnections(
-  children: readonly Readonly<Record<string, unknown>>[],
-  dependencies: PolicyDependencies,
-): PolicyOwner | undefined {
+export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
   return register() ? new PolicyOwner(children, dependencies) : undefined;
+}
+
+/**
+ * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the names that it needs. A policy
+ * that the application registered under this name is used as it is.
+ */
+export function supported(policy: Policies[number]): Policies[number] {
+  if (!(A48_POLICY_NAME in policy) || registry.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
+  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
 }
 
 /** True if `name` is this library's own policy. Only the library may use it. */
@@ -147,6 +172,10 @@ function register(): boolean {
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
   parts.registerLoadBalancerType(policyName, ObservingPolicy, ObservingPolicyConfig);
+  const leaf = leafParts(parts);
+  if (leaf === undefined) return true;
+  leastRequestName = `${policyName}_least_request`;
+  parts.registerLoadBalancerType(leastRequestName, ...leastRequestPolicy(leastRequestName, leaf));
   return true;
 }
 
@@ -175,7 +204,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 }
 
 /** Forwards everything between the channel and the child policy, and reports to the channel. */
-class ObservingPolicy implements LoadBalancer {
+class ObservingPolicy implements LoadBalancer, Endpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
@@ -191,12 +220,17 @@ class ObservingPolicy implements LoadBalancer {
   private updates: AddressUpdates | undefined;
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
+  /** Wraps the pickers of the child policy; `undefined` if there is nothing to add to them. */
+  private wrapPicker: ((picker: experimental.Picker) => experimental.Picker) | undefined;
+  /** Endpoint of each address; `undefined` if each endpoint has one address. */
+  private endpointOf: ReadonlyMap<string, object> | undefined;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
-        updateState: (state, picker, error) => {
+        updateState: (state, childPicker, error) => {
+          const picker = this.wrapPicker?.(childPicker) ?? childPicker;
           this.picker = picker;
           helper.updateState(state, picker, error);
           if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
@@ -351,7 +385,8 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   private readonly update = (...update: AddressUpdate): boolean => {
-    const [endpoints] = update;
+    const [endpoints, child] = update;
+    if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
     // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
     this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
     try {
@@ -360,6 +395,39 @@ class ObservingPolicy implements LoadBalancer {
       this.isUnresolved = false;
     }
   };
+
+  private prepare(endpoints: readonly experimental.Endpoint[], child: string): void {
+    const { owner } = this;
+    const isGrouped = endpoints.some(({ addresses }) => addresses.length > 1);
+    this.endpointOf = isGrouped
+      ? new Map(endpoints.flatMap((one) => one.addresses.map((address) => [addressKey(address), one])))
+      : undefined;
+    // pick_first has one connection.
+    const selects = owner !== undefined && endpoints.length > 1 && child !== 'pick_first';
+    const reads = child === 'weighted_round_robin';
+    this.wrapPicker =
+      selects || reads
+        ? (picker) => {
+            const reading = reads ? withDecodedReports(picker) : picker;
+            return selects ? new EndpointPicker(reading, this, owner.dependencies.random) : reading;
+          }
+        : undefined;
+  }
+
+  isTried(address: string, tried: readonly string[]): boolean {
+    if (tried.includes(address)) return true;
+    const endpoint = this.endpointOf?.get(address);
+    return endpoint !== undefined && tried.some((one) => this.endpointOf?.get(one) === endpoint);
+  }
+
+  pickable(): SubchannelInterface[] {
+    const found: SubchannelInterface[] = [];
+    for (const { address, pickable } of this.connections) {
+      // A further connection belongs to the endpoint of the first one.
+      if (pickable !== undefined && !isFurther(address)) found.push(pickable);
+    }
+    return found;
+  }
 
   /**
    * Rejects an external service config that names the policy. An active policy stays; a channel without one fails its calls. No other
@@ -434,12 +502,4 @@ class ObservingPolicy implements LoadBalancer {
     }
     return undefined;
   }
-}
-
-/** Formats an address like grpc-js's `getPeer()`. */
-function addressKey(address: SubchannelAddress): string {
-  if (!('port' in address)) return address.path;
-  return address.host.includes(':')
-    ? `[${address.host}]:${String(address.port)}`
-    : `${address.host}:${String(address.port)}`;
 }

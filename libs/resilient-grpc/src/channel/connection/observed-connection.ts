@@ -16,6 +16,8 @@ export class ObservedConnection {
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
+  /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
+  private user: SubchannelInterface | undefined;
   private isWatching = false;
   /** Streams of the connection; `undefined` if it is not READY, or if this grpc-js does not expose them. */
   streams: StreamSlots | undefined;
@@ -54,8 +56,10 @@ export class ObservedConnection {
     return this.streams === undefined || this.streams.free > 0;
   }
 
-  ref(): void {
+  /** @param user the wrapper through which the child policy uses the connection */
+  ref(user: SubchannelInterface): void {
     this.refs += 1;
+    this.user = user;
     if (this.isWatching) return;
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
@@ -94,6 +98,11 @@ export class ObservedConnection {
     };
     if (streams !== undefined) streams.changed = report;
     report();
+  }
+
+  /** The connection for an attempt; `undefined` if it is not READY, or if its endpoint is unhealthy. */
+  get pickable(): SubchannelInterface | undefined {
+    return this.isIn('READY') && this.user?.isHealthy() === true ? this.user : undefined;
   }
 
   probe(): LivenessProbe | undefined {

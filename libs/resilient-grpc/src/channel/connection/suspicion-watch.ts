@@ -131,7 +131,7 @@ export class SuspicionWatch {
     const at = this.clock.now();
     for (const suspect of this.suspects.values()) {
       const { bytesRead } = suspect.connection;
-      this.apply(suspect, { type: 'look', at, bytesRead, late, otherReady: this.isReplacementReady() });
+      this.apply(suspect, { type: 'check', at, bytesRead, late, otherReady: this.isReplacementReady() });
     }
     const states = [...this.suspects.values()].map(({ state }) => state.kind);
     if (states.includes('dead')) this.request('create');
@@ -174,7 +174,7 @@ export class SuspicionWatch {
     this.replacements = decision.replacements;
     const { connection, othersRead } = suspect;
     if (!decision.replace) {
-      this.apply(suspect, { type: 'spared' });
+      this.apply(suspect, { type: 'cleared' });
     } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
       // Another connection receives data, so the load-balancing policy skips this one until it is connected again. A new channel would
       // reconnect all working connections, too.
@@ -191,7 +191,7 @@ export class SuspicionWatch {
 
   private report({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
     if (!this.events.wanted) return;
-    const { since, timeouts } = state.silence;
+    const { since, timeouts } = state.evidence;
     const silentMs = this.clock.now() - since;
     this.events.emit({ type: 'connection-replaced', reason: 'suspicion', address, silentMs, timeouts, by });
   }

@@ -66,7 +66,7 @@ export class CallRelease {
     const { load, clock, withinMs } = this.dependencies;
     const now = clock.now();
     this.readyAt = now;
-    const isPaced = afterOutage || this.waiting.anyPaced;
+    const isPaced = afterOutage || this.waiting.hasRateLimited;
     // A longer outage leaves more waiting calls if the grace is longer or calls use `waitForReady: true`.
     this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * POLICY.boundGraces) : 0;
     if (isPaced) {

@@ -122,7 +122,7 @@ export class OutageWatch {
   }
 
   /** Reports that a call begins to wait for the channel, which is READY if `isReady` is true. */
-  callHeld(isReady: boolean): void {
+  callQueued(isReady: boolean): void {
     if (this.state.current !== undefined) this.waitedCalls += 1;
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
@@ -138,7 +138,7 @@ export class OutageWatch {
   };
 
   /** Reports that a waiting call was cancelled or reached its deadline. */
-  callLeft(): void {
+  callAbandoned(): void {
     if (this.state.current !== undefined) this.abandonedCalls += 1;
   }
 

@@ -95,10 +95,10 @@ describe('WaitingCalls', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const lost = waiter(0, { rateLimited: true });
     calls.push(waiter());
-    expect(calls.anyPaced).toBe(false);
+    expect(calls.hasRateLimited).toBe(false);
     calls.push(lost);
-    expect(calls.anyPaced).toBe(true);
+    expect(calls.hasRateLimited).toBe(true);
     calls.remove(lost);
-    expect(calls.anyPaced).toBe(false);
+    expect(calls.hasRateLimited).toBe(false);
   });
 });

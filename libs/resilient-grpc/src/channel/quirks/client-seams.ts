@@ -17,6 +17,13 @@ export const POLICY_SEAM: Seam = {
     'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
 };
 
+/** Names for the policy `least_request`. */
+export const LEAF_SEAM: Seam = {
+  on: 'experimental',
+  needs: ['LeafLoadBalancer()', 'QueuePicker()'],
+  lostWithout: "loadBalancing: 'least_request' (the policy is round_robin)",
+};
+
 /** Names for the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
@@ -35,7 +42,7 @@ export const SOCKET_SEAM: Seam = {
 export const DIRECT_SEAM: Seam = {
   on: 'channel',
   needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
-  lostWithout: 'calls straight on a connection (they pass through the channel of grpc-js, which takes more CPU)',
+  lostWithout: 'calls directly on a connection (they pass through the channel of grpc-js, which takes more CPU)',
 };
 
 const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)';
@@ -44,6 +51,7 @@ const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP s
 export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
   POLICY_SEAM,
+  LEAF_SEAM,
   CONNECTOR_SEAM,
   {
     on: 'experimental',
@@ -53,7 +61,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'experimental',
     needs: ['parseLoadBalancingConfig()'],
-    lostWithout: 'validation of loadBalancingConfig at the start',
+    lostWithout: 'validation of loadBalancingConfig at startup',
   },
   {
     on: 'experimental',

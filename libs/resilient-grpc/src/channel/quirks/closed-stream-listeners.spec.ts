@@ -29,7 +29,7 @@ describe('removeClosedStreamListeners', () => {
     await once(server, 'close');
   });
 
-  it('removes listeners only after all events are delivered in order', async () => {
+  it('removes listeners only after all events are delivered in sequence', async () => {
     answer = (stream, path) => {
       stream.respond({ ':status': 200 }, { waitForTrailers: true });
       stream.on('wantTrailers', () => {

@@ -5,6 +5,7 @@ import { SeamReport, type Seam } from './seam.js';
 const SEAMS: readonly Seam[] = [
   { on: 'spec channel', needs: ['inner.pool.empty()'], lostWithout: 'emptying of the pool' },
   { on: 'spec channel', needs: ['inner.name', '[state].streams', 'gone.socket.read()'], lostWithout: 'channel names' },
+  { on: 'spec needed', needs: ['name'], lostWithout: 'names' },
 ];
 const STATE = Symbol('state');
 
@@ -29,7 +30,10 @@ describe('SeamReport', () => {
 
   it('reports nothing for objects on which no feature depends', () => {
     const { report, reports } = reported();
-    report.checkStart({ 'spec start': {}, other: undefined });
+    report.checkStart({ 'spec start': {}, 'spec other': undefined });
+    report.check('spec session', {});
     expect(reports).toEqual([]);
+    report.checkStart({ 'spec needed': {} });
+    expect(reports).toMatchObject([{ missing: ['name'], lost: ['names'] }]);
   });
 });

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { attemptOutcome, byCode } from '../../policy/circuit-breaker/attempt-outcome.js';
+import { attemptOutcome, outcomeOfCode } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
 import { classify } from '../../policy/evidence/classify.js';
@@ -11,7 +11,10 @@ import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
 
-/** Admits attempts while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
+/**
+ * Admits all attempts while the circuit of their method is closed, and a few probes while it is half-open.
+ * @throws CircuitOpenError (from the stage) if the circuit rejects the attempt
+ */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerCore, clock: Clock): StartAttempt {
   return (request, listener) => {
     const now = clock.now();
@@ -53,7 +56,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   override abandon(because?: 'deadline'): void {
     // A cancellation is no evidence about the server. A deadline counts against it, except if this process was paused.
     const counts = because === 'deadline' && !this.wasPaused;
-    this.record(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 

@@ -22,7 +22,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 /** Receives the events of a hedged call: those of the attempt that decides it, and those of the others. */
 export interface HedgeListener extends AttemptListener {
   /** Called if an attempt failed and the call continues. */
-  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
+  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** Called if an attempt does not count and is resent. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
   /** Called if the next attempt needs a channel. Call `resume()` when one is ready. */
@@ -55,6 +55,8 @@ export class HedgedAttempt implements Attempt {
   private reason: HedgeDecision['because'] = 'first';
   /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
+  /** Addresses of the endpoints of all attempts. The picker adds each one, because a hedge may start before the previous attempt is sent. */
+  readonly tried: string[] = [];
   /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
 
@@ -202,7 +204,7 @@ export class HedgedAttempt implements Attempt {
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
     // The callback may end the call.
-    this.listener.attemptGone(held.hedge.number, held.end, held.verdict, held.durationMs, held.because);
+    this.listener.hedgeFailed(held.hedge.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
   // ── decisions ──
@@ -370,7 +372,7 @@ class HedgeAttempt implements AttemptListener {
   start(payload: unknown): void {
     const { call, number } = this;
     const metadata = hedgeMetadata(call.request.metadata, number, this.othersAreSlow);
-    const attempt = call.startOne({ ...call.request, number, metadata }, this);
+    const attempt = call.startOne({ ...call.request, number, metadata, tried: call.tried }, this);
     this.attempt = attempt;
     if (call.isOver) {
       attempt.abandon();

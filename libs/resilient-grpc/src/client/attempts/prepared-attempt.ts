@@ -147,7 +147,7 @@ class PreparedAttempt implements Attempt {
   }
 
   private leave(): void {
-    if (this.waiter !== undefined) this.client.transport.leave(this.waiter);
+    if (this.waiter !== undefined) this.client.transport.dequeue(this.waiter);
     this.waiter = undefined;
   }
 

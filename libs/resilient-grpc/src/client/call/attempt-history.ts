@@ -66,7 +66,7 @@ export class AttemptHistory {
     hedged: { readonly because: string; readonly cutOthersOff: boolean },
   ): Judgement {
     this.note(end, verdict);
-    if (hedged.cutOthersOff) this.reached = further(this.reached, 'maybe');
+    if (hedged.cutOthersOff) this.reached = maxReach(this.reached, 'maybe');
     const pushback = pushbackOf(end);
     const decision: Judgement['decision'] = { retry: false, because: hedged.because };
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
@@ -109,13 +109,13 @@ export class AttemptHistory {
 
   /** Records a failed attempt. */
   note(end: AttemptEnd, verdict: Verdict): void {
-    this.reached = further(this.reached, verdict.reachedServer);
+    this.reached = maxReach(this.reached, verdict.reachedServer);
     this.lastStatus = { code: end.code, details: end.details };
   }
 }
 
 /** Returns the value that is further along: 'no', 'maybe', 'yes'. A later attempt never lowers the result of the call. */
-export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
+export function maxReach(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
   return REACH_RANK[a] >= REACH_RANK[b] ? a : b;
 }
 
@@ -125,7 +125,7 @@ export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']
  */
 export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdict): LostConnection | undefined {
   if (connection === undefined || !(verdict.connectionLost || wire?.goawayCode !== undefined)) return undefined;
-  return { connection, isOver: wire?.connectionOver ?? false };
+  return { connection, acceptsNoStreams: wire?.acceptsNoStreams ?? false };
 }
 
 /** Returns the pushback in the trailers of an attempt. */

@@ -1,36 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor } from '../../call/method.js';
 import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { MethodContext } from '../call-context.js';
-import { MethodRuntime } from '../method-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
+import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { CallRegistry } from './call-registry.js';
 import { ClientCall } from './client-call.js';
-
-const METHOD: MethodDescriptor = {
-  path: '/memory.Echo/Get',
-  service: 'memory.Echo',
-  method: 'Get',
-  kind: 'unary',
-  requestStream: false,
-  responseStream: false,
-  declaredIdempotent: true,
-  requestSerialize: () => Buffer.alloc(7),
-  responseDeserialize: () => 'answer',
-};
 
 /** A limit that records the outcome and latency of each released permit. */
 class RecordingLimit extends PermitQueue {
@@ -46,25 +27,10 @@ function setUp(policy: Partial<ResolvedMethodPolicy> = {}) {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
   const registry = new CallRegistry(clock);
-  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-  const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
-  const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
-    name: 'memory',
-    transport,
-    budget: { current: new DefaultBudget() },
-    registry,
-    unread: new UnreadStreams(Infinity, clock),
-    statistics: new ClientStatistics(clock),
-    replayLimits: new ReplayLimits(1_000, 1_000),
-    trustRefusedStreams: false,
-    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-    clock,
-    random: seededRandom(1),
-    throttled: () => undefined,
-  });
+  const runtime = memoryRuntime(transport, { registry });
   const limit = new RecordingLimit({ maxConcurrent: 1, maxQueued: 10 });
   const context: MethodContext = {
-    ...runtime.contextOf(METHOD, { safeToRepeat: true, safeBecause: 'test', ...policy } as ResolvedMethodPolicy),
+    ...runtime.contextOf(MEMORY_METHOD, { safeToRepeat: true, safeBecause: 'test', ...policy } as ResolvedMethodPolicy),
     limits: [limit],
   };
   const begin = (options?: GrpcCallOptions): ClientCall => {

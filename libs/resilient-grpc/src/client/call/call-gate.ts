@@ -209,7 +209,7 @@ export class CallGate implements Waiter, PermitWaiter {
   failBackoff(until: number): boolean {
     const { backoff } = this;
     if (backoff === undefined || backoff.endsAt < until) return false;
-    this.callbacks.end({ ...backoff.failure, because: 'draining' });
+    this.callbacks.end({ ...backoff.failure, notRetriedBecause: 'draining' });
     return true;
   }
 
@@ -251,12 +251,12 @@ export class CallGate implements Waiter, PermitWaiter {
   // ── the end of the call ──
 
   /** Removes the call from the queue of the channel, if it is there. */
-  leaveChannel(): void {
+  dequeue(): void {
     const wasWaiting = this.hold === 'channel';
     this.hold = 'closed';
     if (!wasWaiting) return;
     const { client } = this.context;
-    client.transport.leave(this);
+    client.transport.dequeue(this);
     this.callbacks.waited('abandoned', client.clock.now() - this.waitingSince);
   }
 
@@ -270,7 +270,7 @@ export class CallGate implements Waiter, PermitWaiter {
   }
 
   private releasePermits(): void {
-    this.queuedFor?.leave(this);
+    this.queuedFor?.remove(this);
     this.queuedFor = undefined;
     const { outcome, latencyMs } = this;
     this.outcome = 'not-sent';

@@ -4,12 +4,10 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { AttemptRequest } from '../../call/attempt.js';
 import type { CallTelemetry } from '../../call/call-telemetry.js';
-import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
 import {
   ENDS,
@@ -17,19 +15,16 @@ import {
   type EndName,
   type MemoryAttempt,
 } from '../../testing/spec-support/memory-transport.js';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
-import { MethodRuntime } from '../method-context.js';
+import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import type { PartOf } from '../streams/scoped-stream.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
-import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
+import type { StreamMembership } from '../streams/scoped-stream.js';
 
 /** A call, and the policy of its method. */
 interface CallPlan {
@@ -104,7 +99,7 @@ class WatchedCall {
     readonly id: string,
     context: MethodContext,
     clock: Clock,
-    part?: PartOf,
+    part?: StreamMembership,
   ) {
     const { timeoutMs, waitForReady, requests, kind } = plan;
     this.deadline = timeoutMs === undefined ? Infinity : clock.epoch() + timeoutMs;
@@ -172,43 +167,23 @@ class World {
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
   readonly replayLimits: ReplayLimits;
-  private readonly parts: MethodRuntime;
+  private readonly runtime: MethodRuntime;
   private lastTelemetry: RecordedTelemetry | undefined;
 
   constructor(private readonly plan: WorldPlan = UNLIMITED) {
-    const { clock, registry, transport } = this;
-    transport.quiet = plan.quiet;
+    const { registry, transport } = this;
+    transport.mustAwaitRead = plan.quiet;
     this.replayLimits = new ReplayLimits(...plan.keptBytes);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
-    // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-    const settings = {
-      name: 'memory',
-      channel: { channelOptions: {} },
-      interceptors: [],
-      maxConcurrentCalls,
-      maxQueuedCalls,
-      metadataSource: plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0)),
-    } as unknown as ResolvedClientSettings;
-    this.parts = new MethodRuntime(settings, {
-      name: 'memory',
-      transport,
-      budget: { current: new DefaultBudget() },
-      registry,
-      unread: new UnreadStreams(Infinity, clock),
-      statistics: new ClientStatistics(clock),
-      replayLimits: this.replayLimits,
-      trustRefusedStreams: false,
-      events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-      telemetry: {
-        contexts: undefined,
-        begin: () => (this.lastTelemetry = new RecordedTelemetry()),
-        take: () => undefined,
-        close: () => undefined,
-      },
-      clock,
-      random: seededRandom(1),
-      throttled: () => undefined,
-    });
+    const metadataSource = plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0));
+    const telemetry = {
+      contexts: undefined,
+      begin: () => (this.lastTelemetry = new RecordedTelemetry()),
+      take: () => undefined,
+      close: () => undefined,
+    };
+    const client = { registry, replayLimits: this.replayLimits, telemetry };
+    this.runtime = memoryRuntime(transport, client, { maxConcurrentCalls, maxQueuedCalls, metadataSource });
   }
 
   private token(ms: number): Promise<Metadata> {
@@ -220,7 +195,7 @@ class World {
     });
   }
 
-  begin(plan: CallPlan, part?: PartOf): void {
+  begin(plan: CallPlan, part?: StreamMembership): void {
     const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs, streamIdleTimeoutMs, onDrain } = plan;
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
@@ -251,7 +226,7 @@ class World {
       requestSerialize: (message: unknown) => Buffer.from(String(message)),
       responseDeserialize: String,
     };
-    const context = this.parts.contextOf(method, policy);
+    const context = this.runtime.contextOf(method, policy);
     for (const limit of context.limits) this.limits.add(limit);
     const call = new WatchedCall(plan, String(this.calls.length), context, this.clock, part);
     this.calls.push(call);
@@ -327,7 +302,7 @@ function callOf({ request }: { readonly request: AttemptRequest }): string {
 }
 
 /** Returns the part of a call in a stream that was resumed `resumes` times. */
-function partOfStream(resumes: number): PartOf {
+function partOfStream(resumes: number): StreamMembership {
   const ignore = (): void => undefined;
   const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
   const none = { outer: undefined, demand: undefined, delivered: 0 };

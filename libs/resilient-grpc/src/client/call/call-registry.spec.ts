@@ -138,9 +138,9 @@ describe('endStreams', () => {
   it('leaves other calls running and counts the streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
-    expect(registry.streamsEnd).toBe(false);
+    expect(registry.areStreamsEnding).toBe(false);
     await registry.endStreams();
-    expect(registry.streamsEnd).toBe(true);
+    expect(registry.areStreamsEnding).toBe(true);
     expect(ended).toEqual(['0 completed']);
     expect({ accepting: registry.accepting, size: registry.size }).toEqual({ accepting: 'yes', size: 2 });
     const report = registry.drain(10_000);
@@ -184,6 +184,18 @@ describe('endStreams', () => {
     expect(resets).toBe(900);
     registry.close();
     expect(resets).toBe(1_000);
+  });
+
+  it('abandons an attempt after its deadline as such, even if its reset was postponed', () => {
+    const { registry } = make(1);
+    const reasons: (string | undefined)[] = [];
+    const attempt = { abandon: (because?: string) => reasons.push(because) } as unknown as Attempt;
+    void registry.endStreams();
+    for (let stream = 0; stream < 900; stream++) registry.abandon(attempt);
+    registry.abandon(attempt, 'deadline');
+    registry.abandon(attempt);
+    registry.close();
+    expect(reasons.slice(900)).toEqual(['deadline', undefined]);
   });
 
   it('does not count a stream that ended before its batch', async () => {

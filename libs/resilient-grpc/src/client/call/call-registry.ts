@@ -48,13 +48,13 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
   /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
-  streamsEnd = false;
+  areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
   /** Wait of a drain for the running calls. */
   private wait: Wait | undefined;
   /** Attempts that were abandoned during a drain, to be reset when no other call is running. */
-  private readonly toReset: Attempt[] = [];
+  private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
   /** Streams that a drain is completing. */
   private readonly completing = new Set<RegisteredCall>();
@@ -89,14 +89,15 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
-    if (this.streamsEnd) this.countInDrain(call, outcome);
+    if (this.areStreamsEnding) this.countInDrain(call, outcome);
     if (this.calls.size === 0) this.wait?.end();
   }
 
   /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
   abandon(attempt: Attempt, because?: 'deadline'): void {
-    if (this.streamsEnd && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) this.toReset.push(attempt);
-    else attempt.abandon(because);
+    if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
+      this.toReset.push({ attempt, because });
+    } else attempt.abandon(because);
   }
 
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
@@ -121,7 +122,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new ones may start. */
   endStreams(): Promise<void> {
-    this.streamsEnd = true;
+    this.areStreamsEnding = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
     this.endingStreams ??= Promise.resolve().then(() =>
       this.streamBatches.end(
@@ -167,7 +168,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   close(): void {
     this.accepting = 'closed';
     this.terminateAll('closed', 'The client was closed');
-    for (const attempt of this.toReset.splice(0)) attempt.abandon();
+    for (const { attempt, because } of this.toReset.splice(0)) attempt.abandon(because);
   }
 
   private async drainOnce(beganAt: number): Promise<DrainReport> {

@@ -9,7 +9,7 @@ import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { AttemptHistory } from './attempt-history.js';
 import { callError, isCancelled, type CallFailure } from './call-failure.js';
-import { inOrigin, type CallerContext } from './caller-context.js';
+import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
 /**
@@ -117,7 +117,7 @@ export class CallReport {
       ...(peer === undefined ? {} : { peer }),
       attempts: this.records?.records ?? [],
     };
-    inOrigin(this.origin, () => {
+    inCallerContext(this.origin, () => {
       if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, event);
       if (onEnd !== undefined) notifyCaller(onEnd, event);
       if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end: event });

@@ -55,7 +55,7 @@ export function keepTraces(contexts: TraceContexts): () => void {
 }
 
 /** Returns the current context, with missing parts taken from `made`; `undefined` if no contexts are kept. */
-export function originHere(made?: CallerContext): CallerContext | undefined {
+export function currentCallerContext(made?: CallerContext): CallerContext | undefined {
   if (!inUse && traces === undefined) return undefined;
   const inbound = currentInbound() ?? made?.inbound;
   const trace = traces?.active() ?? made?.trace;
@@ -64,7 +64,7 @@ export function originHere(made?: CallerContext): CallerContext | undefined {
 }
 
 /** Runs `work` in the context of `origin`; `undefined`: in the current one. */
-export function inOrigin<T>(origin: CallerContext | undefined, work: () => T): T {
+export function inCallerContext<T>(origin: CallerContext | undefined, work: () => T): T {
   if (origin === undefined) return work();
   if (traces === undefined) return inContextOf(origin.inbound, work);
   return traces.run(origin.trace, () => inContextOf(origin.inbound, work));

@@ -106,7 +106,7 @@ it('does not wait for the channel if the call is ended by the call that receives
   const successor = {
     deadline: Infinity,
     permitted: () => {
-      gate.leaveChannel();
+      gate.dequeue();
       gate.close();
     },
   };

@@ -23,7 +23,7 @@ export interface MessageConsumer {
   /** Returns the size on the wire of a payload from `encode`. */
   bytesOf(payload: unknown): number;
   /** True if a push source is too far ahead. Called if more than `maxQueuedBytes` are buffered. @defaultValue true */
-  isTooFar?(ahead: BufferedMessages): boolean;
+  exceedsLimit?(ahead: BufferedMessages): boolean;
   /** Returns monotonic milliseconds, to measure how long a message is buffered. */
   now?(): number;
   /** Runs `task` in the next turn of the event loop. */
@@ -33,7 +33,7 @@ export interface MessageConsumer {
   /** Called if a push source is too far ahead. */
   onOverflow(queuedBytes: number): void;
   /** Called if a source pushed many messages in one event-loop turn, in which backpressure cannot slow it down. */
-  onPushedAtOnce(messages: number): void;
+  onBurst(messages: number): void;
   onMessage(message: unknown): void;
   onMessagesEnd(): void;
   onMessagesError(error: unknown): void;

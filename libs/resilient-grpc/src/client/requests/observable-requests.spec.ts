@@ -22,7 +22,7 @@ function makeConsumer(
     },
     onEncodedMessage: (payload) => void events.push(`encoded ${String(payload)}`),
     onOverflow: (bytes) => void events.push(['overflow', bytes]),
-    onPushedAtOnce: (messages) => void events.push(['at once', messages]),
+    onBurst: (messages) => void events.push(['at once', messages]),
     onMessage: (message) => void events.push(message),
     onMessagesEnd: () => void events.push('end'),
     onMessagesError: (error) => void events.push(['error', error]),
@@ -40,7 +40,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
   function ahead(maxQueuedBytes = LIMIT_BYTES) {
     const subject = new Subject<unknown>();
     const scene = makeConsumer(maxQueuedBytes);
-    const source = new ObservableRequests(subject, { ...scene.consumer, onPushedAtOnce: () => undefined });
+    const source = new ObservableRequests(subject, { ...scene.consumer, onBurst: () => undefined });
     subject.next('first');
     scene.nextTurn();
     return { ...scene, subject, source };
@@ -124,7 +124,7 @@ describe('messages that an Observable pushes in one turn', () => {
     ['later by a promise', () => from(Promise.resolve(numbers(500))).pipe(mergeAll())],
   ])('buffers messages pushed %s without encoding or limiting them', async (_when, make) => {
     const { events, consumer, nextTurn } = makeConsumer(LIMIT_BYTES, () => UNSENDABLE);
-    const source = new ObservableRequests(make(), { ...consumer, onPushedAtOnce: () => undefined });
+    const source = new ObservableRequests(make(), { ...consumer, onBurst: () => undefined });
     nextTurn();
     await Promise.resolve();
     await Promise.resolve();
@@ -215,15 +215,15 @@ describe('delivered message', () => {
 });
 
 describe('consumer options', () => {
-  it('calls isTooFar only beyond the limit, with the messages since the last pull and the time of the oldest', () => {
+  it('calls exceedsLimit only beyond the limit, with the messages since the last pull and the time of the oldest', () => {
     const subject = new Subject<unknown>();
     const { events, consumer, clock, nextTurn } = makeConsumer(LIMIT_BYTES);
     const calls: BufferedMessages[] = [];
     const judging: MessageConsumer = {
       ...consumer,
-      onPushedAtOnce: () => undefined,
+      onBurst: () => undefined,
       now: () => clock.now(),
-      isTooFar: (ahead) => {
+      exceedsLimit: (ahead) => {
         calls.push(ahead);
         return ahead.messagesSinceTaken > 3;
       },

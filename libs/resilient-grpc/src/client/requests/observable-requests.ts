@@ -1,5 +1,5 @@
 import type { Unsubscribable } from 'rxjs';
-import { MESSAGE_OVERHEAD } from '../../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-limits.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
 /** An Observable from any library. */
@@ -119,17 +119,17 @@ export class ObservableRequests implements RequestSource {
     }
     const payload = this.consumer.encode(message);
     if (payload === UNSENDABLE) return;
-    const bytes = this.consumer.bytesOf(payload) + MESSAGE_OVERHEAD;
+    const bytes = this.consumer.bytesOf(payload) + MESSAGE_OVERHEAD_BYTES;
     this.bytesSinceTaken += bytes;
     this.messagesSinceTaken += 1;
-    if (this.isTooFar(this.queuedBytes + bytes)) this.consumer.onOverflow(this.queuedBytes);
+    if (this.exceedsLimit(this.queuedBytes + bytes)) this.consumer.onOverflow(this.queuedBytes);
     else this.push('encoded', payload, bytes);
   }
 
-  private isTooFar(bytes: number): boolean {
+  private exceedsLimit(bytes: number): boolean {
     const { consumer, bytesSinceTaken, messagesSinceTaken } = this;
     if (bytes <= consumer.maxQueuedBytes) return false;
-    return consumer.isTooFar?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
+    return consumer.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {
@@ -157,7 +157,7 @@ export class ObservableRequests implements RequestSource {
     this.earlierItems = this.bufferedItems;
     this.burstMessages = 0;
     if (!this.closed && burstMessages * ASSUMED_MESSAGE_BYTES > consumer.maxQueuedBytes)
-      consumer.onPushedAtOnce(burstMessages);
+      consumer.onBurst(burstMessages);
   };
 
   private give(kind: Item['kind'], value: unknown): void {

@@ -2,7 +2,7 @@ import type { Attempt } from '../../call/attempt.js';
 import type { MethodContext } from '../call-context.js';
 import type { CallFailure } from '../call/call-failure.js';
 import { encodeRequest } from '../call/prepare-call.js';
-import { MESSAGE_OVERHEAD, type ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
@@ -130,7 +130,7 @@ export class RequestPump implements MessageConsumer {
     this.callbacks.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
   }
 
-  onPushedAtOnce(messages: number): void {
+  onBurst(messages: number): void {
     const { client, method } = this.context;
     if (client.events.wanted) client.events.emit({ type: 'requests-burst', path: method.path, messages });
   }
@@ -212,12 +212,12 @@ class RequestBuffer {
   /** Adds a payload that is being sent. With interceptors, the payload is a message of unknown size, which cannot be buffered. */
   add(payload: unknown): void {
     if (!this.complete) return;
-    if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD, this.bytes)) {
+    if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {
       this.drop();
       return;
     }
     this.messages.push(payload);
-    this.bytes += payload.length + MESSAGE_OVERHEAD;
+    this.bytes += payload.length + MESSAGE_OVERHEAD_BYTES;
   }
 
   /** Releases all messages, because the call is committed or has ended, or because a message did not fit. */

@@ -1,4 +1,4 @@
-import { inOrigin, originHere } from '../call/caller-context.js';
+import { inCallerContext, currentCallerContext } from '../call/caller-context.js';
 import { ObservableRequests, type Subscribable } from './observable-requests.js';
 import type { RequestSource, MessageConsumer } from './message-consumer.js';
 
@@ -9,7 +9,7 @@ import type { RequestSource, MessageConsumer } from './message-consumer.js';
 export function messageSource(input: unknown, consumer: MessageConsumer): RequestSource {
   const source = openSource(input, consumer);
   // Otherwise the connection would pull the source in the async context of the request that opened the connection.
-  const origin = originHere();
+  const origin = currentCallerContext();
   if (origin === undefined) return source;
   return {
     pushes: source.pushes === true,
@@ -17,16 +17,16 @@ export function messageSource(input: unknown, consumer: MessageConsumer): Reques
       return source.complete === true;
     },
     finish: () => {
-      inOrigin(origin, () => {
+      inCallerContext(origin, () => {
         source.finish?.();
       });
     },
     pull: () => {
-      inOrigin(origin, () => {
+      inCallerContext(origin, () => {
         source.pull();
       });
     },
-    close: () => inOrigin(origin, () => source.close()),
+    close: () => inCallerContext(origin, () => source.close()),
   };
 }
 

@@ -75,8 +75,13 @@ export interface GrpcClientDefaults {
    * @defaultValue 'on-demand'
    */
   readonly connection?: 'on-demand' | 'warm' | undefined;
-  /** Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. @defaultValue 'pick_first' */
-  readonly loadBalancing?: 'pick_first' | 'round_robin' | LoadBalancingConfig | undefined;
+  /**
+   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
+   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it uses the less
+   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48).
+   * @defaultValue 'pick_first'
+   */
+  readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
   /**
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
    * out. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus

@@ -61,7 +61,7 @@ function loadChecked(contract: Parameters<typeof loadContract>[0], path: string)
     const at = pathOf(path, contract.protoPath === undefined ? 'packageDefinition' : 'protoPath');
     return {
       ok: false,
-      problems: [{ path: at, message: 'expected at least one service, got none; write the file that defines one' }],
+      problems: [{ path: at, message: 'expected at least one service, got none; pass a file that defines one' }],
     };
   }
   for (const [index, name] of wanted.names.entries()) {

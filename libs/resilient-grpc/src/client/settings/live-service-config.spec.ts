@@ -218,7 +218,7 @@ describe('service config update', () => {
     clock.advance(60_000);
     // close() logs the updates counted so far; nothing is logged after it.
     expect(warnings.slice(3)).toEqual([
-      expect.stringMatching(/retries: unknown key; .+ \(1 similar messages/),
+      expect.stringMatching(/retries: unknown key; .+ \(1 similar message in/),
       expect.stringMatching(/the change takes effect at the next start \(99 similar messages/),
     ]);
   });

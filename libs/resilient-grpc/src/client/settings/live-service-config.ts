@@ -8,7 +8,7 @@ import {
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { oneLine } from '../../telemetry/log/log-text.js';
+import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import { LogLimiter } from '../../telemetry/log/log-limiter.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -33,7 +33,7 @@ export interface LiveServiceConfigInput {
 }
 
 /** Time that the start waits for the first service config. */
-const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
+const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
@@ -66,7 +66,7 @@ export class LiveServiceConfig {
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
     this.lines = new LogLimiter(input.clock, (latest, repeats) => {
-      input.warn(repeats === 0 ? latest : `${latest} (${String(repeats)} similar messages in the last minute)`);
+      input.warn(repeats === 0 ? latest : `${latest} (${counted(repeats, 'similar message')} in the last minute)`);
     });
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
@@ -80,7 +80,7 @@ export class LiveServiceConfig {
     const late = () => {
       input.clock.defer(this.late);
     };
-    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
+    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_TIMEOUT_MS, true);
     this.subscribe();
   }
 
@@ -180,7 +180,7 @@ export class LiveServiceConfig {
   private readonly late = (): void => {
     if (this.started) return;
     const { path, warn } = this.input;
-    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
+    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_TIMEOUT_MS} ms`;
     warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
     this.begin([]);
   };
@@ -206,7 +206,7 @@ export class LiveServiceConfig {
 
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
   private warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
-    this.lines.say(kind, message);
+    this.lines.log(kind, message);
   }
 
   /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */

@@ -19,7 +19,7 @@ interface MethodOption {
   /** True if the client's option of the same name is the default. */
   readonly inherited?: true;
   /** Example of the option in `methods`, shown if it is written next to `url`. Absent if clients have an option of the same name. */
-  readonly place?: string;
+  readonly example?: string;
 }
 
 /**
@@ -28,22 +28,22 @@ interface MethodOption {
  */
 const METHOD_OPTIONS = {
   timeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
-  attemptTimeoutMs: { schema: millisecondsOrNone(POSITIVE), place: "methods: { '*': { attemptTimeoutMs: 300 } }" },
+  attemptTimeoutMs: { schema: millisecondsOrNone(POSITIVE), example: "methods: { '*': { attemptTimeoutMs: 300 } }" },
   streamIdleTimeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
   prefetch: {
     schema: integer(1),
     default: DEFAULT_CLIENT_SETTINGS.prefetch,
-    place: 'methods: { Watch: { prefetch: 16 } }',
+    example: 'methods: { Watch: { prefetch: 16 } }',
   },
-  onDrain: { schema: onDrain, place: "methods: { Watch: { onDrain: 'complete' } }" },
+  onDrain: { schema: onDrain, example: "methods: { Watch: { onDrain: 'complete' } }" },
   maxQueuedRequestBytes: {
     schema: integer(1),
     default: DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes,
-    place: 'methods: { Upload: { maxQueuedRequestBytes: 1048576 } }',
+    example: 'methods: { Upload: { maxQueuedRequestBytes: 1048576 } }',
   },
-  idempotent: { schema: flag, place: 'methods: { Get: { idempotent: true } }' },
-  waitForReady: { schema: flag, place: "methods: { '*': { waitForReady: true } }" },
-  circuitBreaker: { schema: circuitBreakerSchema, place: "methods: { '*': { circuitBreaker: {} } }" },
+  idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
+  waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
+  circuitBreaker: { schema: circuitBreakerSchema, example: "methods: { '*': { circuitBreaker: {} } }" },
   // The client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: integer(1) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;

@@ -3,6 +3,7 @@ import { insecureCredentials, loadBalancingProblem } from '../../channel/channel
 import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
 import { jitter, type Random } from '../../time/random.js';
@@ -16,7 +17,7 @@ import {
 import { channelValueProblems } from './channel-options-schema.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
-const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
+const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
@@ -126,7 +127,7 @@ export function resolveChannelSettings(
     target: settings.url,
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
-    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, boundAtLeastMs), boundAtMostMs),
+    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
     maxWaitingBytes,
     connection,
@@ -147,6 +148,7 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */
 export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
+  if (value === 'least_request') return [{ [A48_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 

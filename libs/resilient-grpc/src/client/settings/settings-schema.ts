@@ -41,7 +41,8 @@ const tlsSchema = object(
   "an object such as { ca: '/run/tls/ca.pem' }, or {} for the system's certificate authorities",
 );
 
-const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig such as [{ round_robin: {} }]";
+const loadBalancingText =
+  "'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig such as [{ round_robin: {} }]";
 
 const defaultsEntries = {
   timeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
@@ -58,7 +59,10 @@ const defaultsEntries = {
   connection: v.optional(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
   loadBalancing: v.optional(
     v.union(
-      [v.picklist(['pick_first', 'round_robin']), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
+      [
+        v.picklist(['pick_first', 'round_robin', 'least_request']),
+        v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1)),
+      ],
       loadBalancingText,
     ),
   ),
@@ -131,8 +135,8 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
   headers: 'write `metadata`',
   ...Object.fromEntries(
-    METHOD_OPTION_ROWS.flatMap(([key, { place }]) =>
-      place === undefined ? [] : [[key, `write it per method: ${place}`]],
+    METHOD_OPTION_ROWS.flatMap(([key, { example }]) =>
+      example === undefined ? [] : [[key, `write it per method: ${example}`]],
     ),
   ),
   host: "write `url`: 'host:port'",

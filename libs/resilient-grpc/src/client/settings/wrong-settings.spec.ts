@@ -201,13 +201,19 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'an unknown load balancing policy as a string',
     { url, loadBalancing: 'random' },
     'clients.shop.loadBalancing',
-    /'pick_first', 'round_robin' or a loadBalancingConfig.*got "random"/,
+    /'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig.*got "random"/,
   ],
   [
     'an unknown policy in a loadBalancingConfig',
     { url, loadBalancing: [{ my_policy: {} }] },
     'clients.shop.loadBalancing',
     /my_policy.*write \[\{ round_robin: \{\} \}\]/,
+  ],
+  [
+    'an invalid choiceCount of least_request_experimental',
+    { url, loadBalancing: [{ least_request_experimental: { choiceCount: 1 } }] },
+    'clients.shop.loadBalancing',
+    /choiceCount: expected an integer of 2 or more, got 1\)/,
   ],
   [
     'loadBalancing together with a loadBalancingConfig',

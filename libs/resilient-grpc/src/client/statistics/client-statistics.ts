@@ -28,9 +28,9 @@ export class ClientStatistics implements FailureCounter {
   }
 
   failed(path: string, failure: CountedFailure, attempted: boolean): void {
-    const { code, reason, details, because, peer } = failure;
+    const { code, reason, details, notRetriedBecause, peer } = failure;
     count(this.failures, reason);
-    if (attempted) count(this.notRetried, because ?? reason);
+    if (attempted) count(this.notRetried, notRetriedBecause ?? reason);
     this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 

@@ -9,7 +9,7 @@ export interface CountedFailure {
   readonly code: StatusCode;
   readonly reason: FailureReason;
   readonly details: string;
-  readonly because?: string;
+  readonly notRetriedBecause?: string;
   readonly peer?: string | undefined;
 }
 

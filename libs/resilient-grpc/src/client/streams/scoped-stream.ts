@@ -12,7 +12,7 @@ import type { ActiveCall } from '../active-call.js';
 import type { UnreadStream } from './unread-streams.js';
 
 /** Stream that a call belongs to. */
-export interface PartOf {
+export interface StreamMembership {
   readonly scope: StreamScope;
   /** True if the stream reads the call directly. Otherwise operators are in between, and several calls may run in parallel. */
   readonly isDirect: boolean;

@@ -86,25 +86,25 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
 }
 
 function failureFinding(probed: ProbedAddress, { phase, code, message }: ConnectionFailure): Finding {
-  const { secure, probe, otherway } = probed;
+  const { secure, probe, toggledTlsProbe } = probed;
   if (phase === 'tcp') {
     const [what, remedy] = TCP_FAILURES[code] ?? [`cannot be reached: ${message}`, 'look up the system error'];
     const isHere = code === 'ECONNREFUSED' && kindOf(probed.address) === 'loopback';
     return [`${what} (${code === 'timeout' ? message : code})`, isHere ? NOT_LISTENING : remedy];
   }
-  if (secure && otherway?.readyMs !== undefined) {
+  if (secure && toggledTlsProbe?.readyMs !== undefined) {
     return [
       'uses HTTP/2 without TLS, but the client uses TLS',
       'remove `tls` from the client (here: omit --tls and --ca)',
     ];
   }
-  if (!secure && (code === 'tls' || otherway?.tlsMs !== undefined)) {
+  if (!secure && (code === 'tls' || toggledTlsProbe?.tlsMs !== undefined)) {
     return [
       'uses TLS, but the client does not',
       'set tls: {} in the client, or tls: { ca } for a private authority (here: --tls or --ca FILE)',
     ];
   }
-  const http1 = [probe, otherway].find((one) => one?.failure?.code === 'http1')?.failure;
+  const http1 = [probe, toggledTlsProbe].find((one) => one?.failure?.code === 'http1')?.failure;
   if (http1 !== undefined) {
     return [
       `responds with HTTP/1 ('${http1.message}'), but gRPC requires HTTP/2`,

@@ -77,9 +77,9 @@ export class GrpcInboundCall implements CapturedCall {
 /** Returns grpc-js's call from a handler's arguments: the third argument in Nest's handlers, the first in `@GrpcStreamCall` handlers. */
 export function serverCallOf(
   args: readonly unknown[],
-): { readonly call: GrpcServerCall; readonly ownStream: boolean } | undefined {
-  if (isServerCall(args[2])) return { call: args[2], ownStream: false };
-  return isServerCall(args[0]) ? { call: args[0], ownStream: true } : undefined;
+): { readonly call: GrpcServerCall; readonly isStreamHandler: boolean } | undefined {
+  if (isServerCall(args[2])) return { call: args[2], isStreamHandler: false };
+  return isServerCall(args[0]) ? { call: args[0], isStreamHandler: true } : undefined;
 }
 
 function isServerCall(value: unknown): value is GrpcServerCall {

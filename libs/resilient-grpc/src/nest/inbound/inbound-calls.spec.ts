@@ -128,8 +128,8 @@ describe('GrpcInboundCall', () => {
 
   it('finds the server call among the arguments of any kind of handler', () => {
     const call = new ServerCall();
-    expect(serverCallOf([{}, call.metadata, call])).toEqual({ call, ownStream: false });
-    expect(serverCallOf([call, () => undefined])).toEqual({ call, ownStream: true });
+    expect(serverCallOf([{}, call.metadata, call])).toEqual({ call, isStreamHandler: false });
+    expect(serverCallOf([call, () => undefined])).toEqual({ call, isStreamHandler: true });
     expect(serverCallOf([{}, { topic: 'kafka' }])).toBeUndefined();
     expect(serverCallOf([])).toBeUndefined();
   });

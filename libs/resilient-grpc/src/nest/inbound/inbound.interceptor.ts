@@ -33,7 +33,7 @@ export class InboundInterceptor implements NestInterceptor {
           },
           complete: () => {
             // A handler that uses the stream directly returns long before the call ends.
-            if (!found.ownStream) inbound.end();
+            if (!found.isStreamHandler) inbound.end();
             subscriber.complete();
           },
         }),

@@ -32,7 +32,7 @@ function makeOpened(over = {}) {
 }
 
 /** A connection that stays open while its streams are reset. */
-const open = () => ({ connection: {}, isOver: false });
+const open = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {
   it('opens if half of at least 20 attempts fail', () => {
@@ -104,7 +104,7 @@ describe('closed circuit', () => {
 
   it('counts attempts lost with a closed connection once, whatever the time between them', () => {
     const { breaker } = make({ minimumThroughput: 2 });
-    const ended = { connection: {}, isOver: true };
+    const ended = { connection: {}, acceptsNoStreams: true };
     for (const now of [100, 400, 1_400]) breaker.onResult(acquire(breaker, now), 'failure', now, ended);
     expect(breaker.state).toBe('closed');
     breaker.onResult(acquire(breaker, 1_500), 'failure', 1_500);

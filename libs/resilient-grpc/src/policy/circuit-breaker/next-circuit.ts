@@ -44,7 +44,7 @@ export interface AttemptCounts {
 /** Event of a circuit breaker. */
 export type CircuitEvent =
   /** An attempt requests admission. */
-  | { readonly type: 'ask'; readonly at: number }
+  | { readonly type: 'request'; readonly at: number }
   /** An attempt ended; `sample` includes it. */
   | {
       readonly type: 'result';
@@ -63,7 +63,7 @@ export function nextCircuit(
   policy: CircuitBreakerPolicy,
   random: Random,
 ): CircuitState {
-  return event.type === 'ask' ? afterRequest(state, event.at, policy) : afterResult(state, event, policy, random);
+  return event.type === 'request' ? afterRequest(state, event.at, policy) : afterResult(state, event, policy, random);
 }
 
 /** True if an attempt was admitted in the current closed or half-open period; the results of others are ignored. */
@@ -79,7 +79,7 @@ export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
 }
 
 /** Returns the milliseconds until an attempt can be admitted; 0 if it can be admitted now. */
-export function refusedForMs(state: CircuitState, now: number): number {
+export function rejectedForMs(state: CircuitState, now: number): number {
   switch (state.kind) {
     case 'closed':
       return 0;
@@ -91,7 +91,7 @@ export function refusedForMs(state: CircuitState, now: number): number {
 }
 
 function afterRequest(state: CircuitState, at: number, policy: CircuitBreakerPolicy): CircuitState {
-  if (state.kind === 'closed' || refusedForMs(state, at) > 0) return state;
+  if (state.kind === 'closed' || rejectedForMs(state, at) > 0) return state;
   const token = state.token + 1;
   const since = state.kind === 'half-open' ? state.since : token;
   return { kind: 'half-open', token, since, probeEndsAt: at + policy.probeTimeoutMs, breaks: state.breaks };

@@ -23,7 +23,7 @@ export interface PermitWaiter {
 }
 
 /**
- * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `leave`, and is skipped if its turn comes
+ * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `remove`, and is skipped if its turn comes
  * before that.
  */
 export class PermitQueue {
@@ -59,7 +59,7 @@ export class PermitQueue {
   }
 
   /** Removes a waiter from the queue; has no effect if it is not queued. */
-  leave(waiter: PermitWaiter): void {
+  remove(waiter: PermitWaiter): void {
     this.waiting.delete(waiter);
   }
 

@@ -14,7 +14,7 @@ export interface WireEvidence {
   /** Error code of the GOAWAY that the server sent after the attempt started; `undefined` if it sent none. */
   readonly goawayCode: number | undefined;
   /** True if the connection accepts no more streams: it is closed, or the server sent GOAWAY. */
-  readonly connectionOver: boolean;
+  readonly acceptsNoStreams: boolean;
 }
 
 /** Evidence of how an attempt ended and how far it got. Local flags take precedence over texts, which a server could forge. */

@@ -20,7 +20,7 @@ const SENT: AttemptEvidence = {
   messagesReceived: 0,
   contentType: undefined,
 };
-const OVER: WireEvidence = { ...NOTHING_SEEN, connectionOver: true };
+const NO_MORE_STREAMS: WireEvidence = { ...NOTHING_SEEN, acceptsNoStreams: true };
 /** A response without a content-type. */
 const UNTYPED: AttemptEvidence = { ...SENT, wire: { ...NOTHING_SEEN, httpStatus: 200 } };
 const UNPICKED: AttemptEvidence = { ...SENT, picked: false };
@@ -159,17 +159,22 @@ describe('stream that the application never received', () => {
   table([
     [
       'reports unsent if the stream was queued when the connection closed',
-      { ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire: { ...OVER, unprocessed: 'never-sent' } },
+      {
+        ...SENT,
+        code: UNAVAILABLE,
+        details: 'Connection dropped',
+        wire: { ...NO_MORE_STREAMS, unprocessed: 'never-sent' },
+      },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE, connectionLost: false },
     ],
     [
       'reports unsent if the stream was queued when a GOAWAY arrived, after which nghttp2 refuses it',
-      { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
       'reports refused if a GOAWAY named a lower stream id',
-      { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
       {
         kind: 'refused',
         reachedServer: 'no',
@@ -180,12 +185,12 @@ describe('stream that the application never received', () => {
     ],
     [
       'reports refused if a GOAWAY with an error named a lower stream id',
-      { ...SENT, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
+      { ...SENT, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
       'reports committed if the response had started',
-      { ...BEGUN, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
+      { ...BEGUN, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'committed', reachedServer: 'yes' },
     ],
   ]);
@@ -241,7 +246,7 @@ describe('connection lost after sending', () => {
   ];
 
   it.each(LOSS_STATUSES)('reports UNAVAILABLE with reachedServer maybe: %s', (_, code, details, resetCode) => {
-    const verdict = classify({ ...SENT, code, details, wire: { ...OVER, resetCode } });
+    const verdict = classify({ ...SENT, code, details, wire: { ...NO_MORE_STREAMS, resetCode } });
     expect(verdict).toMatchObject({
       kind: 'connection-lost',
       reachedServer: 'maybe',
@@ -255,7 +260,8 @@ describe('connection lost after sending', () => {
 
   it('includes the original code in the details', () => {
     expect(
-      classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...OVER, resetCode: 8 } }).details,
+      classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...NO_MORE_STREAMS, resetCode: 8 } })
+        .details,
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
@@ -306,14 +312,14 @@ describe('connection lost after sending', () => {
   it.each(LOSS_STATUSES)(
     'reports committed with UNAVAILABLE if the connection is lost after headers: %s',
     (_, code, details, resetCode) => {
-      const verdict = classify({ ...BEGUN, code, details, wire: { ...OVER, httpStatus: 200, resetCode } });
+      const verdict = classify({ ...BEGUN, code, details, wire: { ...NO_MORE_STREAMS, httpStatus: 200, resetCode } });
       expect(verdict).toMatchObject({
         kind: 'committed',
         reachedServer: 'yes',
         code: UNAVAILABLE,
         connectionLost: true,
       });
-      expect(verdict.details).toContain(`Connection lost after the response had begun (`);
+      expect(verdict.details).toContain(`Connection lost after the response had started (`);
       expect(verdict.details).toContain(details);
     },
   );
@@ -321,7 +327,7 @@ describe('connection lost after sending', () => {
   table([
     [
       'reports committed after a message, even without headers',
-      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped', wire: OVER },
+      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped', wire: NO_MORE_STREAMS },
       { kind: 'committed', reachedServer: 'yes', connectionLost: true },
     ],
     [
@@ -340,7 +346,7 @@ describe('connection lost after sending', () => {
         ...SENT,
         code: INTERNAL,
         details: 'Received RST_STREAM with code 1',
-        wire: { ...OVER, goawayCode: 1, resetCode: 1 },
+        wire: { ...NO_MORE_STREAMS, goawayCode: 1, resetCode: 1 },
       },
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, originalCode: INTERNAL },
     ],
@@ -500,7 +506,7 @@ describe('call aborted by a server shutdown', () => {
     [UNAVAILABLE, 'Server shutdown'],
     [CANCELLED, 'CANCELLED'],
   ];
-  const goaway = { ...OVER, goawayCode: 0, httpStatus: 200 };
+  const goaway = { ...NO_MORE_STREAMS, goawayCode: 0, httpStatus: 200 };
 
   it.each(STATUSES)('reports a lost connection with reachedServer maybe: %s %s', (code, details) => {
     for (const contentType of ['application/grpc', undefined]) {
@@ -561,7 +567,12 @@ describe('attempt that the client ended', () => {
     ],
     [
       'reports reachedServer no if the deadline passes while HTTP/2 still queues the stream',
-      { ...SENT, endedHere: 'deadline', code: DEADLINE_EXCEEDED, wire: { ...OVER, unprocessed: 'never-sent' } },
+      {
+        ...SENT,
+        endedHere: 'deadline',
+        code: DEADLINE_EXCEEDED,
+        wire: { ...NO_MORE_STREAMS, unprocessed: 'never-sent' },
+      },
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
@@ -716,7 +727,7 @@ describe('classify with any evidence', () => {
         resetCode: fc.option(fc.nat(13), { nil: undefined }),
         closedHere: fc.boolean(),
         goawayCode: fc.option(fc.nat(13), { nil: undefined }),
-        connectionOver: fc.boolean(),
+        acceptsNoStreams: fc.boolean(),
       }),
       { nil: undefined },
     ),

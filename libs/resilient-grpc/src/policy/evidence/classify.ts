@@ -71,7 +71,7 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that was picked and received headers or messages. */
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had begun', e);
+  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had started', e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
@@ -92,7 +92,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
     return isHttp(e) ? http(e) : reportedVerdict('server', 'maybe', e);
   }
   if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
-  if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.connectionOver) {
+  if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.acceptsNoStreams) {
     return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
   }
   // An UNAVAILABLE status without a response comes from the transport.
@@ -122,7 +122,7 @@ function wasReset(e: AttemptEvidence): boolean {
 
 /** True if the connection closed and grpc-js reported it without a reset code. */
 function isDropped(e: AttemptEvidence): boolean {
-  return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.connectionOver !== false;
+  return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.acceptsNoStreams !== false;
 }
 
 /** True if the server's transport, not its application, sent the status because of a shutdown. */

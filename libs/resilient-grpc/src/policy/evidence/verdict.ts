@@ -5,7 +5,7 @@ export interface LostConnection {
   /** The same object for all attempts on one connection. */
   readonly connection: object;
   /** True if the connection accepts no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
-  readonly isOver: boolean;
+  readonly acceptsNoStreams: boolean;
 }
 
 /** Result of an attempt, classified by its evidence. */

@@ -29,7 +29,7 @@ function gates(change: Partial<HedgeGates> = {}): HedgeGates {
   };
 }
 
-const LOST: LostConnection = { connection: {}, isOver: true };
+const LOST: LostConnection = { connection: {}, acceptsNoStreams: true };
 
 /** Creates a budget that grants every retry and records the lost connection of each request. */
 function recordingBudget() {

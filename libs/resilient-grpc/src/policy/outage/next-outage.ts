@@ -59,7 +59,7 @@ export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }
 
-/** Maximum number of past outages kept; with more in a minute, no grace is left. */
+/** Maximum number of past outages kept. If more occur in a minute, only the latest ones use up the shared grace. */
 const MAX_KEPT_OUTAGES = 60;
 
 /** Returns the state after `event`, or the same object if nothing changes. */

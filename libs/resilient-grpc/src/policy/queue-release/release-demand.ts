@@ -46,7 +46,7 @@ export interface ReleaseDemand {
   /** Pace that sends every call within the bound. */
   readonly floorPerSecond: number;
   /** Pace that sends every call early enough for a response before its deadline. */
-  readonly wantedPerSecond: number;
+  readonly deadlinePacePerSecond: number;
 }
 
 /** Returns the paces that `calls` require; `calls` must be in send order. */
@@ -69,5 +69,5 @@ export function releaseDemand(
     floorPerMs = Math.max(floorPerMs, count / Math.max(leftMs, times.boundMs / 3));
     wantedPerMs = Math.max(wantedPerMs, count / Math.max(spare, stepMs));
   }
-  return { floorPerSecond: floorPerMs * 1_000, wantedPerSecond: wantedPerMs * 1_000 };
+  return { floorPerSecond: floorPerMs * 1_000, deadlinePacePerSecond: wantedPerMs * 1_000 };
 }

@@ -52,11 +52,14 @@ export class ReleasePace {
   private quiet = 0;
 
   constructor(input: ReleasePaceInput) {
-    const { startShare, startAtLeast, startWithoutUsual } = POLICY;
+    const { startShare, minStartPerSecond, startWithoutUsual } = POLICY;
     const usual = input.usualCallsPerSecond;
     this.floor = input.demand.floorPerSecond;
-    this.wanted = input.demand.wantedPerSecond;
-    this.start = Math.max(usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast), this.floor);
+    this.wanted = input.demand.deadlinePacePerSecond;
+    this.start = Math.max(
+      usual === 0 ? startWithoutUsual : Math.max(usual * startShare, minStartPerSecond),
+      this.floor,
+    );
     this.callsPerSecond = this.start;
     this.latencyMs = input.usualLatencyMs;
     this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
@@ -65,9 +68,9 @@ export class ReleasePace {
   }
 
   /** Updates the demand. The floor never decreases within a release, because calls sent later need it to meet their bound. */
-  require({ floorPerSecond, wantedPerSecond }: ReleaseDemand): void {
+  require({ floorPerSecond, deadlinePacePerSecond }: ReleaseDemand): void {
     this.floor = Math.max(this.floor, floorPerSecond);
-    this.wanted = wantedPerSecond;
+    this.wanted = deadlinePacePerSecond;
     this.callsPerSecond = Math.max(this.callsPerSecond, this.floor);
   }
 
@@ -150,7 +153,7 @@ export class ReleasePace {
       perSecond: this.callsPerSecond,
       startPerSecond: this.start,
       floorPerSecond: this.floor,
-      wantedPerSecond: this.wanted,
+      deadlinePacePerSecond: this.wanted,
       good: this.good,
       slow: this.slow,
       failed: this.failedCount,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Random } from '../../time/random.js';
+import { seededRandom } from '../../testing/seeded-random.js';
 import { releaseDemand } from './release-demand.js';
 import { ReleasePace } from './release-pace.js';
 import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
@@ -31,7 +31,7 @@ interface Call {
 /** Simulates one server with a queue in steps of 1 ms. Clients start calls at random, from a fixed seed. */
 function simulate(scenario: Scenario) {
   const { clients, callsPerSecond, outageMs, timeoutMs, serviceMs } = scenario;
-  const random = seeded(42);
+  const random = seededRandom(42);
   const perMs = (clients * callsPerSecond * scenario.capacity) / 1_000;
   const waiting: number[][] = Array.from({ length: clients }, () => []);
   for (const queue of waiting) {
@@ -104,17 +104,6 @@ function simulate(scenario: Scenario) {
     result.peak = Math.max(result.peak, rate / perSecond);
   }
   return result;
-}
-
-/** Creates a Mulberry32 generator. */
-function seeded(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 describe('release simulation', { timeout: 300_000 }, () => {

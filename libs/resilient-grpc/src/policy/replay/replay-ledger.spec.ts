@@ -20,12 +20,12 @@ function sendRest(ledger: ReplayLedger<number, string>): number[] {
 }
 
 function replay(ledger: ReplayLedger<number, string>): number[] {
-  ledger.reconnect();
+  ledger.startCall();
   return sendRest(ledger);
 }
 
 describe('ReplayLedger', () => {
-  it('sends each message once per connection, in the order of addition', () => {
+  it('sends each message once per call, in the order of addition', () => {
     const ledger = ledgerOf(3, 0);
     expect(ledger.send()).toEqual({ id: 1, message: 'message 1', bytes: 10 });
     expect(sendRest(ledger)).toEqual([2, 3]);
@@ -41,15 +41,15 @@ describe('ReplayLedger', () => {
     expect(ledger.oldest).toBeUndefined();
   });
 
-  it('sends all unacknowledged messages again on the next connection, then new ones', () => {
+  it('sends all unacknowledged messages again on the next call, then new ones', () => {
     const ledger = ledgerOf(3, 2);
-    ledger.reconnect();
+    ledger.startCall();
     ledger.add({ id: 4, message: '', bytes: 0 });
     expect(sendRest(ledger)).toEqual([1, 2, 3, 4]);
   });
 
   it.each<[string, Acknowledgement, number[], number[], number[]]>([
-    // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next connection
+    // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next call
     ['removes the acknowledged message', 'single', [1], [1], [2, 3, 4, 5]],
     ['removes messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
     ['ignores a repeated acknowledgement', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
@@ -73,17 +73,17 @@ describe('ReplayLedger', () => {
     ['cumulative', [4, 5]],
   ])('does not resend a message that was acknowledged before its turn (%s)', (kind, left) => {
     const ledger = ledgerOf(5, 4);
-    ledger.reconnect();
+    ledger.startCall();
     expect(ledger.acknowledge(3, kind)).toBe(5 - left.length);
     expect(sendRest(ledger)).toEqual(left);
   });
 
-  it('counts the unacknowledged messages that the current connection sent', () => {
+  it('counts the unacknowledged messages that the current call sent', () => {
     const ledger = ledgerOf(5, 4);
     expect(ledger.awaited).toBe(4);
     ledger.acknowledge(2, 'single');
     expect(ledger.awaited).toBe(3);
-    ledger.reconnect();
+    ledger.startCall();
     expect(ledger.awaited).toBe(0);
     ledger.send();
     ledger.acknowledge(4, 'single');
@@ -129,7 +129,7 @@ describe('ReplayLedger', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('add' as const), bytes: fc.nat(9) }),
       fc.record({ do: fc.constant('send' as const) }),
-      fc.record({ do: fc.constant('reconnect' as const) }),
+      fc.record({ do: fc.constant('start-call' as const) }),
       fc.record({
         do: fc.constant('acknowledge' as const),
         id: fc.nat(30),
@@ -150,9 +150,9 @@ describe('ReplayLedger', () => {
             const next = list.find(({ sentHere }) => !sentHere);
             if (next !== undefined) next.everSent = next.sentHere = true;
             expect(ledger.send()?.id).toBe(next?.id);
-          } else if (one.do === 'reconnect') {
+          } else if (one.do === 'start-call') {
             for (const entry of list) entry.sentHere = false;
-            ledger.reconnect();
+            ledger.startCall();
           } else {
             const named = list.find(({ id, everSent }) => id === one.id && everSent);
             const isCovered = ({ id }: { id: number }) => (one.kind === 'single' ? id === one.id : id <= one.id);

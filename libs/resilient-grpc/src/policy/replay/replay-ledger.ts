@@ -96,7 +96,7 @@ export class ReplayLedger<Id, Message> {
   }
 
   /** Starts a new call, on which all messages are sent again from the first. */
-  reconnect(): void {
+  startCall(): void {
     this.callNumber += 1;
     this.awaitedCount = 0;
     this.unsent = this.first;

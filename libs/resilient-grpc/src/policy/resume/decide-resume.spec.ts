@@ -51,14 +51,14 @@ describe('failure kind', () => {
     ['too-many-waiting', 'lost'],
     ['concurrency-limit', 'lost'],
     ['server', 'server'],
-    ['deadline', 'over'],
-    ['cancelled', 'over'],
-    ['inbound-cancelled', 'over'],
-    ['not-sent', 'made-here'],
-    ['protocol', 'made-here'],
-    ['draining', 'shut'],
-    ['closed', 'shut'],
-    ['a reason of a later version', 'made-here'],
+    ['deadline', 'ended-by-caller'],
+    ['cancelled', 'ended-by-caller'],
+    ['inbound-cancelled', 'ended-by-caller'],
+    ['not-sent', 'local'],
+    ['protocol', 'local'],
+    ['draining', 'client-closing'],
+    ['closed', 'client-closing'],
+    ['a reason of a later version', 'local'],
     [undefined, 'no-status'],
   ] satisfies [FailureReason | undefined | (string & {}), string][])(
     'classifies a failure with reason %s as %s',
@@ -295,24 +295,27 @@ describe('onError decision', () => {
     'follows the decision of onError after a failure with reason %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
-      const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'asked';
-      expect(decide({ ...call, asked: 'resume' })).toMatchObject({ action: 'resume', because, delayMs: 100 });
-      expect(decide({ ...call, asked: 'complete' })).toEqual({ action: 'complete', because: 'asked' });
-      expect(decide({ ...call, asked: 'fail' })).toEqual({ action: 'fail', because: 'asked' });
+      const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'requested';
+      expect(decide({ ...call, requested: 'resume' })).toMatchObject({ action: 'resume', because, delayMs: 100 });
+      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete', because: 'requested' });
+      expect(decide({ ...call, requested: 'fail' })).toEqual({ action: 'fail', because: 'requested' });
     },
   );
 
   it.each(['draining', 'closed'])('does not resume a call of a client that is %s', (reason) => {
-    expect(decide(ended({ failure: failure(reason), asked: 'resume' }))).toEqual({ action: 'fail', because: 'shut' });
+    expect(decide(ended({ failure: failure(reason), requested: 'resume' }))).toEqual({
+      action: 'fail',
+      because: 'client-closing',
+    });
   });
 
   it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
     'accepts fail and complete but not resume from onError after a failure with reason %s',
     (reason) => {
       const call = ended({ failure: failure(reason) });
-      expect(decide({ ...call, asked: 'resume' })).toEqual({ action: 'fail', because: 'over' });
-      expect(decide({ ...call, asked: 'fail' })).toEqual({ action: 'fail', because: 'asked' });
-      expect(decide({ ...call, asked: 'complete' })).toEqual({ action: 'complete', because: 'asked' });
+      expect(decide({ ...call, requested: 'resume' })).toEqual({ action: 'fail', because: 'ended-by-caller' });
+      expect(decide({ ...call, requested: 'fail' })).toEqual({ action: 'fail', because: 'requested' });
+      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete', because: 'requested' });
     },
   );
 
@@ -321,7 +324,7 @@ describe('onError decision', () => {
     ['server', 'INTERNAL'],
     ['protocol', 'INTERNAL'],
   ] as const)('limits the resumes that onError requests after a failure (%s, %s)', (reason, code) => {
-    const call = ended({ failure: failure(reason, code), asked: 'resume' });
+    const call = ended({ failure: failure(reason, code), requested: 'resume' });
     expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
     const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
     expect(exhausted).toEqual([100, 'attempts-exhausted']);
@@ -333,7 +336,7 @@ describe('any sequence of calls', () => {
     failure: fc.constantFrom(LOST, INTERNAL, failure('server', 'NOT_FOUND'), failure('deadline'), undefined),
     progressed: fc.boolean(),
     livedMs: fc.constantFrom(0, 4_999, 5_000, 60_000),
-    asked: fc.constantFrom('resume', undefined),
+    requested: fc.constantFrom('resume', undefined),
   });
 
   it('waits from 80 ms to the maximum backoff after a short call, and at most the initial backoff after a long one', () => {

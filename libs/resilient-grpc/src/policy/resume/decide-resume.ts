@@ -27,26 +27,26 @@ export interface EndedCall {
   readonly progressed: boolean;
   /** Duration since the start of the last attempt, excluding the idle time after which the client ended the call. */
   readonly livedMs: number;
-  /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'shut'. */
-  readonly asked?: 'resume' | 'complete' | 'fail' | undefined;
+  /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'client-closing'. */
+  readonly requested?: 'resume' | 'complete' | 'fail' | undefined;
 }
 
 interface Resumption {
   readonly action: 'resume';
   readonly delayMs: number;
-  readonly because: 'ended' | 'lost' | 'server' | 'asked';
+  readonly because: 'ended' | 'lost' | 'server' | 'requested';
   readonly state: ResumeState;
 }
 
 /** Decision that follows a call of a resumable stream. */
 export type ResumeDecision =
   | Resumption
-  | { readonly action: 'complete'; readonly because: 'asked' }
+  | { readonly action: 'complete'; readonly because: 'requested' }
   | {
       readonly action: 'fail';
       readonly because:
         | Exclude<FailureKind, 'lost' | 'server'>
-        | 'asked'
+        | 'requested'
         /** The server forbade a retry by pushback. */
         | 'pushback'
         /** The server failed `MAX_SERVER_FAILURES` calls at one position, soon after they started. */
@@ -77,12 +77,12 @@ export function decideResume(
   };
   if (failure === undefined) return resume('ended', state);
   const kind = failureKind(failure);
-  if (kind === 'shut') return fail('shut');
-  if (call.asked === 'complete') return { action: 'complete', because: 'asked' };
-  if (call.asked === 'fail') return fail('asked');
+  if (kind === 'client-closing') return fail('client-closing');
+  if (call.requested === 'complete') return { action: 'complete', because: 'requested' };
+  if (call.requested === 'fail') return fail('requested');
   // onError cannot resume these, because a cancelled stream would restart endlessly.
-  if (kind === 'over') return fail('over');
-  if (call.asked !== 'resume') {
+  if (kind === 'ended-by-caller') return fail('ended-by-caller');
+  if (call.requested !== 'resume') {
     if (kind !== 'lost' && kind !== 'server') return fail(kind);
     if (failure.pushback.kind === 'stop') return fail('pushback');
   }
@@ -93,7 +93,7 @@ export function decideResume(
   };
   if (failed.serverFailures >= MAX_SERVER_FAILURES) return fail('poison');
   if (failed.attempts >= policy.maxAttempts) return fail('attempts-exhausted');
-  return resume(kind === 'lost' || kind === 'server' ? kind : 'asked', failed);
+  return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
 }
 
 /** Returns the minimum wait that the server's pushback, a circuit breaker, or the channel requires. */

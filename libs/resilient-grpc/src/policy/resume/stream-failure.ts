@@ -23,15 +23,15 @@ export type FailureKind =
   /** Permanent failure by the server, which would repeat. */
   | 'final-status'
   /** Failure that the client detected and that the call itself caused. */
-  | 'made-here'
+  | 'local'
   /** The caller cancelled the stream or its deadline passed; the next call would end in the same way. */
-  | 'over'
+  | 'ended-by-caller'
   /** The process or the client is shutting down. */
-  | 'shut'
+  | 'client-closing'
   /** The error has no gRPC status; it is an error of the program itself. */
   | 'no-status';
 
-type KindByReason = 'lost' | 'made-here' | 'over' | 'shut' | 'by-code';
+type KindByReason = 'lost' | 'local' | 'ended-by-caller' | 'client-closing' | 'by-code';
 
 const KINDS: Readonly<Record<string, KindByReason>> = {
   'connection-lost': 'lost',
@@ -43,14 +43,14 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   'too-many-waiting': 'lost',
   'concurrency-limit': 'lost',
   server: 'by-code',
-  deadline: 'over',
-  cancelled: 'over',
-  'inbound-cancelled': 'over',
-  'not-sent': 'made-here',
-  'requests-overflow': 'made-here',
-  protocol: 'made-here',
-  draining: 'shut',
-  closed: 'shut',
+  deadline: 'ended-by-caller',
+  cancelled: 'ended-by-caller',
+  'inbound-cancelled': 'ended-by-caller',
+  'not-sent': 'local',
+  'requests-overflow': 'local',
+  protocol: 'local',
+  draining: 'client-closing',
+  closed: 'client-closing',
 } satisfies Record<FailureReason, KindByReason>;
 
 // With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from a proxy or from a server that shuts down, not from this client.
@@ -68,7 +68,7 @@ const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
 export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
   // An unknown reason comes from a later version of this library; resuming would be a guess.
-  const kind = KINDS[reason] ?? 'made-here';
+  const kind = KINDS[reason] ?? 'local';
   if (kind !== 'by-code') return kind;
   return code !== undefined && TRANSIENT_CODES.has(code) ? 'server' : 'final-status';
 }

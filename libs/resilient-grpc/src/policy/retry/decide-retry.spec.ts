@@ -11,7 +11,7 @@ import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
 
 const { UNAVAILABLE, INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNAUTHENTICATED, RESOURCE_EXHAUSTED } = StatusCode;
 
-const LOST: LostConnection = { connection: {}, isOver: true };
+const LOST: LostConnection = { connection: {}, acceptsNoStreams: true };
 
 /** A budget that grants or refuses every retry, and records failures and requests. */
 class CountingBudget implements RetryBudget {

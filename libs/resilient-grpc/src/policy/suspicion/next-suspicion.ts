@@ -37,7 +37,7 @@ export type TrustReason =
   | 'too-many';
 
 interface SuspicionFacts {
-  readonly silence: SuspicionEvidence;
+  readonly evidence: SuspicionEvidence;
   readonly probes: ProbeHistory;
 }
 
@@ -63,7 +63,7 @@ export type SuspicionEvent =
   | { readonly type: 'timed-out'; readonly at: number; readonly bytesRead: number; readonly waitedMs: number }
   /** The connection was checked. */
   | {
-      readonly type: 'look';
+      readonly type: 'check';
       readonly at: number;
       readonly bytesRead: number;
       /** True if the event loop of this process was delayed since the last check. */
@@ -72,7 +72,7 @@ export type SuspicionEvent =
       readonly otherReady: boolean;
     }
   /** The replacement of the connection was rejected. */
-  | { readonly type: 'spared' };
+  | { readonly type: 'cleared' };
 
 /** Initial state of a connection. */
 export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', because: 'new', probes: { nextAt: 0, pings: 0 } };
@@ -90,9 +90,9 @@ export function nextSuspicion(
   switch (event.type) {
     case 'timed-out':
       return recordTimeout(state, event, policy, random);
-    case 'look':
+    case 'check':
       return state.kind === 'trusted' ? state : check(state, event, policy);
-    case 'spared':
+    case 'cleared':
       return trust(state, 'too-many');
   }
 }
@@ -104,31 +104,31 @@ function recordTimeout(
   random: Random,
 ): SuspicionState {
   const { at, bytesRead, waitedMs } = event;
-  if (state.kind !== 'trusted' && state.silence.bytesRead === bytesRead) {
-    const { silence } = state;
-    const timeouts = silence.timeouts + 1;
-    const longestMs = Math.max(silence.longestMs, waitedMs);
-    return { ...state, silence: { ...silence, timeouts, longestMs, lastTimeoutAt: at } };
+  if (state.kind !== 'trusted' && state.evidence.bytesRead === bytesRead) {
+    const { evidence } = state;
+    const timeouts = evidence.timeouts + 1;
+    const longestMs = Math.max(evidence.longestMs, waitedMs);
+    return { ...state, evidence: { ...evidence, timeouts, longestMs, lastTimeoutAt: at } };
   }
   // The connection was trusted, or it has received bytes since the last check: the silence starts with this timeout.
   const spreadMs = random() * policy.spreadMs;
-  const silence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
-  return { kind: 'suspected', silence, probes: state.probes };
+  const evidence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
+  return { kind: 'suspected', evidence, probes: state.probes };
 }
 
-function check(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy): SuspicionState {
+function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy): SuspicionState {
   const { at, late } = event;
-  if (event.bytesRead !== state.silence.bytesRead) return trust(state, 'bytes-received');
+  if (event.bytesRead !== state.evidence.bytesRead) return trust(state, 'bytes-received');
   switch (state.kind) {
     case 'suspected': {
       if (late) return trust(state, 'own-delay');
-      const { silence, probes } = state;
-      const needed = silenceNeeded(silence, policy);
-      if (at - silence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state, 'forgotten');
-      if (silence.timeouts < policy.timeouts || at - silence.since < needed || at < probes.nextAt) return state;
+      const { evidence, probes } = state;
+      const needed = silenceNeeded(evidence, policy);
+      if (at - evidence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state, 'forgotten');
+      if (evidence.timeouts < policy.timeouts || at - evidence.since < needed || at < probes.nextAt) return state;
       return {
         kind: 'probed',
-        silence,
+        evidence,
         probes: { ...probes, nextAt: at + policy.probeRestMs },
         pingAt: at + policy.pingAfterMs,
       };
@@ -139,13 +139,13 @@ function check(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy)
       return at < state.pingAt ? state : moveToPinged(state, at, policy);
     case 'pinged':
       if (late) return { ...state, endsAt: at + policy.probeMs - policy.pingAfterMs };
-      return at < state.endsAt ? state : { kind: 'dead', silence: state.silence, probes: state.probes };
+      return at < state.endsAt ? state : { kind: 'dead', evidence: state.evidence, probes: state.probes };
     case 'dead':
       return event.otherReady ? moveToReplaceable(state, at, policy) : state;
     case 'replaceable':
-      if (!event.otherReady) return { kind: 'dead', silence: state.silence, probes: state.probes };
+      if (!event.otherReady) return { kind: 'dead', evidence: state.evidence, probes: state.probes };
       if (late) return moveToReplaceable(state, at, policy);
-      return at < state.endsAt ? state : { kind: 'given-up', silence: state.silence, probes: state.probes };
+      return at < state.endsAt ? state : { kind: 'given-up', evidence: state.evidence, probes: state.probes };
     case 'given-up':
       return state;
   }
@@ -161,14 +161,14 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
  * reader keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead
  * only after an unanswered PING.
  */
-function moveToPinged({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+function moveToPinged({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;
   const nextAt = pings < policy.freePings ? probes.nextAt : at + policy.pingRestMs;
-  return { kind: 'pinged', silence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
+  return { kind: 'pinged', evidence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
 }
 
-function moveToReplaceable({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
-  return { kind: 'replaceable', silence, probes, endsAt: at + policy.confirmMs };
+function moveToReplaceable({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+  return { kind: 'replaceable', evidence, probes, endsAt: at + policy.confirmMs };
 }
 
 function trust({ probes }: SuspicionState, because: TrustReason): SuspicionState {

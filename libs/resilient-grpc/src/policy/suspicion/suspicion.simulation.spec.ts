@@ -14,7 +14,7 @@ const FAULT_AT_MS = 5_000;
 const POLL_INTERVAL_MS = 250;
 
 /** Creates the dead-connection detector of a client. */
-type CreateDetector = (client: Client) => { timedOut(now: number): void; look(now: number): void };
+type CreateDetector = (client: Client) => { timedOut(now: number): void; check(now: number): void };
 
 interface Connection {
   ready: boolean;
@@ -90,7 +90,7 @@ class Client {
       report(call.begunAt, call.answered);
       if (!call.answered && call.connection === this.connection && this.connection.ready) this.detector.timedOut(now);
     }
-    this.detector.look(now);
+    this.detector.check(now);
   }
 
   private call(begunAt: number): void {
@@ -108,7 +108,7 @@ const libraryDetector: CreateDetector = (client) => {
   let state: SuspicionState = NOT_SUSPECTED;
   let replacements: Replacements = [];
   let replacement: Connection | undefined;
-  let lookAt = client.random() * POLL_INTERVAL_MS;
+  let checkAt = client.random() * POLL_INTERVAL_MS;
   const apply = (event: SuspicionEvent, now: number): void => {
     const before = state;
     state = nextSuspicion(before, event, POLICY, client.random);
@@ -118,7 +118,7 @@ const libraryDetector: CreateDetector = (client) => {
       const decision = decideReplacement(replacements, now, POLICY);
       ({ replacements } = decision);
       if (decision.replace) replacement = client.connect();
-      else apply({ type: 'spared' }, now);
+      else apply({ type: 'cleared' }, now);
     }
     if (state.kind === 'given-up' && replacement !== undefined) {
       client.use(replacement);
@@ -130,11 +130,11 @@ const libraryDetector: CreateDetector = (client) => {
     timedOut: (at) => {
       apply({ type: 'timed-out', at, bytesRead: client.connection.bytesRead, waitedMs: DEADLINE_MS }, at);
     },
-    look: (at) => {
-      if (at < lookAt) return;
-      lookAt += POLL_INTERVAL_MS;
+    check: (at) => {
+      if (at < checkAt) return;
+      checkAt += POLL_INTERVAL_MS;
       const { bytesRead } = client.connection;
-      apply({ type: 'look', at, bytesRead, late: false, otherReady: replacement?.ready === true }, at);
+      apply({ type: 'check', at, bytesRead, late: false, otherReady: replacement?.ready === true }, at);
     },
   };
 };
@@ -146,7 +146,7 @@ const naiveDetector: CreateDetector = (client) => {
     timedOut: (now) => {
       if (now - seen.at >= DEADLINE_MS) client.use(client.connect());
     },
-    look: (now) => {
+    check: (now) => {
       if (client.connection.bytesRead !== seen.bytesRead) seen = { bytesRead: client.connection.bytesRead, at: now };
     },
   };

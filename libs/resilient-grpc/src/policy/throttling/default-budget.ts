@@ -33,7 +33,7 @@ interface Loss {
   readonly at: number;
   readonly granted: boolean;
   /** True if the connection was over at this loss, or at another one within `togetherMs`. */
-  isOver: boolean;
+  acceptsNoStreams: boolean;
 }
 
 /**
@@ -79,16 +79,16 @@ export class DefaultBudget implements RetryBudget {
 
   tryRetry(now: number, lostWith?: LostConnection): boolean {
     if (lostWith === undefined) return this.take(now, Infinity);
-    const { connection, isOver } = lostWith;
+    const { connection, acceptsNoStreams } = lostWith;
     const loss = this.losses.get(connection);
     // A proxy may reset stream after stream on a connection that stays open. Each group of resets within `togetherMs` costs a token.
     if (loss !== undefined && now - loss.at <= this.policy.togetherMs) {
-      loss.isOver ||= isOver;
+      loss.acceptsNoStreams ||= acceptsNoStreams;
       return loss.granted;
     }
-    if (loss?.isOver === true && loss.granted) return true;
+    if (loss?.acceptsNoStreams === true && loss.granted) return true;
     const granted = this.take(now, 0);
-    this.losses.set(connection, { at: now, granted, isOver });
+    this.losses.set(connection, { at: now, granted, acceptsNoStreams });
     return granted;
   }
 

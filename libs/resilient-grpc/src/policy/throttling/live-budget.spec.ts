@@ -81,7 +81,7 @@ describe('LiveBudget', () => {
   it('keeps its state if the new config is equal', () => {
     const budget = new LiveBudget(undefined);
     // The first retry paid for the loss of this connection; later ones are free.
-    const lostWith = { connection: {}, isOver: true };
+    const lostWith = { connection: {}, acceptsNoStreams: true };
     expect(budget.current.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);
     budget.current.tryRetry(0, lostWith);

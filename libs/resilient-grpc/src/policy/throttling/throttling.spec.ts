@@ -5,8 +5,8 @@ import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /** A connection that stays open while its streams are reset, and a closed one. */
-const open = () => ({ connection: {}, isOver: false });
-const over = () => ({ connection: {}, isOver: true });
+const open = () => ({ connection: {}, acceptsNoStreams: false });
+const over = () => ({ connection: {}, acceptsNoStreams: true });
 
 function repeat(times: number, task: () => void): void {
   for (let i = 0; i < times; i++) task();
@@ -162,7 +162,7 @@ describe('DefaultBudget', () => {
   });
 
   describe('with attempts of one connection', () => {
-    type Step = readonly [at: number, isOver: boolean];
+    type Step = readonly [at: number, acceptsNoStreams: boolean];
     const CLOSED = true;
 
     it.each<[string, readonly Step[], number]>([
@@ -219,7 +219,8 @@ describe('DefaultBudget', () => {
       // No refill over time.
       const budget = new DefaultBudget({ ...DEFAULT_BUDGET_POLICY, perSecond: 0 });
       const connection = {};
-      for (const [at, isOver] of steps) expect(budget.tryRetry(at, { connection, isOver })).toBe(true);
+      for (const [at, acceptsNoStreams] of steps)
+        expect(budget.tryRetry(at, { connection, acceptsNoStreams })).toBe(true);
       expect(budget.tokens(0)).toBe(10 - cost);
     });
 

@@ -4,8 +4,9 @@ import { isThenable, ServedCall, type CallHost, type ServedMethod } from './serv
 import { endStream, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
- * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Its `AbortSignal`
- * (`@CallSignal()`) is the only notification that the handler receives.
+ * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Like grpc-js's
+ * 'cancelled' event, its `AbortSignal` (`@CallSignal()`) reports that the call ended early. An Observable that the handler returns is
+ * unsubscribed then.
  */
 export class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;

@@ -34,7 +34,7 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
 
 /** Part of a `ServedCall` that reading its requests uses. */
 interface RequestReader {
-  readonly callerGone: boolean;
+  readonly isCallerGone: boolean;
   noteReceived(): void;
   inContext(work: () => void): void;
 }
@@ -79,12 +79,12 @@ class Requests<T> {
         yield message as T;
       }
     } catch (error) {
-      if (this.served.callerGone) throw new CallerGoneError(error);
+      if (this.served.isCallerGone) throw new CallerGoneError(error);
       throw error;
     }
     // A lost connection may look like the end of the requests. A node:http2 client that cancels ends them, and resets the stream a
     // moment later; at this point the two cases are indistinguishable.
-    if (this.served.callerGone) throw new CallerGoneError(undefined);
+    if (this.served.isCallerGone) throw new CallerGoneError(undefined);
   }
 
   private readonly push = (): void => {

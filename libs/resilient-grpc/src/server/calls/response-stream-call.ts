@@ -64,7 +64,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   /** True if the buffer exceeds its limit and the client has stopped reading, or if the client is too slow to catch up. */
-  isTooFar({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
+  exceedsLimit({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
     const bound = this.maxQueuedBytes;
     const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > bound * MAX_UNREAD_BOUNDS;
     return (bytesSinceTaken > bound && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_DELAY_MS);
@@ -124,7 +124,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
   }
 
-  onPushedAtOnce(messages: number): void {
+  onBurst(messages: number): void {
     if (!this.host.events.wanted) return;
     this.host.events.emit({ type: 'responses-burst', path: this.method.path, messages });
   }

@@ -135,7 +135,7 @@ export abstract class ServedCall {
    * True if the caller no longer waits because it cancelled or disconnected, or its deadline passed, even if grpc-js has not reported it
    * yet.
    */
-  get callerGone(): boolean {
+  get isCallerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
   }

@@ -34,7 +34,7 @@ const AGE_JITTER = 0.1;
 /** Time to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
 /** Time without data after which a peer is assumed to have nothing to send. It starts when the server closes its side or sends a ping. */
-export const QUIET_MS = 2_000;
+export const PEER_QUIET_MS = 2_000;
 
 /** Name of a peer without an address, such as one on a Unix socket. */
 const UNKNOWN_PEER = 'unknown';
@@ -150,7 +150,7 @@ export class ServerConnection {
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
-    this.arm(name, QUIET_MS, task, true);
+    this.arm(name, PEER_QUIET_MS, task, true);
     this.session.ping((error) => {
       // Deferred, because requests may follow the PING acknowledgement in the same read.
       if (error === null && this.timers.has(name)) this.arm(name, 0, task);
@@ -180,11 +180,11 @@ export class ServerConnection {
   private readonly awaitPeersEnd = (): void => {
     const before = bytesReadOf(this.socket);
     const check = (): void => {
-      // A peer that still reads sends acknowledgements.
+      // A peer that is still reading responses sends WINDOW_UPDATE frames.
       if (bytesReadOf(this.socket) === before) this.destroy();
       else this.awaitPeersEnd();
     };
-    this.arm('quiet', QUIET_MS, check, true);
+    this.arm('quiet', PEER_QUIET_MS, check, true);
   };
 
   private reportEnd(reason: 'age' | 'age-grace' | 'idle' | 'keepalive'): void {

@@ -9,7 +9,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
-import { QUIET_MS, type ConnectionLifetime } from './server-connection.js';
+import { PEER_QUIET_MS, type ConnectionLifetime } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
 
 const pem = (name: string) => readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
@@ -193,7 +193,7 @@ describe('ServerConnections', () => {
     stream(busy);
     await waitFor(() => connections.size === 2 && calls.length === 1);
     connections.announceEnd();
-    await clock.advanceAsync(QUIET_MS - 1);
+    await clock.advanceAsync(PEER_QUIET_MS - 1);
     expect(connections.size).toBe(2);
     await clock.advanceAsync(1);
     await waitFor(() => connections.size === 1);
@@ -219,7 +219,7 @@ describe('ServerConnections', () => {
     stream(busy);
     await waitFor(() => calls.length === 1 && connections.size === 2);
     connections.announceEnd();
-    await clock.advanceAsync(QUIET_MS * 3);
+    await clock.advanceAsync(PEER_QUIET_MS * 3);
     expect(connections.size).toBe(2);
     expect(busy.destroyed).toBe(false);
     expect(connections.cutOff).toBe(0);

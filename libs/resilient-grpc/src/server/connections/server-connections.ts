@@ -8,7 +8,7 @@ import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import {
-  QUIET_MS,
+  PEER_QUIET_MS,
   ServerConnection,
   peerOf,
   type ConnectionLifetime,
@@ -65,7 +65,7 @@ export class ServerConnections {
     }
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
-      this.strayTimer = new PeerTimer(this.dependencies.clock, QUIET_MS, this.endStrays);
+      this.strayTimer = new PeerTimer(this.dependencies.clock, PEER_QUIET_MS, this.endStrays);
   }
 
   /** Closes all connections immediately. */

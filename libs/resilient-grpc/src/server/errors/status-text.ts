@@ -7,7 +7,7 @@ export function wellFormed(text: string): string {
 }
 
 /** Joins messages and truncates the result if it is too long. */
-export function joined(texts: readonly string[]): string {
+export function joinMessages(texts: readonly string[]): string {
   let text = '';
   for (const [at, one] of texts.entries()) {
     text += at === 0 ? one : `; ${one}`;

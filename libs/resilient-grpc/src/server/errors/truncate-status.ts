@@ -1,7 +1,7 @@
 import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 import type { StatusCode } from '../../status/status-code.js';
-import { joined } from './status-text.js';
+import { joinMessages } from './status-text.js';
 
 /** Final status of a call. */
 export interface ServerStatus {
@@ -57,7 +57,7 @@ export function truncateStatus(status: ServerStatus): ServerStatus {
   const textBytes = encodeURI(details).length;
   const bytes = sendable.metadata === undefined ? 0 : sizeOf(sendable.metadata.toHttp2Headers());
   if (textBytes + bytes <= MAX_BYTES) return sendable;
-  return { code, details: textBytes > MAX_BYTES ? joined([details]) : details, unexpected: true };
+  return { code, details: textBytes > MAX_BYTES ? joinMessages([details]) : details, unexpected: true };
 }
 
 /** Returns `given`, or a copy without fields that cannot be sent; repeated standard fields are joined into a comma-separated list. */

@@ -59,16 +59,16 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
     return { seen, call };
   };
   const serve = () => {
-    health.listening();
-    health.bootstrapped();
+    health.markListening();
+    health.markBootstrapped();
   };
   return { health, serviceStreams, server, lines, check, watch, serve };
 }
 
 describe('GrpcServerHealth', () => {
   it.each([
-    ['the port opens first', ['listening', 'bootstrapped']],
-    ['the application starts first', ['bootstrapped', 'listening']],
+    ['the port opens first', ['markListening', 'markBootstrapped']],
+    ['the application starts first', ['markBootstrapped', 'markListening']],
   ] as const)(
     'reports SERVING once the port is open and the application has started (%s)',
     async (_what, [first, second]) => {
@@ -146,7 +146,7 @@ describe('Watch', () => {
     const { seen } = watch(ORDERS);
     await waitFor(() => seen.length === 1);
     serve();
-    health.listening();
+    health.markListening();
     health.setServing(ORDERS);
     health.setNotServing(ORDERS);
     health.setNotServing(ORDERS);

@@ -94,13 +94,13 @@ export class GrpcServerHealth {
   }
 
   /** Records that the port is open. @internal */
-  listening(): void {
+  markListening(): void {
     this.isListening = true;
     this.notify();
   }
 
   /** Records that the application has started. @internal */
-  bootstrapped(): void {
+  markBootstrapped(): void {
     this.isBootstrapped = true;
     this.notify();
   }

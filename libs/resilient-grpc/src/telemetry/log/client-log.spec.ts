@@ -15,7 +15,7 @@ function make() {
     lines.push(`${level} ${String(line)}`);
   };
   const sink = { debug: write('debug'), log: write('log'), warn: write('warn') };
-  const client = { name: 'orders', target: '10.0.0.7:50051', hurt: () => calls, debugs: () => seen.debug };
+  const client = { name: 'orders', target: '10.0.0.7:50051', impact: () => calls, isDebugEnabled: () => seen.debug };
   const log = new ClientLog(sink, client, clock);
   const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
   const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
@@ -283,7 +283,7 @@ describe('events', () => {
     [
       { ...OUTAGE, flapping: true },
       'warn',
-      /^flapping: three outages in a minute \(.*check whether the server keeps restarting/,
+      /^flapping: 3 outages in a minute \(.*check whether the server keeps restarting/,
       { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
     ],
     [
@@ -367,7 +367,7 @@ describe('events', () => {
     [
       { type: 'addresses-limited', reported: 4_000, used: 1_000 },
       'warn',
-      /^resolver reported 4000 addresses, of which 1000 are used; put a load balancer in front of them/,
+      /^resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of them/,
       { reported: 4_000, used: 1_000 },
     ],
     [{ type: 'connection-replaced', reason: 'age' }, 'debug', /maximum age reached/, { reason: 'age' }],
@@ -413,11 +413,11 @@ describe('events', () => {
         type: 'connection',
         change: 'connected',
         address: 'a:1',
-        calls: { direct: false, because: 'send-compression' },
+        calls: { direct: false, reason: 'send-compression' },
       },
       'debug',
       /^connected to a:1; calls pass through grpc-js's channel \(send-compression\)$/,
-      { change: 'connected', address: 'a:1', direct: false, because: 'send-compression' },
+      { change: 'connected', address: 'a:1', direct: false, reason: 'send-compression' },
     ],
     [
       { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },

@@ -16,9 +16,9 @@ export interface LoggedClient {
   readonly name: string;
   readonly target: string;
   /** Returns the number of calls affected by the current outage. */
-  readonly hurt: () => OutageImpact;
+  readonly impact: () => OutageImpact;
   /** Returns true if the `debug` level is enabled. Otherwise debug messages are not built. */
-  readonly debugs: () => boolean;
+  readonly isDebugEnabled: () => boolean;
 }
 
 /**
@@ -43,7 +43,7 @@ export class ClientLog {
     this.lines = new CombinedLines(write, clock);
     this.outages = new OutageLog(
       client.target,
-      client.hurt,
+      client.impact,
       (level, text, fields) => {
         if (level === 'debug') this.debug(() => [text, fields]);
         else write(this.line(level, text, fields));
@@ -54,7 +54,7 @@ export class ClientLog {
       this.warn(text, fields);
     }, clock);
     this.repeats = new LogLimiter(clock, (line, repeats) => {
-      this.lines.say(withRepeats(line, repeats));
+      this.lines.add(withRepeats(line, repeats));
     });
   }
 
@@ -92,7 +92,7 @@ export class ClientLog {
         return;
       case 'addresses-limited':
         this.warn(
-          `resolver reported ${String(event.reported)} addresses, of which ${String(event.used)} are used; ` +
+          `resolver reported ${String(event.reported)} addresses; the client uses ${String(event.used)}; ` +
             'put a load balancer in front of them, or resolve only a subset',
           { event: event.type, reported: event.reported, used: event.used },
         );
@@ -153,16 +153,16 @@ export class ClientLog {
   }
 
   private debug(build: () => readonly [text: string, fields: LogFields]): void {
-    if (this.client.debugs()) this.sink.debug(this.line('debug', ...build()));
+    if (this.client.isDebugEnabled()) this.sink.debug(this.line('debug', ...build()));
   }
 
   private warn(text: string, fields: LogFields): void {
-    this.lines.say(this.line('warn', text, fields));
+    this.lines.add(this.line('warn', text, fields));
   }
 
   /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */
   private repeated(kind: string, text: string, fields: LogFields): void {
-    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
+    this.repeats.log(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
   }
 
   private slowConnect({ type, cause, waiting }: EventOf<'slow-connect'>): void {
@@ -238,7 +238,7 @@ export class ClientLog {
       const share = `${String(failures)} of ${String(total)} attempts failed`;
       this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; calls fail immediately`, fields);
     } else if (to === 'closed') {
-      this.lines.say(this.line('log', `${path}: circuit closed; calls are admitted`, fields));
+      this.lines.add(this.line('log', `${path}: circuit closed; calls are admitted`, fields));
     } else {
       this.debug(() => [`${path}: circuit half-open; one call is admitted`, fields]);
     }
@@ -281,7 +281,7 @@ function connection(event: EventOf<'connection'>): readonly [string, LogFields] 
   switch (event.change) {
     case 'connected': {
       const { address, calls } = event;
-      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.because})`}`;
+      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.reason})`}`;
       return [text, { event: type, change, address, ...calls }];
     }
     case 'failed': {

@@ -12,7 +12,7 @@ function make(maxKinds?: number) {
     },
     maxKinds === undefined ? {} : { maxKinds },
   );
-  const say = (kind: string, text: string) => limit.say(kind, text);
+  const say = (kind: string, text: string) => limit.log(kind, text);
   return { clock, written, limit, say };
 }
 
@@ -93,7 +93,7 @@ describe('LogLimiter', () => {
       maxLines: () => maxLines,
     });
     for (let second = 0; second < 10; second++) {
-      limit.say('a', `failure ${second}`);
+      limit.log('a', `failure ${second}`);
       clock.advance(1_000);
     }
     expect(written).toEqual(['0 failure 0 +0', '1000 failure 1 +0', '2000 failure 2 +0']);
@@ -102,9 +102,9 @@ describe('LogLimiter', () => {
     expect(written).toHaveLength(3);
     clock.advance(1);
     expect(written.slice(3)).toEqual(['62000 failure 9 +7']);
-    limit.say('a', 'later');
+    limit.log('a', 'later');
     maxLines = 2;
-    limit.say('a', 'latest');
+    limit.log('a', 'latest');
     expect(written.slice(4)).toEqual(['62000 latest +2']);
     clock.advance(60_000);
     expect(clock.pending).toBe(0);

@@ -43,7 +43,7 @@ export class LogLimiter<Entry> {
     this.maxLines = maxLines;
   }
 
-  say(kind: string, entry: Entry): void {
+  log(kind: string, entry: Entry): void {
     const key = this.kinds.has(kind) || this.kinds.size < this.maxKinds ? kind : OTHERS;
     const limited = this.kinds.get(key) ?? { latest: entry, suppressed: 0, writtenAt: [], timer: undefined, dueAt: 0 };
     this.kinds.set(key, limited);

@@ -69,6 +69,6 @@ describe('listed', () => {
     [['a', 'b'], 'a, b'],
     [['a', 'b', 'c', 'd'], 'a, b, 2 more'],
   ])('lists at most 2 of %j and counts the others', (items, text) =>
-    expect(listed(items, 2, (count) => `${count} more`)).toBe(text),
+    expect(listed(items, 2, (count) => `${String(count)} more`)).toBe(text),
   );
 });

@@ -1,4 +1,4 @@
-import { masked } from './masked.js';
+import { maskSecrets } from './mask-secrets.js';
 
 const MAX_TEXT_LENGTH = 300;
 /** Maximum number of characters searched for secrets. Larger than what is logged, so that a secret cut at the end is still recognized. */
@@ -12,7 +12,7 @@ const MAX_STACK_FRAMES = 20;
  */
 export function oneLine(text: string): string {
   const isCut = text.length > MAX_SCANNED_LENGTH;
-  const escaped = masked(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
+  const escaped = maskSecrets(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
@@ -46,7 +46,7 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 }
 
 /** Lists the first `max` of `items`. `others` describes the number of the others. */
-export function listed(items: readonly string[], max: number, others: (count: string) => string): string {
-  const rest = items.length > max ? [others(String(items.length - max))] : [];
+export function listed(items: readonly string[], max: number, others: (count: number) => string): string {
+  const rest = items.length > max ? [others(items.length - max)] : [];
   return [...items.slice(0, max), ...rest].join(', ');
 }

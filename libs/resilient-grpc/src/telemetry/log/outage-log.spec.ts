@@ -233,7 +233,7 @@ describe('flapping server', () => {
       take({ ...END, durationMs: 500 });
       clock.advance(500);
     }
-    expect(aboveDebug()[0]).toMatch(/^warn flapping: three outages in a minute \(connect ECONNREFUSED/);
+    expect(aboveDebug()[0]).toMatch(/^warn flapping: 3 outages in a minute \(connect ECONNREFUSED/);
     expect(aboveDebug()[1]).toBe('warn flapping: 59 more outages in the last minute; 720 calls waited, 180 failed');
     expect(aboveDebug()[2]).toBe('warn flapping: 60 more outages in the last minute; 720 calls waited, 180 failed');
     expect(aboveDebug()).toHaveLength(3);

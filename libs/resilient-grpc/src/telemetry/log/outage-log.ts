@@ -1,4 +1,5 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
+import { DEFAULT_OUTAGE_POLICY } from '../../policy/outage/next-outage.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import type { LogFields, LogLevel } from './log-line.js';
@@ -12,6 +13,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
+const { flapCount } = DEFAULT_OUTAGE_POLICY;
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 const REMEDY = 'check the server; the client keeps trying to reconnect';
 
@@ -71,7 +73,7 @@ export class OutageLog {
     const skipsWaitWarning = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
     this.outage = { start, startedAt, failedBefore: this.impact().failed, reported: false, skipsWaitWarning };
     this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.fieldsOf(start), flapping });
-    if (flapping) this.flaps.say(FLAPPING, start);
+    if (flapping) this.flaps.log(FLAPPING, start);
     this.scheduleCheck(skipsWaitWarning ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 
@@ -175,9 +177,9 @@ export class OutageLog {
     this.flapLoggedAt = this.clock.now();
     this.write(
       'warn',
-      `flapping: three outages in a minute (${this.causeOf(start)}); they share one grace period, after which calls fail ` +
+      `flapping: ${counted(flapCount, 'outage')} in a minute (${this.causeOf(start)}); they share one grace period, after which calls fail ` +
         'immediately; check whether the server keeps restarting or a proxy closes its connections',
-      { event: 'flapping', ...this.fieldsOf(start), outages: 3 },
+      { event: 'flapping', ...this.fieldsOf(start), outages: flapCount },
     );
   }
 

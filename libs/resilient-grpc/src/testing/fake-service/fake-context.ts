@@ -68,7 +68,7 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
         waiter.release();
       });
     },
-    leave: nothing,
+    dequeue: nothing,
     answered: nothing,
     releasedCallEnded: nothing,
     whyNotReady: () => '',

@@ -178,7 +178,7 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
     /* The buffer of a fake is unbounded. */
   }
 
-  onPushedAtOnce(): void {
+  onBurst(): void {
     /* The buffer of a fake is unbounded. */
   }
 

@@ -187,7 +187,7 @@ export class FaultProxy {
 
   /** Resets only the connections silenced permanently, by `staySilent` or a silent idle cut, and returns their number. */
   resetSilenced(): number {
-    const dead = [...this.connections].filter(({ isDead }) => isDead);
+    const dead = [...this.connections].filter(({ isSilenced }) => isSilenced);
     const count = dead.length + this.silent.size;
     for (const connection of dead) connection.end('rst');
     for (const socket of this.silent) resetSocket(socket);

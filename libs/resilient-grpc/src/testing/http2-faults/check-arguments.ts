@@ -1,6 +1,6 @@
 import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
-import { checker, isInteger } from '../argument-check.js';
+import { argumentCheck, isInteger } from '../argument-check.js';
 import { NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
@@ -19,7 +19,7 @@ type Unchecked = Readonly<Record<string, unknown>>;
 export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilter): void {
   // Safe cast: `fault` is an object, and its values are checked below.
   const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
-  const check = checker('failCalls');
+  const check = argumentCheck('failCalls');
   check(FAULT_KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
   if (kind === 'reset' || code !== undefined) check(isErrorCode(code), EXPECTED_CODE, code);
   if (kind === 'reset') {
@@ -39,7 +39,7 @@ export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilt
 
 /** @throws RangeError if an argument is invalid */
 export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData }: GoawayOptions): void {
-  const check = checker('goaway');
+  const check = argumentCheck('goaway');
   check(isErrorCode(code), EXPECTED_CODE, code);
   const isId = lastStreamId === 'newest' || lastStreamId === 'none' || isInteger(lastStreamId, 0, NO_LAST_STREAM_ID);
   check(isId, "lastStreamId to be 'newest', 'none', or an integer from 0 to 2147483647", lastStreamId);
@@ -49,13 +49,13 @@ export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugD
 /** @throws RangeError if `max` is not a valid number of streams */
 export function checkStreamLimit(max: number | undefined): void {
   const holds = max === undefined || isInteger(max, 0, MAX_UINT32);
-  checker('limitStreams')(holds, 'max to be an integer from 0 to 4294967295, or undefined', max);
+  argumentCheck('limitStreams')(holds, 'max to be an integer from 0 to 4294967295, or undefined', max);
 }
 
 /** @throws RangeError if `pings` is not a valid number of pings */
 export function checkPings(pings: number | undefined): void {
   const holds = pings === undefined || isInteger(pings, 0);
-  checker('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
+  argumentCheck('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
 }
 
 /** @throws TypeError if a key, certificate, or authority is invalid, so that the start fails instead of the first connection */

@@ -76,8 +76,8 @@ export class Http2FaultProxy {
    * Method names are not validated, because the proxy has no service definition; check `counters.failed`.
    * @throws RangeError that names the invalid argument
    */
-  failCalls(fault: CallFault, choice: CallFilter = {}): () => void {
-    return this.faults.add(fault, choice);
+  failCalls(fault: CallFault, filter: CallFilter = {}): () => void {
+    return this.faults.add(fault, filter);
   }
 
   /**

@@ -24,7 +24,7 @@ export interface IncomingCall {
 }
 
 /** The connections of a call, and its callbacks. */
-export interface Surroundings {
+export interface ProxiedCallCallbacks {
   /** True if both connections are open. A stream that ends with its connection must not be reset. */
   readonly connected: boolean;
   /** Resolves when all pending output to the client has been written. */
@@ -42,16 +42,20 @@ export class ProxiedCall {
   private notify: () => void = () => undefined;
   private readonly client: ServerHttp2Stream;
   private readonly fault: ResetFault | MissingTrailersFault | undefined;
-  private readonly around: Surroundings;
+  private readonly callbacks: ProxiedCallCallbacks;
   private readonly upstream: ClientHttp2Stream | undefined;
   private trailers: RawFields = [];
   private response: Promise<boolean> | undefined;
 
-  constructor({ id, stream, headers, ended, fault }: IncomingCall, upstream: ClientHttp2Session, around: Surroundings) {
+  constructor(
+    { id, stream, headers, ended, fault }: IncomingCall,
+    upstream: ClientHttp2Session,
+    callbacks: ProxiedCallCallbacks,
+  ) {
     this.id = id;
     this.client = stream;
     this.fault = fault;
-    this.around = around;
+    this.callbacks = callbacks;
     this.notified = new Promise((resolve) => {
       this.notify = resolve;
       stream.once('close', resolve);
@@ -74,10 +78,10 @@ export class ProxiedCall {
       this.trailers = raw;
     });
     forwarded.once('close', () => {
-      if (around.connected) void this.passEnd(forwarded.rstCode);
+      if (callbacks.connected) void this.passEnd(forwarded.rstCode);
     });
     stream.once('close', () => {
-      if (around.connected) forwarded.close(stream.rstCode);
+      if (callbacks.connected) forwarded.close(stream.rstCode);
     });
     void this.request(forwarded);
   }
@@ -115,7 +119,7 @@ export class ProxiedCall {
     if (isTrailersOnly) {
       if (this.resetAt('trailers')) return false;
       this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...NO_DATE_HEADER, endStream: true });
-      if (noTrailers) this.around.onFailed();
+      if (noTrailers) this.callbacks.onFailed();
       this.notify();
       return true;
     }
@@ -123,7 +127,7 @@ export class ProxiedCall {
       // Without trailers, Node sends an empty frame that ends the stream.
       if (!this.isClosed()) {
         this.client.sendTrailers(noTrailers ? {} : sendable(this.trailers));
-        if (noTrailers) this.around.onFailed();
+        if (noTrailers) this.callbacks.onFailed();
       }
       this.notify();
     });
@@ -142,7 +146,7 @@ export class ProxiedCall {
       await this.notified;
       // If the client has ended its side, the stream closes automatically. Otherwise it needs a reset, after the pending trailers.
       if (this.client.readableEnded) return;
-      await this.around.clientIdle();
+      await this.callbacks.clientIdle();
     }
     if (!this.isClosed()) this.client.close(code);
   }
@@ -161,7 +165,7 @@ export class ProxiedCall {
 
   private reset(): void {
     if (this.fault?.kind !== 'reset') return;
-    if (!this.isClosed()) this.around.onFailed();
+    if (!this.isClosed()) this.callbacks.onFailed();
     const code = errorNumber(this.fault.code);
     if (this.fault.direction === 'to-upstream') this.end(CANCEL, code);
     else this.end(code, CANCEL);

@@ -6,7 +6,7 @@ import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { GoawayOptions, Http2FaultProxyCounters } from './http2-faults.js';
 import { ProxiedCall } from './proxied-call.js';
-import type { RawFields, Surroundings } from './proxied-call.js';
+import type { RawFields, ProxiedCallCallbacks } from './proxied-call.js';
 import type { SessionWire } from './session-wire.js';
 
 // The proxy sets no limits of its own, so that only those of the upstream apply.
@@ -16,7 +16,7 @@ const UNLIMITED_SESSION = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeader
 export type ProxyCounts = { -readonly [K in 'calls' | 'forwarded' | 'failed' | 'pings']: Http2FaultProxyCounters[K] };
 
 /** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
-export class ProxiedSession implements Surroundings {
+export class ProxiedSession implements ProxiedCallCallbacks {
   private readonly upstream: ClientHttp2Session;
   private readonly calls = new Set<ProxiedCall>();
   /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client's connection ends without a session. */

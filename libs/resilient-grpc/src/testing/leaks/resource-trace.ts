@@ -1,5 +1,5 @@
 import { createHook } from 'node:async_hooks';
-import { applicationPlaceOf, nearestPlaceOf, stackAbove, type Stack } from '../../client/call-site.js';
+import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from '../../client/call-site.js';
 import type { Resource } from './open-handles.js';
 
 /**
@@ -93,7 +93,7 @@ const RUNNER_FILE = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/
 
 /** True if the test runner's own code created the resource, such as a test timeout. False for the code that it runs. */
 function isMadeByRunner(stack: Stack): boolean {
-  return RUNNER_FILE.test(nearestPlaceOf(stack) ?? '');
+  return RUNNER_FILE.test(nearestCallSiteOf(stack) ?? '');
 }
 
 function isAlive({ resource }: CreatedResource): boolean {
@@ -116,7 +116,7 @@ function placeOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource
   let how = 'created at';
   for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.by)) {
     if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
-    const place = applicationPlaceOf(one.stack);
+    const place = applicationCallSiteOf(one.stack);
     if (place !== undefined) return `${how} ${place}`;
   }
   return 'created inside packages';

@@ -35,7 +35,7 @@ const SECRET_PATTERNS: readonly (readonly [RegExp, string])[] = [
  *
  * @param isCut true if `text` was truncated; the missing part of a URL at its end may contain an '@', so the URL may include credentials
  */
-export function masked(text: string, isCut = false): string {
+export function maskSecrets(text: string, isCut = false): string {
   const known = SECRET_PATTERNS.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);
   return maskNamedValues(maskCredentials(known, isCut));
 }

@@ -47,6 +47,7 @@ export type {
   Connectivity,
   ConnectivityState,
   ConnectivityTransition,
+  EndpointSnapshot,
   OutageSnapshot,
 } from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';
@@ -85,7 +86,11 @@ export {
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';
+export type { EjectUnhealthyOptions } from './policy/ejection/ejection-policy.js';
+export type { EjectionEvidence, EjectionReason } from './policy/ejection/next-ejection.js';
+export type { OutlierDetection } from './policy/ejection/outlier-detection.js';
 export type {
+  HealthCheckConfig,
   LoadBalancingConfig,
   MethodConfig,
   RetryThrottling,

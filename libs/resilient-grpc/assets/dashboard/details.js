@@ -55,6 +55,7 @@ export class Details {
     this.tables = callTables();
     this.more = connectionTables();
     this.totals = new Facts();
+    this.endpoints = panel('Endpoints', this.more.endpoints.element);
     this.element = el(
       'article',
       { class: 'details' },
@@ -72,6 +73,7 @@ export class Details {
       ),
       panel('Last errors', this.tables.errors.element),
       panel('Methods', this.tables.methods.element),
+      this.endpoints,
       el(
         'div',
         { class: 'pair' },
@@ -205,6 +207,10 @@ export class Details {
     // Missing until the details arrive.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);
+    // Only of a client that ejects or checks endpoints.
+    const endpoints = connections.filter(({ share, health }) => share !== undefined || health !== undefined);
+    this.endpoints.hidden = endpoints.length === 0;
+    this.more.endpoints.show(endpoints, now);
     this.more.outages.show(outages.latest.toReversed(), now);
     this.more.streams.show(
       streams.oldest.map((stream, position) => ({ ...stream, position })),

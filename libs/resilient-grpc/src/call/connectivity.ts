@@ -1,3 +1,5 @@
+import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
+
 /** gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). */
 export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
 
@@ -29,8 +31,22 @@ export interface ConnectivityTransition {
   readonly cause?: string;
 }
 
+/** Health of an endpoint, if the client checks or ejects endpoints. */
+export interface EndpointSnapshot {
+  /** Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. */
+  readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
+  /** Share of the attempts of the last 10 to 20 s, from 0 to 1. Absent if endpoints are not ejected. */
+  readonly share?: number;
+  /** Share of its calls that the endpoint gets: 1, or less during its slow start. */
+  readonly weight?: number;
+  /** Median latency of recent unary attempts, in milliseconds. */
+  readonly latencyMs?: number;
+  /** Present while the endpoint is ejected: the evidence, the end, and the number of ejections that still count. */
+  readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
+}
+
 /** One address and its connection. Further connections to an address are numbered: '10.0.0.7:50051#2'. */
-export interface ConnectionSnapshot {
+export interface ConnectionSnapshot extends EndpointSnapshot {
   readonly address: string;
   readonly state: ConnectivityState;
   readonly since: string;

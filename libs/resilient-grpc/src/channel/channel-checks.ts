@@ -2,6 +2,7 @@ import { Resolver } from 'node:dns';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import { choiceCountOf, A48_POLICY_NAME } from '../policy/balancing/least-request-config.js';
+import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
 import { truncate } from '../policy/options/describe-value.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
@@ -85,6 +86,13 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   if (parse === undefined) return undefined;
   const reasons: string[] = [];
   for (const policy of config) {
+    const outliers = readOutlierDetection(policy);
+    if (outliers !== undefined) {
+      const problem = outliers.ok ? childProblem(outliers.childPolicy) : outliers.problem;
+      if (problem === undefined) return undefined;
+      reasons.push(problem);
+      continue;
+    }
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
@@ -102,6 +110,13 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   const more = reasons.length - MAX_REASONS;
   const shown = reasons.slice(0, MAX_REASONS).join('; ');
   return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'the list is empty';
+}
+
+function childProblem(policies: Parameters<typeof loadBalancingProblem>[0]): string | undefined {
+  const [first] = policies;
+  return first !== undefined && 'pick_first' in first
+    ? 'outlier detection has no effect on pick_first, which uses one endpoint'
+    : loadBalancingProblem(policies);
 }
 
 /** True if `value` can be passed to a channel. grpc-js accepts only its own class. */

@@ -1,4 +1,4 @@
-import type { Channel } from '@grpc/grpc-js';
+import { Metadata, type Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { CallPath } from '../call/call-path.js';
@@ -20,8 +20,10 @@ import { CallRelease } from './outage/call-release.js';
 import { WireChannel } from './wire-channel.js';
 import type { ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
+import { childPolicies } from './connection/child-policies.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
+import { Endpoints } from './connection/endpoints.js';
 import { CallbackCall, type ResendBounds } from './callback-call.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
@@ -37,6 +39,8 @@ export interface ChannelDependencies {
   readonly events: EventHub;
   /** Called after each change of `connectivity`. */
   readonly changed: () => void;
+  /** Returns the client's metadata for a health Watch. @defaultValue none */
+  readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
 }
 
 /** State of a channel in addition to its connectivity and history. */
@@ -92,6 +96,8 @@ export class ManagedChannel implements CallTransport {
   private readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
+  /** `undefined` if endpoints are neither ejected nor checked. */
+  private readonly endpoints: Endpoints | undefined;
   /** Carries new calls. */
   current: WireChannel;
   /** `undefined` if no replacement is pending. */
@@ -143,6 +149,11 @@ export class ManagedChannel implements CallTransport {
       events,
     );
     this.since = clock.epoch();
+    const ejection = settings.ejection ?? childPolicies(settings.loadBalancing).ejection;
+    const checksHealth = settings.healthService !== undefined;
+    if (ejection !== undefined || checksHealth) {
+      this.endpoints = new Endpoints(ejection, checksHealth, clock, random, events);
+    }
     this.current = this.createWireChannel();
     this.readBarrier = this.current.readBarrier;
     this.unwatchCredentials = settings.credentials.watch(() => {
@@ -162,16 +173,23 @@ export class ManagedChannel implements CallTransport {
   }
 
   describe(): ChannelDescription {
-    const { current, outage, waiting, replaced, suspicion } = this;
+    const { current, outage, waiting, replaced, suspicion, endpoints } = this;
+    const known = current.connections;
     return {
       calls: current.callPath,
-      connections: current.connections,
+      connections:
+        endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
       outages: { total: outage.total, latest: [...outage.past] },
       waiting: waiting.size,
       waitingForStream: this.release.awaitsStream ? waiting.size : 0,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
     };
+  }
+
+  /** Health that the endpoints in use report, by address; `undefined` if it is not checked. */
+  get endpointHealth(): Endpoints['health'] | undefined {
+    return this.settings.healthService === undefined ? undefined : this.endpoints?.health;
   }
 
   get connectivity(): Connectivity {
@@ -588,9 +606,17 @@ export class ManagedChannel implements CallTransport {
   /** Overridden by simulations and tests, which have no sockets. */
   protected createWireChannel(): WireChannel {
     const { clock, random } = this.dependencies;
-    const { credentials, ...others } = this.settings;
-    const timeoutMs = this.nextConnectTimeoutMs.bind(this);
-    const wireSettings = { ...others, credentials: credentials.current, connectTimeoutMs: timeoutMs };
+    const { endpoints } = this;
+    const { credentials, healthService: service, loadBalancing, ...others } = this.settings;
+    const { healthMetadata: metadata = () => Promise.resolve(new Metadata()) } = this.dependencies;
+    const wireSettings = {
+      ...others,
+      credentials: credentials.current,
+      loadBalancing: childPolicies(loadBalancing).policies,
+      connectTimeoutMs: this.nextConnectTimeoutMs.bind(this),
+      endpoints,
+      ...(service !== undefined && { healthCheck: { service, metadata } }),
+    };
     return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
   }
 
@@ -614,6 +640,7 @@ export class ManagedChannel implements CallTransport {
     this.suspicion.forget();
     this.dropReplacement();
     this.current.close();
+    this.endpoints?.close();
   }
 }
 

@@ -6,10 +6,11 @@ import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
-import { CLIENT_SEAMS } from './quirks/client-seams.js';
+import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
 import type { ConnectionEvent } from './connection-event.js';
+import { isFurther } from './connection/address-connections.js';
 import { AddressHistories } from './connection/address-histories.js';
 import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
@@ -19,16 +20,18 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { experimental } from './quirks/experimental.js';
+import type { Endpoints } from './connection/endpoints.js';
 import {
   observeConnections,
   supported,
+  type ConnectionHealth,
   type PolicyOwner,
   type StreamCapacity,
 } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import type { PolicyEvent } from './connection/policy-event.js';
-import { SeamReport } from './quirks/seam.js';
+import { isPresent, SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
 
 /** Settings of a wire channel. */
@@ -39,6 +42,10 @@ export interface WireChannelSettings {
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Returns the timeout of the next attempt to connect. */
   readonly connectTimeoutMs: () => number;
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
+  readonly endpoints?: Endpoints | undefined;
+  /** Present if the health of the endpoints is checked: the service, and the metadata of a Watch. */
+  readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
   readonly maxConnectionsPerEndpoint: number;
 }
 
@@ -62,6 +69,8 @@ export class WireChannel {
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
+  /** Receives the attempts; `undefined` if endpoints are neither ejected nor checked. */
+  readonly endpoints: Endpoints | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
   private readonly missedResets: MissedResetDetector;
@@ -83,8 +92,9 @@ export class WireChannel {
     settings: WireChannelSettings,
     private readonly handle: (from: WireChannel, event: ConnectionEvent) => void,
     private readonly clock: Clock,
-    random: Random,
+    private readonly random: Random,
   ) {
+    this.endpoints = isPresent(ENDPOINT_SEAM, experimental) ? settings.endpoints : undefined;
     const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.probe(address);
     this.histories = new AddressHistories(probe, clock, random, (event) => {
       handle(this, event);
@@ -101,7 +111,7 @@ export class WireChannel {
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
-    this.policy = this.observeConnections(settings, random);
+    this.policy = this.observeConnections(settings);
     this.loads = this.policy?.loads;
     const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
     const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
@@ -123,16 +133,24 @@ export class WireChannel {
     this.watchPublicState();
   }
 
-  private observeConnections(
-    { target, loadBalancing, maxConnectionsPerEndpoint }: WireChannelSettings,
-    random: Random,
-  ): PolicyOwner | undefined {
+  private observeConnections({
+    target,
+    loadBalancing,
+    healthCheck,
+    maxConnectionsPerEndpoint,
+  }: WireChannelSettings): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
-    const { clock, attempts, histories, seams } = this;
+    const { clock, random, attempts, histories, seams, endpoints } = this;
     const handle = this.handlePolicy.bind(this);
-    const dependencies = { clock, random, attempts, histories, seams, handle, maxConnectionsPerEndpoint };
-    return observeConnections(loadBalancing, dependencies);
+    const health: ConnectionHealth | undefined = healthCheck && {
+      ...healthCheck,
+      clock,
+      random,
+      open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
+    };
+    const dependencies = { clock, random, attempts, histories, seams, handle, endpoints, health };
+    return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -260,7 +278,11 @@ export class WireChannel {
 
   /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    const stream = this.policy?.control?.openStream({ ...opening, authority: this.authority });
+    return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
+  }
+
+  /** Remembers a stream that is not a call, because the channel has to end it when it retires. */
+  private track(stream: ConnectionStream | undefined): ConnectionStream | undefined {
     if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
@@ -287,6 +309,7 @@ export class WireChannel {
   private handlePolicy(event: PolicyEvent): void {
     switch (event.type) {
       case 'state':
+        if (event.state === 'TRANSIENT_FAILURE' && this.state !== event.state) this.reportUnusable();
         this.enter(event.state, event.error);
         break;
       case 'unresolved':
@@ -326,6 +349,12 @@ export class WireChannel {
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
+  /** Reports that endpoints are connected and none is serving, so that an outage starts. */
+  private reportUnusable(): void {
+    const why = this.closed ? undefined : this.endpoints?.whyUnusable;
+    if (why !== undefined) this.connectFailed(connectFailure(why));
+  }
+
   private nameUnresolved(): void {
     if (this.closed) return;
     this.connectFailed(connectFailure(this.resolutionError));
@@ -338,6 +367,9 @@ export class WireChannel {
   private connectionChanged({ address, from, to, error }: PolicyEventOf<'connection'>): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
+    // The health of an endpoint is that of its first connection.
+    const endpoints = isFurther(address) ? undefined : this.endpoints;
+    if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
       this.connectFailed(attempt?.timedOut ?? connectFailure(plainError(error ?? 'the connection failed')), address);
     }
@@ -346,6 +378,7 @@ export class WireChannel {
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
+      if (!ended.reason.startsWith('GOAWAY')) endpoints?.connectionLost(address);
       this.handle(this, { type: 'ended', ended });
       if (!ended.isUndecided) this.handle(this, { type: 'judged', ended });
     }
@@ -364,6 +397,7 @@ export class WireChannel {
   private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
+    if (!isFurther(address)) this.endpoints?.connectionChanged(address, true);
     // An attempt that the channel did not use has succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);

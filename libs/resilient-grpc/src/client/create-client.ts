@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import type { Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
@@ -29,6 +30,7 @@ import { prepareAttempt } from './interceptors/prepare-attempt.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
+import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
@@ -47,6 +49,13 @@ export interface ClientDependencies {
 
 /** Maximum number of streams in a snapshot. */
 const MAX_LISTED_STREAMS = 100;
+/** Method of the health Watch on each connection. */
+const HEALTH_WATCH = {
+  service: HEALTH_SERVICE,
+  method: 'Watch',
+  path: `/${HEALTH_SERVICE}/Watch`,
+  kind: 'server-stream',
+} as const;
 /** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 
@@ -102,7 +111,8 @@ class GrpcClient implements InternalGrpcClient {
       // A warm channel calls this from its constructor.
       if (this.isConstructed()) this.states.next(this.channel.connectivity);
     };
-    this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed });
+    const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
+    this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
     this.states = new BehaviorSubject(this.channel.connectivity);
     this.connectivity$ = this.states.asObservable();
     this.events$ = new Observable<GrpcClientEvent>((subscriber) =>
@@ -208,6 +218,15 @@ class GrpcClient implements InternalGrpcClient {
     return this.channel.current.observed;
   }
 
+  get endpointHealth(): InternalGrpcClient['endpointHealth'] {
+    const { endpointHealth: endpoints } = this.channel;
+    const { healthService: service } = this.settings.channel;
+    // pick_first has no endpoints that are checked.
+    return service === undefined || endpoints === undefined || endpoints.size === 0
+      ? undefined
+      : { service, endpoints };
+  }
+
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }
@@ -224,14 +243,25 @@ class GrpcClient implements InternalGrpcClient {
     return methodStub(method, () => context, false);
   }
 
+  /** Returns the client's metadata for a stream that is not one of its calls. */
+  private async metadataOf({
+    service,
+    method,
+    path,
+    kind,
+  }: Pick<MethodDescriptor, 'service' | 'method' | 'path' | 'kind'>): Promise<Metadata> {
+    const { metadata = NO_METADATA, metadataSource } = this.settings;
+    const call = { client: this.name, service, method, path, kind, metadata };
+    return await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+  }
+
   async openStream(
-    { service, method, path, kind, requestSerialize, responseDeserialize }: MethodDescriptor,
+    descriptor: MethodDescriptor,
     request: object,
     listener: AuxiliaryStreamListener,
   ): Promise<AuxiliaryStream | undefined> {
-    const { metadata = NO_METADATA, metadataSource } = this.settings;
-    const call = { client: this.name, service, method, path, kind, metadata };
-    const prepared = await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+    const { path, requestSerialize, responseDeserialize } = descriptor;
+    const prepared = await this.metadataOf(descriptor);
     const stream = this.channel.current.openStream({
       path,
       metadata: prepared,

@@ -14,7 +14,7 @@ import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 import { CHECK, probeOptions, servingStatusOf } from './health-service.js';
 import { healthResult } from './health-results.js';
-import { servingHealth, type ServingAnswer } from './serving-check.js';
+import { endpointsHealth, servingHealth, type ServingAnswer } from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
 
 /** Options of `GrpcServingHealthIndicator.check`. */
@@ -43,7 +43,9 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
 
 /**
  * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
- * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}.
+ * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}. If the client watches the health of
+ * this service on each connection (`healthCheckConfig`), no call is made either: the result lists the endpoints, and is up while at least
+ * half of them serve.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
@@ -65,6 +67,11 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     const service = options.service ?? DEFAULT_SERVING_CHECK.service;
     const timeoutMs = options.timeoutMs ?? DEFAULT_SERVING_CHECK.timeoutMs;
     const inner = this.clients.get(client);
+    const { endpointHealth } = inner;
+    if (endpointHealth?.service === service) {
+      const health = endpointsHealth(this.channel(inner), service, endpointHealth.endpoints);
+      return healthResult<string>(options.key ?? client, health);
+    }
     const isWatch = (options.mode ?? DEFAULT_SERVING_CHECK.mode) === 'watch';
     if (isWatch && !inner.observesConnections) throw notWatchable(inner);
     const answer =

@@ -48,6 +48,22 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
   }
 }
 
+/**
+ * Returns the health of a channel that watches the health of each endpoint: up while at least half of the endpoints serve, degraded while
+ * at least one serves.
+ */
+export function endpointsHealth(
+  channel: ChannelHealth,
+  service: string,
+  endpoints: ReadonlyMap<string, string | undefined>,
+): ChannelHealth {
+  const serving = [...endpoints.values()].filter((health) => health === 'serving' || health === 'unimplemented').length;
+  const details = { ...channel.details, service, serving, endpoints: Object.fromEntries(endpoints) };
+  if (channel.status !== 'up' || serving * 2 >= endpoints.size) return { status: channel.status, details };
+  const message = `${String(serving)} of ${String(endpoints.size)} endpoints serve`;
+  return { status: serving > 0 ? 'degraded' : 'down', details: { ...details, message } };
+}
+
 function reasonOf(status: Exclude<ServingStatus, 'SERVING'>, service: string): string {
   if (status === 'SERVICE_UNKNOWN')
     return `the server has no service '${service}'; write a full name such as 'orders.v1.Orders'`;

@@ -147,6 +147,9 @@ export class ClientMetrics {
       case 'connection-replaced':
         instruments.replacements.add(1, { ...client, 'resilient_grpc.reason': event.reason });
         return;
+      case 'endpoint':
+        this.endpoint(event);
+        return;
       case 'stream-limit':
         if (event.phase === 'begin') instruments.streamLimits.add(1, client);
         return;
@@ -178,6 +181,23 @@ export class ClientMetrics {
         instruments.disconnections.add(1, { ...target, 'grpc.disconnect_error': event.reason });
         instruments.openConnections.add(-1, connected);
     }
+  }
+
+  /** Counts detected and enforced ejections (gRFC A91). */
+  private endpoint(event: Extract<GrpcClientEvent, { type: 'endpoint' }>): void {
+    const { instruments, target, client } = this;
+    if (event.change !== 'ejected' && event.change !== 'spared') return;
+    const { because } = event.evidence;
+    if (because === 'success-rate') instruments.successRateOutliers.add(1, target);
+    if (because === 'failure-percentage') instruments.failurePercentageOutliers.add(1, target);
+    if (event.change === 'spared') {
+      if (event.limit !== 'enforcement') instruments.ejectionsOverflow.add(1, target);
+      return;
+    }
+    instruments.ejections.add(1, target);
+    if (because === 'success-rate') instruments.successRateEjections.add(1, target);
+    if (because === 'failure-percentage') instruments.failurePercentageEjections.add(1, target);
+    instruments.ejectionsByReason.add(1, { ...client, 'resilient_grpc.reason': because });
   }
 
   close(): void {

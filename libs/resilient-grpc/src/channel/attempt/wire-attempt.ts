@@ -36,6 +36,7 @@ type AttemptChannel = Pick<
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
+  readonly endpoints?: WireChannel['endpoints'];
 };
 
 /** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */
@@ -81,7 +82,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     private listener: AttemptListener,
     private readonly clock: Clock,
     /** Monotonic milliseconds. */
-    private readonly startedAt: number,
+    readonly startedAt: number,
   ) {
     const { method, deadline, options, interceptors, telemetry, tried } = request;
     this.intercepted = interceptors !== undefined;
@@ -108,6 +109,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
       throw error;
     }
+    wireChannel.endpoints?.started(this);
+  }
+
+  get isUnary(): boolean {
+    return this.request.method.kind === 'unary';
   }
 
   onCreated(call: CallStream): void {
@@ -175,6 +181,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
+    this.wireChannel.endpoints?.answered(this);
     if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     this.listener.onHeaders(headers);
   }
@@ -233,6 +240,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     }
     const { loads } = this.wireChannel;
     if (loads !== undefined) this.reportLatency(loads);
+    this.wireChannel.endpoints?.ended(this);
     this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }

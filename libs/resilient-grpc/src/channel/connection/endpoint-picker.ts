@@ -31,7 +31,7 @@ export function triedEndpoints(metadata: Metadata): string[] | undefined {
 }
 
 /** The endpoints of one channel. */
-export interface Endpoints {
+export interface PickableEndpoints {
   /** True if `address` belongs to an endpoint with an address in `tried`. */
   isTried(address: string, tried: readonly string[]): boolean;
   /** Returns the connections that an attempt may use: READY ones of healthy endpoints. */
@@ -45,7 +45,7 @@ export interface Endpoints {
 export class EndpointPicker implements Picker {
   constructor(
     private readonly child: Picker,
-    private readonly endpoints: Endpoints,
+    private readonly endpoints: PickableEndpoints,
     private readonly random: Random,
   ) {}
 

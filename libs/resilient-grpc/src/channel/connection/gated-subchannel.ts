@@ -4,6 +4,7 @@ import { stateName } from '../state-name.js';
 import type { Timer } from '../../time/clock.js';
 import type { AddressConnections } from './address-connections.js';
 import type { AddressHistories } from './address-histories.js';
+import type { EndpointGate, Endpoints } from './endpoints.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -13,7 +14,8 @@ type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 
 /**
  * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff as soon as a connection is READY, so it would
- * connect 150 times a second to a server that closes each connection after its SETTINGS.
+ * connect 150 times a second to a server that closes each connection after its SETTINGS. It is unhealthy while its endpoint is ejected or
+ * does not serve; balancing policies then do not pick it.
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
@@ -21,24 +23,39 @@ export function gatedSubchannelClass(
   child: SubchannelInterface,
   connection: ObservedConnection,
   holdOffs: HoldOffs,
+  endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
   connections: AddressConnections | undefined,
 ) => SubchannelInterface {
-  return class GatedSubchannel extends selectingSubchannelClass(Base) {
+  return class GatedSubchannel extends selectingSubchannelClass(Base) implements EndpointGate {
     private delayedStart: Timer | undefined;
 
     constructor(
       child: SubchannelInterface,
       private readonly connection: ObservedConnection,
       private readonly holdOffs: HoldOffs,
+      private readonly endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
       /** Further connections to the address; `undefined` if there are never any. */
       private readonly connections: AddressConnections | undefined,
     ) {
       super(child);
     }
 
+    get address(): string {
+      return this.connection.address;
+    }
+
+    get isReady(): boolean {
+      return stateName(this.child.getConnectivityState()) === 'READY';
+    }
+
+    include(isIncluded: boolean): void {
+      this.setHealthy(isIncluded);
+    }
+
     override ref(): void {
       super.ref();
       this.connection.ref(this);
+      this.endpoints?.use(this);
     }
 
     override unref(): void {
@@ -68,6 +85,7 @@ export function gatedSubchannelClass(
     }
 
     protected override destroy(): void {
+      this.endpoints?.release(this);
       this.delayedStart?.clear();
       this.delayedStart = undefined;
       super.destroy();

@@ -8,13 +8,16 @@ import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
-import { EndpointPicker, type Endpoints } from './endpoint-picker.js';
+import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
+import type { Endpoints } from './endpoints.js';
 import { gatedSubchannelClass } from './gated-subchannel.js';
 import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
+import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
+import { SlowStartPicker } from './slow-start-picker.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
-import { experimental as registry, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
 import type { SeamReport } from '../quirks/seam.js';
 import type { StreamSlots } from '../quirks/stream-slots.js';
 import { withDecodedReports } from '../quirks/load-report.js';
@@ -51,6 +54,10 @@ export interface PolicyDependencies {
   readonly handle: (event: PolicyEvent) => void;
   /** Maximum number of connections to one address. */
   readonly maxConnectionsPerEndpoint: number;
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
+  readonly endpoints?: Endpoints | undefined;
+  /** Present if the health of the endpoints is checked. */
+  readonly health?: ConnectionHealth | undefined;
 }
 
 /** Streams of the READY connections of a channel. */
@@ -61,6 +68,18 @@ export interface StreamCapacity {
   readonly limit: number;
   /** True if another connection is being opened. */
   readonly isGrowing: boolean;
+}
+
+/** Opens the health Watches of the connections. */
+export interface ConnectionHealth extends HealthWatchDependencies {
+  readonly open: (connection: ObservedConnection, opening: StreamOpening) => ConnectionStream | undefined;
+}
+
+/** The last report of the child policy. */
+interface ChildState {
+  readonly state: connectivityState;
+  readonly picker: experimental.Picker;
+  readonly error: string | null;
 }
 
 /** Owner of the policy of one channel: installs it with channel options, and gives access to it. */
@@ -151,7 +170,7 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
  * that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
-  if (!(A48_POLICY_NAME in policy) || registry.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
+  if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
   return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
 }
 
@@ -204,7 +223,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 }
 
 /** Forwards everything between the channel and the child policy, and reports to the channel. */
-class ObservingPolicy implements LoadBalancer, Endpoints {
+class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
@@ -224,17 +243,20 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
   private wrapPicker: ((picker: experimental.Picker) => experimental.Picker) | undefined;
   /** Endpoint of each address; `undefined` if each endpoint has one address. */
   private endpointOf: ReadonlyMap<string, object> | undefined;
+  private childState: ChildState | undefined;
+  /** True if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
+  private isBalancing = false;
+  /** True if the picker follows the weights of a slow start. */
+  private isWeighed = false;
+  private leaveEndpoints: (() => void) | undefined;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
-        updateState: (state, childPicker, error) => {
-          const picker = this.wrapPicker?.(childPicker) ?? childPicker;
-          this.picker = picker;
-          helper.updateState(state, picker, error);
-          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
-          this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
+        updateState: (state, picker, error) => {
+          this.childState = { state, picker, error };
+          this.publish(this.childState);
         },
       }),
     );
@@ -244,6 +266,49 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     this.owner?.dependencies.handle(event);
   }
 
+  private publish({ state, picker, error }: ChildState): void {
+    const endpoints = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
+    this.isWeighed = false;
+    if (stateName(state) === 'READY') {
+      const { random } = this.owner?.dependencies ?? {};
+      this.isWeighed = endpoints?.isSlowStarting === true;
+      const weighed =
+        this.isWeighed && endpoints !== undefined && random !== undefined
+          ? new SlowStartPicker(picker, endpoints, random)
+          : picker;
+      this.picker = this.wrapPicker?.(weighed) ?? weighed;
+    } else if (endpoints !== undefined && this.isHealthPending(state)) {
+      // A connection whose health is unknown is still connecting (gRFC A17). The child policy knows only healthy and unhealthy.
+      const { QueuePicker } = grpcJs;
+      this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
+      this.forward(connectivityState.CONNECTING, this.picker, null);
+      return;
+    } else {
+      this.picker = picker;
+    }
+    this.forward(state, this.picker, error);
+  }
+
+  private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
+    this.helper.updateState(state, picker, error);
+    if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
+    this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
+  }
+
+  private isHealthPending(state: connectivityState): boolean {
+    return stateName(state) === 'TRANSIENT_FAILURE' && this.owner?.dependencies.endpoints?.isHealthPending === true;
+  }
+
+  /** Publishes the state of the child policy again if the weights or the health of the endpoints change it. */
+  refresh(): void {
+    const { childState, owner } = this;
+    if (childState === undefined || !this.isBalancing) return;
+    const isReady = stateName(childState.state) === 'READY';
+    if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
+      return;
+    this.publish(childState);
+  }
+
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
     const { owner } = this;
     if (owner === undefined) return this.helper.createSubchannel(address, args);
@@ -251,7 +316,7 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     const { dependencies } = owner;
     const { maxConnectionsPerEndpoint: maximum, clock } = dependencies;
     const create = (number: number): CreatedConnection =>
-      this.createConnection(dependencies, address, args, furtherAddress(key, number), undefined);
+      this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
     let connections = this.further.get(key);
     if (connections === undefined && maximum > 1) {
       const dropped = (isIdle: boolean): void => {
@@ -261,26 +326,31 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
       connections = new AddressConnections({ maximum, clock, create, dropped });
       this.further.set(key, connections);
     }
-    return this.createConnection(dependencies, address, args, key, connections).subchannel;
+    return this.createConnection(owner, address, args, key, connections).subchannel;
   }
 
   private createConnection(
-    { attempts, histories, seams, handle }: PolicyDependencies,
+    owner: PolicyOwner,
     address: SubchannelAddress,
     args: ChannelOptions,
     key: string,
     connections: AddressConnections | undefined,
   ): CreatedConnection {
+    const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
+    // The health of an endpoint is that of its first connection, which the child policy selects.
+    const isFirst = !isFurther(key);
     // A different argument results in a different connection.
     const options = { ...args, [ADDRESS_ARGUMENT]: key };
     const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged, key);
+      const watchHealth = isFirst ? this.healthWatch(owner) : undefined;
+      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged, watchHealth, key);
       this.known.set(real, connection);
     }
-    return { subchannel: new GatedSubchannel(subchannel, connection, histories, connections), connection };
+    const gate = isFirst && this.isBalancing ? endpoints : undefined;
+    return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
   }
 
   /** Forgets `address` if it has no further connections and the child policy does not use it. */
@@ -288,6 +358,20 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     if (this.further.get(address)?.isEmpty !== true) return;
     for (const connection of this.connections) if (connection.address === address) return;
     this.further.delete(address);
+  }
+
+  /** Returns the function that watches the health of a connection. */
+  private healthWatch({ dependencies }: PolicyOwner): ((connection: ObservedConnection) => HealthWatch) | undefined {
+    const { health, endpoints } = dependencies;
+    if (health === undefined || endpoints === undefined || !this.isBalancing) return undefined;
+    return (connection) =>
+      new HealthWatch(
+        (opening) => health.open(connection, opening),
+        (reported) => {
+          endpoints.healthChanged(connection.address, reported);
+        },
+        health,
+      );
   }
 
   private readonly useChanged = (connection: ObservedConnection): void => {
@@ -312,13 +396,19 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
   hasFreeStream(reserved: number): boolean {
     let free = 0;
     let isKnown = false;
-    for (const { address, streams } of this.connections) {
-      if (streams === undefined || isFurther(address)) continue;
+    for (const connection of this.connections) {
+      const { address, streams } = connection;
+      if (streams === undefined || isFurther(address) || !this.isSelectable(connection)) continue;
       free += streams.free + (this.further.get(address)?.free ?? 0);
       if (free > reserved) return true;
       isKnown = true;
     }
     return !isKnown;
+  }
+
+  /** True if the child policy may select `connection`: it is healthy, or the policy ignores its health, as pick_first does. */
+  private isSelectable(connection: ObservedConnection): boolean {
+    return !this.isBalancing || connection.isHealthy;
   }
 
   get streamCapacity(): StreamCapacity {
@@ -344,9 +434,10 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
   /** Opens another connection to the address with the fewest ones, if its maximum allows one. */
   openAnother(): void {
     let fewest: AddressConnections | undefined;
-    for (const { address, streams } of this.connections) {
-      const connections = streams === undefined || isFurther(address) ? undefined : this.further.get(address);
-      if (connections === undefined) continue;
+    for (const one of this.connections) {
+      const connections =
+        one.streams === undefined || isFurther(one.address) ? undefined : this.further.get(one.address);
+      if (connections === undefined || !this.isSelectable(one)) continue;
       if (fewest === undefined || connections.count < fewest.count) fewest = connections;
     }
     fewest?.open();
@@ -377,7 +468,9 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    const { clock, handle } = owner.dependencies;
+    const { clock, handle, endpoints: health } = owner.dependencies;
+    this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
+    this.leaveEndpoints ??= health?.join(this);
     this.updates ??= new AddressUpdates(clock, this.update, (reported, used) => {
       handle({ type: 'addresses-limited', reported, used });
     });
@@ -452,6 +545,8 @@ class ObservingPolicy implements LoadBalancer, Endpoints {
   }
 
   destroy(): void {
+    this.leaveEndpoints?.();
+    this.leaveEndpoints = undefined;
     this.updates?.stop();
     this.updates = undefined;
     this.updating(() => {

@@ -7,6 +7,7 @@ import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import type { SeamReport } from '../quirks/seam.js';
 import type { StreamSlots } from '../quirks/stream-slots.js';
 import { backoffEndsAt, endBackoff, observeSession, realSubchannel, streamsOf } from '../quirks/subchannel.js';
+import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -19,6 +20,7 @@ export class ObservedConnection {
   /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
   private user: SubchannelInterface | undefined;
   private isWatching = false;
+  private healthWatch: HealthWatch | undefined;
   /** Streams of the connection; `undefined` if it is not READY, or if this grpc-js does not expose them. */
   streams: StreamSlots | undefined;
   /** The last state that was reported. */
@@ -30,6 +32,8 @@ export class ObservedConnection {
     private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the child policy starts or stops using the connection. */
     private readonly useChanged: (connection: ObservedConnection) => void,
+    /** Watches the health of a READY connection; `undefined` if it is not checked. */
+    private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
     /** Address of the connection. Further connections to one address have a number, as in '10.0.0.7:50051#2'. */
     readonly address: string = subchannel.getAddress(),
   ) {
@@ -37,6 +41,7 @@ export class ObservedConnection {
       // A listener that is added while grpc-js reports a change receives that change, too.
       if (from !== this.state) return;
       this.state = to;
+      if (stateName(from) === 'READY') this.stopHealth();
       if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
         handle({ type: 'keepalive-throttled', address, keepaliveTimeMs });
       }
@@ -49,6 +54,11 @@ export class ObservedConnection {
 
   get isUsed(): boolean {
     return this.refs > 0;
+  }
+
+  /** True if the endpoint of the connection is neither ejected nor reported as not serving. */
+  get isHealthy(): boolean {
+    return this.user?.isHealthy() !== false;
   }
 
   /** True if a stream can start without waiting for another one to end, or if the limit is unknown. */
@@ -80,6 +90,7 @@ export class ObservedConnection {
   private reportSession(): void {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
+      if (this.isWatching && this.isIn('READY')) this.healthWatch ??= this.watchHealth?.(this);
       const real = realSubchannel(this.subchannel);
       this.seams.check('connection', real);
       const session = observeSession(real);
@@ -124,8 +135,14 @@ export class ObservedConnection {
     return this.isIn('TRANSIENT_FAILURE') ? backoffEndsAt(this.subchannel) : undefined;
   }
 
+  private stopHealth(): void {
+    this.healthWatch?.stop();
+    this.healthWatch = undefined;
+  }
+
   stop(): void {
     this.isWatching = false;
+    this.stopHealth();
     this.setStreams(undefined);
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });

@@ -24,6 +24,13 @@ export const LEAF_SEAM: Seam = {
   lostWithout: "loadBalancing: 'least_request' (the policy is round_robin)",
 };
 
+/** Names for taking endpoints out of the pick set. */
+export const ENDPOINT_SEAM: Seam = {
+  on: 'experimental',
+  needs: ['QueuePicker()', 'BaseSubchannelWrapper.prototype.setHealthy()'],
+  lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
+};
+
 /** Names for the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
@@ -52,6 +59,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
   POLICY_SEAM,
   LEAF_SEAM,
+  ENDPOINT_SEAM,
   CONNECTOR_SEAM,
   {
     on: 'experimental',

@@ -2,7 +2,13 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
+import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
+import type { OutlierDetection } from '../../policy/ejection/outlier-detection.js';
+import type {
+  HealthCheckConfig,
+  LoadBalancingConfig,
+  ServiceConfig,
+} from '../../policy/service-config/service-config.js';
 import type { MetadataFunction } from '../interceptors/metadata-source.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
 import type { MetadataInput } from '../resilient-types.js';
@@ -128,6 +134,25 @@ export interface GrpcClientDefaults {
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
   /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
   readonly propagate?: false | PropagationOptions | undefined;
+  /**
+   * Ejects endpoints that fail, are slow, or stop responding, while others do better: they get no calls for a while and return gently.
+   * `true` uses the default rules. It needs a balancing policy (`loadBalancing: 'round_robin'`), because pick_first uses one endpoint.
+   * Cannot be combined with `outlierDetection`.
+   * @defaultValue false
+   */
+  readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
+  /**
+   * Standard outlier detection (gRFC A50), with the names and durations of a service config: { failurePercentageEjection: {} }. It needs a
+   * balancing policy. Cannot be combined with `ejectUnhealthy`.
+   * @defaultValue none
+   */
+  readonly outlierDetection?: OutlierDetection | undefined;
+  /**
+   * Watches the health of each endpoint by grpc.health.v1 (gRFC A17): endpoints that are NOT_SERVING get no calls. `serviceName: ''` checks
+   * the server as a whole. It takes one stream per connection, and has no effect with pick_first.
+   * @defaultValue that of the service config
+   */
+  readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
    * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
    * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call.

@@ -1,11 +1,15 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
+import * as v from 'valibot';
 import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
 import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
+import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
+import type { HealthCheckConfig } from '../../policy/service-config/service-config.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -82,6 +86,12 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
       });
     }
   }
+  if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
+    problems.push({
+      path: pathOf(path, 'ejectUnhealthy'),
+      message: 'expected ejectUnhealthy or outlierDetection, got both; keep one',
+    });
+  }
   if (settings.tls !== undefined && settings.credentials !== undefined) {
     problems.push({ path: pathOf(path, 'tls'), message: 'expected tls or credentials, got both; keep one' });
   }
@@ -110,6 +120,7 @@ export function openCredentials(
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
   loadBalancing: LoadBalancing,
+  healthCheck: HealthCheckConfig | undefined,
   credentials: CredentialsSource,
   random: Random,
   warn: (message: string) => void,
@@ -134,9 +145,17 @@ export function resolveChannelSettings(
     loadBalancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
+    ejection: ejectionOf(settings),
+    healthService: healthCheck?.serviceName,
     maxConnectionsPerEndpoint,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
+}
+
+function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): EjectionPolicy | undefined {
+  // Validated.
+  if (outlierDetection !== undefined) return v.parse(outlierDetectionSchema, outlierDetection);
+  return ejectionPolicyOf(ejectUnhealthy);
 }
 
 /** Returns grpc-js's interceptors, which Nest's users write into channelOptions. */

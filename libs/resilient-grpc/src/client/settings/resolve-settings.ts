@@ -115,7 +115,6 @@ function resolveInto(
     return { ok: false, problems };
   }
 
-  const warnings = settingsWarnings(own, services, serviceConfig);
   const policies = (config: ParsedServiceConfig | undefined) =>
     resolveMethodPolicies({
       services,
@@ -141,9 +140,11 @@ function resolveInto(
     serviceConfig?.loadBalancingConfig ??
     joined.loadBalancing ??
     DEFAULT_CLIENT_SETTINGS.loadBalancing;
+  const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
   const channel = resolveChannelSettings(
     joined,
     loadBalancingOf(loadBalancing),
+    own.healthCheckConfig ?? serviceConfig?.healthCheckConfig ?? joined.healthCheckConfig,
     opened,
     dependencies.random,
     (message) => warnings.push(message),

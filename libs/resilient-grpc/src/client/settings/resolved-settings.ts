@@ -44,11 +44,17 @@ export interface ResolvedClientSettings {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** Returns `settings` with the load balancing of the first live service config. A channel is created once and keeps it. */
+/** Returns `settings` with the load balancing and the health check of the first live service config. A channel keeps them. */
 export function withInitialServiceConfig(settings: ResolvedClientSettings): ResolvedClientSettings {
-  const loadBalancing = settings.live?.config?.loadBalancingConfig;
-  if (loadBalancing === undefined) return settings;
-  return Object.freeze({ ...settings, channel: Object.freeze({ ...settings.channel, loadBalancing }) });
+  const { loadBalancingConfig: loadBalancing, healthCheckConfig } = settings.live?.config ?? {};
+  if (loadBalancing === undefined && healthCheckConfig === undefined) return settings;
+  const channel = Object.freeze({
+    ...settings.channel,
+    ...(loadBalancing && { loadBalancing }),
+    // The client's own option overrides the service config.
+    healthService: settings.channel.healthService ?? healthCheckConfig?.serviceName,
+  });
+  return Object.freeze({ ...settings, channel });
 }
 
 /** Policies that change while a client is open. */

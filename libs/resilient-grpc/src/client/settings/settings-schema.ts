@@ -11,6 +11,9 @@ import {
   object,
   rule,
 } from '../../policy/options/option-schemas.js';
+import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
+import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
+import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
 import { POSITIVE, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
@@ -103,6 +106,9 @@ const defaultsEntries = {
   ),
   // Validated by `propagationProblems`.
   propagate: v.optional(v.unknown()),
+  ejectUnhealthy: v.optional(ejectUnhealthySchema),
+  outlierDetection: v.optional(outlierDetectionSchema),
+  healthCheckConfig: v.optional(healthCheckConfigSchema),
   maxConnectionsPerEndpoint: v.optional(integer(1)),
 } as const;
 

@@ -87,8 +87,9 @@ describe('valid service config', () => {
     expect(configOf({})).toEqual({ methodConfig: [] });
   });
 
-  it('accepts fields that gRPC defines and this library does not use', () => {
-    expect(configOf({ healthCheckConfig: { serviceName: 'orders' } })).toEqual({ methodConfig: [] });
+  it('reads healthCheckConfig', () => {
+    const healthCheckConfig = { serviceName: 'orders' };
+    expect(configOf({ healthCheckConfig })).toEqual({ methodConfig: [], healthCheckConfig });
   });
 
   it('applies loadBalancingPolicy only if loadBalancingConfig is absent', () => {

@@ -443,6 +443,63 @@ describe('events', () => {
       /^connection to a:1 closed by this client after 3 s$/,
       { change: 'closed', address: 'a:1', livedMs: 3_000, reason: 'subchannel shutdown' },
     ],
+    [
+      {
+        type: 'endpoint',
+        change: 'ejected',
+        address: 'a:1',
+        evidence: { because: 'consecutive-failures', failures: 5 },
+        forMs: 30_000.4,
+        ejections: 1,
+      },
+      'warn',
+      /^endpoint a:1 ejected for 30 s: 5 consecutive attempts failed; calls use the other endpoints$/,
+      {
+        change: 'ejected',
+        address: 'a:1',
+        because: 'consecutive-failures',
+        failures: 5,
+        forMs: 30_000,
+        ejections: 1,
+      },
+    ],
+    [
+      {
+        type: 'endpoint',
+        change: 'spared',
+        address: 'a:1',
+        evidence: { because: 'latency', medianMs: 500.123, othersMs: 20 },
+        limit: 'panic-threshold',
+      },
+      'debug',
+      /^endpoint a:1 not ejected \(panic-threshold\): median latency 500 ms, at the other endpoints 20 ms$/,
+      {
+        change: 'spared',
+        address: 'a:1',
+        because: 'latency',
+        medianMs: 500.12,
+        othersMs: 20,
+        limit: 'panic-threshold',
+      },
+    ],
+    [
+      { type: 'endpoint', change: 'returned', address: 'a:1', because: 'panic', ejectedMs: 2_000 },
+      'log',
+      /^endpoint a:1 gets calls again after 2 s, early, because too few other endpoints are usable$/,
+      { change: 'returned', address: 'a:1', because: 'panic', ejectedMs: 2_000 },
+    ],
+    [
+      { type: 'endpoint', change: 'health', address: 'a:1', from: 'serving', to: 'not-serving' },
+      'log',
+      /^endpoint a:1 does not report SERVING and gets no calls$/,
+      { change: 'health', address: 'a:1', from: 'serving', to: 'not-serving' },
+    ],
+    [
+      { type: 'endpoint', change: 'health', address: 'a:1', from: 'pending', to: 'serving' },
+      'debug',
+      /^endpoint a:1 reports SERVING and gets calls$/,
+      { change: 'health', address: 'a:1', from: 'pending', to: 'serving' },
+    ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
   ])('writes the level, the message, and the fields of %j', (event, level, text, fields) => {
     const { kept, take } = make();

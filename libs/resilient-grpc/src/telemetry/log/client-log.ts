@@ -2,6 +2,7 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
+import { endpointLine } from './endpoint-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
@@ -134,6 +135,9 @@ export class ClientLog {
       case 'connection':
         this.debug(() => connection(event));
         return;
+      case 'endpoint':
+        this.endpoint(event);
+        return;
       case 'call-start':
       case 'call-end':
         return;
@@ -229,6 +233,13 @@ export class ClientLog {
         `out, and a probe was not answered; ${consequence}`,
       { event: type, reason, address, silentMs: Math.round(silentMs), timeouts, by },
     );
+  }
+
+  private endpoint(event: EventOf<'endpoint'>): void {
+    const [level, text, fields] = endpointLine(event);
+    if (level === 'debug') this.debug(() => [text, fields]);
+    // Each endpoint is logged at most once a minute for each kind of change.
+    else this.repeats.log(`endpoint ${event.address} ${event.change}`, this.line(level, text, fields));
   }
 
   private circuit(event: EventOf<'circuit'>): void {

@@ -29,6 +29,8 @@ export interface ChannelSettings extends BalancingSettings {
   readonly ejection?: EjectionPolicy | undefined;
   /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
   readonly healthService?: string | undefined;
+  /** Maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: number;
   /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }

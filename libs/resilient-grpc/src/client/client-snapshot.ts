@@ -51,6 +51,8 @@ export interface GrpcClientSnapshot {
   };
   /** Number of calls waiting for the channel. */
   readonly waiting: number;
+  /** Number of waiting calls that need only a free stream: each connection has reached the server's limit of concurrent streams. */
+  readonly waitingForStream: number;
   /** Waiting time of the call that has waited longest, in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   /** Number of waits for the channel, by result. */

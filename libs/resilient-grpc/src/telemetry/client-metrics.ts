@@ -150,6 +150,9 @@ export class ClientMetrics {
       case 'endpoint':
         this.endpoint(event);
         return;
+      case 'stream-limit':
+        if (event.phase === 'begin') instruments.streamLimits.add(1, client);
+        return;
       case 'stream-resumed':
         instruments.resumes.add(1, { ...this.of(event.path).own, 'resilient_grpc.progress': event.progress });
         return;

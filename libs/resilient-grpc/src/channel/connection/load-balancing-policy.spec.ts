@@ -32,6 +32,7 @@ const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 /** Records the reports of the policy. */
 class Recorder implements PolicyDependencies {
   readonly clock = systemClock;
+  readonly maxConnectionsPerEndpoint = 1;
   readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
@@ -92,6 +93,9 @@ class Recorder implements PolicyDependencies {
         break;
       case 'reused':
         this.connections.push(`${event.address} used again in ${event.state}`);
+        break;
+      case 'streams':
+      case 'unused':
         break;
       case 'keepalive-throttled':
         this.throttled.push(`${event.address} ${event.keepaliveTimeMs}`);

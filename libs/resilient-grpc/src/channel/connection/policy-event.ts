@@ -29,5 +29,9 @@ export type PolicyEvent =
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`, which is in `state`. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
+  /** The number of streams that a connection may carry became known, or changed. */
+  | { readonly type: 'streams' }
+  /** A further connection was idle and is no longer used. */
+  | { readonly type: 'unused' }
   /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
   | { readonly type: 'keepalive-throttled'; readonly address: string; readonly keepaliveTimeMs: number };

@@ -160,6 +160,12 @@ export interface GrpcClientDefaults {
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
+  /**
+   * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
+   * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call.
+   * @defaultValue 1
+   */
+  readonly maxConnectionsPerEndpoint?: number | undefined;
 }
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
@@ -279,6 +285,7 @@ export const DEFAULT_CLIENT_SETTINGS = {
   prefetch: 16,
   maxQueuedRequestBytes: 16 * 1024 * 1024,
   unreadStreamWarningMs: 60_000,
+  maxConnectionsPerEndpoint: 1,
 } as const;
 
 /** Minimum interval between two HTTP/2 pings, as in gRPC (gRFC A8). Smaller values are raised to it. */

@@ -147,6 +147,7 @@ export function resolveChannelSettings(
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
+    maxConnectionsPerEndpoint = DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
   } = settings;
   return Object.freeze({
     target: settings.url,
@@ -161,6 +162,7 @@ export function resolveChannelSettings(
     maxConnectionAgeMs,
     ejection: ejectionOf(settings),
     healthService: healthCheck?.serviceName,
+    maxConnectionsPerEndpoint,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }

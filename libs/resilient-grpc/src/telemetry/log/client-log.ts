@@ -67,6 +67,9 @@ export class ClientLog {
       case 'slow-connect':
         this.slowConnect(event);
         return;
+      case 'stream-limit':
+        this.streamLimit(event);
+        return;
       case 'outage-start':
         this.lines.connectionUnstable();
         this.outages.started(event);
@@ -184,6 +187,29 @@ export class ClientLog {
       `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); calls wait until connectTimeoutMs ` +
         `and outageGraceMs have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor ${target}`,
       { event: type, target, cause: oneLine(cause), waiting },
+    );
+  }
+
+  private streamLimit(event: EventOf<'stream-limit'>): void {
+    const { target } = this.client;
+    const { type, phase } = event;
+    if (phase === 'end') {
+      const { durationMs } = event;
+      this.debug(() => [
+        `no call waits for a stream any more, after ${duration(durationMs)}`,
+        { event: type, phase, durationMs: Math.round(durationMs) },
+      ]);
+      return;
+    }
+    const { waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection } = event;
+    const consequence = opensConnection
+      ? 'another connection is being opened'
+      : `calls wait until others end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
+    this.repeated(
+      target,
+      `${target} allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}, and all are in use ` +
+        `(${counted(waiting, 'call')} waiting); ${consequence}`,
+      { event: type, phase, target, waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection },
     );
   }
 

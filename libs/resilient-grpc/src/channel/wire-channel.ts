@@ -17,6 +17,7 @@ import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
+import { hasLibraryResolver } from './quirks/library-resolver.js';
 import { experimental } from './quirks/experimental.js';
 import { observeConnections, type PolicyOwner } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
@@ -235,7 +236,7 @@ export class WireChannel {
         this.enter(event.state, event.error);
         break;
       case 'unresolved':
-        this.nameUnresolved();
+        this.nameUnresolved(event.details);
         break;
       case 'connection':
         this.connectionChanged(event);
@@ -264,9 +265,11 @@ export class WireChannel {
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
-  private nameUnresolved(): void {
+  private nameUnresolved(details: string): void {
     if (this.closed) return;
-    this.connectFailed(connectFailure(this.unresolved));
+    // Only this library's resolvers: the reason of another one may contain credentials of its target.
+    const reason = details !== '' && hasLibraryResolver(this.channel.getTarget()) ? `: ${details}` : '';
+    this.connectFailed(connectFailure(this.unresolved + reason));
     // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();

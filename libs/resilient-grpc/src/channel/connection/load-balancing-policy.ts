@@ -170,8 +170,8 @@ class ObservingPolicy implements LoadBalancer {
   private readonly connections = new Set<ObservedConnection>();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
-  /** True while the child policy receives an update without addresses. */
-  private isUnresolved = false;
+  /** The resolver's reason, while the child policy receives an update without addresses. */
+  private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
@@ -183,7 +183,8 @@ class ObservingPolicy implements LoadBalancer {
         updateState: (state, picker, error) => {
           this.picker = picker;
           helper.updateState(state, picker, error);
-          if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
+          if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
+            this.report({ type: 'unresolved', details: this.unresolved });
           this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
         },
       }),
@@ -256,13 +257,14 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   private readonly update = (...update: AddressUpdate): boolean => {
-    const [endpoints] = update;
-    // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
-    this.isUnresolved = !endpoints.ok || endpoints.value.length === 0;
+    const [endpoints, , , note] = update;
+    // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
+    if (!endpoints.ok) this.unresolved = endpoints.error.details;
+    else if (endpoints.value.length === 0) this.unresolved = note;
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
-      this.isUnresolved = false;
+      this.unresolved = undefined;
     }
   };
 

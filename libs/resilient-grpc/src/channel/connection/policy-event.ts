@@ -5,8 +5,8 @@ import type { WatchedSession } from './disconnect-reason-watch.js';
 export type PolicyEvent =
   /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
-  /** The name could not be resolved, or has no address. A 'state' event follows. */
-  | { readonly type: 'unresolved' }
+  /** The name could not be resolved, or has no address. `details`: the resolver's reason. A 'state' event follows. */
+  | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   /** grpc-js destroyed the policy, because the channel is idle or closed. */

@@ -75,7 +75,10 @@ export interface GrpcClientDefaults {
    * @defaultValue 'on-demand'
    */
   readonly connection?: 'on-demand' | 'warm' | undefined;
-  /** Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. @defaultValue 'pick_first' */
+  /**
+   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config.
+   * @defaultValue 'pick_first'; 'round_robin' for a `kubernetes:` target
+   */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | LoadBalancingConfig | undefined;
   /**
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
@@ -127,7 +130,7 @@ export interface GrpcClientDefaults {
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
 export interface GrpcClientSettings extends GrpcClientDefaults {
-  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders'. */
+  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders', 'kubernetes:///orders.shop:50051'. */
   readonly url: string;
   /**
    * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A

@@ -2,6 +2,7 @@ import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
 import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
+import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
@@ -141,6 +142,11 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
   const interceptors: unknown = settings.channelOptions?.['interceptors'];
   // Validated to be an array of functions.
   return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
+}
+
+/** Returns the load-balancing policy of a client without one. Under pick_first, all pods except one of a `kubernetes:` target would be idle. */
+export function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
+  return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
 }
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */

@@ -22,6 +22,7 @@ import { unreadable } from './copy-options.js';
 import { propagationProblems, resolvePropagation } from './propagation-settings.js';
 import {
   channelOptionProblems,
+  defaultLoadBalancing,
   interceptorsOf,
   loadBalancingOf,
   openCredentials,
@@ -140,7 +141,7 @@ function resolveInto(
     own.loadBalancing ??
     serviceConfig?.loadBalancingConfig ??
     joined.loadBalancing ??
-    DEFAULT_CLIENT_SETTINGS.loadBalancing;
+    defaultLoadBalancing(own.url);
   const channel = resolveChannelSettings(
     joined,
     loadBalancingOf(loadBalancing),

@@ -1,10 +1,11 @@
 import { Metadata, type experimental } from '@grpc/grpc-js';
 import { IS_LIBRARY_RESOLVER } from '../channel/quirks/library-resolver.js';
 import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
-import { selectEndpoints, type EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
+import { selectEndpoints } from '../policy/kubernetes/select-endpoints.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import { parseKubernetesTarget, type KubernetesTarget } from './kubernetes-target.js';
+import { missingEndpoints } from './missing-endpoints.js';
 import type { ServiceWatch, SliceListener } from './service-watch.js';
 
 type Result = Parameters<experimental.ResolverListener>;
@@ -59,7 +60,8 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       const endpoints = selection.found
         ? selection.endpoints.map(({ addresses }) => ({ addresses: [...addresses] }))
         : [];
-      const note = selection.found ? '' : missingText(selection, this.target, dependencies.namespace);
+      const { namespace = dependencies.namespace } = this.target;
+      const note = selection.found ? '' : missingEndpoints(selection, this.target, namespace);
       const text = JSON.stringify([endpoints, note]);
       // A change of a slice often changes no endpoint, and grpc-js recreates its balancer's children for each report.
       if (text === this.known) return;
@@ -89,26 +91,4 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       return parseKubernetesTarget(uri).authority;
     }
   };
-}
-
-/** Describes why a service has no endpoints, and what to check. */
-function missingText(
-  { because, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
-  { service, namespace: written, port }: KubernetesTarget,
-  ownNamespace: string,
-): string {
-  const namespace = written ?? ownNamespace;
-  const name = `service ${service} in namespace ${namespace}`;
-  switch (because) {
-    case 'no-slices':
-      return `${name} has no EndpointSlices; check the names: kubectl -n ${namespace} get service ${service}`;
-    case 'no-endpoints':
-      return `${name} has no pods; check its selector, and that its pods run: kubectl -n ${namespace} describe service ${service}`;
-    case 'port': {
-      const wanted = port === undefined ? "one port, or one named 'grpc'" : `port ${String(port)}`;
-      return `${name}: expected ${wanted} of its pods, got ${ports.join(', ') || 'none'}; write the number or the name of a port of the pods in the target`;
-    }
-    case 'not-ready':
-      return `${name} has no ready pods (${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating); check their readiness probes`;
-  }
 }

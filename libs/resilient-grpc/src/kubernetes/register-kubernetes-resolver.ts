@@ -19,6 +19,11 @@ import { ServiceWatch } from './service-watch.js';
  * @throws GrpcConfigurationError if an option is invalid, or if there is no usable Kubernetes configuration
  */
 export function registerKubernetesResolver(options: KubernetesResolverOptions = {}): void {
+  register(options);
+}
+
+/** Registers the scheme, and returns the API server of its watches. */
+export function register(options: KubernetesResolverOptions): ApiServer {
   const problems = optionProblems(kubernetesOptionsSchema, options, 'registerKubernetesResolver');
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   const { registerResolver } = experimental;
@@ -36,7 +41,7 @@ export function registerKubernetesResolver(options: KubernetesResolverOptions = 
   const watches = new Map<string, ServiceWatch>();
   const watchOf = (service: string, namespace: string): ServiceWatch => {
     const key = `${service}.${namespace}`;
-    const watch = watches.get(key) ?? new ServiceWatch(service, namespace, dependencies);
+    const watch = watches.get(key) ?? new ServiceWatch({ service, namespace }, dependencies);
     watches.set(key, watch);
     return watch;
   };
@@ -45,4 +50,5 @@ export function registerKubernetesResolver(options: KubernetesResolverOptions = 
     'kubernetes',
     kubernetesResolverClass({ clock: systemClock, zone: options.zone, namespace, watchOf }),
   );
+  return server;
 }

@@ -1,12 +1,11 @@
-import { errorMessage } from '../errors/error-message.js';
 import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
 import { STABLE_MS, watchDelayMs } from '../policy/kubernetes/watch-delay.js';
-import { duration, oneLine } from '../telemetry/log/log-text.js';
+import { duration } from '../telemetry/log/log-text.js';
 import type { LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
-import { permissionRemedy } from './permission-remedy.js';
+import { requestFailure, slicesPath, type ServiceName, type SliceList } from './slice-requests.js';
 
 /** Receives the EndpointSlices of one service. */
 export interface SliceListener {
@@ -32,12 +31,6 @@ const SILENT_WATCH_MS = 90_000;
 /** Slices are kept for this time after the last channel has become idle, for the case that the API server is unreachable then. */
 const KEPT_MS = 600_000;
 const GONE = 410;
-const FORBIDDEN = 403;
-
-interface SliceList {
-  readonly metadata?: { readonly resourceVersion?: string };
-  readonly items?: readonly EndpointSlice[];
-}
 
 interface WatchEvent {
   readonly type?: string;
@@ -64,21 +57,21 @@ export class ServiceWatch {
   private failingSince = 0;
   /** Time at which the API server accepted the current watch. */
   private openedAt: number | undefined;
-  private readonly path: string;
+  /** True from 410 Gone to the next list. */
+  private isExpired = false;
 
   constructor(
-    private readonly service: string,
-    private readonly namespace: string,
+    private readonly name: ServiceName,
     private readonly dependencies: WatchDependencies,
-  ) {
-    this.path = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
-  }
+  ) {}
 
   /** Adds a listener; the first one starts the watch. Returns a function that removes it; the last one stops the watch. */
   subscribe(listener: SliceListener): () => void {
     this.listeners.add(listener);
+    // Slices that an earlier watch received are reported only if they cannot be listed again.
+    const isSettled = this.resourceVersion !== undefined || this.failure !== undefined;
     if (this.running === undefined) this.start();
-    else if (this.slices !== undefined) listener.onSlices([...this.slices.values()]);
+    else if (isSettled && this.slices !== undefined) listener.onSlices([...this.slices.values()]);
     else if (this.failure !== undefined) listener.onFailure(this.failure);
     return () => {
       this.listeners.delete(listener);
@@ -105,26 +98,28 @@ export class ServiceWatch {
 
   /** Never rejects. */
   private async run(signal: AbortSignal): Promise<void> {
-    const { clock, random } = this.dependencies;
-    let isExpired = false;
+    const { random } = this.dependencies;
+    let isRelisted = false;
     for (let failures = 0; !signal.aborted; ) {
-      const wasExpired = isExpired;
       this.openedAt = undefined;
       try {
-        if (this.resourceVersion === undefined) await this.list(signal, isExpired);
+        if (this.resourceVersion === undefined) await this.list(signal);
         await this.watch(signal);
-        isExpired = false;
         failures = this.isStable() ? 0 : failures + 1;
       } catch (error) {
         if (signal.aborted) return;
         failures = this.isStable() ? 0 : failures + 1;
-        isExpired = error instanceof ApiServerError && error.status === GONE;
-        if (isExpired) this.resourceVersion = undefined;
-        // If a connection ends, the next request shows whether the API server is reachable.
-        else if (failures > 0) this.failed(error);
+        if (error instanceof ApiServerError && error.status === GONE) {
+          this.resourceVersion = undefined;
+          this.isExpired = true;
+        } else if (failures > 0) {
+          // If a stable watch ends, the next request shows whether the API server is reachable.
+          this.failed(error);
+        }
       }
-      // The slices are outdated after 410 Gone, so a list follows at once, but not after each watch.
-      if (!isExpired || wasExpired) await this.pause(watchDelayMs(failures, random), signal);
+      // The slices are outdated after 410 Gone, so a list follows at once, but not repeatedly.
+      isRelisted = this.isExpired && !isRelisted;
+      if (!isRelisted) await this.pause(watchDelayMs(failures, random), signal);
     }
   }
 
@@ -132,19 +127,20 @@ export class ServiceWatch {
     return this.openedAt !== undefined && this.dependencies.clock.now() - this.openedAt >= STABLE_MS;
   }
 
-  /** @param isExpired true after 410 Gone: the cache of the API server, which serves version 0, may be as outdated as this watch */
-  private async list(signal: AbortSignal, isExpired: boolean): Promise<void> {
-    const url = this.url(isExpired ? {} : { resourceVersion: '0' });
+  private async list(signal: AbortSignal): Promise<void> {
+    // Version 0 is served from the cache of the API server, which may be as outdated as an expired watch.
+    const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items = [] } = (await this.dependencies.server.get(url, signal)) as SliceList;
     this.slices = new Map(items.map((slice) => [slice.metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
+    this.isExpired = false;
     this.report();
   }
 
   private watch(signal: AbortSignal): Promise<void> {
     const { server, random } = this.dependencies;
     const seconds = MIN_WATCH_SECONDS + Math.round((MAX_WATCH_SECONDS - MIN_WATCH_SECONDS) * random());
-    const url = this.url({
+    const url = slicesPath(this.name, {
       watch: 'true',
       allowWatchBookmarks: 'true',
       resourceVersion: this.resourceVersion ?? '',
@@ -175,32 +171,25 @@ export class ServiceWatch {
     this.openedAt = clock.now();
     if (this.failure === undefined) return;
     this.failure = undefined;
-    logger.log(`${this.name}: the watch works again after ${duration(clock.now() - this.failingSince)}`);
+    logger.log(`${this.label}: the watch works again after ${duration(clock.now() - this.failingSince)}`);
   };
 
   private failed(error: unknown): void {
     const { clock, logger, server } = this.dependencies;
     const isNew = this.failure === undefined;
     if (isNew) this.failingSince = clock.now();
-    this.failure = `cannot watch EndpointSlices at ${server.url}: ${this.causeOf(error)}`;
+    this.failure = requestFailure(error, server, this.name.namespace);
     if (isNew) {
       const kept = this.slices === undefined ? 'no endpoints are known' : 'the last endpoints stay in use';
-      logger.warn(`${this.name}: ${this.failure}; ${kept}, and the request is repeated at least every 30 s`);
+      logger.warn(`${this.label}: ${this.failure}; ${kept}, and the request is repeated at least every 30 s`);
     }
     if (this.slices !== undefined) this.report();
     else for (const listener of [...this.listeners]) listener.onFailure(this.failure);
   }
 
-  private causeOf(error: unknown): string {
-    // An AggregateError of several addresses has no message.
-    const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
-    return error instanceof ApiServerError && error.status === FORBIDDEN
-      ? `${text}; ${permissionRemedy(error.message, this.namespace)}`
-      : text;
-  }
-
-  private get name(): string {
-    return `kubernetes service ${this.service}.${this.namespace}`;
+  /** Beginning of log lines. */
+  private get label(): string {
+    return `kubernetes service ${this.name.service}.${this.name.namespace}`;
   }
 
   private pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -213,10 +202,5 @@ export class ServiceWatch {
       const timer = this.dependencies.clock.setTimer(end, ms);
       signal.addEventListener('abort', end);
     });
-  }
-
-  private url(parameters: Readonly<Record<string, string>>): string {
-    const query = new URLSearchParams({ labelSelector: `kubernetes.io/service-name=${this.service}`, ...parameters });
-    return `${this.path}?${query.toString()}`;
   }
 }

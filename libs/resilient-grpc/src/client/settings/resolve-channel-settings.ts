@@ -154,11 +154,13 @@ export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalan
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
-function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (message: string) => void): ChannelOptions {
+function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (message: string) => void): ChannelOptions {
   const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
+    // With a proxy in the environment, grpc-js would replace the target by the proxy, and the proxy would resolve the name.
+    ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...namedOptions(settings),
     ...defined(given),

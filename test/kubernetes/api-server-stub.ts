@@ -175,7 +175,7 @@ export class ApiServerStub {
         name: `${service}-${name}`,
         namespace: 'shop',
         labels: { 'kubernetes.io/service-name': service },
-        creationTimestamp: new Date().toISOString() as never,
+        creationTimestamp: new Date().toISOString(),
       },
       addressType: 'IPv4',
       endpoints: [endpoint],
@@ -215,7 +215,7 @@ export class ApiServerStub {
   /** Ends each watch with an ERROR event of 410 Gone. */
   expireWatches(): void {
     this.compact();
-    for (const { response } of this.watches) response.end(line({ type: 'ERROR', object: gone(0, this.compacted) }));
+    for (const { response } of this.watches) response.end(line({ type: 'ERROR', object: expired(0, this.compacted) }));
   }
 
   /** Ends each watch as after its `timeoutSeconds`. */
@@ -281,7 +281,7 @@ export class ApiServerStub {
       return;
     }
     if (from < this.compacted) {
-      response.end(line({ type: 'ERROR', object: gone(from, this.compacted) }));
+      response.end(line({ type: 'ERROR', object: expired(from, this.compacted) }));
       return;
     }
     for (const { type, version, object } of this.events)
@@ -303,5 +303,5 @@ function status(code: number, reason: string, message: string): object {
   return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code };
 }
 
-const gone = (from: number, oldest: number): object =>
+const expired = (from: number, oldest: number): object =>
   status(410, 'Expired', `too old resource version: ${String(from)} (${String(oldest)})`);

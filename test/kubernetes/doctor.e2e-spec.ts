@@ -3,8 +3,7 @@ import { doctor } from '../doctor/support.js';
 import type { ApiServerStub } from './api-server-stub.js';
 import { startApiServer, startPods, TARGET } from './support.js';
 
-const diagnose = (api: ApiServerStub, target = TARGET) =>
-  doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
+const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
 describe('doctor for a kubernetes target', () => {
   it('reports what the watch sees, and checks each pod', async () => {

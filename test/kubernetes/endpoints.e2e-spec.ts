@@ -121,4 +121,26 @@ describe('kubernetes target', () => {
     for (const stream of streams) expect(await stream).toHaveLength(2);
     await callUntil(caller, are('a'));
   });
+
+  it('fails no call of any kind while each pod is replaced in turn', async () => {
+    const api = await startApiServer();
+    const pods = await startPods(api, 'a1', 'b1', 'c1');
+    const { echo } = await startPodClient();
+    let isOver = false;
+    let calls = 0;
+    const callers = EACH_METHOD.map(async (method) => {
+      for (; !isOver; calls++) await lastValueFrom(callOnce(echo, method).pipe(toArray()));
+    });
+    for (const old of pods) {
+      const [replacement] = await startPods(api, old.name.replace('1', '2'));
+      await waitFor(() => replacement!.server.counts().calls > 10, { timeoutMs: 20_000 });
+      api.set({ name: old.name, port: old.server.port, terminating: true, serving: true });
+      // The pod receives SIGTERM at the same time, and calls still arrive.
+      await old.server.stop('graceful');
+      api.remove(old.name);
+    }
+    isOver = true;
+    await Promise.all(callers);
+    expect(calls).toBeGreaterThan(100);
+  });
 });

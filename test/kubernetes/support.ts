@@ -49,7 +49,7 @@ export interface PodClient {
 
 export async function startPodClient(settings: ClientSettings = {}): Promise<PodClient> {
   const client = await startClient({ url: TARGET, ...settings });
-  const echo = client.getService<EchoService>('Echo') as EchoStub;
+  const echo = client.getService<EchoService>('Echo');
   const call = async () => (await firstValueFrom(echo.unary({}, { timeoutMs: 20_000 }))).text ?? '';
   return { client, echo, call };
 }

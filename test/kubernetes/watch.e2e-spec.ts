@@ -152,7 +152,9 @@ describe('watch', () => {
     await startPods(api, 'a');
     const { call, client } = await startPodClient({ connectionIdleTimeoutMs: 1_000 });
     await call();
-    await waitFor(() => client.snapshot().connectivity.state === 'IDLE' && api.openWatches === 0, { timeoutMs: 20_000 });
+    await waitFor(() => client.snapshot().connectivity.state === 'IDLE' && api.openWatches === 0, {
+      timeoutMs: 20_000,
+    });
     await api.kill();
     expect(await call()).toBe('a');
     await api.start();
@@ -161,7 +163,10 @@ describe('watch', () => {
 
 describe('registerKubernetesResolver', () => {
   it.each([
-    [{ kubeconfig: '/none' }, /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/],
+    [
+      { kubeconfig: '/none' },
+      /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/,
+    ],
     [{ zone: '' }, /^registerKubernetesResolver\.zone: expected a zone such as 'eu-central-1a', got ""/],
     [{ zones: 'a' }, /^registerKubernetesResolver\.zones: unknown key; did you mean 'zone'\?/],
   ])('rejects the options %j', (options: object, message) => {

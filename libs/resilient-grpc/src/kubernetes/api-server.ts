@@ -75,9 +75,9 @@ export class ApiServer {
     onEvent: (event: unknown) => void,
   ): Promise<void> {
     const response = await this.open(path, signal);
-    let isSilent = false;
+    const silence = { isOver: false };
     response.setTimeout(silentMs, () => {
-      isSilent = true;
+      silence.isOver = true;
       response.destroy();
     });
     response.socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
@@ -91,7 +91,7 @@ export class ApiServer {
         for (const line of lines) if (line !== '') onEvent(JSON.parse(line));
       }
     } catch (error) {
-      if (!isSilent) throw error;
+      if (!silence.isOver) throw error;
     }
   }
 
@@ -123,7 +123,7 @@ export class ApiServer {
   }
 }
 
-/** What the library falls back to without any configuration. */
+/** Server that the client library assumes without any configuration. */
 const DEFAULT_SERVER = 'http://localhost:8080';
 
 function loadConfig({ kubeconfig }: KubernetesResolverOptions): KubeConfig {

@@ -11,7 +11,7 @@ import type { ServiceWatch, SliceListener } from './service-watch.js';
 type Result = Parameters<experimental.ResolverListener>;
 type ResolverClass = Parameters<typeof experimental.registerResolver>[1];
 
-/** What resolvers use of the registration. */
+/** Parts of the registration that resolvers use. */
 export interface ResolverDependencies {
   readonly clock: Clock;
   readonly zone: string | undefined;

@@ -47,7 +47,7 @@ interface WatchEvent {
  */
 export class ServiceWatch {
   private readonly listeners = new Set<SliceListener>();
-  /** By name; `undefined` until the first list. */
+  /** Slices of the service by name; `undefined` until the first list. */
   private slices: Map<string, EndpointSlice> | undefined;
   private resourceVersion: string | undefined;
   private running: AbortController | undefined;
@@ -100,14 +100,14 @@ export class ServiceWatch {
   private async run(signal: AbortSignal): Promise<void> {
     const { random } = this.dependencies;
     let isRelisted = false;
-    for (let failures = 0; !signal.aborted; ) {
+    for (let failures = 0; isActive(signal);) {
       this.openedAt = undefined;
       try {
         if (this.resourceVersion === undefined) await this.list(signal);
         await this.watch(signal);
         failures = this.isStable() ? 0 : failures + 1;
       } catch (error) {
-        if (signal.aborted) return;
+        if (!isActive(signal)) return;
         failures = this.isStable() ? 0 : failures + 1;
         if (error instanceof ApiServerError && error.status === GONE) {
           this.resourceVersion = undefined;
@@ -203,4 +203,9 @@ export class ServiceWatch {
       signal.addEventListener('abort', end);
     });
   }
+}
+
+/** True until `signal` is aborted. A function, because the compiler assumes that the property does not change. */
+function isActive(signal: AbortSignal): boolean {
+  return !signal.aborted;
 }

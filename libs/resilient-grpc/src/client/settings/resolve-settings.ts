@@ -138,10 +138,7 @@ function resolveInto(
       })
     : undefined;
   const loadBalancing =
-    own.loadBalancing ??
-    serviceConfig?.loadBalancingConfig ??
-    joined.loadBalancing ??
-    defaultLoadBalancing(own.url);
+    own.loadBalancing ?? serviceConfig?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
   const channel = resolveChannelSettings(
     joined,
     loadBalancingOf(loadBalancing),

@@ -1,6 +1,7 @@
 import { errorMessage } from '../../errors/error-message.js';
 import { selectEndpoints } from '../../policy/kubernetes/select-endpoints.js';
 import { counted, duration, oneLine } from '../../telemetry/log/log-text.js';
+import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import { targetUri } from '../resolve-target.js';
 
@@ -30,15 +31,24 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   }
   const { namespace = server.namespace } = service;
   const facts = { server: server.url, namespace, service: service.service };
-  const limit = AbortSignal.timeout(timeoutMs);
+  const limit = new AbortController();
+  const timer = systemClock.setTimer(
+    () => {
+      limit.abort();
+    },
+    timeoutMs,
+    true,
+  );
   let slices;
   try {
-    slices = await inspectSlices(server, { service: service.service, namespace }, limit);
+    slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
   } catch (thrown) {
-    const error = limit.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
+    const error = limit.signal.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
     const [message = '', remedy = `check that ${server.url} is reachable from here, and the credentials`] =
       requestFailure(error, server, namespace).split('; ');
     return resultsOf('kubernetes', facts)('failed', message, remedy);
+  } finally {
+    timer.clear();
   }
   const selection = selectEndpoints(slices, service.port, undefined);
   const { counts } = selection;

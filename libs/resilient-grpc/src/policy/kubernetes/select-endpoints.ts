@@ -15,7 +15,7 @@ export interface EndpointCounts {
   readonly terminating: number;
 }
 
-/** The endpoints of a service that receive calls, or the reason why there are none. */
+/** The endpoints of a service that receive calls, or the reason why no endpoint does. */
 export type EndpointSelection =
   | {
       readonly found: true;
@@ -53,7 +53,7 @@ interface Pod {
 }
 
 /**
- * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones; if there are none, those that terminate but still
+ * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones, or without a ready one those that terminate but still
  * serve (KEP-1669). If every ready endpoint has zone hints and some name `zone`, only these are used, because the control plane sets the
  * hints so that no zone is overloaded.
  */
@@ -127,7 +127,8 @@ function portOf(ports: readonly SlicePort[], wanted: PortSelector): number | und
     const isAny = ports.length === 0 || ports.some(({ port }) => port === null || port === undefined);
     return isAny || ports.some(({ port }) => port === wanted) ? wanted : undefined;
   }
-  const found = ports.length === 1 && wanted === undefined ? ports[0] : ports.find(({ name }) => name === (wanted ?? 'grpc'));
+  const found =
+    ports.length === 1 && wanted === undefined ? ports[0] : ports.find(({ name }) => name === (wanted ?? 'grpc'));
   return found?.port ?? undefined;
 }
 

@@ -28,7 +28,7 @@ describe('parseKubernetesTarget', () => {
     'orders:GRPC',
     'orders:a:1',
     'a/b',
-    `${'a'.repeat(64)}`,
+    'a'.repeat(64),
   ])("rejects '%s' with an example", (path) => {
     expect(() => parse(path)).toThrow(
       `expected a Kubernetes service, got '${path}'; write 'kubernetes:///orders.shop:50051' (service.namespace:port)`,

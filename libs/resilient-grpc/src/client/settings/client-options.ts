@@ -76,8 +76,8 @@ export interface GrpcClientDefaults {
    */
   readonly connection?: 'on-demand' | 'warm' | undefined;
   /**
-   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config.
-   * @defaultValue 'pick_first'; 'round_robin' for a `kubernetes:` target
+   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. A `kubernetes:` target uses 'round_robin' by default.
+   * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | LoadBalancingConfig | undefined;
   /**

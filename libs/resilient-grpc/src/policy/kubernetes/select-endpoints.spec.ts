@@ -63,7 +63,9 @@ describe('selectEndpoints', () => {
     expect(hosts(selectEndpoints([names], 'grpc', undefined))).toBe('no-slices');
   });
 
-  it.each<[string, NonNullable<EndpointSlice['ports']> | null, number | string | undefined, readonly string[] | string]>([
+  it.each<
+    [string, NonNullable<EndpointSlice['ports']> | null, number | string | undefined, readonly string[] | string]
+  >([
     ['a number that the slice has', GRPC, 50_051, ['10.0.0.1:50051']],
     ['a number that the slice lacks', GRPC, 80, 'port'],
     ['a number without any port in the slice', [], 80, ['10.0.0.1:80']],

@@ -1,11 +1,11 @@
-// node calling-process.mjs PROTO: calls kubernetes:///orders:grpc five times with the kubeconfig of the environment, prints the names of the
+// node calling-process.mjs PROTO TARGET: calls the target five times with the kubeconfig of the environment, prints the names of the
 // pods or the error as JSON, and closes nothing.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
 import { firstValueFrom } from 'rxjs';
 
-const [protoPath, mode] = process.argv.slice(2);
+const [protoPath, url, mode] = process.argv.slice(2);
 
 if (mode !== 'unregistered') {
   const { registerKubernetesResolver } = await import('nestjs-resilient-grpc/kubernetes');
@@ -13,7 +13,7 @@ if (mode !== 'unregistered') {
 }
 
 class AppModule {}
-const settings = { name: 'echo', url: 'kubernetes:///orders:grpc', protoPath };
+const settings = { name: 'echo', url, protoPath };
 try {
   const module = { module: AppModule, imports: [ResilientGrpcModule.forFeature([settings])] };
   const app = await NestFactory.createApplicationContext(module, { logger: false, abortOnError: false });

@@ -24,8 +24,15 @@ interface Printed {
 }
 
 /** Runs the program until it exits. */
-async function inProcess(api: ApiServerStub, env: Readonly<Record<string, string>> = {}, mode = ''): Promise<Printed> {
-  const { stdout } = await run(process.execPath, [PROGRAM, ECHO_PROTO, mode], {
+async function inProcess(
+  api: ApiServerStub,
+  {
+    env = {},
+    target = TARGET,
+    mode = '',
+  }: { env?: Readonly<Record<string, string>>; target?: string; mode?: string } = {},
+): Promise<Printed> {
+  const { stdout } = await run(process.execPath, [PROGRAM, ECHO_PROTO, target, mode], {
     env: { ...process.env, KUBECONFIG: api.kubeconfig, ...env },
     timeout: 60_000,
   });
@@ -43,14 +50,16 @@ describe('process with a kubernetes target', () => {
 
   it('connects to the pods and not to the HTTP proxy of its environment', async () => {
     const api = await startApiServer();
-    await startPods(api, 'a');
-    // Nothing listens on port 1.
-    expect(await inProcess(api, { http_proxy: 'http://127.0.0.1:1' })).toMatchObject({ names: Array(5).fill('a') });
+    const [a] = await startPods(api, 'a');
+    // grpc-js uses a proxy only for targets with a port number. Nothing listens on port 1.
+    const target = `kubernetes:///orders:${String(a!.server.port)}`;
+    const env = { http_proxy: 'http://127.0.0.1:1', no_proxy: '', no_grpc_proxy: '' };
+    expect(await inProcess(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });
   });
 
   it('fails at its start with the missing line if the resolver is not registered', async () => {
     const api = await startApiServer();
-    const { error } = await inProcess(api, {}, 'unregistered');
+    const { error } = await inProcess(api, { mode: 'unregistered' });
     expect(error).toBe(
       "clients.echo.url: expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured",
     );

@@ -32,6 +32,13 @@ const NEST_11 = [
   'test/nest-11/*.spec.ts',
 ];
 
+/** Tests of calls that also run with all calls passing through grpc-js's channel. The unit specs of attempts run on both paths themselves. */
+const CHANNEL_PATH = [
+  'test/{calls,operators,outages,policies,scenarios,streams}/**/*.e2e-spec.ts',
+  'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
+  'test/inbound/propagation.e2e-spec.ts',
+];
+
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
@@ -102,6 +109,19 @@ export default defineConfig({
           name: 'nest-12',
           include: [...UNITS, 'test/**/*.{spec,e2e-spec}.ts'],
           exclude: ['**/node_modules/**', 'test/nest-11/**', ...SHIPPING, ...ISOLATED, ...STRUCTURE],
+          globalSetup: ['test/support/bundle-children.ts'],
+          ...SHARED,
+          ...SECOND,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'channel-path',
+          env: { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' },
+          include: CHANNEL_PATH,
+          // These compare the two paths.
+          exclude: ['**/node_modules/**', 'test/calls/{both-paths,call-path}.e2e-spec.ts', ...ISOLATED],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,
           ...SECOND,

@@ -102,7 +102,7 @@ export const POLICIES = [
 ];
 
 /**
- * This library with all calls passing through grpc-js's channel instead of running straight on a connection. Included on demand.
+ * This library with all calls passing through grpc-js's channel instead of running directly on a connection. Included on demand.
  *
  * @type {Entry}
  */

@@ -15,12 +15,9 @@ export async function open(address) {
   process.env[VARIABLE] = 'off';
   try {
     const contender = await openWith(address);
-    // The first call creates the channel.
-    await new Promise((resolve, reject) => {
-      contender.get(ORDER_ID, (error, order) => {
-        if (order) resolve(order);
-        else reject(error instanceof Error ? error : new Error(JSON.stringify(error)));
-      });
+    // The first call creates the channel. Its result does not matter: some servers of the benchmarks have only streams.
+    await new Promise((resolve) => {
+      contender.get(ORDER_ID, resolve);
     });
     return contender;
   } finally {

@@ -23,8 +23,8 @@ export class SimulatedChannel extends ManagedChannel {
   static open(fleet, constants) {
     const { clock, random } = fleet;
     const { outageGraceMs, ...defaults } = DEFAULT_CLIENT_SETTINGS;
-    const { boundGraces, boundAtLeastMs } = constants.release;
-    const withinMs = Math.max(outageGraceMs * boundGraces, boundAtLeastMs);
+    const { boundGraces, minBoundMs } = constants.release;
+    const withinMs = Math.max(outageGraceMs * boundGraces, minBoundMs);
     const settings = {
       ...defaults,
       target: TARGET,

@@ -165,7 +165,7 @@ export class ResilientClient {
       this.#reportReleased(call, undefined);
     } else if (waiter !== undefined) {
       this.#waiters.delete(call);
-      this.channel.leave(waiter);
+      this.channel.dequeue(waiter);
     }
   }
 

@@ -9,6 +9,7 @@ const GROUPS = {
   'From your problem': ['problems'],
   Guides: [
     'policies',
+    'endpoints',
     'streams',
     'shutdown',
     'health',

@@ -15,6 +15,8 @@ const DNS = 'channel/dns/dns-service-config.ts';
 const EARLY = 'policy/reconnect/early-reconnect.ts';
 const BACKOFF = 'policy/reconnect/backoff.ts';
 const CONNECT = 'policy/reconnect/connection-times.ts';
+const MANAGED = 'channel/managed-channel.ts';
+const REFRESH = 'policy/reconnect/dns-refresh-delay.ts';
 const UPDATES = 'policy/reconnect/address-update-interval.ts';
 const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
@@ -43,16 +45,16 @@ const NUMBERS = [
   ['a slow connection attempt is logged as a warning after', ms, 'channel/outage/outage-watch.ts', 'SLOW_CONNECT_MS'],
   ['Release'],
   ['starting pace, share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
-  ['minimum starting pace, calls per second', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startAtLeast'],
+  ['minimum starting pace, calls per second', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.minStartPerSecond'],
   ['starting pace without history, calls per second', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.startWithoutUsual'],
   ['bound for every waiting call, in outage graces', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.boundGraces'],
-  ['minimum of the bound', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.boundAtLeastMs'],
-  ['maximum of the bound, if no call has waited longer than 5 s', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.boundAtMostMs'],
+  ['minimum of the bound', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.minBoundMs'],
+  ['maximum of the bound, if no call has waited longer than 5 s', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.maxBoundMs'],
   ['growth of the pace per step', times, RELEASE, 'DEFAULT_RELEASE_POLICY.growth'],
   ['length of a step', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.stepMs'],
   ['maximum growth while deadlines require it', times, RELEASE, 'DEFAULT_RELEASE_POLICY.urgentGrowth'],
   ['reduction of the pace', times, RELEASE, 'DEFAULT_RELEASE_POLICY.slowing'],
-  ['minimum interval between two reductions', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.slowAtMostEachMs'],
+  ['minimum interval between two reductions', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.minSlowdownIntervalMs'],
   ['Reconnecting'],
   ['first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
   ['jitter of the first backoff, ±', percent, BACKOFF, 'FIRST_BACKOFF_JITTER'],
@@ -60,8 +62,8 @@ const NUMBERS = [
   ['early reconnect: first delay', ms, EARLY, 'FIRST_DELAY_MS'],
   ['early reconnect: longest delay', ms, EARLY, 'MAX_DELAY_MS'],
   ['early reconnect: jitter of these delays, ±', percent, EARLY, 'JITTER'],
-  ['early reconnect after a connect timeout', ms, EARLY, 'AFTER_TIMEOUT_MS'],
-  ['early reconnect after a response that is not HTTP/2', ms, EARLY, 'AFTER_NO_HTTP2_MS'],
+  ['early reconnect after a connect timeout', ms, EARLY, 'TIMEOUT_DELAY_MS'],
+  ['early reconnect after a response that is not HTTP/2', ms, EARLY, 'NOT_HTTP2_DELAY_MS'],
   ['early reconnect after such a response: jitter, ±', percent, EARLY, 'NO_HTTP2_JITTER'],
   ['after connections that close immediately: first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
   ['after connections that close immediately: longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
@@ -146,7 +148,7 @@ const NUMBERS = [
   ['Concurrency limits'],
   ['calls that may be queued at one limit', plain, 'policy/concurrency/permit-queue.ts', 'DEFAULT_MAX_QUEUED'],
   ['Service config'],
-  ['time that startup waits for the first service config', ms, LIVE, 'FIRST_SERVICE_CONFIG_WITHIN_MS'],
+  ['time that startup waits for the first service config', ms, LIVE, 'FIRST_SERVICE_CONFIG_TIMEOUT_MS'],
   ['interval between two reads of the DNS record', ms, DNS, 'DEFAULT_DNS_REFRESH_MS'],
   ['maximum number of characters', plain, BOUNDS, 'MAX_CONFIG_CHARACTERS'],
   ['maximum number of values', plain, BOUNDS, 'MAX_CONFIG_VALUES'],
@@ -158,6 +160,10 @@ const NUMBERS = [
   ['minimum interval between two updates', ms, UPDATES, 'MIN_INTERVAL_MS'],
   ['maximum interval after a slow update', ms, UPDATES, 'MAX_INTERVAL_MS'],
   ['maximum interval between updates without addresses', ms, UPDATES, 'MAX_EMPTY_INTERVAL_MS'],
+  ['DNS lookups: interval, unless the policy is pick_first', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.dnsRefreshMs'],
+  ['DNS lookups: jitter added to the interval, up to', percent, REFRESH, 'JITTER'],
+  ['DNS lookups: maximum interval while they fail', ms, REFRESH, 'MAX_FAILURE_DELAY_MS'],
+  ['minimum interval between two changes of load balancing', ms, MANAGED, 'MIN_BALANCING_INTERVAL_MS'],
   ['Streams'],
   ['messages buffered for a slow `for await`', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.prefetch'],
   [
@@ -182,7 +188,7 @@ const NUMBERS = [
     '`resumable`: messages buffered from a source that cannot be paused',
     plain,
     'operators/plain-source.ts',
-    'MAX_HELD',
+    'MAX_HELD_MESSAGES',
   ],
   [
     '`replayUnacknowledged`: minimum buffer for an Observable, messages',

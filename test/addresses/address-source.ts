@@ -24,15 +24,20 @@ export class AddressSource {
     this.target = `${SCHEME}:///${name}`;
   }
 
-  /** Reports `addresses`, each 'host:port', to all channels of the target. Returns one value per channel: true if it accepted them. */
+  /**
+   * Reports `addresses`, each 'host:port' or those of one endpoint, to all channels of the target. Returns one value per channel: true if
+   * it accepted them.
+   */
   resolve(
-    addresses: readonly string[],
+    addresses: readonly (string | readonly string[])[],
     { attributes = {}, serviceConfig }: { attributes?: Report[1]; serviceConfig?: object } = {},
   ): boolean[] {
-    const endpoints: Endpoints = addresses.map((address) => {
-      const [host = '', port] = address.split(':');
-      return { addresses: [{ host, port: Number(port) }] };
-    });
+    const endpoints: Endpoints = addresses.map((one) => ({
+      addresses: [one].flat().map((address) => {
+        const [host = '', port] = address.split(':');
+        return { host, port: Number(port) };
+      }),
+    }));
     const config = serviceConfig === undefined ? null : experimental.statusOrFromValue(serviceConfig as never);
     this.report = [experimental.statusOrFromValue(endpoints), attributes, config, ''];
     return [...this.listeners].map((listener) => this.notify(listener));

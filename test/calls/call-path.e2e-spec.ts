@@ -41,11 +41,11 @@ describe('path of calls', () => {
       undefined,
       { channelOptions: { 'grpc.default_compression_algorithm': 2 } },
     ],
-  ] as const)('sends calls through grpc-js’s channel if %s', async (_what, because, prepare, settings) => {
+  ] as const)('sends calls through grpc-js’s channel if %s', async (_what, reason, prepare, settings) => {
     prepare?.();
     const { client, echo } = await scene(settings);
     for (const method of EACH_METHOD) await toList(callOnce(echo, method));
-    expect(client.snapshot().calls).toEqual({ direct: false, because });
+    expect(client.snapshot().calls).toEqual({ direct: false, reason });
   });
 
   it('sends calls through grpc-js’s channel if a custom resolver resolves the target, because it may return a service config', async () => {
@@ -54,7 +54,7 @@ describe('path of calls', () => {
     source.resolve([server.url]);
     const client = await startClient({ url: source.target });
     await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
-    expect(client.snapshot().calls).toEqual({ direct: false, because: 'resolver' });
+    expect(client.snapshot().calls).toEqual({ direct: false, reason: 'resolver' });
   });
 
   it.each(EACH_METHOD)('sends the metadata of call credentials with each %s call on a connection', async (method) => {
@@ -94,7 +94,7 @@ describe('path of calls', () => {
     const before = servers.map((server) => server.counts().calls);
     for (let call = 0; call < 20; call++) await firstValueFrom(echo.unary({}));
     expect(servers.map((server, index) => server.counts().calls - before[index]!)).toEqual([10, 10]);
-    expect(client.snapshot().calls).toEqual({ direct: false, because: 'call-credentials' });
+    expect(client.snapshot().calls).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
   it('fails a call whose metadata HTTP/2 does not allow at once, and costs one connection', async () => {

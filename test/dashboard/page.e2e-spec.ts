@@ -58,6 +58,44 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   };
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
+  it('shows the ejection, the share, and the latency of each endpoint', async (test) => {
+    const script = { protoPath: ORDERS_PROTO, scripts: { Get: { message: { id: '1' } } } };
+    const servers = await Promise.all([1, 2, 3].map(() => ScriptedGrpcServer.start(script)));
+    test.onTestFinished(async () => {
+      await Promise.all(servers.map((server) => server.close()));
+    });
+    const { url, orders } = await start(test, {
+      clients: [
+        {
+          name: 'orders',
+          url: `ipv4:${servers.map((server) => server.url).join(',')}`,
+          loadBalancing: 'round_robin',
+          ejectUnhealthy: true,
+        },
+        { name: 'plain', url: UNREACHABLE },
+      ],
+    });
+    const [sick] = servers;
+    sick!.script('Get', { status: 'UNAVAILABLE' });
+    const client = orders('orders');
+    const { page, problems } = await open(test, `${url}/grpc`);
+    await page.getByRole('link', { name: 'orders' }).click();
+    const row = page
+      .locator('table tr', { hasText: sick!.url })
+      .filter({ hasText: /ejected \(consecutive-failures\) for/ });
+    await waitFor(async () => {
+      await Promise.allSettled(Array.from({ length: 30 }, () => firstValueFrom(client.get({ id: '1' }))));
+      return row.isVisible();
+    }, IN_TIME);
+    const healthy = page.locator('table tr', { hasText: servers[1]!.url }).filter({ hasText: /\d+ %/ });
+    await healthy.waitFor();
+    await page.goto(`${url}/grpc`);
+    await page.getByRole('link', { name: 'plain' }).click();
+    await page.getByRole('heading', { name: 'Connections' }).waitFor();
+    expect(await page.getByRole('heading', { name: 'Endpoints' }).isVisible()).toBe(false);
+    expect(problems).toEqual([]);
+  });
+
   it(
     'shows a server kill within a second, the waiting calls, and finally the calls counted by the server',
     { tags: ['timed'] },

@@ -28,6 +28,9 @@ function newest(): string {
   }
 }
 
+/** Private names that a supported release of Node lacks. Users of that release receive the warning. */
+const LACKING: Readonly<Record<string, string>> = { '22.12.0': 'hasPendingData()' };
+
 /** The version of this Node and the other supported ones. */
 const NODES = [process.versions.node, ...OTHER_NODES];
 let nodes: OtherNodes;
@@ -62,7 +65,9 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
     it.for([true, false])('has every private name (TLS: %s)', async (tls, context) => {
       const played = await playHere({ names: [], tls }, context);
       context.expect(played).toMatchObject({ failures: [] });
-      context.expect(untested(played)).toEqual([]);
+      const lacking = LACKING[node];
+      const others = untested(played).filter((line) => lacking === undefined || !line.includes(lacking));
+      context.expect(others).toEqual([]);
     });
 
     it.for(PRIVATE_NAMES)(

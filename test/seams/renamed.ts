@@ -7,6 +7,8 @@ import { seams } from '../../docs/tools/source-seams.mjs';
 export interface Sabotage {
   readonly names: readonly string[];
   readonly tls?: boolean;
+  /** True if all calls pass through grpc-js's channel. */
+  readonly channelPath?: boolean;
   /** Version that the package.json of grpc-js names. */
   readonly version?: string;
   /** Another copy of grpc-js. */
@@ -37,6 +39,12 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   '[state]': ['node:state'],
   '[kHandle]': ['node:kHandle'],
   child: ['resolving-call.js:child'],
+  createCall: [
+    'load-balancing-call.js:createCall',
+    'single-subchannel-channel.js:subchannel.createCall',
+    'subchannel.js:createCall',
+    'transport.js:createCall',
+  ],
   stream: ['server-interceptors.js:stream'],
   session: ['transport.js:session'],
   transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
@@ -44,6 +52,9 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
 
 /** Names of Node's public API that a path passes through. */
 const PUBLIC = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
+
+/** Names that only calls through grpc-js's channel need. */
+const ON_THE_CHANNEL = new Set(['child', 'underlyingCalls']);
 
 /** Names whose loss has an effect only with TLS. */
 const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
@@ -65,7 +76,10 @@ export const PRIVATE_NAMES: readonly PrivateName[] = seams()
     ...(on === 'server call' ? TO_THE_STREAM : []).map((name) => ({ name, lost })),
   ])
   .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index)
-  .map(({ name, lost }) => ({ name, lost, sabotage: { names: PLACES[name] ?? [name], tls: UNDER_TLS.has(name) } }));
+  .map(({ name, lost }) => {
+    const sabotage = { names: PLACES[name] ?? [name], tls: UNDER_TLS.has(name), channelPath: ON_THE_CHANNEL.has(name) };
+    return { name, lost, sabotage };
+  });
 
 /** 'internalChannel', 'subchannelPool', … of 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
 function namesOf(path: string): readonly string[] {
@@ -82,7 +96,11 @@ const PROGRAM = join(import.meta.dirname, 'play.mjs');
 /** Plays client and server on a sabotaged grpc-js, with `program` as Node. */
 export async function play(sabotage: Sabotage, program = process.execPath): Promise<Played> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
-  const options = { env: Object.fromEntries(others), timeout: 50_000 };
+  const env = {
+    ...Object.fromEntries(others),
+    ...(sabotage.channelPath === true && { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' }),
+  };
+  const options = { env, timeout: 50_000 };
   // Rejects if the program does not exit on its own.
   const { stdout } = await run(program, [PROGRAM, JSON.stringify(sabotage)], options);
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Played;

@@ -27,7 +27,8 @@ function hideSymbol(name) {
 }
 
 /**
- * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, or 'node:state'
+ * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, 'a.js:subchannel.createCall' of one object,
+ *   or 'node:state'
  * @param {{ version?: string, folder?: string }} grpcJs the version in its package.json; the folder of another copy of it
  */
 export function sabotage(names, { version, folder } = {}) {
@@ -55,8 +56,9 @@ export function sabotage(names, { version, folder } = {}) {
 }
 
 function renaming(name) {
-  const [, file, only] = /^(?:([\w-]+\.js):)?(\w+)$/.exec(name);
-  const pattern = new RegExp(`(?<![\\w$/])${only}(?![\\w$])`, 'g');
+  const [, file, owner, only] = /^(?:([\w-]+\.js):)?(?:(\w+)\.)?(\w+)$/.exec(name);
+  const before = owner === undefined ? '(?<![\\w$/])' : `(?<=\\b${owner}\\.)`;
+  const pattern = new RegExp(`${before}${only}(?![\\w$])`, 'g');
   return (source, filename) => {
     if (file !== undefined && !filename.endsWith(sep + file)) return source;
     return source.replace(pattern, `${only}OfAnotherRelease`);

@@ -50,9 +50,14 @@ export class CallLoad {
     return this.calls.filter(({ endedAt }) => endedAt === undefined);
   }
 
+  /** Starts no more calls. */
+  pause(): void {
+    clearInterval(this.timer);
+  }
+
   /** Starts no more calls; resolves when the last one has ended. */
   async stop(timeoutMs = 10_000): Promise<void> {
-    clearInterval(this.timer);
+    this.pause();
     await waitFor(() => this.open.length === 0, {
       timeoutMs,
       describe: () => `the end of ${this.open.length} calls of ${this.calls.length}`,

@@ -4,10 +4,12 @@ import { once } from 'node:events';
 const A = 1;
 const TXT = 16;
 
-/** A DNS server on loopback. If `knows` is true, every name has the address 127.0.0.1 and the TXT record `text`. */
+/** A DNS server on loopback. If `knows` is true, every name has the `addresses` and the TXT record `text`. */
 export class NameServer {
   /** True if names exist; otherwise the server responds with NXDOMAIN. */
   knows = false;
+  /** IPv4 addresses of each name. */
+  addresses: readonly string[] = ['127.0.0.1'];
   /** The TXT record of each name; `undefined` if there is none. */
   text: string | undefined;
   queries = 0;
@@ -39,22 +41,24 @@ export class NameServer {
   private answer(query: Buffer): Buffer {
     const end = query.indexOf(0, 12) + 5;
     const question = query.subarray(12, end);
-    const data = this.knows ? this.record(query.readUInt16BE(end - 4)) : undefined;
+    const records = this.knows ? this.records(query.readUInt16BE(end - 4)) : [];
     const flags = Buffer.from([0x81, this.knows ? 0x80 : 0x83]);
-    const counts = Buffer.from([0, 1, 0, data === undefined ? 0 : 1, 0, 0, 0, 0]);
+    const counts = Buffer.from([0, 1, 0, records.length, 0, 0, 0, 0]);
     const type = query.subarray(end - 4, end - 2);
-    const record =
-      data === undefined
-        ? []
-        : [Buffer.from([0xc0, 12]), type, Buffer.from([0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]), data];
-    return Buffer.concat([query.subarray(0, 2), flags, counts, question, ...record]);
+    const resources = records.flatMap((data) => [
+      Buffer.from([0xc0, 12]),
+      type,
+      Buffer.from([0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]),
+      data,
+    ]);
+    return Buffer.concat([query.subarray(0, 2), flags, counts, question, ...resources]);
   }
 
-  private record(type: number): Buffer | undefined {
-    if (type === A) return Buffer.from([127, 0, 0, 1]);
-    if (type !== TXT || this.text === undefined) return undefined;
+  private records(type: number): readonly Buffer[] {
+    if (type === A) return this.addresses.map((address) => Buffer.from(address.split('.').map(Number)));
+    if (type !== TXT || this.text === undefined) return [];
     // A TXT record consists of strings of at most 255 bytes.
     const strings = this.text.match(/.{1,255}/gs) ?? [];
-    return Buffer.concat(strings.flatMap((text) => [Buffer.from([text.length]), Buffer.from(text)]));
+    return [Buffer.concat(strings.flatMap((text) => [Buffer.from([text.length]), Buffer.from(text)]))];
   }
 }

@@ -4,7 +4,7 @@ import { resumable } from 'nestjs-resilient-grpc/operators';
 import { captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { NEVER, concat, firstValueFrom, lastValueFrom, of, toArray } from 'rxjs';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { EACH_METHOD, callOnce, failureOf, failureOnceSeen, protoName } from '../calls/support.js';
+import { EACH_METHOD, callOnce, failureOf, failureOnceSeen, protoName, startServer } from '../calls/support.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { collectTelemetry } from './collected-telemetry.js';
 import { bytesOfEcho, hedged, instrumentedClient, instrumentedScene } from './instrumented-client.js';
@@ -15,6 +15,29 @@ afterAll(() => leaks.settled());
 const EMPTY = 'grpc.client.call.transparent_retries';
 
 describe('gRPC metrics of a client', () => {
+  it.each([
+    ['contain no address of an endpoint by default', {}, false],
+    [
+      'contain the address of the endpoint in the durations of attempts with endpointMetrics',
+      { endpointMetrics: true },
+      true,
+    ],
+  ])('%s', async (_, options, expected) => {
+    const telemetry = collectTelemetry();
+    const { echo, server } = await instrumentedScene({}, {}, options);
+    await firstValueFrom(echo.unary({}));
+    const [host, port] = server.url.split(':');
+    const at = { 'network.peer.address': host, 'network.peer.port': Number(port) };
+    const common = {
+      'grpc.method': 'testing.v1.Echo/Unary',
+      'grpc.target': `dns:///${server.url}`,
+      'grpc.status': 'OK',
+    };
+    const duration = 'grpc.client.attempt.duration';
+    expect(await telemetry.recorded(duration, expected ? { ...common, ...at } : common)).toMatchObject({ count: 1 });
+    expect(await telemetry.recorded('grpc.client.call.duration', common)).toMatchObject({ count: 1 });
+  });
+
   it.each(EACH_METHOD)('count calls, attempts and bytes of %s', async (method) => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
@@ -187,6 +210,7 @@ describe('resilient_grpc metrics of a client', () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
+    expect(await telemetry.gauge('resilient_grpc.client.addresses', CLIENT)).toBe(1);
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const patient = firstValueFrom(echo.unary({}));
@@ -275,6 +299,28 @@ describe('resilient_grpc metrics of a client', () => {
       [spans[0]!.spanContext().spanId],
       [spans[1]!.spanContext().spanId],
     ]);
+  });
+
+  it('count ejections by rule (gRFC A91)', async () => {
+    const telemetry = collectTelemetry();
+    const servers = await Promise.all([startServer(), startServer(), startServer()]);
+    const { echo } = await instrumentedClient(`ipv4:${servers.map(({ url }) => url).join(',')}`, {
+      loadBalancing: 'round_robin',
+      outlierDetection: {
+        interval: '0.1s',
+        failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 5 },
+      },
+    });
+    servers[0].script('Unary', { status: 'UNAVAILABLE' });
+    const ejections = (name: string) => telemetry.count(`grpc.lb.outlier_detection.ejections_${name}`);
+    await waitFor(async () => {
+      await Promise.allSettled(Array.from({ length: 60 }, () => firstValueFrom(echo.unary({}))));
+      return (await ejections('enforced_total')) === 1;
+    });
+    expect(await ejections('enforced_failure_percentage')).toBe(1);
+    expect(await ejections('detected_failure_percentage')).toBe(1);
+    const byRule = { 'resilient_grpc.reason': 'failure-percentage' };
+    expect(await telemetry.count('resilient_grpc.client.ejections', byRule)).toBe(1);
   });
 
   it('record replaced connections, the drain and the calls it cut off', async () => {

@@ -28,7 +28,7 @@ describe('spans of a call', () => {
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information
   it.each(EACH_METHOD)('have the names, attributes, events and status of gRFC A72: %s', async (method) => {
     const telemetry = collectTelemetry();
-    const { client, echo } = await instrumentedScene();
+    const { client, echo, server } = await instrumentedScene();
     await client.waitForReady();
     const name = protoName(method);
     const messages = await lastValueFrom(callOnce(echo, method).pipe(toArray()));
@@ -38,7 +38,13 @@ describe('spans of a call', () => {
     expect(sent).toMatchObject({ kind: SpanKind.INTERNAL, status: { code: SpanStatusCode.OK }, events: [] });
     expect(parentOf(sent!)).toBeUndefined();
     expect(attempt).toMatchObject({ kind: SpanKind.CLIENT, status: { code: SpanStatusCode.OK } });
-    expect(attempt!.attributes).toEqual({ 'previous-rpc-attempts': 0, 'transparent-retry': false });
+    const [host, port] = server.url.split(':');
+    expect(attempt!.attributes).toEqual({
+      'previous-rpc-attempts': 0,
+      'transparent-retry': false,
+      'network.peer.address': host,
+      'network.peer.port': Number(port),
+    });
     expect(parentOf(attempt!)).toBe(idOf(sent!));
     expect(attempt!.events.map(({ name: event, attributes }) => [event, attributes])).toEqual([
       ['Outbound message', { 'sequence-number': 0, 'message-size': bytesOfEcho({ text: 'x' }) }],
@@ -81,7 +87,7 @@ describe('spans of a call', () => {
     const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true });
     await lastValueFrom(echo.unsafeUnary({}));
     const attempts = all(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
-    expect(attempts.map(({ attributes }) => attributes)).toEqual([
+    expect(attempts.map(({ attributes }) => attributes)).toMatchObject([
       { 'previous-rpc-attempts': 0, 'transparent-retry': false },
       { 'previous-rpc-attempts': 0, 'transparent-retry': true },
     ]);
@@ -105,7 +111,7 @@ describe('spans of a call', () => {
     requested[1]!(new Metadata());
     await answer;
     const attempts = all(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
-    expect(attempts.map(({ attributes }) => attributes)).toEqual([
+    expect(attempts.map(({ attributes }) => attributes)).toMatchObject([
       { 'previous-rpc-attempts': 0, 'transparent-retry': false },
     ]);
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toBeUndefined();

@@ -78,7 +78,7 @@ const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | Serve
   cut: 'fails',
   delay: 'late',
   'http2-goaway': 'reconnects',
-  'http2-disowned': 'reconnects',
+  'http2-unprocessed': 'reconnects',
   'http2-refused': 'fails',
   'http2-reset': 'fails',
   'http2-missing-trailers': 'fails',

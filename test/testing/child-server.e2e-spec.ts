@@ -88,6 +88,11 @@ describe('ChildServer', () => {
     }
   });
 
+  it('shows a last line of output without a newline', async () => {
+    const unfinished = new URL('./fixtures/unfinished-line.mjs', import.meta.url);
+    await expect(ChildServer.start({ script: unfinished })).rejects.toThrow(/its output:\ncannot open the database$/);
+  });
+
   it('ends when its IPC channel closes, and therefore with the process that started it', async () => {
     server.send('disconnect');
     await waitFor(() => !server.running);

@@ -44,7 +44,7 @@ it("forwards calls of Python's grpcio through Http2FaultProxy and injects the co
     bidi: true,
     // Unlike grpc-js, grpcio does not resend it.
     refused: 'UNAVAILABLE',
-    disowned: 'OK',
+    unprocessed: 'OK',
     reset: 'INTERNAL',
     'without trailers': 'UNKNOWN',
   });

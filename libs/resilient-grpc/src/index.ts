@@ -47,7 +47,9 @@ export type {
   Connectivity,
   ConnectivityState,
   ConnectivityTransition,
+  EndpointSnapshot,
   OutageSnapshot,
+  ResolutionSnapshot,
 } from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns/dns-service-config.js';
@@ -85,7 +87,11 @@ export {
 } from './nest/module-options.js';
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';
+export type { EjectUnhealthyOptions } from './policy/ejection/ejection-policy.js';
+export type { EjectionEvidence, EjectionReason } from './policy/ejection/next-ejection.js';
+export type { OutlierDetection } from './policy/ejection/outlier-detection.js';
 export type {
+  HealthCheckConfig,
   LoadBalancingConfig,
   MethodConfig,
   RetryThrottling,

@@ -14,10 +14,11 @@ export type PlainServerOptions = Pick<
   | 'connectionIdleTimeoutMs'
   | 'maxConcurrentStreams'
   | 'reflection'
+  | 'loadReports'
 >;
 
-/** Flags of the process: TLS, an HTTP server, an upstream server, and the drain options of the upstream clients (JSON). */
-export type ServerFlag = '--tls' | '--hybrid' | `--upstream=${string}` | `--clients=${string}`;
+/** Flags of the process: TLS, an HTTP server, the CPU time of each call in milliseconds, an upstream server, and the drain options of the upstream clients (JSON). */
+export type ServerFlag = '--tls' | '--hybrid' | `--busy=${number}` | `--upstream=${string}` | `--clients=${string}`;
 
 /** Timeout for conditions that take long on a busy machine; shorter than the timeout of a test. */
 const HANG_MS = 25_000;

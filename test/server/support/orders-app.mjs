@@ -1,5 +1,5 @@
 // A Nest application with ResilientGrpcServer that serves orders.v1.Orders in its own process:
-//   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--upstream URL [--clients JSON]]
+//   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--busy MS] [--upstream URL [--clients JSON]]
 // SIGTERM closes the application, after which the process must exit on its own and prints the duration. A hybrid application leaves
 // signals to Nest. Over IPC, the process reports its open streams and sockets on request, and the reason for each closed connection.
 import 'reflect-metadata';
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     options: { type: 'string', default: '{}' },
     tls: { type: 'boolean', default: false },
     hybrid: { type: 'boolean', default: false },
+    busy: { type: 'string', default: '0' },
     upstream: { type: 'string' },
     clients: { type: 'string', default: '{}' },
   },
@@ -36,7 +37,9 @@ class Orders {
   }
 
   // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Calls the upstream if there is one.
+  // Uses the CPU for `--busy` milliseconds before that.
   get({ id }) {
+    for (const until = performance.now() + Number(values.busy); performance.now() < until;);
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
     const answered = new Promise((resolve) => {
       if (id === 'held') held.push(() => resolve({ id }));

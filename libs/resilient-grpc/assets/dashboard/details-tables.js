@@ -132,6 +132,17 @@ export function callTables() {
   };
 }
 
+/** Reported health of an endpoint that gets no calls. */
+const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
+
+/** Describes whether an endpoint gets calls. */
+function endpointText({ ejected, health, weight }, now) {
+  if (ejected) return `ejected (${ejected.because}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
+  if (health !== undefined && health !== 'serving' && health !== 'unimplemented') return health;
+  if (weight !== undefined && weight < 1) return `slow start, ${Math.round(weight * 100)} % of its share`;
+  return health ?? NONE;
+}
+
 /** Creates the tables of connections, streams, and limits. */
 export function connectionTables() {
   return {
@@ -148,6 +159,34 @@ export function connectionTables() {
         },
         { title: 'since', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
         number('ended', ({ ended }) => ended, 'Connections to this address that have ended'),
+      ],
+    }),
+    endpoints: new Table({
+      label: 'Endpoints',
+      empty: 'No addresses.',
+      keyOf: ({ address }) => address,
+      columns: [
+        { title: 'address', text: ({ address }) => address, cell: 'path' },
+        { title: 'connection', text: ({ state }) => state },
+        {
+          title: 'calls',
+          note: 'Ejection, reported health, or slow start',
+          text: endpointText,
+          tone: ({ ejected, health }) => (ejected || UNUSABLE.has(health) ? 'bad' : ''),
+          cell: 'wide',
+        },
+        {
+          title: 'share',
+          note: 'Share of the attempts of the last 10 to 20 seconds',
+          number: true,
+          text: ({ share }) => (share === undefined ? NONE : `${Math.round(share * 100)} %`),
+        },
+        {
+          title: 'latency',
+          note: 'Median latency of recent unary attempts',
+          number: true,
+          text: ({ latencyMs }) => (latencyMs === undefined ? NONE : duration(latencyMs)),
+        },
       ],
     }),
     outages: new Table({

@@ -55,6 +55,7 @@ export class Details {
     this.tables = callTables();
     this.more = connectionTables();
     this.totals = new Facts();
+    this.endpoints = panel('Endpoints', this.more.endpoints.element);
     this.element = el(
       'article',
       { class: 'details' },
@@ -72,6 +73,7 @@ export class Details {
       ),
       panel('Last errors', this.tables.errors.element),
       panel('Methods', this.tables.methods.element),
+      this.endpoints,
       el(
         'div',
         { class: 'pair' },
@@ -199,11 +201,15 @@ export class Details {
   }
 
   #showMore(snapshot, now) {
-    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters, waits, createdAt } =
-      snapshot;
+    const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters } = snapshot;
+    const { waits, createdAt, resolution } = snapshot;
     // Missing until the details arrive.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);
+    // Only of a client that ejects or checks endpoints.
+    const endpoints = connections.filter(({ share, health }) => share !== undefined || health !== undefined);
+    this.endpoints.hidden = endpoints.length === 0;
+    this.more.endpoints.show(endpoints, now);
     this.more.outages.show(outages.latest.toReversed(), now);
     this.more.streams.show(
       streams.oldest.map((stream, position) => ({ ...stream, position })),
@@ -231,6 +237,16 @@ export class Details {
       ['waits released', count(waits.released)],
       ['waits failed', count(waits.refused), waits.refused > 0 && 'bad'],
       ['waits abandoned', count(waits.abandoned)],
+      ['addresses of the name', count(resolution.addresses)],
+      [
+        'last lookup',
+        resolution.lastLookupAt ? momentAndAge(resolution.lastLookupAt, now) : NONE,
+        resolution.failing && 'bad',
+      ],
+      [
+        'next lookup',
+        resolution.nextLookupAt ? `in ${duration(Math.max(0, Date.parse(resolution.nextLookupAt) - now))}` : NONE,
+      ],
     ]);
   }
 }

@@ -16,8 +16,13 @@ export interface AttemptRequest {
   readonly interceptors: readonly Interceptor[] | undefined;
   /** 1 for the original attempt of its call. */
   readonly number: number;
-  /** True if another attempt may follow one that the server has received. */
+  /** True if another attempt may follow even if the server has received this one. */
   readonly mayRepeat: boolean;
+  /**
+   * Addresses of the endpoints that the call has tried. The transport picks another endpoint if one is READY, and adds the picked one.
+   * `undefined` if the call has tried none, so that no array is created for most calls.
+   */
+  readonly tried?: string[] | undefined;
   /** Maximum size of a response message. A larger one ends the attempt. Applies in addition to the channel's own limit. */
   readonly maxReceiveBytes: number;
   /** Receives the telemetry of the call. */
@@ -35,7 +40,7 @@ export interface AttemptListener {
 export interface AttemptEnd extends AttemptEvidence {
   /** Trailers; empty if this side created the status. */
   readonly metadata: Metadata;
-  /** 'ip:port' of the connection that carried it. */
+  /** 'ip:port' of the connection that carried the attempt. */
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
@@ -55,11 +60,11 @@ export interface Attempt {
   halfClose(): void;
   /** Ends the attempt on this side and on the wire. `onEnd` follows if the attempt had not ended before. */
   cancel(why: AttemptEvidence['endedHere'], code: number, details: string): void;
-  /** Like `cancel`, but without further callbacks: the caller cancelled, or the deadline has passed. */
+  /** Like `cancel`, but no callback follows. Used if the caller cancelled, or the deadline has passed. */
   abandon(because?: 'deadline'): void;
   /** 'ip:port' of the connection; `undefined` until one is picked. */
   readonly peer: string | undefined;
 }
 
-/** Starts an attempt, on the transport directly or through stages in front of it. */
+/** Starts an attempt on the transport, either directly or through stages. */
 export type StartAttempt = (request: AttemptRequest, listener: AttemptListener) => Attempt;

@@ -1,8 +1,9 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { AttemptRecord } from '../errors/attempt-record.js';
+import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { CallPath } from './call-path.js';
-import type { ConnectivityState } from './connectivity.js';
+import type { ConnectivityState, EndpointSnapshot } from './connectivity.js';
 import type { UntestedVersion } from './untested-version.js';
 
 /** Reason for the end of an established connection, as in gRFC A94 (`grpc.disconnect_error`). */
@@ -47,6 +48,40 @@ export type GrpcClientEvent = {
       readonly address: string;
       readonly livedMs: number;
       readonly reason: ConnectionEnd;
+    }
+  /** An endpoint was ejected: it gets no calls for `forMs` milliseconds. */
+  | {
+      readonly type: 'endpoint';
+      readonly change: 'ejected';
+      readonly address: string;
+      readonly evidence: EjectionEvidence;
+      readonly forMs: number;
+      /** Number of ejections that still count, including this one. */
+      readonly ejections: number;
+    }
+  /** An ejected endpoint gets calls again. 'panic': too few other endpoints were usable. */
+  | {
+      readonly type: 'endpoint';
+      readonly change: 'returned';
+      readonly address: string;
+      readonly because: 'time-over' | 'panic';
+      readonly ejectedMs: number;
+    }
+  /** An endpoint met a rule of ejection, but a limit prevented the ejection. */
+  | {
+      readonly type: 'endpoint';
+      readonly change: 'spared';
+      readonly address: string;
+      readonly evidence: EjectionEvidence;
+      readonly limit: 'panic-threshold' | 'max-ejection-percent' | 'enforcement';
+    }
+  /** The health that an endpoint reports changed (`healthCheckConfig`). */
+  | {
+      readonly type: 'endpoint';
+      readonly change: 'health';
+      readonly address: string;
+      readonly from: NonNullable<EndpointSnapshot['health']>;
+      readonly to: NonNullable<EndpointSnapshot['health']>;
     }
   | { readonly type: 'call-start'; readonly path: string }
   | { readonly type: 'call-end'; readonly path: string; readonly end: CallEnd }
@@ -110,7 +145,17 @@ export type GrpcClientEvent = {
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
-  | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' }
+  /** The name of the target has other addresses. Calls use the new ones; calls that run on removed ones finish. */
+  | {
+      readonly type: 'addresses-changed';
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+      /** Number of addresses in use. */
+      readonly total: number;
+    }
+  /** The name of the target could not be resolved. Emitted once until a lookup succeeds. `addresses` earlier ones stay in use. */
+  | { readonly type: 'lookup-failed'; readonly addresses: number }
+  | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' }
   | {
       readonly type: 'connection-replaced';
       /** The connection was dead, although TCP had not reported it: no byte arrived, and a probe got no response. */

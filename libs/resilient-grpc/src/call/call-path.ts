@@ -1,5 +1,5 @@
 /**
- * Why calls pass through grpc-js's channel instead of running straight on a connection:
+ * Reason why calls pass through grpc-js's channel instead of running directly on a connection:
  * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
  * - 'resolver': a resolver of the application or `xds:` resolves the target, and only grpc-js applies its service config.
  * - 'send-compression': grpc-js compresses requests in its channel.
@@ -14,5 +14,5 @@ export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | '
  */
 export type CallPath =
   | { readonly direct: true }
-  /** `because` is the reason why calls do not run straight on a connection. */
-  | { readonly direct: false; readonly because: ChannelPathReason };
+  /** `because` is the reason why calls do not run directly on a connection. */
+  | { readonly direct: false; readonly reason: ChannelPathReason };

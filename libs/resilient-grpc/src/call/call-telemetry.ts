@@ -4,7 +4,7 @@ import type { GrpcClientEvent } from './call-event.js';
 import type { MethodDescriptor } from './method.js';
 import type { StreamScope } from './stream-scope.js';
 
-/** Opaque context of a tracer, as a client stores it. */
+/** Opaque tracer context that a client stores. */
 export type TraceContext = object;
 
 /** Captures trace contexts, and restores them around callbacks. */
@@ -17,7 +17,7 @@ export interface TraceContexts {
 
 /** Receives the telemetry of each call of a client. `undefined` if nothing consumes it, so that no data is built. */
 export interface ClientTelemetry {
-  /** Captures the caller's trace context and restores it in its callbacks; `undefined` if nothing is traced. */
+  /** Captures the caller's trace context and restores it around the caller's callbacks; `undefined` if nothing is traced. */
   readonly contexts: TraceContexts | undefined;
   /**
    * Reports the start of a call. Runs in the caller's context.
@@ -39,16 +39,18 @@ export interface ClientFigures {
   /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
+  /** Number of addresses of the name in use; 0 before the first lookup and after the client is closed. */
+  readonly addresses: number;
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
 }
 
-/** Kind of an attempt. 'transparent-retry': no server application has seen the attempt before it (gRFC A6). */
+/** Kind of an attempt. 'transparent-retry': no server application saw the previous attempt (gRFC A6). */
 export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 
 /**
- * Result of a wait for the channel. 'released': the channel became usable. 'refused': it did not in time, or too many calls were
- * waiting. 'abandoned': the call ended first.
+ * Result of a wait for the channel. 'released': the channel became usable. 'refused': it did not become usable in time, or too many calls
+ * were waiting. 'abandoned': the call ended first.
  */
 export type WaitEnd = 'released' | 'refused' | 'abandoned';
 
@@ -56,7 +58,7 @@ export type WaitEnd = 'released' | 'refused' | 'abandoned';
 export interface CallTelemetry {
   /** Sets the kind of the next attempt, before it begins. The first attempt is 'original' by default. */
   nextIs(kind: AttemptKind): void;
-  /** Reports the start of an attempt. Its metadata is `metadata`, or the copy that the returned object has. */
+  /** Reports the start of an attempt with `metadata`. The attempt must send the metadata of the returned object instead. */
   attempt(metadata: Metadata): AttemptTelemetry;
   /** Reports the end of a wait for the channel. */
   waited(how: WaitEnd, waitedMs: number): void;
@@ -72,6 +74,9 @@ export interface AttemptTelemetry {
   sent(bytes: number): void;
   /** @param bytes size of the message after decompression */
   received(bytes: number): void;
-  /** Reports the end of the attempt. Later calls are ignored. */
-  end(code: StatusCode, details: string): void;
+  /**
+   * Reports the end of the attempt. Later calls are ignored.
+   * @param peer address of the endpoint, such as '10.0.0.7:50051'; `undefined` if none was picked
+   */
+  end(code: StatusCode, details: string, peer: string | undefined): void;
 }

@@ -1,10 +1,10 @@
 import type { Attempt, AttemptListener, AttemptRequest } from './attempt.js';
 
-/** Delays calls after an idle period until pending socket data has been read. It may contain the end of the connection. */
+/** Delays calls after an idle period until pending socket data has been read. That data may include the end of the connection. */
 export interface ReadBarrier {
   /** True if a call that begins now must wait for `whenRead`. */
   readonly isDue: boolean;
-  /** Runs `task` after the data was read, in a later turn of the event loop. The transport may no longer be `ready` by then. */
+  /** Runs `task` after the data has been read, in a later turn of the event loop. The transport may no longer be `ready` by then. */
   whenRead(task: () => void): void;
 }
 
@@ -19,7 +19,7 @@ export interface CallTransport {
   /** Queues `waiter` until the channel is usable, and connects an idle channel. */
   wait(waiter: Waiter): void;
   /** Removes a waiter from the queue. Does nothing if it is not queued. */
-  leave(waiter: Waiter): void;
+  dequeue(waiter: Waiter): void;
   /** Reports that the server itself sent a status, headers, or a message. `latencyMs` is set for calls that succeeded. */
   answered(latencyMs: number | undefined): void;
   /** Reports the end of a call that had waited. */
@@ -29,12 +29,15 @@ export interface CallTransport {
 }
 
 /**
- * Result of a call that had waited: milliseconds from its attempt to the response, a failure, or an end on this side, which is no
- * evidence about the server.
+ * Result of a call that had waited: milliseconds from the start of its attempt to the response; 'failed'; or 'cancelled' if this side ended
+ * it, which is no evidence about the server.
  */
 export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
-/** A call that waits for the channel. Exactly one of `release` and `refuse` is called, never synchronously in `wait`. */
+/**
+ * A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`; neither if too little
+ * time is left.
+ */
 export interface Waiter {
   /**
    * How long the call may wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an
@@ -58,7 +61,7 @@ export interface Waiter {
 /** Reason why a wait ended without a usable channel. */
 export interface WaitRefusal {
   readonly reason: 'outage' | 'too-many-waiting' | 'closed';
-  /** Duration and cause of the outage, and the time of the next attempt to connect; for the error's text. */
+  /** Duration and cause of the outage, and the time of the next attempt to connect; for the error message. */
   readonly details: string;
   readonly retryAfterMs: number | undefined;
 }

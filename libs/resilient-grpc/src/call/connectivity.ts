@@ -1,3 +1,5 @@
+import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
+
 /** gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). */
 export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
 
@@ -16,7 +18,7 @@ export interface Connectivity {
     /** Number of failed attempts to connect in this outage. */
     readonly attempts: number;
     readonly nextAttemptAt?: Date;
-    /** True if there were three outages within a minute. They share one grace. */
+    /** True if this is at least the third outage within a minute. These outages share one grace. */
     readonly flapping: boolean;
   };
 }
@@ -29,13 +31,39 @@ export interface ConnectivityTransition {
   readonly cause?: string;
 }
 
+/** Health of an endpoint, if the client checks or ejects endpoints. */
+export interface EndpointSnapshot {
+  /** Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. */
+  readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
+  /** Share of the attempts of the last 10 to 20 s, from 0 to 1. Absent if endpoints are not ejected. */
+  readonly share?: number;
+  /** Share of its calls that the endpoint gets: 1, or less during its slow start. */
+  readonly weight?: number;
+  /** Median latency of recent unary attempts, in milliseconds. */
+  readonly latencyMs?: number;
+  /** Present while the endpoint is ejected: the evidence, the end, and the number of ejections that still count. */
+  readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
+}
+
 /** One address and its connection. */
-export interface ConnectionSnapshot {
+export interface ConnectionSnapshot extends EndpointSnapshot {
   readonly address: string;
   readonly state: ConnectivityState;
   readonly since: string;
   /** Number of connections to the address that have ended. */
   readonly ended: number;
+}
+
+/** Addresses of the target's name, and the lookups that find them. */
+export interface ResolutionSnapshot {
+  /** Number of addresses in use; 0 before the first lookup. */
+  readonly addresses: number;
+  /** End of the last lookup; absent before the first one. A target without a name counts as resolved once. */
+  readonly lastLookupAt?: string;
+  /** True if the last lookup found no address. Earlier addresses stay in use. */
+  readonly failing: boolean;
+  /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, and while the channel is idle. */
+  readonly nextLookupAt?: string;
 }
 
 /** An outage that has ended. */

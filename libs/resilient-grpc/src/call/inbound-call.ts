@@ -1,4 +1,4 @@
-/** The call that is being served. Outgoing calls can take over its deadline, cancellation, and metadata. */
+/** The call that is being served. Outgoing calls can inherit its deadline, cancellation, and metadata. */
 export interface InboundCall {
   readonly kind: 'grpc' | 'http';
   /** Deadline of the caller; absent if the caller sent none. */

@@ -44,7 +44,7 @@ describe('propagated', () => {
     expect(propagated(without, configured, 0).deadline).toBe(Infinity);
   });
 
-  it('always propagates the retry mark, for a stream only during its first 10 s', () => {
+  it('propagates the retry mark even if every option is off, but from a stream only during its first 10 s', () => {
     const marked = [['x-retry-chain', '1']];
     expect(propagated(inbound({ retry: true }), nothing, 60_000)).toMatchObject({
       entries: marked,

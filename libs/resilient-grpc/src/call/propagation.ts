@@ -1,17 +1,17 @@
 import { RETRY_CHAIN_KEY, stopsRetries } from '../policy/retry/retry-chain.js';
 import type { CapturedCall } from './inbound-call.js';
 
-/** Resolved settings for what outgoing calls take over from the inbound call. */
+/** Resolved settings for what outgoing calls inherit from the inbound call. */
 export interface Propagation {
   readonly deadline: boolean;
   readonly cancellation: boolean;
   /** Metadata keys in lower case. */
   readonly metadata: readonly string[];
-  /** Called for each outgoing call that these settings apply to. `found`: there was an inbound call. */
+  /** Called for each outgoing call that these settings apply to. `found` is true if there was an inbound call. */
   readonly note?: ((found: boolean) => void) | undefined;
 }
 
-/** Values that an outgoing call takes over from the inbound call. */
+/** Values that an outgoing call inherits from the inbound call. */
 export interface Propagated {
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
@@ -23,7 +23,7 @@ export interface Propagated {
   readonly inRetryChain: boolean;
 }
 
-/** Values that a call takes over from `inbound` at `now` (monotonic). If `inbound` is a retry, they always include the retry mark. */
+/** Returns the values that a call inherits from `inbound` at `now` (monotonic), with the retry mark if it must not be retried. */
 export function propagated(inbound: CapturedCall, propagation: Propagation, now: number): Propagated {
   const inRetryChain = stopsRetries(inbound, now);
   const entries = propagation.metadata.flatMap((key) => {
@@ -33,9 +33,9 @@ export function propagated(inbound: CapturedCall, propagation: Propagation, now:
   return {
     deadline: propagation.deadline ? (inbound.deadline?.getTime() ?? Infinity) : Infinity,
     signal: propagation.cancellation ? inbound.signal : undefined,
-    entries: inRetryChain ? [...entries, [RETRY_CHAIN_KEY, CHAIN]] : entries,
+    entries: inRetryChain ? [...entries, [RETRY_CHAIN_KEY, RETRY_CHAIN_VALUE]] : entries,
     inRetryChain,
   };
 }
 
-const CHAIN = '1';
+const RETRY_CHAIN_VALUE = '1';

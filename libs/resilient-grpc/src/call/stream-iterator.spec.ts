@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { StreamIterator } from './stream-iterator.js';
 import type { StreamSink } from './stream-source.js';
 
-/** Creates an iterator over a fake call. The test delivers messages through `sink` and reads the calls to the source in `did`. */
+/** Creates an iterator over a fake call. The test delivers messages through `sink`; `did` records the method calls on the source. */
 function make<T = number>() {
   const did: string[] = [];
   let sink: StreamSink<T> | undefined;
@@ -34,7 +34,7 @@ describe('StreamIterator', () => {
     expect(did).toEqual([]);
   });
 
-  it('delivers messages to waiting next() calls in their order', async () => {
+  it('delivers messages to waiting next() calls in sequence', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next()];
     sink().next(1);
@@ -45,7 +45,7 @@ describe('StreamIterator', () => {
     ]);
   });
 
-  it('buffers 16 messages and requests more only after one was read', async () => {
+  it('buffers 16 messages and requests more only after one is read', async () => {
     const { did, iterator, sink } = make();
     const first = iterator.next();
     expect(sink().next(0)).toBe(true);
@@ -57,7 +57,7 @@ describe('StreamIterator', () => {
     expect(did).toEqual(['begin', 'read on']);
   });
 
-  it('delivers buffered messages before a failure, rejects once, and is done', async () => {
+  it('delivers buffered messages before a failure, rejects one next(), and then completes', async () => {
     const { iterator, sink } = make();
     const first = iterator.next();
     const failure = new Error('torn');

@@ -11,10 +11,10 @@ interface PendingRead<T> {
  * it. Messages that arrived before a failure are delivered first.
  */
 export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand {
-  // StreamDemand
+  // `requested` and `waiting` implement StreamDemand.
   requested = 0;
 
-  private readonly held: T[] = [];
+  private readonly bufferedMessages: T[] = [];
   private readonly readers: PendingRead<T>[] = [];
   private source: StreamSource | undefined;
   private ended: { readonly failure?: { readonly error: unknown } } | undefined;
@@ -31,9 +31,9 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
 
   next(): Promise<IteratorResult<T>> {
     this.requested += 1;
-    if (this.held.length > 0) {
+    if (this.bufferedMessages.length > 0) {
       // The array is not empty, so the value is a message. A source other than a call may deliver `undefined`.
-      const value = this.held.shift() as T;
+      const value = this.bufferedMessages.shift() as T;
       this.source?.readOn();
       return Promise.resolve({ done: false, value });
     }
@@ -49,7 +49,7 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
     this.finish({});
     // After `return()`, an earlier failure is not reported.
     this.ended = {};
-    this.held.length = 0;
+    this.bufferedMessages.length = 0;
     this.source?.unsubscribe();
     return Promise.resolve({ done: true, value: undefined });
   }
@@ -72,9 +72,9 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
   private take(value: T): boolean {
     if (this.ended !== undefined) return false;
     const reader = this.readers.shift();
-    if (reader === undefined) this.held.push(value);
+    if (reader === undefined) this.bufferedMessages.push(value);
     else reader.resolve({ done: false, value });
-    return this.source === undefined || this.held.length < this.source.prefetch;
+    return this.source === undefined || this.bufferedMessages.length < this.source.prefetch;
   }
 
   private finish(end: { readonly failure?: { readonly error: unknown } }): void {

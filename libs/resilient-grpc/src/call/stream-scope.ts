@@ -11,7 +11,7 @@ export interface StreamDemand {
  * calls. It has one deadline, one registry entry, and one end.
  */
 export interface StreamScope {
-  /** The stream that this stream is itself a call of; `undefined` if it is not nested. */
+  /** The stream that this stream is part of; `undefined` if it is not nested. */
   readonly outer: StreamScope | undefined;
   /** Number of resumes. The operator increments it before the next call begins. */
   readonly resumes: number;
@@ -27,7 +27,7 @@ export interface StreamScope {
   readonly isOver: boolean;
   /** Reports that an attempt begins. The age of a call excludes the time before that: a wait for the channel, or a retry's backoff. */
   attemptBegan(): void;
-  /** Completes the stream, as at a shutdown. It is not resumed any more. */
+  /** Completes the stream, as at a shutdown. It is not resumed afterwards. */
   complete(): void;
   /** Ends the stream with `error`: at the end of a drain, on close, or manually. */
   fail(error: unknown): void;
@@ -58,7 +58,7 @@ export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T):
   }
 }
 
-/** The stream that a call which begins now belongs to; `undefined` if it belongs to none. */
+/** Returns the stream that a call started now would belong to; `undefined` outside a stream. */
 export function currentStreamScope(): StreamScope | undefined {
   return current;
 }

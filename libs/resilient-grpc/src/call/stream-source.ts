@@ -22,5 +22,5 @@ export interface StreamSource {
   unsubscribe(): void;
 }
 
-/** Creates one run that delivers to `sink`, without starting it. `scope`: the stream that the run is a call of, if any. */
+/** Creates one run that delivers to `sink`, without starting it. `scope`: the stream that the run is part of, if any. */
 export type StreamFactory<T> = (sink: StreamSink<T>, scope?: StreamScope) => StreamSource;

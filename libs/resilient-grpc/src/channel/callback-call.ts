@@ -1,7 +1,7 @@
 import { constants } from 'node:http2';
 import type { CallCredentials, Channel, Metadata } from '@grpc/grpc-js';
 import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
-import { MESSAGE_OVERHEAD, type ReplayLimits } from '../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../policy/replay/replay-limits.js';
 import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
 import { StatusCode } from '../status/status-code.js';
 import { pickedPeer } from './attempt/grpc-js-call.js';
@@ -70,7 +70,7 @@ export class CallbackCall implements Call, Listener {
 
   sendMessageWithContext(context: MessageContext, bytes: Buffer): void {
     this.messages.push({ context, flags: context.flags, bytes });
-    const size = bytes.length + MESSAGE_OVERHEAD;
+    const size = bytes.length + MESSAGE_OVERHEAD_BYTES;
     if (this.isReplayable && this.bounds.replayLimits.take(size, this.keptBytes)) this.keptBytes += size;
     else this.forget();
     this.sendNext();
@@ -168,7 +168,7 @@ export class CallbackCall implements Call, Listener {
     if (this.isReading) this.call.startRead();
   }
 
-  /** Sends the next message if none is being sent. grpc-js loses a message that is sent before it accepted the previous one. */
+  /** Sends the next message if none is being sent. grpc-js loses a message that is sent before it has accepted the previous one. */
   private sendNext(): void {
     if (this.isSending) {
       this.endRequests();

@@ -33,7 +33,7 @@ describe('target with credentials', () => {
     },
   );
 
-  it('accepts targets of a resolver that the application registered', () => {
+  it("accepts '@' in the target of a resolver that the application registered", () => {
     class Resolver {
       updateResolution = () => undefined;
       destroy = () => undefined;

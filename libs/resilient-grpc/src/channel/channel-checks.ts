@@ -1,7 +1,11 @@
 import { Resolver } from 'node:dns';
+import { isIP } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { choiceCountOf, A48_POLICY_NAME } from '../policy/balancing/least-request-config.js';
+import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
 import { truncate } from '../policy/options/describe-value.js';
+import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
 import { registeredResolver } from './quirks/library-resolver.js';
@@ -14,9 +18,9 @@ const MAX_REASONS = 3;
 /**
  * Describes why grpc-js could not create a channel for `url`, or would never connect; `undefined` if `url` is a usable target.
  *
- * @param leastPort lowest valid port; 0 if the system may choose one
+ * @param minPort lowest valid port; 0 if the system may choose one
  */
-export function targetProblem(url: string, leastPort = 1): string | undefined {
+export function targetProblem(url: string, minPort = 1): string | undefined {
   if (url.length > MAX_TARGET_LENGTH)
     return `expected a target of at most ${String(MAX_TARGET_LENGTH)} characters, got ${String(url.length)}; write a DNS name`;
   if (url.trim() === '') return "expected a target, got an empty string; write 'host:port'";
@@ -29,7 +33,7 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   }
   const shown = maskAddress(url);
   if (shown !== url) {
-    if (hasOwnResolver(url)) return undefined;
+    if (hasCustomResolver(url)) return undefined;
     return `expected a target without credentials, got '${shown}'; send them as \`metadata\``;
   }
   if (url.startsWith('kubernetes:')) return kubernetesProblem(url);
@@ -39,17 +43,17 @@ export function targetProblem(url: string, leastPort = 1): string | undefined {
   // grpc-js accepts an invalid port, and every call then fails.
   const port = portOf(url);
   if (port === undefined) return undefined;
-  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < leastPort) {
-    return `expected a port from ${String(leastPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
+  if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort) {
+    return `expected a port from ${String(minPort)} to 65535, got '${port}' in '${url}'; write 'host:port'`;
   }
   return undefined;
 }
 
 /**
- * True if the application registered a resolver for the scheme of `url`. Its targets may contain credentials, such as
+ * True if the application registered a resolver for the scheme of `url`. Targets with such a scheme may contain credentials, such as
  * 'consul://token@agent:8500/orders'.
  */
-function hasOwnResolver(url: string): boolean {
+function hasCustomResolver(url: string): boolean {
   try {
     return registeredResolver(url) !== undefined;
   } catch {
@@ -81,9 +85,21 @@ function isNameServer(authority: string): boolean {
   }
 }
 
-/** True if `url` lacks a port, for which gRPC would use 443. */
+/** True if `url` lacks a port. gRPC would then use 443. */
 export function lacksPort(url: string): boolean {
   return addressOf(url) !== undefined && portOf(url) === undefined;
+}
+
+/** True if `url` has a name that is resolved by DNS. */
+export function isDnsName(url: string): boolean {
+  const name = dnsNameOf(url);
+  return name !== undefined && isIP(name.host) === 0;
+}
+
+/** Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. */
+export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
+  const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
+  return usable === undefined ? undefined : Object.keys(usable)[0];
 }
 
 /** Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. */
@@ -93,9 +109,20 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   if (parse === undefined) return undefined;
   const reasons: string[] = [];
   for (const policy of config) {
+    const outliers = readOutlierDetection(policy);
+    if (outliers !== undefined) {
+      const problem = outliers.ok ? childProblem(outliers.childPolicy) : outliers.problem;
+      if (problem === undefined) return undefined;
+      reasons.push(problem);
+      continue;
+    }
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
+      if (A48_POLICY_NAME in policy && experimental.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) !== true) {
+        choiceCountOf(policy[A48_POLICY_NAME]);
+        return undefined;
+      }
       // Safe: `parse` throws if the value has another shape.
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;
@@ -106,6 +133,13 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
   const more = reasons.length - MAX_REASONS;
   const shown = reasons.slice(0, MAX_REASONS).join('; ');
   return more > 0 ? `${shown}; and ${String(more)} more` : shown || 'the list is empty';
+}
+
+function childProblem(policies: Parameters<typeof loadBalancingProblem>[0]): string | undefined {
+  const [first] = policies;
+  return first !== undefined && 'pick_first' in first
+    ? 'outlier detection has no effect on pick_first, which uses one endpoint'
+    : loadBalancingProblem(policies);
 }
 
 /** True if `value` can be passed to a channel. grpc-js accepts only its own class. */
@@ -129,7 +163,7 @@ function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];
   if (address === undefined || /^(unix|unix-abstract|xds|ipv4|ipv6|google-c2p):/.test(address)) return undefined;
-  return hasOwnResolver(url) ? undefined : address;
+  return hasCustomResolver(url) ? undefined : address;
 }
 
 function portOf(url: string): string | undefined {

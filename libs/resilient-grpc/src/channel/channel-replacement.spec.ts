@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ConnectivityState } from '../call/connectivity.js';
 import { EventHub } from '../call/event-hub.js';
+import { channelSettings } from '../testing/spec-support/channel-settings.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
-import { insecureCredentials } from './channel-checks.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 import { ManagedChannel } from './managed-channel.js';
 import type { WireChannel } from './wire-channel.js';
@@ -40,48 +40,26 @@ class DeadConnection {
     return { check: () => undefined, ping: () => undefined, end: () => undefined };
   }
   destroy(): void {
-    // Its channel is replaced.
+    // Nothing to close. The tests check only which channel is current.
   }
 }
 
-/** Creates a channel on fake wire channels: `made[0]`, which is READY, and its replacements. */
+/** Creates a channel on fake wire channels: `made[0]`, which enters `state`, and its replacements. */
 function make(state: ConnectivityState = 'READY') {
   const clock = new VirtualClock();
   const made: FakeWireChannel[] = [];
   class ReplaceableChannel extends ManagedChannel {
     protected override createWireChannel(): WireChannel {
       made.push(new FakeWireChannel());
-      // Safe: the members that a replacement needs are there.
+      // Safe: the fake has all members that a replacement needs.
       return made.at(-1) as unknown as WireChannel;
     }
   }
-  let rotate: () => void = () => undefined;
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());
   const promoted: string[] = [];
   events.listen((event) => event.type === 'connection-replaced' && promoted.push(event.reason), false);
-  const channel = new ReplaceableChannel(
-    {
-      target: 'orders:50051',
-      credentials: {
-        current: insecureCredentials(),
-        watch: (rotated) => {
-          rotate = rotated;
-          return () => undefined;
-        },
-        close: () => undefined,
-      },
-      outageGraceMs: 5_000,
-      releaseWithinMs: 15_000,
-      maxWaitingCalls: 1_000,
-      maxWaitingBytes: 1_000,
-      connection: 'on-demand',
-      loadBalancing: [{ pick_first: {} }],
-      connectTimeoutMs: 20_000,
-      maxConnectionAgeMs: AGE_MS,
-      channelOptions: {},
-    },
-    { clock, random: () => 0.5, events, changed: () => undefined },
-  );
+  const { settings, rotate } = channelSettings({ target: 'orders:50051', maxConnectionAgeMs: AGE_MS });
+  const channel = new ReplaceableChannel(settings, { clock, random: () => 0.5, events, changed: () => undefined });
   onTestFinished(() => {
     channel.close();
   });
@@ -91,14 +69,12 @@ function make(state: ConnectivityState = 'READY') {
   };
   enter(0, state);
   const begin = {
-    credentials: () => {
-      rotate();
-    },
+    credentials: rotate,
     age: () => {
       clock.advance(AGE_MS);
     },
   };
-  /** Lets calls time out on a dead connection, until a replacement is made. */
+  /** Times out calls on a dead connection until a replacement is created. */
   const suspect = () => {
     // Safe: a suspicion needs only these members.
     const connection = new DeadConnection() as unknown as EstablishedConnection;
@@ -113,7 +89,7 @@ function make(state: ConnectivityState = 'READY') {
 }
 
 describe('channel replacement', () => {
-  it.each(['credentials', 'age'] as const)('takes over when READY if the reason is %s', (reason) => {
+  it.each(['credentials', 'age'] as const)('uses the replacement once it is READY if the reason is %s', (reason) => {
     const { made, promoted, enter, begin, current } = make();
     begin[reason]();
     expect(made[1]?.connects).toBe(1);
@@ -123,7 +99,7 @@ describe('channel replacement', () => {
     expect(made[0]?.retired).toBe(true);
   });
 
-  it('takes over immediately if the current channel is not READY', () => {
+  it('uses the replacement immediately if the current channel is not READY', () => {
     const { made, promoted, begin, current } = make('CONNECTING');
     begin.credentials();
     expect([promoted, current()]).toEqual([['credentials'], 1]);
@@ -141,7 +117,7 @@ describe('channel replacement', () => {
     expect([promoted, current()]).toEqual([['credentials'], 2]);
   });
 
-  it('closes a pending replacement with the channel', () => {
+  it('closes a pending replacement when the channel is closed', () => {
     const { made, promoted, channel, enter, begin, current } = make();
     begin.age();
     channel.close();
@@ -151,8 +127,56 @@ describe('channel replacement', () => {
   });
 });
 
+describe('change of load balancing', () => {
+  const ROUND_ROBIN = { loadBalancing: [{ round_robin: {} }], dnsRefreshMs: 5_000 };
+  const PICK_FIRST = { loadBalancing: [{ pick_first: {} }] };
+
+  it('takes over when READY, and retires the previous channel', () => {
+    const { made, promoted, channel, enter, current } = make();
+    channel.balance(ROUND_ROBIN);
+    expect([made.length, current()]).toEqual([2, 0]);
+    enter(1, 'READY');
+    expect([promoted, current()]).toEqual([['load-balancing'], 1]);
+    expect(made[0]).toMatchObject({ retired: true, closed: false });
+  });
+
+  it('replaces nothing if load balancing is unchanged', () => {
+    const { clock, made, channel } = make();
+    channel.balance({ loadBalancing: [{ pick_first: {} }] });
+    channel.balance(ROUND_ROBIN);
+    channel.balance({ ...ROUND_ROBIN });
+    clock.advance(30_000);
+    expect(made).toHaveLength(2);
+  });
+
+  it('replaces the channel at most every 10 s, with the latest load balancing', () => {
+    const { clock, made, channel, enter } = make();
+    for (let change = 0; change < 100; change++) channel.balance(change % 2 === 0 ? ROUND_ROBIN : PICK_FIRST);
+    expect(made).toHaveLength(2);
+    enter(1, 'READY');
+    clock.advance(9_999);
+    expect(made).toHaveLength(2);
+    clock.advance(1);
+    expect(made).toHaveLength(3);
+    enter(2, 'READY');
+    channel.balance(ROUND_ROBIN);
+    channel.balance(PICK_FIRST);
+    clock.advance(10_000);
+    expect(made).toHaveLength(3);
+  });
+
+  it('clears its timer when the channel closes', () => {
+    const { clock, made, channel } = make();
+    channel.balance(ROUND_ROBIN);
+    channel.balance(PICK_FIRST);
+    channel.close();
+    clock.advance(60_000);
+    expect(made).toHaveLength(2);
+  });
+});
+
 describe('replacement of a dead connection', () => {
-  it('stays pending when READY until the connection is given up', () => {
+  it('uses the READY replacement of a dead connection only when the suspicion watch requests it', () => {
     const { clock, enter, suspect, current } = make();
     suspect();
     clock.advance(1_000);
@@ -163,7 +187,7 @@ describe('replacement of a dead connection', () => {
     expect(current()).toBe(1);
   });
 
-  it('creates one replacement and reconnects it, in case it lost its connection', () => {
+  it('creates one replacement and calls its connect() again, in case it has lost its connection', () => {
     const { clock, made, suspect } = make();
     suspect();
     clock.advance(250);
@@ -171,7 +195,7 @@ describe('replacement of a dead connection', () => {
     expect(made[1]?.connects).toBe(2);
   });
 
-  it('creates none and drops none while a replacement for another reason is pending', () => {
+  it('neither creates nor closes a replacement while one for another reason is pending', () => {
     const { made, promoted, channel, enter, begin, suspect, current } = make();
     begin.credentials();
     suspect();
@@ -182,7 +206,7 @@ describe('replacement of a dead connection', () => {
     expect([promoted, current()]).toEqual([['credentials'], 1]);
   });
 
-  it('closes when the dead connection ends', () => {
+  it('closes the replacement when the dead connection ends', () => {
     const { made, channel, begin, suspect } = make();
     suspect();
     channel.handle(channel.current, { type: 'released', address: '10.0.0.7:50051' });

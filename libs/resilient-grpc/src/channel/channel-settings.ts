@@ -1,7 +1,16 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
+import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
+
+/** Load balancing of a channel, and the interval of its lookups. A live service config may change both. */
+export interface BalancingSettings {
+  /** The child policies, in the form of `loadBalancingConfig` in a service config. */
+  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
+  /** Minimum interval between two periodic lookups of the target's name; `undefined` if it is resolved only on demand. */
+  readonly dnsRefreshMs?: number | undefined;
+}
 
 /** Settings of a managed channel: complete, validated, and frozen. */
-export interface ChannelSettings {
+export interface ChannelSettings extends BalancingSettings {
   readonly target: string;
   readonly credentials: CredentialsSource;
   /** Maximum time that calls wait in an outage, with the ±10 % jitter applied. */
@@ -13,11 +22,13 @@ export interface ChannelSettings {
   /** Maximum size of all requests that wait in an outage, in bytes. */
   readonly maxWaitingBytes: number;
   readonly connection: 'on-demand' | 'warm';
-  /** The child policies, in the form of `loadBalancingConfig` in a service config. */
-  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Timeout of the first attempt to connect; grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
+  /** Rules of ejection, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
+  readonly ejection?: EjectionPolicy | undefined;
+  /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
+  readonly healthService?: string | undefined;
   /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }

@@ -19,5 +19,7 @@ export type ConnectionEvent =
   /** This side ended a call on `connection` because it took too long, `waitedMs` after its start. */
   | { readonly type: 'call-timed-out'; readonly connection: EstablishedConnection; readonly waitedMs: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
+  | { readonly type: 'lookup-ended'; readonly ok: boolean }
+  | { readonly type: 'addresses'; readonly addresses: readonly string[] }
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | ({ readonly type: 'untested-version' } & UntestedVersion);

@@ -17,7 +17,7 @@ import { insecureCredentials } from './channel-checks.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ManagedChannel } from './managed-channel.js';
 
-// Real sockets in virtual time; grpc-js's backoff passes in real time.
+// The tests use real sockets and virtual time. Only grpc-js's backoff passes in real time.
 
 const GRACE_MS = 1_400;
 const METHOD: MethodDescriptor = {
@@ -62,7 +62,7 @@ async function startSilentServer() {
   const tcp = createTcpServer((socket) => {
     server.accepted.push(socket.on('error', () => undefined));
     if (!server.isSilent) http2.emit('connection', socket);
-    // A paused socket would not notice the end of the connection.
+    // A paused socket would not detect the end of the connection.
     else socket.resume();
   });
   await new Promise<void>((resolve) => {
@@ -168,7 +168,7 @@ it('refuses all waiting calls if a connection that was READY at the end of the g
   expect(new Set(refused.map(({ reason }) => reason))).toEqual(new Set(['outage']));
 });
 
-/** Opens a channel in an outage: its only connection was reset immediately, after `calls` calls on it. */
+/** Opens a channel in an outage: starts `calls` calls on its only connection and resets that connection immediately. */
 async function openInOutage(
   calls = 0,
   settings: Partial<ChannelSettings> = {},
@@ -202,7 +202,7 @@ function startCall(channel: ManagedChannel): Attempt {
   );
 }
 
-/** Makes 500 calls wait for the connection that ends the outage. Returns the number released in its first 1.5 s. */
+/** Makes 500 calls wait for the connection that ends the outage. Returns the number released in the first 1.5 s of the connection. */
 async function releasedOf(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   onRelease: (waiter: Waiter) => void = () => undefined,
@@ -312,7 +312,7 @@ function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: b
 it('ends the backoff early if a call begins to wait during it', async () => {
   const clock = new VirtualClock();
   const { channel, path } = openWithoutServer(clock);
-  // Fails. No call is waiting, so only the backoff leads to the next attempt.
+  // This attempt fails. No call is waiting, so the next attempt would start only after the backoff.
   channel.wire.getConnectivityState(true);
   await waitFor(() => channel.connectivity.outage);
   const server = createServer();
@@ -336,31 +336,31 @@ it('ends the backoff early if a call begins to wait during it', async () => {
 it('refuses only waiting calls with waitForReady: false when an outage begins', async () => {
   const clock = new VirtualClock();
   const { channel } = openWithoutServer(clock);
-  const [impatient, usual, patient] = [false, undefined, true].map((wait) => waitFrom(channel, clock, wait));
+  const [failing, byDefault, waiting] = [false, undefined, true].map((wait) => waitFrom(channel, clock, wait));
   clock.advance(0);
   await waitFor(() => channel.connectivity.outage);
   clock.advance(0);
-  expect([impatient, usual, patient]).toEqual([['outage'], [], []]);
+  expect([failing, byDefault, waiting]).toEqual([['outage'], [], []]);
 });
 
 it('releases waiting calls faster if released calls receive responses, and more slowly if they fail', async () => {
   const unanswered = await releasedOf(await openInOutage(40));
-  const well = await openInOutage(40);
-  const answered = await releasedOf(well, (waiter) => {
-    well.channel.releasedCallEnded(5, waiter);
+  const responsive = await openInOutage(40);
+  const answered = await releasedOf(responsive, (waiter) => {
+    responsive.channel.releasedCallEnded(5, waiter);
   });
-  const broken = await openInOutage(40);
-  const failed = await releasedOf(broken, (waiter) => {
-    broken.channel.releasedCallEnded('failed', waiter);
+  const failing = await openInOutage(40);
+  const failed = await releasedOf(failing, (waiter) => {
+    failing.channel.releasedCallEnded('failed', waiter);
   });
   expect(answered).toBeGreaterThan(3 * unanswered);
   expect(failed).toBeLessThan(unanswered);
 });
 
 it('releases waiting calls faster if the client made more calls before the outage', async () => {
-  const seldom = await releasedOf(await openInOutage());
-  const often = await releasedOf(await openInOutage(200));
-  expect(often).toBeGreaterThan(3 * seldom);
+  const withoutLoad = await releasedOf(await openInOutage());
+  const withLoad = await releasedOf(await openInOutage(200));
+  expect(withLoad).toBeGreaterThan(3 * withoutLoad);
 });
 
 it('increases the connect timeout while attempts time out, and resets it after a connection', async () => {
@@ -376,7 +376,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
   });
   clock.advance(0);
-  /** Passes `ms`, the timeout of attempt number `count`, and resolves to the error of that attempt when the next one has begun. */
+  /** Advances the clock by `ms`, the timeout of attempt number `count`. Returns its error once the next attempt has begun. */
   const timeOut = async (count: number, ms: number): Promise<string | undefined> => {
     await waitFor(() => server.accepted.length === count);
     clock.advance(ms);
@@ -388,7 +388,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
   server.isSilent = false;
   clock.advance(5_120);
   await waitFor(() => channel.ready);
-  // The client reconnects immediately after a connection that lived this long.
+  // After a connection that was open this long, the client reconnects immediately.
   clock.advance(60_000);
   server.isSilent = true;
   const connected = server.accepted.length;
@@ -446,7 +446,7 @@ it('reports no slow attempt to connect if the channel is READY within 1.5 s', as
   expect([released, slow]).toEqual([1, []]);
 });
 
-it('starts a call whose connection is closed in the same turn, and closes the replaced channel after it', async () => {
+it('starts a call whose connection closes in the same turn, and closes the replaced channel only after the call', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startServer();

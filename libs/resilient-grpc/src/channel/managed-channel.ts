@@ -1,4 +1,4 @@
-import type { Channel } from '@grpc/grpc-js';
+import { Metadata, type Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { CallPath } from '../call/call-path.js';
@@ -9,6 +9,7 @@ import type {
   ConnectivityState,
   ConnectivityTransition,
   OutageSnapshot,
+  ResolutionSnapshot,
 } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
@@ -18,10 +19,13 @@ import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { CallRelease } from './outage/call-release.js';
 import { WireChannel } from './wire-channel.js';
-import type { ChannelSettings } from './channel-settings.js';
+import { ResolvedAddresses } from './resolved-addresses.js';
+import type { BalancingSettings, ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
+import { childPolicies } from './connection/child-policies.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
+import { Endpoints } from './connection/endpoints.js';
 import { CallbackCall, type ResendBounds } from './callback-call.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
@@ -36,6 +40,8 @@ export interface ChannelDependencies {
   readonly events: EventHub;
   /** Called after each change of `connectivity`. */
   readonly changed: () => void;
+  /** Returns the client's metadata for a health Watch. @defaultValue none */
+  readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
 }
 
 /** State of a channel in addition to its connectivity and history. */
@@ -52,16 +58,19 @@ export interface ChannelDescription {
   readonly oldestWaitMs: number;
   /** Number of channels and connections that were replaced. */
   readonly replaced: number;
+  readonly resolution: ResolutionSnapshot;
 }
 
-/** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that one is given up. */
+/** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
 interface Replacement {
   readonly channel: WireChannel;
-  readonly reason: 'credentials' | 'age' | 'suspicion';
+  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'suspicion';
 }
 
-/** Maximum number of state changes that are kept. */
-const HISTORY = 100;
+/** Maximum number of state changes kept. */
+const MAX_HISTORY_LENGTH = 100;
+/** Minimum interval between two changes of load balancing, because each opens new connections to all servers. */
+const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
 
@@ -83,6 +92,14 @@ export class ManagedChannel implements CallTransport {
   private readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
+  /** `undefined` if endpoints are neither ejected nor checked. */
+  private readonly endpoints: Endpoints | undefined;
+  private readonly addresses: ResolvedAddresses;
+  /** Load balancing of new wire channels. */
+  private balancing: BalancingSettings;
+  /** The latest load balancing; applied when `balanceTimer` ends. */
+  private wantedBalancing: BalancingSettings;
+  private balanceTimer: Timer | undefined;
   /** Carries new calls. */
   current: WireChannel;
   /** `undefined` if no replacement is pending. */
@@ -97,7 +114,7 @@ export class ManagedChannel implements CallTransport {
   private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
   private timeouts = 0;
-  /** Ends grpc-js's backoff early, while calls wait and if the failure was cheap for the server. */
+  /** Ends grpc-js's backoff early if calls are waiting and the failure was cheap for the server. */
   private reconnectTimer: Timer | undefined;
   /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
   private reconnectAt: number | undefined;
@@ -130,7 +147,15 @@ export class ManagedChannel implements CallTransport {
       random,
       events,
     );
+    this.addresses = new ResolvedAddresses(clock, events);
+    this.balancing = settings;
+    this.wantedBalancing = settings;
     this.since = clock.epoch();
+    const ejection = settings.ejection ?? childPolicies(settings.loadBalancing).ejection;
+    const checksHealth = settings.healthService !== undefined;
+    if (ejection !== undefined || checksHealth) {
+      this.endpoints = new Endpoints(ejection, checksHealth, clock, random, events);
+    }
     this.current = this.createWireChannel();
     this.readBarrier = this.current.readBarrier;
     this.unwatchCredentials = settings.credentials.watch(() => {
@@ -144,16 +169,29 @@ export class ManagedChannel implements CallTransport {
     return this.current.channel;
   }
 
+  /** Number of addresses in use; 0 before the first lookup. */
+  get addressCount(): number {
+    return this.addresses.count;
+  }
+
   describe(): ChannelDescription {
-    const { current, outage, waiting, replaced, suspicion } = this;
+    const { addresses, current, outage, waiting, replaced, suspicion, endpoints } = this;
+    const { known } = current.histories;
     return {
       calls: current.callPath,
-      connections: current.histories.known,
+      connections:
+        endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
       outages: { total: outage.total, latest: [...outage.past] },
       waiting: waiting.size,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
+      resolution: addresses.describe(current.nextLookupAt),
     };
+  }
+
+  /** Health that the endpoints in use report, by address; `undefined` if it is not checked. */
+  get endpointHealth(): Endpoints['health'] | undefined {
+    return this.settings.healthService === undefined ? undefined : this.endpoints?.health;
   }
 
   get connectivity(): Connectivity {
@@ -183,7 +221,7 @@ export class ManagedChannel implements CallTransport {
     const now = clock.now();
     this.load.callStarted(now);
     const { current } = this;
-    // Counted before it starts: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    // Counted first: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
     current.attemptStarted();
     try {
       return new WireAttempt(current, request, listener, clock, now);
@@ -214,7 +252,7 @@ export class ManagedChannel implements CallTransport {
     const refusal = this.refusalFor(waiter);
     if (refusal === undefined) {
       this.waiting.push(waiter);
-      this.outage.callHeld(this.ready);
+      this.outage.callQueued(this.ready);
     } else {
       this.outage.callsFailed(1);
       this.dependencies.clock.defer(() => {
@@ -226,8 +264,8 @@ export class ManagedChannel implements CallTransport {
     else this.considerReconnect();
   }
 
-  leave(waiter: Waiter): void {
-    if (this.waiting.remove(waiter)) this.outage.callLeft();
+  dequeue(waiter: Waiter): void {
+    if (this.waiting.remove(waiter)) this.outage.callAbandoned();
   }
 
   /** Returns why `waiter` may not wait; `undefined` if it may. */
@@ -336,6 +374,12 @@ export class ManagedChannel implements CallTransport {
       case 'keepalive-throttled':
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
+      case 'lookup-ended':
+        if (isCurrent) this.addresses.lookupEnded(event.ok);
+        break;
+      case 'addresses':
+        if (isCurrent) this.addresses.use(event.addresses);
+        break;
       case 'addresses-limited':
       case 'untested-version':
         if (events.wanted) events.emit(event);
@@ -394,7 +438,7 @@ export class ManagedChannel implements CallTransport {
     const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.lastError : undefined;
     const transition = { from, to: state, ...(cause === undefined ? {} : { cause }) };
     this.history.push({ ...transition, at: moment(this.since) });
-    if (this.history.length > HISTORY) this.history.shift();
+    if (this.history.length > MAX_HISTORY_LENGTH) this.history.shift();
     if (this.dependencies.events.wanted) this.dependencies.events.emit({ type: 'connectivity', ...transition });
     this.dependencies.changed();
   }
@@ -415,7 +459,7 @@ export class ManagedChannel implements CallTransport {
     this.stopAge();
     this.release.stop();
     // A grace may have ended, or an outage begun, while the channel was READY. Waiting calls were not refused then.
-    this.refuseSlice((waiter) => !this.mayWaitOut(waiter));
+    this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.
       this.takeOver();
@@ -428,8 +472,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * True if the channel should connect. Also true in an outage without waiting calls: it must end automatically, because callers may check
-   * the state before they call.
+   * True if the channel should connect. Also true in an outage without waiting calls: the outage must end automatically, because callers
+   * may check the state before they call.
    */
   private wantsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
@@ -438,13 +482,13 @@ export class ManagedChannel implements CallTransport {
   // ── outage ──
 
   private outageChanged(change: OutageChange): void {
-    if (change === 'began') this.refuseSlice((waiter) => waiter.waitForReady === false);
-    else if (change === 'grace-ended') this.refuseSlice((waiter) => waiter.waitForReady === undefined);
+    if (change === 'began') this.refuseInBatches((waiter) => waiter.waitForReady === false);
+    else if (change === 'grace-ended') this.refuseInBatches((waiter) => waiter.waitForReady === undefined);
     this.dependencies.changed();
   }
 
   /** Fails expired waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
-  private refuseSlice(which: (waiter: Waiter) => boolean): void {
+  private refuseInBatches(which: (waiter: Waiter) => boolean): void {
     if (this.ready || this.outage.current === undefined) return;
     const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
     if (leaving.length === 0) return;
@@ -452,7 +496,7 @@ export class ManagedChannel implements CallTransport {
     this.outage.callsFailed(leaving.length);
     this.dependencies.clock.defer(() => {
       for (const waiter of leaving) waiter.refuse(refusal);
-      this.refuseSlice(which);
+      this.refuseInBatches(which);
     });
   }
 
@@ -474,6 +518,24 @@ export class ManagedChannel implements CallTransport {
   }
 
   // ── replacement ──
+
+  /** Uses other load-balancing policies. A channel with them takes over once it is READY; calls finish where they run. */
+  balance(balancing: BalancingSettings): void {
+    this.wantedBalancing = balancing;
+    if (this.balanceTimer === undefined) this.applyBalancing();
+  }
+
+  private applyBalancing(): void {
+    this.balanceTimer = undefined;
+    const { balancing, wantedBalancing: wanted } = this;
+    const isSame = JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing);
+    if (this.isClosed || (isSame && balancing.dnsRefreshMs === wanted.dnsRefreshMs)) return;
+    this.balancing = wanted;
+    this.balanceTimer = this.dependencies.clock.setTimer(() => {
+      this.applyBalancing();
+    }, MIN_BALANCING_INTERVAL_MS);
+    this.replace('load-balancing');
+  }
 
   /** Creates a replacement for `reason`, and drops a pending one. */
   private replace(reason: Replacement['reason']): void {
@@ -525,9 +587,19 @@ export class ManagedChannel implements CallTransport {
   /** Overridden by simulations and tests, which have no sockets. */
   protected createWireChannel(): WireChannel {
     const { clock, random } = this.dependencies;
-    const { credentials, ...others } = this.settings;
-    const timeoutMs = this.nextConnectTimeoutMs.bind(this);
-    const wireSettings = { ...others, credentials: credentials.current, connectTimeoutMs: timeoutMs };
+    const { endpoints } = this;
+    const { credentials, healthService: service, ...others } = this.settings;
+    const { loadBalancing, dnsRefreshMs } = this.balancing;
+    const { healthMetadata: metadata = () => Promise.resolve(new Metadata()) } = this.dependencies;
+    const wireSettings = {
+      ...others,
+      credentials: credentials.current,
+      loadBalancing: childPolicies(loadBalancing).policies,
+      dnsRefreshMs,
+      connectTimeoutMs: this.nextConnectTimeoutMs.bind(this),
+      endpoints,
+      ...(service !== undefined && { healthCheck: { service, metadata } }),
+    };
     return new WireChannel(wireSettings, this.handle.bind(this), clock, random);
   }
 
@@ -547,9 +619,11 @@ export class ManagedChannel implements CallTransport {
     this.outage.close();
     this.cancelReconnect();
     this.stopAge();
+    this.balanceTimer?.clear();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.suspicion.forget();
     this.dropReplacement();
     this.current.close();
+    this.endpoints?.close();
   }
 }

@@ -6,34 +6,46 @@ import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
-import { CLIENT_SEAMS } from './quirks/client-seams.js';
+import { CLIENT_SEAMS, ENDPOINT_SEAM } from './quirks/client-seams.js';
 import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
+import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { AddressHistories } from './connection/address-histories.js';
 import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
+import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
+import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
 import { hasLibraryResolver } from './quirks/library-resolver.js';
 import { experimental } from './quirks/experimental.js';
-import { observeConnections, type PolicyOwner } from './connection/load-balancing-policy.js';
+import type { Endpoints } from './connection/endpoints.js';
+import {
+  observeConnections,
+  supported,
+  type ConnectionHealth,
+  type PolicyOwner,
+} from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
 import type { PolicyEvent } from './connection/policy-event.js';
-import { SeamReport } from './quirks/seam.js';
+import { isPresent, SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
 
 /** Settings of a wire channel. */
-export interface WireChannelSettings {
+export interface WireChannelSettings extends BalancingSettings {
   readonly target: string;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
-  readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Returns the timeout of the next attempt to connect. */
   readonly connectTimeoutMs: () => number;
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
+  readonly endpoints?: Endpoints | undefined;
+  /** Present if the health of the endpoints is checked: the service, and the metadata of a Watch. */
+  readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
 }
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
@@ -52,15 +64,20 @@ export class WireChannel {
   readonly readBarrier: IdleReadBarrier;
   /** Reports the private names that this grpc-js lacks. */
   readonly seams: SeamReport;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  readonly loads: EndpointLoads | undefined;
+  /** Receives the attempts; `undefined` if endpoints are neither ejected nor checked. */
+  readonly endpoints: Endpoints | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
+  private readonly refresh: DnsRefresh | undefined;
   private readonly missedResets: MissedResetDetector;
   private readonly direct: DirectChannel | ChannelPathReason;
   private readonly limits: MessageLimits;
   private readonly authority: string | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
-  private readonly pings: boolean;
+  private readonly hasKeepalive: boolean;
   private active = 0;
   private closed = false;
   private retired = false;
@@ -69,8 +86,9 @@ export class WireChannel {
     settings: WireChannelSettings,
     private readonly handle: (from: WireChannel, event: ConnectionEvent) => void,
     private readonly clock: Clock,
-    random: Random,
+    private readonly random: Random,
   ) {
+    this.endpoints = isPresent(ENDPOINT_SEAM, experimental) ? settings.endpoints : undefined;
     const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.probe(address);
     this.histories = new AddressHistories(probe, clock, random, (event) => {
       handle(this, event);
@@ -86,9 +104,12 @@ export class WireChannel {
       clock,
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
-    this.pings = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
+    const { dnsRefreshMs } = settings;
+    this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
     this.policy = this.observeConnections(settings);
-    const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing;
+    this.loads = this.policy?.loads;
+    const loadBalancingConfig = this.policy?.loadBalancingConfig ?? settings.loadBalancing.map(supported);
     const credentials = observeSockets(settings.credentials, this.attempts, this.seams) ?? settings.credentials;
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
@@ -108,12 +129,19 @@ export class WireChannel {
     this.watchPublicState();
   }
 
-  private observeConnections({ target, loadBalancing }: WireChannelSettings): PolicyOwner | undefined {
+  private observeConnections({ target, loadBalancing, healthCheck }: WireChannelSettings): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
-    const { clock, attempts, histories, seams } = this;
+    const { clock, random, attempts, histories, seams, endpoints, refresh } = this;
     const handle = this.handlePolicy.bind(this);
-    return observeConnections(loadBalancing, { clock, attempts, histories, seams, handle });
+    const health: ConnectionHealth | undefined = healthCheck && {
+      ...healthCheck,
+      clock,
+      random,
+      open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
+    };
+    const parts = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health };
+    return observeConnections(loadBalancing, parts);
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -123,8 +151,8 @@ export class WireChannel {
 
   /** Path of the calls, except calls with interceptors or options that only grpc-js's channel supports. */
   get callPath(): CallPath {
-    const because = typeof this.direct === 'string' ? this.direct : this.direct.reason;
-    return because === undefined ? { direct: true } : { direct: false, because };
+    const reason = typeof this.direct === 'string' ? this.direct : this.direct.reason;
+    return reason === undefined ? { direct: true } : { direct: false, reason };
   }
 
   get ready(): boolean {
@@ -144,13 +172,14 @@ export class WireChannel {
     deadline: number,
     metadata: Metadata,
     listener: DirectCallListener,
+    tried?: string[],
   ): DirectCall | undefined {
     const picker = this.policy?.control?.picker;
     if (typeof this.direct === 'string' || picker === undefined) return undefined;
-    // Each pick advances a policy such as round_robin, and grpc-js's channel picks for its calls.
+    // grpc-js's channel picks for its own calls. A second pick here would advance a policy such as round_robin twice.
     if (this.direct.reason !== undefined) return undefined;
     const call = new DirectCall(this.direct, this.limits, listener, this.clock);
-    return call.start(picker, path, deadline, metadata) ? call : undefined;
+    return call.start(picker, path, deadline, metadata, tried) ? call : undefined;
   }
 
   /** Leaves IDLE. */
@@ -159,7 +188,7 @@ export class WireChannel {
     if (!this.closed) this.channel.getConnectivityState(true);
   }
 
-  /** Ends the backoff of every connection that is in one. */
+  /** Ends all running backoffs. */
   endBackoff(): void {
     this.policy?.control?.endBackoff();
   }
@@ -171,6 +200,11 @@ export class WireChannel {
     const holdOffUntil = held === undefined ? Infinity : clock.epoch() + (held - clock.now());
     const next = Math.min(this.policy?.control?.backoffEndsAt() ?? Infinity, holdOffUntil);
     return next === Infinity ? undefined : next;
+  }
+
+  /** Time of the next periodic lookup in milliseconds since 1970; `undefined` if none is scheduled. */
+  get nextLookupAt(): number | undefined {
+    return this.refresh?.nextAt;
   }
 
   attemptStarted(): void {
@@ -206,7 +240,11 @@ export class WireChannel {
 
   /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    const stream = this.policy?.control?.openStream({ ...opening, authority: this.authority });
+    return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
+  }
+
+  /** Remembers a stream that is not a call, because the channel has to end it when it retires. */
+  private track(stream: ConnectionStream | undefined): ConnectionStream | undefined {
     if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
@@ -214,7 +252,8 @@ export class WireChannel {
   /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
   retire(): void {
     this.retired = true;
-    for (const stream of this.streams) stream.leaveConnection();
+    this.refresh?.close();
+    for (const stream of this.streams) stream.endWithConnection();
     if (this.active === 0) this.close();
   }
 
@@ -224,6 +263,7 @@ export class WireChannel {
     this.state = 'SHUTDOWN';
     this.missedResets.stop();
     this.policy?.release();
+    this.refresh?.close();
     this.attempts.abortAll();
     this.channel.close();
   }
@@ -233,6 +273,7 @@ export class WireChannel {
   private handlePolicy(event: PolicyEvent): void {
     switch (event.type) {
       case 'state':
+        if (event.state === 'TRANSIENT_FAILURE' && this.state !== event.state) this.reportUnusable();
         this.enter(event.state, event.error);
         break;
       case 'unresolved':
@@ -242,7 +283,7 @@ export class WireChannel {
         this.connectionChanged(event);
         break;
       case 'session':
-        this.histories.at(event.address)?.carries(event.session, this.pings);
+        this.histories.at(event.address)?.setSession(event.session, this.hasKeepalive);
         break;
       case 'released':
         this.connectionReleased(event);
@@ -250,6 +291,8 @@ export class WireChannel {
       case 'reused':
         this.connectionReused(event);
         break;
+      case 'lookup-ended':
+      case 'addresses':
       case 'addresses-limited':
       case 'keepalive-throttled':
         this.handle(this, event);
@@ -265,11 +308,17 @@ export class WireChannel {
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
+  /** Reports that endpoints are connected and none is serving, so that an outage starts. */
+  private reportUnusable(): void {
+    const why = this.closed ? undefined : this.endpoints?.whyUnusable;
+    if (why !== undefined) this.connectFailed(connectFailure(why));
+  }
+
   private nameUnresolved(details: string): void {
     if (this.closed) return;
     // Only this library's resolvers: the reason of another one may contain credentials of its target.
     const reason = details !== '' && hasLibraryResolver(this.channel.getTarget()) ? `: ${details}` : '';
-    this.connectFailed(connectFailure(this.unresolved + reason));
+    this.connectFailed(connectFailure(this.resolutionError + reason));
     // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();
@@ -279,6 +328,7 @@ export class WireChannel {
   private connectionChanged({ address, from, to, error }: PolicyEventOf<'connection'>): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
+    if (to === 'READY' || from === 'READY') this.endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
       this.connectFailed(attempt?.timedOut ?? connectFailure(plainError(error ?? 'the connection failed')), address);
     }
@@ -287,6 +337,7 @@ export class WireChannel {
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
+      if (!ended.reason.startsWith('GOAWAY')) this.endpoints?.connectionLost(address);
       this.handle(this, { type: 'ended', ended });
       if (!ended.isUndecided) this.handle(this, { type: 'judged', ended });
     }
@@ -305,7 +356,8 @@ export class WireChannel {
   private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
-    // An attempt that the channel did not use succeeded meanwhile.
+    this.endpoints?.connectionChanged(address, true);
+    // An attempt that the channel did not use has succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
@@ -330,7 +382,7 @@ export class WireChannel {
     this.handle(this, { type: 'connect-failed', address, failure });
   }
 
-  private get unresolved(): string {
+  private get resolutionError(): string {
     return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
   }
 
@@ -355,7 +407,7 @@ export class WireChannel {
     const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.unresolved));
+      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.resolutionError));
     }
     this.enter(state);
   }

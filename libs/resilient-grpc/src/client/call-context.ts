@@ -65,7 +65,7 @@ export interface MethodContext {
   readonly maxReceiveBytes: number;
   /** Starts one attempt through the stages of this method. */
   readonly start: StartAttempt;
-  /** Returns the same function with other timeouts, for a call that overrides them. */
+  /** Returns `start` with other timeouts, for a call that overrides them. */
   readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
   /** True if calls may be executed more than once, unless their options say otherwise. */
   readonly isSafeToRepeat: boolean;
@@ -73,7 +73,7 @@ export interface MethodContext {
   readonly hedging: Hedging | undefined;
   /** Interceptors and metadata function; `undefined` if there are none. */
   readonly parts: AttemptInterceptors | undefined;
-  /** Data of an inbound call that is propagated to its calls; `undefined` if nothing is. */
+  /** Settings for what the method's calls inherit from the inbound call; `undefined` if nothing is propagated. */
   readonly propagation: Propagation | undefined;
   /**
    * Limits whose permits a call needs for its attempts. The method's comes first, so that a call queued for a slow method holds no permit

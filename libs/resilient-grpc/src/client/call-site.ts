@@ -9,17 +9,17 @@ export function callSite(): string {
 
 /** Returns 'file:line' of the nearest frame in application code, which is neither in this library nor in a package. */
 export function applicationCallSite(): string {
-  return applicationPlaceOf(stackAbove(applicationCallSite)) ?? UNKNOWN;
+  return applicationCallSiteOf(stackAbove(applicationCallSite)) ?? UNKNOWN;
 }
 
 /** Returns the application frame of a stack that was captured elsewhere; `undefined` if it has none. */
-export function applicationPlaceOf(holder: Stack): string | undefined {
+export function applicationCallSiteOf(holder: Stack): string | undefined {
   const own = dirname(dirname(fileURLToPath(import.meta.url)));
   return places(holder).find((place) => !place.startsWith(own) && !PACKAGE.test(place));
 }
 
 /** Returns 'file:line' of the nearest frame that is not in Node itself; `undefined` if there is none. */
-export function nearestPlaceOf(holder: Stack): string | undefined {
+export function nearestCallSiteOf(holder: Stack): string | undefined {
   return places(holder)[0];
 }
 

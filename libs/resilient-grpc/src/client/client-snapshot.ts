@@ -1,5 +1,11 @@
 import type { CallPath } from '../call/call-path.js';
-import type { ConnectionSnapshot, Connectivity, ConnectivityTransition, OutageSnapshot } from '../call/connectivity.js';
+import type {
+  ConnectionSnapshot,
+  Connectivity,
+  ConnectivityTransition,
+  OutageSnapshot,
+  ResolutionSnapshot,
+} from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { StatusName } from '../status/status-code.js';
@@ -30,10 +36,14 @@ export interface GrpcClientSnapshot {
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
-  /** Path of the calls: straight on a connection, or through grpc-js's channel with the reason. */
+  /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
   readonly calls: CallPath;
-  /** Addresses that the channel has resolved. Empty if the load-balancing policy is not one of this library (`xds:`). */
+  /**
+   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's load-balancing policy (`xds:`).
+   */
   readonly connections: readonly ConnectionSnapshot[];
+  /** Lookups of the target's name. */
+  readonly resolution: ResolutionSnapshot;
   readonly outages: {
     readonly total: number;
     /** The last 20 outages that have ended, oldest first. */

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import type { Metadata } from '@grpc/grpc-js';
 import { BehaviorSubject, Observable, ReplaySubject, takeUntil } from 'rxjs';
 import type { GrpcClientEvent } from '../call/call-event.js';
 import type { Connectivity, ConnectivityTransition } from '../call/connectivity.js';
@@ -29,6 +30,7 @@ import { prepareAttempt } from './interceptors/prepare-attempt.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
+import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
@@ -47,6 +49,13 @@ export interface ClientDependencies {
 
 /** Maximum number of streams in a snapshot. */
 const MAX_LISTED_STREAMS = 100;
+/** Method of the health Watch on each connection. */
+const HEALTH_WATCH = {
+  service: HEALTH_SERVICE,
+  method: 'Watch',
+  path: `/${HEALTH_SERVICE}/Watch`,
+  kind: 'server-stream',
+} as const;
 /** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 
@@ -74,15 +83,15 @@ class GrpcClient implements InternalGrpcClient {
   private readonly statistics: ClientStatistics;
   private readonly budget: LiveBudget;
   private readonly states: BehaviorSubject<Connectivity>;
-  /** Also emits to later subscribers. */
+  /** Emits when the client closes, also to later subscribers. */
   private readonly whenClosed = new ReplaySubject<void>(1);
   private readonly stubs = new Map<string, object>();
   /** Milliseconds since 1970. */
   private readonly createdAt: number;
   private drained: DrainReport | undefined;
   private closing: Promise<void> | undefined;
-  private leaveTraces: (() => void) | undefined;
-  private warnedOfThrottle = false;
+  private stopKeepingTraces: (() => void) | undefined;
+  private hasWarnedOfThrottle = false;
   private readonly mark: WeakRef<OpenClient>;
 
   constructor(
@@ -100,9 +109,10 @@ class GrpcClient implements InternalGrpcClient {
     if (dependencies.onEvent !== undefined) this.hub.listen(dependencies.onEvent, false);
     const changed = (): void => {
       // A warm channel calls this from its constructor.
-      if (this.isMade()) this.states.next(this.channel.connectivity);
+      if (this.isConstructed()) this.states.next(this.channel.connectivity);
     };
-    this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed });
+    const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
+    this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
     this.states = new BehaviorSubject(this.channel.connectivity);
     this.connectivity$ = this.states.asObservable();
     this.events$ = new Observable<GrpcClientEvent>((subscriber) =>
@@ -114,6 +124,7 @@ class GrpcClient implements InternalGrpcClient {
     this.budget = new LiveBudget(live?.config?.retryThrottling ?? settings.retryThrottling);
     live?.onChange((config) => {
       this.budget.change(config.retryThrottling, clock.now());
+      this.channel.balance(live.balancing);
     });
     this.context = {
       name: settings.name,
@@ -140,7 +151,7 @@ class GrpcClient implements InternalGrpcClient {
     return this.channel.connectivity;
   }
 
-  /** Returns the form for logs, because the settings contain credentials and metadata. */
+  /** Returns a form that is safe to log, because the settings contain credentials and metadata. */
   toJSON(): object {
     return { name: this.name, target: this.target, state: this.connectivity.state };
   }
@@ -159,7 +170,7 @@ class GrpcClient implements InternalGrpcClient {
 
   setTelemetry(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
-    if (contexts !== undefined) this.leaveTraces = keepTraces(contexts);
+    if (contexts !== undefined) this.stopKeepingTraces = keepTraces(contexts);
     this.context.telemetry = telemetry;
     this.hub.listen((event) => {
       telemetry.take(event);
@@ -174,6 +185,7 @@ class GrpcClient implements InternalGrpcClient {
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
+      addresses: channel.isClosed ? 0 : channel.addressCount,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }
@@ -204,8 +216,17 @@ class GrpcClient implements InternalGrpcClient {
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
-  get seesConnections(): boolean {
+  get observesConnections(): boolean {
     return this.channel.current.observed;
+  }
+
+  get endpointHealth(): InternalGrpcClient['endpointHealth'] {
+    const { endpointHealth: endpoints } = this.channel;
+    const { healthService: service } = this.settings.channel;
+    // pick_first has no endpoints that are checked.
+    return service === undefined || endpoints === undefined || endpoints.size === 0
+      ? undefined
+      : { service, endpoints };
   }
 
   get outageGraceMs(): number {
@@ -224,14 +245,25 @@ class GrpcClient implements InternalGrpcClient {
     return methodStub(method, () => context, false);
   }
 
+  /** Returns the client's metadata for a stream that is not one of its calls. */
+  private async metadataOf({
+    service,
+    method,
+    path,
+    kind,
+  }: Pick<MethodDescriptor, 'service' | 'method' | 'path' | 'kind'>): Promise<Metadata> {
+    const { metadata = NO_METADATA, metadataSource } = this.settings;
+    const call = { client: this.name, service, method, path, kind, metadata };
+    return await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+  }
+
   async openStream(
-    { service, method, path, kind, requestSerialize, responseDeserialize }: MethodDescriptor,
+    descriptor: MethodDescriptor,
     request: object,
     listener: AuxiliaryStreamListener,
   ): Promise<AuxiliaryStream | undefined> {
-    const { metadata = NO_METADATA, metadataSource } = this.settings;
-    const call = { client: this.name, service, method, path, kind, metadata };
-    const prepared = await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
+    const { path, requestSerialize, responseDeserialize } = descriptor;
+    const prepared = await this.metadataOf(descriptor);
     const stream = this.channel.current.openStream({
       path,
       metadata: prepared,
@@ -343,21 +375,21 @@ class GrpcClient implements InternalGrpcClient {
     this.channel.close();
     this.settings.live?.close();
     this.context.telemetry?.close();
-    this.leaveTraces?.();
+    this.stopKeepingTraces?.();
     markClosed(this.mark);
     this.states.complete();
     this.whenClosed.next();
   }
 
-  /** Warns once. With more calls in flight than half its tokens, one lost connection disables all retries. */
+  /** Warns once if more calls are in flight than half of the retry tokens: one lost connection then disables all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
-    if (this.warnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
-    this.warnedOfThrottle = true;
+    if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
+    this.hasWarnedOfThrottle = true;
     if (this.hub.wanted) this.hub.emit({ type: 'throttle-too-small', maxTokens: throttling.maxTokens, inFlight });
   }
 
-  private isMade(): boolean {
+  private isConstructed(): boolean {
     // `undefined` while the channel is being created, contrary to its type.
     return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
   }

@@ -1,4 +1,5 @@
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
+import type { EndpointSnapshot } from '../call/connectivity.js';
 import type { MethodDescriptor } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
 import type { RecentCalls } from './client-snapshot.js';
@@ -25,7 +26,14 @@ export interface InternalGrpcClient extends ResilientGrpcClient {
   /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number;
   /** True if its connections are observed individually; false under `xds:`. */
-  readonly seesConnections: boolean;
+  readonly observesConnections: boolean;
+  /**
+   * Health of its endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints; otherwise
+   * `undefined`.
+   */
+  readonly endpointHealth:
+    | { readonly service: string; readonly endpoints: ReadonlyMap<string, EndpointSnapshot['health'] | 'disconnected'> }
+    | undefined;
   /** Time that calls wait in an outage, in milliseconds. */
   readonly outageGraceMs: number;
   /** Returns the calls of the contract that ended recently. */

@@ -30,7 +30,7 @@ export class MethodRuntime {
         : new PermitQueue({ maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
   }
 
-  /** Returns a function that returns the context of a call that starts now. Its policy is `fixed`, or that of the live service config. */
+  /** Returns a function that provides the context for a new call. The policy is that of the live service config, or `fixed`. */
   contextsOf(method: MethodDescriptor, fixed: ResolvedMethodPolicy): () => MethodContext {
     const { live } = this.settings;
     let context = this.contextOf(method, live?.policyOf(method.path) ?? fixed);
@@ -79,7 +79,7 @@ export class MethodRuntime {
     return { tokens, maxTokens };
   }
 
-  /** Circuit breakers of the methods that were resolved and have one. */
+  /** Circuit breakers of the methods resolved so far. */
   get circuits(): readonly CircuitSnapshot[] {
     return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
   }

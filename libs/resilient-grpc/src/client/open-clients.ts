@@ -9,23 +9,23 @@ export interface OpenClient {
 }
 
 // Weak references, so that an unclosed client can still be garbage-collected. Only tests use this list.
-const OPEN = new Set<WeakRef<OpenClient>>();
-const COLLECTED = new FinalizationRegistry<WeakRef<OpenClient>>((mark) => OPEN.delete(mark));
+const OPEN_CLIENTS = new Set<WeakRef<OpenClient>>();
+const COLLECTED_CLIENTS = new FinalizationRegistry<WeakRef<OpenClient>>((mark) => OPEN_CLIENTS.delete(mark));
 
-/** Registers a created client. Returns the argument of `markClosed`. */
+/** Registers a new client. Returns the mark that `markClosed` expects. */
 export function markOpen(client: OpenClient): WeakRef<OpenClient> {
   const mark = new WeakRef(client);
-  OPEN.add(mark);
-  COLLECTED.register(client, mark);
+  OPEN_CLIENTS.add(mark);
+  COLLECTED_CLIENTS.register(client, mark);
   return mark;
 }
 
 /** Removes a closed client. */
 export function markClosed(mark: WeakRef<OpenClient>): void {
-  OPEN.delete(mark);
+  OPEN_CLIENTS.delete(mark);
 }
 
-/** Returns the clients of this process that were not closed, so that a test can find what it left open. */
+/** Returns the open clients of this process, so that a test can find those it did not close. */
 export function openClients(): readonly OpenClient[] {
-  return [...OPEN].flatMap((mark) => mark.deref() ?? []);
+  return [...OPEN_CLIENTS].flatMap((mark) => mark.deref() ?? []);
 }

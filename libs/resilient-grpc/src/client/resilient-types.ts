@@ -25,14 +25,14 @@ export type RequestOf<Q> = Q extends Observable<infer M> ? RequestStream<M> : Q;
 /** Source of request messages. Iterables are pulled with flow control; an Observable pushes at its own speed. */
 export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;
 
-/** Metadata as an object; multiple values of one key are an array. */
+/** `Metadata` from grpc-js, or an object; multiple values of one key are an array. */
 export type MetadataInput =
   Metadata | Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
 /** Options of one call. grpc-js's own (`deadline`, `parent`, `credentials`, `interceptors`, `host`) keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
-   * Timeout of the whole call in milliseconds, more than 0, from the subscription on. It is sent to the server. The earliest of this
+   * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
    * timeout, `deadline`, and the method's timeout applies.
    */
   readonly timeoutMs?: number | undefined;

@@ -7,7 +7,7 @@ import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
 import { ClientCall } from './call/client-call.js';
-import { originHere } from './call/caller-context.js';
+import { currentCallerContext } from './call/caller-context.js';
 import { argumentsInContext } from './call/inbound-binding.js';
 import type { CallInput } from './call/prepare-call.js';
 import { ScopedStream } from './streams/scoped-stream.js';
@@ -45,7 +45,7 @@ export function methodStub(
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
     const isPlain = metadataOrOptions === undefined && options === undefined;
     const given = isPlain ? NO_ARGUMENTS : callArguments(metadataOrOptions, options);
-    const createdIn = originHere();
+    const createdIn = currentCallerContext();
     const input: CallInput = {
       request,
       openedAt: tracesStreams && method.kind !== 'unary' ? applicationCallSite() : undefined,

@@ -7,7 +7,7 @@ export interface ReadyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Waits in the queue of the calls until the channel is READY. Rejects if the wait is refused, times out or is aborted. */
+/** Waits in the call queue until the channel is READY. Rejects if the wait is refused, times out or is aborted. */
 export function waitForReady(
   transport: CallTransport,
   { timeoutMs, signal }: ReadyOptions,
@@ -21,7 +21,7 @@ export function waitForReady(
     const leave = (): void => {
       timer?.clear();
       signal?.removeEventListener('abort', onAbort);
-      transport.leave(waiter);
+      transport.dequeue(waiter);
     };
     const fail = (error: unknown): void => {
       leave();
@@ -35,7 +35,7 @@ export function waitForReady(
       deadline: Infinity,
       bytes: 0,
       rateLimited: false,
-      // It sends no request.
+      // This waiter sends no request.
       expectsPromptResponse: false,
       release: () => {
         leave();
@@ -48,10 +48,10 @@ export function waitForReady(
     const onAbort = (): void => {
       fail(signal?.reason);
     };
-    const tooLate = (): void => {
+    const onTimeout = (): void => {
       fail(new Error(`Not ready after ${String(timeoutMs)} ms: ${transport.whyNotReady()}`));
     };
-    const timer = timeoutMs === undefined ? undefined : clock.setTimer(tooLate, timeoutMs, true);
+    const timer = timeoutMs === undefined ? undefined : clock.setTimer(onTimeout, timeoutMs, true);
     if (signal?.aborted === true) {
       fail(signal.reason);
       return;

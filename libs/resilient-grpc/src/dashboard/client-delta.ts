@@ -3,7 +3,7 @@ import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 type Property = keyof GrpcClientSnapshot;
 
 /** Properties that the overview shows for every client. The others are sent only to pages that have the client open. */
-const OVERVIEW: ReadonlySet<string> = new Set<Property>([
+const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
   'name',
   'target',
   'createdAt',
@@ -18,12 +18,12 @@ const OVERVIEW: ReadonlySet<string> = new Set<Property>([
   'drain',
 ]);
 /** Properties that the enclosing message contains itself. */
-const OF_MESSAGE: ReadonlySet<string> = new Set<Property>(['version', 'at']);
+const MESSAGE_PROPERTIES: ReadonlySet<string> = new Set<Property>(['version', 'at']);
 
 /** Part of a client's state: a property, and its value as JSON. */
 type Part = readonly [property: string, json: string];
 
-/** State of a client as last sent to visitors. They receive what has changed since, which is serialized once for all of them. */
+/** State of a client as last sent to visitors. Computes the changes since then and serializes them once for all visitors. */
 export class ClientDelta {
   private readonly lastSent = new Map<string, string>();
   private changed: readonly Part[] = [];
@@ -48,18 +48,18 @@ export class ClientDelta {
   whole(isOpenInPage: boolean): string {
     // Changes of the details are tracked from the first page that opens the client; other pages are not affected.
     if (isOpenInPage) for (const [property, json] of this.parts(true)) this.lastSent.set(property, json);
-    return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW.has(property)));
+    return this.json([...this.lastSent].filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property)));
   }
 
   /** Returns the changes of the last update as JSON; `undefined` if there are none. */
   changes(isOpenInPage: boolean): string | undefined {
-    const parts = this.changed.filter(([property]) => isOpenInPage || OVERVIEW.has(property));
+    const parts = this.changed.filter(([property]) => isOpenInPage || OVERVIEW_PROPERTIES.has(property));
     return parts.length === 0 ? undefined : this.json(parts);
   }
 
   private parts(isOpenInPage: boolean): readonly Part[] {
     return Object.entries(this.snapshot)
-      .filter(([property]) => !OF_MESSAGE.has(property) && (isOpenInPage || OVERVIEW.has(property)))
+      .filter(([property]) => !MESSAGE_PROPERTIES.has(property) && (isOpenInPage || OVERVIEW_PROPERTIES.has(property)))
       .map(([property, value]) => [property, JSON.stringify(value)]);
   }
 

@@ -13,14 +13,14 @@ export interface DashboardAsset {
 }
 
 /** File name of the page. */
-export const PAGE = 'index.html';
+export const PAGE_FILE = 'index.html';
 
 // The relative path is the same from src and dist.
 const FOLDER = new URL('../../assets/dashboard/', import.meta.url);
-/** Files of the chart library, by the names they have here. */
-const OF_UPLOT = { 'uplot.js': 'uplot/dist/uPlot.iife.min.js', 'uplot.css': 'uplot/dist/uPlot.min.css' };
+/** Files of the chart library, by the name under which the page loads them. */
+const UPLOT_FILES = { 'uplot.js': 'uplot/dist/uPlot.iife.min.js', 'uplot.css': 'uplot/dist/uPlot.min.css' };
 
-const TYPES: Readonly<Record<string, string>> = {
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
@@ -37,7 +37,7 @@ export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
   try {
     return new Map([
       ...readdirSync(FOLDER).map((name) => [name, asset(name, fileURLToPath(new URL(name, FOLDER)))] as const),
-      ...Object.entries(OF_UPLOT).map(([name, file]) => [name, asset(name, require.resolve(file))] as const),
+      ...Object.entries(UPLOT_FILES).map(([name, file]) => [name, asset(name, require.resolve(file))] as const),
     ]);
   } catch (error) {
     throw new Error(
@@ -51,5 +51,5 @@ export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
 function asset(name: string, path: string): DashboardAsset {
   const body = readFileSync(path);
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 20)}"`;
-  return { body, tag, type: TYPES[extname(name)] ?? 'application/octet-stream' };
+  return { body, tag, type: CONTENT_TYPES[extname(name)] ?? 'application/octet-stream' };
 }

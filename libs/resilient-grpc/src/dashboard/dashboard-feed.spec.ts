@@ -43,7 +43,7 @@ class ClientInTest {
 }
 
 class VisitorInTest implements Visitor {
-  readonly delta: { event: string; data: any; atMs: number }[] = [];
+  readonly received: { event: string; data: any; atMs: number }[] = [];
   isBlocked = false;
   ended = false;
   constructor(
@@ -51,17 +51,17 @@ class VisitorInTest implements Visitor {
     readonly openClient: string | undefined,
   ) {}
   send(event: string, json: string): void {
-    this.delta.push({ event, data: JSON.parse(json), atMs: this.clock.now() });
+    this.received.push({ event, data: JSON.parse(json), atMs: this.clock.now() });
   }
   end(): void {
     this.ended = true;
   }
   get last() {
-    return this.delta.at(-1)!;
+    return this.received.at(-1)!;
   }
   /** Times of the events that the visitor received, from `fromMs` on. */
   times(fromMs = 0): number[] {
-    return this.delta.map(({ atMs }) => atMs).filter((ms) => ms >= fromMs);
+    return this.received.map(({ atMs }) => atMs).filter((ms) => ms >= fromMs);
   }
 }
 
@@ -104,9 +104,9 @@ describe('feed with no page open', () => {
 });
 
 describe('visitor', () => {
-  it('receives the full state, then the changes every second, even if there are none', () => {
+  it('sends the full state, then the changes every second, even if there are none', () => {
     const visitor = join('orders');
-    expect(visitor.delta).toMatchObject([
+    expect(visitor.received).toMatchObject([
       { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },
     ]);
     clients[1]!.counters.started = 3;
@@ -117,7 +117,7 @@ describe('visitor', () => {
     expect(visitor.last).toMatchObject({ atMs: 2_000, data: { clients: [] } });
   });
 
-  it('receives details only of the client that is open in its page', () => {
+  it('sends details only of the client that is open in the page', () => {
     const [ofOrders, ofAll] = [join('orders'), join()];
     expect(Object.keys(ofOrders.last.data.clients[0])).toContain('methods');
     expect(Object.keys(ofOrders.last.data.clients[1])).not.toContain('methods');
@@ -127,7 +127,7 @@ describe('visitor', () => {
     expect(ofAll.last.data.clients).toEqual([]);
   });
 
-  it('receives a state change immediately, then updates four times a second for two seconds', () => {
+  it('sends a state change immediately, then updates four times a second for two seconds', () => {
     const visitor = join();
     clock.advance(5_400);
     clients[0]!.states.next('TRANSIENT_FAILURE');
@@ -141,7 +141,7 @@ describe('visitor', () => {
     expect(after.slice(0, 12)).toEqual([0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, 2_000, 3_000, 4_000, 5_000]);
   });
 
-  it('receives a flood of state changes about four times a second', () => {
+  it('sends a flood of state changes about four times a second', () => {
     const visitor = join();
     clock.advance(1_000);
     for (let i = 0; i < 1_000; i++) {
@@ -153,7 +153,7 @@ describe('visitor', () => {
     expect(perSecond).toBeGreaterThan(3);
   });
 
-  it('receives, if it joins later, the state that others have, then the same changes', () => {
+  it('sends a later visitor the state that the others have, then the same changes', () => {
     const early = join('orders');
     clock.advance(1_000);
     clients[0]!.counters.started = 1;
@@ -167,13 +167,13 @@ describe('visitor', () => {
     expect(late.last.data.clients[0].counters.started).toBe(1);
   });
 
-  it('receives nothing while it is blocked, and then the full state', () => {
+  it('sends nothing to a visitor while it is blocked, and then the full state', () => {
     const slow = join();
     clock.advance(1_000);
     slow.isBlocked = true;
-    const delta = slow.delta.length;
+    const count = slow.received.length;
     clock.advance(10_000);
-    expect(slow.delta).toHaveLength(delta);
+    expect(slow.received).toHaveLength(count);
     slow.isBlocked = false;
     clock.advance(1_000);
     expect(slow.last).toMatchObject({ event: 'whole' });
@@ -181,11 +181,11 @@ describe('visitor', () => {
     expect(slow.last).toMatchObject({ event: 'change' });
   });
 
-  it('receives the host, the pid and the release of the process', () => {
+  it('sends the host, the pid and the release of the process', () => {
     expect(join().last.data.process).toEqual({ host: 'here', pid: 7, release: '1.2.3' });
   });
 
-  it('receives clients that are added, replaced under the same name, or removed', () => {
+  it('sends clients that are added, replaced under the same name, or removed', () => {
     const visitor = join();
     clients.push(new ClientInTest('tenant'));
     clock.advance(1_000);
@@ -198,7 +198,7 @@ describe('visitor', () => {
     expect(visitor.last.data).toMatchObject({ gone: ['tenant'], total: 2 });
   });
 
-  it('receives 50 of many clients: the one open in its page first, then those in trouble', () => {
+  it('sends 50 of many clients: the one open in the page first, then those in trouble', () => {
     clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clients[150]!.states.next('TRANSIENT_FAILURE');
     clock.advance(2_000);
@@ -209,7 +209,7 @@ describe('visitor', () => {
     expect(keys.slice(0, 3)).toEqual(['tenant-199', 'tenant-150', 'tenant-0']);
   });
 
-  it('receives the client open in its page even if more than 50 others are in trouble', () => {
+  it('sends the client open in the page even if more than 50 others are in trouble', () => {
     clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     for (const client of clients.slice(0, 100)) client.states.next('TRANSIENT_FAILURE');
     clock.advance(2_000);
@@ -219,7 +219,7 @@ describe('visitor', () => {
     expect(visitor.last.data.gone).toEqual([]);
   });
 
-  it('receives samples from before others in trouble displaced a client', () => {
+  it('sends the samples of a client from before clients in trouble displaced it', () => {
     clients = Array.from({ length: 60 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clock.advance(20_000);
     for (const client of clients.slice(10)) client.states.next('TRANSIENT_FAILURE');
@@ -231,12 +231,12 @@ describe('visitor', () => {
     expect(samplesOf('tenant-55')[0]![0]! - clock.epoch()).toBeLessThan(-10_000);
   });
 
-  it('receives different keys for two clients of one name', () => {
+  it('sends different keys for two clients of one name', () => {
     clients.push(new ClientInTest('orders'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit', 'orders (2)']);
   });
 
-  it('receives different keys for a numbered client and one with such a name', () => {
+  it('sends different keys for a client that the feed numbered and a client with that name', () => {
     clients.push(new ClientInTest('orders'), new ClientInTest('orders (2)'), new ClientInTest('orders (2)'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual([
       'orders',
@@ -247,7 +247,7 @@ describe('visitor', () => {
     ]);
   });
 
-  it('receives the details of a client that no page had open before, then only their changes', () => {
+  it('sends the details of a client that no page had open before, then only their changes', () => {
     clients[0]!.methods = [{ path: '/a' }];
     const early = join();
     const first = join('orders');
@@ -257,7 +257,7 @@ describe('visitor', () => {
     expect(early.last.data.clients).toEqual([]);
   });
 
-  it('returns the feed to slow sampling when the last visitor disconnects', () => {
+  it('returns to slow sampling when the last visitor disconnects', () => {
     const visitor = join();
     expect(listeners()).toBe(2);
     feed.leave(visitor);
@@ -268,7 +268,7 @@ describe('visitor', () => {
     expect(clients[0]!.snapshots - snapshots).toBe(10);
   });
 
-  it('receives the last changes and is disconnected when the shutdown begins, and no timer remains', () => {
+  it('sends the last changes, disconnects the visitor, and clears its timers when the shutdown begins', () => {
     const visitor = join();
     clients[0]!.waiting = 3;
     feed.beforeApplicationShutdown();
@@ -284,12 +284,12 @@ it('continues with the other clients if the snapshot of one throws', () => {
   clients[0]!.broken = true;
   const visitor = join();
   clock.advance(5_000);
-  expect(visitor.delta[0]!.data.clients.map(({ key }: { key: string }) => key)).toEqual(['audit']);
-  expect(visitor.delta).toHaveLength(6);
+  expect(visitor.received[0]!.data.clients.map(({ key }: { key: string }) => key)).toEqual(['audit']);
+  expect(visitor.received).toHaveLength(6);
   expect(feed.snapshot().clients).toHaveLength(1);
 });
 
-it('logs each client whose snapshot throws, once', ({ onTestFinished }) => {
+it('logs one line for each client whose snapshot throws', ({ onTestFinished }) => {
   const lines: string[] = [];
   const log = (message: unknown) => void lines.push(String(message));
   Logger.overrideLogger({ log, warn: log, error: log });

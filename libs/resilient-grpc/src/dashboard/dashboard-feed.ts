@@ -6,20 +6,20 @@ import type { GrpcClients } from '../nest/grpc-clients.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
-import { shownClients, SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
+import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
 
-/** Sampling interval with no page open: enough to draw the last minutes for a visitor who comes after an incident. */
+/** Interval between the samples of a history. They are taken even with no page open, so that a page opened after an incident shows it. */
 const HISTORY_INTERVAL_MS = 2_000;
-/** Samples kept per client: ten minutes. */
+/** Number of samples kept per client: ten minutes. */
 const HISTORY_LENGTH = 300;
-/** Samples sent for clients that are not open in the page: enough for a rate. */
-const SHORT_HISTORY = 3;
+/** Number of samples sent for clients that are not open in the page: enough to compute a rate. */
+const RATE_SAMPLES = 3;
 /** Update interval with a page open, which is also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Delay between a change of state and its update. It is also the update interval for `UNSETTLED_MS` afterwards, while dependent values
- * change.
+ * Minimum interval between two updates, which delays the update after a change of state. It is also the update interval for
+ * `UNSETTLED_MS` after such a change, while dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
@@ -44,11 +44,11 @@ export interface DashboardSnapshot {
   readonly clients: readonly GrpcClientSnapshot[];
 }
 
-/** Process that serves the page. Behind a load balancer it may differ with each request. */
+/** Process that serves the page. Behind a load balancer, it may differ from request to request. */
 export interface DashboardProcess {
   readonly host: string;
   readonly pid: number;
-  /** Version of this library: the page of another version does not understand these events. */
+  /** Version of this library. The page of another version cannot process these events. */
   readonly release: string;
 }
 
@@ -58,8 +58,8 @@ interface DashboardClient extends ShownClient {
 }
 
 /**
- * Samples all clients, once for all visitors. With no page open it takes a sample of each client at a low rate. It never subscribes to
- * client events, because every call would then build them.
+ * Samples the shown clients, once for all visitors. With no page open, it samples them at a low rate. It never subscribes to client
+ * events, because every call would then build them.
  */
 export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');
@@ -134,7 +134,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (this.visitors.size === 0) this.follow([]);
   }
 
-  /** Observes the state of these clients, and no longer that of others. */
+  /** Observes the state of `clients`, and stops observing all others. */
   private follow(clients: readonly ResilientGrpcClient[]): void {
     const wanted = new Set(clients);
     for (const [client, subscription] of this.followed) {
@@ -230,7 +230,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (shown === undefined) return this.setAside.clear();
     for (const { client, ring } of before.values()) if (!shown.has(client)) this.setAside.set(client, ring);
     for (const client of this.setAside.keys()) {
-      if (this.setAside.size <= SHOWN_CLIENTS) break;
+      if (this.setAside.size <= MAX_SHOWN_CLIENTS) break;
       this.setAside.delete(client);
     }
   }
@@ -250,7 +250,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private whole({ openClient }: Visitor): string {
     const all = [...this.shown.values()];
     const clients = all.map(({ key, delta }) => delta.whole(key === openClient));
-    const samples = all.map(({ key, ring }) => [key, ring.latest(key === openClient ? undefined : SHORT_HISTORY)]);
+    const samples = all.map(({ key, ring }) => [key, ring.latest(key === openClient ? undefined : RATE_SAMPLES)]);
     const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
     return `{${this.common()},${more.slice(1, -1)},"clients":[${clients.join()}]}`;
   }
@@ -262,7 +262,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   private common(): string {
     const { total, sampledEpoch } = this;
-    // Uses the time of the last sampling, because later visitors receive that state too.
+    // Uses the time of the last sampling, because later visitors also receive that state.
     return JSON.stringify({ at: sampledEpoch, accepting: this.clients.accepting, total }).slice(1, -1);
   }
 }

@@ -37,15 +37,15 @@ export interface DashboardSettings {
 
 const DEFAULT_DASHBOARD_PATH = 'grpc';
 
-const AT = 'ResilientGrpcDashboardModule.forRoot';
+const FOR_ROOT = 'ResilientGrpcDashboardModule.forRoot';
 
 const PATH_TEXT = "a non-empty path without parameters such as 'ops/grpc'";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
-const PATH = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
+const PATH_PATTERN = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
 const schema = object(
   {
-    path: v.optional(v.pipe(v.string(PATH_TEXT), v.regex(PATH, PATH_TEXT))),
+    path: v.optional(v.pipe(v.string(PATH_TEXT), v.regex(PATH_PATTERN, PATH_TEXT))),
     imports: v.optional(v.array(v.unknown(), 'an array of modules such as [AuthModule]')),
     guards: v.optional(
       v.pipe(
@@ -70,10 +70,10 @@ const schema = object(
  * @throws GrpcConfigurationError with every problem of the options
  */
 export function resolveDashboardOptions(given: unknown): DashboardSettings {
-  const copied = copyOptions(given, AT);
+  const copied = copyOptions(given, FOR_ROOT);
   if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
   const options = copied.value;
-  const problems = [...optionProblems(schema, options, AT), ...accessProblems(options)];
+  const problems = [...optionProblems(schema, options, FOR_ROOT), ...accessProblems(options)];
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   // The cast is safe: the checks found no problems.
   const { path = DEFAULT_DASHBOARD_PATH, imports = [], guards = [] } = options as ResilientGrpcDashboardOptions;
@@ -84,7 +84,7 @@ function accessProblems(options: unknown): ConfigurationProblem[] {
   if (typeof options !== 'object' || options === null) return [];
   const given = ['guards', 'public'].filter((key) => Reflect.get(options, key) !== undefined);
   if (given.length === 1) return [];
-  if (given.length === 2) return [{ path: AT, message: 'expected guards or public: true, got both; keep one' }];
+  if (given.length === 2) return [{ path: FOR_ROOT, message: 'expected guards or public: true, got both; keep one' }];
   const remedy = 'write guards: [OpsGuard], or public: true if everyone who can reach the port may see the page';
-  return [{ path: AT, message: `expected guards or public: true, got neither; ${remedy}` }];
+  return [{ path: FOR_ROOT, message: `expected guards or public: true, got neither; ${remedy}` }];
 }

@@ -12,7 +12,7 @@ import {
   type Type,
 } from '@nestjs/common';
 import { systemClock } from '../time/clock.js';
-import { PAGE, type DashboardAsset } from './dashboard-asset.js';
+import { PAGE_FILE, type DashboardAsset } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
 import { DashboardResponse } from './dashboard-response.js';
@@ -40,7 +40,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     @Get()
     page(@Req() request: { readonly url: string }, @Res() response: unknown): void {
-      const page = this.asset(PAGE);
+      const page = this.asset(PAGE_FILE);
       // Links are relative, because a proxy may prefix the path. They are resolved against the page's path if it ends with a slash, else
       // against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
@@ -59,7 +59,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
     @Get('events')
     events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
       const openClient = typeof client === 'string' ? client : undefined;
-      this.answer(request, response, (answer) => this.welcome(answer, openClient));
+      this.answer(request, response, (answer) => this.streamEvents(answer, openClient));
     }
 
     @Get(':asset')
@@ -68,7 +68,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       this.answer(request, response, (answer) => answer.file(type, body, tag));
     }
 
-    private welcome(answer: DashboardResponse, openClient: string | undefined): void {
+    private streamEvents(answer: DashboardResponse, openClient: string | undefined): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
       if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open' });
       if (!answer.events()) return;

@@ -23,7 +23,7 @@ describe('EventStream', () => {
     await once(server, 'listening');
     const request = get({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', agent: false });
     [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
-    // Created per test, because the previous test's stream may end late.
+    // Uses a new object for each test, because the previous test's stream may end late.
     const own = { ended: false };
     hasEnded = () => own.ended;
     stream = new EventStream(response, clock, undefined, () => (own.ended = true));
@@ -72,7 +72,7 @@ describe('EventStream', () => {
     visitor.resume();
     stream.send('whole', '{"a":1}');
     stream.end();
-    // After the final event, before the connection ends.
+    // Sent after the final event, but before the connection ends.
     stream.send('change', '{}');
     await once(visitor, 'close');
     expect(text).toBe('retry: 1000\n\nevent: whole\ndata: {"a":1}\n\nevent: end\ndata: {}\n\n');
@@ -83,7 +83,7 @@ describe('EventStream', () => {
     stream.end();
   });
 
-  it('disconnects a visitor that does not read half a second after end()', async () => {
+  it('disconnects a visitor half a second after end() if it does not read', async () => {
     fillUp();
     stream.end();
     clock.advance(499);

@@ -2,12 +2,12 @@ import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Visitor } from './dashboard-feed.js';
 
-/** Maximum time in which a blocked connection accepts no data; then the visitor counts as disconnected. */
-const STUCK_MS = 30_000;
-/** Time in which the last event must be flushed. */
+/** Maximum time for which a connection may accept no data; then it is closed. */
+const MAX_BLOCKED_MS = 30_000;
+/** Maximum time to flush the last event. */
 const STATUS_FLUSH_MS = 500;
 
-/** Server-sent events to one visitor. Events are dropped while the connection is blocked, so that none queue up for slow readers. */
+/** Server-sent events to one visitor. Events are dropped while the connection is blocked, so that they do not queue up for slow readers. */
 export class EventStream implements Visitor {
   private blocked: Timer | undefined;
   private closed = false;
@@ -16,7 +16,7 @@ export class EventStream implements Visitor {
     private readonly response: ServerResponse,
     private readonly clock: Clock,
     readonly openClient: string | undefined,
-    /** Called after the visitor disconnected or was disconnected. */
+    /** Called after the connection has closed. */
     onLeave: () => void,
   ) {
     response.on('drain', () => this.unblock());
@@ -39,7 +39,7 @@ export class EventStream implements Visitor {
   send(event: string, json: string): void {
     if (this.closed || this.isBlocked) return;
     if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
-    this.blocked = this.clock.setTimer(() => this.response.destroy(), STUCK_MS);
+    this.blocked = this.clock.setTimer(() => this.response.destroy(), MAX_BLOCKED_MS);
   }
 
   /** Sends the end event and closes the response within a bounded time. */

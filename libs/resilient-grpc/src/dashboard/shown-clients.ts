@@ -1,7 +1,7 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
 /** Maximum number of shown clients. If there are more, clients open in a page come first, then clients in trouble. */
-export const SHOWN_CLIENTS = 50;
+export const MAX_SHOWN_CLIENTS = 50;
 
 /** Shown client, and the key that identifies it on the page. */
 export interface ShownClient {
@@ -17,15 +17,15 @@ export function shownClients(
   readonly total: number;
   readonly shown: readonly ShownClient[];
 } {
-  const all = keyed([...clients]);
-  if (all.length <= SHOWN_CLIENTS) return { total: all.length, shown: all };
+  const all = assignKeys([...clients]);
+  if (all.length <= MAX_SHOWN_CLIENTS) return { total: all.length, shown: all };
   const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
-  for (const one of all) groups[openInPage.has(one.key) ? 0 : inTrouble(one.client) ? 1 : 2].push(one);
-  return { total: all.length, shown: groups.flat().slice(0, SHOWN_CLIENTS) };
+  for (const one of all) groups[openInPage.has(one.key) ? 0 : isInTrouble(one.client) ? 1 : 2].push(one);
+  return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
 }
 
 /** Assigns unique keys: the client's name, followed by a number if several clients have the same name. */
-function keyed(clients: readonly ResilientGrpcClient[]): readonly ShownClient[] {
+function assignKeys(clients: readonly ResilientGrpcClient[]): readonly ShownClient[] {
   const taken = new Set(clients.map(({ name }) => name));
   const numbers = new Map<string, number>();
   return clients.map((client) => {
@@ -39,6 +39,6 @@ function keyed(clients: readonly ResilientGrpcClient[]): readonly ShownClient[] 
   });
 }
 
-function inTrouble({ connectivity }: ResilientGrpcClient): boolean {
+function isInTrouble({ connectivity }: ResilientGrpcClient): boolean {
   return connectivity.outage !== undefined || connectivity.state === 'TRANSIENT_FAILURE';
 }

@@ -24,10 +24,10 @@ import { reflectionContract } from './reflection-contract.js';
 import { resolveTarget } from './resolve-target.js';
 import { TimeBudget, within } from './time-budget.js';
 
-/** Result if the DNS query exceeds the time budget. The query's own timeout applies to each name server of the system. */
-const DNS_IS_SILENT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
+/** Result if the DNS query exceeds the time budget. The query's own timeout is per name server. */
+const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
-/** Connects to `target` step by step like a client, as far as possible. Returns the services and methods found by reflection. */
+/** Connects to `target` step by step as a client does, as far as possible. Returns the services and methods found by reflection. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
   if (target.startsWith('kubernetes:')) {
     const found = await kubernetesCheck(target, options.connectTimeoutMs);
@@ -101,7 +101,7 @@ async function* checkServer(
   } else {
     yield resultsOf('client')('skipped', 'not checked: no usable address');
   }
-  const found = await within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_IS_SILENT);
+  const found = await within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_TIMED_OUT);
   if (found !== undefined) yield found;
   if (everyMs === undefined) return reflected;
   if (usable === undefined) {

@@ -32,7 +32,7 @@ describe('detectProtocol', () => {
     server.close();
   });
 
-  it('shows the first line without control characters', () => {
+  it('returns the first line with its control characters replaced', () => {
     expect(firstLine(Buffer.from('HTTP/1.1 200 OK\r\nserver: x'))).toBe('HTTP/1.1 200 OK');
     expect(firstLine(Buffer.from('\u001b[2Jhello'))).toBe('.[2Jhello');
   });

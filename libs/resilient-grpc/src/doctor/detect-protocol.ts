@@ -10,7 +10,7 @@ export const PREFACE = Buffer.concat([
 ]);
 
 /** Number of bytes that are enough to detect the protocol: the length of an HTTP/2 frame header (RFC 9113, 4.1). */
-export const ENOUGH = 9;
+export const DETECTION_BYTES = 9;
 
 const SETTINGS = 4;
 const GOAWAY = 7;
@@ -21,7 +21,7 @@ const TLS_HANDSHAKE = 0x16;
 export function detectProtocol(bytes: Buffer): DetectedProtocol {
   if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') return 'http1';
   if ((bytes[0] === TLS_ALERT || bytes[0] === TLS_HANDSHAKE) && bytes[1] === 3) return 'tls';
-  if (bytes.length < ENOUGH || bytes.readUInt32BE(5) !== 0) return 'unknown';
+  if (bytes.length < DETECTION_BYTES || bytes.readUInt32BE(5) !== 0) return 'unknown';
   if (bytes[3] === SETTINGS) return 'http2';
   return bytes[3] === GOAWAY ? 'goaway' : 'unknown';
 }

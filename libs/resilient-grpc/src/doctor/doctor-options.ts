@@ -23,7 +23,7 @@ export interface DoctorOptions {
   readonly json: boolean;
 }
 
-/** The environment variables, some of which affect connections. */
+/** The environment variables. Some of them affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
 /** The result of parsing the arguments: options, a request for help, or problems. */
@@ -56,7 +56,7 @@ const OPTIONS = {
 } as const;
 
 /** Options that require a target. */
-const OF_A_TARGET = [
+const TARGET_OPTIONS = [
   'tls',
   'ca',
   'cert',
@@ -67,7 +67,7 @@ const OF_A_TARGET = [
   'timeout',
   'connect-timeout',
 ] as const;
-const SHUTDOWN = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
+const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 
 /** Parses the command line arguments of `nestjs-resilient-grpc`. */
 export function readArguments(args: readonly string[]): DoctorArguments {
@@ -75,7 +75,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   try {
     parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    return wrong([{ path: 'arguments', message: unreadable(error) }]);
+    return wrong([{ path: 'arguments', message: parseErrorMessage(error) }]);
   }
   const { values, positionals } = parsed;
   const [command, target, ...more] = positionals;
@@ -98,13 +98,13 @@ export function readArguments(args: readonly string[]): DoctorArguments {
     return orElse;
   };
   const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive } = values;
-  const asksShutdown = SHUTDOWN.some((name) => values[name] !== undefined);
-  if (target === undefined && serviceConfigFile === undefined && !asksShutdown && problems.length === 0) {
+  const checksShutdown = SHUTDOWN_OPTIONS.some((name) => values[name] !== undefined);
+  if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0) {
     add('target', "expected the url of a client, such as 'orders:50051', got nothing");
   }
-  // Options without effect are rejected: a user would assume that they were checked.
-  const idle = target === undefined ? OF_A_TARGET.filter((name) => values[name] !== undefined) : [];
-  for (const name of idle) add(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
+  // Options without effect are rejected, because users would assume that they were checked.
+  const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];
+  for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
   if (protoFile !== undefined && serviceConfigFile === undefined) {
     add('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
   }
@@ -117,7 +117,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
     connectTimeoutMs: time('connect-timeout', DEFAULT_CONNECT_TIMEOUT_MS),
     serviceConfigFile,
     protoFile,
-    shutdown: asksShutdown
+    shutdown: checksShutdown
       ? {
           drainMs: time('drain', DEFAULT_DRAIN.timeoutMs, true),
           readinessDelayMs: time('readiness-delay', DEFAULT_DRAIN.readinessDelayMs, true),
@@ -147,7 +147,7 @@ function wrong(problems: readonly ConfigurationProblem[]): DoctorArguments {
 }
 
 /** Returns the first sentence of Node's error message, which is long, and suggests the closest option. */
-function unreadable(error: unknown): string {
+function parseErrorMessage(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const [first = text] = text.split('. ');
   const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];

@@ -53,7 +53,7 @@ export function probeCredentials(options: TlsOptions): ChannelCredentials {
   return credentials.createSsl(ca ?? null, key ?? null, cert ?? null, { rejectUnauthorized: false });
 }
 
-/** Opens a TCP connection, with TLS if `parameters` contain it. The caller must destroy the socket, even after a failure. */
+/** Opens a TCP connection, with TLS if `parameters.tls` is set. The caller must destroy the socket, even after a failure. */
 export async function openConnection(address: TargetAddress, parameters: ConnectParameters): Promise<OpenedConnection> {
   const startedAt = systemClock.now();
   const took = () => systemClock.now() - startedAt;

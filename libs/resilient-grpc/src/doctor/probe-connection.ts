@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { systemClock } from '../time/clock.js';
-import { ENOUGH, PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
+import { DETECTION_BYTES, PREFACE, firstLine, detectProtocol } from './detect-protocol.js';
 import {
   openConnection,
   probeCredentials,
@@ -28,7 +28,7 @@ export interface ProbedTls {
   /** The protocol negotiated by ALPN; `undefined` if none. */
   readonly alpn: string | undefined;
   readonly certificate: X509Certificate | undefined;
-  /** The code for which a client rejects the certificate: an OpenSSL code or ERR_TLS_CERT_ALTNAME_INVALID. `undefined` if accepted. */
+  /** The reason why a client rejects the certificate, as an OpenSSL code or ERR_TLS_CERT_ALTNAME_INVALID; `undefined` if accepted. */
   readonly refused: string | undefined;
 }
 
@@ -37,11 +37,11 @@ export interface ProbedAddress {
   readonly address: TargetAddress;
   readonly secure: boolean;
   readonly probe: ConnectionProbeResult;
-  /** The result with TLS turned on instead of off or vice versa; `undefined` if not tried. Tried if the first probe failed after TCP. */
-  readonly otherway: ConnectionProbeResult | undefined;
+  /** The result of a second probe, with TLS turned on if it was off or vice versa; `undefined` if there was no second probe. */
+  readonly toggledTlsProbe: ConnectionProbeResult | undefined;
 }
 
-/** Connects to all addresses in parallel. If TLS or HTTP/2 fails, except by GOAWAY, tries again with TLS turned on or off. */
+/** Connects to all addresses in parallel. If TLS or HTTP/2 fails, except by GOAWAY, toggles TLS and tries again. */
 export function probeAddresses(
   addresses: readonly TargetAddress[],
   parameters: ConnectParameters,
@@ -56,8 +56,8 @@ export function probeAddresses(
     addresses.map(async (address) => {
       const probe = await probeConnection(address, parameters);
       const { phase = 'tcp', code } = probe.failure ?? {};
-      const otherway = phase === 'tcp' || code === 'goaway' ? undefined : await probeConnection(address, other);
-      return { address, secure, probe, otherway };
+      const toggledTlsProbe = phase === 'tcp' || code === 'goaway' ? undefined : await probeConnection(address, other);
+      return { address, secure, probe, toggledTlsProbe };
     }),
   );
 }
@@ -70,8 +70,8 @@ async function probeConnection(address: TargetAddress, parameters: ConnectParame
     const tls = opened.failure === undefined ? tlsFacts(socket) : undefined;
     const soFar = { ...opened, ...(tls && { tls }) };
     if (opened.failure !== undefined || tls?.refused !== undefined) return soFar;
-    const greeted = await step(parameters, 'http2', greet(socket));
-    if ('failure' in greeted) return { ...soFar, failure: greeted.failure };
+    const settings = await step(parameters, 'http2', awaitSettings(socket));
+    if ('failure' in settings) return { ...soFar, failure: settings.failure };
     return { ...soFar, readyMs: systemClock.now() - startedAt };
   } finally {
     socket.destroy();
@@ -92,7 +92,7 @@ function tlsFacts(socket: Socket): ProbedTls | undefined {
 }
 
 /** Resolves when the server has sent SETTINGS. Rejects with the socket's error, or with the response if that is not HTTP/2. */
-async function greet(socket: Socket): Promise<void> {
+async function awaitSettings(socket: Socket): Promise<void> {
   let read = Buffer.alloc(0);
   await new Promise<void>((resolve, reject) => {
     socket.on('error', reject);
@@ -106,7 +106,7 @@ async function greet(socket: Socket): Promise<void> {
       read = Buffer.concat([read, bytes]);
       const protocol = detectProtocol(read);
       if (protocol === 'http2') resolve();
-      else if (protocol !== 'unknown' || read.length >= ENOUGH) reject(answered(read));
+      else if (protocol !== 'unknown' || read.length >= DETECTION_BYTES) reject(answered(read));
     });
     socket.write(PREFACE);
   });

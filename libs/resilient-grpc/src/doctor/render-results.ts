@@ -3,38 +3,38 @@ import { maskAddress } from '../errors/mask-credentials.js';
 import { counted, oneLine } from '../telemetry/log/log-text.js';
 import type { CheckResult } from './check-result.js';
 
-/** Colors a text, or returns it unchanged. */
-export type Paint = (colour: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
+/** Colors text, or returns it unchanged. */
+export type Paint = (color: 'green' | 'yellow' | 'red' | 'dim', text: string) => string;
 
-/** Does not color text. For files, pipes, and terminals without colors. */
-export const plainPaint: Paint = (_colour, text) => text;
+/** Returns text unchanged, for files, pipes, and terminals without colors. */
+export const plainPaint: Paint = (_color, text) => text;
 
 /** Colors text for a terminal. */
-export const terminalPaint: Paint = (colour, text) => styleText(colour, text, { validateStream: false });
+export const terminalPaint: Paint = (color, text) => styleText(color, text, { validateStream: false });
 
-const WORDS = {
+const STATUS_LABELS = {
   ok: ['ok', 'green'],
   warning: ['warn', 'yellow'],
   failed: ['FAIL', 'red'],
   skipped: ['-', 'dim'],
 } as const;
 
-/** Maximum number of problems shown per check, and of entries of a list in JSON. */
+/** Maximum number of problems shown per check, and of entries in a JSON list. */
 const MAX_LISTED = 50;
 /** Maximum length of a string in JSON. */
 const MAX_CHARACTERS = 2_000;
-const WORD_WIDTH = 4;
+const LABEL_WIDTH = 4;
 const NAME_WIDTH = 'service-config'.length;
-const INDENT = ' '.repeat(WORD_WIDTH + 2 + NAME_WIDTH + 2);
+const INDENT = ' '.repeat(LABEL_WIDTH + 2 + NAME_WIDTH + 2);
 
 /** Renders a check as one line with its status, name, and finding, followed by its problems and remedy. */
 export function renderCheck(result: CheckResult, paint: Paint): string {
   const { check, status, remedy, problems = [] } = result;
-  const [word, colour] = WORDS[status];
+  const [label, color] = STATUS_LABELS[status];
   // Control characters are escaped: text from servers, name servers, and files may contain terminal escape sequences.
   const message = oneLine(result.message);
   const found = status === 'skipped' ? paint('dim', message) : message;
-  const lines = [`${paint(colour, word.padEnd(WORD_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
+  const lines = [`${paint(color, label.padEnd(LABEL_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
   for (const problem of problems.slice(0, MAX_LISTED))
     lines.push(`${INDENT}${oneLine(problem.path)}: ${oneLine(problem.message)}`);
   if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problems.length - MAX_LISTED)} more`);

@@ -4,7 +4,7 @@ import type { experimental } from '@grpc/grpc-js';
 /** The address of a connection. */
 export type TargetAddress = experimental.SubchannelAddress;
 
-/** The kind of an address, derived from its number. */
+/** The kind of an address, derived from its network. */
 export type AddressKind = 'loopback' | 'private' | 'link-local' | 'any' | 'public' | 'unix socket';
 
 const KINDS: readonly (readonly [AddressKind, readonly string[]])[] = [
@@ -14,11 +14,11 @@ const KINDS: readonly (readonly [AddressKind, readonly string[]])[] = [
   ['any', ['0.0.0.0/32', '::/128']],
 ];
 
-/** Returns the kind of `address`. An unexpected kind reveals a wrong /etc/hosts entry or split DNS. */
+/** Returns the kind of `address`. An unexpected kind may reveal a wrong /etc/hosts entry or split DNS. */
 export function kindOf(address: TargetAddress): AddressKind {
   if (!('host' in address)) return 'unix socket';
   const family = isIPv6(address.host) ? 'ipv6' : 'ipv4';
-  for (const [kind, networks] of KINDS) if (listOf(networks).check(address.host, family)) return kind;
+  for (const [kind, networks] of KINDS) if (blockListOf(networks).check(address.host, family)) return kind;
   return 'public';
 }
 
@@ -28,7 +28,7 @@ export function addressText(address: TargetAddress): string {
   return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;
 }
 
-function listOf(networks: readonly string[]): BlockList {
+function blockListOf(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {
     const [ip = '', bits] = network.split('/');

@@ -1,7 +1,7 @@
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
-/** The total time of all checks, which ensures that the command ends. */
+/** A time limit for several steps, which ensures that the command ends. */
 export class TimeBudget {
   private readonly end: number;
 
@@ -15,9 +15,9 @@ export class TimeBudget {
   }
 }
 
-/** Resolves to the result of `work`, or to `late` if that takes longer than `ms`. */
+/** Resolves to the result of `work`, or to `late` if `work` takes longer than `ms`. */
 export async function within<T>(ms: number, work: Promise<T>, late: T): Promise<T> {
-  // Keeps the process alive, which a silent socket does not.
+  // The timer keeps the process alive even if `work` does not.
   const wait = new Wait(systemClock, ms);
   try {
     return await Promise.race([work, wait.over.then(() => late)]);

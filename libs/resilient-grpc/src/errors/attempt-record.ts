@@ -1,6 +1,6 @@
 import type { StatusCode } from '../status/status-code.js';
 
-/** Record of one attempt of a call that has ended, in results, errors, and events. */
+/** Record of one ended attempt of a call, for results, errors, and events. */
 export interface AttemptRecord {
   /** 1 for the original attempt. */
   readonly number: number;

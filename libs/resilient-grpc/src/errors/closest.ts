@@ -1,7 +1,7 @@
 /** Maximum length of a word to compare. A longer one is not a typo, and comparing it would be slow. */
 const MAX_WORD_LENGTH = 200;
 
-/** Returns the name in `known` that is closest to `word`, which has another spelling or a few typos; `undefined` if none is close. */
+/** Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close. */
 export function closest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > MAX_WORD_LENGTH) return undefined;
   const plain = simplify(word);

@@ -1,4 +1,4 @@
-/** Type of a field. A kind in an array is a repeated field; `map` has string keys and values; a `duration` is in milliseconds. */
+/** Type of a field. A kind in an array means a repeated field; `map` has string keys and values; a `duration` is in milliseconds. */
 export type FieldKind = 'text' | 'number' | 'duration' | 'map' | Shape | readonly ['text' | Shape];
 /** Shape of a message: its fields by number, each with its JSON name. */
 export type Shape = Readonly<Record<number, readonly [name: string, kind: FieldKind]>>;
@@ -62,7 +62,7 @@ export const BAD_REQUEST = 'google.rpc.BadRequest';
 /** Type of the detail with the delay before a retry. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
 
-/** Type guard for readonly arrays, which `Array.isArray` does not narrow. */
+/** True if `kind` is a repeated field. Needed because `Array.isArray` does not narrow readonly arrays. */
 export function isRepeated(kind: FieldKind): kind is readonly ['text' | Shape] {
   return Array.isArray(kind);
 }

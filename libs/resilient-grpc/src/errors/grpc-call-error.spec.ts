@@ -3,7 +3,7 @@ import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import { describe, expect, it, vi } from 'vitest';
 import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
 
-// Encodes details as a server's library would, with protobufjs. Each message is the request of a method.
+// Encodes details with protobufjs, as a server would. Each message is the request of a method, whose serializer encodes it.
 const MESSAGES = ['Status', 'RetryInfo', 'ErrorInfo', 'BadRequest', 'DebugInfo', 'QuotaFailure'];
 const encoders = fromJSON({
   nested: {
@@ -179,7 +179,7 @@ describe('GrpcCallError', () => {
     expect(isGrpcCallError(undefined)).toBe(false);
   });
 
-  it('passes instanceof GrpcCallError in every copy of this package, and of a subclass only if created by it', async () => {
+  it('passes instanceof GrpcCallError in every copy of this package, but instanceof a subclass only if the subclass created it', async () => {
     vi.resetModules();
     const { GrpcCallError: Other } = await import('./grpc-call-error.js');
     const error = failed(new Metadata());

@@ -9,7 +9,7 @@ export type FailureReason =
   | 'server'
   /** The connection of the call ended before the server sent a status. */
   | 'connection-lost'
-  /** The server's transport refused the call; its application never saw it. */
+  /** The server's transport refused the call; the application never received it. */
   | 'refused'
   /** The channel stayed unusable beyond the outage grace. */
   | 'outage'
@@ -36,7 +36,7 @@ export type FailureReason =
   /** The response is not valid gRPC. */
   | 'protocol';
 
-/** Indicates whether the server's application may have seen the request. */
+/** Indicates whether the server's application may have received the request. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
 /** Constructor argument of a `GrpcCallError`. */

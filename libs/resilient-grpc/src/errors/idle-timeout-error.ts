@@ -2,7 +2,7 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.IdleTimeoutError');
 
-/** Error of a stream that received no message within its idle timeout, so that the peer counts as unreachable. UNAVAILABLE, as for a lost connection. */
+/** Error of a stream that received no message within its idle timeout. The code is UNAVAILABLE, as for a lost connection. */
 export class IdleTimeoutError extends Error {
   override readonly name = 'IdleTimeoutError';
   readonly code = StatusCode.UNAVAILABLE;

@@ -60,7 +60,7 @@ export function readFields(bytes: Uint8Array): readonly WireField[] {
   return fields;
 }
 
-/** Encodes one field (https://protobuf.dev/programming-guides/encoding/). Negative numbers are encoded like int32 and int64. */
+/** Encodes one field (https://protobuf.dev/programming-guides/encoding/). Negative numbers are encoded as in int32 and int64. */
 export function writeField(number: number, value: bigint | Uint8Array): Uint8Array {
   return typeof value === 'bigint'
     ? Buffer.concat([tag(number, VARINT), varintBytes(value)])

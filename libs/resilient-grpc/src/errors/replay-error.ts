@@ -11,7 +11,7 @@ export type ReplayFailureReason =
   /** The server ended the call cleanly without acknowledging every message. */
   | 'unacknowledged';
 
-const CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
+const STATUS_CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
   'source-too-fast': StatusCode.RESOURCE_EXHAUSTED,
   'duplicate-id': StatusCode.INVALID_ARGUMENT,
   // As for a lost connection.
@@ -29,11 +29,11 @@ export class ReplayError extends Error {
   constructor(
     readonly reason: ReplayFailureReason,
     message: string,
-    /** Number of unacknowledged messages at the time of the failure. The server may have seen them. */
+    /** Number of unacknowledged messages at the time of the failure. The server may have received them. */
     readonly unacknowledged: number,
   ) {
     super(message);
-    this.code = CODES[reason];
+    this.code = STATUS_CODES[reason];
     Object.defineProperty(this, BRAND, { value: true });
   }
 }

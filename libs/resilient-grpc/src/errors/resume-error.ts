@@ -6,7 +6,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position of the stream. */
   | 'poison'
-  /** The server repeats messages that were already delivered, and does not get beyond them. */
+  /** The server repeats only messages that were already delivered. */
   | 'overlap'
   /** The cursor of a message cannot be compared. */
   | 'cursor'
@@ -19,7 +19,7 @@ export class ResumeError extends Error {
 
   constructor(
     readonly reason: ResumeFailureReason,
-    /** Status code of the last failure, if there was one. */
+    /** Status code of the last failure for 'poison', RESOURCE_EXHAUSTED for 'slow-reader', INTERNAL for the other reasons. */
     readonly code: StatusCode,
     message: string,
     options?: ErrorOptions,

@@ -28,7 +28,7 @@ const texts = <N extends string>(...names: N[]) =>
   Object.fromEntries(names.map((name) => [name, text])) as Record<N, typeof text>;
 // Keys are own properties, including '__proto__'.
 const map = fc.dictionary(fc.oneof(text, fc.constant('__proto__')), text, { noNullPrototype: true });
-// Exact as milliseconds, and a whole number of nanoseconds.
+// Eighths of a millisecond are exact as a number and a whole number of nanoseconds.
 const delayMs = fc.integer({ min: -4_000_000, max: 4_000_000 }).map((eighths) => eighths / 8);
 const int64 = fc.maxSafeInteger();
 const localizedMessage = fc.record(texts('locale', 'message'));
@@ -79,7 +79,7 @@ const anyDetail = fc.oneof(
 function toPbValue(value: any): unknown {
   const { retryDelayMs, ...rest } = value;
   if (retryDelayMs === undefined) return rest;
-  // Never -0.
+  // Turns -0 into 0.
   const seconds = Math.trunc(retryDelayMs / 1_000) || 0;
   return { retryDelay: { seconds, nanos: (retryDelayMs - seconds * 1_000) * 1_000_000 } };
 }

@@ -4,7 +4,7 @@ import { writeField } from './protobuf-fields.js';
 import { ANY_FIELDS, STATUS_FIELDS, type StatusDetail } from './status-details.js';
 
 const TYPE_PREFIX = 'type.googleapis.com/';
-/** Maximum of google.protobuf.Duration in seconds: about 10,000 years. */
+/** Maximum google.protobuf.Duration in seconds: about 10,000 years. */
 const MAX_DURATION_SECONDS = 315_576_000_000;
 const INT64_LIMIT = 2 ** 63;
 
@@ -81,7 +81,7 @@ function encodeField(number: number, kind: FieldKind, value: unknown, path: stri
       value.map((one, at) => writeField(number, encodeValue(kind[0], one, `${path}[${String(at)}]`))),
     );
   }
-  // Empty text is omitted, because a reader gets it for a missing field.
+  // Empty text is omitted, because readers decode a missing field as empty text.
   if (kind === 'text') return textField(number, stringOf(value, path));
   return writeField(number, encodeValue(kind, value, path));
 }

@@ -70,7 +70,7 @@ function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
 }
 
 /**
- * Decodes a message to an object in which every non-optional field is set.
+ * Decodes a message to an object. Missing text, map, and repeated fields are set to empty values; other missing fields are omitted.
  * @throws Error if the bytes are not a message of that shape
  */
 function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {

@@ -3,7 +3,7 @@ import type { Connectivity } from '../call/connectivity.js';
 import { channelHealth } from './channel-health.js';
 
 const outage = { since: new Date(1_000), graceEndsAt: new Date(6_000), attempts: 3, flapping: false };
-const of = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true, waitingCalls = 0, failed = 19) =>
+const read = (connectivity: Partial<Connectivity>, epochNow = 2_000, accepting = true, waitingCalls = 0, failed = 19) =>
   channelHealth(
     {
       target: 'orders:1',
@@ -28,7 +28,7 @@ describe('channelHealth', () => {
     ['down if draining', {}, 2_000, false, 'down'],
     ['down if closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
   ] as const)('reports %s', (_, connectivity, now, accepting, status) => {
-    expect(of(connectivity, now, accepting).status).toBe(status);
+    expect(read(connectivity, now, accepting).status).toBe(status);
   });
 
   it.each([
@@ -37,7 +37,7 @@ describe('channelHealth', () => {
     ['degraded beyond the grace if a call is waiting', 5_001, 1, 0, 'degraded'],
     ['degraded beyond the grace if calls have failed', 5_001, 0, 1, 'degraded'],
   ])('reports a channel that connects for the first time as %s', (_, now, waiting, failed, status) => {
-    expect(of({ state: 'CONNECTING' }, now, true, waiting, failed).status).toBe(status);
+    expect(read({ state: 'CONNECTING' }, now, true, waiting, failed).status).toBe(status);
   });
 
   it.each([
@@ -46,11 +46,11 @@ describe('channelHealth', () => {
     ['READY', { outage }, true],
     ['CONNECTING', {}, true],
   ] as const)('includes lastError only in an outage or while connecting: %s, %o, %s', (state, more, expected) => {
-    expect('lastError' in of({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(expected);
+    expect('lastError' in read({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(expected);
   });
 
   it('includes the state, the last error and the outage in the details', () => {
-    expect(of({ state: 'TRANSIENT_FAILURE', lastError: 'connect ECONNREFUSED', outage }).details).toEqual({
+    expect(read({ state: 'TRANSIENT_FAILURE', lastError: 'connect ECONNREFUSED', outage }).details).toEqual({
       state: 'TRANSIENT_FAILURE',
       target: 'orders:1',
       since: '1970-01-01T00:00:00.000Z',

@@ -23,7 +23,7 @@ export type ClientState = Pick<
  */
 export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
   const { target, connectivity, accepting } = client;
-  // Behind a proxy, the channel may be READY while every call fails; these counts show it.
+  // Behind a proxy, the channel may be READY while every call fails; these counts reveal it.
   const { windowMs, ended, failed } = client.recentCalls();
   const { state, since, lastError, outage } = connectivity;
   // `lastError` has no timestamp, so it would look like a current problem.

@@ -34,7 +34,7 @@ export function assertOptions(method: keyof typeof SCHEMAS, options: unknown): v
 
 const resultKey = nonEmpty("a non-empty name such as 'process'");
 
-/** Validates the key of a result. @throws GrpcConfigurationError if `key` is not a non-empty string. */
+/** Validates the key of a result. @throws GrpcConfigurationError if `key` is empty or not a string. */
 export function assertKey(method: string, key: unknown): void {
   requireOptions(resultKey, key, `${method}.key`);
 }

@@ -50,8 +50,8 @@ export class GrpcChannelHealthIndicator {
   async checkAll(options: ChannelCheckAllOptions = {}): Promise<HealthIndicatorResult> {
     assertOptions('GrpcChannelHealthIndicator.checkAll', options);
     const except = new Set((options.except ?? []).map((name) => this.clients.get(name)));
-    const asked = options.only?.map((name) => this.clients.get(name)) ?? [...this.clients];
-    const results = asked
+    const selected = options.only?.map((name) => this.clients.get(name)) ?? [...this.clients];
+    const results = selected
       .filter((client) => !except.has(client))
       .map((client) => this.result(client, client.name, true));
     return Object.assign({}, ...results) as HealthIndicatorResult;

@@ -18,7 +18,7 @@ export class GrpcReadinessHealthIndicator {
    * Returns the state of this process: 'starting', 'ready', or 'draining'. Only 'ready' is up.
    *
    * @param key name in the result
-   * @throws GrpcConfigurationError if the key is not a non-empty string
+   * @throws GrpcConfigurationError if the key is empty or not a string
    */
   check<const N extends string = 'process'>(key?: N): HealthIndicatorResult<N> {
     // The cast is safe: without a key, N is its default.

@@ -14,7 +14,7 @@ import { channelHealth } from './channel-health.js';
 import { assertOptions } from './check-options.js';
 import { CHECK, probeOptions, servingStatusOf } from './health-service.js';
 import { healthResult } from './health-results.js';
-import { servingHealth, type ServingAnswer } from './serving-check.js';
+import { endpointsHealth, servingHealth, type ServingAnswer } from './serving-check.js';
 import { ServingWatch } from './serving-watch.js';
 
 /** Options of `GrpcServingHealthIndicator.check`. */
@@ -42,13 +42,15 @@ export interface ServingCheckOptions {
 const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mode: 'check' });
 
 /**
- * Reports whether a client's server is serving, by the standard health service grpc.health.v1 over the client's own channel. If the channel
- * is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}.
+ * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
+ * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}. If the client watches the health of
+ * this service on each connection (`healthCheckConfig`), no call is made either: the result lists the endpoints, and is up while at least
+ * half of them serve.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   private readonly watches = new Map<InternalGrpcClient, Map<string, ServingWatch>>();
-  private readonly asking = new WeakMap<InternalGrpcClient, Map<string, Promise<ServingAnswer | undefined>>>();
+  private readonly pendingChecks = new WeakMap<InternalGrpcClient, Map<string, Promise<ServingAnswer | undefined>>>();
   private readonly loggedUnimplemented = new WeakSet<InternalGrpcClient>();
   private draining = false;
 
@@ -65,15 +67,20 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     const service = options.service ?? DEFAULT_SERVING_CHECK.service;
     const timeoutMs = options.timeoutMs ?? DEFAULT_SERVING_CHECK.timeoutMs;
     const inner = this.clients.get(client);
+    const { endpointHealth } = inner;
+    if (endpointHealth?.service === service) {
+      const health = endpointsHealth(this.channel(inner), service, endpointHealth.endpoints);
+      return healthResult<string>(options.key ?? client, health);
+    }
     const isWatch = (options.mode ?? DEFAULT_SERVING_CHECK.mode) === 'watch';
-    if (isWatch && !inner.seesConnections) throw notWatchable(inner);
+    if (isWatch && !inner.observesConnections) throw notWatchable(inner);
     const answer =
       this.channel(inner).status !== 'up'
         ? undefined
         : isWatch
           ? await this.watch(inner, service, timeoutMs)
-          : await this.askOnce(inner, service, timeoutMs);
-    // Read again, because the connection may have been lost meanwhile, which is what calls will experience.
+          : await this.callOnce(inner, service, timeoutMs);
+    // Read again, because the connection may have been lost during the check. Calls now experience the new state.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
     const health = answer === undefined || channel.status !== 'up' ? channel : servingHealth(channel, service, answer);
@@ -108,13 +115,13 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
       watch = new ServingWatch(client, service, systemClock, systemRandom);
       watches.set(service, watch);
     }
-    return watch.ask(timeoutMs);
+    return watch.status(timeoutMs);
   }
 
-  /** Concurrent checks share one call. */
-  private askOnce(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
-    const running = this.asking.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
-    this.asking.set(client, running);
+  /** Makes one `Check` call, which concurrent checks share. */
+  private callOnce(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+    const running = this.pendingChecks.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
+    this.pendingChecks.set(client, running);
     const key = `${service} ${String(timeoutMs)}`;
     let answer = running.get(key);
     if (answer === undefined) {

@@ -6,6 +6,6 @@ import { GrpcServingHealthIndicator } from './grpc-serving.health-indicator.js';
 
 const INDICATORS = [GrpcReadinessHealthIndicator, GrpcChannelHealthIndicator, GrpcServingHealthIndicator];
 
-/** Provides the health indicators; import it beside TerminusModule. */
+/** Provides the health indicators; import it next to TerminusModule. */
 @Module({ imports: [ResilientGrpcCoreModule], providers: INDICATORS, exports: INDICATORS })
 export class ResilientGrpcHealthModule {}

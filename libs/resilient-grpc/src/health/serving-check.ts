@@ -11,11 +11,11 @@ export type ServingAnswer =
   | { readonly kind: 'unanswered'; readonly afterMs: number }
   /** The call failed with a status. */
   | { readonly kind: 'failed'; readonly method: 'Check' | 'Watch'; readonly code: number }
-  /** The server refused the stream, or the connection was lost meanwhile. */
+  /** The server refused the stream, or the connection was lost during the check. */
   | { readonly kind: 'refused' | 'connection-lost' };
 
-/** Messages for a channel that is READY anyway, so that no call waits. */
-const LOST = {
+/** Messages for a channel that is still READY, so that no call waits. */
+const READY_MESSAGES = {
   refused: 'the server rejects calls (REFUSED_STREAM)',
   'connection-lost': 'the connection was lost during the check; another is READY',
 } as const;
@@ -38,7 +38,7 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
       return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
     case 'refused':
     case 'connection-lost':
-      if (isReady) return health('down', LOST[answer.kind]);
+      if (isReady) return health('down', READY_MESSAGES[answer.kind]);
       return health('degraded', 'the connection was lost during the check; calls wait');
     case 'status': {
       const details = { ...channel.details, service, serving: answer.status };
@@ -46,6 +46,22 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
       return { status: 'down', details: { ...details, message: reasonOf(answer.status, service) } };
     }
   }
+}
+
+/**
+ * Returns the health of a channel that watches the health of each endpoint: up while at least half of the endpoints serve, degraded while
+ * at least one serves.
+ */
+export function endpointsHealth(
+  channel: ChannelHealth,
+  service: string,
+  endpoints: ReadonlyMap<string, string | undefined>,
+): ChannelHealth {
+  const serving = [...endpoints.values()].filter((health) => health === 'serving' || health === 'unimplemented').length;
+  const details = { ...channel.details, service, serving, endpoints: Object.fromEntries(endpoints) };
+  if (channel.status !== 'up' || serving * 2 >= endpoints.size) return { status: channel.status, details };
+  const message = `${String(serving)} of ${String(endpoints.size)} endpoints serve`;
+  return { status: serving > 0 ? 'degraded' : 'down', details: { ...details, message } };
 }
 
 function reasonOf(status: Exclude<ServingStatus, 'SERVING'>, service: string): string {

@@ -10,7 +10,7 @@ import { ServingWatch } from './serving-watch.js';
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
-/** A client on whose Watch streams the test sends each status. */
+/** Creates a watch on a fake client. The test sends each status on its Watch streams. */
 function watched(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
@@ -55,7 +55,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
     },
     /** Returns the answer that is available without waiting. */
     known: async () => {
-      const answer = watch.ask(0);
+      const answer = watch.status(0);
       await clock.advanceAsync(0);
       return answer;
     },
@@ -65,21 +65,21 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
 describe('ServingWatch', () => {
   it('starts a Watch for its service on a READY channel and returns the latest status', async () => {
     const { watch, respond, requests, clock } = watched();
-    const first = watch.ask(1_000);
+    const first = watch.status(1_000);
     await clock.advanceAsync(10);
     respond('SERVING');
     expect(await first).toEqual({ kind: 'status', status: 'SERVING' });
     respond('NOT_SERVING');
-    expect(await watch.ask(1_000)).toEqual({ kind: 'status', status: 'NOT_SERVING' });
+    expect(await watch.status(1_000)).toEqual({ kind: 'status', status: 'NOT_SERVING' });
     expect(requests).toEqual([{ service: 'orders.v1.Orders' }]);
     expect(clock.pending).toBe(0);
   });
 
   it('starts no Watch and does not wait while the channel is not READY', async () => {
     const { watch, enter, begunAt, clock } = watched('IDLE');
-    expect(await watch.ask(1_000)).toBeUndefined();
+    expect(await watch.status(1_000)).toBeUndefined();
     enter('CONNECTING');
-    expect(await watch.ask(1_000)).toBeUndefined();
+    expect(await watch.status(1_000)).toBeUndefined();
     expect([begunAt, clock.pending]).toEqual([[], 0]);
     enter('READY');
     expect(begunAt).toHaveLength(1);
@@ -109,7 +109,7 @@ describe('ServingWatch', () => {
 
   it('stops waiting for a status when the connection is lost', async () => {
     const { watch, enter, clock } = watched();
-    const answer = watch.ask(60_000);
+    const answer = watch.status(60_000);
     await clock.advanceAsync(5);
     enter('TRANSIENT_FAILURE');
     expect(await answer).toBeUndefined();
@@ -118,17 +118,17 @@ describe('ServingWatch', () => {
 
   it('reports a missing status after the timeout and keeps the Watch open', async () => {
     const { watch, respond, clock, begunAt } = watched();
-    const answer = watch.ask(300);
+    const answer = watch.status(300);
     await clock.advanceAsync(300);
     expect(await answer).toEqual({ kind: 'unanswered', afterMs: 300 });
     respond('SERVING');
-    expect(await watch.ask(300)).toEqual({ kind: 'status', status: 'SERVING' });
+    expect(await watch.status(300)).toEqual({ kind: 'status', status: 'SERVING' });
     expect(begunAt).toHaveLength(1);
   });
 
   it('returns a status that was unread while the event loop was blocked', async () => {
     const { watch, respond, clock } = watched();
-    const answer = watch.ask(300);
+    const answer = watch.status(300);
     await clock.advanceAsync(1);
     clock.setTimer(() => respond('SERVING'), 400);
     clock.block(3_000);
@@ -154,14 +154,14 @@ describe('ServingWatch', () => {
     respond('SERVING');
     await clock.advanceAsync(2_000);
     end({ code: StatusCode.OK, details: '' });
-    const answer = watch.ask(1_000);
+    const answer = watch.status(1_000);
     await clock.advanceAsync(60);
     respond('SERVING');
     expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
     expect(begunAt).toEqual([0, 2_051]);
   });
 
-  it('starts at most one Watch a second if each ends right after its status', async () => {
+  it('starts at most one Watch a second if each ends immediately after its status', async () => {
     const { respond, end, begunAt, clock } = watched();
     for (let round = 0; round < 100; round++) {
       await clock.advanceAsync(100);
@@ -213,7 +213,7 @@ describe('ServingWatch', () => {
     }
   });
 
-  it('cancels the Watch on close() of itself or of the client, and starts no other', async () => {
+  it('cancels the Watch if the ServingWatch or the client is closed, and starts no other', async () => {
     for (const how of ['close', 'closeClient'] as const) {
       const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = watched();
       await clock.advanceAsync(1);
@@ -224,7 +224,7 @@ describe('ServingWatch', () => {
       enter('READY');
       await clock.advanceAsync(60_000);
       expect([cancelled, begunAt.length, clock.pending]).toEqual([[1], 1, 0]);
-      expect(await watch.ask(100)).toBeUndefined();
+      expect(await watch.status(100)).toBeUndefined();
     }
   });
 
@@ -237,7 +237,7 @@ describe('ServingWatch', () => {
 });
 
 describe('restart of a Watch', () => {
-  /** Ends a Watch after `livedMs`, and measures the delay of the next one. */
+  /** Returns a function that ends a Watch after `livedMs` and measures the delay of the next one. */
   function restarting(random: Random) {
     const { clock, respond, end, begunAt } = watched('READY', random);
     return async ({ answered, livedMs }: { answered: boolean; livedMs: number }): Promise<number> => {
@@ -261,12 +261,12 @@ describe('restart of a Watch', () => {
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
-  it('randomizes each delay by ±20 %', async () => {
+  it('randomizes each restart delay by ±20 %', async () => {
     expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
     expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
   });
 
-  it('takes a short random delay, and resets the backoff, after a long-lived Watch that received a status', async () => {
+  it('restarts after a short random delay and resets the backoff if a long-lived Watch received a status', async () => {
     for (const [random, delay] of [
       [middle, 50],
       [() => 0, 0],
@@ -278,7 +278,7 @@ describe('restart of a Watch', () => {
     }
   });
 
-  it('waits for the initial backoff each time a Watch ends right after its status', async () => {
+  it('waits for the initial backoff each time a Watch ends immediately after its status', async () => {
     const delayAfter = restarting(middle);
     for (let round = 0; round < 7; round++) await delayAfter(SILENT);
     expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);

@@ -1,20 +1,13 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
 import type { InternalGrpcClient, AuxiliaryStream } from '../client/internal-grpc-client.js';
-import { HTTP_STATUS } from '../policy/evidence/grpc-js-texts.js';
-import { backoffMs } from '../policy/retry/backoff.js';
+import { nextWatch, restartDelayMs } from '../policy/health/next-watch.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { Wait } from '../time/wait.js';
 import { servingStatusOf, WATCH } from './health-service.js';
 import type { ServingAnswer } from './serving-check.js';
-
-const BACKOFF = Object.freeze({ initialBackoffMs: 1_000, maxBackoffMs: 30_000, backoffMultiplier: 1.6 });
-/** A Watch that received a response and lasted at least this long restarts immediately. */
-const MIN_HEALTHY_MS = 1_000;
-/** Upper limit of the random delay of an immediate restart, so that not all clients of a server restart at the same moment. */
-const MAX_RESTART_DELAY_MS = 100;
 
 /** Part of a client that a watch needs. */
 export type WatchedClient = Pick<InternalGrpcClient, 'connectivity' | 'connectivity$' | 'openStream'>;
@@ -57,7 +50,7 @@ export class ServingWatch {
    * Returns the server's last status; waits up to `timeoutMs` for the first one. `undefined` if no connection is READY, because then no
    * server was checked.
    */
-  async ask(timeoutMs: number): Promise<ServingAnswer | undefined> {
+  async status(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);
     if (this.answer === undefined && this.isReady) return { kind: 'unanswered', afterMs: timeoutMs };
     return this.answer;
@@ -74,7 +67,7 @@ export class ServingWatch {
   }
 
   private async firstAnswer(timeoutMs: number): Promise<void> {
-    // Exact, because the probe has a timeout of its own.
+    // Pending data is read before the wait ends, so that a response that arrived in time is not late.
     const wait = new Wait(this.clock, timeoutMs, true);
     this.waiting.add(wait);
     await wait.over;
@@ -83,7 +76,7 @@ export class ServingWatch {
 
   private stateChanged(state: Connectivity['state']): void {
     if (state !== 'READY') this.reset();
-    // An answer without a Watch is UNIMPLEMENTED: Watch is not called again on this connection.
+    // An answer without a Watch is always UNIMPLEMENTED: Watch is not called again on this connection.
     else if (this.call === undefined && this.restart === undefined && this.answer === undefined) this.start();
   }
 
@@ -113,7 +106,7 @@ export class ServingWatch {
           },
           onEnd: (end) => {
             if (this.call !== call) return;
-            if (end === undefined) this.startAfter(MAX_RESTART_DELAY_MS * this.random());
+            if (end === undefined) this.startAfter(restartDelayMs(this.random));
             else this.ended(call, end);
           },
         },
@@ -132,25 +125,19 @@ export class ServingWatch {
       );
   }
 
-  /**
-   * Schedules the next Watch. A response resets the backoff, so that it starts immediately (gRFC A17). A server that ends the Watch right
-   * after its response would be called without a pause, so the next Watch then waits for the first backoff.
-   */
+  /** Schedules the next Watch. */
   private ended({ answered, startedAt }: WatchCall, end?: { readonly code: number; readonly details: string }): void {
-    if (end?.code === StatusCode.UNIMPLEMENTED && !HTTP_STATUS.test(end.details)) {
+    const livedMs = this.clock.now() - startedAt;
+    const next = nextWatch({ answered, livedMs, failures: this.failures, end }, this.random);
+    if (next.kind === 'unimplemented') {
       this.call = undefined;
       this.setAnswer({ kind: 'unimplemented' });
       return;
     }
-    if (answered) this.failures = 0;
-    if (answered && this.clock.now() - startedAt >= MIN_HEALTHY_MS) {
-      // Checks wait for the response of the next Watch.
-      this.startAfter(MAX_RESTART_DELAY_MS * this.random());
-      return;
-    }
-    const delayMs = backoffMs(BACKOFF, this.failures, this.random);
-    this.failures += 1;
-    this.startAfter(delayMs, end === undefined ? undefined : { kind: 'failed', method: 'Watch', code: end.code });
+    this.failures = next.failures;
+    // After a restart, checks wait for the response of the next Watch.
+    const isFailure = next.kind === 'retry' && end !== undefined;
+    this.startAfter(next.delayMs, isFailure ? { kind: 'failed', method: 'Watch', code: end.code } : undefined);
   }
 
   private startAfter(delayMs: number, answer?: ServingAnswer): void {

@@ -18,10 +18,10 @@ export interface ClientDefinition {
   readonly contract: Readonly<Record<string, unknown>>;
   /** Settings as given; `undefined` if a factory supplies them. */
   readonly settings: Readonly<Record<string, unknown>> | undefined;
-  /** The options object as given. Two modules that share it have the same definition, whatever its factory returns. */
+  /** The options object as given. Modules that share it have the same definition, regardless of what its factory returns. */
   readonly source: object;
   /** 'file:line' of the call that defined the client. */
-  readonly place: string;
+  readonly callSite: string;
 }
 
 /** Maximum length of a client name in characters; the name is part of each log line. */
@@ -31,16 +31,16 @@ type Defined =
   | { readonly ok: true; readonly definitions: readonly ClientDefinition[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Defines the clients of one call, or returns every problem if a definition is invalid. */
-export function defineClients(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
+/** Defines the clients of one forFeature() or create() call, or returns every problem if a definition is invalid. */
+export function defineClients(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   try {
-    return defineReadable(clients, kind, place);
+    return defineReadable(clients, kind, callSite);
   } catch (error) {
     return { ok: false, problems: [unreadable('clients', error)] };
   }
 }
 
-function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string): Defined {
+function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   if (!Array.isArray(clients)) {
     const message = `expected an array of clients, got ${describeValue(clients)}; write [{ name: 'orders', url, protoPath }]`;
     return { ok: false, problems: [{ path: 'clients', message }] };
@@ -51,8 +51,8 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
   }
   const problems: ConfigurationProblem[] = [];
   const definitions: ClientDefinition[] = [];
-  // Problems in settings alone are reported at the start, because a test may still override the settings.
-  const waiting: ConfigurationProblem[] = [];
+  // Problems in settings alone are reported at startup, because a test may still override the settings.
+  const deferredProblems: ConfigurationProblem[] = [];
   const names = new Set<string | symbol>();
   for (const [index, client] of (clients as readonly unknown[]).entries()) {
     const options = namedOptions(client, index, problems);
@@ -65,12 +65,12 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', place: string)
     }
     names.add(options.name);
     // The cast is safe: `namedOptions` accepts only objects.
-    const { definition, contractProblems, laterProblems } = define(options, client as object, kind, place);
+    const { definition, contractProblems, laterProblems } = define(options, client as object, kind, callSite);
     problems.push(...contractProblems);
-    waiting.push(...laterProblems);
+    deferredProblems.push(...laterProblems);
     if (definition !== undefined) definitions.push(definition);
   }
-  return problems.length > 0 ? { ok: false, problems: [...problems, ...waiting] } : { ok: true, definitions };
+  return problems.length > 0 ? { ok: false, problems: [...problems, ...deferredProblems] } : { ok: true, definitions };
 }
 
 /** Returns the path of a client in problems, such as 'clients.orders'. */
@@ -82,7 +82,7 @@ function define(
   options: { readonly name: string | symbol },
   source: object,
   kind: 'sync' | 'async',
-  place: string,
+  callSite: string,
 ): {
   readonly definition: ClientDefinition | undefined;
   readonly contractProblems: readonly ConfigurationProblem[];
@@ -102,7 +102,7 @@ function define(
         contract,
         settings: kind === 'sync' ? settings : undefined,
         source,
-        place,
+        callSite,
       }
     : undefined;
   return { definition, contractProblems, laterProblems: kind === 'sync' ? settingsProblems(settings, path) : [] };
@@ -146,13 +146,13 @@ function namedOptions(
     problems.push(...copied.problems);
     return undefined;
   }
-  // The cast is safe: an object was copied. The checked name is kept, because a getter may have returned another one since.
+  // The cast is safe: an object was copied. The checked name is kept, because a getter may return another one later.
   if (isName) return { ...(copied.value as object), name };
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
 }
 
-/** Returns `undefined` if the name cannot be read; `copyOptions` then reports the problem. */
+/** Returns the name; `undefined` if it cannot be read, which `copyOptions` reports. */
 function nameOf(client: object): unknown {
   try {
     return Reflect.get(client, 'name');

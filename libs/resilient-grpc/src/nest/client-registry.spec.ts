@@ -219,26 +219,26 @@ describe('shutdown', () => {
     connections = async (): Promise<number | undefined> => 2,
   } = {}) => {
     const clock = new VirtualClock();
-    const of = new GrpcLifecycle(registry, {
+    const hooks = new GrpcLifecycle(registry, {
       clock,
       testing,
       listensForSignals: () => listens,
       httpConnections: connections,
     });
-    return { clock, of };
+    return { clock, hooks };
   };
 
   it('ends streams first, then drains all clients once and logs one line', async () => {
     await obtain(shop);
     registry.create({ ...shop, name: 'tenant' });
     lines = [];
-    const { of, clock } = lifecycle();
-    await of.beforeApplicationShutdown();
+    const { hooks, clock } = lifecycle();
+    await hooks.beforeApplicationShutdown();
     expect(registry.accepting).toBe(false);
     expect(made.map(({ methodCalls }) => methodCalls)).toEqual([['end streams'], ['end streams']]);
     clock.advance(1_500);
-    await Promise.all([of.onApplicationShutdown(), of.onApplicationShutdown()]);
-    await of.beforeApplicationShutdown();
+    await Promise.all([hooks.onApplicationShutdown(), hooks.onApplicationShutdown()]);
+    await hooks.beforeApplicationShutdown();
     expect(made.map(({ methodCalls }) => methodCalls)).toEqual(Array(2).fill(['end streams', 'drain 8500']));
     expect(lines).toEqual([
       'LOG [ResilientGrpc] drained 2 clients in 1500 ms: 4 calls finished, 2 streams completed, 0 cut off',
@@ -249,75 +249,75 @@ describe('shutdown', () => {
   it('reports not ready for readinessDelayMs, from the first hook, before it ends streams', async () => {
     registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
-    const { of, clock } = lifecycle();
-    of.onModuleDestroy();
+    const { hooks, clock } = lifecycle();
+    hooks.onModuleDestroy();
     await clock.advanceAsync(200);
-    const first = of.beforeApplicationShutdown();
+    const first = hooks.beforeApplicationShutdown();
     await clock.advanceAsync(299);
     expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
     await clock.advanceAsync(1);
     await first;
     expect(made[0]?.methodCalls).toEqual(['end streams']);
-    await of.onApplicationShutdown();
+    await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 400']);
   });
 
   it('keeps streams until the server of the same process has notified its streams', async () => {
     await obtain(shop);
-    const { of } = lifecycle();
+    const { hooks } = lifecycle();
     let served: () => void = () => undefined;
-    of.endAfter({
+    hooks.endAfter({
       draining: false,
       streamsNotified: () => new Promise<void>((resolve) => (served = resolve)),
       run: () => Promise.resolve(),
     });
-    const first = of.beforeApplicationShutdown();
+    const first = hooks.beforeApplicationShutdown();
     await Promise.resolve();
     expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
     served();
     await first;
     expect(made[0]?.methodCalls).toEqual(['end streams']);
-    await of.onApplicationShutdown();
+    await hooks.onApplicationShutdown();
   });
 
-  it('drains after the server of the same process, even past its own timeout, and logs no warning', async () => {
+  it('drains clients after the server of the same process, even past their own timeout, and logs no warning', async () => {
     registry.configure({ drain: { timeoutMs: 1_000 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
-    const { of, clock } = lifecycle();
+    const { hooks, clock } = lifecycle();
     let over: () => void = () => undefined;
     const drained = new Promise<void>((resolve) => (over = resolve));
-    of.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => drained });
-    await of.beforeApplicationShutdown();
+    hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => drained });
+    await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(4_000);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
     over();
     // Nest waits for the server, too.
-    await drained.then(() => of.onApplicationShutdown());
+    await drained.then(() => hooks.onApplicationShutdown());
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
     await clock.advanceAsync(0);
     expect(lines).toEqual([expect.stringMatching(/^LOG \[ResilientGrpc\] drained 1 client in 4000 ms/)]);
     expect(clock.pending).toBe(0);
   });
 
-  it('drains even if the drain of a server of the same process fails', async () => {
+  it('drains clients even if the drain of a server of the same process fails', async () => {
     await obtain(shop);
-    const { of } = lifecycle();
-    of.endAfter({
+    const { hooks } = lifecycle();
+    hooks.endAfter({
       draining: false,
       streamsNotified: () => Promise.reject(new Error('broken')),
       run: () => Promise.reject(new Error('broken')),
     });
-    await of.beforeApplicationShutdown();
-    await of.onApplicationShutdown();
+    await hooks.beforeApplicationShutdown();
+    await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 10000']);
   });
 
-  it('ends within its timeout if the application does not close, and logs what is still open', async () => {
+  it('drains within the timeout if the application does not close, and logs what is still open', async () => {
     await obtain(shop);
     lines = [];
-    const { of, clock } = lifecycle();
-    await of.beforeApplicationShutdown();
+    const { hooks, clock } = lifecycle();
+    await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(9_999);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
@@ -328,7 +328,7 @@ describe('shutdown', () => {
       'LOG [ResilientGrpc] drained 1 client in 10000 ms: 2 calls finished, 1 stream completed, 0 cut off',
     ]);
     // Nest calls its last hook late.
-    await of.onApplicationShutdown();
+    await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toHaveLength(2);
     expect(clock.pending).toBe(0);
   });
@@ -336,85 +336,85 @@ describe('shutdown', () => {
   it.each([
     ['has no HTTP server', async () => undefined],
     ['cannot count its connections', () => Promise.reject(new Error('not listening'))],
-  ])('ends within its timeout if the application does not close and %s', async (_what, connections) => {
+  ])('drains within the timeout if the application does not close and %s', async (_what, connections) => {
     await obtain(shop);
     lines = [];
-    const { of, clock } = lifecycle({ connections });
-    await of.beforeApplicationShutdown();
+    const { hooks, clock } = lifecycle({ connections });
+    await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(10_000);
     expect(lines[0]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); closing gRPC');
   });
 
-  it('measures its timeout from the first hook, and creates clients until the second', async () => {
+  it('measures the drain timeout from the first hook, and accepts new clients until the second', async () => {
     await obtain(shop);
-    const { of, clock } = lifecycle();
-    of.onModuleDestroy();
+    const { hooks, clock } = lifecycle();
+    hooks.onModuleDestroy();
     clock.advance(1_000);
-    of.onModuleDestroy();
+    hooks.onModuleDestroy();
     clock.advance(1_000);
     // The application is not ready, but clients can still be created.
     expect([registry.accepting, made[0]?.methodCalls]).toEqual([false, []]);
     registry.create({ ...shop, name: 'tenant' });
-    await of.beforeApplicationShutdown();
+    await hooks.beforeApplicationShutdown();
     expect(() => registry.create({ ...shop, name: 'late' })).toThrow('the application is shutting down');
     clock.advance(500);
-    await of.onApplicationShutdown();
+    await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 7500']);
     expect(clock.pending).toBe(0);
   });
 
-  it('ends within its timeout if Nest does not reach the second hook', async () => {
+  it('drains within the timeout if Nest does not reach the second hook', async () => {
     registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
-    const { of, clock } = lifecycle();
-    of.onModuleDestroy();
+    const { hooks, clock } = lifecycle();
+    hooks.onModuleDestroy();
     await clock.advanceAsync(9_999);
     expect(made[0]?.methodCalls).toEqual([]);
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['drain 0']);
     expect(lines[0]).toContain('the application did not close within 10 s');
     // The blocked hook ends late.
-    await of.beforeApplicationShutdown();
-    await of.onApplicationShutdown();
+    await hooks.beforeApplicationShutdown();
+    await hooks.onApplicationShutdown();
     expect(made[0]?.methodCalls).toEqual(['drain 0']);
     expect(clock.pending).toBe(0);
   });
 
-  it('ends clients that were created after its first hook within the same timeout', async () => {
-    const { of, clock } = lifecycle();
-    of.onModuleDestroy();
+  it('drains clients that were created after the first hook within the same timeout', async () => {
+    const { hooks, clock } = lifecycle();
+    hooks.onModuleDestroy();
     expect(clock.pending).toBe(0);
     clock.advance(4_000);
     registry.create(shop);
-    await of.beforeApplicationShutdown();
+    await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(5_999);
     expect(made[0]?.methodCalls).toEqual(['end streams']);
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
   });
 
-  it('ends within its timeout if readinessDelayMs is longer', async () => {
+  it('drains within the timeout even if readinessDelayMs is longer', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
-    const { of, clock } = lifecycle();
-    const first = of.beforeApplicationShutdown();
+    const { hooks, clock } = lifecycle();
+    const first = hooks.beforeApplicationShutdown();
     await clock.advanceAsync(900);
     await first;
     expect(made[0]?.methodCalls[0]).toBe('drain 0');
     expect(clock.pending).toBe(0);
   });
 
-  it('rejects clients that are created after the shutdown began', async () => {
-    await lifecycle().of.beforeApplicationShutdown();
+  it('rejects clients that are created after the shutdown has begun', async () => {
+    await lifecycle().hooks.beforeApplicationShutdown();
     expect(() => registry.create(shop)).toThrow('the application is shutting down');
   });
 
   it('logs nothing and sets no timer if there are no clients', async () => {
-    const { of, clock } = lifecycle();
-    await of.beforeApplicationShutdown();
+    const { hooks, clock } = lifecycle();
+    await hooks.beforeApplicationShutdown();
     expect(clock.pending).toBe(0);
-    await of.onApplicationShutdown();
+    await hooks.onApplicationShutdown();
     expect(lines).toEqual([]);
   });
 
@@ -425,9 +425,9 @@ describe('shutdown', () => {
   ])('warns about missing shutdown hooks: %s', async (_, testing, listens, warnings) => {
     await obtain(shop);
     lines = [];
-    const { of, clock } = lifecycle({ testing, listens });
-    of.onApplicationBootstrap();
-    of.onApplicationBootstrap();
+    const { hooks, clock } = lifecycle({ testing, listens });
+    hooks.onApplicationBootstrap();
+    hooks.onApplicationBootstrap();
     clock.advance(10_000);
     expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
   });

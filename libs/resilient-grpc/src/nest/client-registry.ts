@@ -111,8 +111,8 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /**
-   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are checked too and one failing start shows
-   * all problems.
+   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are also checked and one failing start
+   * shows all problems.
    */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
     const copied = copyOptions(options, 'forRoot');
@@ -131,7 +131,7 @@ export class ClientRegistry extends GrpcClients {
       return;
     }
     this.verdict = this.fail(problems);
-    // `rootVerdict` rethrows it. If the start fails elsewhere first, the rejection must not be reported as unhandled.
+    // `rootVerdict` rethrows the error. If the start fails elsewhere first, the rejection must not be reported as unhandled.
     this.verdict.catch(() => undefined);
   }
 
@@ -162,20 +162,20 @@ export class ClientRegistry extends GrpcClients {
     }
     const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
-    // If forRoot is invalid, the start fails: connect nothing.
+    // If forRoot is invalid, the start fails, so no client is created.
     if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
     }
-    if (resolved.settings.live === undefined) return this.make(defined, resolved);
-    const client = this.makeSettled(defined, resolved);
+    if (resolved.settings.live === undefined) return this.register(defined, resolved);
+    const client = this.createWhenConfigured(defined, resolved);
     this.waiting.set(name, { ...defined, client });
     return client;
   }
 
   /**
    * Resolves the interceptors of all clients, after the container has created its providers.
-   * @throws GrpcConfigurationError for classes that the container does not provide, or not as singletons.
+   * @throws GrpcConfigurationError for classes that the container does not provide as singletons.
    */
   async checkInterceptors(): Promise<void> {
     const problems = [...this.entries.values()].flatMap(({ definition, resolved, interceptorOf }) =>
@@ -215,13 +215,13 @@ export class ClientRegistry extends GrpcClients {
       throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
     const known = this.entries.get(definition.name);
     if (known !== undefined) {
-      const message = `the client defined at ${known.definition.place} already has this name; close it first, or choose another name`;
+      const message = `the client defined at ${known.definition.callSite} already has this name; close it first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
     const own = { definition, settings: definition.settings, interceptorOf: this.dependencies.interceptorOf };
     const resolved = this.resolve(own);
     if (!resolved.ok) throw new GrpcConfigurationError(resolved.problems);
-    const client = this.make(own, resolved);
+    const client = this.register(own, resolved);
     // The caller owns the client; closing it frees its name.
     client.connectivity$.subscribe({
       complete: () => {
@@ -245,7 +245,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** Ends, on all clients, the streams that end at shutdown. All other calls continue, and new ones can start. */
+  /** Ends the streams with `onDrain` 'complete' or 'fail' on all clients. All other calls continue, and new ones can start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
@@ -266,7 +266,7 @@ export class ClientRegistry extends GrpcClients {
     );
   }
 
-  private make(defined: Defined, resolution: Resolution): ResilientGrpcClient {
+  private register(defined: Defined, resolution: Resolution): ResilientGrpcClient {
     const { definition } = defined;
     const logger = loggerOf(definition.label);
     const resolved = withInitialServiceConfig(resolution.settings);
@@ -295,7 +295,7 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /** Creates a client after its first service config has arrived, because a channel is created only once. */
-  private async makeSettled(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
+  private async createWhenConfigured(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
     const { name, path, label } = defined.definition;
     try {
       await resolution.settings.live?.first;
@@ -306,8 +306,8 @@ export class ClientRegistry extends GrpcClients {
       return this.fail(isGrpcConfigurationError(error) ? error.problems : [problem]);
     }
     this.waiting.delete(name);
-    if ((!this.failed || this.hasStarted) && this.open) return this.make(defined, resolution);
-    // The start has failed meanwhile, or the application is shutting down.
+    if ((!this.failed || this.hasStarted) && this.open) return this.register(defined, resolution);
+    // Meanwhile, the start has failed or the shutdown has begun.
     release(resolution.settings);
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
@@ -324,7 +324,7 @@ export class ClientRegistry extends GrpcClients {
       this.dependencies.clock.defer(resolve);
     });
     this.pending = undefined;
-    // A failed start leaves no connection open.
+    // A failed start must leave no connection open.
     if (!this.hasStarted) await Promise.all([...this].map((client) => client.close()));
     throw new GrpcConfigurationError(all);
   }
@@ -342,7 +342,7 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
     { ...definition, settings },
   );
   if (differences.length === 0) return [];
-  const places = `at ${known.definition.place} and at ${definition.place}`;
+  const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
   const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
 }

@@ -9,7 +9,7 @@ export interface DefinedClient {
   readonly settings: unknown;
 }
 
-const SECRET = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)|http_connect_creds/;
+const SECRET_PATH = /(?:^|\.)(?:tls|credentials|metadata)(?:\.|\[|$)|http_connect_creds/;
 
 /** Returns the differences between two definitions of one client, such as 'timeoutMs (1000 and 2000)'; empty if they are equal. */
 export function definitionDifferences(first: DefinedClient, second: DefinedClient): readonly string[] {
@@ -38,7 +38,7 @@ function differingPaths(a: unknown, b: unknown, path: string): string[] {
 }
 
 function described(path: string, a: unknown, b: unknown): string {
-  const describe = SECRET.test(path) ? describeSecret : describeValue;
+  const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
   return `${path === '' ? 'settings' : path} (${describe(a)} and ${describe(b)})`;
 }
 

@@ -14,7 +14,7 @@ import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
 
 // enableShutdownHooks() is usually called between init and listen, so check after a delay.
-const HOOKS_CHECK_MS = 1_000;
+const HOOKS_CHECK_DELAY_MS = 1_000;
 /** Maximum number of method paths listed for calls that have not ended. */
 const MAX_LISTED_PATHS = 5;
 
@@ -43,7 +43,7 @@ export interface ServerDrainHandle {
  * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and resumable
  * streams end, because a request that relays one would keep the server open. Calls of requests that are still being served continue. After
  * Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts with the first hook that
- * Nest calls, however long Nest's own closing takes.
+ * Nest calls, and includes the time that Nest's own closing takes.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
@@ -64,9 +64,9 @@ export class GrpcLifecycle
   ) {}
 
   /**
-   * Orders the shutdown after `server`. Client streams end after the server's streams have been notified, so that a stream relayed by a
-   * handler ends with the server's status, not as if its source had completed. Clients close after the server has drained, whatever their
-   * own timeout is, because its handlers call through them until then.
+   * Shuts the clients down after `server`. Client streams end after the server's streams have been notified, so that a stream relayed by a
+   * handler ends with the server's status, not as if its source had completed. Clients close after the server has drained,
+   * regardless of their own timeout, because its handlers call through them until then.
    */
   endAfter(server: ServerDrainHandle): void {
     this.servers.push(server);
@@ -91,10 +91,10 @@ export class GrpcLifecycle
       this.logger.warn(
         'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
       );
-    }, HOOKS_CHECK_MS);
+    }, HOOKS_CHECK_DELAY_MS);
   }
 
-  /** Turns readiness off and starts the timeout. The application serves until the next step. The hooks in between may hang. */
+  /** Turns readiness off, and starts the timeout, because later hooks may hang. The application serves requests until the next step. */
   onModuleDestroy(): void {
     this.begin();
   }
@@ -127,7 +127,7 @@ export class GrpcLifecycle
   private async endStreams(): Promise<void> {
     const beganAt = this.begin();
     this.registry.refuseNew();
-    // If the timeout has already fired, there is nothing left to end.
+    // If the timeout has fired, the drain ends the streams.
     if (this.registry.size === 0 || this.draining !== undefined) return;
     const { clock } = this.dependencies;
     const { timeoutMs, readinessDelayMs } = this.registry.drainOptions;
@@ -140,7 +140,7 @@ export class GrpcLifecycle
       this.readinessDelay = new Wait(clock, delayMs);
       await this.readinessDelay.over;
     }
-    // A failed drain has ended too.
+    // A failed drain has also ended.
     await Promise.allSettled(notified);
     await this.registry.endStreams();
   }
@@ -169,7 +169,7 @@ export class GrpcLifecycle
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
     const named = [...counts].map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${count} more methods`);
+    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${counted(count, 'more method')}`);
   }
 
   private async drain(): Promise<void> {

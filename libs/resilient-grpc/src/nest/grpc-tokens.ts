@@ -1,30 +1,30 @@
 import type { InjectionToken } from '@nestjs/common';
 
-/** Injection token of a client. */
+/** Returns the injection token of a client. */
 export function getGrpcClientToken(client: string | symbol): InjectionToken {
   // A symbol is unique; a plain string could be another provider's token.
   return typeof client === 'symbol' ? client : `gRPC client '${client}'`;
 }
 
 /**
- * Injection token of a client's service, by its short name 'Orders' or its full name 'orders.v1.Orders'. The token of the short name
- * resolves to that of the full name, so that overriding the full name in a test overrides both.
+ * Returns the injection token of a client's service, by its short name 'Orders' or its full name 'orders.v1.Orders'. The token of the
+ * short name resolves to that of the full name, so that overriding the full name in a test overrides both.
  */
 export function getGrpcServiceToken(client: string | symbol, service: string): InjectionToken {
   return `gRPC service '${service}' of client ${label(client)}`;
 }
 
-/** Injection token of a client's settings. Override it in tests with `overrideProvider()` to replace all of them. */
+/** Returns the injection token of a client's settings. Override it in tests with `overrideProvider()` to replace all of them. */
 export function getGrpcClientSettingsToken(client: string | symbol): InjectionToken {
   return `settings of gRPC client ${label(client)}`;
 }
 
-/** Injection token of a client's settings as given by the factory or forFeature; a test can layer overrides on top of them. */
+/** Returns the injection token of a client's settings as given by the factory or forFeature. Tests can add overrides to them. */
 export function givenSettingsToken(client: string | symbol): InjectionToken {
   return `settings of gRPC client ${label(client)}, as given`;
 }
 
-/** Readable name of a client. */
+/** Returns the readable name of a client. */
 export function clientLabel(client: string | symbol): string {
   return typeof client === 'symbol' ? (client.description ?? 'unnamed') : client;
 }

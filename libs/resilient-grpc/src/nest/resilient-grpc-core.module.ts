@@ -6,7 +6,7 @@ import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { ClientLog } from '../telemetry/log/client-log.js';
-import { debugIsRead, type LibraryLogger } from '../telemetry/log/library-logger.js';
+import { isDebugEnabled, type LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
@@ -75,12 +75,12 @@ function createLoggedClient(
 ): InternalGrpcClient {
   // A warm client connects, and emits events, while it is still being created.
   const created: { client?: InternalGrpcClient } = {};
-  const hurt = () => ({
+  const impact = () => ({
     waiting: created.client?.waitingCalls ?? 0,
     failed: created.client?.failedBy('outage') ?? 0,
   });
   const { name, target } = settings;
-  const log = new ClientLog(logger, { name, target, hurt, debugs: debugIsRead }, systemClock);
+  const log = new ClientLog(logger, { name, target, impact, isDebugEnabled }, systemClock);
   const client = createResilientGrpcClient(settings, {
     clock: systemClock,
     random: systemRandom,

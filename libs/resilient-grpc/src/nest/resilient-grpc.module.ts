@@ -53,12 +53,13 @@ const INBOUND_INTERCEPTOR: Provider = {
 export class ResilientGrpcModule {
   /**
    * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot fails the start. If every client
-   * belongs to a lazily loaded module, import it in the root module: Nest calls shutdown hooks only of modules that existed at the start.
+   * belongs to a lazily loaded module, call `forRoot` in the root module: Nest calls shutdown hooks only of modules that existed at the
+   * start.
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = callSite();
     const given: Provider = { provide: GIVEN_ROOT_OPTIONS, useValue: options };
-    // Without propagation, requests do not even pass an interceptor.
+    // Without propagation, requests pass through no interceptor.
     return rootModule([given, ...(propagates(options) ? [INBOUND_INTERCEPTOR] : [])], undefined, place);
   }
 
@@ -181,7 +182,7 @@ function clientProviders(definition: ClientDefinition): readonly TokenProvider[]
     inject: [givenSettingsToken(name)],
     useFactory: (given: unknown) => given,
   };
-  // Existing code injects by the bare name, as Nest's ClientsModule provides it.
+  // Existing code injects clients by the bare name, which is their token in Nest's ClientsModule.
   const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];
   return [settings, client, ...bareName, ...serviceProviders(definition, token)];
 }

@@ -12,7 +12,7 @@ export function startUpLine(settings: ResolvedClientSettings): LogLine {
     outageGraceMs > 0
       ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s in an outage`
       : 'calls do not wait in an outage';
-  const safeToRepeat = safeMethods(settings);
+  const safeToRepeat = describeSafeMethods(settings);
   const text = [
     `${target}${connection === 'warm' ? ' (warm)' : ''}`,
     services,
@@ -30,8 +30,8 @@ export function startUpLine(settings: ResolvedClientSettings): LogLine {
   });
 }
 
-function safeMethods(settings: ResolvedClientSettings): string {
-  const several = settings.services.size > 1;
+function describeSafeMethods(settings: ResolvedClientSettings): string {
+  const isQualified = settings.services.size > 1;
   const byReason = new Map<string, string[]>();
   let count = 0;
   for (const [service, methods] of settings.services) {
@@ -39,15 +39,15 @@ function safeMethods(settings: ResolvedClientSettings): string {
       const policy = settings.policies.get(method.path);
       if (policy?.safeToRepeat !== true) continue;
       count++;
-      const name = several ? `${service.slice(service.lastIndexOf('.') + 1)}/${method.method}` : method.method;
+      const name = isQualified ? `${service.slice(service.lastIndexOf('.') + 1)}/${method.method}` : method.method;
       byReason.set(policy.safeBecause, [...(byReason.get(policy.safeBecause) ?? []), name]);
     }
   }
   if (count === 0) return 'none';
-  return [...byReason].map(([reason, names]) => `${listed(names)} (${reason})`).join('; ');
+  return [...byReason].map(([reason, names]) => `${formatNames(names)} (${reason})`).join('; ');
 }
 
-function listed(names: readonly string[]): string {
+function formatNames(names: readonly string[]): string {
   if (names.length <= MAX_LISTED_METHODS) return names.join(', ');
   return `${names.slice(0, MAX_LISTED_METHODS).join(', ')} and ${String(names.length - MAX_LISTED_METHODS)} more`;
 }

@@ -35,7 +35,7 @@ describe('breakCircuit', () => {
       const guarded = good.pipe(breakCircuit(breaker));
       expectObservable(bad).toBe('-#', undefined, status(14));
       expectObservable(bad).toBe('-#', undefined, status(14));
-      // Open from 1 to 5001.
+      // The circuit is open from 1 ms to 5,001 ms.
       expectObservable(guarded, '2ms ^').toBe('2ms #', undefined, new CircuitOpenError('orders', 4_999));
       expectObservable(guarded, '5s ^').toBe('5s #', undefined, new CircuitOpenError('orders', 1));
       expectObservable(guarded, '5001ms ^').toBe('5001ms ---a|');
@@ -106,7 +106,7 @@ describe('breakCircuit', () => {
       if (seen.length === 1) guarded.subscribe((again) => seen.push(again));
     });
     expect(seen).toEqual([1, 1, 2, 3]);
-    // Two successes and two failures are half of four; five results would not be.
+    // Two of four attempts fail, so the circuit opens. If a success were counted twice, two of five would fail, and it would stay closed.
     trip(breaker);
     expect(breaker.state).toBe('open');
   });

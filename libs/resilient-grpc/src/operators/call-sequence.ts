@@ -33,13 +33,13 @@ export interface SequenceSettings {
 /** Failure with which a call ended. */
 export interface CallFailed {
   readonly error: unknown;
-  /** Failure on which the decision about the next call is based; @defaultValue read from `error` */
-  readonly says?: StreamFailure | undefined;
-  /** Milliseconds of silence after which this side ended the call. @defaultValue 0 */
+  /** Failure on which the decision about the next call is based. @defaultValue read from `error` */
+  readonly streamFailure?: StreamFailure | undefined;
+  /** Idle time in milliseconds after which this side ended the call. @defaultValue 0 */
   readonly silentMs?: number;
 }
 
-/** The part of a stream that its operator decides: which calls it consists of, and the meaning of their messages. */
+/** Operator-specific part of a stream: creates the calls and interprets their messages. */
 export interface StreamOperator<T> {
   /** Name of the operator, used in errors. */
   readonly name: string;
@@ -52,7 +52,7 @@ export interface StreamOperator<T> {
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
   onCallEnd(failure: CallFailed | undefined): void;
   /** The user's decision about `error`. An exception ends the stream. */
-  onError(error: unknown): EndedCall['asked'];
+  onError(error: unknown): EndedCall['requested'];
   /** Describes the position at which the server fails repeatedly, and how to avoid it. */
   describePoison(): { readonly where: string; readonly remedy: string };
   /** Called when the current call reaches its maximum age. @defaultValue the next call replaces it */
@@ -61,7 +61,7 @@ export interface StreamOperator<T> {
   onShutdown?(): void;
   /** Called when the reader accepts messages again. */
   onReadOn?(): void;
-  /** Called when the current call was detached: it ended, was cancelled, or the stream is over. */
+  /** Called when the current call is detached because it ended, it was cancelled, or the stream is over. */
   onDetached?(): void;
   /** Called once, after the stream has ended and before the reader is notified. */
   onOver?(): void;
@@ -77,13 +77,13 @@ interface Call {
  * it also waits until the reader requests a message, because an unread call would only be disconnected again.
  */
 export class CallSequence<T> implements StreamSource, StreamScope {
-  // As StreamScope
+  // Members of StreamScope.
   resumes = 0;
   deadline = Infinity;
   readonly hosts = new Set<StreamHost>();
   delivered = 0;
   isOver = false;
-  // As StreamSource: the prefetch of the latest call.
+  // Member of StreamSource: the prefetch of the latest call.
   prefetch = PLAIN_PREFETCH;
 
   /** True if the reader accepts no further message until `readOn`. */
@@ -103,18 +103,18 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   private age: Timer | undefined;
   private outcome: StreamOutcome = 'cancelled';
   /** Stream scope in which this stream was started. */
-  private around: StreamScope | undefined;
+  private startScope: StreamScope | undefined;
   /** True while a call is being started: its client may still reject it by ending the whole stream. */
   private isOpening = false;
   /** True if the next call is due and waits for the reader. */
   private isDue = false;
-  private delivering = 0;
-  private readOnAsked = false;
+  private deliveryDepth = 0;
+  private readOnRequested = false;
 
   constructor(
     private readonly settings: SequenceSettings,
     private readonly sink: StreamSink<T>,
-    /** Stream of which this one is a call. */
+    /** Enclosing stream that runs this stream as one of its calls. */
     readonly outer: StreamScope | undefined,
     operatorOf: (calls: CallSequence<T>) => StreamOperator<T>,
   ) {
@@ -132,14 +132,14 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   begin(): void {
-    this.around = currentStreamScope();
+    this.startScope = currentStreamScope();
     this.open();
   }
 
   readOn(): void {
     // Inside `next`, the return value of `next` requests more, so that the stack does not grow.
-    if (this.delivering > 0) {
-      this.readOnAsked = true;
+    if (this.deliveryDepth > 0) {
+      this.readOnRequested = true;
       return;
     }
     this.isPaused = false;
@@ -276,14 +276,14 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     const progressed = operator.hasProgressed;
     let ended: EndedCall;
     try {
-      const says = failure && (failure.says ?? readStreamFailure(failure.error));
-      const isAsked = says !== undefined && failureKind(says) !== 'shut';
+      const streamFailure = failure && (failure.streamFailure ?? readStreamFailure(failure.error));
+      const isAsked = streamFailure !== undefined && failureKind(streamFailure) !== 'client-closing';
       ended = {
-        failure: says,
+        failure: streamFailure,
         aged,
         progressed,
         livedMs,
-        asked: isAsked ? operator.onError(failure?.error) : undefined,
+        requested: isAsked ? operator.onError(failure?.error) : undefined,
       };
     } catch (error) {
       this.fail(error);
@@ -300,9 +300,9 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   private resumeAfter(delayMs: number): void {
-    // Limited to the remaining deadline: the call that starts then reports that the deadline has passed.
-    const leftMs = this.deadline - this.clock.epoch();
-    const waitMs = leftMs > 0 ? Math.min(delayMs, leftMs) : delayMs;
+    // Limited to the time until the deadline: the call that starts then reports that the deadline has passed.
+    const remainingMs = this.deadline - this.clock.epoch();
+    const waitMs = remainingMs > 0 ? Math.min(delayMs, remainingMs) : delayMs;
     // Scheduled even without a delay: a server that ends each call immediately must not keep this turn of the event loop running.
     this.backoff = this.clock.setTimer(this.open, waitMs);
   }
@@ -322,17 +322,17 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   /** Delivers a message to the reader, which may end the stream meanwhile. */
   deliver(message: T): void {
     this.delivered += 1;
-    this.delivering += 1;
-    this.readOnAsked = false;
+    this.deliveryDepth += 1;
+    this.readOnRequested = false;
     const { sink } = this;
-    const answer = this.isOpening ? inStreamScope(this.around, () => sink.next(message)) : sink.next(message);
-    this.delivering -= 1;
-    this.isPaused = answer === false && !this.readOnAsked;
+    const answer = this.isOpening ? inStreamScope(this.startScope, () => sink.next(message)) : sink.next(message);
+    this.deliveryDepth -= 1;
+    this.isPaused = answer === false && !this.readOnRequested;
   }
 
   // ── the end ──
 
-  /** The value of `isOver`, read again: user code (`factory`, `onError`, subscribers) may end the stream at any point. */
+  /** Returns `isOver` without TypeScript's narrowing: user code (`factory`, `onError`, subscribers) may end the stream at any point. */
   hasEnded(): boolean {
     return this.isOver;
   }
@@ -343,10 +343,10 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   /** Ends the stream and releases its resources. Returns false if it had already ended. */
-  private finish(how: StreamOutcome): boolean {
+  private finish(outcome: StreamOutcome): boolean {
     if (this.isOver) return false;
     this.isOver = true;
-    this.outcome = how;
+    this.outcome = outcome;
     this.backoff?.clear();
     this.cancelCall();
     this.notifyHosts();
@@ -371,14 +371,20 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     }
   }
 
-  /** Runs `work` in the outer scope: calls that the reader starts in response to a synchronous event do not belong to this stream. */
+  /**
+   * Runs `work` in the scope in which this stream was started: calls that the reader starts in response to a synchronous event do not
+   * belong to this stream.
+   */
   private outside(work: () => void): void {
-    if (this.isOpening) inStreamScope(this.around, work);
+    if (this.isOpening) inStreamScope(this.startScope, work);
     else work();
   }
 }
 
-/** Creates the Observable that users receive. Each subscription or iteration runs one sequence of calls, as `operatorOf` decides. */
+/**
+ * Creates the Observable that users receive. Each subscription or iteration runs its own sequence of calls, with the operator that
+ * `operatorOf` creates.
+ */
 export function streamOf<T>(
   settings: SequenceSettings,
   operatorOf: (calls: CallSequence<T>) => StreamOperator<T>,

@@ -8,7 +8,7 @@ import { deadline } from './deadline.js';
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('deadline', () => {
-  it('fails when the time since the subscription has passed, and unsubscribes from the source', () => {
+  it('fails once the given time has passed since the subscription, and unsubscribes from the source', () => {
     const scheduler = virtual();
     scheduler.run(({ hot, expectObservable, expectSubscriptions }) => {
       const source = hot('   --a--b--c--d|');
@@ -52,7 +52,7 @@ describe('deadline', () => {
     });
   });
 
-  it.each([0, -1])('fails without subscribing after %i ms', (ms) => {
+  it.each([0, -1])('fails without subscribing if the deadline is %i ms', (ms) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('(a|)');

@@ -7,7 +7,7 @@ import { CancellableRun } from './cancellable-run.js';
 
 /**
  * Fails with `DeadlineError` and unsubscribes if the source has not ended `ms` milliseconds after the subscription. With 0 or less, fails
- * without subscribing. Infinity means no deadline. Outside `retryBackoff` it bounds all attempts together, inside it each attempt.
+ * without subscribing. Infinity means no deadline. Outside `retryBackoff`, it bounds all attempts together; inside, it bounds each attempt.
  * @throws {GrpcConfigurationError} if `ms` is not a number.
  */
 export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
@@ -19,13 +19,13 @@ export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): Mo
   return (source) =>
     new Observable((subscriber) => {
       const run = new CancellableRun<T>();
-      const pass = (): void => {
+      const expire = (): void => {
         run.stop();
         subscriber.error(new DeadlineError(ms));
       };
-      if (ms <= 0) return pass();
-      // Scheduled before the source is subscribed, which may end or use up the time synchronously.
-      subscriber.add(scheduler.schedule(pass, timerMs(ms)));
+      if (ms <= 0) return expire();
+      // Scheduled before subscribing, because the source may end or use up the time synchronously.
+      subscriber.add(scheduler.schedule(expire, timerMs(ms)));
       subscriber.add(() => run.stop());
       run.start(source, subscriber);
     });

@@ -13,7 +13,7 @@ function callError(reason: string, code: StatusCode = 14, notRetriedBecause = 'a
     client: 'orders',
     path: '/orders.v1.Orders/Get',
     peer: undefined,
-    // May be a reason that only a later version of this package has.
+    // Safe: an error of a later version of this package may have an unknown reason, too.
     reason: reason as FailureReason,
     reachedServer: 'maybe',
     attempts: [],
@@ -38,7 +38,7 @@ describe('isTransient and outcomeOf', () => {
     expect(outcomeOf(callError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
-  it('treats a call as final if the client found it not safe to repeat', () => {
+  it('treats a call as final if it was not safe to repeat', () => {
     expect(isTransient(callError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
   });
 

@@ -3,13 +3,13 @@ import { isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { isDeadlineError } from '../errors/deadline-error.js';
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import { isIdleTimeoutError } from '../errors/idle-timeout-error.js';
-import { byCode, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import { outcomeOfCode, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 
 // Reasons that are no evidence about the server: nothing was sent, or this side ended the call.
-const SAYS_NOTHING: ReadonlySet<string | undefined> = new Set([
+const INCONCLUSIVE_REASONS: ReadonlySet<string | undefined> = new Set([
   'outage',
   'too-many-waiting',
   'concurrency-limit',
@@ -20,22 +20,28 @@ const SAYS_NOTHING: ReadonlySet<string | undefined> = new Set([
   'closed',
   'not-sent',
 ]);
-const BROKE_OFF: ReadonlySet<string | undefined> = new Set([
+const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
   'connection-lost',
   'refused',
   'attempt-timeout',
   'stream-idle',
 ]);
 // Another attempt would be rejected too.
-const SHUT: ReadonlySet<string | undefined> = new Set(['concurrency-limit', 'circuit-open', 'draining', 'closed']);
+const REJECTION_REASONS: ReadonlySet<string | undefined> = new Set([
+  'concurrency-limit',
+  'circuit-open',
+  'draining',
+  'closed',
+]);
 
 /**
  * True if another attempt may succeed: UNAVAILABLE, the deadline of an attempt, and errors without a gRPC status code. False for calls that
- * the client itself does not retry because of side effects, and for rejections by a circuit breaker or limit, which would reject again.
+ * the client itself does not retry because of side effects, and for rejections by a circuit breaker, a limit, or a client that shuts down,
+ * which would reject again.
  */
 export function isTransient(error: unknown): boolean {
   if (isDeadlineError(error)) return true;
-  if (SHUT.has(failureReason(error))) return false;
+  if (REJECTION_REASONS.has(failureReason(error))) return false;
   if (isGrpcCallError(error) && error.notRetriedBecause === 'not-safe-to-repeat') return false;
   const code = statusOf(error);
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);
@@ -44,11 +50,11 @@ export function isTransient(error: unknown): boolean {
 /** Outcome of an error for a circuit breaker. An error without a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
-  if (SAYS_NOTHING.has(reason)) return 'ignored';
-  if (BROKE_OFF.has(reason)) return 'failure';
+  if (INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
+  if (FAILURE_REASONS.has(reason)) return 'failure';
   const code = statusOf(error);
   if (code === undefined) return 'failure';
-  const outcome = byCode(code, policy);
+  const outcome = outcomeOfCode(code, policy);
   return code === StatusCode.CANCELLED && outcome === 'success' ? 'ignored' : outcome;
 }
 

@@ -18,7 +18,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes another attempt after the delay, emits the faster one, and unsubscribes the slower one first', () => {
+  it('makes another attempt after the delay, unsubscribes from the slower one, and emits the value of the faster one', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('30ms a|');
@@ -32,7 +32,7 @@ describe('hedge', () => {
     });
   });
 
-  it('emits the first attempt if it answers before the second', () => {
+  it('emits the value of the first attempt if it responds before the second', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms (a|)');
@@ -108,7 +108,7 @@ describe('hedge', () => {
     });
   });
 
-  it('forwards the last failure if all attempts failed', () => {
+  it('forwards the last failure if all attempts fail', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('20ms #', undefined, 'first'), cold('--#', undefined, 'second')];
@@ -207,6 +207,10 @@ describe('hedge', () => {
 
   it('rejects invalid options', () => {
     expect(() => hedge({ maxAttempts: 0, delayMs: -1 })).toThrow(/^2 problems/);
+    expect(() => hedge({ maxAttempts: 2, delayMs: '5' as never })).toThrow(
+      'hedge.delayMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
+    );
+    expect(() => hedge({ maxAttempts: 2, delayMs: null as never })).toThrow(/^hedge\.delayMs: .*, got null/);
     expect(() => hedge({ maxAttempts: 2, delayMs: NaN })).toThrow(
       'hedge.delayMs: expected a number of milliseconds of 0 or more',
     );

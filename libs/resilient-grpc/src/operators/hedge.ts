@@ -8,7 +8,6 @@ import {
   type HedgeState,
 } from '../policy/hedging/decide-hedge.js';
 import { NO_PUSHBACK } from '../policy/pushback/parse-pushback.js';
-import { problemMessage } from '../policy/options/describe-value.js';
 import { integerRule, millisecondsRule, numberProblem } from '../policy/options/value-rules.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -23,8 +22,8 @@ export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
   /**
-   * Wait for the first value before another attempt starts, in milliseconds. 0 starts all attempts at once; with Infinity, another attempt
-   * starts only after a failure.
+   * Time to wait for the first value before another attempt starts, in milliseconds. 0 starts all attempts at once; with Infinity, another
+   * attempt starts only after a failure.
    */
   readonly delayMs: number;
 }
@@ -41,8 +40,7 @@ export interface HedgeOptions extends SchedulerOptions {
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
   const { delayMs, maxAttempts } = options;
   checkOptions({
-    // A null and a number in quotes work, too.
-    'hedge.delayMs': delayMs >= 0 ? undefined : problemMessage(millisecondsRule(0).expected, delayMs),
+    'hedge.delayMs': numberProblem(delayMs, millisecondsRule(0)),
     'hedge.maxAttempts': numberProblem(maxAttempts, integerRule(1)),
   });
   const gates: HedgeGates = {
@@ -75,16 +73,16 @@ class HedgedRun<T> {
   begin(): void {
     // Added first: a synchronous source may cause the subscriber to unsubscribe inside this call.
     this.subscriber.add(() => this.keepOnly(undefined));
-    this.due();
+    this.onDue();
   }
 
-  private readonly due = (): void => {
+  private readonly onDue = (): void => {
     // At least `dueAt`, because a timer may fire early.
-    this.startNextCall({ type: 'due', at: Math.max(this.clock.now(), this.state.dueAt) });
+    this.processEvent({ type: 'due', at: Math.max(this.clock.now(), this.state.dueAt) });
   };
 
-  /** Sends all attempts that are due. Returns the decision that ended the loop. */
-  private startNextCall(event: HedgeEvent): 'wait' | 'win' | 'fail' {
+  /** Processes `event` and sends all attempts that are due. Returns the action that ended the loop. */
+  private processEvent(event: HedgeEvent): 'wait' | 'win' | 'fail' {
     for (let next = event; ; next = { type: 'due', at: this.state.dueAt }) {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
@@ -110,8 +108,8 @@ class HedgedRun<T> {
     const delayMs = dueAt - this.clock.now();
     this.timer =
       this.running.size > 0 && delayMs > 0
-        ? new PeerTimer(this.clock, delayMs, this.due)
-        : this.clock.setTimer(this.due, delayMs);
+        ? new PeerTimer(this.clock, delayMs, this.onDue)
+        : this.clock.setTimer(this.onDue, delayMs);
   }
 
   private send(): void {
@@ -129,7 +127,7 @@ class HedgedRun<T> {
       },
       error: (error: unknown) => {
         this.running.delete(run);
-        if (!this.isDecided && this.startNextCall(failed(error, this.clock.now())) !== 'fail') return;
+        if (!this.isDecided && this.processEvent(failureEvent(error, this.clock.now())) !== 'fail') return;
         this.keepOnly(undefined);
         subscriber.error(error);
       },
@@ -151,7 +149,7 @@ class HedgedRun<T> {
   }
 }
 
-function failed(error: unknown, at: number): HedgeEvent {
+function failureEvent(error: unknown, at: number): HedgeEvent {
   const code = isTransient(error) ? StatusCode.UNAVAILABLE : StatusCode.UNKNOWN;
   const verdict = { ...SUCCESS, kind: 'server', code } as const;
   return { type: 'ended', at, verdict, pushback: NO_PUSHBACK, lostWith: undefined, delivered: false };

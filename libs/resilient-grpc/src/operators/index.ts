@@ -10,7 +10,7 @@ export type { ReplayId } from './replay-outgoing.js';
 export { resumable, type ResumeOptions, type BaseResumeOptions } from './resumable.js';
 export type { ResumeBackoffOptions } from './resume-pace.js';
 export { retryBackoff, type Backoff, type RetryBackoffOptions } from './retry-backoff.js';
-export type { SchedulerOptions as Seams } from './scheduler-clock.js';
+export type { SchedulerOptions } from './scheduler-clock.js';
 export { CircuitOpenError, isCircuitOpenError } from '../errors/circuit-open-error.js';
 export { ConcurrencyLimitError, isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 export { CursorRegressionError, isCursorRegressionError } from '../errors/cursor-regression-error.js';

@@ -70,7 +70,7 @@ describe('limitConcurrency', () => {
     expect(log).toEqual(['begin 1', 'end 1', 'begin 2']);
   });
 
-  it('never subscribes to a source that was unsubscribed in the queue', () => {
+  it('never subscribes to a source that is unsubscribed while it is queued', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });

@@ -14,9 +14,9 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
   return (source) =>
     new Observable((subscriber) => {
       const run = new CancellableRun<T>();
-      /** Monotonic milliseconds; `undefined` if no permit is held. */
+      /** Start of the run in monotonic milliseconds; `undefined` if no permit is held. */
       let startedAt: number | undefined;
-      const giveBack = (outcome: PermitOutcome): void => {
+      const releasePermit = (outcome: PermitOutcome): void => {
         if (startedAt === undefined) return;
         const latencyMs = systemClock.now() - startedAt;
         startedAt = undefined;
@@ -27,11 +27,11 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
         run.start(source, {
           next: (value) => subscriber.next(value),
           error: (error) => {
-            giveBack('failed');
+            releasePermit('failed');
             subscriber.error(error);
           },
           complete: () => {
-            giveBack('succeeded');
+            releasePermit('succeeded');
             subscriber.complete();
           },
         });
@@ -39,13 +39,13 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       const waiter = { deadline: Infinity, permitted };
       // Registered before `acquire`: a synchronous source may cause the subscriber to unsubscribe inside `permitted`.
       subscriber.add(() => {
-        permits.leave(waiter);
+        permits.remove(waiter);
         run.stop();
-        giveBack('cancelled');
+        releasePermit('cancelled');
       });
-      const answer = permits.acquire(waiter);
-      if (answer === 'permitted') permitted();
-      if (answer === 'refused') {
+      const result = permits.acquire(waiter);
+      if (result === 'permitted') permitted();
+      if (result === 'refused') {
         subscriber.error(new ConcurrencyLimitError(permits.policy.maxConcurrent, permits.policy.maxQueued));
       }
     });

@@ -1,6 +1,6 @@
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 
-/** Checks the options of an operator. `messages` contains the message of each path; `undefined` for a valid value. */
+/** Checks the options of an operator. `messages` maps each path to its message, or to `undefined` if the value is valid. */
 export function checkOptions(messages: Readonly<Record<string, string | undefined>>): void {
   const problems = Object.entries(messages).flatMap(([path, message]) =>
     message === undefined ? [] : [{ path, message }],

@@ -5,28 +5,28 @@ import { StatusCode } from '../status/status-code.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Maximum number of messages buffered while the sink is full. */
-export const MAX_HELD = 1_000;
+export const MAX_HELD_MESSAGES = 1_000;
 
 /** `prefetch` of a source without flow control; it does not limit the source. */
 export const PLAIN_PREFETCH = 16;
 
 /**
  * Adapts an Observable to a stream source. An Observable cannot be paused, so messages that arrive while the sink is full are buffered, up
- * to `MAX_HELD`. Buffered messages are delivered before the error or completion.
+ * to `MAX_HELD_MESSAGES`. Buffered messages are delivered before the error or completion.
  */
 export class PlainSource<T> implements StreamSource {
   readonly prefetch = PLAIN_PREFETCH;
 
   private readonly run = new CancellableRun<T>();
-  private readonly held: T[] = [];
+  private readonly buffer: T[] = [];
   private end: (() => void) | undefined;
-  private isWanted = true;
-  private isGiving = false;
+  private isSinkReady = true;
+  private isDelivering = false;
 
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Receives the error of a buffer that exceeds `MAX_HELD`; no event follows. */
+    /** Receives the error if the buffer exceeds `MAX_HELD_MESSAGES`; no event follows. */
     private readonly overflow: (error: ResumeError) => void,
   ) {}
 
@@ -39,42 +39,42 @@ export class PlainSource<T> implements StreamSource {
   }
 
   readOn(): void {
-    this.isWanted = true;
-    this.give();
+    this.isSinkReady = true;
+    this.deliver();
   }
 
   unsubscribe(): void {
-    this.held.length = 0;
+    this.buffer.length = 0;
     this.end = undefined;
     this.run.stop();
   }
 
   private take(message: T): void {
-    this.held.push(message);
-    this.give();
-    if (this.held.length <= MAX_HELD) return;
+    this.buffer.push(message);
+    this.deliver();
+    if (this.buffer.length <= MAX_HELD_MESSAGES) return;
     this.unsubscribe();
-    this.overflow(tooMuchHeld());
+    this.overflow(bufferOverflowError());
   }
 
   private endWith(end: () => void): void {
     this.end = end;
-    this.give();
+    this.deliver();
   }
 
   /**
    * Delivers buffered messages, then the end. A reentrant call returns immediately: the running loop delivers a message that was emitted
    * inside `sink.next`, in order and without growing the stack.
    */
-  private give(): void {
-    if (this.isGiving) return;
-    this.isGiving = true;
-    while (this.isWanted && this.held.length > 0) {
-      // The cast is safe: `held` is not empty.
-      this.isWanted = this.sink.next(this.held.shift() as T) !== false;
+  private deliver(): void {
+    if (this.isDelivering) return;
+    this.isDelivering = true;
+    while (this.isSinkReady && this.buffer.length > 0) {
+      // The cast is safe: `buffer` is not empty.
+      this.isSinkReady = this.sink.next(this.buffer.shift() as T) !== false;
     }
-    this.isGiving = false;
-    if (this.held.length > 0) return;
+    this.isDelivering = false;
+    if (this.buffer.length > 0) return;
     const { end } = this;
     this.end = undefined;
     end?.();
@@ -82,11 +82,11 @@ export class PlainSource<T> implements StreamSource {
 }
 
 /** Error for a pulled stream whose reader is slower than a source without flow control. */
-function tooMuchHeld(): ResumeError {
+function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',
     StatusCode.RESOURCE_EXHAUSTED,
-    `More than ${String(MAX_HELD)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
+    `More than ${String(MAX_HELD_MESSAGES)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
       "flow control; return the client's call itself from the factory, and apply pipe() after resumable()",
   );
 }

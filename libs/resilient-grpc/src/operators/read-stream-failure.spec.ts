@@ -13,7 +13,7 @@ function callError(reason: FailureReason, code: StatusCode, retryAfterMs?: numbe
   metadata.set('grpc-retry-pushback-ms', '250');
   return new GrpcCallError({
     code,
-    // Would be classified differently if the reason did not take precedence.
+    // These details mean a lost connection, unless the reason takes precedence.
     details: 'Connection dropped',
     metadata,
     client: 'orders',

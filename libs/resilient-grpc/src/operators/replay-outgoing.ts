@@ -7,7 +7,7 @@ import {
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { describeData } from '../policy/options/describe-value.js';
-import { replaySource, type ReplaySource, type SourceInput, type SourceTaker } from './replay-source.js';
+import { replaySource, type ReplaySource, type SourceInput, type SourceConsumer } from './replay-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -23,7 +23,7 @@ export interface OutgoingRules<Out, Id extends ReplayId> {
 
 /** Callbacks to the session that sends the messages. */
 export interface OutgoingCallbacks {
-  /** Called after a message that requires an acknowledgement was delivered to the connection. */
+  /** Called after a message that requires an acknowledgement was passed to the current call. */
   onSent(): void;
   /** Called after the source has ended. */
   onSourceEnd(): void;
@@ -32,18 +32,18 @@ export interface OutgoingCallbacks {
 }
 
 /**
- * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends each
- * connection the hello, then the unacknowledged messages, then new messages.
+ * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends on
+ * each call the hello, then the unacknowledged messages, then new messages.
  */
-export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<LedgerEntry<Id, Out>> {
+export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
   private readonly source: ReplaySource;
   private readonly ids = new ReplayIds();
-  /** Messages of the current connection. */
+  /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
   private reader: MessageReader<Out> | undefined;
   private isHelloDue = false;
-  /** True if no more messages are sent on this connection. */
+  /** True if no more messages are sent on the current call. */
   private isRetiring = false;
   private isPulling = false;
   /** Message read from the source that does not fit into the ledger yet. */
@@ -65,7 +65,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return this.ledger.size;
   }
 
-  /** Number of unacknowledged messages that were sent on the current connection. */
+  /** Number of unacknowledged messages that were sent on the current call. */
   get awaited(): number {
     return this.ledger.awaited;
   }
@@ -75,7 +75,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     return this.ledger.oldest?.id;
   }
 
-  /** True if the source has ended and every message from it is acknowledged. */
+  /** True if nothing more is read from the source and every message is acknowledged. */
   get isSettled(): boolean {
     return this.hasEnded && this.ledger.size === 0 && this.waiting === undefined;
   }
@@ -84,24 +84,27 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.source.open();
   }
 
-  /** Starts the next connection and returns its messages. A second iteration starts over with the hello and ends the previous iterator. */
-  connect(): AsyncIterable<Out> {
-    this.disconnect();
+  /**
+   * Ends the messages of the current call and returns those of the next. A second iteration starts over with the hello and ends the
+   * previous iterator.
+   */
+  startCall(): AsyncIterable<Out> {
+    this.endCall();
     const messages: AsyncIterable<Out> = { [Symbol.asyncIterator]: () => this.readerOf(messages) };
     this.messages = messages;
     return messages;
   }
 
-  /** Ends the current connection. Nothing is sent until the next `connect`. */
-  disconnect(): void {
+  /** Ends the messages of the current call. Nothing is sent until the next `startCall`. */
+  endCall(): void {
     this.messages = undefined;
     this.isRetiring = false;
     this.reader?.end();
     this.reader = undefined;
-    this.ledger.reconnect();
+    this.ledger.startCall();
   }
 
-  /** Stops sending on this connection and half-closes it. */
+  /** Stops sending on the current call and half-closes it. */
   retire(): void {
     this.isRetiring = true;
     this.serve();
@@ -111,7 +114,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   acknowledge(id: Id): number {
     const count = this.ledger.acknowledge(this.ids.ofAcknowledgement(id), this.rules.acknowledgement);
     if (count > 0) {
-      this.keepWaiting();
+      this.moveWaitingToLedger();
       this.serve();
     }
     return count;
@@ -135,11 +138,11 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.serve();
   }
 
-  /** Closes the source and the current connection. */
+  /** Closes the source and ends the messages of the current call. */
   close(): void {
     this.hasEnded = true;
     this.source.close();
-    this.disconnect();
+    this.endCall();
   }
 
   onItem(entry: LedgerEntry<Id, Out>): void {
@@ -150,7 +153,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
       return;
     }
     this.waiting = entry;
-    this.keepWaiting();
+    this.moveWaitingToLedger();
     this.serve();
   }
 
@@ -182,11 +185,11 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
     this.reader?.end();
     this.reader = reader;
     this.isHelloDue = this.rules.hello !== undefined;
-    this.ledger.reconnect();
+    this.ledger.startCall();
     return reader;
   }
 
-  /** Serves the connection's pending reads while messages are available. */
+  /** Serves the current call's pending reads while messages are available. */
   private serve(): void {
     // A synchronous source calls back into this method.
     if (this.isServing) return;
@@ -228,7 +231,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
   }
 
   /** Moves the waiting message into the ledger if it fits. */
-  private keepWaiting(): void {
+  private moveWaitingToLedger(): void {
     const entry = this.waiting;
     if (entry === undefined || !this.ledger.fits(entry.bytes)) return;
     this.waiting = undefined;
@@ -247,15 +250,12 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceTaker<Led
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/**
- * Iterator over the messages that one connection sends. Calls `wanted` for each pending read; its creator then supplies a message with
- * `give`.
- */
+/** Iterator over the messages sent on one call. Calls `onRead` for each pending read; its creator then supplies a message with `give`. */
 class MessageReader<M> implements AsyncIterator<M, undefined> {
   private readonly waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
   private isDone = false;
 
-  constructor(private readonly wanted: () => void) {}
+  constructor(private readonly onRead: () => void) {}
 
   /** True if a read is pending. */
   get isWaiting(): boolean {
@@ -266,7 +266,7 @@ class MessageReader<M> implements AsyncIterator<M, undefined> {
     if (this.isDone) return Promise.resolve(DONE);
     return new Promise((resolve) => {
       this.waiting.push(resolve);
-      this.wanted();
+      this.onRead();
     });
   }
 
@@ -286,7 +286,7 @@ class MessageReader<M> implements AsyncIterator<M, undefined> {
   }
 }
 
-const TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
+const ID_TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
 
 /**
  * Validates the ids that the user's functions return. An invalid id fails immediately, because an id that never matches would stall the
@@ -318,7 +318,7 @@ class ReplayIds {
 
 function typeOf(id: unknown, key: string, expected: string): string {
   const type = typeof id;
-  if (TYPES.includes(type)) return type;
+  if (ID_TYPES.includes(type)) return type;
   const remedy = type === 'object' && id !== null ? '; convert a Long with String(…)' : '';
   throw new TypeError(`replayUnacknowledged.${key}: expected ${expected}, got ${describeData(id)}${remedy}`);
 }

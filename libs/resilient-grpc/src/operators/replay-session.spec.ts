@@ -51,7 +51,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('completes after a clean end if the source turns out to have ended too', async () => {
+  it('completes after a clean end if the source has ended, too', async () => {
     const server = new MemorySessions(false);
     const { ends } = start(server, new NumberedSource(1));
     await server.call.read();
@@ -222,9 +222,9 @@ describe('acknowledgement timeout', () => {
     await time.pass(600);
     server.call.sink.next({ text: 'no acknowledgement' });
     await time.pass(399);
-    expect(server.call.left).toBe(false);
+    expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     expect(errors).toMatchObject([{ reason: 'acknowledgement-timeout', code: 14, unacknowledged: 4 }]);
     expect((errors[0] as Error).message).toBe(
       'No acknowledgement within 1000 ms; 4 messages sent and not acknowledged',
@@ -232,12 +232,12 @@ describe('acknowledgement timeout', () => {
     await time.pass(100);
     expect(server.calls).toHaveLength(2);
     await time.pass(999);
-    expect(server.call.left).toBe(false);
+    expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('does not run before a message is sent, or while none is unacknowledged', async () => {
+  it('does not run the acknowledgement timeout before a message is sent, or while none is unacknowledged', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
     await time.pass(5_000);
@@ -249,7 +249,7 @@ describe('acknowledgement timeout', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('counts as a lost connection if the server is silent, and as a server failure if it sends messages', async () => {
+  it('counts an acknowledgement timeout as a lost connection if the server is silent, and as a server failure otherwise', async () => {
     const silent = new MemorySessions();
     const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
     const talking = new MemorySessions();
@@ -266,7 +266,7 @@ describe('acknowledgement timeout', () => {
     expect(ends).toEqual([]);
   });
 
-  it('counts from the first call without progress, even if the timeout is long', async () => {
+  it('fails after five acknowledgement timeouts in a row, even if the timeout exceeds minHealthyMs', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {
@@ -278,7 +278,7 @@ describe('acknowledgement timeout', () => {
     expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
   });
 
-  it('pauses while the buffer of the reader is full', async () => {
+  it('pauses the acknowledgement timeout while the buffer of the reader is full', async () => {
     const server = new MemorySessions();
     const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
     const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
@@ -292,52 +292,52 @@ describe('acknowledgement timeout', () => {
     await time.pass(60_000);
     expect(server.calls).toHaveLength(1);
     await reader.next();
-    expect(server.call.readOns).toBeGreaterThan(0);
+    expect(server.call.readCount).toBeGreaterThan(0);
     await time.pass(999);
-    expect(server.call.left).toBe(false);
+    expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     await reader.return?.();
   });
 });
 
 describe('maximum age of a replay call', () => {
-  it('closes a call without unacknowledged messages, and makes the next one at once', async () => {
+  it('closes a call at its maximum age if nothing is unacknowledged, and makes the next one at once', async () => {
     const server = new MemorySessions();
     start(server, NEVER, { maxAgeMs: 60_000 });
     await time.pass(59_999);
-    expect(server.call).toMatchObject({ halfClosed: false, left: false });
+    expect(server.call).toMatchObject({ halfClosed: false, isUnsubscribed: false });
     await time.pass(1);
     expect(server.calls).toHaveLength(2);
-    expect(server.calls[0]).toMatchObject({ left: true });
+    expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
   });
 
-  it('half-closes the call and waits for its acknowledgements first', async () => {
+  it('half-closes a call at its maximum age, and waits for acknowledgements before it closes the call', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(60_000);
-    expect(server.call).toMatchObject({ halfClosed: true, left: false });
+    expect(server.call).toMatchObject({ halfClosed: true, isUnsubscribed: false });
     server.call.ack(1, 2, 3);
     await time.pass(500);
-    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: false });
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: false });
     server.call.ack(4);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     await time.pass(0);
     expect(server.call.received).toEqual([5, 6, 7, 8]);
     await time.pass(2_000);
     expect(server.calls).toHaveLength(2);
   });
 
-  it('waits one second for acknowledgements, then sends the messages again', async () => {
+  it('waits at most one second for acknowledgements at the maximum age, then sends the messages again', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(61_000);
-    expect(server.calls[0]).toMatchObject({ left: true });
+    expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
     expect(server.calls).toHaveLength(2);
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('varies by ±10 %', async () => {
+  it('randomizes the maximum age by ±10 %', async () => {
     for (const [random, ageMs] of [
       [0, 54_000],
       [1, 66_000],
@@ -374,7 +374,7 @@ describe('scope of a replay session', () => {
     expect(ends).toEqual([lost]);
   });
 
-  it('stops reading the source if its host completes it, and completes once all messages are acknowledged', async () => {
+  it('stops reading the source if the host completes the session, and completes once all messages are acknowledged', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -382,15 +382,15 @@ describe('scope of a replay session', () => {
     server.call.scope!.complete();
     await turn();
     expect(source.returned).toBe(1);
-    expect(server.call).toMatchObject({ halfClosed: true, left: false });
+    expect(server.call).toMatchObject({ halfClosed: true, isUnsubscribed: false });
     server.call.ack(1, 2, 3);
     expect(ends).toEqual([]);
     server.call.ack(4);
     expect(ends).toEqual(['complete']);
-    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: true });
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: true });
   });
 
-  it('completes at once if its host completes it without unacknowledged messages', async () => {
+  it('completes at once if the host completes a session without unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, NEVER);
     server.call.scope!.complete();
@@ -401,7 +401,7 @@ describe('scope of a replay session', () => {
     ['lost', (call) => call.sink.error(lost), lost],
     ['ended cleanly', (call) => call.sink.complete(), expect.objectContaining({ reason: 'unacknowledged' })],
   ])(
-    'fails if its host completes it and the call is %s before all messages are acknowledged',
+    'fails if the host completes the session and the call is %s before all messages are acknowledged',
     async (_, end, error) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource());
@@ -413,7 +413,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails if its host completes it during a backoff with unacknowledged messages', async () => {
+  it('fails if the host completes the session during a backoff with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -427,7 +427,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails if its host completes it at the start of the next call with unacknowledged messages', async () => {
+  it('fails if the host completes the session at the start of the next call with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -441,7 +441,7 @@ describe('scope of a replay session', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('waits at most until its deadline, so that the next call reports the exceeded deadline', async () => {
+  it('ends a backoff at the deadline, so that the next call reports the exceeded deadline', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
     server.call.scope!.deadline = 40;

@@ -21,13 +21,13 @@ export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSe
   readonly factory: (outgoing: AsyncIterable<Out>) => Observable<In>;
   readonly outgoing: SourceInput<Out>;
   readonly acknowledges: (message: In) => Id | undefined;
-  readonly onError: ((error: unknown) => EndedCall['asked']) | undefined;
+  readonly onError: ((error: unknown) => EndedCall['requested']) | undefined;
   /** Infinity means no timeout. */
   readonly ackTimeoutMs: number;
 }
 
 // Maximum wait for outstanding acknowledgements after a call has reached `maxAgeMs`.
-const LAST_ACKNOWLEDGEMENTS_MS = 1_000;
+const MAX_RETIREMENT_MS = 1_000;
 
 /**
  * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgements and detects
@@ -40,18 +40,18 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   private readonly outgoing: ReplayOutgoing<Out, Id>;
   /** True if the current call has received a message. */
   private hasReceived = false;
-  /** Number of messages sent on the last call that it did not acknowledge. */
+  /** Number of messages that were sent on the last call and not acknowledged. */
   private awaited = 0;
   /** True if the server ended the last call cleanly. */
   private wasEnded = false;
-  /** True after a shutdown: no further call is started. */
-  private isLeaving = false;
+  /** True once a shutdown has started; no further call is started. */
+  private isShuttingDown = false;
   /** Error of the last call. */
   private lastError: unknown;
   /** True if the current call has reached `maxAgeMs`; nothing more is sent on it. */
   private isRetiring = false;
   private retirement: Timer | undefined;
-  /** Fires when the current call counts as broken. */
+  /** Timer after which the current call counts as broken. */
   private ackTimer: PeerTimer | undefined;
 
   constructor(
@@ -85,7 +85,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.hasReceived = false;
     this.wasEnded = false;
     this.isRetiring = false;
-    return this.settings.factory(this.outgoing.connect());
+    return this.settings.factory(this.outgoing.startCall());
   }
 
   onMessage(message: In): void {
@@ -95,7 +95,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     // Delivered first: if the reader unsubscribes here, nothing more is read from the source.
     calls.deliver(message);
     const count = id === undefined || calls.hasEnded() ? 0 : outgoing.acknowledge(id);
-    // `acknowledge` also sends messages that fit now, which may have failed the session.
+    // `acknowledge` also sends the messages that now fit; an error while sending ends the session.
     if (calls.hasEnded()) return;
     this.hasReceived = true;
     if (count > 0 || wasIdle) this.hasProgressed = true;
@@ -106,12 +106,12 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   onCallEnd(failure: CallFailed | undefined): void {
     const { outgoing, calls } = this;
     if (failure !== undefined) {
-      this.nextCall(failure);
+      this.resumeOrEnd(failure);
       return;
     }
     if (this.awaited > 0) {
       const message = `The server ended the call cleanly, but did not acknowledge ${messageCount(this.awaited)} sent to it`;
-      this.nextCall({ error: this.errorOf('unacknowledged', message) });
+      this.resumeOrEnd({ error: this.errorOf('unacknowledged', message) });
       return;
     }
     this.wasEnded = true;
@@ -119,13 +119,13 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     if (!outgoing.isSettled) outgoing.lookAhead();
     if (calls.isOver) return;
     if (outgoing.isSettled) calls.succeed();
-    else this.nextCall(undefined);
+    else this.resumeOrEnd(undefined);
   }
 
-  private nextCall(failure: CallFailed | undefined, aged = false): void {
+  private resumeOrEnd(failure: CallFailed | undefined, aged = false): void {
     const { calls, outgoing } = this;
     this.lastError = failure?.error;
-    if (!this.isLeaving) {
+    if (!this.isShuttingDown) {
       calls.resume(failure, aged);
       return;
     }
@@ -140,22 +140,22 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   /** Cancels the current call and starts the next one; `failure` is `undefined` if the call reached its maximum age. */
   private replaceCall(failure: CallFailed | undefined): void {
     this.calls.cancelCall();
-    if (!this.calls.isOver) this.nextCall(failure, failure === undefined);
+    if (!this.calls.isOver) this.resumeOrEnd(failure, failure === undefined);
   }
 
   onMaxAge(): void {
     this.isRetiring = true;
     this.outgoing.retire();
-    this.retirement = this.calls.clock.setTimer(() => this.replaceCall(undefined), LAST_ACKNOWLEDGEMENTS_MS);
+    this.retirement = this.calls.clock.setTimer(() => this.replaceCall(undefined), MAX_RETIREMENT_MS);
     this.afterAcknowledgement();
   }
 
   /** Stops reading from the source, and completes once all messages already read are acknowledged. */
   onShutdown(): void {
-    this.isLeaving = true;
+    this.isShuttingDown = true;
     this.outgoing.finish();
     if (this.calls.isRunning) this.afterAcknowledgement();
-    else this.nextCall(this.lastError === undefined ? undefined : { error: this.lastError });
+    else this.resumeOrEnd(this.lastError === undefined ? undefined : { error: this.lastError });
   }
 
   onReadOn(): void {
@@ -167,7 +167,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.ackTimer = undefined;
     this.retirement?.clear();
     this.awaited = this.outgoing.awaited;
-    this.outgoing.disconnect();
+    this.outgoing.endCall();
   }
 
   onOver(): void {
@@ -185,10 +185,10 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.ackTimer?.clear();
     this.ackTimer = undefined;
     if (ackTimeoutMs === Infinity || this.calls.isPaused || this.outgoing.awaited === 0) return;
-    this.ackTimer = new PeerTimer(this.calls.clock, ackTimeoutMs, this.notAcknowledged);
+    this.ackTimer = new PeerTimer(this.calls.clock, ackTimeoutMs, this.onAckTimeout);
   }
 
-  private readonly notAcknowledged = (): void => {
+  private readonly onAckTimeout = (): void => {
     const { ackTimeoutMs } = this.settings;
     const message = `No acknowledgement within ${String(ackTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
     const error = this.errorOf('acknowledgement-timeout', message);
@@ -196,28 +196,28 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     const reason = this.hasReceived ? 'server' : 'connection-lost';
     this.replaceCall({
       error,
-      says: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
+      streamFailure: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
       // A call that is stuck from its start was never healthy, however long the timeout is.
       silentMs: ackTimeoutMs,
     });
   };
 
   private afterAcknowledgement(): void {
-    if (this.isLeaving && this.outgoing.isSettled) this.calls.succeed();
+    if (this.isShuttingDown && this.outgoing.isSettled) this.calls.succeed();
     else if (this.isRetiring && this.outgoing.awaited === 0) this.replaceCall(undefined);
   }
 
   // ── errors ──
 
-  onError(error: unknown): EndedCall['asked'] {
+  onError(error: unknown): EndedCall['requested'] {
     return this.settings.onError?.(error);
   }
 
   describePoison() {
     const { unacknowledged, oldest } = this.outgoing;
-    const oldestId = `${messageCount(unacknowledged)} unacknowledged, the first with id ${describeData(oldest)}`;
+    const pending = `${messageCount(unacknowledged)} unacknowledged, the first with id ${describeData(oldest)}`;
     return {
-      where: `without an acknowledgement${unacknowledged === 0 ? '' : ` (${oldestId})`}`,
+      where: `without an acknowledgement${unacknowledged === 0 ? '' : ` (${pending})`}`,
       remedy: 'omit the message that causes it',
     };
   }

@@ -3,10 +3,10 @@ import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Receives the items of a source, one per pull. */
-export interface SourceTaker<T> {
+export interface SourceConsumer<T> {
   onItem(item: T): void;
   onSourceEnd(): void;
-  /** Also called without a pull: an Observable source fails at any time. */
+  /** Also called without a pull: an Observable source may fail at any time. */
   onSourceError(error: unknown): void;
   /** Called if the source pushed more than the buffer may hold; `held` is the amount buffered. */
   onOverflow(held: LedgerLimits): void;
@@ -25,8 +25,8 @@ export interface ReplaySource {
 /** Input from which messages are read. */
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
-/** `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
-export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
+/** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
+export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
   if (isIterable(input)) return input;
   try {
     return from(input);
@@ -36,13 +36,14 @@ export function sourceInput<M>(input: ObservableInput<M>): SourceInput<M> | unde
 }
 
 /**
- * Creates a source that converts each message of `input` to an item. An iterable is pulled; a gRPC call is one, as an AsyncIterable. An
- * Observable pushes at its own speed. It is subscribed immediately, because a hot one would not wait, and buffered within `room`.
+ * Creates a source that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls, which are
+ * AsyncIterables. An Observable pushes at its own speed: `open` subscribes to it, because a hot one would not wait, and its messages are
+ * buffered up to `room`.
  */
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,
   itemOf: (message: M) => T,
-  taker: SourceTaker<T>,
+  taker: SourceConsumer<T>,
   room: LedgerLimits,
 ): ReplaySource {
   return isIterable(input)
@@ -57,7 +58,7 @@ class IterableReplaySource<M, T> implements ReplaySource {
   constructor(
     private readonly input: AsyncIterable<M> | Iterable<M>,
     private readonly itemOf: (message: M) => T,
-    private readonly taker: SourceTaker<T>,
+    private readonly taker: SourceConsumer<T>,
   ) {}
 
   open(): void {
@@ -124,7 +125,7 @@ class ObservableReplaySource<T extends { readonly bytes: number }> implements Re
 
   constructor(
     private readonly items: Observable<T>,
-    private readonly taker: SourceTaker<T>,
+    private readonly taker: SourceConsumer<T>,
     private readonly room: LedgerLimits,
   ) {}
 

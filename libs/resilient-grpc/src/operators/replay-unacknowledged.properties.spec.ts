@@ -57,7 +57,7 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   details: 'Connection dropped',
 });
 // The fifth clean end in a row without an acknowledgement would end the session.
-const MAX_ENDS = 4;
+const MAX_CLEAN_ENDS = 4;
 
 /** A source that returns messages one at a time, up to the total passed to `give`. */
 class GivenSource implements AsyncIterableIterator<Numbered> {
@@ -141,7 +141,7 @@ class World {
         call.sink.error(lost);
         break;
       case 'end':
-        if (this.ends++ < MAX_ENDS) call.sink.complete();
+        if (this.ends++ < MAX_CLEAN_ENDS) call.sink.complete();
         break;
       case 'pass':
         await this.time.pass(one.ms);
@@ -188,7 +188,7 @@ class World {
   }
 
   private acknowledge(call: MemoryCall, id: number): void {
-    if (call.left || this.watched.ends.length > 0) return;
+    if (call.isUnsubscribed || this.watched.ends.length > 0) return;
     const before = this.watched.seen.length;
     call.sink.next({ ack: id });
     // If no message was delivered, the call is over and the acknowledgement has no effect.

@@ -186,10 +186,10 @@ describe('buffer limits', () => {
     const source = new NumberedSource();
     start(server, source);
     await turn();
-    expect(source).toMatchObject({ asked: 4, mostAtOnce: 1 });
+    expect(source).toMatchObject({ pulls: 4, maxConcurrentPulls: 1 });
     server.call.ack(2);
     await turn();
-    expect(source).toMatchObject({ asked: 5, mostAtOnce: 1 });
+    expect(source).toMatchObject({ pulls: 5, maxConcurrentPulls: 1 });
   });
 
   it('reads nothing from the source while the server does not read', async () => {
@@ -197,10 +197,10 @@ describe('buffer limits', () => {
     const source = new NumberedSource();
     start(server, source);
     await turn();
-    expect(source.asked).toBe(0);
+    expect(source.pulls).toBe(0);
     void server.call.read();
     await turn();
-    expect(source.asked).toBe(1);
+    expect(source.pulls).toBe(1);
   });
 
   it('limits unacknowledged messages by bytes too', async () => {
@@ -261,17 +261,15 @@ describe('buffer limits', () => {
       'The source pushed more than the buffers hold: 4 messages unacknowledged, 1000 messages queued; pass an AsyncIterable, which can be paused, or raise maxUnacknowledged',
     );
     expect(pushed.observed).toBe(false);
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages, and up to maxUnacknowledgedBytes or 1 MiB', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and 1 MiB if maxUnacknowledgedBytes is less', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
     for (const id of upTo(2_000)) pushed.next({ id });
     expect(many.ends).toEqual([]);
-    const large = start(new MemorySessions(false), new Subject<Numbered>());
-    large.subscription.unsubscribe();
     const other = new Subject<Numbered>();
     const { ends } = start(new MemorySessions(false), other, { maxUnacknowledgedBytes: 10, size });
     other.next({ id: 1, bytes: 5_000_000 });
@@ -303,7 +301,7 @@ describe('end of a replay session', () => {
     const error = new Error('my source');
     pushed.error(error);
     expect(ends).toEqual([error]);
-    expect(server.call).toMatchObject({ left: true, halfClosed: false });
+    expect(server.call).toMatchObject({ isUnsubscribed: true, halfClosed: false });
     expect(time.pending).toBe(0);
   });
 
@@ -335,7 +333,7 @@ describe('end of a replay session', () => {
     await turn();
     expect(time.pending).toBe(2);
     subscription.unsubscribe();
-    expect(server.call).toMatchObject({ left: true, halfClosed: false });
+    expect(server.call).toMatchObject({ isUnsubscribed: true, halfClosed: false });
     expect(source.returned).toBe(1);
     expect(time.pending).toBe(0);
   });
@@ -363,7 +361,7 @@ describe('end of a replay session', () => {
     server.call.ack(1);
     expect(await first).toEqual({ done: false, value: { ack: 1 } });
     await reader.return?.();
-    expect(server.call.left).toBe(true);
+    expect(server.call.isUnsubscribed).toBe(true);
     expect(source.returned).toBe(1);
   });
 
@@ -411,9 +409,9 @@ describe('end of a replay session', () => {
     expect(ends).toHaveLength(1);
     if (typeof text === 'string') expect((ends[0] as Error).message).toBe(text);
     else expect((ends[0] as Error).message).toMatch(text);
-    expect(server.call).toMatchObject({ left: true, halfClosed: false });
+    expect(server.call).toMatchObject({ isUnsubscribed: true, halfClosed: false });
     expect(time.pending).toBe(0);
-    expect(source.returned).toBe(source.asked > 0 ? 1 : 0);
+    expect(source.returned).toBe(source.pulls > 0 ? 1 : 0);
   });
 
   it('fails with an error that the factory throws', () => {
@@ -430,8 +428,8 @@ describe('end of a replay session', () => {
     await turn();
     server.call.ack(1);
     await turn();
-    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], left: true });
-    expect(source).toMatchObject({ asked: 4, returned: 1 });
+    expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: true });
+    expect(source).toMatchObject({ pulls: 4, returned: 1 });
   });
 });
 
@@ -471,7 +469,7 @@ describe('options of replayUnacknowledged', () => {
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], none as any))).toContain('replayUnacknowledged');
   });
 
-  it('rejects at compile time an acknowledges whose type differs from id', () => {
+  it('rejects acknowledges at compile time if its type differs from that of id', () => {
     const { factory } = new MemorySessions();
     const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };
     // @ts-expect-error: a string never equals a number

@@ -15,7 +15,7 @@ import { streamOf } from './call-sequence.js';
 import { checkOptions } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
-import { sourceInput } from './replay-source.js';
+import { toSourceInput } from './replay-source.js';
 import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
@@ -35,19 +35,19 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly acknowledgement?: Acknowledgement | undefined;
   /**
    * Maximum number of unacknowledged messages; 1 or more. At the limit, nothing is read from `outgoing`. An Observable cannot be paused, so
-   * its messages are buffered: the same number again, at least 1 000. If it pushes more, the session fails with `ReplayError`.
+   * its messages are buffered, up to the same number again or 1 000, whichever is greater. If it pushes more, the session fails with
+   * `ReplayError`.
    */
   readonly maxUnacknowledged: number;
   /**
-   * First message of each connection (client identity, resume position), created for every connection. It is not kept or counted, and has
-   * no id.
+   * Creates the first message of each call (client identity, resume position). That message is not kept or counted, and has no id.
    * @defaultValue none
    */
   readonly hello?: (() => Out) | undefined;
   /**
    * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call. The call then
-   * counts as broken and is replaced by the next one. The timeout does not run while nothing is unacknowledged, or while the buffer of a
-   * reader that iterates is full, because no acknowledgement can arrive then. @defaultValue none
+   * counts as broken and is replaced by the next one. The timeout does not run while no message is unacknowledged, or while the buffer of
+   * an iterating reader is full, because no acknowledgement can arrive then. @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
@@ -55,13 +55,13 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * was acknowledged in time or the server ended the call cleanly and left messages unacknowledged. 'resume' still waits for the backoff,
    * and five server failures without an acknowledgement, each soon after its call started, end the session. 'resume' is ignored for
    * failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this process or its client shuts down.
-   * @defaultValue lost connections, transient server statuses, and both kinds of `ReplayError` are resumed; client decisions (deadline,
+   * @defaultValue resumes after lost connections, transient server statuses, and both kinds of `ReplayError`; client decisions (deadline,
    * cancel), final statuses, and errors without a gRPC status end the session
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. Nothing more is sent on the call, and the next one replaces it once its messages are
-   * acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call, and the next one replaces it once its
+   * messages are acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
@@ -90,10 +90,10 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * reads each call in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must
  * detect duplicates. If it responds twice, both responses are delivered.
  *
- * A call is half-closed when `outgoing` has ended and everything was sent on it. The session completes once everything is acknowledged and
- * the call has ended cleanly. If a call ends cleanly before that, for example because the server drains, another call follows. An error of
- * `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes once the messages already read are
- * acknowledged.
+ * A call is half-closed when `outgoing` has ended and all its messages were sent on the call. The session completes once everything is
+ * acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server drains, another call
+ * follows. An error of `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes once the
+ * messages already read are acknowledged.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
  * `replayUnacknowledged`. A reader that stops reading stops acknowledgements, and therefore sending.
@@ -101,7 +101,7 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * After a lost connection, the session retries until it succeeds, at the pace of `backoff`. Five server failures without an
  * acknowledgement, each soon after its call started, end the session with `ResumeError`. A call that lasted `minHealthyMs` resets backoff
  * and counters. So does progress: an acknowledgement, or a message received while nothing was unacknowledged.
- * @param factory Creates one call; `outgoing` provides the messages of this connection. An exception from it ends the session.
+ * @param factory Creates one call; `outgoing` provides the messages of that call. An exception from it ends the session.
  * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
  */
 export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(
@@ -125,8 +125,8 @@ function readSettings<Out, In, Id extends ReplayId>(
   const known = isObject ? options : ({} as typeof options);
   const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
   const { maxUnacknowledged, maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
-  const isWeighed = maxUnacknowledgedBytes !== undefined || size !== undefined;
-  const input = sourceInput(outgoing);
+  const countsBytes = maxUnacknowledgedBytes !== undefined || size !== undefined;
+  const input = toSourceInput(outgoing);
   const pace = completeResumePace(known);
   checkOptions({
     [path]: isObject
@@ -135,12 +135,12 @@ function readSettings<Out, In, Id extends ReplayId>(
     [`${path}.factory`]: functionProblem(factory),
     [`${path}.id`]: functionProblem(id),
     [`${path}.acknowledges`]: functionProblem(acknowledges),
-    [`${path}.size`]: isWeighed ? functionProblem(size) : undefined,
+    [`${path}.size`]: countsBytes ? functionProblem(size) : undefined,
     [`${path}.hello`]: hello === undefined ? undefined : functionProblem(hello),
     [`${path}.onError`]: onError === undefined ? undefined : functionProblem(onError),
-    [`${path}.acknowledgement`]: choiceProblem(acknowledgement, KINDS),
+    [`${path}.acknowledgement`]: choiceProblem(acknowledgement, ACKNOWLEDGEMENT_KINDS),
     [`${path}.maxUnacknowledged`]: numberProblem(maxUnacknowledged, integerRule(1)),
-    [`${path}.maxUnacknowledgedBytes`]: isWeighed ? numberProblem(maxUnacknowledgedBytes, POSITIVE_RULE) : undefined,
+    [`${path}.maxUnacknowledgedBytes`]: countsBytes ? numberProblem(maxUnacknowledgedBytes, POSITIVE_RULE) : undefined,
     [`${path}.outgoing`]:
       input === undefined
         ? problemMessage('an AsyncIterable, an Iterable, an Observable, or a Promise', outgoing)
@@ -167,4 +167,4 @@ function readSettings<Out, In, Id extends ReplayId>(
   };
 }
 
-const KINDS = ['single', 'cumulative'] as const satisfies Acknowledgement[];
+const ACKNOWLEDGEMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgement[];

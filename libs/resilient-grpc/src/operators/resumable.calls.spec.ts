@@ -17,7 +17,7 @@ import { describe, expect, it } from 'vitest';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import { currentStreamScope, type StreamScope } from '../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
-import { MAX_HELD } from './plain-source.js';
+import { MAX_HELD_MESSAGES } from './plain-source.js';
 import { resumable, type ResumeOptions } from './resumable.js';
 
 const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
@@ -47,7 +47,7 @@ class ManualCall implements StreamSource {
   }
 }
 
-/** A resumable stream of manual calls, in virtual time. */
+/** Creates a resumable stream of manual calls, in virtual time. */
 function make(
   options: Partial<ResumeOptions<number, number>> = {},
   began: (call: ManualCall) => void = () => undefined,
@@ -70,7 +70,7 @@ function make(
   return { scheduler, calls, stream };
 }
 
-/** Runs the code that awaits a message. */
+/** Waits for an event-loop turn, so that code that awaits a message runs. */
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('iterated resumable stream', () => {
@@ -146,7 +146,7 @@ describe('iterated resumable stream', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('drops late messages of an earlier call, and does not continue to read it', () => {
+  it('drops late messages of an earlier call, and stops reading that call', () => {
     const { stream, calls, scheduler } = make({ maxAgeMs: 6_000 });
     const seen: number[] = [];
     const subscription = stream.subscribe((message) => seen.push(message));
@@ -163,7 +163,7 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('continues to read without recursion if readOn() is called within a message', () => {
+  it('continues reading without recursion if readOn() is called within a message', () => {
     const { stream, calls } = make();
     const seen: number[] = [];
     const source = stream.openStream({
@@ -190,7 +190,7 @@ describe('iterated resumable stream', () => {
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('continues to read after messages that it does not deliver', () => {
+  it('continues reading after messages that it does not deliver', () => {
     const { stream, calls, scheduler } = make({ heartbeat: (message) => message === 7 });
     stream.subscribe();
     expect(calls[0]!.sink.next(3)).toBe(true);
@@ -239,19 +239,19 @@ describe('iterated plain Observable', () => {
     expect(seen).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('buffers up to MAX_HELD unread messages, and fails for one more', () => {
+  it('buffers up to MAX_HELD_MESSAGES unread messages, and fails for one more', () => {
     const source = new Subject<number>();
     const errors: unknown[] = [];
     resumable(() => source, { cursor: (message: number) => message, seed: 0 })
       .openStream({ next: () => false, error: (it) => errors.push(it), complete: () => undefined })
       .begin();
-    for (let i = 0; i <= MAX_HELD; i++) source.next(i);
+    for (let i = 0; i <= MAX_HELD_MESSAGES; i++) source.next(i);
     expect([errors.length, source.observed]).toEqual([0, true]);
-    source.next(MAX_HELD + 1);
+    source.next(MAX_HELD_MESSAGES + 1);
     expect([errors.length, source.observed]).toEqual([1, false]);
   });
 
-  it('delivers messages in order, then fails with a remedy if more than MAX_HELD are unread', async () => {
+  it('delivers messages in order, then fails with a remedy if more than MAX_HELD_MESSAGES are unread', async () => {
     let unsubscribed = false;
     const flood = new Observable<number>((subscriber) => {
       for (let i = 1; i <= 5_000 && !subscriber.closed; i++) subscriber.next(i);
@@ -267,13 +267,13 @@ describe('iterated plain Observable', () => {
       message: expect.stringMatching(/^More than 1000 messages arrived .*apply pipe\(\) after resumable\(\)$/),
     });
     expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));
-    expect(seen.length).toBeLessThan(MAX_HELD);
+    expect(seen.length).toBeLessThan(MAX_HELD_MESSAGES);
     expect(unsubscribed).toBe(true);
   });
 });
 
 describe('duration of a call', () => {
-  it('starts with the last attempt, so that a long wait for the channel does not make a call healthy', () => {
+  it('measures a call from its last attempt, so that a long wait for the channel does not make it healthy', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
     const after = (ms: number, work: (call: ManualCall) => void) => {
@@ -348,7 +348,7 @@ describe('scope of a resumable stream', () => {
     ],
     ['is completed by its host', 'succeeded', ({ calls }) => calls[0]!.scope!.complete()],
     ['is failed by its host', 'failed', ({ calls }) => calls[0]!.scope!.fail(lost)],
-  ])('notifies its host once if it %s: %s', (_, outcome, end) => {
+  ])('notifies the host once if the stream %s: %s', (_, outcome, end) => {
     const outcomes: string[] = [];
     const made = make({}, hosting(outcomes));
     const subscription = made.stream.subscribe({ error: () => undefined });
@@ -368,7 +368,7 @@ describe('scope of a resumable stream', () => {
     expect(made.calls).toHaveLength(1);
   });
 
-  it.each(['before', 'after'])('notifies its host once if the stream ended %s the host registered', (when) => {
+  it.each(['before', 'after'])('notifies the host once if the stream ended %s the host registered', (when) => {
     const outcomes: string[] = [];
     const { stream } = make({}, (call) => {
       if (when === 'after') hosting(outcomes)(call);
@@ -380,7 +380,7 @@ describe('scope of a resumable stream', () => {
     expect([outcomes, completed]).toEqual([['succeeded'], 1]);
   });
 
-  it('ends once, even if it is ended several times', () => {
+  it('ends the stream once, even if the host completes and fails it several times', () => {
     const { stream, calls } = make();
     const received: unknown[] = [];
     const sink = { next: () => true, error: (it: unknown) => received.push(it), complete: () => received.push('|') };
@@ -399,29 +399,29 @@ describe('scope of a resumable stream', () => {
   });
 
   it('sets no timer if the subscriber unsubscribes while a call is closed or onError runs', () => {
-    const leaving = new Subscription();
+    const first = new Subscription();
     const old = make({ maxAgeMs: 6_000 }, (call) => {
       call.unsubscribe = () => {
-        leaving.unsubscribe();
+        first.unsubscribe();
       };
     });
-    leaving.add(old.stream.subscribe());
+    first.add(old.stream.subscribe());
     old.scheduler.flush();
     expect([old.scheduler.actions, old.calls.length]).toEqual([[], 1]);
 
-    const judged = new Subscription();
+    const second = new Subscription();
     const failed = make({
       onError: () => {
-        judged.unsubscribe();
+        second.unsubscribe();
         return 'resume';
       },
     });
-    judged.add(failed.stream.subscribe());
+    second.add(failed.stream.subscribe());
     failed.calls[0]!.sink.error(lost);
     expect(failed.scheduler.actions).toEqual([]);
   });
 
-  it.each(['while a call runs', 'during a backoff'])('completes %s without resuming', (when) => {
+  it.each(['while a call runs', 'during a backoff'])('completes the stream %s without resuming it', (when) => {
     const { stream, calls, scheduler } = make({ maxAgeMs: 10_000, onComplete: 'resume' });
     const received: unknown[] = [];
     stream.subscribe({
@@ -439,7 +439,7 @@ describe('scope of a resumable stream', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it('fails with the error of its host without calling onError', () => {
+  it('fails with the error of the host without calling onError', () => {
     const error = new Error('draining');
     const { stream, calls } = make({ onError: () => expect.fail('onError was called') });
     const received: unknown[] = [];
@@ -449,7 +449,7 @@ describe('scope of a resumable stream', () => {
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('waits at most until its deadline, so that the next call reports the exceeded deadline', () => {
+  it('ends a backoff at the deadline, so that the next call reports the exceeded deadline', () => {
     const { stream, calls, scheduler } = make({}, ({ scope }) => {
       scope!.deadline = 5_000;
     });
@@ -469,7 +469,7 @@ describe('scope of a resumable stream', () => {
     expect(at).toEqual([0, 4_500]);
   });
 
-  it('waits its backoff beyond the deadline if onError resumes the stream', () => {
+  it('waits for the full backoff after the deadline if onError resumes the stream', () => {
     const { stream, calls, scheduler } = make({ onError: () => 'resume' }, ({ scope }) => {
       scope!.deadline = 1_000;
     });
@@ -481,7 +481,7 @@ describe('scope of a resumable stream', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('does not apply to calls that a subscriber starts within a synchronous message', () => {
+  it('does not apply the scope to calls that a subscriber starts within a synchronous message', () => {
     const scopes: (StreamScope | undefined)[] = [];
     const note = () => scopes.push(currentStreamScope());
     const options = { cursor: (message: number) => message, seed: 0 };

@@ -6,11 +6,11 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { resumable } from './resumable.js';
 
-/** Length of the server's log. Places start at 1; the caller requests those for which `matches` returns true. */
-const LENGTH = 120;
+/** Length of the server's log. Places start at 1; the server sends those for which `matches` returns true. */
+const LOG_LENGTH = 120;
 const PREFETCH = 4;
 const matches = (place: number): boolean => place % 3 !== 0;
-const WANTED = Array.from({ length: LENGTH }, (_, index) => index + 1).filter(matches);
+const EXPECTED_PLACES = Array.from({ length: LOG_LENGTH }, (_, index) => index + 1).filter(matches);
 
 interface Message {
   readonly place: number;
@@ -43,7 +43,7 @@ const LOST = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
 });
 const INTERNAL = Object.assign(new Error('13 INTERNAL: boom'), { code: 13, details: 'boom' });
 
-/** A call on the server. It sends one message after the other, and stops while the sink is full. */
+/** A call on the server. It sends one message after another, and stops while the sink is full. */
 class ServedCall implements StreamSource {
   readonly prefetch = PREFETCH;
   isOver = false;
@@ -72,14 +72,14 @@ class ServedCall implements StreamSource {
 
   emit(count: number): void {
     for (let i = 0; i < count && this.isReading && !this.isOver; i++) {
-      while (this.next <= LENGTH && !matches(this.next)) this.next += 1;
-      if (this.next > LENGTH) return;
+      while (this.next <= LOG_LENGTH && !matches(this.next)) this.next += 1;
+      if (this.next > LOG_LENGTH) return;
       this.give({ place: this.next++, isBookmark: false });
     }
   }
 
   get isAtEnd(): boolean {
-    return this.next > LENGTH;
+    return this.next > LOG_LENGTH;
   }
 
   bookmark(): void {
@@ -87,7 +87,7 @@ class ServedCall implements StreamSource {
   }
 
   late(): void {
-    this.sink.next({ place: LENGTH, isBookmark: false });
+    this.sink.next({ place: LOG_LENGTH, isBookmark: false });
     this.sink.error(LOST);
   }
 
@@ -105,13 +105,13 @@ class ServedCall implements StreamSource {
   }
 }
 
-/** A resumable stream from that server, and its reader. */
+/** A resumable stream of `ServedCall`s, and its reader. */
 class World {
   readonly scheduler = new VirtualTimeScheduler();
   readonly calls: ServedCall[] = [];
   readonly seen: number[] = [];
   readonly errors: unknown[] = [];
-  /** Cursors after which the calls were to start. */
+  /** Cursors that the factory received. */
   readonly cursors: number[] = [];
   completed = false;
   private failuresHere = { at: -1, count: 0 };
@@ -219,7 +219,7 @@ class World {
   /** The server sends the rest of its log and completes, and the reader reads everything. */
   async finish(): Promise<void> {
     const isUnfinished = (): boolean =>
-      this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < WANTED.length;
+      this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < EXPECTED_PLACES.length;
     for (let i = 0; i < 200 && isUnfinished() && this.errors.length === 0; i++) {
       await this.read(10);
       this.pass(15_000);
@@ -233,7 +233,7 @@ class World {
   get ahead(): number {
     const furthest = Math.max(0, ...this.cursors, ...this.calls.map((call) => call.next - 1));
     const last = this.seen.at(-1) ?? 0;
-    return WANTED.filter((place) => place > last && place <= furthest).length;
+    return EXPECTED_PLACES.filter((place) => place > last && place <= furthest).length;
   }
 
   async stop(): Promise<void> {
@@ -277,11 +277,11 @@ describe('resumable stream with any failures', { timeout: 300_000 }, () => {
         const world = new World(it);
         for (const next of it.steps) {
           await world.step(next);
-          expect(world.seen).toEqual(WANTED.slice(0, world.seen.length));
+          expect(world.seen).toEqual(EXPECTED_PLACES.slice(0, world.seen.length));
         }
         await world.finish();
         expect(world.errors).toEqual([]);
-        expect(world.seen).toEqual(WANTED);
+        expect(world.seen).toEqual(EXPECTED_PLACES);
         expect(world.completed).toBe(it.onComplete === 'complete');
         // No call starts before the cursor of the previous one.
         expect(world.cursors).toEqual([...world.cursors].sort((a, b) => a - b));
@@ -293,7 +293,7 @@ describe('resumable stream with any failures', { timeout: 300_000 }, () => {
     );
   });
 
-  it('buffers at most the prefetch if it is pulled, for any number of calls', async () => {
+  it('buffers at most the prefetch if the stream is pulled, for any number of calls', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (drawn) => {
         const world = new World({ ...drawn, how: 'pulled', source: 'call' });

@@ -39,7 +39,7 @@ const own = new TypeError('a bug');
 
 const MESSAGES = { a: 1, b: 2, c: 3, d: 4, e: 5 };
 
-/** A stream of calls: each Observable in turn, then the last one repeatedly. `requests`: time, cursor, number of each. */
+/** Creates a stream whose calls are `streams` in turn, then the last one repeatedly. `requests`: time, cursor, number of each call. */
 function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<number>[], options: Options = {}) {
   const requests: unknown[] = [];
   const stream = resumable<number, number>(
@@ -143,7 +143,7 @@ describe('resumable', () => {
     });
   });
 
-  it('fails as poisoned if the server failed five times at one cursor', () => {
+  it('fails as poisoned if the server fails five times at one cursor', () => {
     const scheduler = clock();
     const { stream } = calls(scheduler, [of(1, 2), throwError(() => internal)], { onComplete: 'resume' });
     const errors: unknown[] = [];
@@ -259,7 +259,7 @@ describe('heartbeats', () => {
 });
 
 describe('maximum age of a call', () => {
-  it('closes a call before a proxy does, and resumes at once', () => {
+  it('closes a call at its maximum age, and resumes at once', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const feed = cold('a', MESSAGES);
@@ -278,7 +278,7 @@ describe('maximum age of a call', () => {
     });
   });
 
-  it('varies by ±10 %', () => {
+  it('randomizes the maximum age by ±10 %', () => {
     for (const [chance, age] of [
       [0, 54_000],
       [0.999_999, 66_000],
@@ -292,7 +292,7 @@ describe('maximum age of a call', () => {
     }
   });
 
-  it('does not count as a failure, and resets the backoff after a long call', () => {
+  it('does not count the maximum age as a failure, and resets the backoff after a long call', () => {
     const scheduler = clock();
     const { stream, requests } = calls(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
       maxAgeMs: 10_000,
@@ -312,7 +312,7 @@ describe('onError', () => {
     ['resume', own, 'a 100ms b|'],
     [undefined, lost, 'a 100ms b|'],
     [undefined, notFound, 'a#'],
-  ] as const)('determines the next step if it returns %s after %o', (decision, error, expected) => {
+  ] as const)('follows the decision %s of onError after %o', (decision, error, expected) => {
     const received: unknown[] = [];
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
@@ -334,7 +334,7 @@ describe('onError', () => {
     expect(errors).toEqual([error]);
   });
 
-  it('may unsubscribe the stream', () => {
+  it('makes no further call if onError unsubscribes the stream', () => {
     const scheduler = virtual();
     const subscription = new Subscription();
     const { stream, requests } = calls(scheduler, [throwError(() => lost)], {
@@ -443,7 +443,7 @@ describe('failed delivery', () => {
 });
 
 describe('subscriber of a resumable stream', () => {
-  it('releases the call and all timers by unsubscribing at any time', () => {
+  it('releases the call and all timers if the subscriber unsubscribes at any time', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const streams = [
@@ -463,7 +463,7 @@ describe('subscriber of a resumable stream', () => {
     }
   });
 
-  it('stops a synchronous call by unsubscribing within a message', () => {
+  it('stops a synchronous call if the subscriber unsubscribes within a message', () => {
     let emitted = 0;
     const endless = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(++emitted);
@@ -472,7 +472,7 @@ describe('subscriber of a resumable stream', () => {
     expect(emitted).toBe(3);
   });
 
-  it('prevents a call by unsubscribing within the factory', () => {
+  it('makes no call if the subscriber unsubscribes within the factory', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = clock();
@@ -488,7 +488,7 @@ describe('subscriber of a resumable stream', () => {
     expect(subscribed).toBe(1);
   });
 
-  it('receives messages in order if it makes the source emit', () => {
+  it('delivers messages in order if the subscriber makes the source emit', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
     calls(clock(), [source]).stream.subscribe((message) => {
@@ -499,7 +499,7 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
-  it('receives a message during which its call fails', () => {
+  it('delivers a message whose call fails while `cursor` runs', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const seen: number[] = [];
@@ -516,7 +516,7 @@ describe('subscriber of a resumable stream', () => {
     expect(requests.at(-1)).toEqual([100, 2, 2]);
   });
 
-  it('receives no late messages of an earlier call', () => {
+  it('drops late messages of an earlier call', () => {
     const scheduler = clock();
     const sinks: { next(message: number): void }[] = [];
     const leaky = new Observable<number>((subscriber) => {
@@ -534,7 +534,7 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('receives many synchronous messages and calls without a stack overflow', () => {
+  it('delivers many synchronous messages and calls without a stack overflow', () => {
     let seen = 0;
     const many = 200_000;
     const burst = new Observable<number>((subscriber) => {

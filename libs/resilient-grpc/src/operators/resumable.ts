@@ -52,7 +52,7 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * Decides what follows a failed call, before the default rules apply; `cursor` is where the next call would start. 'resume' still waits
    * for the backoff, and five server failures at one cursor, each soon after its call started, end the stream. 'resume' is ignored for
    * failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this process or its client shuts down.
-   * @defaultValue lost connections and transient server statuses are resumed; client decisions (deadline, cancel), final statuses, and
+   * @defaultValue resumes after lost connections and transient server statuses; client decisions (deadline, cancel), final statuses, and
    * errors without a gRPC status end the stream
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
@@ -86,9 +86,9 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
  * `CursorRegressionError` (DATA_LOSS). Iteration applies flow control to the server only if `factory` returns the client's call without a
  * `pipe()`; apply operators after `resumable`.
  *
- * Lost connections are resumed for as long as they last, at the pace of `backoff`. Five server failures at one cursor, each soon after its
- * call started, end the stream with `ResumeError`. Progress (a cursor that advanced) and a call that lasted `minHealthyMs` reset backoff
- * and counters.
+ * After a lost connection, the stream retries until it succeeds, at the pace of `backoff`. Five server failures at one cursor, each soon
+ * after its call started, end the stream with `ResumeError`. Progress (a cursor that advanced) and a call that lasted `minHealthyMs` reset
+ * backoff and counters.
  * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. An
  * exception from it ends the stream.
  * @throws {GrpcConfigurationError} if the options are invalid, or if `seed` requires `compare`.
@@ -152,7 +152,7 @@ interface ResumeSettings<T, C> extends SequenceSettings {
   readonly seed: C;
   readonly compare: CompareCursors<C>;
   readonly heartbeat: ((message: T) => boolean) | undefined;
-  readonly onError: ((error: unknown, cursor: C) => EndedCall['asked']) | undefined;
+  readonly onError: ((error: unknown, cursor: C) => EndedCall['requested']) | undefined;
   readonly resumesCompleted: boolean;
 }
 
@@ -188,7 +188,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
     }
     const place = track.take(cursor);
     if (place === 'overlap') return;
-    if (place !== 'newer' && place !== 'same') throw cannotPlace(place, cursor, track.cursor);
+    if (place !== 'newer' && place !== 'same') throw placementError(place, cursor, track.cursor);
     // Delivered even if the call ended meanwhile: the next call starts after this message.
     if (!calls.isOver) calls.deliver(message);
   }
@@ -198,7 +198,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
     else this.calls.succeed();
   }
 
-  onError(error: unknown): EndedCall['asked'] {
+  onError(error: unknown): EndedCall['requested'] {
     return this.settings.onError?.(error, this.track.cursor);
   }
 
@@ -211,7 +211,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
 }
 
 /** Error for a message that cannot be delivered because of its cursor; `previous` is the cursor of the stream. */
-function cannotPlace(
+function placementError(
   place: Exclude<CursorPlace, 'newer' | 'same' | 'overlap'>,
   cursor: unknown,
   previous: unknown,

@@ -11,7 +11,7 @@ interface Entry {
 declare function watch(request: { readonly from: number | string | bigint }): Observable<Entry>;
 
 /** Never called. TypeScript reports each `@ts-expect-error` that has no error. */
-export function refusedByTypes() {
+export function rejectedByTypes() {
   // @ts-expect-error 64-bit ids in strings require compare
   resumable((from: string) => watch({ from }), { cursor: (entry) => entry.id, seed: '0' });
   // @ts-expect-error a cursor that may be a string requires compare
@@ -28,8 +28,8 @@ export function refusedByTypes() {
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onError: () => true });
 }
 
-/** Never called either. All of it must compile. */
-export function takenByTypes() {
+/** Never called. All of it must compile. */
+export function acceptedByTypes() {
   const byId = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
   const maybe = undefined as number | undefined;
   return {
@@ -51,11 +51,11 @@ export function takenByTypes() {
 
 describe('types of resumable', () => {
   it('infers the cursor from the seed, and the messages from the factory', () => {
-    type Taken = ReturnType<typeof takenByTypes>;
-    expectTypeOf<Taken['number']>().toEqualTypeOf<GrpcObservable<Entry>>();
-    expectTypeOf<Taken['bigint']>().toEqualTypeOf<GrpcObservable<Entry>>();
-    expectTypeOf<Taken['text']>().toEqualTypeOf<GrpcObservable<Entry>>();
-    expectTypeOf<Taken['unset']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    type Accepted = ReturnType<typeof acceptedByTypes>;
+    expectTypeOf<Accepted['number']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf<Accepted['bigint']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf<Accepted['text']>().toEqualTypeOf<GrpcObservable<Entry>>();
+    expectTypeOf<Accepted['unset']>().toEqualTypeOf<GrpcObservable<Entry>>();
     expectTypeOf(resumable).returns.toExtend<AsyncIterable<unknown>>();
   });
 });

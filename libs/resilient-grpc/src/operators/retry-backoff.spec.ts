@@ -43,7 +43,7 @@ describe('retryBackoff', () => {
     [{ maxBackoffMs: 150 }, [100, 150, 150]],
     [{ backoffMultiplier: 3 }, [100, 300, 900]],
     [{ jitter: 'full' as const, random: (): number => 0.25 }, [25, 50, 100]],
-  ])('applies %o: waits %o ms', (over, waits) => {
+  ])('applies %o and waits %o ms', (over, waits) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);

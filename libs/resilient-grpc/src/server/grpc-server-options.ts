@@ -12,7 +12,7 @@ import {
 } from './server-options.js';
 
 type Given = Partial<ResilientGrpcServerOptions>;
-type LimitKey = keyof typeof ALSO_CHANNEL_OPTIONS;
+type LimitKey = keyof typeof CHANNEL_EQUIVALENTS;
 
 /** Channel options for Nest's `keepalive` keys; grpc-js does not support all of them. */
 const KEEPALIVE_NAMES = {
@@ -26,15 +26,15 @@ const KEEPALIVE_NAMES = {
 } as const;
 
 /** Options of this library, each with the equivalent key in `channelOptions`. */
-const ALSO_CHANNEL_OPTIONS = {
+const CHANNEL_EQUIVALENTS = {
   maxConnectionAgeMs: 'grpc.max_connection_age_ms',
   maxConnectionAgeGraceMs: 'grpc.max_connection_age_grace_ms',
   connectionIdleTimeoutMs: 'grpc.max_connection_idle_ms',
   maxConcurrentStreams: 'grpc.max_concurrent_streams',
 } as const;
 
-/** Options that grpc-js's server uses unchecked, and that clients have, too. */
-const CHECKED_VALUES: readonly string[] = [
+/** Channel options that clients have, too, and that grpc-js's server does not validate. */
+const CHECKED_CHANNEL_OPTIONS: readonly string[] = [
   'grpc.enable_channelz',
   'grpc.max_send_message_length',
   'grpc.max_receive_message_length',
@@ -44,29 +44,29 @@ const CHECKED_VALUES: readonly string[] = [
 
 /** Returns the connection limits, given as options of this library or as channel options; very large channel options mean no limit. */
 export function connectionLimits(options: Given): Pick<ResolvedServerOptions, LimitKey> {
-  const limitOf = (key: LimitKey) => options[key] ?? numberOf(options, ALSO_CHANNEL_OPTIONS[key]);
-  const lengthOf = (key: LimitKey) => {
-    const length = limitOf(key);
-    return length === undefined || length >= MAX_TIMER_MS ? undefined : length;
+  const limitOf = (key: LimitKey) => options[key] ?? numberOf(options, CHANNEL_EQUIVALENTS[key]);
+  const durationOf = (key: LimitKey) => {
+    const durationMs = limitOf(key);
+    return durationMs === undefined || durationMs >= MAX_TIMER_MS ? undefined : durationMs;
   };
   return {
-    maxConnectionAgeMs: lengthOf('maxConnectionAgeMs'),
-    maxConnectionAgeGraceMs: lengthOf('maxConnectionAgeGraceMs'),
-    connectionIdleTimeoutMs: lengthOf('connectionIdleTimeoutMs'),
+    maxConnectionAgeMs: durationOf('maxConnectionAgeMs'),
+    maxConnectionAgeGraceMs: durationOf('maxConnectionAgeGraceMs'),
+    connectionIdleTimeoutMs: durationOf('connectionIdleTimeoutMs'),
     maxConcurrentStreams: limitOf('maxConcurrentStreams'),
   };
 }
 
 /**
- * Returns the options of grpc-js's server: the given ones, and default keepalive pings, which detect dead peers. Excludes the age and
- * idle limits of connections, which this library enforces itself: it emits events, and ends calls after the grace with a status
- * instead of a lost connection.
+ * Returns the options of grpc-js's server: the given ones, and default keepalive pings, which detect unresponsive peers. Excludes the
+ * age and idle limits of connections, which this library enforces itself: it emits events, and ends calls after the grace period with
+ * a status instead of a lost connection.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest } = resolved;
   const given: Readonly<Record<string, unknown>> = nest.channelOptions ?? {};
   const options: Record<string, unknown> = {
-    // channelz adds a cost per call and is useless without its service; applications that add the service can set this to 1.
+    // Channelz costs time in each call and is useless without its service; applications that add the service can set this to 1.
     'grpc.enable_channelz': 0,
     'grpc.keepalive_time_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': DEFAULT_SERVER_OPTIONS.keepaliveTimeoutMs,
@@ -80,13 +80,13 @@ export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOption
       'grpc.max_concurrent_streams': resolved.maxConcurrentStreams,
     }),
   };
-  return Object.fromEntries(Object.entries(options).filter(([key]) => !OURS_ALONE.has(key)));
+  return Object.fromEntries(Object.entries(options).filter(([key]) => !LIBRARY_ENFORCED_OPTIONS.has(key)));
 }
 
-const OURS_ALONE: ReadonlySet<string> = new Set([
-  ALSO_CHANNEL_OPTIONS.maxConnectionAgeMs,
-  ALSO_CHANNEL_OPTIONS.maxConnectionAgeGraceMs,
-  ALSO_CHANNEL_OPTIONS.connectionIdleTimeoutMs,
+const LIBRARY_ENFORCED_OPTIONS: ReadonlySet<string> = new Set([
+  CHANNEL_EQUIVALENTS.maxConnectionAgeMs,
+  CHANNEL_EQUIVALENTS.maxConnectionAgeGraceMs,
+  CHANNEL_EQUIVALENTS.connectionIdleTimeoutMs,
 ]);
 
 /** Options of grpc-js's server without keepalive, and the keepalive times for `ServerConnection`. */
@@ -117,15 +117,15 @@ export function takeKeepalive(
 export function channelOptionProblems(options: Given, path: string): ConfigurationProblem[] {
   const given: Readonly<Record<string, unknown>> = options.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
-  const problems: ConfigurationProblem[] = channelValueProblems(given, at, CHECKED_VALUES);
+  const problems: ConfigurationProblem[] = channelValueProblems(given, at, CHECKED_CHANNEL_OPTIONS);
   const add = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
-  for (const [ours, theirs] of Object.entries(ALSO_CHANNEL_OPTIONS)) {
+  for (const [ours, theirs] of Object.entries(CHANNEL_EQUIVALENTS)) {
     const value = given[theirs];
     const own: unknown = Reflect.get(options, ours);
     if (value === undefined) continue;
-    const least = ours === 'maxConnectionAgeGraceMs' ? 0 : 1;
-    if (typeof value !== 'number' || !(value >= least)) {
-      add(theirs, `expected a number of ${String(least)} or more, got ${describeValue(value)}; write \`${ours}\``);
+    const min = ours === 'maxConnectionAgeGraceMs' ? 0 : 1;
+    if (typeof value !== 'number' || !(value >= min)) {
+      add(theirs, `expected a number of ${String(min)} or more, got ${describeValue(value)}; write \`${ours}\``);
     } else if (own !== undefined && own !== value) {
       add(theirs, conflictMessage(ours, own, value));
     }
@@ -162,7 +162,7 @@ function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Re
   const options: Record<string, unknown> = {};
   for (const [ours, theirs] of Object.entries(KEEPALIVE_NAMES)) {
     const value: unknown = Reflect.get(keepalive, ours);
-    // Some users write true and false for 1 and 0. A time above the timer maximum means off, or the maximum.
+    // Some users write true and false for 1 and 0. Times are clamped to the timer maximum; a ping interval of that length means no pings.
     if (value !== undefined) options[theirs] = Math.min(Number(value), MAX_TIMER_MS);
   }
   return options;

@@ -21,9 +21,9 @@ type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 type Method = Parameters<ServerInterceptor>[0];
 
 /** Size of the header of each message on the wire: compression flag and length. */
-const FRAME_BYTES = 5;
+const FRAME_HEADER_BYTES = 5;
 
-/** Sizes of messages, recorded when grpc-js serializes or deserializes them, and looked up when they pass a call. */
+/** Sizes of messages, recorded when grpc-js serializes or deserializes them, and looked up when a call sends or receives them. */
 class MessageSizes {
   private readonly read = new WeakMap<object, number>();
   private written: number | undefined;
@@ -48,7 +48,7 @@ class MessageSizes {
 
   /** Returns the size of a received message; 0 if it is unknown, which only a custom serializer can cause. */
   sizeOf(message: unknown): number {
-    // The cast is safe: a value that is no object is never found.
+    // The cast is safe: a value that is not an object is never found.
     return this.read.get(message as object) ?? 0;
   }
 
@@ -68,8 +68,8 @@ interface CallObserver {
 }
 
 /**
- * Observes a call at the wire: from its headers, before its request arrives, to its trailers, which were sent by the handler, by the
- * deadline, or by grpc-js for an unreadable request.
+ * Observes a call on the wire, from its headers to its trailers. This includes the time before its request arrives, and trailers that
+ * were sent because the deadline passed or because grpc-js could not read a request.
  */
 class ObservedCall extends ServerInterceptingCall {
   private telemetry: ServedCallTelemetry | undefined;
@@ -85,7 +85,7 @@ class ObservedCall extends ServerInterceptingCall {
   }
 
   override start(listener: Listener): void {
-    const counted = observeData(this.wire, (bytes) => (this.wireBytes += bytes));
+    const isDataObserved = observeData(this.wire, (bytes) => (this.wireBytes += bytes));
     this.wire.start({
       onReceiveMetadata: (metadata) => {
         const { path } = this.method;
@@ -108,7 +108,7 @@ class ObservedCall extends ServerInterceptingCall {
       },
       // grpc-js calls onCancel at the end of every call.
       onCancel: () => {
-        this.telemetry?.end(this.endOf(counted));
+        this.telemetry?.end(this.endOf(isDataObserved));
         this.within(() => {
           listener.onCancel();
         });
@@ -128,16 +128,16 @@ class ObservedCall extends ServerInterceptingCall {
     else this.telemetry.within(work);
   }
 
-  private endOf(counted: boolean): ServedCallEnd {
-    const receivedBytes = counted ? Math.max(this.wireBytes - this.messages * FRAME_BYTES, 0) : undefined;
+  private endOf(isDataObserved: boolean): ServedCallEnd {
+    const receivedBytes = isDataObserved ? Math.max(this.wireBytes - this.messages * FRAME_HEADER_BYTES, 0) : undefined;
     const status = sentStatusOf(this.wire);
     if (status !== undefined) return { ...status, receivedBytes };
-    const late = this.observer.clock.epoch() >= Number(this.wire.getDeadline());
-    return { code: late ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, details: '', receivedBytes };
+    const isLate = this.observer.clock.epoch() >= Number(this.wire.getDeadline());
+    return { code: isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, details: '', receivedBytes };
   }
 }
 
-/** A grpc-js server that knows the paths of its methods and the sizes of its messages. */
+/** A grpc-js server that records the paths of its methods and the sizes of its messages. */
 class MeasuredServer extends Server {
   /** Paths of the registered methods. */
   readonly paths = new Set<string>();

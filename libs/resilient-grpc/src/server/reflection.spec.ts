@@ -78,7 +78,7 @@ describe('reflection', () => {
     const { query } = await make({ version });
     const { listServicesResponse } = await query({ listServices: '*' });
     const names = listServicesResponse.service.map(({ name }: { name: string }) => name);
-    // In the same file, but not served.
+    // This service is in the same file but is not served.
     expect(names).not.toContain('shop.v1.Nothing');
     expect(names.sort()).toEqual(['grpc.health.v1.Health', ORDERS]);
   });

@@ -23,7 +23,7 @@ const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 /** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Import it once per server. */
 @Module({})
 export class ResilientGrpcServerModule {
-  /** Creates a server with `options`. Invalid options fail the start, and are reported all at once. */
+  /** Creates a server with `options`. Startup fails with a list of all problems if `options` are invalid. */
   static forRoot(options: ResilientGrpcServerOptions): DynamicModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }

@@ -9,6 +9,7 @@ import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
+import { measureProcess } from '../time/process-load.js';
 import type { Random } from '../time/random.js';
 import type { ServedHandler } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
@@ -17,13 +18,14 @@ import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
+import { loadReports } from './load-reports.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import { implementationOf, servedMethod, servedServices, type CallHook, type NativeMethod } from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
-import { debugIsRead, LibraryLogger } from '../telemetry/log/library-logger.js';
+import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
@@ -31,26 +33,31 @@ import { ServiceStreams } from './service-streams.js';
 export interface ServerDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** Returns true if outgoing calls may be bound to inbound ones; called when the application has been created. */
+  /** Returns true if outgoing calls may be bound to inbound ones; called when the server starts to listen. */
   readonly captures: () => boolean;
   /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
 }
 
-const CLOSED =
+/** Adds load reports. The interceptor is closest to the wire, so that it receives each status that other interceptors send. */
+function withLoadReports(options: ServerOptions, clock: Clock): ServerOptions {
+  return { ...options, interceptors: [loadReports(clock, measureProcess()), ...(options.interceptors ?? [])] };
+}
+
+const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
-const LISTENS_ALREADY =
-  'This ResilientGrpcServer is already listening; start its microservice once, and import another module for a second address';
+const ALREADY_LISTENING_MESSAGE =
+  'This ResilientGrpcServer is already listening; start its microservice once, and import the module again for a second address';
 
 /**
  * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events,
- * and releases handlers when their calls end.
+ * and stops handlers when their calls end.
  * `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true })`.
  */
 export class ResilientGrpcServer extends ServerGrpc {
   /** Status of `grpc.health.v1.Health`; can be set manually per service. */
   readonly health: GrpcServerHealth;
-  /** Events of the server. Without subscribers, no events are built. */
+  /** Events of the server. 'call-start' and 'call-end' are built only if there is a subscriber. */
   readonly events$: Observable<GrpcServerEvent>;
   /** Drain of the server, for the Nest lifecycle hooks of the module. @internal */
   readonly drain: ServerDrain;
@@ -65,11 +72,11 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Set while the server starts to listen and afterwards; `undefined` if that failed. */
   private listening: Promise<void> | undefined;
   private closed = false;
-  private startHook = false;
-  private endHook = false;
-  /** Unsubscribes the telemetry of an earlier, failed start. */
+  private hasStartHook = false;
+  private hasEndHook = false;
+  /** Unsubscribes the telemetry of the latest start, because a failed start can be repeated. */
   private unsubscribeTelemetry: (() => void) | undefined;
-  /** Resolves the promise on which Nest's start hook of a call waits: the end of its handler. */
+  /** Functions, by call, that resolve the promise of Nest's start hook at the end of the handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
   /** @internal Created by `ResilientGrpcServerModule`. */
@@ -98,14 +105,14 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     const logger = new LibraryLogger('ResilientGrpcServer');
     for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock, debugIsRead);
+    const log = new ServerLog(logger, clock, isDebugEnabled);
     events.listen((event) => {
       log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
-    this.grpcOptions = serverOptions;
+    this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
     this.connections = new ServerConnections(
       { ...resolved, ...keepalive },
       {
@@ -147,12 +154,12 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Adds the services, then listens. A closed server cannot listen again, because its dependent objects have ended, too. After a
-   * failure, it can be called again.
+   * Adds the services, then listens. After a failure, it can be called again. A closed server cannot listen again, because its drain
+   * and health status cannot be reset.
    */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     if (this.closed || this.listening !== undefined) {
-      callback(new Error(this.closed ? CLOSED : LISTENS_ALREADY));
+      callback(new Error(this.closed ? CLOSED_MESSAGE : ALREADY_LISTENING_MESSAGE));
       return;
     }
     this.listening = this.open();
@@ -166,7 +173,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     callback();
   }
 
-  /** Resolves when the drain is over; starts it if Nest's hooks have not. Waits for a pending `listen()` before that. */
+  /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when it is over. */
   override async close(): Promise<void> {
     this.closed = true;
     await this.listening?.catch(() => undefined);
@@ -181,13 +188,13 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   /** @internal Called by Nest. */
   override setOnProcessingStartHook(hook: Parameters<ServerGrpc['setOnProcessingStartHook']>[0]): void {
-    this.startHook = true;
+    this.hasStartHook = true;
     super.setOnProcessingStartHook(hook);
   }
 
   /** @internal Called by Nest. */
   override setOnProcessingEndHook(hook: Parameters<ServerGrpc['setOnProcessingEndHook']>[0]): void {
-    this.endHook = true;
+    this.hasEndHook = true;
     super.setOnProcessingEndHook(hook);
   }
 
@@ -199,7 +206,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const serve = implementationOf(method, streaming, this.calls, this.onCall);
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because tracing may be installed after the server started to listen.
-      if (!this.startHook) {
+      if (!this.hasStartHook) {
         serve(wire, callback);
         return;
       }
@@ -218,10 +225,10 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   private readonly onCall: CallHook = (wire) => {
-    if (!this.startHook && !this.endHook) return undefined;
+    if (!this.hasStartHook && !this.hasEndHook) return undefined;
     return () => {
       // The cast is safe: see `createServiceMethod`.
-      if (this.endHook) this.onProcessingEndHook(this.transportId, wire.request as never);
+      if (this.hasEndHook) this.onProcessingEndHook(this.transportId, wire.request as never);
       this.startedByHook.get(wire)?.();
     };
   };
@@ -236,8 +243,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     await this.bindEvents();
     this.addOwnServices(server);
     this.boundPort = await this.bind(server);
-    this.drain.serve(server);
-    this.health.listening();
+    this.drain.setServer(server);
+    this.health.markListening();
   }
 
   private newServer(): Server {

@@ -15,6 +15,7 @@ describe('resolveServerOptions', () => {
     expect(rest).toEqual({
       drain: { timeoutMs: 10_000, readinessDelayMs: 0 },
       leakWarningMs: 60_000,
+      loadReports: false,
       maxConnectionAgeMs: undefined,
       maxConnectionAgeGraceMs: undefined,
       connectionIdleTimeoutMs: undefined,

@@ -45,15 +45,15 @@ function resolveReadable(options: unknown, path: string): ResolvedServerOptions 
   const problems = optionProblems(serverOptionsSchema, options, path);
   // The cast holds only for keys without problems; each rule below checks the type of its input.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
-  const sound = (key: keyof ResilientGrpcServerOptions) =>
+  const isValid = (key: keyof ResilientGrpcServerOptions) =>
     !problems.some((problem) => problem.path.startsWith(pathOf(path, key)));
-  const deeper = [
-    ...(sound('url') ? urlProblems(given, path) : []),
+  const moreProblems = [
+    ...(isValid('url') ? urlProblems(given, path) : []),
     ...(typeof options === 'object' && options !== null ? contractProblems(given, path) : []),
-    ...(sound('protoLoader') ? protoLoaderProblems(given, path) : []),
-    ...(sound('channelOptions') && sound('keepalive') ? channelOptionProblems(given, path) : []),
+    ...(isValid('protoLoader') ? protoLoaderProblems(given, path) : []),
+    ...(isValid('channelOptions') && isValid('keepalive') ? channelOptionProblems(given, path) : []),
   ];
-  if (problems.length + deeper.length > 0) throw new GrpcConfigurationError([...problems, ...deeper]);
+  if (problems.length + moreProblems.length > 0) throw new GrpcConfigurationError([...problems, ...moreProblems]);
   // The cast is safe: no problems were found.
   return complete(given as ResilientGrpcServerOptions, path);
 }
@@ -74,6 +74,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
+    loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),
     methodOptions: (service: string, method: string) =>
       Object.freeze({ ...forAll, ...optionsByPattern(methods, service, method).options }),

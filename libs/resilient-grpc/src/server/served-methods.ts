@@ -22,7 +22,7 @@ export interface NativeMethod {
 /** Function that grpc-js runs for each call of a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
-/** Called at the start of a call; the returned function is called at the end of its handler. */
+/** Hook for the start of a call. The returned function is called at the end of its handler. */
 export type CallHook = (call: WireCall) => (() => void) | undefined;
 
 /** Returns the services of a definition that Nest serves: those in `packages` and their subpackages, or all if none is given. */
@@ -57,12 +57,12 @@ export function implementationOf(
 ): MethodImplementation {
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
-    // Only the handler sees the messages of such a stream, so an idle timeout cannot apply.
+    // Only the handler reads and writes the messages of such a stream, so an idle timeout cannot apply.
     const own = { ...method, options: { ...method.options, streamIdleTimeoutMs: undefined } };
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
       const call = new PassThroughCall(wire, answer, own, calls, onCall?.(wire));
-      if (!admitted(call, calls)) return;
+      if (!admit(call, calls)) return;
       call.inContext(() => {
         call.serve();
       });
@@ -73,8 +73,8 @@ export function implementationOf(
   return (wire, callback) => {
     const call = streamsResponses
       ? new ResponseStreamCall(wire, method, calls, onCall?.(wire))
-      : new UnaryCall(wire, given(callback), method, calls, onCall?.(wire));
-    if (!admitted(call, calls)) return;
+      : new UnaryCall(wire, requireCallback(callback), method, calls, onCall?.(wire));
+    if (!admit(call, calls)) return;
     // The cast is safe: grpc-js's calls with a request stream are readable.
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
     if (calls.captures) {
@@ -98,7 +98,7 @@ export function kindOf({
 }
 
 /** Starts a call. Returns false if it is already over, or if it is rejected because the server drains; then its handler must not run. */
-function admitted(call: ServedCall, calls: ServerCalls): boolean {
+function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;
   const refusal = calls.drainStatusOf(call);
@@ -106,8 +106,8 @@ function admitted(call: ServedCall, calls: ServerCalls): boolean {
   return refusal === undefined;
 }
 
-/** Asserts that there is a callback; grpc-js passes one to every unary and client-streaming call. */
-function given(callback: AnswerCallback | undefined): AnswerCallback {
+/** Asserts that `callback` is present; grpc-js passes one to every unary and client-streaming call. */
+function requireCallback(callback: AnswerCallback | undefined): AnswerCallback {
   if (callback === undefined) throw new TypeError('A unary or client-streaming method was called without a callback');
   return callback;
 }

@@ -15,7 +15,7 @@ class FakeServer {
   sockets = 1;
   isAttached = true;
   /** True if grpc-js waits for a session whose end it has missed. */
-  neverShut = false;
+  hangsOnShutdown = false;
   cutOff = 0;
   private readonly waiting: (() => void)[] = [];
 
@@ -25,14 +25,14 @@ class FakeServer {
   ) {}
 
   /** Adds calls that end on their own after `ms` milliseconds. */
-  callsThatEndIn(ms: number, count = 1): void {
+  addCallsEndingIn(ms: number, count = 1): void {
     this.size += count;
     this.clock.setTimer(() => {
       this.end(count);
     }, ms);
   }
 
-  callsThatNeverEnd(count: number): void {
+  addEndlessCalls(count: number): void {
     this.size += count;
     this.stubborn += count;
   }
@@ -79,7 +79,7 @@ class FakeServer {
 
   tryShutdown(callback: () => void): void {
     this.note('shut down');
-    if (this.sockets === 0 && !this.neverShut) callback();
+    if (this.sockets === 0 && !this.hangsOnShutdown) callback();
   }
 
   forceShutdown(): void {
@@ -99,7 +99,7 @@ class FakeServer {
   }
 }
 
-const QUIET = { finished: 0, completed: 0, ended: 0, cutOff: 0, connectionsCutOff: 0 };
+const EMPTY_REPORT = { finished: 0, completed: 0, ended: 0, cutOff: 0, connectionsCutOff: 0 };
 
 function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: number; readinessDelayMs?: number }) {
   const clock = new VirtualClock();
@@ -112,7 +112,7 @@ function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: num
     { timeoutMs, readinessDelayMs },
     { clock, events, calls: server, connections: server, health: server },
   );
-  drain.serve(server);
+  drain.setServer(server);
   const reports: ServerDrainReport[] = [];
   drain.onEnd((report) => reports.push(report));
   return { clock, log, server, drain, reported, reports };
@@ -133,21 +133,21 @@ describe('ServerDrain', () => {
       '0 sockets destroyed',
       '0 forced',
     ]);
-    expect(reports).toEqual([{ ...QUIET, durationMs: 0 }]);
+    expect(reports).toEqual([{ ...EMPTY_REPORT, durationMs: 0 }]);
     expect(clock.pending).toBe(0);
   });
 
   it('does not wait for grpc-js once all sockets are closed', async () => {
     const { clock, server, drain, reports } = drainOf({});
-    server.neverShut = true;
+    server.hangsOnShutdown = true;
     void drain.run();
     await clock.advanceAsync(0);
-    expect(reports).toEqual([{ ...QUIET, durationMs: 0 }]);
+    expect(reports).toEqual([{ ...EMPTY_REPORT, durationMs: 0 }]);
   });
 
   it('waits for grpc-js if connections cannot be observed', async () => {
     const { clock, server, drain, reports } = drainOf({});
-    Object.assign(server, { isAttached: false, neverShut: true, sockets: 0 });
+    Object.assign(server, { isAttached: false, hangsOnShutdown: true, sockets: 0 });
     void drain.run();
     await clock.advanceAsync(9_999);
     expect(reports).toEqual([]);
@@ -157,25 +157,25 @@ describe('ServerDrain', () => {
 
   it('lets calls finish and reports their number', async () => {
     const { clock, server, drain, reports } = drainOf({});
-    server.callsThatEndIn(300, 12);
+    server.addCallsEndingIn(300, 12);
     void drain.run();
     await clock.advanceAsync(300);
-    expect(reports).toEqual([{ ...QUIET, finished: 12, durationMs: 300 }]);
+    expect(reports).toEqual([{ ...EMPTY_REPORT, finished: 12, durationMs: 300 }]);
   });
 
-  it('ends open calls 100 ms before the timeout and forces the rest at the timeout', async () => {
+  it('ends open calls 100 ms before the timeout and destroys the remaining connections at the timeout', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
-    server.callsThatNeverEnd(3);
+    server.addEndlessCalls(3);
     void drain.run();
     await clock.advanceAsync(20_000);
     expect(log.slice(5)).toEqual(['9900 calls ended', '10000 sockets destroyed', '10000 forced']);
-    expect(reports).toEqual([{ ...QUIET, cutOff: 3, connectionsCutOff: 1, durationMs: 10_000 }]);
+    expect(reports).toEqual([{ ...EMPTY_REPORT, cutOff: 3, connectionsCutOff: 1, durationMs: 10_000 }]);
     expect(clock.pending).toBe(0);
   });
 
   it('ends open calls 20 ms before a timeout of 200 ms', async () => {
     const { clock, log, server, drain } = drainOf({ timeoutMs: 200 });
-    server.callsThatNeverEnd(1);
+    server.addEndlessCalls(1);
     void drain.run();
     await clock.advanceAsync(200);
     expect(log.slice(5, 7)).toEqual(['180 calls ended', '200 sockets destroyed']);
@@ -194,7 +194,7 @@ describe('ServerDrain', () => {
 
   it('counts the readiness delay towards the timeout', async () => {
     const { clock, server, drain, reports } = drainOf({ timeoutMs: 1_000, readinessDelayMs: 5_000 });
-    server.callsThatNeverEnd(1);
+    server.addEndlessCalls(1);
     void drain.run();
     await clock.advanceAsync(1_000);
     expect(reports.map(({ durationMs }) => durationMs)).toEqual([1_000]);
@@ -215,7 +215,7 @@ describe('ServerDrain', () => {
 
   it('runs automatically before the timeout if another shutdown hook hangs', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
-    server.callsThatNeverEnd(1);
+    server.addEndlessCalls(1);
     drain.begin();
     await clock.advanceAsync(9_899);
     expect(log).toEqual(['0 NOT_SERVING']);
@@ -227,12 +227,12 @@ describe('ServerDrain', () => {
 
   it('reports the start and the end of the drain', async () => {
     const { clock, server, drain, reported } = drainOf({});
-    server.callsThatEndIn(50, 2);
+    server.addCallsEndingIn(50, 2);
     void drain.run();
     await clock.advanceAsync(50);
     expect(reported.map(({ at: _at, ...event }) => event)).toEqual([
       { type: 'drain', phase: 'begin', running: 2 },
-      { type: 'drain', phase: 'end', ...QUIET, finished: 2, durationMs: 50 },
+      { type: 'drain', phase: 'end', ...EMPTY_REPORT, finished: 2, durationMs: 50 },
     ]);
   });
 
@@ -247,8 +247,8 @@ describe('ServerDrain', () => {
     await drain.run();
     expect(server.log).toEqual([]);
     expect(clock.pending).toBe(0);
-    // The server was about to listen.
-    drain.serve(server);
+    // This server was about to listen when the drain began.
+    drain.setServer(server);
     expect(server.log).toEqual(['0 NOT_SERVING']);
     void drain.run();
     await clock.advanceAsync(10_000);
@@ -262,10 +262,10 @@ describe('ServerDrain', () => {
     ['connections', { announceEnd: () => assert.fail('broken') }],
   ])('forces the shutdown and rejects run() if draining the %s fails', async (_what, breaks) => {
     const { clock, log, server, drain } = drainOf({});
-    server.callsThatNeverEnd(1);
+    server.addEndlessCalls(1);
     Object.assign(server, breaks);
     drain.begin();
-    // An unhandled rejection would end the process and fail this run.
+    // An unhandled rejection would end the process and fail the test run.
     drain.runInBackground();
     const notified = drain.streamsNotified().catch(() => 'failed');
     await clock.advanceAsync(10_000);

@@ -26,14 +26,14 @@ export type DrainedServer = Pick<Server, 'tryShutdown' | 'forceShutdown'>;
 export type DrainListener = (report: ServerDrainReport, cutOff: ReadonlyMap<string, number>) => void;
 
 /**
- * Milliseconds before the drain timeout at which open calls are ended, so that their statuses can be sent. At most
- * `LAST_WORDS_PART` of the timeout.
+ * Time before the drain timeout at which open calls are ended, so that their statuses can be sent. At most
+ * `MAX_STATUS_FLUSH_FRACTION` of the timeout.
  */
 const STATUS_FLUSH_MS = 100;
-const LAST_WORDS_PART = 0.1;
+const MAX_STATUS_FLUSH_FRACTION = 0.1;
 
 /**
- * Drains a server once, even if it is requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during
+ * Drains a server once, even if requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during
  * the readiness delay. Then connections receive GOAWAY, streams are ended, and other calls may finish. Calls that are still open at the
  * timeout are ended by force. The timeout covers all phases.
  */
@@ -43,7 +43,7 @@ export class ServerDrain {
   draining = false;
   /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
   ready: Promise<void> = Promise.resolve();
-  /** Monotonic milliseconds. */
+  /** Start of the drain in monotonic milliseconds. */
   private beganAt: number | undefined;
   private watchdog: Timer | undefined;
   private running: Promise<ServerDrainReport> | undefined;
@@ -55,8 +55,8 @@ export class ServerDrain {
     private readonly dependencies: ServerDrainDependencies,
   ) {}
 
-  /** Sets the server to drain. Before that, there is nothing to drain. */
-  serve(server: DrainedServer): void {
+  /** Sets the server of this drain. Until then, there is nothing to drain. */
+  setServer(server: DrainedServer): void {
     this.server = server;
     if (this.draining) this.begin();
   }
@@ -104,7 +104,7 @@ export class ServerDrain {
 
   private get cutAfterMs(): number {
     const { timeoutMs } = this.options;
-    return timeoutMs - Math.min(STATUS_FLUSH_MS, timeoutMs * LAST_WORDS_PART);
+    return timeoutMs - Math.min(STATUS_FLUSH_MS, timeoutMs * MAX_STATUS_FLUSH_FRACTION);
   }
 
   private async runOnce(server: DrainedServer, beganAt: number): Promise<ServerDrainReport> {
@@ -122,7 +122,7 @@ export class ServerDrain {
       ends = { finished, completed, ended, cutOff: calls.endAll() };
       await this.within(over, beganAt + this.options.timeoutMs - clock.now());
     } finally {
-      // Runs after any failure, so that the process can exit. Closes connections first, because grpc-js would reset the remaining
+      // Runs even after a failure, so that the process can exit. Closes connections first, because grpc-js would reset the remaining
       // calls, which their clients would report as CANCELLED.
       connections.destroyAll();
       server.forceShutdown();

@@ -4,7 +4,7 @@ import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 
-const QUIET: ServerDrainReport = {
+const REPORT: ServerDrainReport = {
   finished: 12,
   completed: 0,
   ended: 50,
@@ -19,7 +19,7 @@ function lifecycle() {
   let ready: () => void = () => undefined;
   const readiness = new Promise<void>((resolve) => (ready = resolve));
   const server = {
-    health: { bootstrapped: () => log.push('bootstrapped') },
+    health: { markBootstrapped: () => log.push('bootstrapped') },
     drain: {
       begin: () => log.push('begin'),
       draining: false,
@@ -78,8 +78,8 @@ describe('ServerLifecycle', () => {
 
   it('logs the drain in one line', () => {
     const { log, drainEnded: logDrain } = lifecycle();
-    logDrain(QUIET, new Map());
-    logDrain({ ...QUIET, finished: 1, completed: 3 }, new Map());
+    logDrain(REPORT, new Map());
+    logDrain({ ...REPORT, finished: 1, completed: 3 }, new Map());
     expect(log).toEqual([
       'drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off',
       'drained in 312 ms: 1 call finished, 3 streams completed, 50 streams ended, 0 cut off',
@@ -89,7 +89,7 @@ describe('ServerLifecycle', () => {
   it('warns about calls that were cut off and lists at most five paths', () => {
     const { log, drainEnded: logDrain } = lifecycle();
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
-    logDrain({ ...QUIET, cutOff: 28 }, paths);
+    logDrain({ ...REPORT, cutOff: 28 }, paths);
     expect(log).toEqual([
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 28 cut off (1 call to /a.B/M0, 2 calls to /a.B/M1, ' +
         '3 calls to /a.B/M2, 4 calls to /a.B/M3, 5 calls to /a.B/M4, calls to 2 more methods)',
@@ -98,8 +98,8 @@ describe('ServerLifecycle', () => {
 
   it('warns about connections that were cut off', () => {
     const { log, drainEnded: logDrain } = lifecycle();
-    logDrain({ ...QUIET, connectionsCutOff: 1 }, new Map());
-    logDrain({ ...QUIET, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
+    logDrain({ ...REPORT, connectionsCutOff: 1 }, new Map());
+    logDrain({ ...REPORT, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
     expect(log).toEqual([
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
       'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 2 cut off (2 calls to /a.B/M), 2 connections cut off',

@@ -15,7 +15,7 @@ export interface DrainingServer {
     ServerDrain,
     'begin' | 'draining' | 'ready' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
   >;
-  readonly health: { bootstrapped(): void };
+  readonly health: { markBootstrapped(): void };
 }
 
 /**
@@ -36,7 +36,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   onApplicationBootstrap(): void {
-    this.server.health.bootstrapped();
+    this.server.health.markBootstrapped();
   }
 
   onModuleDestroy(): void {
@@ -56,7 +56,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     const cutOffPaths = listed(
       [...paths].map(([path, count]) => `${counted(count, 'call')} to ${path}`),
       MAX_LISTED_METHODS,
-      (count) => `calls to ${count} more methods`,
+      (count) => `calls to ${counted(count, 'more method')}`,
     );
     const parts = [
       `${counted(finished, 'call')} finished`,

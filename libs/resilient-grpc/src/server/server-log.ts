@@ -13,21 +13,21 @@ type MethodEvent = EventOf<
   'handler-failed' | 'handler-leak' | 'responses-overflow' | 'responses-burst' | 'extra-response' | 'stream-idle'
 >;
 
-const PULLED = 'return an async generator, which is pulled as the client reads';
+const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /**
  * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. An effect of an option,
- * such as an idle timeout of a stream, is an informational line. Each event is logged at most once a minute per method, with the
+ * such as an idle timeout of a stream, has the level `log`. Each event is logged at most once a minute per method, with the
  * number of repetitions. Ends of connections are logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<MethodEvent>;
 
-  /** @param debugs returns true if the debug level is enabled */
+  /** @param isDebugEnabled returns true if the debug level is enabled */
   constructor(
     private readonly sink: LogSink,
     clock: Clock,
-    private readonly debugs: () => boolean,
+    private readonly isDebugEnabled: () => boolean,
   ) {
     // Lines are built only if they are written, because there may be thousands of failures per second.
     this.repeats = new LogLimiter(clock, (event, repeats) => {
@@ -44,13 +44,13 @@ export class ServerLog {
       case 'responses-burst':
       case 'extra-response':
       case 'stream-idle':
-        this.repeats.say(`${event.path} ${event.type}`, event);
+        this.repeats.log(`${event.path} ${event.type}`, event);
         return;
       case 'connection-end': {
         const { type, peer, reason } = event;
-        if (!this.debugs()) return;
+        if (!this.isDebugEnabled()) return;
         this.sink.debug(
-          new LogLine('debug', `connection from ${peer} ended: ${ENDS[reason]}`, { event: type, peer, reason }),
+          new LogLine('debug', `connection from ${peer} ended: ${END_TEXTS[reason]}`, { event: type, peer, reason }),
         );
         return;
       }
@@ -96,13 +96,13 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
       return [
         'warn',
         `stream ended: its Observable was ${String(event.bytes)} bytes ahead of the client ` +
-          `(maxQueuedResponseBytes); ${PULLED}`,
+          `(maxQueuedResponseBytes); ${PULL_REMEDY}`,
         { bytes: event.bytes },
       ];
     case 'responses-burst':
       return [
         'warn',
-        `an Observable emitted ${counted(event.messages, 'response')} at once, all buffered in memory; ${PULLED}`,
+        `an Observable emitted ${counted(event.messages, 'response')} at once, all buffered in memory; ${PULL_REMEDY}`,
         { messages: event.messages },
       ];
     case 'extra-response':
@@ -116,7 +116,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
   }
 }
 
-const ENDS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
+const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> = {
   age: 'maximum age reached (maxConnectionAgeMs)',
   'age-grace': 'calls still open after maxConnectionAgeGraceMs',
   idle: 'no calls for connectionIdleTimeoutMs',

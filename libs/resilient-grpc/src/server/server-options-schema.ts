@@ -19,7 +19,7 @@ const methodEntries = {
   maxQueuedResponseBytes: v.optional(integer(1)),
 } as const;
 
-const text = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
+const nonEmptyText = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
 const count = v.pipe(v.number('a number of 0 or more'), v.minValue(0, 'a number of 0 or more'));
 
 const keepaliveSchema = object(
@@ -35,8 +35,8 @@ const keepaliveSchema = object(
   'an object such as { keepaliveTimeMs: 30000 }',
 );
 
-const FILES = "a .proto file or an array of .proto files such as 'orders.proto'";
-const file = v.pipe(v.string(FILES), v.nonEmpty(FILES));
+const PROTO_FILES = "a .proto file or an array of .proto files such as 'orders.proto'";
+const file = v.pipe(v.string(PROTO_FILES), v.nonEmpty(PROTO_FILES));
 
 /** Nest's own options. The files and objects that they refer to are checked when the server starts. */
 const nestEntries = {
@@ -44,10 +44,10 @@ const nestEntries = {
   package: v.optional(
     v.union([v.string(), v.array(v.string())], "a package or an array of packages such as 'orders.v1'"),
   ),
-  protoPath: v.optional(v.union([file, v.pipe(v.array(file), v.minLength(1, FILES))], FILES)),
+  protoPath: v.optional(v.union([file, v.pipe(v.array(file), v.minLength(1, PROTO_FILES))], PROTO_FILES)),
   packageDefinition: v.optional(v.record(v.string(), v.unknown(), "the result of proto-loader's loadSync()")),
   loader: v.optional(v.record(v.string(), v.unknown(), 'proto-loader options such as { longs: String }')),
-  protoLoader: v.optional(text("a package name such as '@grpc/proto-loader'")),
+  protoLoader: v.optional(nonEmptyText("a package name such as '@grpc/proto-loader'")),
   maxSendMessageLength: v.optional(bytes),
   maxReceiveMessageLength: v.optional(bytes),
   maxMetadataSize: v.optional(integer(0)),
@@ -65,9 +65,9 @@ const nestEntries = {
   onLoadPackageDefinition: v.optional(v.function('a function such as (definition, server) => ...')),
 } as const;
 
-const CLIENTS = 'it is a client option of ResilientGrpcModule; leave it out';
-const HOST = "write `url`: '0.0.0.0:50051'";
-const SHUTDOWN = 'write drain: { timeoutMs }';
+const CLIENT_OPTION_REMEDY = 'it is a client option of ResilientGrpcModule; leave it out';
+const URL_REMEDY = "write `url`: '0.0.0.0:50051'";
+const DRAIN_TIMEOUT_REMEDY = 'write drain: { timeoutMs }';
 
 /** Remedies for keys that users know from other libraries or modules. */
 const SERVER_KEY_REMEDIES: KeyRemedies = {
@@ -75,29 +75,29 @@ const SERVER_KEY_REMEDIES: KeyRemedies = {
   transport: 'the transport is always gRPC; leave it out',
   strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
   isGlobal: 'leave it out',
-  host: HOST,
-  hostname: HOST,
-  port: HOST,
+  host: URL_REMEDY,
+  hostname: URL_REMEDY,
+  port: URL_REMEDY,
   tls: 'write credentials: ServerCredentials.createSsl(...)',
   insecure: 'leave it out; without `credentials`, the server uses no TLS',
   interceptors:
     'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',
-  drainTimeoutMs: SHUTDOWN,
-  shutdownTimeoutMs: SHUTDOWN,
-  timeoutMs: SHUTDOWN,
+  drainTimeoutMs: DRAIN_TIMEOUT_REMEDY,
+  shutdownTimeoutMs: DRAIN_TIMEOUT_REMEDY,
+  timeoutMs: DRAIN_TIMEOUT_REMEDY,
   readinessDelayMs: 'write drain: { readinessDelayMs }',
   maxConnectionIdleMs: 'write `connectionIdleTimeoutMs`',
   keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
   propagate: 'write it for outgoing calls, in ResilientGrpcModule.forRoot({ propagate })',
-  defaults: CLIENTS,
-  clients: CLIENTS,
-  serviceConfig: CLIENTS,
+  defaults: CLIENT_OPTION_REMEDY,
+  clients: CLIENT_OPTION_REMEDY,
+  serviceConfig: CLIENT_OPTION_REMEDY,
   maxQueuedRequestBytes:
     'requests are read only as handlers consume them; leave it out, or write `maxQueuedResponseBytes`',
 };
 
-/** Schema of the server options. Checks each option alone; `resolveServerOptions` checks their combinations. */
+/** Schema of the server options. Checks each option separately; `resolveServerOptions` checks their combinations. */
 export const serverOptionsSchema = object(
   {
     ...nestEntries,
@@ -118,6 +118,7 @@ export const serverOptionsSchema = object(
     backlog: v.optional(integer(1)),
     health: v.optional(flag),
     reflection: v.optional(flag),
+    loadReports: v.optional(flag),
   },
   "an object of options such as { package: 'orders.v1', protoPath: 'orders.proto', url: '0.0.0.0:50051' }",
   SERVER_KEY_REMEDIES,

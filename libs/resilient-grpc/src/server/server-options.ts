@@ -24,7 +24,7 @@ export interface ServerMethodOptions {
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
    * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond it, the stream ends with
-   * RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts its size plus 128
+   * RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts as its size plus 128
    * bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting. At least 128
    * responses can wait, up to 16 times the limit. Iterables are pulled and never run ahead of the client.
    * @defaultValue 8388608
@@ -70,6 +70,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly health?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
+    /**
+     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`: calls and
+     * errors per second, event-loop utilization, CPU and memory, measured once per second.
+     * @defaultValue false
+     */
+    readonly loadReports?: boolean | undefined;
   };
 
 /** Default options. */
@@ -82,6 +88,7 @@ export const DEFAULT_SERVER_OPTIONS = {
   backlog: 511,
   health: true,
   reflection: false,
+  loadReports: false,
 } as const satisfies Record<string, unknown>;
 
 /** Resolved options of one method. */
@@ -106,6 +113,7 @@ export interface ResolvedServerOptions {
   readonly backlog: number;
   readonly health: boolean;
   readonly reflection: boolean;
+  readonly loadReports: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */

@@ -7,7 +7,7 @@ import { endStream, type StatusLike, type WireCall } from './calls/wire-call.js'
  * restart after any status except UNIMPLEMENTED, after which they consider the backend healthy forever (gRFC A17). OK would end a
  * resumable stream of this library's client.
  */
-const ENDED: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
+const SHUTDOWN_STATUS: StatusLike = { code: StatusCode.UNAVAILABLE, details: 'The server is shutting down' };
 
 /**
  * Open streams of standard services: health Watch and reflection. Clients keep them open indefinitely. They are not application calls,
@@ -26,18 +26,18 @@ export class ServiceStreams {
    * Registers a stream. Returns false if it was rejected because the streams have been ended. A rejected stream receives no message,
    * so that clients back off; they immediately restart a stream that has received a message.
    *
-   * @param left called at the end of a registered stream
+   * @param onEnd called at the end of a registered stream
    */
-  begin(call: WireCall, left?: () => void): boolean {
+  begin(call: WireCall, onEnd?: () => void): boolean {
     if (this.ended) {
-      endStream(call, ENDED);
+      endStream(call, SHUTDOWN_STATUS);
       return false;
     }
     this.open.add(call);
     // grpc-js emits 'cancelled' at the end of every call.
     call.on('cancelled', () => {
       this.open.delete(call);
-      left?.();
+      onEnd?.();
     });
     return true;
   }
@@ -45,7 +45,7 @@ export class ServiceStreams {
   /** Ends all open streams after the messages already written, and rejects new ones. */
   end(): void {
     this.ended = true;
-    for (const call of this.open) endStream(call, ENDED);
+    for (const call of this.open) endStream(call, SHUTDOWN_STATUS);
   }
 }
 

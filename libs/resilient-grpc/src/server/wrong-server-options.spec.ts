@@ -15,7 +15,7 @@ function problems(options: unknown): string[] {
 }
 
 /** Options added to a valid contract, the path of the problem, and the suggested fix. */
-const WRONG: readonly [what: string, options: Record<string, unknown>, path: string, remedy: RegExp][] = [
+const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>, path: string, remedy: RegExp][] = [
   ["Nest's nested form", { transport: 4, options: right }, 'transport', /always gRPC; leave it out/],
   [
     "Nest's nested options",
@@ -194,7 +194,7 @@ const WRONG: readonly [what: string, options: Record<string, unknown>, path: str
 ];
 
 describe('invalid server options', () => {
-  it.each(WRONG)('rejects %s', (_what, options, path, remedy) => {
+  it.each(INVALID_OPTIONS)('rejects %s', (_what, options, path, remedy) => {
     const found = problems({ ...right, ...options });
     expect(found.map((line) => line.slice(0, line.indexOf(': ')))).toContain(`forRoot.${path}`);
     expect(found.find((line) => line.startsWith(`forRoot.${path}: `))).toMatch(remedy);
@@ -240,7 +240,7 @@ describe('invalid server options', () => {
     ]);
   });
 
-  it('shows no key and no token in an error', () => {
+  it('shows no private key in an error', () => {
     const found = problems({ ...right, credentials: '-----BEGIN PRIVATE KEY-----', loader: 'x' }).join('\n');
     expect(found).not.toContain('BEGIN');
   });

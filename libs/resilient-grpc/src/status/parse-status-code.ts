@@ -11,12 +11,12 @@ function isName(name: string): name is StatusName {
   return Object.hasOwn(StatusCode, name);
 }
 
-/** Returns what to write instead of a near miss, such as '14', 'unavailable ', or 'DeadlineExceeded'. */
+/** Returns what to write instead of a near miss, such as '14', 'unavailable ', or 'OutOfRange'. */
 export function suggestStatusCode(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
   const number = value.trim() === '' ? NaN : Number(value);
   if (isStatusCode(number)) return `${number} without quotes`;
   const letters = value.replace(/[^a-z]/gi, '').toUpperCase();
-  const name = STATUS_NAMES.find((candidate) => candidate.replace('_', '') === letters);
+  const name = STATUS_NAMES.find((candidate) => candidate.replaceAll('_', '') === letters);
   return name === undefined ? undefined : `"${name}"`;
 }

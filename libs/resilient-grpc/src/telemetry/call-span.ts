@@ -1,5 +1,6 @@
 import { SpanStatusCode, type Span } from '@opentelemetry/api';
 import { StatusCode, statusName } from '../status/status-code.js';
+import { peerAttributes } from './instruments.js';
 
 /** The span of a call or an attempt, with an event for each message (gRFC A72). Without a span, nothing is recorded. */
 export class CallSpan {
@@ -17,6 +18,11 @@ export class CallSpan {
 
   received(bytes: number): void {
     this.recording?.addEvent('Inbound message', { 'sequence-number': this.receivedMessages++, 'message-size': bytes });
+  }
+
+  /** Sets the address of the endpoint, which is not known when the span starts. */
+  reached(peer: string | undefined): void {
+    if (peer !== undefined) this.recording?.setAttributes(peerAttributes(peer));
   }
 
   /** Ends the span with a gRPC status in the form of gRFC A72, for example 'NOT_FOUND, no order 7'. */

@@ -13,14 +13,15 @@ export type ClientInstruments = ReturnType<typeof clientInstruments>;
 /** The instruments that are observed when the SDK collects metrics. */
 export type ObservedInstruments = Pick<
   ClientInstruments,
-  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'oldestStream'
+  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'addresses' | 'oldestStream'
 >;
 
 /**
  * Creates the client instruments of gRFC A66
  * (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments), A96
- * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md), and A94
- * (https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md). The instruments of this library use the prefix
+ * (https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md), A94
+ * (https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md), and A91
+ * (https://github.com/grpc/proposal/blob/master/A91-outlier-detection-metrics.md). The instruments of this library use the prefix
  * `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
  */
 export function clientInstruments(meter: Meter) {
@@ -84,7 +85,36 @@ export function clientInstruments(meter: Meter) {
       description: 'Number of open connections.',
       unit: '{connection}',
     }),
+    // A91
+    ejections: meter.createCounter('grpc.lb.outlier_detection.ejections_enforced_total', {
+      description: 'Total enforced ejections due to any outlier type.',
+      unit: '{ejection}',
+    }),
+    ejectionsOverflow: meter.createCounter('grpc.lb.outlier_detection.ejections_overflow', {
+      description: 'Number of ejections aborted due to max ejection percentage.',
+      unit: '{ejection}',
+    }),
+    successRateEjections: meter.createCounter('grpc.lb.outlier_detection.ejections_enforced_success_rate', {
+      description: 'Enforced success rate outlier ejections.',
+      unit: '{ejection}',
+    }),
+    successRateOutliers: meter.createCounter('grpc.lb.outlier_detection.ejections_detected_success_rate', {
+      description: 'Detected (even if unenforced) success rate outlier ejections.',
+      unit: '{ejection}',
+    }),
+    failurePercentageEjections: meter.createCounter('grpc.lb.outlier_detection.ejections_enforced_failure_percentage', {
+      description: 'Enforced failure percentage outlier ejections.',
+      unit: '{ejection}',
+    }),
+    failurePercentageOutliers: meter.createCounter('grpc.lb.outlier_detection.ejections_detected_failure_percentage', {
+      description: 'Detected (even if unenforced) failure percentage outlier ejections.',
+      unit: '{ejection}',
+    }),
     // This library
+    ejectionsByReason: meter.createCounter('resilient_grpc.client.ejections', {
+      description: 'Number of ejections of endpoints, by reason.',
+      unit: '{ejection}',
+    }),
     outages: meter.createCounter('resilient_grpc.client.outages', {
       description: 'Number of outages that have started, including those that have not ended.',
       unit: '{outage}',
@@ -121,6 +151,10 @@ export function clientInstruments(meter: Meter) {
     streams: meter.createUpDownCounter('resilient_grpc.client.streams', {
       description: 'Number of open streams.',
       unit: '{stream}',
+    }),
+    addresses: meter.createObservableGauge('resilient_grpc.client.addresses', {
+      description: 'Number of addresses of the name that the client uses; 0 before the first lookup.',
+      unit: '{address}',
     }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {
       description: 'Age of the oldest open stream; 0 if no stream is open.',

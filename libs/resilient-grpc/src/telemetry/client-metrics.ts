@@ -5,7 +5,7 @@ import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { ClientInstruments } from './client-instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
-import { methodName } from './instruments.js';
+import { methodName, peerAttributes } from './instruments.js';
 import type { ObservedClients } from './observed-clients.js';
 
 /** The measurements of a call that ended. */
@@ -27,7 +27,12 @@ export interface MeasuredAttemptEnd {
   readonly sent: number;
   /** Bytes of the messages received, after decompression. */
   readonly received: number;
+  /** Address of the endpoint; `undefined` if none was picked. */
+  readonly peer: string | undefined;
 }
+
+/** Maximum number of cached attributes per method. Endpoints of a name change with each deployment. */
+const MAX_CACHED = 1_000;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
 class MethodAttributes {
@@ -36,6 +41,7 @@ class MethodAttributes {
   /** Attributes of this library's own metrics. */
   readonly own: Attributes;
   private readonly byStatus = new Map<StatusCode, Attributes>();
+  private readonly byEndpoint = new Map<string, Attributes>();
 
   constructor(path: string, client: Attributes, target: Attributes) {
     const method = { 'grpc.method': methodName(path) };
@@ -48,6 +54,18 @@ class MethodAttributes {
     if (found === undefined) {
       found = { ...this.common, 'grpc.status': statusName(code) };
       this.byStatus.set(code, found);
+    }
+    return found;
+  }
+
+  /** Attributes of an attempt that ended with `code` at the endpoint `peer`. */
+  at(peer: string, code: StatusCode): Attributes {
+    const key = `${String(code)} ${peer}`;
+    let found = this.byEndpoint.get(key);
+    if (found === undefined) {
+      if (this.byEndpoint.size === MAX_CACHED) this.byEndpoint.clear();
+      found = { ...this.with(code), ...peerAttributes(peer) };
+      this.byEndpoint.set(key, found);
     }
     return found;
   }
@@ -64,6 +82,8 @@ export class ClientMetrics {
     private readonly instruments: ClientInstruments,
     private readonly observed: ObservedClients,
     client: ObservableClient,
+    /** True if the durations of attempts have the address of their endpoint. */
+    private readonly byEndpoint: boolean,
   ) {
     this.target = { 'grpc.target': client.canonicalTarget };
     // Two clients may share a target. The name keeps their observed values apart.
@@ -95,9 +115,11 @@ export class ClientMetrics {
     this.instruments.attempts.add(1, this.of(path).common);
   }
 
-  attemptEnded({ path }: MethodDescriptor, { code, durationMs, sent, received }: MeasuredAttemptEnd): void {
-    const attributes = this.of(path).with(code);
-    this.instruments.attemptDuration.record(durationMs / 1_000, attributes);
+  attemptEnded({ path }: MethodDescriptor, { code, durationMs, sent, received, peer }: MeasuredAttemptEnd): void {
+    const method = this.of(path);
+    const attributes = method.with(code);
+    const located = this.byEndpoint && peer !== undefined ? method.at(peer, code) : attributes;
+    this.instruments.attemptDuration.record(durationMs / 1_000, located);
     this.instruments.sentBytes.record(sent, attributes);
     this.instruments.receivedBytes.record(received, attributes);
   }
@@ -124,6 +146,9 @@ export class ClientMetrics {
         return;
       case 'connection-replaced':
         instruments.replacements.add(1, { ...client, 'resilient_grpc.reason': event.reason });
+        return;
+      case 'endpoint':
+        this.endpoint(event);
         return;
       case 'stream-resumed':
         instruments.resumes.add(1, { ...this.of(event.path).own, 'resilient_grpc.progress': event.progress });
@@ -153,6 +178,23 @@ export class ClientMetrics {
         instruments.disconnections.add(1, { ...target, 'grpc.disconnect_error': event.reason });
         instruments.openConnections.add(-1, connected);
     }
+  }
+
+  /** Counts detected and enforced ejections (gRFC A91). */
+  private endpoint(event: Extract<GrpcClientEvent, { type: 'endpoint' }>): void {
+    const { instruments, target, client } = this;
+    if (event.change !== 'ejected' && event.change !== 'spared') return;
+    const { because } = event.evidence;
+    if (because === 'success-rate') instruments.successRateOutliers.add(1, target);
+    if (because === 'failure-percentage') instruments.failurePercentageOutliers.add(1, target);
+    if (event.change === 'spared') {
+      if (event.limit !== 'enforcement') instruments.ejectionsOverflow.add(1, target);
+      return;
+    }
+    instruments.ejections.add(1, target);
+    if (because === 'success-rate') instruments.successRateEjections.add(1, target);
+    if (because === 'failure-percentage') instruments.failurePercentageEjections.add(1, target);
+    instruments.ejectionsByReason.add(1, { ...client, 'resilient_grpc.reason': because });
   }
 
   close(): void {

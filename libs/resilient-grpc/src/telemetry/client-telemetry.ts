@@ -138,14 +138,17 @@ class ClientAttemptRecorder implements AttemptTelemetry {
     catchSdkErrors(SPANS, () => this.span?.received(bytes));
   }
 
-  end(code: StatusCode, details: string): void {
+  end(code: StatusCode, details: string, peer: string | undefined): void {
     if (this.ended) return;
     this.ended = true;
     const { call, sentBytes: sent, receivedBytes: received } = this;
     const now = call.clock.now();
     call.attemptEnded(now);
-    const end = { code, durationMs: now - this.startedAt, sent, received };
+    const end = { code, durationMs: now - this.startedAt, sent, received, peer };
     catchSdkErrors(METRICS, () => call.metrics?.attemptEnded(call.method, end));
-    catchSdkErrors(SPANS, () => this.span?.end(code, details));
+    catchSdkErrors(SPANS, () => {
+      this.span?.reached(peer);
+      this.span?.end(code, details);
+    });
   }
 }

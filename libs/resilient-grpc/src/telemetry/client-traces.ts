@@ -83,7 +83,7 @@ export interface TracedAttempt {
   readonly metadata: Metadata;
 }
 
-/** The span of a call. Its kind is INTERNAL: only the attempt spans, of kind CLIENT, leave the process and are parents of server spans. */
+/** The span of a call. Its kind is INTERNAL: only the attempt spans, of kind CLIENT, are propagated and are parents of server spans. */
 export class TracedClientCall {
   constructor(
     private readonly tracer: Tracer | undefined,

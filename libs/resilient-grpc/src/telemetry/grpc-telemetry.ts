@@ -48,7 +48,7 @@ export interface ServerTelemetry {
 
 /** An incoming call to a method that the server implements. */
 export interface IncomingCall {
-  /** '/orders.v1.Orders/Get' */
+  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly kind: MethodKind;
   readonly metadata: Metadata;
@@ -69,6 +69,6 @@ export interface ServedCallTelemetry {
 export interface ServedCallEnd {
   readonly code: StatusCode;
   readonly details: string;
-  /** Bytes of all request messages as on the wire. `undefined` if no message was compressed; then the uncompressed size applies. */
+  /** Bytes of all request messages as on the wire. `undefined` if they could not be counted; then the uncompressed size applies. */
   readonly receivedBytes: number | undefined;
 }

@@ -1,3 +1,5 @@
+import type { Attributes } from '@opentelemetry/api';
+
 /** Returns the options of a histogram with these bucket boundaries. */
 export const buckets = (boundaries: number[]) => ({ advice: { explicitBucketBoundaries: boundaries } });
 
@@ -21,4 +23,12 @@ export const BYTES = { unit: 'By', ...buckets(SIZE_BUCKETS) };
 /** Returns the method name in gRFC A66 form: 'orders.v1.Orders/Get' for '/orders.v1.Orders/Get'. */
 export function methodName(path: string): string {
   return path.slice(1);
+}
+
+/** Returns the attributes of OpenTelemetry for the address of an endpoint: '10.0.0.7:50051', '[::1]:50051', or the path of a unix socket. */
+export function peerAttributes(peer: string): Attributes {
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(peer) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined) return { 'network.peer.address': peer };
+  return { 'network.peer.address': host, 'network.peer.port': Number(port) };
 }

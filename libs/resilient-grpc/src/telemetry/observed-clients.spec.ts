@@ -2,18 +2,23 @@ import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/
 import { describe, expect, it } from 'vitest';
 import { ObservedClients } from './observed-clients.js';
 
-const figures = { openConnections: 0, waiting: 2, oldestWaitMs: 0, oldestStreamMs: 0 };
+const figures = { openConnections: 0, waiting: 2, oldestWaitMs: 0, addresses: 0, oldestStreamMs: 0 };
 
 /** Creates a meter that the test collects, and a function that adds a client to it. */
 function make() {
   const callbacks = new Set<BatchObservableCallback>();
-  // Only the functions that the code under test uses.
+  // Contains only the functions that the code under test uses.
   const meter = {
     addBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.add(callback),
     removeBatchObservableCallback: (callback: BatchObservableCallback) => callbacks.delete(callback),
   } as unknown as Meter;
   const waitingCalls = { addCallback: () => undefined, removeCallback: () => undefined };
-  const others = { oldestWait: waitingCalls, retryBudget: waitingCalls, oldestStream: waitingCalls };
+  const others = {
+    oldestWait: waitingCalls,
+    retryBudget: waitingCalls,
+    addresses: waitingCalls,
+    oldestStream: waitingCalls,
+  };
   const clients = new ObservedClients({ ...others, waitingCalls: { ...waitingCalls } }, meter);
   const add = (name: string) => {
     const attributes: Attributes = { 'resilient_grpc.client': name };

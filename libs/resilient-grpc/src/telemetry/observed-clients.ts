@@ -7,7 +7,7 @@ import type { ObservableClient } from './grpc-telemetry.js';
  * Maximum number of closed clients kept for a last observation. Older ones are dropped, because a process that never collects metrics
  * would otherwise keep them forever.
  */
-const MAX_KEPT_CLOSED = 100;
+const MAX_CLOSED_CLIENTS = 100;
 
 /** Observes the gauges of all clients of one meter whenever the SDK collects metrics. */
 export class ObservedClients {
@@ -33,23 +33,24 @@ export class ObservedClients {
     if (client === undefined) return;
     this.open.delete(attributes);
     this.closed.set(attributes, client.figures());
-    if (this.closed.size <= MAX_KEPT_CLOSED) return;
+    if (this.closed.size <= MAX_CLOSED_CLIENTS) return;
     const [oldest] = this.closed.keys();
     if (oldest !== undefined) this.closed.delete(oldest);
   }
 
   private get observables() {
-    const { waitingCalls, oldestWait, retryBudget, oldestStream } = this.instruments;
-    return [waitingCalls, oldestWait, retryBudget, oldestStream];
+    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
+    return [waitingCalls, oldestWait, retryBudget, addresses, oldestStream];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {
-    const { waitingCalls, oldestWait, retryBudget, oldestStream } = this.instruments;
+    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
     const observe = (attributes: Attributes, figures: ClientFigures): void => {
       const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs } = figures;
       result.observe(waitingCalls, waiting, attributes);
       result.observe(oldestWait, oldestWaitMs / 1_000, attributes);
       result.observe(retryBudget, budget.tokens / budget.maxTokens, attributes);
+      result.observe(addresses, figures.addresses, attributes);
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
     };
     // Closed clients come first: a new client with the same attributes must overwrite their values.
@@ -57,10 +58,10 @@ export class ObservedClients {
     this.closed.clear();
     for (const [attributes, client] of this.open) observe(attributes, client.figures());
     // Deferred, because the SDK is still iterating over its callbacks.
-    if (this.open.size === 0) queueMicrotask(this.leave);
+    if (this.open.size === 0) queueMicrotask(this.stopObserving);
   };
 
-  private readonly leave = (): void => {
+  private readonly stopObserving = (): void => {
     if (this.open.size > 0 || this.closed.size > 0) return;
     this.isObserving = false;
     this.meter.removeBatchObservableCallback(this.observe, this.observables);

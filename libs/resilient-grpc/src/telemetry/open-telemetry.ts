@@ -19,6 +19,8 @@ const SCOPE = 'nestjs-resilient-grpc';
 export interface TelemetryParts {
   readonly metrics: boolean;
   readonly traces: boolean;
+  /** True if the durations of attempts have the address of their endpoint. */
+  readonly endpointMetrics: boolean;
 }
 
 /**
@@ -51,7 +53,7 @@ export class OpenTelemetry implements GrpcTelemetry {
     else client.setTelemetry(telemetry);
   }
 
-  /** Sets the telemetry of waiting clients. Called once, when the application has started; providers registered later are ignored. */
+  /** Sets the telemetry of pending clients. Called once, when the application has started; providers registered later are ignored. */
   started(): void {
     const { pendingClients = [] } = this;
     this.pendingClients = undefined;
@@ -87,7 +89,7 @@ export class OpenTelemetry implements GrpcTelemetry {
       this.measured = { instruments, clients: new ObservedClients(instruments, meter) };
     }
     const { instruments, clients } = this.measured;
-    return new ClientMetrics(instruments, clients, client);
+    return new ClientMetrics(instruments, clients, client, this.parts.endpointMetrics);
   }
 }
 

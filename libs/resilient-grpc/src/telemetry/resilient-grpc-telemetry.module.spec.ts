@@ -19,7 +19,10 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
           path: 'ResilientGrpcTelemetryModule.forRoot.trace',
           message: "unknown key; did you mean 'traces'?",
         },
-        { path: 'ResilientGrpcTelemetryModule.forRoot.spans', message: 'unknown key; known keys: metrics, traces' },
+        {
+          path: 'ResilientGrpcTelemetryModule.forRoot.spans',
+          message: 'unknown key; known keys: metrics, traces, endpointMetrics',
+        },
       ]),
     );
   });

@@ -23,12 +23,17 @@ export interface ResilientGrpcTelemetryOptions {
    * `@opentelemetry/instrumentation-grpc` already creates them. @defaultValue true
    */
   readonly traces?: boolean | undefined;
+  /**
+   * Adds the address of the endpoint (`network.peer.address`, `network.peer.port`) to `grpc.client.attempt.duration`. Each new address,
+   * such as that of a new pod, creates a new series for each method and status. @defaultValue false
+   */
+  readonly endpointMetrics?: boolean | undefined;
 }
 
-/** Metrics and traces are both enabled by default. */
-const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true } as const;
+/** Default options: metrics and traces are enabled. */
+const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true, endpointMetrics: false } as const;
 
-const PLACE = 'ResilientGrpcTelemetryModule.forRoot';
+const OPTIONS_PATH = 'ResilientGrpcTelemetryModule.forRoot';
 
 const telemetryOf = (parts: TelemetryParts): Provider => ({
   provide: GRPC_TELEMETRY,
@@ -38,7 +43,7 @@ const telemetryOf = (parts: TelemetryParts): Provider => ({
 /**
  * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. They are exported by the
  * OpenTelemetry SDK that the application registers before it has started; without an SDK, nothing is recorded. Importing the class
- * without {@link forRoot} enables both.
+ * without {@link forRoot} enables metrics and traces.
  */
 @Global()
 @Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
@@ -58,14 +63,21 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
     const problems = optionProblems(options);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
-    const { metrics = DEFAULT_TELEMETRY_OPTIONS.metrics, traces = DEFAULT_TELEMETRY_OPTIONS.traces } = options;
-    return { module: ResilientGrpcTelemetryModule, providers: [telemetryOf({ metrics, traces })] };
+    const {
+      metrics = DEFAULT_TELEMETRY_OPTIONS.metrics,
+      traces = DEFAULT_TELEMETRY_OPTIONS.traces,
+      endpointMetrics = DEFAULT_TELEMETRY_OPTIONS.endpointMetrics,
+    } = options;
+    return {
+      module: ResilientGrpcTelemetryModule,
+      providers: [telemetryOf({ metrics, traces, endpointMetrics })],
+    };
   }
 }
 
 function optionProblems(options: object): ConfigurationProblem[] {
   return Object.entries(options).flatMap(([key, value]: [string, unknown]) => {
-    const path = `${PLACE}.${key}`;
+    const path = `${OPTIONS_PATH}.${key}`;
     if (!(key in DEFAULT_TELEMETRY_OPTIONS)) {
       const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS);
       const meant = closest(key, known);

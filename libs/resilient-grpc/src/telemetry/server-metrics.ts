@@ -7,7 +7,7 @@ import type { ServedCallEnd } from './grpc-telemetry.js';
 import { BYTES, methodName, SECONDS } from './instruments.js';
 
 /** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each would create a new series. */
-const OTHER: Attributes = { 'grpc.method': 'other' };
+const OTHER_METHOD: Attributes = { 'grpc.method': 'other' };
 
 /**
  * Records the server metrics of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#server-instruments) and this
@@ -27,20 +27,20 @@ export class ServerMetrics {
   begin(path: string, kind: MethodKind): MeasuredCall {
     const attributes = this.attributesOf(path);
     this.instruments.started.add(1, attributes);
-    const streams = kind !== 'unary';
-    if (streams) this.instruments.streams.add(1, attributes);
-    return { attributes, streams, startedAt: this.clock.now(), sent: 0, received: 0 };
+    const isStream = kind !== 'unary';
+    if (isStream) this.instruments.streams.add(1, attributes);
+    return { attributes, isStream, startedAt: this.clock.now(), sent: 0, received: 0 };
   }
 
   end(call: MeasuredCall, { code, receivedBytes }: ServedCallEnd): void {
-    if (call.streams) this.instruments.streams.add(-1, call.attributes);
+    if (call.isStream) this.instruments.streams.add(-1, call.attributes);
     const seconds = (this.clock.now() - call.startedAt) / 1_000;
     this.record(call.attributes, code, { seconds, sent: call.sent, received: receivedBytes ?? call.received });
   }
 
   refused(code: StatusCode): void {
-    this.instruments.started.add(1, OTHER);
-    this.record(OTHER, code, { seconds: 0, sent: 0, received: 0 });
+    this.instruments.started.add(1, OTHER_METHOD);
+    this.record(OTHER_METHOD, code, { seconds: 0, sent: 0, received: 0 });
   }
 
   take(event: GrpcServerEvent): void {
@@ -85,7 +85,7 @@ export class ServerMetrics {
 /** The measurements of a running call. */
 export interface MeasuredCall {
   readonly attributes: Attributes;
-  readonly streams: boolean;
+  readonly isStream: boolean;
   /** Start time in monotonic milliseconds. */
   readonly startedAt: number;
   /** Bytes of the response messages. */

@@ -2,10 +2,10 @@
  * Creates an argument check for `method`: `check(holds, 'times to be an integer of 1 or more', times)`. The check throws a RangeError if
  * `holds` is false.
  */
-export function checker(method: string) {
+export function argumentCheck(method: string) {
   return (holds: boolean, expected: string, got: unknown): void => {
     if (holds) return;
-    throw new RangeError(`${method}: expected ${expected}, got ${shown(got).slice(0, 100)}`);
+    throw new RangeError(`${method}: expected ${expected}, got ${format(got).slice(0, 100)}`);
   };
 }
 
@@ -13,7 +13,7 @@ export function isInteger(value: unknown, from: number, to = Number.MAX_SAFE_INT
   return Number.isInteger(value) && Number(value) >= from && Number(value) <= to;
 }
 
-function shown(got: unknown): string {
+function format(got: unknown): string {
   if (typeof got === 'string') return `'${got}'`;
   return typeof got === 'number' || got === undefined ? String(got) : JSON.stringify(got);
 }

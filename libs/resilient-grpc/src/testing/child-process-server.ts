@@ -27,10 +27,10 @@ export interface ChildServerOptions {
 
 const MAX_KEPT_LINES = 200;
 
-// The IPC channel closes when this process ends for any reason. The child must not outlive it.
+// The IPC channel closes when this process ends for any reason. The child must not outlive this process.
 const EXIT_WITH_PARENT = 'process.on("disconnect", () => process.exit()); process.channel?.unref();';
 
-/** Children to kill when this process exits. A frozen child would not notice that its IPC channel is closed. */
+/** Children to kill when this process exits. A frozen child would not detect that its IPC channel is closed. */
 const children = new Set<ChildProcess>();
 
 function killChildren(): void {
@@ -60,7 +60,7 @@ export class ChildServer {
     return this.boundPort;
   }
 
-  /** '127.0.0.1:port' */
+  /** The address of the server, '127.0.0.1:port'. */
   get url(): string {
     return `127.0.0.1:${this.boundPort}`;
   }
@@ -96,7 +96,7 @@ export class ChildServer {
 
   /**
    * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended.
-   * @throws Error if the process is still running after `timeoutMs` (10 000)
+   * @throws Error if the process is still running after `timeoutMs` (default 10 000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
     await this.end('SIGTERM', timeoutMs);
@@ -162,15 +162,22 @@ export class ChildServer {
     const ready = this.options.ready ?? /listening on .*:(\d+)/i;
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        const lines = (rest + text).split('\n');
-        rest = lines.pop() ?? '';
+      const add = (lines: readonly string[]): void => {
         for (const line of lines) {
           const port = Number(ready.exec(line)?.[1] ?? 0);
           if (port > 0) listening(port);
         }
         this.outputLines.push(...lines);
         this.outputLines.splice(0, this.outputLines.length - MAX_KEPT_LINES);
+      };
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        const lines = (rest + text).split('\n');
+        rest = lines.pop() ?? '';
+        add(lines);
+      });
+      // The last line of a process that crashes may have no newline.
+      stream?.once('end', () => {
+        if (rest !== '') add([rest]);
       });
     }
   }

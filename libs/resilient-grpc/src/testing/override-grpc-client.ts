@@ -7,11 +7,11 @@ import { clientLabel, getGrpcClientSettingsToken, givenSettingsToken } from '../
 type Settings = Partial<GrpcClientSettings>;
 type Overrides = Map<string | symbol, readonly Settings[]>;
 
-const OVERRIDES = new WeakMap<TestingModuleBuilder, Overrides>();
+const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
 
 /**
- * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. The settings take precedence over the
- * application's in the same way as these do over the defaults of forRoot: key by key, `methods` by pattern, ignoring `undefined`.
+ * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. They override the application's
+ * settings in the same way as those override the defaults of forRoot: key by key, `methods` by pattern, ignoring `undefined`.
  * `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
  * @throws TypeError if `settings` is not an object
  */
@@ -36,11 +36,11 @@ export function overrideGrpcClient(
 }
 
 function overridesOf(builder: TestingModuleBuilder): Overrides {
-  const known = OVERRIDES.get(builder);
+  const known = overridesByBuilder.get(builder);
   if (known !== undefined) return known;
   const overrides: Overrides = new Map();
-  OVERRIDES.set(builder, overrides);
-  // Nest ignores overrides of tokens without a provider, so a misspelled client name would send the test's calls to the real server.
+  overridesByBuilder.set(builder, overrides);
+  // Nest ignores overrides of tokens without a provider. Without this check, a misspelled name would send calls to the real server.
   const compile = builder.compile.bind(builder);
   builder.compile = async (options) => {
     const compiled = await compile(options);
@@ -72,7 +72,7 @@ function joined(given: unknown, over: Settings): unknown {
   // Safe cast: client creation validates the merged settings.
   const base = given as GrpcClientDefaults & Settings;
   const methods = joinedMethods(base.methods, over.methods);
-  // Client creation also reports a missing URL.
+  // Safe cast: client creation also reports a missing URL.
   const url = (over.url ?? base.url) as string;
   return { ...joinSettings(base, { ...over, url }), ...(methods === undefined ? {} : { methods }) };
 }
@@ -80,8 +80,8 @@ function joined(given: unknown, over: Settings): unknown {
 function joinedMethods(base: Settings['methods'], over: Settings['methods']): Settings['methods'] {
   if (base === undefined || over === undefined) return over ?? base;
   const patterns = Object.entries(over).map(([pattern, options]) => {
-    const said = Object.entries(options).filter(([, value]) => value !== undefined);
-    return [pattern, { ...base[pattern], ...Object.fromEntries(said) }] as const;
+    const defined = Object.entries(options).filter(([, value]) => value !== undefined);
+    return [pattern, { ...base[pattern], ...Object.fromEntries(defined) }] as const;
   });
   return { ...base, ...Object.fromEntries(patterns) };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { waitFor } from './wait-for.js';
 
 describe('waitFor', () => {
-  it('resolves to the first truthy value or truthy value of a promise', async () => {
+  it('resolves to the first truthy value, returned directly or by a promise', async () => {
     let checks = 0;
     expect(await waitFor(() => (++checks < 3 ? undefined : 'here'), { intervalMs: 1 })).toBe('here');
     expect(checks).toBe(3);

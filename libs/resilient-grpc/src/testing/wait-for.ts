@@ -44,7 +44,7 @@ export async function waitFor<T>(
       throw new Error(`Waited ${timeoutMs} ms for: ${what}`, cause === undefined ? {} : { cause });
     }
     const pausedAt = systemClock.now();
-    // Ends in a separate turn of the event loop, so that the timer itself is no longer active by then.
+    // The wait ends in a later turn of the event loop, so that its timer is no longer active when `condition` runs.
     await new Wait(systemClock, intervalMs, true).over;
     const stoppedMs = Math.max(0, systemClock.now() - pausedAt - intervalMs - MAX_LAG_MS);
     endsAt = Math.min(endsAt + stoppedMs, endsAtLatest);

@@ -1,4 +1,4 @@
-// Imported, because tests may fake the global timers. Calls must still proceed: a turn of the event loop takes no simulated time.
+// `setImmediate` is imported so that calls proceed in tests that fake the global timers. A turn of the event loop takes no simulated time.
 import { setImmediate } from 'node:timers';
 import { MAX_TIMER_MS } from './max-timer-ms.js';
 

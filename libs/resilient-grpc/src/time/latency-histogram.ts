@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 
 // One significant figure keeps values within 1/16 and takes 12 KB; two take 26 KB.
-const FIGURES = 1;
+const SIGNIFICANT_FIGURES = 1;
 const MAX_MICROSECONDS = 3_600_000_000;
 
 /**
@@ -10,7 +10,7 @@ const MAX_MICROSECONDS = 3_600_000_000;
  */
 export class LatencyHistogram {
   private readonly values: RecordableHistogram = createHistogram({
-    figures: FIGURES,
+    figures: SIGNIFICANT_FIGURES,
     lowest: 1,
     highest: MAX_MICROSECONDS,
   });

@@ -1,14 +1,14 @@
 import type { Clock, Timer } from './clock.js';
 
 /** A timer that fires more than this late indicates that this process did not run. Smaller delays are common on a busy machine. */
-const LATE_MS = 50;
+const MAX_LAG_MS = 50;
 /** Number of parts into which the time is divided. A part that ends late is measured again. */
-const PARTS = 8;
+const PART_COUNT = 8;
 const MIN_PART_MS = 50;
 /** A process pause that ends before the part does is not detected. A longer pause causes the whole part to be measured again. */
 const MAX_PART_MS = 5_000;
 /** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, regardless of the clock. */
-const EARLY_MS = 1;
+const MAX_EARLY_MS = 1;
 
 /**
  * Runs a task after a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was
@@ -29,8 +29,8 @@ export class PeerTimer implements Timer {
   private partMs: number;
 
   /**
-   * @param ms Time that the peer has. The task never runs if it is Infinity.
-   * @param keepAlive True if the process must stay alive for the task
+   * @param ms time that the peer has; with `Infinity`, the task never runs
+   * @param keepAlive true if the process must stay alive for the task
    */
   constructor(
     private readonly clock: Clock,
@@ -39,7 +39,7 @@ export class PeerTimer implements Timer {
     private readonly keepAlive = false,
   ) {
     this.leftMs = ms;
-    this.partMs = Math.min(Math.max(ms / PARTS, MIN_PART_MS), MAX_PART_MS);
+    this.partMs = Math.min(Math.max(ms / PART_COUNT, MIN_PART_MS), MAX_PART_MS);
     if (ms !== Infinity) clock.defer(this.measure);
   }
 
@@ -59,24 +59,24 @@ export class PeerTimer implements Timer {
   private readonly measured = (): void => {
     this.timer = undefined;
     // A timer that fired proves that its time has passed, even if the clock did not advance (fake timers) or was set back.
-    const leastMs = this.partMs > 2 * EARLY_MS ? this.partMs - EARLY_MS : this.partMs;
-    const tookMs = Math.max(this.clock.now() - this.partStartedAt, leastMs);
-    if (tookMs - this.partMs > LATE_MS && this.excusedMs < this.ms) this.excusedMs += tookMs;
+    const minMs = this.partMs > 2 * MAX_EARLY_MS ? this.partMs - MAX_EARLY_MS : this.partMs;
+    const tookMs = Math.max(this.clock.now() - this.partStartedAt, minMs);
+    if (tookMs - this.partMs > MAX_LAG_MS && this.excusedMs < this.ms) this.excusedMs += tookMs;
     else this.leftMs -= tookMs;
     if (this.leftMs > 0) this.measure();
-    else this.clock.defer(this.read);
+    else this.clock.defer(this.runTask);
   };
 
-  private readonly read = (): void => {
+  private readonly runTask = (): void => {
     if (!this.isCleared) this.task();
   };
 }
 
-/** Runs `task` after `ms` with the milliseconds in which this process did not run at the end of this time; 0 if it was busy at most. */
+/** Runs `task` after `ms` with the milliseconds that the timer was late because this process did not run; 0 if at most `MAX_LAG_MS`. */
 export function setPollTimer(clock: Clock, ms: number, task: (stoppedMs: number) => void): Timer {
   const dueAt = clock.now() + ms;
   return clock.setTimer(() => {
     const lateMs = clock.now() - dueAt;
-    task(lateMs > LATE_MS ? lateMs : 0);
+    task(lateMs > MAX_LAG_MS ? lateMs : 0);
   }, ms);
 }

@@ -20,7 +20,7 @@ describe('Wait', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends early and clears its timer on end(), also if it has ended', async () => {
+  it('ends early and clears its timer on end(), even if end() is called twice', async () => {
     const { clock, ends, wait } = make(100);
     await clock.advanceAsync(40);
     wait.end();
@@ -41,7 +41,7 @@ describe('Wait', () => {
   it.each<[readsFirst: boolean, order: string[]]>([
     [false, ['wait', 'data']],
     [true, ['data', 'wait']],
-  ])('reads the data that arrived while the process was blocked before it ends: %s', async (readsFirst, order) => {
+  ])('reads pending data before it ends only if readsFirst is true (%s)', async (readsFirst, order) => {
     const { clock, wait } = make(100, readsFirst);
     const seen: string[] = [];
     void wait.over.then(() => seen.push('wait'));

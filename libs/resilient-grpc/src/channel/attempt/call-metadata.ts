@@ -15,7 +15,7 @@ export function joinMetadata(base: Metadata, given: Parameters<typeof toMetadata
   if (given === undefined) return base;
   const joined = base.clone();
   const added = isMetadataLike(given) ? given : toMetadata(given);
-  // Replaced, because a second value of `authorization` would be an error.
+  // Values are replaced, because a second value of `authorization` would be an error.
   for (const key of Object.keys(added.getMap())) joined.remove(key);
   joined.merge(added);
   // merge() does not copy options such as waitForReady.

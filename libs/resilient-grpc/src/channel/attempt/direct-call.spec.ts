@@ -115,7 +115,7 @@ describe('DirectCall', () => {
     expect(frames).toEqual([Buffer.from([0, 0, 0, 0, 3, 97, 98, 99])]);
   });
 
-  it('requests the next message at once while less than 64 KiB are queued, and then after the write', async () => {
+  it('requests the next message immediately while less than 64 KiB is queued, and otherwise after the write', async () => {
     const { direct, callbacks } = make();
     let written = 0;
     const callback = (): void => void (written += 1);
@@ -134,7 +134,7 @@ describe('DirectCall', () => {
   it.each([
     [0, 127],
     [512, 64],
-  ])('sends messages of %i bytes at once until they occupy 64 KiB with their overhead', async (bytes, atOnce) => {
+  ])('sends messages of %i bytes immediately until they occupy 64 KiB, including overhead', async (bytes, atOnce) => {
     const { direct, frames } = make();
     let free = true;
     while (free && frames.length < 1_000) {
@@ -151,7 +151,7 @@ describe('DirectCall', () => {
     let written = 0;
     direct.sendMessageWithContext({ callback: () => void (written += 1) }, Buffer.from('late'));
     await Promise.resolve();
-    // An endless source would otherwise block the event loop.
+    // Requests the next message in a later turn. An endless source would otherwise block the event loop.
     expect([frames, written]).toEqual([[], 0]);
     clock.advance(0);
     expect([frames, written]).toEqual([[], 1]);
@@ -186,7 +186,7 @@ describe('DirectCall', () => {
     expect(events.slice(1)).toEqual(['message hello', 'status 0 ']);
   });
 
-  it('delivers no message that was being inflated when the call was cancelled', async () => {
+  it('drops a message that is being inflated when the call is cancelled', async () => {
     const { direct, events, receive } = make();
     receive.headers('gzip');
     receive.message(gzipSync('hello'), 1);
@@ -217,7 +217,7 @@ describe('DirectCall', () => {
     expect(did).toEqual([expected]);
   });
 
-  it('fails at its deadline, and clears the timer at its end', () => {
+  it('fails at the deadline, and clears the deadline timer when the call ends', () => {
     const epoch = new VirtualClock().epoch();
     const late = make({ deadline: epoch + 1_500 });
     expect(late.headers?.get('grpc-timeout')).toEqual(['1500m']);
@@ -231,17 +231,15 @@ describe('DirectCall', () => {
     expect(early.clock.pending).toBe(0);
   });
 
-  it('reports its end to the channel and the load-balancing policy once', () => {
+  it('reports the end of the call to the channel and the load-balancing policy once', () => {
     const { direct, receive, callEnds, pickEnds, events } = make();
     receive.status(5, 'none');
     receive.status(13, 'again');
     direct.cancelWithStatus(1, 'late');
     expect([callEnds, pickEnds, events]).toEqual([[5], [5], ['status 5 none']]);
   });
-});
 
-describe('timeoutValue', () => {
-  it('reports its status if the load-balancing policy throws', () => {
+  it('delivers the status and notifies the channel even if the load-balancing policy throws', () => {
     const { receive, events, callEnds } = make({
       pickEnd: () => {
         throw new Error('invalid load report');
@@ -250,7 +248,9 @@ describe('timeoutValue', () => {
     expect(() => receive.status(0)).toThrow('invalid load report');
     expect([events, callEnds]).toEqual([['status 0 '], [0]]);
   });
+});
 
+describe('timeoutValue', () => {
   it.each([
     [-5, '0m'],
     [0.2, '1m'],

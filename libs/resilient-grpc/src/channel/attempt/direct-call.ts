@@ -9,12 +9,13 @@ import {
   type DirectChannel,
   type PickedCall,
 } from '../quirks/direct-channel.js';
+import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
 /** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
 const HEADER_BYTES = 5;
 const COMPRESSED = 1;
-/** While fewer bytes are queued, the next message may be sent at once. Node then writes the messages of a turn together. */
+/** While fewer bytes are queued, the next message may be sent immediately. Node then writes the messages of a turn together. */
 const QUEUE_BYTES = 65_536;
 /**
  * Bytes counted per queued message in addition to its size: the memory that Node and grpc-js need for it. Without it, a turn would send
@@ -22,13 +23,13 @@ const QUEUE_BYTES = 65_536;
  */
 const QUEUED_MESSAGE_BYTES = 512;
 
-/** Limits of the channel, in bytes; -1 for none. */
+/** Limits of the channel, in bytes; -1 for no limit. */
 export interface MessageLimits {
   readonly maxSendBytes: number;
   readonly maxReceiveBytes: number;
 }
 
-/** Receives the events of a direct call, as of a call of grpc-js's channel. */
+/** Receives the events of a direct call. The first three methods are those of grpc-js's listener. */
 export interface DirectCallListener {
   onReceiveMetadata(headers: Metadata): void;
   onReceiveMessage(message: Buffer): void;
@@ -68,13 +69,14 @@ export class DirectCall implements ConnectionCallListener {
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
-  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata): boolean {
+  start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata, tried?: string[]): boolean {
     // grpc-js rejects such calls in its channel.
     if (metadata.get('authorization').length > 1) return false;
     const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
-    // A hedged attempt may be started late. The server must not execute it; grpc-js's channel ends it without sending it.
+    // A hedged attempt may start after its deadline. The server must not execute it; grpc-js's channel ends it without sending it.
     if (deadline <= startedAt) return false;
     const headers = metadata.clone();
+    if (tried !== undefined) setTriedEndpoints(headers, tried);
     headers.set('grpc-accept-encoding', 'identity,deflate,gzip');
     headers.set('accept-encoding', 'identity');
     headers.remove('grpc-encoding');
@@ -104,7 +106,7 @@ export class DirectCall implements ConnectionCallListener {
       return;
     }
     if (isWritableEnded(this.picked.call)) {
-      // Not in this turn: an endless source would block the event loop, and the end of the call would not be reported.
+      // Deferred: an endless source would block the event loop, and the end of the call would not be reported.
       if (written !== undefined) this.clock.defer(written);
       return;
     }
@@ -140,7 +142,7 @@ export class DirectCall implements ConnectionCallListener {
     this.isInflating = false;
     this.picked.call.cancelWithStatus(code, details);
     if (this.heldStatus === undefined) return;
-    // The connection has reported its status and reports no other one.
+    // The connection has already reported its status and reports no further one.
     this.heldStatus = undefined;
     process.nextTick(() => {
       this.end({ code, details, metadata: new Metadata() });

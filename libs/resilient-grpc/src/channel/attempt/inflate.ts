@@ -1,7 +1,8 @@
-import { createGunzip, createInflate } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gunzip, inflate as inflateZlib } from 'node:zlib';
 import { StatusCode } from '../../status/status-code.js';
 
-const INFLATERS = { deflate: createInflate, gzip: createGunzip };
+const INFLATERS = { deflate: promisify(inflateZlib), gzip: promisify(gunzip) };
 
 /** Encoding of messages that can be inflated. */
 export type Encoding = keyof typeof INFLATERS;
@@ -20,25 +21,16 @@ export function isInflatable(encoding: string): encoding is Encoding {
 /**
  * Inflates `message`. Stops as soon as the result exceeds `maxBytes` (-1 for no limit), because a few kilobytes can inflate to gigabytes.
  */
-export function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer | InflateFailure> {
-  return new Promise((resolve) => {
-    const inflater = INFLATERS[encoding]();
-    const parts: Buffer[] = [];
-    let bytes = 0;
-    inflater.on('error', () => {
-      resolve({ code: StatusCode.INTERNAL, details: `Failed to decompress ${encoding}-encoded message` });
-    });
-    inflater.on('data', (part: Buffer) => {
-      parts.push(part);
-      bytes += part.length;
-      if (maxBytes === -1 || bytes <= maxBytes) return;
-      inflater.destroy();
-      const details = `Received message that decompresses to a size larger than ${String(maxBytes)}`;
-      resolve({ code: StatusCode.RESOURCE_EXHAUSTED, details });
-    });
-    inflater.on('end', () => {
-      resolve(Buffer.concat(parts, bytes));
-    });
-    inflater.end(message);
-  });
+export async function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer | InflateFailure> {
+  try {
+    // Node requires a limit of at least 1. The caller checks the size of the result, too.
+    return await INFLATERS[encoding](message, maxBytes === -1 ? {} : { maxOutputLength: Math.max(maxBytes, 1) });
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
+      ? {
+          code: StatusCode.RESOURCE_EXHAUSTED,
+          details: `Received message that decompresses to a size larger than ${String(maxBytes)}`,
+        }
+      : { code: StatusCode.INTERNAL, details: `Failed to decompress ${encoding}-encoded message` };
+  }
 }

@@ -68,7 +68,7 @@ class FakeCall {
 
 const NO_LIMITS = { maxSendBytes: -1, maxReceiveBytes: -1 };
 
-/** Creates `call` as a call on a connection, which sends and receives messages with their headers. */
+/** A direct channel that creates only `call`. Adds the 5-byte message header to received messages and removes it from sent ones. */
 class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded'> {
   ended = 0;
 
@@ -112,7 +112,7 @@ class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded
   }
 }
 
-/** The path that attempts take: through grpc-js's channel, or straight on a connection. */
+/** Path of each attempt: through grpc-js's channel, or directly on a connection. */
 let path: 'channel' | 'connection' = 'channel';
 
 function make(change: Partial<AttemptRequest> = {}) {
@@ -128,6 +128,7 @@ function make(change: Partial<AttemptRequest> = {}) {
       getTarget: () => 'dns:orders:50051',
     } as unknown as Channel,
     ready: true,
+    loads: undefined,
     ended: 0,
     histories: {
       isUndecided: false,
@@ -183,9 +184,9 @@ const grpcHeaders = (): Metadata => {
   return headers;
 };
 
-describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
+describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) => {
   beforeEach(() => {
-    path = its;
+    path = chosen;
   });
 
   describe('WireAttempt', () => {
@@ -224,7 +225,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       expect(call.did).toEqual(['credentials', 'start']);
     });
 
-    it('reports headers, messages, and its end with the evidence', () => {
+    it('reports headers, messages, and the end with its status, peer, and response data', () => {
       const { call, reported, ends, owner } = make();
       call.listener?.onReceiveMetadata(grpcHeaders());
       call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
@@ -252,7 +253,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
     });
 
-    it('reports no peer and no pick if grpc-js returns the target as its peer', () => {
+    it('reports no peer and no pick if grpc-js returns the target as the peer', () => {
       const { call, ends, owner } = make();
       call.peer = 'dns:orders:50051';
       owner.ready = false;
@@ -284,7 +285,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
   });
 
   describe('cancelled attempt', () => {
-    it('cancels immediately, and a call of the channel again in the next turn, when grpc-js has a stream to cancel', () => {
+    it('cancels the call immediately, and on the channel path again in the next turn, when grpc-js has created the stream', () => {
       const { call, clock, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       expect(call.did).toEqual(['start', 'cancel 1 enough']);
@@ -302,7 +303,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
     });
 
-    it('drops later messages', () => {
+    it('drops messages that arrive after cancel()', () => {
       const { call, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       call.listener?.onReceiveMessage(Buffer.from('{}'));
@@ -336,7 +337,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
       scene.call.child = { underlyingCalls: [{ call: { child } }] };
       const connection = connectionRecord(transport);
-      /** Calls the listeners of the connection's end. */
+      /** Calls the connection's end listeners. */
       const endConnection = () => {
         for (const ended of connection.endListeners) ended();
       };
@@ -357,7 +358,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       endConnection();
       expect(ends).toEqual([]);
       clock.advance(0);
-      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, connectionOver: true } }]);
+      expect(ends).toMatchObject([{ code, details, endedHere: 'no', wire: { goawayCode: 0, acceptsNoStreams: true } }]);
       expect(clock.pending).toBe(0);
       expect(connection.endListeners.size).toBe(0);
     });
@@ -381,7 +382,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       expect(ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
     });
 
-    it('replaces a delayed status with that of a cancellation, once', () => {
+    it('replaces a delayed status with the status of a cancellation, and reports one end', () => {
       const { attempt, call, clock, connection, ends, endConnection } = repeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       connection.goawayCode = 0;
@@ -405,8 +406,8 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
     });
 
     it.each<[string, Partial<AttemptRequest>, (scene: ReturnType<typeof repeatable>) => void]>([
-      ['another attempt may not follow', { mayRepeat: false }, () => undefined],
-      ['the deadline ends within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
+      ['no further attempt is allowed', { mayRepeat: false }, () => undefined],
+      ['the deadline is within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
       ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
       ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
       ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
@@ -423,7 +424,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       [14, 'CANCELLED'],
       [5, 'none'],
       [0, ''],
-    ])('does not delay another status: %i %s', (code, details) => {
+    ])('does not delay any other status: %i %s', (code, details) => {
       const { call, ends } = repeatable();
       call.end(code, details, grpcHeaders());
       expect(ends).toMatchObject([{ code, details }]);
@@ -455,7 +456,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
           call.end(1);
         },
       ],
-    ])('counts against its connection if ended by %s', (_, end) => {
+    ])('counts an attempt against its connection if it was ended by %s', (_, end) => {
       const scene = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
       scene.clock.advance(1_000);
       end(scene);
@@ -490,7 +491,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
           call.end(1);
         },
       ],
-    ])('does not count against its connection if it %s', (_, end) => {
+    ])('does not count an attempt against its connection if it %s', (_, end) => {
       const scene = make();
       scene.clock.advance(1_000);
       end(scene);
@@ -586,7 +587,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (its) => {
       expect(call.did).toEqual(['start', 'read']);
     });
 
-    it('delivers no message if the call failed without one', () => {
+    it('delivers no message if the call fails without one', () => {
       const { call, reported } = make({ interceptors: [through] });
       call.end(5, 'none');
       expect(reported).toEqual(['end']);

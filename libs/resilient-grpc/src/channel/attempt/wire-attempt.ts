@@ -3,11 +3,14 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../..
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { measuredOutcome } from '../../policy/balancing/measured-outcome.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { SHUTDOWN_STATUSES } from '../../policy/evidence/grpc-js-texts.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
+import type { EndpointLoads } from '../connection/endpoint-loads.js';
+import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
@@ -23,23 +26,24 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+  'channel' | 'ready' | 'loads' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
+  readonly endpoints?: WireChannel['endpoints'];
 };
 
-/** Node's timers may fire this much early, and with them grpc-js's deadline. */
+/** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */
 const EARLY_MS = 1;
 /** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
-const TOOK_TOO_LONG: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
+const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const NO_CONTEXT = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
 
 /**
- * One RPC of any kind of method, straight on a connection or through grpc-js's channel. The object is also the listener of the call and
+ * One RPC of any kind of method, directly on a connection or through grpc-js's channel. The object is also the listener of the call and
  * the `AttemptEnd`, so that an attempt needs few objects.
  */
 export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallbacks, DirectCallListener {
@@ -72,15 +76,15 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     private listener: AttemptListener,
     private readonly clock: Clock,
     /** Monotonic milliseconds. */
-    private readonly startedAt: number,
+    readonly startedAt: number,
   ) {
-    const { method, deadline, options, interceptors, telemetry } = request;
+    const { method, deadline, options, interceptors, telemetry, tried } = request;
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
     try {
       if (interceptors === undefined && !needsChannel(options)) {
-        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this);
+        this.direct = wireChannel.startDirect(method.path, deadline, metadata, this, tried);
       }
       if (this.direct !== undefined) {
         this.call = this.channelCall = this.direct;
@@ -88,17 +92,22 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
-        call.start(metadata, this);
+        call.start(tried === undefined ? metadata : withTried(metadata, tried), this);
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
         this.call = call;
         // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
-        call.start(metadata.clone(), this);
+        call.start(withTried(metadata, tried), this);
       }
     } catch (error) {
-      this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error));
+      this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
       throw error;
     }
+    wireChannel.endpoints?.started(this);
+  }
+
+  get isUnary(): boolean {
+    return this.request.method.kind === 'unary';
   }
 
   onCreated(call: CallStream): void {
@@ -111,9 +120,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   startRead(): void {
-    // With interceptors, a unary or client-streaming call reads automatically, and a second read would break their count. A
-    // client-streaming call reads again after its response, as in grpc-js's own client. Otherwise, its end goes unnoticed while requests
-    // are written.
+    // With interceptors, a unary or client-streaming call reads automatically, so this read would be one too many. A client-streaming call
+    // reads again after its response, as in grpc-js's own client. Otherwise, its end goes unnoticed while requests are written.
     const { requestStream, responseStream } = this.request.method;
     if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
     this.call.startRead();
@@ -149,7 +157,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   abandon(because?: 'deadline'): void {
     this.listener = IGNORE_EVENTS;
     // Reported now, because the status of the call arrives later.
-    this.telemetry?.end(because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED, '');
+    const code = because === 'deadline' ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
+    this.telemetry?.end(code, '', this.peer);
     this.cancel(because ?? 'cancel', StatusCode.CANCELLED, 'Cancelled on client');
   }
 
@@ -157,6 +166,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.ended) return;
     this.headersReceived = true;
     this.headers = headers;
+    this.wireChannel.endpoints?.answered(this);
     if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
     this.listener.onHeaders(headers);
   }
@@ -192,7 +202,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   onReceiveStatus(status: StatusObject): void {
     if (this.ended || this.delayedStatus !== undefined) return;
-    if (status.code === StatusCode.OK || !this.delays(status)) this.end(status);
+    if (status.code === StatusCode.OK || !this.tryDelay(status)) this.end(status);
   }
 
   private end(status: StatusObject): void {
@@ -202,7 +212,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.details = (status as { details?: string }).details ?? '';
     this.metadata = status.metadata;
     this.channelReady = this.wireChannel.ready;
-    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.endedByWhom(status.code);
+    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.detectLocalEnd(status.code);
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
@@ -211,8 +221,11 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
       const { code, details } = classify(this);
-      this.telemetry.end(code, details);
+      this.telemetry.end(code, details, this.peer);
     }
+    const { loads } = this.wireChannel;
+    if (loads !== undefined) this.reportLatency(loads);
+    this.wireChannel.endpoints?.ended(this);
     this.wireChannel.attemptEnded();
     this.listener.onEnd(this);
   }
@@ -221,7 +234,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
    * Delays `status` if it is one that a server's transport sends at a shutdown: the GOAWAY that proves the shutdown may arrive later.
    * Returns false if the proof exists already, or would change nothing.
    */
-  private delays(status: StatusObject): boolean {
+  private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
     if (!mayRepeat || this.headersReceived || this.endedHere !== 'no') return false;
     if (!SHUTDOWN_STATUSES.has(`${String(status.code)} ${status.details}`)) return false;
@@ -229,7 +242,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (deadline - this.clock.epoch() <= GOAWAY_LAG_MS) return false;
     const { connection, evidence } = this.wireFacts ?? {};
     this.facts = undefined;
-    if (connection === undefined || evidence?.connectionOver === true) return false;
+    if (connection === undefined || evidence?.acceptsNoStreams === true) return false;
     this.delayedStatus = new DelayedStatus(status, connection, this.clock, (delayed) => {
       this.end(delayed);
     });
@@ -238,14 +251,23 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /** Reports an attempt that took too long, which counts against its connection. */
   private reportTimeout(): void {
-    if (!TOOK_TOO_LONG.has(this.endedHere)) return;
+    if (!TIMEOUT_ENDS.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
+  /** Reports the latency of a unary attempt. The application determines the duration of the others. */
+  private reportLatency(loads: EndpointLoads): void {
+    const { peer } = this;
+    const { requestStream, responseStream } = this.request.method;
+    if (peer === undefined || requestStream || responseStream) return;
+    const outcome = measuredOutcome(classify(this));
+    if (outcome !== undefined) loads.measured(peer, this.clock.now() - this.startedAt, outcome);
+  }
+
   /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
-  private endedByWhom(code: number): AttemptEnd['endedHere'] {
+  private detectLocalEnd(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
       return 'deadline';
@@ -279,7 +301,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.channelCall === undefined) return undefined;
     const { direct } = this;
     this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
-    // A response arrived, so there was a stream. `metadata` is set after the end.
+    // A response proves that there was a stream, so its fields are missing only if private names changed. `metadata` is set after the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
       if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
       else this.wireChannel.seams.check('direct call', direct.onConnection);
@@ -288,7 +310,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 }
 
-/** Delivers a status when `connection` receives GOAWAY or closes, but after 20 ms at the latest. */
+/** Delivers a status when `connection` receives GOAWAY or closes, or after 20 ms at the latest. */
 class DelayedStatus {
   private readonly timer: PeerTimer;
   private isDue = false;
@@ -319,6 +341,13 @@ class DelayedStatus {
       this.deliver(this.status);
     });
   };
+}
+
+/** Returns a copy of `metadata` with the endpoints to avoid. */
+function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
+  const copy = metadata.clone();
+  if (tried !== undefined) setTriedEndpoints(copy, tried);
+  return copy;
 }
 
 /** True if only grpc-js's channel supports `options`. */

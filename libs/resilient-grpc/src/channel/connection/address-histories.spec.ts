@@ -30,7 +30,7 @@ describe('histories of 1,000 addresses', () => {
     const { histories } = make();
     for (const address of addresses) histories.entered(address, 'CONNECTING');
     for (const address of addresses) {
-      // Safe: the code under test only listens to its events.
+      // Safe: the code under test only listens for the socket's events.
       histories.connected(address, new EventEmitter() as unknown as Socket);
       histories.entered(address, 'READY');
     }
@@ -51,7 +51,7 @@ describe('histories of 1,000 addresses', () => {
 describe('released connection', () => {
   it('reports the connection as closed when its socket closes', () => {
     const { clock, closed, histories } = make();
-    // Safe: the code under test only listens to its events.
+    // Safe: the code under test only listens for the socket's events.
     const socket = new EventEmitter() as unknown as Socket;
     histories.connected(ADDRESS, socket);
     clock.advance(500);
@@ -68,7 +68,7 @@ describe('released connection', () => {
     expect(closed).toHaveLength(1);
   });
 
-  it('does not report a connection that ends in use as closed by the client', () => {
+  it('does not report a connection as closed by the client if it ends while in use', () => {
     const { closed, histories } = make();
     const socket = new EventEmitter() as unknown as Socket;
     histories.connected(ADDRESS, socket);
@@ -81,18 +81,18 @@ describe('released connection', () => {
 describe('connection with a GOAWAY before the first response', () => {
   function goAway(made: ReturnType<typeof make>, code = 0) {
     const { clock, histories } = made;
-    // Safe: the code under test only listens to their events.
+    // Safe: the code under test only listens for their events.
     const socket = new EventEmitter() as unknown as Socket;
     const session = new EventEmitter() as unknown as WatchedSession & EventEmitter;
     histories.connected(ADDRESS, socket);
-    histories.at(ADDRESS)?.carries(session, false);
+    histories.at(ADDRESS)?.setSession(session, false);
     const readyAt = clock.now();
     clock.advance(100);
     session.emit('goaway', code);
     return { ended: histories.disconnected(ADDRESS), socket, readyAt };
   }
 
-  /** Creates histories in which the next such connection is the second one. The first one has no hold-off. */
+  /** Creates histories with one such connection, because the first one sets no hold-off. */
   function makeSecond() {
     const made = make();
     goAway(made);
@@ -159,7 +159,7 @@ describe('connection with a GOAWAY before the first response', () => {
     first.socket.emit('close');
     expect(made.judged).toEqual([]);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
-    // The first one counts: the hold-off of two in a row is longer than that of one.
+    // The first GOAWAY counts, too: the hold-off after two in a row is longer than after one.
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
     made.histories.connected(ADDRESS, undefined);
     made.histories.answered();

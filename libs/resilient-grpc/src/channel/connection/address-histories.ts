@@ -17,8 +17,8 @@ export interface EndedConnection {
   /** True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. */
   readonly closedImmediately: boolean;
   /**
-   * True if the server sent GOAWAY with NO_ERROR before its first response. The calls on the connection decide whether it worked;
-   * a 'judged' event then reports the result. A connection without calls is never judged.
+   * True if the server sent GOAWAY with NO_ERROR before its first response. Whether the connection worked depends on the calls that it
+   * still carries; a 'judged' event then reports the result. A connection without calls is never judged.
    */
   readonly isUndecided: boolean;
   /** True if connections to other addresses are READY. */
@@ -32,7 +32,7 @@ export type ClosedConnection = Pick<EndedConnection, 'address' | 'livedMs' | 're
 export type AddressHistoryEvent =
   /** The client closed a connection. This is no evidence about the server. */
   | { readonly type: 'closed'; readonly closed: ClosedConnection }
-  /** An ended connection was judged: at once, or later if it was undecided. */
+  /** An ended connection was judged: immediately, or later if it was undecided. */
   | { readonly type: 'judged'; readonly ended: EndedConnection };
 
 /** An attempt to connect that waits for the end of a hold-off. */
@@ -59,7 +59,7 @@ interface ConnectionHistory {
   isReleased: boolean;
   answered: boolean;
   /** Number of consecutive connections that closed immediately. */
-  closedImmediately: number;
+  immediateCloses: number;
   holdUntil: number;
   /** Number of connections that have ended. */
   ended: number;
@@ -67,8 +67,8 @@ interface ConnectionHistory {
   undecided: readonly UndecidedConnection[];
 }
 
-/** Addresses remembered at most, unless more than this many are in use. */
-const KNOWN_ADDRESSES = 256;
+/** Maximum number of remembered addresses. Exceeded only if more addresses are in use. */
+const MAX_KNOWN_ADDRESSES = 256;
 
 /** Connection history of one grpc-js channel, per address. */
 export class AddressHistories {
@@ -108,13 +108,13 @@ export class AddressHistories {
     return this.histories.get(address)?.connection;
   }
 
-  /** Milliseconds before `address` may be connected to again; not positive if it may be now. */
+  /** Milliseconds until the client may reconnect to `address`; 0 or less if it may do so now. */
   holdOffMs(address: string): number {
     const history = this.histories.get(address);
     return history === undefined ? 0 : history.holdUntil - this.clock.now();
   }
 
-  /** Runs `connect` at the end of the hold-off of `address`, which a response may bring forward. */
+  /** Runs `connect` at the end of the hold-off of `address`. A response may end the hold-off early. */
   afterHoldOff(address: string, connect: () => void): Timer {
     const clear = (): void => {
       timer.clear();
@@ -143,7 +143,7 @@ export class AddressHistories {
     this.unanswered = false;
     for (const history of this.histories.values()) {
       history.answered = true;
-      history.closedImmediately = 0;
+      history.immediateCloses = 0;
     }
   }
 
@@ -184,7 +184,7 @@ export class AddressHistories {
     const proved = history?.undecided.filter(({ connection }) => connection.readyAt <= startedAt) ?? [];
     if (history === undefined || proved.length === 0) return;
     history.holdUntil = 0;
-    history.closedImmediately = 0;
+    history.immediateCloses = 0;
     this.judge(history, proved, true);
     for (const delayed of [...this.delayed]) if (delayed.address === address) delayed.start();
   }
@@ -200,14 +200,14 @@ export class AddressHistories {
     const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
     const isUndecided = isShortLived && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
     // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
-    // occurrence is no evidence about the server, so the client reconnects immediately. It still counts: the hold-off of a server that
-    // rejects each connection starts with the second one.
-    const isFirstUndecided = isUndecided && history.closedImmediately === 0;
+    // occurrence is no evidence about the server, so the client reconnects immediately. That occurrence still counts: the hold-off of a
+    // server that rejects each connection starts with the second one.
+    const isFirstUndecided = isUndecided && history.immediateCloses === 0;
     const closedImmediately = isShortLived && !isFirstUndecided;
-    history.closedImmediately = isShortLived ? history.closedImmediately + 1 : 0;
-    if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.closedImmediately, this.random);
+    history.immediateCloses = isShortLived ? history.immediateCloses + 1 : 0;
+    if (closedImmediately) history.holdUntil = now + shortLivedBackoffMs(history.immediateCloses, this.random);
     const ended = { address, livedMs, reason, answered, closedImmediately, isUndecided, othersReady: this.anyReady };
-    if (isUndecided && !isFirstUndecided) this.doubt(history, [...history.undecided, { connection, ended }]);
+    if (isUndecided && !isFirstUndecided) this.setUndecided(history, [...history.undecided, { connection, ended }]);
     return ended;
   }
 
@@ -238,7 +238,7 @@ export class AddressHistories {
   }
 
   private judge(history: ConnectionHistory, decided: readonly UndecidedConnection[], answered: boolean): void {
-    this.doubt(
+    this.setUndecided(
       history,
       history.undecided.filter((one) => !decided.includes(one)),
     );
@@ -248,7 +248,7 @@ export class AddressHistories {
     }
   }
 
-  private doubt(history: ConnectionHistory, undecided: readonly UndecidedConnection[]): void {
+  private setUndecided(history: ConnectionHistory, undecided: readonly UndecidedConnection[]): void {
     history.undecided = undecided;
     this.isUndecided = [...this.histories.values()].some((one) => one.undecided.length > 0);
   }
@@ -276,7 +276,7 @@ export class AddressHistories {
         connection: undefined,
         isReleased: false,
         answered: false,
-        closedImmediately: 0,
+        immediateCloses: 0,
         holdUntil: 0,
         ended: 0,
         undecided: [],
@@ -292,14 +292,14 @@ export class AddressHistories {
     if (this.histories.has(address)) this.entered(address, 'IDLE');
   }
 
-  /** True if a connection is open that the channel no longer uses. */
+  /** True if a connection that the channel no longer uses is still open. */
   get hasReleased(): boolean {
     return [...this.histories.values()].some(({ isReleased }) => isReleased);
   }
 
-  /** Removes the oldest unused address if there are too many, because names resolve to other addresses over time. */
+  /** Removes the oldest unused address if there are too many, because names resolve to different addresses over time. */
   private forgetOldest(): void {
-    if (this.histories.size < KNOWN_ADDRESSES) return;
+    if (this.histories.size < MAX_KNOWN_ADDRESSES) return;
     const now = this.clock.now();
     for (const [address, { state, readyAt, undecided, holdUntil }] of this.histories) {
       if (state !== 'IDLE' || readyAt !== undefined || undecided.length > 0 || holdUntil > now) continue;

@@ -102,7 +102,7 @@ describe('rate of address updates', () => {
     expect(applied.at(-1)).toEqual(['a']);
   });
 
-  it('keeps waiting addresses if the next resolution fails', () => {
+  it('keeps pending addresses if the next resolution fails', () => {
     const { clock, applied, report, fail } = make();
     report('a');
     report('b');
@@ -148,7 +148,7 @@ describe('address limit', () => {
     expect(limited).toEqual([[1_001, 1_000]]);
   });
 
-  it('selects addresses at random, in reported order, so that the clients together use all servers', () => {
+  it('selects a random subset of the addresses, in reported order, so that all clients together use all servers', () => {
     const uses = new Map<string, number>();
     for (let client = 0; client < 40; client++) {
       const { applied, report } = make(undefined, { random: Math.random });
@@ -158,7 +158,7 @@ describe('address limit', () => {
       for (const name of used) uses.set(name, (uses.get(name) ?? 0) + 1);
     }
     expect(uses.size).toBe(2_000);
-    // On average, 20 of the 40 clients use an address. The probability that none or all use one is 4 in 1,000,000,000.
+    // On average, 20 of the 40 clients use each address. The probability that none or all use any one of them is 4 in 1,000,000,000.
     expect(Math.min(...uses.values())).toBeGreaterThan(0);
     expect(Math.max(...uses.values())).toBeLessThan(40);
   });
@@ -185,7 +185,7 @@ describe('address limit', () => {
     const { clock, applied, report } = make();
     report(...names(0, 1_500));
     clock.advance(1_000);
-    report(...names(0, 1_500).reverse());
+    report(...names(0, 1_501).reverse());
     expect(new Set(applied[1])).toEqual(new Set(applied[0]));
     clock.advance(1_000);
     // Some addresses in use are no longer reported.
@@ -196,9 +196,57 @@ describe('address limit', () => {
     expect(applied[2]).toEqual(expect.arrayContaining(kept));
   });
 
-  it('uses an address once that is reported many times', () => {
+  it('uses an address once even if it is reported many times', () => {
     const { applied, report } = make();
     report(...Array.from({ length: 5_000 }, () => 'a'), 'b');
     expect(applied[0]).toEqual(['a', 'b']);
+  });
+});
+
+describe('unchanged addresses', () => {
+  it('skips the same addresses, whatever their order', () => {
+    const { clock, applied, report } = make();
+    report('a', 'b', 'c');
+    for (const hosts of [
+      ['c', 'b', 'a'],
+      ['b', 'a', 'c'],
+      ['a', 'b', 'c'],
+    ]) {
+      clock.advance(5_000);
+      expect(report(...hosts)).toBe(true);
+    }
+    expect(applied).toHaveLength(1);
+    clock.advance(5_000);
+    report('a', 'b');
+    expect(applied.at(-1)).toEqual(['a', 'b']);
+  });
+
+  it('skips the same addresses after a failed lookup', () => {
+    const { clock, applied, report, fail } = make();
+    report('a');
+    clock.advance(5_000);
+    fail();
+    clock.advance(5_000);
+    report('a');
+    expect(applied).toEqual([['a'], 'failed']);
+  });
+
+  it('applies the same addresses again for pick_first, after an empty result, and if the policy rejected them', () => {
+    const first = make(undefined, { policy: 'pick_first' });
+    first.report('a', 'b');
+    first.clock.advance(5_000);
+    first.report('b', 'a');
+    expect(first.applied).toHaveLength(2);
+    const empty = make();
+    for (const hosts of [['a'], [], ['a']]) {
+      empty.report(...hosts);
+      empty.clock.advance(5_000);
+    }
+    expect(empty.applied).toEqual([['a'], [], ['a']]);
+    const rejected = make(() => false);
+    rejected.report('a');
+    rejected.clock.advance(5_000);
+    rejected.report('a');
+    expect(rejected.applied).toHaveLength(2);
   });
 });

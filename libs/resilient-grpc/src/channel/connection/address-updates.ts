@@ -7,7 +7,8 @@ type LoadBalancer = experimental.LoadBalancer;
 
 /** Arguments of `updateAddressList`: the result of the resolver. */
 export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
-type Endpoints = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
+/** The endpoints of a name, each with its addresses. */
+export type EndpointList = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 
 /**
  * Maximum number of addresses that are used per name. grpc-js compares each address with all others: an update blocks the event loop for
@@ -17,8 +18,11 @@ export const MAX_ADDRESSES = 1_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. Addresses that follow an update without any are used immediately. Without this limit, a resolver that reports faster would
- * use all of the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
+ * 100 ms. Addresses that follow an empty update are used immediately. Without this limit, a resolver that reports faster would use all of
+ * the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
+ *
+ * An update with the same addresses, in any order, is not passed on, because round_robin would recreate its state for each address.
+ * pick_first prefers the first addresses and receives each update.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
@@ -28,7 +32,9 @@ export class AddressUpdates {
   private dueAt = -Infinity;
   /** Number of consecutive updates without addresses. */
   private empty = 0;
-  /** Endpoints in use, if the resolver reported more addresses than are used. */
+  /** The last update with addresses that the policy accepted. */
+  private applied: { readonly keys: string; readonly options: AddressUpdate[2] } | undefined;
+  /** EndpointList in use, if the resolver reported more addresses than are used. */
   private chosen: ReadonlySet<string> = new Set();
 
   /**
@@ -44,8 +50,8 @@ export class AddressUpdates {
 
   /** Returns false if the policy cannot use the update; true if the update waits. */
   take(...update: AddressUpdate): boolean {
-    // Calls are waiting for the first addresses after an update without any.
-    const isUrgent = this.empty > 0 && hasAddresses(update);
+    // Calls are waiting for the first addresses after an empty update.
+    const isUrgent = this.empty > 0 && hasAddresses(update[0]);
     const waitMs = this.dueAt - this.clock.now();
     // Some resolvers report again while an update is being passed on.
     if (!this.isPassing && (waitMs <= 0 || isUrgent)) return this.pass(update);
@@ -63,16 +69,24 @@ export class AddressUpdates {
 
   private pass(update: AddressUpdate): boolean {
     this.stop();
-    const [endpoints, config, ...others] = update;
+    const [endpoints, config, options, note] = update;
+    // pick_first prefers the first addresses.
+    const isOrdered = config.getLoadBalancerName() === 'pick_first';
+    const keys = endpoints.ok && !isOrdered ? keysOf(endpoints.value) : undefined;
+    if (keys !== undefined && keys === this.applied?.keys && isEqual(options, this.applied.options)) {
+      this.empty = 0;
+      return true;
+    }
     const startedAt = this.clock.now();
-    this.empty = hasAddresses(update) ? 0 : this.empty + 1;
+    this.empty = hasAddresses(endpoints) ? 0 : this.empty + 1;
     this.dueAt = startedAt + updateIntervalMs(this.empty);
     this.isPassing = true;
     try {
-      // pick_first prefers the first addresses.
-      const isOrdered = config.getLoadBalancerName() === 'pick_first';
       const used = endpoints.ok ? { ...endpoints, value: this.bounded(endpoints.value, isOrdered) } : endpoints;
-      return this.apply(used, config, ...others);
+      const accepted = this.apply(used, config, options, note);
+      // An error does not change the addresses in use.
+      if (endpoints.ok) this.applied = accepted && keys !== undefined ? { keys, options } : undefined;
+      return accepted;
     } finally {
       this.isPassing = false;
       const now = this.clock.now();
@@ -93,11 +107,11 @@ export class AddressUpdates {
    * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move
    * the connections. Selects the rest at random: if every client used the first addresses, the other servers would receive no calls.
    */
-  private bounded(endpoints: Endpoints, isOrdered: boolean): Endpoints {
+  private bounded(endpoints: EndpointList, isOrdered: boolean): EndpointList {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);
     if (reported <= MAX_ADDRESSES) return endpoints;
     // An endpoint that is reported twice is used once.
-    const byKey = new Map<string, Endpoints[number]>();
+    const byKey = new Map<string, EndpointList[number]>();
     for (const endpoint of endpoints) {
       const addresses = endpoint.addresses.slice(0, MAX_ADDRESSES);
       byKey.set(JSON.stringify(addresses), { ...endpoint, addresses });
@@ -127,6 +141,18 @@ function shuffle(keys: string[], random: Random): void {
   }
 }
 
-function hasAddresses([endpoints]: AddressUpdate): boolean {
+/** True if the resolver found an address. */
+export function hasAddresses(endpoints: AddressUpdate[0]): boolean {
   return endpoints.ok && endpoints.value.length > 0;
+}
+
+/** Returns a text that is equal for equal sets of endpoints; `undefined` without endpoints, or if they have other properties. */
+function keysOf(endpoints: EndpointList): string | undefined {
+  if (endpoints.length === 0 || endpoints.some((endpoint) => Object.keys(endpoint).length > 1)) return undefined;
+  return JSON.stringify(endpoints.map(({ addresses }) => JSON.stringify(addresses)).sort());
+}
+
+function isEqual(one: AddressUpdate[2], other: AddressUpdate[2]): boolean {
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
 }

@@ -12,11 +12,11 @@ function make(timeoutMs: () => number = () => 500) {
   return { clock, attempts };
 }
 
-/** Copies the address, as `net.connect` copies its options. */
+/** Reads the signal from a copy of the address, as `net.connect` does. */
 const signalOf = (address: object) => ({ ...address }) as { signal?: AbortSignal };
 
 describe('ConnectAttempts', () => {
-  it('aborts by the signal of the address if TCP does not connect in time', () => {
+  it('aborts the signal of the address if TCP does not connect in time', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
     expect(signalOf(address).signal).toBeUndefined();
@@ -159,7 +159,7 @@ describe('ConnectAttempts', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('aborts running attempts with their sockets when the channel is closed', async () => {
+  it('aborts running attempts and destroys their sockets when the channel is closed', async () => {
     const { clock, attempts } = make();
     const socket = new Socket();
     const handshake = attempts.begin(KEY).secure(socket, new Promise<never>(() => undefined));

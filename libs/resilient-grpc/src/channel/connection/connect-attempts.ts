@@ -129,7 +129,7 @@ export class ConnectAttempt {
 
   /** Waits for the credentials. TCP connects next. Rejects if the attempt was aborted in the meantime. */
   async prepare(credentials: Promise<void>): Promise<void> {
-    await this.endable(credentials);
+    await this.rejectOnAbort(credentials);
     this.controller.signal.throwIfAborted();
   }
 
@@ -139,10 +139,10 @@ export class ConnectAttempt {
     this.phase = 'the peer accepted the TCP connection but did not respond';
     if (this.controller.signal.aborted) socket.destroy();
     // With TLS, a destroyed socket does not end the handshake, and a rejected handshake does not close the socket.
-    return this.endable(handshake);
+    return this.rejectOnAbort(handshake);
   }
 
-  private endable<T>(step: Promise<T>): Promise<T> {
+  private rejectOnAbort<T>(step: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.reject = reject;
       step.then(resolve, reject);

@@ -13,13 +13,13 @@ const REFUSED = /\bE(?:CONNREFUSED|CONNRESET|NOTFOUND|NOENT|AI_AGAIN)\b|^Name re
 // The peer closed the connection or sent something other than HTTP/2 or TLS. No TLS handshake was completed.
 const NOT_HTTP2 = /^(?:Protocol error|Failed to connect)\b|wrong version number|disconnected before secure TLS/;
 
-/** Returns the failure with grpc-js's or Node's error message `message`. They have no other description of a failure. */
+/** Classifies a failure by the error message of grpc-js or Node, neither of which describes it in any other way. */
 export function connectFailure(message: string): ConnectFailure {
   if (NOT_HTTP2.test(message)) return { kind: 'not-http2', message };
   return { kind: REFUSED.test(message) ? 'refused' : 'other', message };
 }
 
-/** Returns grpc-js's error text of a failed connection without credentials and without its fixed parts. */
+/** Removes credentials and fixed phrases from grpc-js's error message for a failed connection. */
 export function plainError(error: string): string {
   return maskCredentials(error)
     .replace(/^No connection established\. Last error: /, '')

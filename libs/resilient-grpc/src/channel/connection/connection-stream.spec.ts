@@ -6,7 +6,7 @@ import { ConnectionStream, type StreamEnd } from './connection-stream.js';
 type SubchannelInterface = experimental.SubchannelInterface;
 type Listener = Parameters<ReturnType<ReturnType<SubchannelInterface['getChannel']>['createCall']>['start']>[1];
 
-// test/health tests it on grpc-js connections over sockets.
+// test/health tests ConnectionStream on grpc-js connections over sockets.
 
 /** Creates a fake connection that the test controls. */
 function connection({ start = () => Promise.resolve() }: { start?: () => Promise<void> } = {}) {
@@ -70,7 +70,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
 const settled = () => new Promise(setImmediate);
 
 describe('ConnectionStream', () => {
-  it('sends its request and reads one message after another', async () => {
+  it('sends its request and reads one message at a time', async () => {
     const { open, actions, receive, messages, metadata } = connection();
     open('orders.example');
     await settled();
@@ -88,7 +88,7 @@ describe('ConnectionStream', () => {
     expect(metadata.get('grpc-accept-encoding')).toEqual([]);
   });
 
-  it('reports its end once and removes its listener from the connection', async () => {
+  it('reports the end of the stream once and removes its listener from the connection', async () => {
     const { open, finish, changeState, ends, listeners } = connection();
     const stream = open();
     await settled();
@@ -112,7 +112,7 @@ describe('ConnectionStream', () => {
     const { open, finish, ends, actions, listeners } = connection();
     open().cancel();
     await settled();
-    // The second one reaches the stream that grpc-js created in between.
+    // The second cancellation reaches the stream, which grpc-js has created in the meantime.
     expect(actions.filter((one) => one === 'cancel 1')).toHaveLength(2);
     finish(StatusCode.CANCELLED);
     expect([ends, listeners.size]).toEqual([[], 0]);

@@ -52,12 +52,12 @@ export class ConnectionStream {
   }
 
   cancel(): void {
-    if (this.leave()) this.cancelCall();
+    if (this.markOver()) this.cancelCall();
   }
 
   /** Ends the stream, because its connection accepts no more calls. */
-  readonly leaveConnection = (): void => {
-    if (!this.leave()) return;
+  readonly endWithConnection = (): void => {
+    if (!this.markOver()) return;
     this.cancelCall();
     this.opening.onEnd(undefined);
   };
@@ -65,7 +65,7 @@ export class ConnectionStream {
   private begin(): void {
     const { call, opening } = this;
     const { authority, request } = opening;
-    this.subchannel.addConnectivityStateListener(this.leaveConnection);
+    this.subchannel.addConnectivityStateListener(this.endWithConnection);
     if (authority !== undefined) setAuthority(call, authority);
     // Safe, although the types differ: these methods return promises, and their rejections would be unhandled.
     const begun = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
@@ -93,13 +93,13 @@ export class ConnectionStream {
   }
 
   private end(end: StreamEnd): void {
-    if (this.leave()) this.opening.onEnd(end);
+    if (this.markOver()) this.opening.onEnd(end);
   }
 
-  private leave(): boolean {
+  private markOver(): boolean {
     if (this.isOver) return false;
     this.isOver = true;
-    this.subchannel.removeConnectivityStateListener(this.leaveConnection);
+    this.subchannel.removeConnectivityStateListener(this.endWithConnection);
     return true;
   }
 

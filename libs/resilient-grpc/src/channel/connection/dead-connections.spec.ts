@@ -8,9 +8,9 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { channelSettings } from '../../testing/spec-support/channel-settings.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
-import { insecureCredentials } from '../channel-checks.js';
 import { ManagedChannel } from '../managed-channel.js';
 
 // Tests the effect of suspicion on a channel with real sockets in virtual time.
@@ -33,7 +33,7 @@ const method = (path: string): MethodDescriptor => ({
   responseDeserialize: (bytes) => bytes,
 });
 
-/** Starts a server that responds to all calls except those of `Silent`. */
+/** Starts a server that responds to all calls except calls to `Silent`. */
 async function startServer(options: ServerOptions = {}) {
   const calls: string[] = [];
   const sessions = new Set<ServerHttp2Session>();
@@ -81,35 +81,18 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
   const hub = new EventHub({ client: 'echo' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
   const [first] = proxies;
-  let rotate = (): void => undefined;
-  const channel = new ManagedChannel(
-    {
-      target: proxies.length === 1 ? first!.url : `ipv4:${proxies.map(({ url }) => url).join(',')}`,
-      credentials: {
-        current: insecureCredentials(),
-        watch: (rotated) => {
-          rotate = rotated;
-          return () => undefined;
-        },
-        close: () => undefined,
-      },
-      outageGraceMs: 5_000,
-      releaseWithinMs: 15_000,
-      maxWaitingCalls: 10,
-      maxWaitingBytes: 1_000,
-      connection,
-      loadBalancing: [{ [loadBalancing]: {} }],
-      connectTimeoutMs: 20_000,
-      maxConnectionAgeMs: undefined,
-      channelOptions: {
-        'grpc.use_local_subchannel_pool': 1,
-        'grpc.enable_channelz': 0,
-        'grpc.service_config_disable_resolution': 1,
-        'grpc.client_idle_timeout_ms': idleTimeoutMs,
-      },
+  const { settings, rotate } = channelSettings({
+    target: proxies.length === 1 ? first!.url : `ipv4:${proxies.map(({ url }) => url).join(',')}`,
+    connection,
+    loadBalancing: [{ [loadBalancing]: {} }],
+    channelOptions: {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.client_idle_timeout_ms': idleTimeoutMs,
     },
-    { clock, random: () => 0.5, events: hub, changed: () => undefined },
-  );
+  });
+  const channel = new ManagedChannel(settings, { clock, random: () => 0.5, events: hub, changed: () => undefined });
   onTestFinished(() => {
     channel.close();
   });
@@ -168,7 +151,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
 
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 
-// Registered first, so that it runs last: a test's cleanups run in reverse order.
+// Registers the leak check first, so that it runs last: a test's cleanups run in reverse order.
 beforeEach(() => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -265,7 +248,7 @@ describe('black-holed connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('makes no replacement for a connection that new credentials have already replaced', async () => {
+  it('creates no replacement for a connection that was already replaced for new credentials', async () => {
     const { proxy } = await startServer();
     const { clock, answered, start, replacements, rotate } = await scene([proxy]);
     await answered();
@@ -316,9 +299,9 @@ describe('dead connection with several addresses', () => {
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 
-  it('closes only the dead connection under round_robin, and the other connections carry the calls', async () => {
+  it('closes only the dead connection under round_robin, and sends calls on the other connections', async () => {
     const servers = [await startServer(), await startServer(), await startServer()] as const;
-    const [dead, ...well] = servers;
+    const [dead, ...live] = servers;
     const proxies = servers.map(({ proxy }) => proxy);
     const { clock, answered, timeOut, replacements, states } = await scene(proxies, { loadBalancing: 'round_robin' });
     const open = () => servers.map(({ proxy }) => proxy.counters.open);
@@ -332,10 +315,10 @@ describe('dead connection with several addresses', () => {
     await timeOut(9);
     await waitFor(() => replacements().length > 0);
     expect(replacements()).toMatchObject([{ address: dead.proxy.url, by: 'other-connections' }]);
-    // The client reconnects to it and sends it no call until that succeeds.
+    // The client reconnects to the server and sends it no call until the connection is READY.
     await waitFor(() => dead.proxy.counters.accepted === 2);
     for (let i = 0; i < 6; i++) expect((await answered()).peer).not.toBe(dead.proxy.url);
-    expect(well.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
+    expect(live.map(({ proxy }) => proxy.counters.accepted)).toEqual([1, 1]);
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 });

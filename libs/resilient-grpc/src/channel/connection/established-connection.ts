@@ -45,7 +45,7 @@ export class EstablishedConnection {
     return !this.socket.closed;
   }
 
-  /** True if the end of the socket was read. grpc-js may not have received it yet. */
+  /** True if Node has read the end of the socket. grpc-js may not have been notified yet. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
   }
@@ -61,14 +61,14 @@ export class EstablishedConnection {
   }
 
   /** Sets the HTTP/2 session of the connection. */
-  carries(session: WatchedSession, isPinged: boolean): void {
+  setSession(session: WatchedSession, isPinged: boolean): void {
     this.session ??= session;
     this.watch ??= new DisconnectReasonWatch(session, isPinged);
   }
 
   /**
-   * Closes the connection immediately. Its calls fail as calls on a lost connection do. The default reason is the one for a peer from
-   * which nothing arrives, as after an unanswered keepalive ping.
+   * Closes the connection immediately. Its calls fail as calls on a lost connection do. The default reason is for a peer that no longer
+   * responds, as after an unanswered keepalive ping.
    */
   destroy(because: ConnectionEnd = 'connection timed out'): void {
     this.givenUp = because;

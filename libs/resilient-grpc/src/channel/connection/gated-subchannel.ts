@@ -2,6 +2,7 @@ import type { experimental } from '@grpc/grpc-js';
 import { stateName } from '../state-name.js';
 import type { Timer } from '../../time/clock.js';
 import type { AddressHistories } from './address-histories.js';
+import type { EndpointGate, Endpoints } from './endpoints.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -11,25 +12,45 @@ type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 
 /**
  * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff as soon as a connection is READY, so it would
- * connect 150 times a second to a server that closes each connection after its SETTINGS.
+ * connect 150 times a second to a server that closes each connection after its SETTINGS. It is unhealthy while its endpoint is ejected or
+ * does not serve; balancing policies then do not pick it.
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
-): new (child: SubchannelInterface, connection: ObservedConnection, holdOffs: HoldOffs) => SubchannelInterface {
-  return class GatedSubchannel extends Base {
+): new (
+  child: SubchannelInterface,
+  connection: ObservedConnection,
+  holdOffs: HoldOffs,
+  endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
+) => SubchannelInterface {
+  return class GatedSubchannel extends Base implements EndpointGate {
     private delayedStart: Timer | undefined;
 
     constructor(
       child: SubchannelInterface,
       private readonly connection: ObservedConnection,
       private readonly holdOffs: HoldOffs,
+      private readonly endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
     ) {
       super(child);
     }
 
+    get address(): string {
+      return this.connection.address;
+    }
+
+    get isReady(): boolean {
+      return stateName(this.child.getConnectivityState()) === 'READY';
+    }
+
+    include(isIncluded: boolean): void {
+      this.setHealthy(isIncluded);
+    }
+
     override ref(): void {
       super.ref();
-      this.connection.ref();
+      this.connection.ref(this);
+      this.endpoints?.use(this);
     }
 
     override unref(): void {
@@ -50,6 +71,7 @@ export function gatedSubchannelClass(
     }
 
     protected override destroy(): void {
+      this.endpoints?.release(this);
       this.delayedStart?.clear();
       this.delayedStart = undefined;
       super.destroy();

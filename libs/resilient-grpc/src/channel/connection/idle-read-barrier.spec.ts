@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { IdleReadBarrier } from './idle-read-barrier.js';
 
-/** Creates a barrier over a connection that is ending until turn `endingUntil`. */
+/** Creates a barrier over two connections, one of which is ending until turn `endingUntil`. */
 function make(endingUntil = 0) {
   const clock = new VirtualClock();
   let turn = 0;
@@ -34,7 +34,7 @@ describe('IdleReadBarrier', () => {
     expect(barrier.isDue).toBe(true);
   });
 
-  it('runs the waiting tasks in their order after two turns', () => {
+  it('runs waiting tasks in sequence after two turns', () => {
     const { clock, barrier, turnsSoFar } = make();
     const begun: string[] = [];
     barrier.whenRead(() => begun.push(`first in turn ${turnsSoFar()}`));

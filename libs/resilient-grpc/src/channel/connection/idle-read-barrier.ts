@@ -2,9 +2,9 @@ import type { ReadBarrier } from '../../call/call-transport.js';
 import type { Clock } from '../../time/clock.js';
 
 /** Idle time after which a call waits. Servers close only connections that were idle for longer; a busy channel never reaches it. */
-const QUIET_MS = 100;
-/** After the end of a connection is read, Node and grpc-js take two or three turns until the channel is no longer READY. */
-const END_TURNS = 4;
+const MIN_IDLE_MS = 100;
+/** Maximum number of turns to wait after the end of a connection is read. Its channel leaves READY after two or three. */
+const MAX_END_TURNS = 4;
 
 /**
  * Delays the first call after an idle period until pending socket data has been read. After a suspend, an unread GOAWAY may be waiting;
@@ -27,7 +27,7 @@ export class IdleReadBarrier implements ReadBarrier {
   }
 
   get isDue(): boolean {
-    return this.waiting !== undefined || Math.abs(this.clock.epoch() - this.usedAt) >= QUIET_MS;
+    return this.waiting !== undefined || Math.abs(this.clock.epoch() - this.usedAt) >= MIN_IDLE_MS;
   }
 
   whenRead(task: () => void): void {
@@ -38,7 +38,7 @@ export class IdleReadBarrier implements ReadBarrier {
     this.waiting = [task];
     // A turn that began before the suspend does not poll the sockets again, so the read takes place in the next one.
     this.clock.defer(() => {
-      this.read(END_TURNS);
+      this.read(MAX_END_TURNS);
     });
   }
 

@@ -10,7 +10,7 @@ type CallStream = ReturnType<SubchannelChannel['createCall']>;
 const METHOD = '/grpc.health.v1.Health/Check';
 /** A `HealthCheckRequest` for the server as a whole. */
 const REQUEST = Buffer.alloc(0);
-const NOTHING = (): void => undefined;
+const ignore = (): void => undefined;
 
 /**
  * Checks whether the peer of one connection is alive. The result of the call is ignored: every byte that arrives on the socket is
@@ -38,11 +38,11 @@ export class LivenessProbe {
     // Without a deadline, because grpc-js would start a timer that the response does not clear and that keeps the process alive.
     const call = this.channel.createCall(METHOD, Infinity, null, null, null);
     this.call = call;
-    const listener = { onReceiveMetadata: NOTHING, onReceiveMessage: NOTHING, onReceiveStatus: NOTHING };
+    const listener = { onReceiveMetadata: ignore, onReceiveMessage: ignore, onReceiveStatus: ignore };
     // Safe, although the types differ: these methods return promises, and their rejections would be unhandled.
     const started = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
-    Promise.resolve(started.start(metadata, listener)).catch(NOTHING);
-    Promise.resolve(started.sendMessageWithContext({}, REQUEST)).catch(NOTHING);
+    Promise.resolve(started.start(metadata, listener)).catch(ignore);
+    Promise.resolve(started.sendMessageWithContext({}, REQUEST)).catch(ignore);
     call.startRead();
     call.halfClose();
   }
@@ -50,7 +50,7 @@ export class LivenessProbe {
   /** Sends a PING frame. Neither MAX_CONCURRENT_STREAMS nor flow control can delay it. */
   ping(): void {
     try {
-      this.session.ping(NOTHING);
+      this.session.ping(ignore);
     } catch {
       // The session is closing; the connection reports its end.
     }

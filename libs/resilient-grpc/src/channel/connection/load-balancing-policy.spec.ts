@@ -32,6 +32,7 @@ const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 /** Records the reports of the policy. */
 class Recorder implements PolicyDependencies {
   readonly clock = systemClock;
+  readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
   /** State changes of single connections, as 'address FROM>TO'. */
@@ -77,6 +78,9 @@ class Recorder implements PolicyDependencies {
       case 'unresolved':
         this.connections.push('unresolved');
         break;
+      case 'addresses':
+      case 'lookup-ended':
+        break;
       case 'addresses-limited':
         this.connections.push('limited');
         break;
@@ -112,8 +116,8 @@ interface Peer {
 
 let isWatched = false;
 
-/** Checks for leaks at the end of a test. Must run before anything is opened, because cleanups run in reverse order. */
-function leaveNothingOpen(): void {
+/** Checks for leaks at the end of the test. Must run before anything is opened, because cleanups run in reverse order. */
+function checkForLeaks(): void {
   if (isWatched) return;
   isWatched = true;
   const leaks = captureLeaks();
@@ -125,7 +129,7 @@ function leaveNothingOpen(): void {
 
 /** Starts a server that responds to a health check with UNIMPLEMENTED and to no other call. */
 async function startPeer(options: ServerOptions = {}): Promise<Peer> {
-  leaveNothingOpen();
+  checkForLeaks();
   const sessions = new Set<ServerHttp2Session>();
   const calls: string[] = [];
   let server: Http2Server | undefined;
@@ -180,7 +184,7 @@ interface Watched {
 
 /** Opens a grpc-js channel with the policy around `child`. Its reconnect backoff is longer than a test. */
 function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
-  leaveNothingOpen();
+  checkForLeaks();
   const seen = new Recorder();
   const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
   if (policy === undefined) throw new Error('this grpc-js lacks what the policy needs');
@@ -302,7 +306,7 @@ describe('load-balancing policy', () => {
       session.close();
     }
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    // grpc-js reports it with the next state change of the connection.
+    // grpc-js reports the rejected pings with the next state change of the connection.
     channel.getConnectivityState(true);
     await waitFor(() => seen.throttled.length > 0);
     expect(seen.throttled).toEqual([`${peer.address} 20000`]);
@@ -564,7 +568,7 @@ describe('several channels', () => {
   });
 
   it('provides the session of a connection that became READY while the channel did not use it', async () => {
-    leaveNothingOpen();
+    checkForLeaks();
     const http2 = createServer();
     const accepted: Socket[] = [];
     const tcp = createTcpServer((socket) => accepted.push(socket.on('error', () => undefined)));

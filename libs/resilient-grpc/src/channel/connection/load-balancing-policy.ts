@@ -1,28 +1,44 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
-import { AddressUpdates, type AddressUpdate } from './address-updates.js';
+import { addressKey } from './address-key.js';
+import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
+import { EndpointLoads } from './endpoint-loads.js';
+import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
+import type { Endpoints } from './endpoints.js';
 import { gatedSubchannelClass } from './gated-subchannel.js';
+import { LOADS_OPTION, leastRequestPolicy } from './least-request-policy.js';
+import { HealthWatch, type HealthWatchDependencies } from './health-watch.js';
 import { ObservedConnection } from './observed-connection.js';
 import type { PolicyEvent } from './policy-event.js';
+import { SlowStartPicker } from './slow-start-picker.js';
 import { ADDRESS_ARGUMENT } from '../quirks/connector.js';
-import { policyParts, type PolicyParts } from '../quirks/experimental.js';
+import { experimental as grpcJs, leafParts, policyParts, type PolicyParts } from '../quirks/experimental.js';
+import type { DnsRefresh } from '../dns/dns-refresh.js';
+import { EndpointHandover } from './endpoint-handover.js';
+import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
+import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
+import type { ConnectivityState } from '../../call/connectivity.js';
+import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
 
 type ChannelControlHelper = experimental.ChannelControlHelper;
 type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
+/** Policies, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
+type Policies = readonly Readonly<Record<string, unknown>>[];
 
-/** Name that the first copy of this library in a process registers the policy with. Further copies add a number. */
+/** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
 const POLICY_NAME = 'nestjs_resilient_grpc';
 /**
  * Channel option that holds the channel's `PolicyOwner`. Service configs are JSON and cannot hold one, so no service config can make a
@@ -33,36 +49,62 @@ const OWNER_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc';
 /** Parts of the channel that its policy uses. */
 export interface PolicyDependencies {
   readonly clock: Clock;
+  readonly random: Random;
   readonly attempts: Pick<ConnectAttempts, 'abortable'>;
   readonly histories: Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
   readonly seams: Pick<SeamReport, 'check'>;
+  /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
+  readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
+  readonly endpoints?: Endpoints | undefined;
+  /** Present if the health of the endpoints is checked. */
+  readonly health?: ConnectionHealth | undefined;
+}
+
+/** Opens the health Watches of the connections. */
+export interface ConnectionHealth extends HealthWatchDependencies {
+  readonly open: (connection: ObservedConnection, opening: StreamOpening) => ConnectionStream | undefined;
+}
+
+/** The last report of the child policy. */
+interface ChildState {
+  readonly state: connectivityState;
+  readonly picker: experimental.Picker;
+  readonly error: string | null;
 }
 
 /** Owner of the policy of one channel: installs it with channel options, and gives access to it. */
 export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
-  /** Reason why no policy is active, if an external service config names it. */
+  /** Reason why no policy is active; set if an external service config names this library's policy. */
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
   /** The policy; `undefined` until grpc-js has created it, and while the channel is idle. */
   control: ObservingPolicy | undefined;
+  /** Loads of the endpoints; `undefined` if no policy uses them. */
+  readonly loads: EndpointLoads | undefined;
+  private readonly children: Policies;
 
   constructor(
-    private readonly children: readonly Readonly<Record<string, unknown>>[],
+    children: Policies,
     readonly dependencies: PolicyDependencies,
-  ) {}
+  ) {
+    this.children = children.map(supported);
+    const { clock, random } = dependencies;
+    if (this.children.some((child) => leastRequestName in child)) this.loads = new EndpointLoads(clock, random);
+  }
 
   /** Value for `loadBalancingConfig` in the channel option `grpc.service_config`. */
-  get loadBalancingConfig(): readonly Readonly<Record<string, unknown>>[] {
+  get loadBalancingConfig(): Policies {
     return [{ [policyName]: { id: this.id, child: this.children } }];
   }
 
   /** The other channel options that the policy needs. */
   get channelOptions(): ChannelOptions {
-    return { [OWNER_OPTION]: this };
+    return { [OWNER_OPTION]: this, ...(this.loads === undefined ? {} : { [LOADS_OPTION]: this.loads }) };
   }
 
   /** Hides the fields: grpc-js writes channel options as JSON when it traces. */
@@ -70,7 +112,7 @@ export class PolicyOwner {
     return {};
   }
 
-  /** Makes `policy` report to this owner. Returns false if another policy does already. */
+  /** Makes `policy` report to this owner. Returns false if another policy already does. */
   claim(policy: ObservingPolicy): boolean {
     this.control ??= policy;
     this.refusal = undefined;
@@ -99,6 +141,8 @@ function isRefusable(value: unknown): value is RefusableOwner {
 
 /** Name under which this copy registered the policy; empty until then. */
 let policyName = '';
+/** Name under which this copy registered `least_request`; empty until then, or if this grpc-js lacks the names that it needs. */
+let leastRequestName = '';
 /** Set at registration. */
 let parts: PolicyParts;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
@@ -109,11 +153,17 @@ let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
  * load-balancing policy observes each connection and passes on every call unchanged.
  */
-export function observeConnections(
-  children: readonly Readonly<Record<string, unknown>>[],
-  dependencies: PolicyDependencies,
-): PolicyOwner | undefined {
+export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
   return register() ? new PolicyOwner(children, dependencies) : undefined;
+}
+
+/**
+ * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the names that it needs. A policy
+ * that the application registered under this name is used as it is.
+ */
+export function supported(policy: Policies[number]): Policies[number] {
+  if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
+  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
 }
 
 /** True if `name` is this library's own policy. Only the library may use it. */
@@ -121,7 +171,7 @@ export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/** Registers the policy with grpc-js once. Not at import, which must have no side effects. */
+/** Registers the policy with grpc-js; false if names are missing. Not called at import, which must have no side effects. */
 function register(): boolean {
   if (policyName !== '') return true;
   const found = policyParts();
@@ -133,6 +183,10 @@ function register(): boolean {
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
   parts.registerLoadBalancerType(policyName, ObservingPolicy, ObservingPolicyConfig);
+  const leaf = leafParts(parts);
+  if (leaf === undefined) return true;
+  leastRequestName = `${policyName}_least_request`;
+  parts.registerLoadBalancerType(leastRequestName, ...leastRequestPolicy(leastRequestName, leaf));
   return true;
 }
 
@@ -161,31 +215,41 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
 }
 
 /** Forwards everything between the channel and the child policy, and reports to the channel. */
-class ObservingPolicy implements LoadBalancer {
+class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
   /** All connections, keyed by grpc-js's subchannel. */
   private readonly known = new WeakMap<object, ObservedConnection>();
   /** Connections that the child policy uses. */
   private readonly connections = new Set<ObservedConnection>();
+  private readonly removed = new RemovedConnections();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
   /** The resolver's reason, while the child policy receives an update without addresses. */
   private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
+  private handover: EndpointHandover | undefined;
+  private state: ConnectivityState = 'IDLE';
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
+  /** Wraps the pickers of the child policy; `undefined` if there is nothing to add to them. */
+  private wrapPicker: ((picker: experimental.Picker) => experimental.Picker) | undefined;
+  /** Endpoint of each address; `undefined` if each endpoint has one address. */
+  private endpointOf: ReadonlyMap<string, object> | undefined;
+  private childState: ChildState | undefined;
+  /** True if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
+  private isBalancing = false;
+  /** True if the picker follows the weights of a slow start. */
+  private isWeighed = false;
+  private leaveEndpoints: (() => void) | undefined;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
       parts.createChildChannelControlHelper(helper, {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
-          this.picker = picker;
-          helper.updateState(state, picker, error);
-          if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
-            this.report({ type: 'unresolved', details: this.unresolved });
-          this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
+          this.childState = { state, picker, error };
+          this.publish(this.childState);
         },
       }),
     );
@@ -195,10 +259,55 @@ class ObservingPolicy implements LoadBalancer {
     this.owner?.dependencies.handle(event);
   }
 
+  private publish({ state, picker, error }: ChildState): void {
+    const endpoints = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
+    this.isWeighed = false;
+    if (stateName(state) === 'READY') {
+      const { random } = this.owner?.dependencies ?? {};
+      this.isWeighed = endpoints?.isSlowStarting === true;
+      const weighed =
+        this.isWeighed && endpoints !== undefined && random !== undefined
+          ? new SlowStartPicker(picker, endpoints, random)
+          : picker;
+      this.picker = this.wrapPicker?.(weighed) ?? weighed;
+    } else if (endpoints !== undefined && this.isHealthPending(state)) {
+      // A connection whose health is unknown is still connecting (gRFC A17). The child policy knows only healthy and unhealthy.
+      const { QueuePicker } = grpcJs;
+      this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
+      this.forward(connectivityState.CONNECTING, this.picker, null);
+      return;
+    } else {
+      this.picker = picker;
+    }
+    this.forward(state, this.picker, error);
+  }
+
+  private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
+    this.state = stateName(state);
+    this.helper.updateState(state, picker, error);
+    if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
+      this.report({ type: 'unresolved', details: this.unresolved });
+    this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
+  }
+
+  private isHealthPending(state: connectivityState): boolean {
+    return stateName(state) === 'TRANSIENT_FAILURE' && this.owner?.dependencies.endpoints?.isHealthPending === true;
+  }
+
+  /** Publishes the state of the child policy again if the weights or the health of the endpoints change it. */
+  refresh(): void {
+    const { childState, owner } = this;
+    if (childState === undefined || !this.isBalancing) return;
+    const isReady = stateName(childState.state) === 'READY';
+    if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
+      return;
+    this.publish(childState);
+  }
+
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
     const { owner } = this;
     if (owner === undefined) return this.helper.createSubchannel(address, args);
-    const { attempts, histories, seams, handle } = owner.dependencies;
+    const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
     const key = addressKey(address);
     const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), {
       ...args,
@@ -207,10 +316,29 @@ class ObservingPolicy implements LoadBalancer {
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
-      connection = new ObservedConnection(subchannel, handle, seams, this.useChanged);
+      const handleAndReconsider = (event: PolicyEvent): void => {
+        handle(event);
+        if (event.type === 'connection') this.handover?.connectionChanged();
+      };
+      const watch = this.healthWatch(owner);
+      connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch);
       this.known.set(real, connection);
     }
-    return new GatedSubchannel(subchannel, connection, histories);
+    return new GatedSubchannel(subchannel, connection, histories, this.isBalancing ? endpoints : undefined);
+  }
+
+  /** Returns the function that watches the health of a connection. */
+  private healthWatch({ dependencies }: PolicyOwner): ((connection: ObservedConnection) => HealthWatch) | undefined {
+    const { health, endpoints } = dependencies;
+    if (health === undefined || endpoints === undefined || !this.isBalancing) return undefined;
+    return (connection) =>
+      new HealthWatch(
+        (opening) => health.open(connection, opening),
+        (reported) => {
+          endpoints.healthChanged(connection.address, reported);
+        },
+        health,
+      );
   }
 
   private readonly useChanged = (connection: ObservedConnection): void => {
@@ -222,6 +350,7 @@ class ObservingPolicy implements LoadBalancer {
   private leave(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
+    if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -249,15 +378,44 @@ class ObservingPolicy implements LoadBalancer {
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
-    const { clock, handle } = owner.dependencies;
-    this.updates ??= new AddressUpdates(clock, this.update, (reported, used) => {
-      handle({ type: 'addresses-limited', reported, used });
-    });
+    const { clock, handle, refresh, endpoints: health } = owner.dependencies;
+    this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
+    this.leaveEndpoints ??= health?.join(this);
+    const ok = hasAddresses(endpoints);
+    handle({ type: 'lookup-ended', ok });
+    refresh?.lookupEnded(ok, this.lookUp);
+    this.updates ??= this.createUpdates(clock, handle);
     return this.updates.take(endpoints, config.child, options, note);
   }
 
+  private createUpdates(clock: Clock, handle: PolicyDependencies['handle']): AddressUpdates {
+    const isReady = (endpoint: EndpointList[number]): boolean => {
+      const keys = keysOf(endpoint);
+      return [...this.connections].some(({ isReady: ready, address }) => ready && keys.includes(address));
+    };
+    const handover = new EndpointHandover(clock, isReady, this.update);
+    this.handover = handover;
+    const apply = (...update: AddressUpdate): boolean => {
+      const [endpoints] = update;
+      const accepted = handover.take(...update);
+      if (endpoints.ok) handle({ type: 'addresses', addresses: endpoints.value.flatMap(keysOf) });
+      return accepted;
+    };
+    return new AddressUpdates(clock, apply, (reported, used) => {
+      handle({ type: 'addresses-limited', reported, used });
+    });
+  }
+
+  /** Requests a lookup. An idle channel has none, because grpc-js would connect to the result. */
+  private readonly lookUp = (): boolean => {
+    if (this.state === 'IDLE') return false;
+    this.helper.requestReresolution();
+    return true;
+  };
+
   private readonly update = (...update: AddressUpdate): boolean => {
-    const [endpoints, , , note] = update;
+    const [endpoints, child, , note] = update;
+    if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
     // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;
@@ -267,6 +425,36 @@ class ObservingPolicy implements LoadBalancer {
       this.unresolved = undefined;
     }
   };
+
+  private prepare(endpoints: readonly experimental.Endpoint[], child: string): void {
+    const { owner } = this;
+    const isGrouped = endpoints.some(({ addresses }) => addresses.length > 1);
+    this.endpointOf = isGrouped
+      ? new Map(endpoints.flatMap((one) => one.addresses.map((address) => [addressKey(address), one])))
+      : undefined;
+    // pick_first has one connection.
+    const selects = owner !== undefined && endpoints.length > 1 && child !== 'pick_first';
+    const reads = child === 'weighted_round_robin';
+    this.wrapPicker =
+      selects || reads
+        ? (picker) => {
+            const reading = reads ? withDecodedReports(picker) : picker;
+            return selects ? new EndpointPicker(reading, this, owner.dependencies.random) : reading;
+          }
+        : undefined;
+  }
+
+  isTried(address: string, tried: readonly string[]): boolean {
+    if (tried.includes(address)) return true;
+    const endpoint = this.endpointOf?.get(address);
+    return endpoint !== undefined && tried.some((one) => this.endpointOf?.get(one) === endpoint);
+  }
+
+  pickable(): SubchannelInterface[] {
+    const found: SubchannelInterface[] = [];
+    for (const { pickable } of this.connections) if (pickable !== undefined) found.push(pickable);
+    return found;
+  }
 
   /**
    * Rejects an external service config that names the policy. An active policy stays; a channel without one fails its calls. No other
@@ -291,11 +479,17 @@ class ObservingPolicy implements LoadBalancer {
   }
 
   destroy(): void {
+    this.leaveEndpoints?.();
+    this.leaveEndpoints = undefined;
     this.updates?.stop();
     this.updates = undefined;
+    this.handover?.stop();
+    this.owner?.dependencies.refresh?.stop();
     this.updating(() => {
       this.child.destroy();
     });
+    // Calls of an idle or closed channel have ended.
+    this.removed.release();
     const { owner } = this;
     this.owner = undefined;
     owner?.yield(this);
@@ -306,7 +500,7 @@ class ObservingPolicy implements LoadBalancer {
     return policyName;
   }
 
-  /** Ends the backoff of every connection that is in one. These connections are retried immediately. */
+  /** Ends all running backoffs. Their connections are retried immediately. */
   endBackoff(): void {
     for (const connection of this.connections) connection.endBackoff();
   }
@@ -340,10 +534,6 @@ class ObservingPolicy implements LoadBalancer {
   }
 }
 
-/** Formats an address like grpc-js's `getPeer()`. */
-function addressKey(address: SubchannelAddress): string {
-  if (!('port' in address)) return address.path;
-  return address.host.includes(':')
-    ? `[${address.host}]:${String(address.port)}`
-    : `${address.host}:${String(address.port)}`;
+function keysOf({ addresses }: EndpointList[number]): readonly string[] {
+  return addresses.map(addressKey);
 }

@@ -12,7 +12,7 @@ export interface UnreadConnection {
   destroy(because: 'connection reset' | 'connection aborted'): void;
 }
 
-/** A reset must be found by two consecutive checks: at a single one, Node may not have had its turn to read yet. */
+/** A reset counts only if two consecutive checks find it. After only one, Node may not have had a chance to read it yet. */
 const POLL_INTERVAL_MS = 250;
 
 /**
@@ -20,17 +20,17 @@ const POLL_INTERVAL_MS = 250;
  * a connection hangs. No timer runs while no call is active.
  *
  * - HTTP/2 has stopped after a protocol error of the peer (`isStopped`). One check is enough.
- * - The peer has reset a TLS connection. Node drops a write that fails because of the reset without notifying HTTP/2 (`TLSWrap`). The
+ * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops it without notifying HTTP/2 (`TLSWrap`). The
  *   next write waits for it forever, and HTTP/2 does not read while a write is pending.
  */
 export class MissedResetDetector {
   private timer: Timer | undefined;
   /** Connections that were reset at the last check, with the bytes received until then. */
-  private severed: ReadonlyMap<UnreadConnection, number> = new Map();
+  private resetConnections: ReadonlyMap<UnreadConnection, number> = new Map();
 
   constructor(
     private readonly connections: () => readonly UnreadConnection[],
-    private readonly isAwake: () => boolean,
+    private readonly hasActiveCalls: () => boolean,
     private readonly clock: Clock,
   ) {}
 
@@ -39,7 +39,7 @@ export class MissedResetDetector {
     if (this.timer !== undefined) return;
     // Checked immediately, so that the first call after an idle period does not wait for the timer.
     this.endStopped();
-    this.lookLater();
+    this.scheduleCheck();
   }
 
   stop(): void {
@@ -47,14 +47,14 @@ export class MissedResetDetector {
     this.timer = undefined;
   }
 
-  private lookLater(): void {
+  private scheduleCheck(): void {
     const timer = this.clock.setTimer(() => {
-      // After this process was suspended, Node reads the end and the data before it in this turn.
+      // If this process was suspended, Node reads the remaining data and the end of the connection in this turn.
       this.clock.defer(() => {
         if (this.timer !== timer) return;
         this.timer = undefined;
-        this.look();
-        if (this.isAwake()) this.lookLater();
+        this.check();
+        if (this.hasActiveCalls()) this.scheduleCheck();
       });
     }, POLL_INTERVAL_MS);
     this.timer = timer;
@@ -64,12 +64,12 @@ export class MissedResetDetector {
     for (const connection of this.connections()) if (connection.isStopped) connection.destroy('connection aborted');
   }
 
-  private look(): void {
+  private check(): void {
     this.endStopped();
-    const before = this.severed;
-    const severed = this.connections().filter(({ isReset }) => isReset);
-    this.severed = new Map(severed.map((connection) => [connection, connection.bytesRead]));
-    for (const [connection, bytesRead] of this.severed) {
+    const before = this.resetConnections;
+    const reset = this.connections().filter(({ isReset }) => isReset);
+    this.resetConnections = new Map(reset.map((connection) => [connection, connection.bytesRead]));
+    for (const [connection, bytesRead] of this.resetConnections) {
       if (before.get(connection) === bytesRead) connection.destroy('connection reset');
     }
   }

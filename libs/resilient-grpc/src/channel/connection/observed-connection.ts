@@ -6,6 +6,7 @@ import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import type { SeamReport } from '../quirks/seam.js';
 import { backoffEndsAt, endBackoff, observeSession, realSubchannel } from '../quirks/subchannel.js';
+import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -16,16 +17,23 @@ export class ObservedConnection {
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
+  /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
+  private user: SubchannelInterface | undefined;
   private isWatching = false;
+  private healthWatch: HealthWatch | undefined;
+  /** Streams that are not calls of the channel, such as a health Watch. */
+  private streams: readonly ConnectionStream[] = [];
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
   constructor(
-    private readonly subchannel: SubchannelInterface,
+    readonly subchannel: SubchannelInterface,
     private readonly handle: (event: PolicyEvent) => void,
     private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the child policy starts or stops using the connection. */
     private readonly useChanged: (connection: ObservedConnection) => void,
+    /** Watches the health of a READY connection; `undefined` if it is not checked. */
+    private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
   ) {
     const address = subchannel.getAddress();
     this.address = address;
@@ -33,12 +41,13 @@ export class ObservedConnection {
       // A listener that is added while grpc-js reports a change receives that change, too.
       if (from !== this.state) return;
       this.state = to;
+      if (stateName(from) === 'READY') this.stopHealth();
       if (this.keepaliveTimeMs !== undefined && keepaliveTimeMs > this.keepaliveTimeMs) {
         handle({ type: 'keepalive-throttled', address, keepaliveTimeMs });
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
       handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
-      if (stateName(to) === 'READY') this.showSession();
+      if (stateName(to) === 'READY') this.reportSession();
     };
   }
 
@@ -46,16 +55,22 @@ export class ObservedConnection {
     return this.refs > 0;
   }
 
-  ref(): void {
+  get isReady(): boolean {
+    return this.isIn('READY');
+  }
+
+  /** @param user the wrapper through which the child policy uses the connection */
+  ref(user: SubchannelInterface): void {
     this.refs += 1;
+    this.user = user;
     if (this.isWatching) return;
     this.isWatching = true;
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
     if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
     // The connection may have become READY while the channel did not use it.
-    if (state === 'READY') this.showSession();
-    // Added before the listeners of policies, so that they run after this one.
+    if (state === 'READY') this.reportSession();
+    // Added first, so that the policies' listeners run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);
     this.useChanged(this);
   }
@@ -65,9 +80,10 @@ export class ObservedConnection {
     if (this.refs === 0) this.useChanged(this);
   }
 
-  private showSession(): void {
+  private reportSession(): void {
     // grpc-js sets the transport after this listener returns.
     queueMicrotask(() => {
+      if (this.isWatching && this.isIn('READY')) this.healthWatch ??= this.watchHealth?.(this);
       const real = realSubchannel(this.subchannel);
       this.seams.check('connection', real);
       const session = observeSession(real);
@@ -77,14 +93,21 @@ export class ObservedConnection {
     });
   }
 
+  /** The connection for an attempt; `undefined` if it is not READY, or if its endpoint is unhealthy. */
+  get pickable(): SubchannelInterface | undefined {
+    return this.isIn('READY') && this.user?.isHealthy() === true ? this.user : undefined;
+  }
+
   probe(): LivenessProbe | undefined {
-    return this.isIn('READY') ? LivenessProbe.of(this.subchannel) : undefined;
+    return this.isReady ? LivenessProbe.of(this.subchannel) : undefined;
   }
 
   openStream(opening: StreamOpening): ConnectionStream | undefined {
-    if (!this.isIn('READY')) return undefined;
+    if (!this.isReady) return undefined;
     const stream = ConnectionStream.open(this.subchannel, opening);
-    if (stream !== undefined) this.seams.check('call on one connection', stream.call);
+    if (stream === undefined) return undefined;
+    this.seams.check('call on one connection', stream.call);
+    this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
 
@@ -96,10 +119,18 @@ export class ObservedConnection {
     return this.isIn('TRANSIENT_FAILURE') ? backoffEndsAt(this.subchannel) : undefined;
   }
 
+  private stopHealth(): void {
+    this.healthWatch?.stop();
+    this.healthWatch = undefined;
+  }
+
   stop(): void {
     this.isWatching = false;
+    this.stopHealth();
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
+    // They would keep the connection open.
+    for (const stream of this.streams) stream.endWithConnection();
   }
 
   private isIn(state: ConnectivityState): boolean {

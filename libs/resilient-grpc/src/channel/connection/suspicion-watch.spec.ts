@@ -4,10 +4,10 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { SuspicionWatch, type ReplacementRequest, type WatchedConnection } from './suspicion-watch.js';
 
-/** A clock whose process can be blocked, so that timers fire late. It reads sockets between timers and deferred tasks. */
-class BusyClock extends VirtualClock {
+/** Clock of a process that the test can block, so that timers fire late. Calls `poll` before each deferred task. */
+class BlockableClock extends VirtualClock {
   private busyMs = 0;
-  /** Reads the sockets, in each turn. */
+  /** Simulates the socket reads of an event-loop turn, after its timers. */
   poll: () => void = () => undefined;
 
   /** Blocks the process for `ms`. */
@@ -51,31 +51,31 @@ class FakeConnection implements WatchedConnection {
 class FakeReplacement {
   made = false;
   replacementReady = false;
-  /** Calls of the watch: 'make', 'drop', 'take'. */
+  /** Requests of the watch that had an effect. */
   readonly did: string[] = [];
   taken: () => void = () => undefined;
 
   handle(request: ReplacementRequest): void {
     switch (request) {
       case 'create':
-        if (!this.made) this.did.push('make');
+        if (!this.made) this.did.push('create');
         this.made = true;
         break;
       case 'close':
-        if (this.made) this.did.push('drop');
+        if (this.made) this.did.push('close');
         this.made = false;
         this.replacementReady = false;
         break;
       case 'use':
-        this.did.push('take');
+        this.did.push('use');
         this.made = false;
         this.taken();
     }
   }
 }
 
-/** Creates a watch that probes after 7.5 s of silence, because `random` returns 0.5 and the spread is 5 s. */
-function watchOn(clock: BusyClock, owner: FakeReplacement, events: EventHub): SuspicionWatch {
+/** Creates a watch that probes after 7.5 s of silence: 5 s, plus half of the 5 s spread because `random` returns 0.5. */
+function watchOn(clock: BlockableClock, owner: FakeReplacement, events: EventHub): SuspicionWatch {
   const request = (one: ReplacementRequest) => {
     owner.handle(one);
   };
@@ -89,7 +89,7 @@ function watchOn(clock: BusyClock, owner: FakeReplacement, events: EventHub): Su
 }
 
 function make() {
-  const clock = new BusyClock();
+  const clock = new BlockableClock();
   const events: GrpcClientEvent[] = [];
   const hub = new EventHub({ client: 'orders' }, () => clock.epoch());
   hub.listen((event) => events.push(event), false);
@@ -105,8 +105,8 @@ function make() {
   return { clock, events, owner, watch, connection, timeOut };
 }
 
-/** Advances to the verdict of a probe without a response. */
-function dead(scene = make()) {
+/** Advances `scene` to the verdict of a probe without a response. */
+function makeDead(scene = make()) {
   scene.timeOut();
   scene.clock.advance(12_500);
   return scene;
@@ -150,7 +150,7 @@ describe('SuspicionWatch', () => {
 });
 
 describe('silent connection', () => {
-  it('probes with a call, then a PING, and makes a replacement if neither brings a byte', () => {
+  it('probes with a call, then a PING, and creates a replacement if no byte arrives', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(7_499);
@@ -163,7 +163,7 @@ describe('silent connection', () => {
     expect(owner.did).toEqual([]);
     clock.advance(1);
     expect(connection.probed).toEqual(['check 5000', 'ping', 'end']);
-    expect(owner.did).toEqual(['make']);
+    expect(owner.did).toEqual(['create']);
     expect(connection.destroyed).toBe(false);
   });
 
@@ -178,7 +178,7 @@ describe('silent connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('makes no replacement if a byte is read in the turn of the verdict, after the timers', () => {
+  it('creates no replacement if a byte is read in the turn of the verdict, after the timers', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_499);
@@ -205,7 +205,7 @@ describe('silent connection', () => {
     clock.advance(1_500);
     expect(owner.did).toEqual([]);
     clock.advance(4_000);
-    expect(owner.did).toEqual(['make']);
+    expect(owner.did).toEqual(['create']);
   });
 
   it('ends the probe when the connection ends', () => {
@@ -231,7 +231,7 @@ describe('silent connection', () => {
 
 describe('dead connection', () => {
   it('closes the connection after the replacement has been READY for half a second and has taken over', () => {
-    const { clock, events, owner, connection, timeOut } = dead();
+    const { clock, events, owner, connection, timeOut } = makeDead();
     clock.advance(60_000);
     expect(connection.destroyed).toBe(false);
     timeOut(2);
@@ -244,7 +244,7 @@ describe('dead connection', () => {
       taken();
     };
     clock.advance(250);
-    expect(owner.did).toEqual(['make', 'take']);
+    expect(owner.did).toEqual(['create', 'use']);
     expect(connection.destroyed).toBe(true);
     expect(events).toEqual([
       {
@@ -264,49 +264,49 @@ describe('dead connection', () => {
   it.each([
     ['while the replacement connects', false],
     ['when the replacement is READY', true],
-  ])('keeps the connection and drops the replacement if a byte arrives %s', (_, replacementReady) => {
-    const { clock, events, owner, connection } = dead();
+  ])('keeps the connection and closes the replacement if a byte arrives %s', (_, replacementReady) => {
+    const { clock, events, owner, connection } = makeDead();
     clock.advance(1_000);
     owner.replacementReady = replacementReady;
     clock.advance(250);
     connection.bytesRead += 1;
     clock.advance(10_000);
-    expect(owner.did).toEqual(['make', 'drop']);
+    expect(owner.did).toEqual(['create', 'close']);
     expect(connection.destroyed).toBe(false);
     expect(events).toEqual([]);
     expect(clock.pending).toBe(0);
   });
 
-  it('drops the replacement if a byte has arrived when a call times out', () => {
-    const { owner, connection, timeOut } = dead();
+  it('closes the replacement if a byte has arrived when a call times out', () => {
+    const { owner, connection, timeOut } = makeDead();
     connection.bytesRead += 1;
     timeOut(1);
-    expect(owner.did).toEqual(['make', 'drop']);
+    expect(owner.did).toEqual(['create', 'close']);
   });
 
-  it('drops the replacement if a new connection to the address exists', () => {
-    const { owner, connection, timeOut } = dead();
+  it('closes the replacement if a new connection to the address exists', () => {
+    const { owner, connection, timeOut } = makeDead();
     timeOut(1, new FakeConnection(connection.address));
-    expect(owner.did).toEqual(['make', 'drop']);
+    expect(owner.did).toEqual(['create', 'close']);
   });
 
-  it('drops the replacement when the connection ends', () => {
-    const { clock, owner, watch, connection } = dead();
+  it('closes the replacement when the connection ends', () => {
+    const { clock, owner, watch, connection } = makeDead();
     watch.ended(connection.address);
-    expect(owner.did).toEqual(['make', 'drop']);
+    expect(owner.did).toEqual(['create', 'close']);
     clock.advance(1_000);
     expect(clock.pending).toBe(0);
   });
 
   it('closes the connection when its channel is replaced for another reason', () => {
-    const { events, watch, connection } = dead();
+    const { events, watch, connection } = makeDead();
     watch.replaced();
     expect(connection.destroyed).toBe(true);
     expect(events).toMatchObject([{ reason: 'suspicion', by: 'new-channel' }]);
   });
 
   it('closes the connection even if there is no event listener', () => {
-    const clock = new BusyClock();
+    const clock = new BlockableClock();
     const owner = new FakeReplacement();
     const watch = watchOn(clock, owner, new EventHub({ client: 'orders' }, () => clock.epoch()));
     owner.taken = () => {
@@ -319,7 +319,7 @@ describe('dead connection', () => {
     expect(connection.destroyed).toBe(true);
   });
 
-  it('closes no connection that is only suspected', () => {
+  it('does not close a connection that is only suspected', () => {
     const { clock, owner, connection, timeOut } = make();
     const other = new FakeConnection('10.0.0.8:50051');
     timeOut();
@@ -332,10 +332,10 @@ describe('dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drops the replacement and keeps the connection on forget()', () => {
-    const { clock, owner, watch, connection } = dead();
+  it('closes the replacement and keeps the connection on forget()', () => {
+    const { clock, owner, watch, connection } = makeDead();
     watch.forget();
-    expect(owner.did).toEqual(['make', 'drop']);
+    expect(owner.did).toEqual(['create', 'close']);
     expect(connection.destroyed).toBe(false);
     expect(clock.pending).toBe(0);
   });
@@ -361,7 +361,7 @@ describe('dead connection among several', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('makes a new channel if no other connection received data, because all may be dead', () => {
+  it('creates a new channel if no other connection received data, because all may be dead', () => {
     const { clock, owner, connection, others, timeOut } = several();
     others[0].bytesRead += 1;
     timeOut();
@@ -369,7 +369,7 @@ describe('dead connection among several', () => {
     others[0].bytesRead += 1;
     clock.advance(5_250);
     expect(connection.destroyed).toBe(false);
-    expect(owner.did).toEqual(['make']);
+    expect(owner.did).toEqual(['create']);
   });
 });
 
@@ -384,7 +384,7 @@ describe('replacements', () => {
       return connection.destroyed;
     });
     expect(destroyed).toEqual([true, true, true, false]);
-    expect(owner.did).toEqual(['make', 'take', 'make', 'take', 'make', 'take']);
+    expect(owner.did).toEqual(['create', 'use', 'create', 'use', 'create', 'use']);
     expect(clock.pending).toBe(0);
   });
 });

@@ -47,8 +47,8 @@ interface Suspect {
 
 /** Interval of the checks while a connection is suspected. */
 const POLL_INTERVAL_MS = 250;
-/** A check that is later than this shows that this process's event loop was blocked. */
-const LATE_MS = 500;
+/** Maximum delay of a check. A longer one shows that this process's event loop was blocked. */
+const MAX_CHECK_DELAY_MS = 500;
 
 /**
  * Finds dead connections that TCP has not reported, among the connections of the current channel. No timer runs until a call times
@@ -82,7 +82,7 @@ export class SuspicionWatch {
       this.suspects.set(connection.address, suspect);
     }
     this.apply(suspect, { type: 'timed-out', at: this.clock.now(), bytesRead: connection.bytesRead, waitedMs });
-    this.lookLater();
+    this.scheduleCheck();
   }
 
   /** Reports that the connection to `address` ended. */
@@ -114,28 +114,28 @@ export class SuspicionWatch {
     this.request('close');
   }
 
-  private lookLater(): void {
+  private scheduleCheck(): void {
     if (this.timer !== undefined) return;
     this.dueAt = this.clock.now() + POLL_INTERVAL_MS;
     this.timer = this.clock.setTimer(() => {
       this.timer = undefined;
-      const late = this.clock.now() - this.dueAt > LATE_MS;
+      const late = this.clock.now() - this.dueAt > MAX_CHECK_DELAY_MS;
       // In a turn of the event loop, timers run before sockets are read. A late timer therefore waits for data that is read in this turn.
       this.clock.defer(() => {
-        this.look(late);
+        this.check(late);
       });
     }, POLL_INTERVAL_MS);
   }
 
-  private look(late: boolean): void {
+  private check(late: boolean): void {
     const at = this.clock.now();
     for (const suspect of this.suspects.values()) {
       const { bytesRead } = suspect.connection;
-      this.apply(suspect, { type: 'look', at, bytesRead, late, otherReady: this.isReplacementReady() });
+      this.apply(suspect, { type: 'check', at, bytesRead, late, otherReady: this.isReplacementReady() });
     }
     const states = [...this.suspects.values()].map(({ state }) => state.kind);
     if (states.includes('dead')) this.request('create');
-    if (states.some((kind) => kind !== 'trusted')) this.lookLater();
+    if (states.some((kind) => kind !== 'trusted')) this.scheduleCheck();
   }
 
   private apply(suspect: Suspect, event: SuspicionEvent): void {
@@ -150,7 +150,7 @@ export class SuspicionWatch {
     } else if (suspect.probe !== undefined) {
       suspect.probe.end();
       suspect.probe = undefined;
-      if (after.kind === 'dead') this.condemned(suspect, after);
+      if (after.kind === 'dead') this.handleDead(suspect, after);
     } else if (after.kind === 'given-up') {
       this.request('use');
     } else if (isDead(before) && !isDead(after)) {
@@ -169,12 +169,12 @@ export class SuspicionWatch {
     suspect.probe.check(POLICY.probeMs);
   }
 
-  private condemned(suspect: Suspect, state: Dead): void {
+  private handleDead(suspect: Suspect, state: Dead): void {
     const decision = decideReplacement(this.replacements, this.clock.now(), POLICY);
     this.replacements = decision.replacements;
     const { connection, othersRead } = suspect;
     if (!decision.replace) {
-      this.apply(suspect, { type: 'spared' });
+      this.apply(suspect, { type: 'cleared' });
     } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
       // Another connection receives data, so the load-balancing policy skips this one until it is connected again. A new channel would
       // reconnect all working connections, too.
@@ -191,7 +191,7 @@ export class SuspicionWatch {
 
   private report({ address }: WatchedConnection, state: Dead, by: 'new-channel' | 'other-connections'): void {
     if (!this.events.wanted) return;
-    const { since, timeouts } = state.silence;
+    const { since, timeouts } = state.evidence;
     const silentMs = this.clock.now() - since;
     this.events.emit({ type: 'connection-replaced', reason: 'suspicion', address, silentMs, timeouts, by });
   }

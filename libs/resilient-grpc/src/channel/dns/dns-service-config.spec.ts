@@ -90,8 +90,8 @@ function record(choices: unknown): string[] {
 
 const timeout = (seconds: string) => ({ methodConfig: [{ name: [{}], timeout: seconds }] });
 
-/** Reads the record as a client of `target` does, in virtual time and with `random` returning 0.5. */
-function reading(server: TxtServer, options: DnsServiceConfigOptions = {}, target = 'dns:///orders.shop:50051') {
+/** Starts to read the record as a client of `target` does, in virtual time. `random` returns 0.5. */
+function startReading(server: TxtServer, options: DnsServiceConfigOptions = {}, target = 'dns:///orders.shop:50051') {
   const leaks = captureLeaks();
   const clock = new VirtualClock();
   const reports: string[] = [];
@@ -128,7 +128,7 @@ describe('dnsServiceConfig', () => {
   it('reads the TXT record _grpc_config of the name', async () => {
     const server = await TxtServer.start();
     server.answer = [['v=spf1 -all'], record([{ serviceConfig: timeout('1s') }])];
-    const { found } = reading(server);
+    const { found } = startReading(server);
     await waitFor(() => found.length === 1);
     expect(server.queried).toEqual(['_grpc_config.orders.shop']);
     expect(found).toEqual([timeout('1s')]);
@@ -138,7 +138,7 @@ describe('dnsServiceConfig', () => {
     const server = await TxtServer.start();
     const long = { methodConfig: [{ name: [{ service: 'a'.repeat(300) }], timeout: '1s' }] };
     server.answer = [record([{ serviceConfig: long }])];
-    const { found } = reading(server);
+    const { found } = startReading(server);
     await waitFor(() => found.length === 1);
     expect(found).toEqual([long]);
   });
@@ -152,7 +152,7 @@ describe('dnsServiceConfig', () => {
         { percentage: 51, clientHostname: [hostname()], serviceConfig: timeout('3s') },
       ]),
     ];
-    const { found } = reading(server);
+    const { found } = startReading(server);
     await waitFor(() => found.length === 1);
     expect(found).toEqual([timeout('3s')]);
   });
@@ -165,7 +165,7 @@ describe('dnsServiceConfig', () => {
   ])('emits an empty service config if there is %s', async (_sentence, answer) => {
     const server = await TxtServer.start();
     server.answer = answer;
-    const { found, reports } = reading(server);
+    const { found, reports } = startReading(server);
     await waitFor(() => found.length === 1);
     expect(found).toEqual([{}]);
     expect(reports).toEqual([]);
@@ -174,7 +174,7 @@ describe('dnsServiceConfig', () => {
   it('reads the record every minute and emits only changes', async () => {
     const server = await TxtServer.start();
     server.answer = [record([{ serviceConfig: timeout('1s') }])];
-    const scene = reading(server);
+    const scene = startReading(server);
     await waitFor(() => scene.clock.pending === 1);
     expect(scene.clock.nextTimerInMs).toBe(60_000);
     await nextRead(scene);
@@ -188,9 +188,9 @@ describe('dnsServiceConfig', () => {
     expect(server.queried).toHaveLength(5);
   });
 
-  it('reads the record at the interval refreshMs', async () => {
+  it('reads the record every refreshMs milliseconds', async () => {
     const server = await TxtServer.start();
-    const { clock } = reading(server, { refreshMs: 5_000 });
+    const { clock } = startReading(server, { refreshMs: 5_000 });
     await waitFor(() => clock.pending === 1);
     expect(clock.nextTimerInMs).toBe(5_000);
   });
@@ -220,7 +220,7 @@ describe('unresponsive name server', () => {
     async (answer) => {
       const server = await TxtServer.start();
       server.answer = answer;
-      const scene = reading(server);
+      const scene = startReading(server);
       const waits: number[] = [];
       await waitFor(() => scene.clock.pending === 1, { timeoutMs: 10_000 });
       for (let i = 0; i < (answer === 'silence' ? 1 : 3); i++) {
@@ -243,7 +243,7 @@ describe('unresponsive name server', () => {
 
   it('reports a failure again after a response', async () => {
     const server = await TxtServer.start();
-    const scene = reading(server);
+    const scene = startReading(server);
     for (const answer of ['failure', 'failure', [], 'failure'] as const) {
       server.answer = answer;
       await nextRead(scene);
@@ -254,7 +254,7 @@ describe('unresponsive name server', () => {
   it('sends no more queries after unsubscribe()', async () => {
     const server = await TxtServer.start();
     server.answer = 'silence';
-    const scene = reading(server);
+    const scene = startReading(server);
     await waitFor(() => server.queried.length > 0);
     scene.subscription.unsubscribe();
     server.answer = [];

@@ -22,7 +22,7 @@ export interface DnsServiceConfigOptions {
   readonly servers?: readonly string[] | undefined;
 }
 
-/** Values that a client passes to a source of service configs that needs its target. */
+/** Values that a client passes to a service config source that needs a target. */
 export interface TargetDependencies {
   readonly target: string;
   /** Path of the option with the source, for error messages: 'clients.orders.serviceConfig'. */
@@ -75,9 +75,9 @@ const RETRY_JITTER = 0.2;
 const NO_CHOICES = '[]';
 
 /**
- * Reads the service config from the standard TXT record `_grpc_config.<name>` of the target, with its choice rules (gRFC A2), every
- * `refreshMs`. A missing record is an empty service config. An invalid record or an unresponsive name server is logged, and the current
- * service config stays in effect; a client that is starting then starts without one. Pass the result as `serviceConfig` of a client, which
+ * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies its choice rules
+ * (gRFC A2). A missing record is an empty service config. An invalid record or an unresponsive name server is logged, and the current
+ * service config stays in effect; a client that is starting up starts without one. Pass the result as `serviceConfig` of a client, which
  * provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
@@ -129,11 +129,11 @@ class TxtReading {
         message: `expected refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`,
       });
     }
-    const asked = servers ?? (name?.authority === undefined ? [] : [name.authority]);
+    const nameServers = servers ?? (name?.authority === undefined ? [] : [name.authority]);
     try {
-      if (asked.length > 0) this.resolver.setServers(asked);
+      if (nameServers.length > 0) this.resolver.setServers(nameServers);
     } catch {
-      const message = `expected name servers as 'ip' or 'ip:port' for dnsServiceConfig(), got ${JSON.stringify(asked)}`;
+      const message = `expected name servers as 'ip' or 'ip:port' for dnsServiceConfig(), got ${JSON.stringify(nameServers)}`;
       problems.push({ path, message });
     }
     if (problems.length > 0) found(new UnreadableServiceConfig(problems, false));

@@ -5,7 +5,7 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import { CallRelease } from './call-release.js';
 import { WaitingCalls } from './waiting-calls.js';
 
-const WITHIN_MS = 15_000;
+const BOUND_MS = 15_000;
 
 /** Creates `count` waiting calls. `released` receives the number of each released call, in order. */
 function make(count: number, change: (number: number) => Partial<Waiter> = () => ({})) {
@@ -14,7 +14,7 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   const load = new LoadBaseline(clock.now());
   const channel = { usable: true };
   const usable = () => channel.usable;
-  const release = new CallRelease(waiting, { load, clock, usable, withinMs: WITHIN_MS });
+  const release = new CallRelease(waiting, { load, clock, usable, withinMs: BOUND_MS });
   const released: { readonly number: number; readonly at: number }[] = [];
   const push = (number: number) => {
     waiting.push({
@@ -64,7 +64,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(600);
   });
 
-  it('paces calls after an outage, and sends faster while they receive responses', () => {
+  it('paces calls after an outage, and sends them faster while they receive responses', () => {
     const { clock, release, released, load } = make(1_000);
     load.answered(5);
     release.begin(true);
@@ -122,7 +122,7 @@ describe('CallRelease', () => {
       clock.advance(10);
       for (; ended < released.length; ended++) release.ended(STREAM, 'failed');
     }
-    // 300 / 14.25 s
+    // The slowest pace sends the 300 calls in 14.25 s, the bound less its 5 % margin: about 63 in 3 s.
     expect(released.length).toBeLessThanOrEqual(65);
   });
 
@@ -177,7 +177,7 @@ describe('CallRelease', () => {
     expect(released.map(({ number }) => number)).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('orders calls by their deadlines, those without one by the release bound', () => {
+  it('orders calls by deadline, and calls without one by the release bound', () => {
     const deadlines = [Infinity, 30_000, 9_000, 3_000, Infinity];
     const { clock, release, released } = make(5, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (deadlines[number - 1] ?? NaN),
@@ -194,13 +194,13 @@ type Answer = (held: ReturnType<typeof make>) => void;
 describe('release bound', () => {
   const FAST_MS = 5;
 
-  /** Releases all calls and ends the sent ones every 10 ms. Returns the time from READY to the last one. */
+  /** Releases all calls and ends the sent ones every 10 ms. Returns the milliseconds from READY to the last release. */
   function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
     const { clock, release, released } = held;
     const readyAt = clock.now();
     release.begin(true);
     let answered = 0;
-    while (clock.now() < readyAt + 3 * WITHIN_MS && held.waiting.size > 0) {
+    while (clock.now() < readyAt + 3 * BOUND_MS && held.waiting.size > 0) {
       clock.advance(10);
       perTick();
       for (; answered < released.length; answered++) answer(held);
@@ -240,8 +240,8 @@ describe('release bound', () => {
   ])('sends all waiting calls at a third of the usual load while the server %s', (_, answer) => {
     const held = hold(true);
     const lastMs = drain(held, answer);
-    expect(lastMs).toBeLessThanOrEqual(WITHIN_MS);
-    // Not in a burst at the end: the pace is constant.
+    expect(lastMs).toBeLessThanOrEqual(BOUND_MS);
+    // The pace is constant, without a burst at the end.
     const { released } = held;
     const secondOf = (ms: number) => released.filter(({ at }) => at >= ms && at < ms + 1_000).length;
     for (let ms = released[0]!.at; ms < released.at(-1)!.at; ms += 1_000) expect(secondOf(ms)).toBeLessThan(500 * 0.36);
@@ -251,7 +251,7 @@ describe('release bound', () => {
     const answer: Answer = ({ release, clock }) => {
       release.ended(UNARY, (clock.now() - 10_000) / 10);
     };
-    expect(drain(hold(true), answer)).toBeLessThanOrEqual(WITHIN_MS);
+    expect(drain(hold(true), answer)).toBeLessThanOrEqual(BOUND_MS);
   });
 
   it.each([true, false])(
@@ -259,19 +259,19 @@ describe('release bound', () => {
     (history) => {
       const held = hold(history);
       const { clock } = held;
-      let standstillAt = clock.now() + 300;
+      let nextBlockAt = clock.now() + 300;
       const lastMs = drain(
         held,
         ({ release }) => {
           release.ended(UNARY, 5_000);
         },
         () => {
-          if (clock.now() < standstillAt) return;
+          if (clock.now() < nextBlockAt) return;
           clock.block(300);
-          standstillAt = clock.now() + 600;
+          nextBlockAt = clock.now() + 600;
         },
       );
-      expect(lastMs).toBeLessThanOrEqual(WITHIN_MS);
+      expect(lastMs).toBeLessThanOrEqual(BOUND_MS);
     },
   );
 
@@ -281,12 +281,12 @@ describe('release bound', () => {
       drain(held, ({ release }) => {
         release.ended(UNARY, 5_000);
       }),
-    ).toBeLessThanOrEqual(WITHIN_MS);
+    ).toBeLessThanOrEqual(BOUND_MS);
     const { released } = held;
     expect(released.filter(({ at }) => at <= 1_000).length).toBeGreaterThan(1_300);
   });
 
-  it('applies to calls that arrive during the release, from their arrival', () => {
+  it('applies the bound to calls that arrive during the release, from their arrival', () => {
     const held = hold(true);
     const { clock, push } = held;
     const joinedAt = new Map<number, number>();
@@ -304,11 +304,11 @@ describe('release bound', () => {
     );
     expect(joinedAt.size).toBeGreaterThan(90);
     for (const { number: sent, at } of held.released) {
-      expect(at - (joinedAt.get(sent) ?? 10_000)).toBeLessThanOrEqual(WITHIN_MS);
+      expect(at - (joinedAt.get(sent) ?? 10_000)).toBeLessThanOrEqual(BOUND_MS);
     }
   });
 
-  it('extends to three times the longest wait if that is longer', () => {
+  it('extends the bound to three times the longest wait if that is longer', () => {
     const held = hold(true);
     held.clock.advance(60_000);
     held.load.thaw(held.clock.now());
@@ -320,13 +320,13 @@ describe('release bound', () => {
       for (; answered < held.released.length; answered++) held.release.ended(UNARY, 5_000);
     }
     const lastMs = held.released.at(-1)!.at - readyAt;
-    expect(lastMs).toBeGreaterThan(WITHIN_MS);
+    expect(lastMs).toBeGreaterThan(BOUND_MS);
     expect(lastMs).toBeLessThanOrEqual(180_000);
   });
 });
 
 describe('release pace', () => {
-  it('increases faster for early deadlines while response times are as usual', () => {
+  it('increases the pace faster for early deadlines while response times are as usual', () => {
     const sentIn = (deadlineMs: number): number => {
       const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
       load.answered(5);
@@ -340,7 +340,7 @@ describe('release pace', () => {
     expect(sentIn(2_000)).toBeGreaterThan(1.5 * sentIn(60_000));
   });
 
-  it('does not increase for early deadlines while responses are slow', () => {
+  it('does not increase the pace for early deadlines while responses are slow', () => {
     const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + 2_000 }));
     load.answered(5);
     release.begin(true);
@@ -348,7 +348,7 @@ describe('release pace', () => {
       clock.advance(10);
       for (; answered < released.length; answered++) release.ended(UNARY, 500);
     }
-    // 2,000 / 14.25 s
+    // The slowest pace sends the 2,000 calls in 14.25 s, the bound less its 5 % margin: about 140 in 1 s.
     expect(released.length).toBeLessThanOrEqual(145);
   });
 });

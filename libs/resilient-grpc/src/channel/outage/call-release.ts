@@ -8,8 +8,8 @@ import type { Clock, Timer } from '../../time/clock.js';
 
 /** Maximum number of calls released per event-loop turn if no pace applies. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
-/** If a tick is late by more than this number of milliseconds, the process was busy. Equals the tolerance for slow responses. */
-const OWN_DELAY_MS = 20;
+/** Maximum delay of a tick. A longer one shows that this process was busy. Equals the tolerance for slow responses. */
+const MAX_TICK_DELAY_MS = 20;
 
 /** Dependencies of a release. */
 export interface ReleaseDependencies {
@@ -52,7 +52,7 @@ export class CallRelease {
     const { load, clock, withinMs } = this.dependencies;
     const now = clock.now();
     this.readyAt = now;
-    const isPaced = afterOutage || this.waiting.anyPaced;
+    const isPaced = afterOutage || this.waiting.hasRateLimited;
     // A longer outage leaves more waiting calls if the grace is longer or calls use `waitForReady: true`.
     this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * POLICY.boundGraces) : 0;
     if (isPaced) {
@@ -85,7 +85,7 @@ export class CallRelease {
     this.timer = undefined;
     const { clock, usable } = this.dependencies;
     const now = clock.now();
-    if (now - this.dueAt > OWN_DELAY_MS) this.pace?.excuse(now);
+    if (now - this.dueAt > MAX_TICK_DELAY_MS) this.pace?.excuse(now);
     if (!this.running) return;
     if (!usable()) {
       this.stop();

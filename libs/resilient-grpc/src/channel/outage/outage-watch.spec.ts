@@ -5,7 +5,7 @@ import { BusyClock } from '../../testing/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 
-/** Returns a clock whose timers of more than 5 ms fire early, as Node's may. */
+/** Returns a clock whose timers of more than 5 ms fire early, as Node's timers may. */
 function withEarlyTimers(clock: BusyClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),
@@ -39,7 +39,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     return { clock, outage, reported };
   }
 
-  it('reports the end of the grace period when calls may no longer wait', async () => {
+  it('reports the end of the grace period only once calls may no longer wait', async () => {
     const { clock, reported } = watch();
     await clock.advanceAsync(2_000);
     expect(reported).toEqual(['grace ended at 500, inside: false']);
@@ -89,16 +89,16 @@ describe('slow attempt to connect', () => {
 
   it('reports calls that have waited for 1.5 s, once until the channel is READY', async () => {
     const { clock, reported, outage } = watch();
-    outage.callHeld(false);
+    outage.callQueued(false);
     await clock.advanceAsync(1_490);
     expect(reported).toEqual([]);
     await clock.advanceAsync(20);
     expect(reported).toEqual([REPORT]);
-    outage.callHeld(false);
+    outage.callQueued(false);
     await clock.advanceAsync(5_000);
     expect(reported).toHaveLength(1);
     outage.becameReady();
-    outage.callHeld(false);
+    outage.callQueued(false);
     await clock.advanceAsync(1_510);
     expect(reported).toHaveLength(2);
     expect(clock.pending).toBe(0);
@@ -115,7 +115,7 @@ describe('slow attempt to connect', () => {
     ['the channel is closed', ({ outage }) => outage.close()],
   ])('reports nothing if %s within 1.5 s', async (_when, change) => {
     const watched = watch();
-    watched.outage.callHeld(false);
+    watched.outage.callQueued(false);
     await watched.clock.advanceAsync(1_000);
     change(watched);
     await watched.clock.advanceAsync(5_000);
@@ -124,7 +124,7 @@ describe('slow attempt to connect', () => {
 
   it('reports nothing in an outage, which has its own event', async () => {
     const { clock, reported, outage } = watch();
-    outage.callHeld(false);
+    outage.callQueued(false);
     outage.attemptFailed(undefined);
     await clock.advanceAsync(5_000);
     expect(reported).toEqual([expect.objectContaining({ type: 'outage-start' })]);
@@ -132,18 +132,18 @@ describe('slow attempt to connect', () => {
 
   it('reports a later call if the first one was cancelled', async () => {
     const { clock, reported, waiting, outage } = watch();
-    outage.callHeld(false);
+    outage.callQueued(false);
     waiting.size = 0;
     await clock.advanceAsync(2_000);
     waiting.size = 1;
-    outage.callHeld(false);
+    outage.callQueued(false);
     await clock.advanceAsync(1_510);
     expect(reported).toEqual([REPORT]);
   });
 
   it('does not count time in which the process was paused', async () => {
     const { clock, reported, outage } = watch();
-    outage.callHeld(false);
+    outage.callQueued(false);
     clock.block(1_400);
     await clock.advanceAsync(1_450);
     expect(reported).toEqual([]);

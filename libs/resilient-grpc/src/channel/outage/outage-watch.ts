@@ -35,8 +35,8 @@ export type OutageChange =
 
 /** Time after which a running attempt to connect is reported if calls wait for it. The outage log uses the same time. */
 const SLOW_CONNECT_MS = 1_500;
-/** Maximum number of past outages that are kept. */
-const REMEMBERED = 20;
+/** Maximum number of past outages kept. */
+const MAX_PAST_OUTAGES = 20;
 
 /** Applies the outage rules to one channel: runs the timers, counts the affected calls, and emits the events. */
 export class OutageWatch {
@@ -51,7 +51,7 @@ export class OutageWatch {
   private failedCalls = 0;
   private cause = '';
   /** Offset from monotonic to epoch time at the start of the outage. Stored, because each computation yields a slightly different value. */
-  private shift = 0;
+  private epochOffsetMs = 0;
   /** Number of outages so far, including the current one. */
   total = 0;
   /** The latest past outages, oldest first. */
@@ -84,11 +84,11 @@ export class OutageWatch {
   describe(nextAttemptAt: number | undefined): Pick<Connectivity, 'outage'> {
     const { current } = this.state;
     if (current === undefined) return {};
-    const { shift } = this;
+    const { epochOffsetMs } = this;
     return {
       outage: {
-        since: moment(current.startedAt + shift),
-        graceEndsAt: moment(current.graceEndsAt + shift),
+        since: moment(current.startedAt + epochOffsetMs),
+        graceEndsAt: moment(current.graceEndsAt + epochOffsetMs),
         attempts: current.connectAttempts,
         flapping: current.flapping,
         ...(nextAttemptAt === undefined ? {} : { nextAttemptAt: moment(nextAttemptAt) }),
@@ -122,7 +122,7 @@ export class OutageWatch {
   }
 
   /** Reports that a call begins to wait for the channel, which is READY if `isReady` is true. */
-  callHeld(isReady: boolean): void {
+  callQueued(isReady: boolean): void {
     if (this.state.current !== undefined) this.waitedCalls += 1;
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
@@ -138,7 +138,7 @@ export class OutageWatch {
   };
 
   /** Reports that a waiting call was cancelled or reached its deadline. */
-  callLeft(): void {
+  callAbandoned(): void {
     if (this.state.current !== undefined) this.abandonedCalls += 1;
   }
 
@@ -174,7 +174,7 @@ export class OutageWatch {
     this.abandonedCalls = 0;
     this.failedCalls = 0;
     this.total += 1;
-    this.shift = this.clock.epoch() - this.clock.now();
+    this.epochOffsetMs = this.clock.epoch() - this.clock.now();
     this.cause = cause;
     this.clearGrace();
     this.endGraceAt(outage.graceEndsAt);
@@ -219,9 +219,9 @@ export class OutageWatch {
     const { cause, waitedCalls, abandonedCalls, failedCalls } = this;
     const durationMs = at - outage.startedAt;
     const impact = { connectAttempts: outage.connectAttempts, waitedCalls, abandonedCalls, failedCalls };
-    const since = moment(outage.startedAt + this.shift).toISOString();
+    const since = moment(outage.startedAt + this.epochOffsetMs).toISOString();
     this.past.push({ since, durationMs, cause, ...impact });
-    if (this.past.length > REMEMBERED) this.past.shift();
+    if (this.past.length > MAX_PAST_OUTAGES) this.past.shift();
     if (this.events.wanted) this.events.emit({ type: 'outage-end', durationMs, ...impact });
   }
 

@@ -78,9 +78,9 @@ describe('WaitingCalls', () => {
             const [removed] = plain.splice(one.at % Math.max(plain.length, 1), 1);
             if (removed !== undefined) expect(calls.remove(removed)).toBe(true);
           } else {
-            const leaves = (other: Waiter) => (other.bytes % 2 === 1) === one.odd;
-            const wanted = plain.filter(leaves).slice(0, one.limit);
-            expect(calls.takeWhere(leaves, one.limit)).toEqual(wanted);
+            const isWanted = (other: Waiter) => (other.bytes % 2 === 1) === one.odd;
+            const wanted = plain.filter(isWanted).slice(0, one.limit);
+            expect(calls.takeWhere(isWanted, one.limit)).toEqual(wanted);
             for (const removed of wanted) plain.splice(plain.indexOf(removed), 1);
           }
           expect([...calls]).toEqual(plain);
@@ -95,10 +95,10 @@ describe('WaitingCalls', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const lost = waiter(0, { rateLimited: true });
     calls.push(waiter());
-    expect(calls.anyPaced).toBe(false);
+    expect(calls.hasRateLimited).toBe(false);
     calls.push(lost);
-    expect(calls.anyPaced).toBe(true);
+    expect(calls.hasRateLimited).toBe(true);
     calls.remove(lost);
-    expect(calls.anyPaced).toBe(false);
+    expect(calls.hasRateLimited).toBe(false);
   });
 });

@@ -30,7 +30,7 @@ export class WaitingCalls implements Iterable<Waiter> {
   }
 
   /** True if the release of some of the calls is rate-limited, because they were lost with a connection. */
-  get anyPaced(): boolean {
+  get hasRateLimited(): boolean {
     return this.lost > 0;
   }
 

@@ -14,7 +14,21 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors)',
+    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
+};
+
+/** Names for the policy `least_request`. */
+export const LEAF_SEAM: Seam = {
+  on: 'experimental',
+  needs: ['LeafLoadBalancer()', 'QueuePicker()'],
+  lostWithout: "loadBalancing: 'least_request' (the policy is round_robin)",
+};
+
+/** Names for taking endpoints out of the pick set. */
+export const ENDPOINT_SEAM: Seam = {
+  on: 'experimental',
+  needs: ['QueuePicker()', 'BaseSubchannelWrapper.prototype.setHealthy()'],
+  lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
 };
 
 /** Names for the connector that receives each socket. */
@@ -35,7 +49,7 @@ export const SOCKET_SEAM: Seam = {
 export const DIRECT_SEAM: Seam = {
   on: 'channel',
   needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
-  lostWithout: 'calls straight on a connection (they pass through the channel of grpc-js, which takes more CPU)',
+  lostWithout: 'calls directly on a connection (they pass through the channel of grpc-js, which takes more CPU)',
 };
 
 const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)';
@@ -44,6 +58,8 @@ const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP s
 export const CLIENT_SEAMS: readonly Seam[] = [
   // Probed when the first client starts.
   POLICY_SEAM,
+  LEAF_SEAM,
+  ENDPOINT_SEAM,
   CONNECTOR_SEAM,
   {
     on: 'experimental',
@@ -53,7 +69,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'experimental',
     needs: ['parseLoadBalancingConfig()'],
-    lostWithout: 'validation of loadBalancingConfig at the start',
+    lostWithout: 'validation of loadBalancingConfig at startup',
   },
   {
     on: 'experimental',
@@ -84,7 +100,8 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
-    lostWithout: 'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection)',
+    lostWithout:
+      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection), calls on removed addresses that last longer than a keepalive interval',
   },
   {
     on: 'connection',

@@ -29,7 +29,7 @@ describe('removeClosedStreamListeners', () => {
     await once(server, 'close');
   });
 
-  it('removes listeners only after all events were delivered in their order', async () => {
+  it('removes listeners only after all events are delivered in sequence', async () => {
     answer = (stream, path) => {
       stream.respond({ ':status': 200 }, { waitForTrailers: true });
       stream.on('wantTrailers', () => {
@@ -43,7 +43,7 @@ describe('removeClosedStreamListeners', () => {
     for (const event of ['response', 'data', 'trailers', 'end', 'close'])
       stream.on(event, () => void events.push(event));
     stream.on('data', (answer) => void events.push(String(answer)));
-    // This listener is added last, to the event that removes all listeners.
+    // This listener is added last, for the event at which all listeners are removed.
     await once(stream, 'close');
     expect(events).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
     expect(stream.eventNames()).toEqual(['error']);

@@ -7,7 +7,7 @@ const observed = new WeakSet<object>();
  * Removes the listeners of each later stream of `session` when the stream closes. Node may keep a request until a major garbage
  * collection, long after its end, and with it the stream and the caller's AsyncLocalStorage. Without the listeners, the stream no
  * longer retains the objects that grpc-js, this library, and the caller created for the call. With one call in flight, they were half
- * of the memory that minor collections copied. Later calls for the same session do nothing.
+ * of the memory that minor collections copied, and unary calls cost 4 % more CPU with them. Later calls for the same session do nothing.
  */
 export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Session, 'request'>>): void {
   const { request } = session;

@@ -52,8 +52,8 @@ export function unprocessed(stream: object): Unprocessed {
 
 /**
  * Refuses the streams that the server pushes, and records which streams were never processed, before that information is lost. After a
- * GOAWAY with an error, Node ends all streams with that error, whatever their ids are. When the socket closes, sent and queued streams
- * end in the same way. Later calls for the same connection do nothing.
+ * GOAWAY with an error, Node ends all streams with that error, regardless of their ids. When the socket closes, sent and queued streams end
+ * in the same way. Later calls for the same connection do nothing.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;

@@ -22,7 +22,7 @@ import { ConnectAttempts } from '../connection/connect-attempts.js';
 import { ADDRESS_ARGUMENT, observeSockets } from './connector.js';
 import type { EstablishedConnection } from '../connection/established-connection.js';
 
-// These tests use the installed grpc-js. They must fail on a version that creates its connections in another way.
+// These tests use the installed grpc-js. They must fail on a version that creates connections in another way.
 
 const TIMEOUT_MS = 200;
 const TLS = new URL('../../../../../test/fixtures/tls/', import.meta.url);
@@ -32,7 +32,7 @@ const PLAIN = ['plain', () => credentials.createInsecure()] as const;
 const SECURE = ['TLS', () => credentials.createSsl(pem('ca'))] as const;
 
 /** Starts a peer that accepts connections and then stays silent. */
-async function silentPeer() {
+async function startSilentPeer() {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
     sockets.push(socket);
@@ -55,7 +55,7 @@ async function listening(server: Server): Promise<string> {
 }
 
 /** Starts a peer with a full backlog, so that the kernel accepts no more connections. */
-async function deafPeer(): Promise<string> {
+async function startFullPeer(): Promise<string> {
   const code = `
     const server = require('node:net').createServer();
     server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
@@ -80,8 +80,8 @@ async function deafPeer(): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-/** Creates a channel with our connector, and records its reports. Checks for leaks at the end of the test. */
-function generation(
+/** Creates a channel with our connector, and records the channel's events. Checks for leaks at the end of the test. */
+function makeWireChannel(
   target: string,
   creds: ChannelCredentials,
   timeoutMs = TIMEOUT_MS,
@@ -122,8 +122,8 @@ function generation(
 
 describe('connect timeout', () => {
   it('aborts the TCP connect at the timeout, through the abort signal of the address', async () => {
-    const url = await deafPeer();
-    const { made, failures } = generation(url, credentials.createInsecure());
+    const url = await startFullPeer();
+    const { made, failures } = makeWireChannel(url, credentials.createInsecure());
     const beganAt = performance.now();
     made.connect();
     await waitFor(() => failures.length > 0);
@@ -134,8 +134,8 @@ describe('connect timeout', () => {
   });
 
   it.each([PLAIN, SECURE])('closes the socket at the timeout if the peer stays silent (%s)', async (_how, creds) => {
-    const peer = await silentPeer();
-    const { made, failures } = generation(peer.url, creds());
+    const peer = await startSilentPeer();
+    const { made, failures } = makeWireChannel(peer.url, creds());
     made.connect();
     await waitFor(() => failures.length > 0);
     expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted the TCP connection but did not respond');
@@ -148,8 +148,8 @@ describe('connect timeout', () => {
 
 describe('close() during an attempt to connect', () => {
   it('releases all resources on close() while TCP connects', async () => {
-    const url = await deafPeer();
-    const { made, failures } = generation(url, credentials.createInsecure(), 60_000);
+    const url = await startFullPeer();
+    const { made, failures } = makeWireChannel(url, credentials.createInsecure(), 60_000);
     const leaks = captureLeaks();
     made.connect();
     await waitFor(() => process.getActiveResourcesInfo().includes('TCPConnectWrap') || made.state === 'CONNECTING');
@@ -159,8 +159,8 @@ describe('close() during an attempt to connect', () => {
   });
 
   it.each([PLAIN, SECURE])('closes the socket on close() if the peer is silent (%s)', async (_how, creds) => {
-    const peer = await silentPeer();
-    const { made, failures } = generation(peer.url, creds(), 60_000);
+    const peer = await startSilentPeer();
+    const { made, failures } = makeWireChannel(peer.url, creds(), 60_000);
     made.connect();
     await waitFor(() => peer.sockets.length === 1);
     made.close();
@@ -173,13 +173,13 @@ describe('responsive peer', () => {
   it.each([
     [...PLAIN, () => createHttp2Server()],
     [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
-  ] as const)('becomes READY without a leaked timer (%s)', async (_how, creds, makeServer) => {
+  ] as const)('connects without leaking a timer (%s)', async (_how, creds, makeServer) => {
     const server = makeServer();
     const sessions = new Set<{ destroy(): void }>();
     server.on('session', (session) => sessions.add(session));
     const url = await listening(server);
     onTestFinished(() => void server.close());
-    const { made, states, ended } = generation(url, creds(), 2_000);
+    const { made, states, ended } = makeWireChannel(url, creds(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
     expect(states).toEqual(expect.arrayContaining(['CONNECTING', 'READY']));
@@ -193,7 +193,7 @@ describe('responsive peer', () => {
     server.on('sessionError', () => undefined).on('tlsClientError', () => undefined);
     const url = await listening(server);
     onTestFinished(() => void server.close());
-    const { made, failures } = generation(url, credentials.createSsl(pem('untrusted')), 2_000);
+    const { made, failures } = makeWireChannel(url, credentials.createSsl(pem('untrusted')), 2_000);
     made.connect();
     await waitFor(() => failures.length > 0);
     expect(failures[0]).not.toContain('timed out');
@@ -244,7 +244,7 @@ describe('established connection', () => {
 
   it.each(KINDS)('counts only received bytes (%s)', async (_how, creds, makeServer) => {
     const server = await startServer(makeServer);
-    const { made } = generation(server.url, creds(), 2_000);
+    const { made } = makeWireChannel(server.url, creds(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
     await call(made, '/a/Answered');
@@ -254,7 +254,7 @@ describe('established connection', () => {
     expect(before).toBeGreaterThan(0);
     await call(made, '/a/Answered');
     expect(connection.bytesRead).toBeGreaterThan(before);
-    // As with a peer that acknowledges nothing: bytes are sent, and none are received.
+    // The peer does not respond to this call: bytes are sent, but none are received.
     const quiet = connection.bytesRead;
     void call(made, '/a/Silent');
     await waitFor(() => server.streams.length === 3);
@@ -265,7 +265,7 @@ describe('established connection', () => {
 
   it.each(KINDS)('fails hanging calls when the connection is destroyed (%s)', async (_how, creds, makeServer) => {
     const server = await startServer(makeServer);
-    const { made, ended } = generation(server.url, creds(), 2_000);
+    const { made, ended } = makeWireChannel(server.url, creds(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
     const hangs = call(made, '/a/Silent');
@@ -291,7 +291,7 @@ describe('established connection', () => {
       (secured) => {
         secured.on('error', () => undefined).write(settings);
         reset = () => {
-          // Two TLS records that each require a response: the first response meets the reset, the second waits for the first.
+          // Two TLS records, each of which requires a response. The write of the first response is reset, and the second waits for it.
           secured.write(Buffer.concat([ping, unknown, ping]));
           tcp?.resetAndDestroy();
         };
@@ -301,7 +301,7 @@ describe('established connection', () => {
     server.on('connection', (socket) => (tcp = socket));
     const url = await listening(server);
     onTestFinished(() => void server.close());
-    const { made, ended } = generation(url, SECURE[1](), 5_000);
+    const { made, ended } = makeWireChannel(url, SECURE[1](), 5_000);
     made.connect();
     await waitFor(() => made.ready);
     const hangs = call(made, '/a/Silent');
@@ -316,7 +316,7 @@ describe('established connection', () => {
   it('lists the other connections of the channel', async () => {
     const [a, b] = [await startServer(() => createHttp2Server()), await startServer(() => createHttp2Server())];
     const target = `ipv4:${a.url},${b.url}`;
-    const { made } = generation(target, credentials.createInsecure(), 2_000, 'round_robin');
+    const { made } = makeWireChannel(target, credentials.createInsecure(), 2_000, 'round_robin');
     made.connect();
     await waitFor(() => made.histories.ready.length === 2);
     const [first, second] = made.histories.ready;
@@ -325,7 +325,7 @@ describe('established connection', () => {
 
   it('reports a timed-out call only if the connection was READY when the call began', async () => {
     const server = await startServer(() => createHttp2Server());
-    const { made, timedOut } = generation(server.url, credentials.createInsecure(), 2_000);
+    const { made, timedOut } = makeWireChannel(server.url, credentials.createInsecure(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
     const connection = only(made);
@@ -382,8 +382,8 @@ describe('connector', () => {
   });
 
   it('begins one attempt for each attempt of grpc-js', async () => {
-    const peer = await silentPeer();
-    const { made, failures } = generation(peer.url, credentials.createInsecure(), 50);
+    const peer = await startSilentPeer();
+    const { made, failures } = makeWireChannel(peer.url, credentials.createInsecure(), 50);
     const { attempts } = made as unknown as { readonly attempts: ConnectAttempts };
     // The number of failures when each attempt began.
     const begun: number[] = [];

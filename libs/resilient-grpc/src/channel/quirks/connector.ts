@@ -11,7 +11,7 @@ type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureC
 /** Channel argument with the address that a connector is for. The library sets it on each subchannel. */
 export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 
-// TCP keepalive detects vanished hosts in about this time. Unlike HTTP/2 pings, servers neither count nor reject its probes.
+// TCP keepalive detects vanished hosts in about this time. Unlike HTTP/2 pings, its probes are neither counted nor rejected by servers.
 const TCP_KEEPALIVE_MS = 60_000;
 
 /**

@@ -78,12 +78,12 @@ const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'u
 /** Creates calls on the connections of one grpc-js channel, without the layers of the channel in between. */
 export class DirectChannel {
   private readonly noCredentials = CallCredentials.createEmpty();
-  /** Set once a connection turns out to need grpc-js's channel. */
+  /** Reason why calls need grpc-js's channel; set once a connection turns out to require it. */
   reason: ChannelPathReason | undefined;
 
   private constructor(private readonly internals: Internals) {}
 
-  /** Returns why calls on `channel` cannot be created on its connections if they cannot. */
+  /** Creates a direct channel for `channel`, or returns the reason why its calls must pass through grpc-js's channel. */
   static of(channel: Channel, options: ChannelOptions): DirectChannel | ChannelPathReason {
     if (process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] === 'off') return 'disabled';
     // grpc-js adds the scheme `dns` to a target without one.
@@ -126,9 +126,9 @@ export class DirectChannel {
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
     } catch (error) {
-      // grpc-js has discarded the session. On the channel, each attempt of the call would cost the next connection, too.
+      // grpc-js has discarded the session. If the call passed through the channel, each attempt would cost another connection.
       if (INVALID_HEADERS.has(codeOf(error))) throw error;
-      // The session cannot open streams any more. The channel picks another one.
+      // The session can no longer open streams. The channel picks another one.
       return undefined;
     }
     this.internals.onCallStart();

@@ -1,6 +1,6 @@
 import * as grpcJs from '@grpc/grpc-js';
 import { isPresent } from './seam.js';
-import { POLICY_SEAM } from './client-seams.js';
+import { LEAF_SEAM, POLICY_SEAM } from './client-seams.js';
 
 type Experimental = typeof grpcJs.experimental;
 
@@ -18,6 +18,15 @@ export type PolicyParts = Pick<
   | 'BaseSubchannelWrapper'
   | 'selectLbConfigFromList'
 >;
+
+/** The names that the policy least_request needs in addition. */
+export type LeafParts = PolicyParts & Pick<Experimental, 'LeafLoadBalancer' | 'QueuePicker'>;
+
+/** Returns the names that the policy least_request needs; `undefined` if this grpc-js lacks one. */
+export function leafParts(parts: PolicyParts): LeafParts | undefined {
+  // Safe: `isPresent` found all of them.
+  return isPresent(LEAF_SEAM, experimental) ? (parts as LeafParts) : undefined;
+}
 
 /** Returns the names that a load-balancing policy needs; `undefined` if this grpc-js lacks one. */
 export function policyParts(): PolicyParts | undefined {

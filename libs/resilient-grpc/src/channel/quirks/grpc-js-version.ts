@@ -3,10 +3,10 @@ import { createRequire } from 'node:module';
 /** Releases of grpc-js that all tests pass with. Later patches of the newest one's minor version count as tested. */
 export const TESTED_GRPC_JS = { oldest: '1.14.7', newest: '1.14.7' };
 /** First minor version that has all public names that the library uses. */
-const USABLE = [1, 14] as const;
+const MIN_USABLE_VERSION = [1, 14] as const;
 
 /** The tested releases, as text for messages. */
-export const TESTED =
+export const TESTED_VERSIONS =
   TESTED_GRPC_JS.oldest === TESTED_GRPC_JS.newest
     ? TESTED_GRPC_JS.oldest
     : `${TESTED_GRPC_JS.oldest} to ${TESTED_GRPC_JS.newest}`;
@@ -28,7 +28,7 @@ export function grpcJsVersion(): string {
 /** Reason why the library cannot run with grpc-js `version`; `undefined` if it can, or if the version is unknown. */
 export function grpcJsProblem(version = grpcJsVersion()): string | undefined {
   const parts = partsOf(version);
-  if (parts === undefined || compare(parts, USABLE) >= 0) return undefined;
+  if (parts === undefined || compare(parts, MIN_USABLE_VERSION) >= 0) return undefined;
   return `expected ${TESTED_GRPC_JS.oldest} or later, got ${version}; run npm install @grpc/grpc-js@^${TESTED_GRPC_JS.oldest}`;
 }
 

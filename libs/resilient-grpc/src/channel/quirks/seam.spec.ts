@@ -3,8 +3,9 @@ import type { UntestedVersion } from '../../call/untested-version.js';
 import { SeamReport, type Seam } from './seam.js';
 
 const SEAMS: readonly Seam[] = [
-  { on: 'spec channel', needs: ['inner.pool.empty()'], lostWithout: 'the emptying' },
-  { on: 'spec channel', needs: ['inner.name', '[state].streams', 'gone.socket.read()'], lostWithout: 'the names' },
+  { on: 'spec channel', needs: ['inner.pool.empty()'], lostWithout: 'emptying of the pool' },
+  { on: 'spec channel', needs: ['inner.name', '[state].streams', 'gone.socket.read()'], lostWithout: 'channel names' },
+  { on: 'spec needed', needs: ['name'], lostWithout: 'names' },
 ];
 const STATE = Symbol('state');
 
@@ -14,7 +15,7 @@ function reported(): { readonly report: SeamReport; readonly reports: UntestedVe
 }
 
 describe('SeamReport', () => {
-  it('reports the names that the first object of a kind lacks, once per process', () => {
+  it('reports the missing names of the first object of a kind, once per process, and accepts a field that is null', () => {
     const { report, reports } = reported();
     report.check('spec channel', { inner: { pool: { empty: 1 }, name: null }, gone: { socket: null }, [STATE]: {} });
     report.check('spec channel', {});
@@ -22,14 +23,17 @@ describe('SeamReport', () => {
     expect(reports).toHaveLength(1);
     expect(reports[0]).toMatchObject({
       missing: ['inner.pool.empty()', '[state].streams'],
-      lost: ['the emptying', 'the names'],
+      lost: ['emptying of the pool', 'channel names'],
     });
     expect(reports[0]?.installed).toMatch(/^@grpc\/grpc-js \d+\.\d+\.\d+ on Node \d+/);
   });
 
-  it('reports nothing if all names are present, including a field that is not set yet', () => {
+  it('reports nothing for objects on which no feature depends', () => {
     const { report, reports } = reported();
-    report.checkStart({ 'spec start': {}, other: undefined });
+    report.checkStart({ 'spec start': {}, 'spec other': undefined });
+    report.check('spec session', {});
     expect(reports).toEqual([]);
+    report.checkStart({ 'spec needed': {} });
+    expect(reports).toMatchObject([{ missing: ['name'], lost: ['names'] }]);
   });
 });

@@ -1,5 +1,5 @@
 import type { UntestedVersion } from '../../call/untested-version.js';
-import { grpcJsVersion, isUntested, TESTED } from './grpc-js-version.js';
+import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js';
 
 /** Private names of grpc-js or Node that a feature depends on. Any release may move them. */
 export interface Seam {
@@ -81,7 +81,7 @@ export class SeamReport {
 function untestedVersion(missing: readonly Missing[]): UntestedVersion {
   return {
     installed: `@grpc/grpc-js ${grpcJsVersion() || '(unknown version)'} on Node ${process.versions.node}`,
-    tested: `@grpc/grpc-js ${TESTED}`,
+    tested: `@grpc/grpc-js ${TESTED_VERSIONS}`,
     missing: [...new Set(missing.flatMap(({ names }) => names))],
     lost: [...new Set(missing.map(({ lost }) => lost))],
   };

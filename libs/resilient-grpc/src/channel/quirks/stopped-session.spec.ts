@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { waitFor } from '../../testing/wait-for.js';
 import { isStopped } from './stopped-session.js';
 
-/** SETTINGS, whose length must be a multiple of 6. */
+/** Returns a SETTINGS frame. A length that is not a multiple of 6 is a protocol error. */
 const settings = (length: number): Buffer =>
   Buffer.concat([Buffer.from([0, 0, length, 4, 0, 0, 0, 0, 0]), Buffer.alloc(length)]);
 
@@ -37,7 +37,7 @@ describe('isStopped', () => {
     expect(isStopped(session)).toBe(false);
   });
 
-  it('returns true after such an error on a closed session with an open stream', async () => {
+  it('returns true after a protocol error on a closed session with an open stream', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');

@@ -14,7 +14,7 @@ interface SessionHandle {
 }
 
 /** States of a stream that nghttp2 still processes. */
-const OPEN: readonly unknown[] = [
+const OPEN_STATES: readonly unknown[] = [
   constants.NGHTTP2_STREAM_STATE_OPEN,
   constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL,
   constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE,
@@ -32,7 +32,7 @@ export function isStopped(session: StoppableSession): boolean {
   const handle = reach(session, '[kHandle]') as SessionHandle | null | undefined;
   if (handle?.hasPendingData?.() !== false) return false;
   // A closed session has nothing pending after its last stream ended. Node destroys it when the application has read that stream.
-  return !session.closed || streamsOf(session).some(({ state }) => OPEN.includes(state.state));
+  return !session.closed || streamsOf(session).some(({ state }) => OPEN_STATES.includes(state.state));
 }
 
 /** Returns the streams of a session that Node has not destroyed; empty if this Node stores them elsewhere. */

@@ -21,7 +21,7 @@ export interface Pingable {
 
 /** Returns `subchannel` without its wrappers. */
 export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel {
-  // Safe for the supported releases of grpc-js. Other releases may lack the fields, hence the optional ones. POLICY_SEAM guarantees the
+  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional. POLICY_SEAM guarantees the
   // method.
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
@@ -30,6 +30,11 @@ export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel 
 export function observeSession({ transport }: RealSubchannel): SubchannelSession | undefined {
   if (transport?.session !== undefined) observeTransport(transport);
   return transport?.session;
+}
+
+/** Number of calls that run on the connection of `subchannel`; 0 if this grpc-js does not expose them. */
+export function runningCalls(subchannel: SubchannelInterface): number {
+  return [...(realSubchannel(subchannel).transport?.activeCalls ?? [])].length;
 }
 
 /** Returns the session of `subchannel` if it can be pinged. */

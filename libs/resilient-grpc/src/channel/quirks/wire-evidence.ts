@@ -76,7 +76,7 @@ export function readConnectionCall(connectionCall: object): WireFacts | undefine
         !connectionDropped &&
         http2Stream.rstCode === constants.NGHTTP2_CANCEL,
       goawayCode,
-      connectionOver:
+      acceptsNoStreams:
         goawayCode !== undefined || connectionDropped || session === undefined || session.closed || session.destroyed,
     },
   };

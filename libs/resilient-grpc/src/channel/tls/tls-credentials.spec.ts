@@ -127,7 +127,7 @@ describe('TLS file reload', () => {
   };
   const paths = () => ({ cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key'), reload: true });
 
-  it('announces a new pair once, when it is complete', async () => {
+  it('notifies listeners of a new pair once, when it is complete', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -159,7 +159,7 @@ describe('TLS file reload', () => {
     expect(rotations).toBe(1);
   });
 
-  it('keeps the old pair while the new one does not match, and reports it once', async () => {
+  it('keeps the old pair while the new certificate and key do not match, and reports the mismatch once', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;

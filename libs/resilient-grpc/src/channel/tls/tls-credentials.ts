@@ -89,7 +89,7 @@ class TlsCredentials implements CredentialsSource {
     try {
       for (const [part, path] of tlsPaths(this.options)) next[part] = await reloadBoundedFile(path);
     } catch (error) {
-      // Reported immediately, although a replacement in several steps can cause this. The next check succeeds then.
+      // Reported immediately, although a replacement in several steps can cause this. In that case, the next check succeeds.
       this.reject(`cannot be read (${errorCode(error)})`);
       return;
     }

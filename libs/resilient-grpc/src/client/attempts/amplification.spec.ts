@@ -1,30 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor } from '../../call/method.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { ClientCall } from '../call/client-call.js';
 import { CallRegistry } from '../call/call-registry.js';
-import { MethodRuntime } from '../method-context.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
-
-const METHOD: MethodDescriptor = {
-  path: '/memory.Echo/Get',
-  service: 'memory.Echo',
-  method: 'Get',
-  kind: 'unary',
-  requestStream: false,
-  responseStream: false,
-  declaredIdempotent: true,
-  requestSerialize: () => Buffer.alloc(1),
-  responseDeserialize: () => 'answer',
-};
+import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 
 /** Simulates calls to an idempotent method for `seconds`. The server fails the fraction `failing` of all attempts. */
 function play(callsPerSecond: number, seconds: number, failing: number) {
@@ -41,28 +23,8 @@ function play(callsPerSecond: number, seconds: number, failing: number) {
     }, 5);
   });
   const registry = new CallRegistry(clock);
-  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-  const settings = {
-    name: 'memory',
-    channel: { channelOptions: {} },
-    interceptors: [],
-  } as unknown as ResolvedClientSettings;
-  const parts = new MethodRuntime(settings, {
-    name: 'memory',
-    transport,
-    budget: { current: new DefaultBudget() },
-    registry,
-    unread: new UnreadStreams(Infinity, clock),
-    statistics: new ClientStatistics(clock),
-    replayLimits: new ReplayLimits(1_000, 1_000_000),
-    trustRefusedStreams: false,
-    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-    clock,
-    random: seededRandom(1),
-    throttled: () => undefined,
-  });
   const policy = { safeToRepeat: true, safeBecause: 'test', retry: DEFAULT_RETRY_POLICY } as ResolvedMethodPolicy;
-  const context = parts.contextOf(METHOD, policy);
+  const context = memoryRuntime(transport, { registry }).contextOf(MEMORY_METHOD, policy);
   const given = { metadata: undefined, options: undefined };
   for (let elapsed = 0; elapsed < seconds * 1_000; elapsed += 1_000 / callsPerSecond) {
     counts.calls += 1;

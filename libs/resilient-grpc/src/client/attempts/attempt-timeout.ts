@@ -10,10 +10,10 @@ import { StagedAttempt } from './staged-attempt.js';
 
 const TIMEOUT_KEY = 'grpc-timeout';
 /**
- * A DEADLINE_EXCEEDED from the server after this share of the timeout is taken for the timeout. The server's clock starts later than the
- * client's, but a server that forwards the deadline to other servers receives their failure slightly before its own time is over.
+ * Minimum share of the timeout after which a DEADLINE_EXCEEDED from the server counts as the timeout. The server's clock starts later than
+ * the client's, but a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
  */
-const NEARLY = 0.9;
+const MIN_TIMEOUT_SHARE = 0.9;
 
 /**
  * Bounds the duration of each attempt: until its end for a unary response, until the response headers for a response stream. gRPC has no
@@ -44,7 +44,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   ) {
     super(request, listener);
     this.startedAt = clock.now();
-    const sent = isServersTimeout(request, timeoutMs, clock) ? formatGrpcTimeout(timeoutMs) : undefined;
+    const sent = shouldSendTimeout(request, timeoutMs, clock) ? formatGrpcTimeout(timeoutMs) : undefined;
     this.isSent = sent !== undefined;
     this.inner = start(sent === undefined ? request : withTimeout(request, sent), this);
     this.timer = new PeerTimer(clock, timeoutMs, () => {
@@ -84,15 +84,15 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   /** True if the server reports that the timeout sent to it has expired. This may happen before the local timer fires. */
   private isTimeoutOfServer({ code, endedHere }: AttemptEnd): boolean {
     if (!this.isSent || endedHere !== 'no' || code !== StatusCode.DEADLINE_EXCEEDED) return false;
-    return this.clock.now() - this.startedAt >= this.timeoutMs * NEARLY;
+    return this.clock.now() - this.startedAt >= this.timeoutMs * MIN_TIMEOUT_SHARE;
   }
 }
 
 /**
- * True if the server should stop at the timeout: the timeout ends before the call's deadline, and only the server affects it. A response
- * stream outlives it, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
+ * True if the server should stop at the timeout: it ends before the call's deadline, and the call is a plain unary one. A response stream
+ * outlives the timeout, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
  */
-function isServersTimeout(
+function shouldSendTimeout(
   { method, interceptors, deadline }: AttemptRequest,
   timeoutMs: number,
   clock: Clock,
@@ -103,7 +103,7 @@ function isServersTimeout(
 
 /**
  * Returns `request` with a `grpc-timeout` header and without a deadline: grpc-js would overwrite the header with the time left until the
- * deadline. A deadline in grpc-js that ends with the timeout would count time in which this process did not run.
+ * deadline. A grpc-js deadline at the timeout would also count time in which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const metadata = request.metadata.clone();

@@ -1,7 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { attemptOutcome, byCode } from '../../policy/circuit-breaker/attempt-outcome.js';
+import { attemptOutcome, outcomeOfCode } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
 import { classify } from '../../policy/evidence/classify.js';
@@ -11,7 +11,10 @@ import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
 
-/** Admits attempts while the circuit of their method is closed. @throws CircuitOpenError (from the stage) while it is open */
+/**
+ * Admits all attempts while the circuit of their method is closed, and a few probes while it is half-open.
+ * @throws CircuitOpenError (from the stage) if the circuit rejects the attempt
+ */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerCore, clock: Clock): StartAttempt {
   return (request, listener) => {
     const now = clock.now();
@@ -51,9 +54,9 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override abandon(because?: 'deadline'): void {
-    // A cancellation is no evidence about the server. A deadline counts against it, except if this process did not run.
-    const counts = because === 'deadline' && !this.stoodStill;
-    this.record(counts ? byCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    // A cancellation is no evidence about the server. A deadline counts against it, except if this process was paused.
+    const counts = because === 'deadline' && !this.wasPaused;
+    this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 
@@ -65,7 +68,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
 
   override onEnd(end: AttemptEnd): void {
     const verdict = classify(end);
-    if (verdict.kind === 'deadline' && this.stoodStill) this.record('ignored');
+    if (verdict.kind === 'deadline' && this.wasPaused) this.record('ignored');
     else
       this.record(
         attemptOutcome(verdict, this.breaker.policy),
@@ -75,10 +78,10 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   /**
-   * True if this process did not run for more than half of the attempt: the request was sent late, or the deadline was detected late and
-   * the response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
+   * True if this process was paused for more than half of the attempt: the request was sent late, or the deadline was detected late and the
+   * response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
    */
-  private get stoodStill(): boolean {
+  private get wasPaused(): boolean {
     const now = this.clock.now();
     const lateMs = Math.max(this.clock.epoch() - this.request.deadline, 0);
     const ownMs = Math.min(this.sentAt, now) - this.startedAt + lateMs;

@@ -1,57 +1,22 @@
 import { expect, it } from 'vitest';
 import type { StartAttempt } from '../../call/attempt.js';
-import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor } from '../../call/method.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { CallRegistry } from '../call/call-registry.js';
 import { ClientCall } from '../call/client-call.js';
-import { MethodRuntime } from '../method-context.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
+import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 
-const METHOD: MethodDescriptor = {
-  path: '/memory.Echo/Get',
-  service: 'memory.Echo',
-  method: 'Get',
-  kind: 'unary',
-  requestStream: false,
-  responseStream: false,
-  declaredIdempotent: true,
-  requestSerialize: () => Buffer.alloc(1),
-  responseDeserialize: () => 'answer',
-};
 const HEDGING = { maxAttempts: 3, hedgingDelayMs: 10, nonFatalStatusCodes: new Set([StatusCode.UNAVAILABLE]) };
 
 it.each([
   ['circuit-open', new CircuitOpenError('/memory.Echo/Get', 5)],
   ['local', new Error('no token')],
-])('reports %s if another attempt cannot be started and the one in flight fails', (because, thrown) => {
+])('sets notRetriedBecause to %s if another attempt cannot be started and the running one fails', (because, thrown) => {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
-  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-  const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
-  const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
-    name: 'memory',
-    transport,
-    budget: { current: new DefaultBudget() },
-    registry: new CallRegistry(clock),
-    unread: new UnreadStreams(Infinity, clock),
-    statistics: new ClientStatistics(clock),
-    replayLimits: new ReplayLimits(1_000, 1_000),
-    trustRefusedStreams: false,
-    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-    clock,
-    random: seededRandom(1),
-    throttled: () => undefined,
-  });
-  const context = runtime.contextOf(METHOD, {
+  const context = memoryRuntime(transport).contextOf(MEMORY_METHOD, {
     safeToRepeat: true,
     safeBecause: 'test',
     hedging: HEDGING,

@@ -22,7 +22,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 /** Receives the events of a hedged call: those of the attempt that decides it, and those of the others. */
 export interface HedgeListener extends AttemptListener {
   /** Called if an attempt failed and the call continues. */
-  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
+  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** Called if an attempt does not count and is resent. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
   /** Called if the next attempt needs a channel. Call `resume()` when one is ready. */
@@ -33,14 +33,14 @@ export interface HedgeListener extends AttemptListener {
 
 /**
  * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if those in flight are slow or have failed.
- * The first one to receive a response wins, and the others are cancelled at once.
+ * The first one to receive a response wins, and the others are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that won, or of the last one that failed. */
   number = 0;
-  /** Why no further attempt was sent. */
+  /** Reason why no further attempt was sent. */
   because: HedgeDecision['because'] = 'first';
-  private readonly legs = new Set<HedgeAttempt>();
+  private readonly hedges = new Set<HedgeAttempt>();
   private winner: HedgeAttempt | undefined;
   private state: HedgeState = UNSENT;
   private payload: unknown;
@@ -49,12 +49,14 @@ export class HedgedAttempt implements Attempt {
   /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
-  /** The last attempt in flight, which failed with a pushback. The call fails with it if no further attempt can be sent when it is due. */
+  /** Failure of the last attempt in flight, with a pushback. The call fails with it if no attempt can be sent when the next one is due. */
   private held: Failed | undefined;
-  /** Why the next attempt is sent. */
+  /** Reason why the next attempt is sent. */
   private reason: HedgeDecision['because'] = 'first';
   /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
+  /** Addresses of the endpoints of all attempts. The picker adds each one, because a hedge may start before the previous attempt is sent. */
+  readonly tried: string[] = [];
   /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
 
@@ -78,7 +80,7 @@ export class HedgedAttempt implements Attempt {
   /** `reachedServer` of the call if it ends now. */
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
-    return this.legs.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
+    return this.hedges.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
   }
 
   /** True if the call has ended. Callers and listeners may end it during any callback. */
@@ -87,7 +89,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   get peer(): string | undefined {
-    const [first] = this.legs;
+    const [first] = this.hedges;
     return (this.winner ?? first)?.attempt?.peer;
   }
 
@@ -117,34 +119,34 @@ export class HedgedAttempt implements Attempt {
   }
 
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
-    const leg = this.winner ?? [...this.legs].at(-1);
-    leg?.attempt?.cancel(why, code, details);
+    const hedge = this.winner ?? [...this.hedges].at(-1);
+    hedge?.attempt?.cancel(why, code, details);
   }
 
   abandon(because?: 'deadline'): void {
     this.ended = true;
     this.stopTimer();
-    this.abandonLegs(undefined, because);
+    this.abandonAttempts(undefined, because);
   }
 
   // ── events of the attempts ──
 
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
-  legBegan(leg: HedgeAttempt, headers: Metadata): void {
+  attemptBegan(hedge: HedgeAttempt, headers: Metadata): void {
     if (this.ended) return;
-    this.win(leg);
-    if (this.winner === leg) this.listener.onHeaders(headers);
+    this.win(hedge);
+    if (this.winner === hedge) this.listener.onHeaders(headers);
   }
 
-  legMessage(leg: HedgeAttempt, message: unknown): void {
-    if (!this.ended && this.winner === leg) this.listener.onMessage(message);
+  attemptMessage(hedge: HedgeAttempt, message: unknown): void {
+    if (!this.ended && this.winner === hedge) this.listener.onMessage(message);
   }
 
-  legEnded(leg: HedgeAttempt, end: AttemptEnd): void {
-    this.legs.delete(leg);
+  attemptEnded(hedge: HedgeAttempt, end: AttemptEnd): void {
+    this.hedges.delete(hedge);
     if (this.ended) return;
-    if (this.winner === leg) {
-      this.finish(leg, end);
+    if (this.winner === hedge) {
+      this.finish(hedge, end);
       return;
     }
     if (isCircuitOpenError(end.cause)) {
@@ -153,7 +155,7 @@ export class HedgedAttempt implements Attempt {
     }
     const { clock } = this.client;
     const verdict = classify(end);
-    if (verdict.kind === 'local' && this.legs.size > 0) {
+    if (verdict.kind === 'local' && this.hedges.size > 0) {
       // The attempt could not be sent. This does not affect those in flight.
       this.refused(end.cause);
       return;
@@ -166,34 +168,34 @@ export class HedgedAttempt implements Attempt {
       lostWith: lostConnection(end, verdict),
       delivered: false,
     });
-    if (verdict.kind === 'unsent' || decision.action === 'resend') (this.freeNumbers ??= []).push(leg.number);
+    if (verdict.kind === 'unsent' || decision.action === 'resend') (this.freeNumbers ??= []).push(hedge.number);
     if (decision.action === 'resend') {
       this.listener.attemptResent(end, verdict);
       this.reason = decision.because;
-      // With nothing in flight, the call is paced like other calls that return after losing their connection.
-      if (this.legs.size > 0) this.beginOrWait();
+      // With nothing in flight, the call is resent at a limited rate, like other calls that lost their connection.
+      if (this.hedges.size > 0) this.beginOrWait();
       else this.beginLater();
       this.schedule();
       return;
     }
     if (decision.action === 'win' || decision.action === 'fail') {
       this.because = decision.because;
-      this.finish(leg, end);
+      this.finish(hedge, end);
       return;
     }
-    this.held = { leg, end, verdict, durationMs: clock.now() - leg.startedAt, because: decision.because };
-    if (decision.action === 'send' || this.legs.size > 0) this.notifyGone();
+    this.held = { hedge, end, verdict, durationMs: clock.now() - hedge.startedAt, because: decision.because };
+    if (decision.action === 'send' || this.hedges.size > 0) this.notifyGone();
     if (this.isOver) return;
     this.act(decision);
     this.failHeld(this.client.registry.drainUntil);
   }
 
-  /** Fails the call with its held failure if the next attempt would start at `until` (monotonic milliseconds) or later. True if it did. */
+  /** Fails the call with its held failure if the next attempt is due at `until` (monotonic milliseconds) or later. Returns true if so. */
   failHeld(until: number): boolean {
     const { held } = this;
     if (held === undefined || this.isOver || this.state.dueAt < until) return false;
     this.because = 'draining';
-    this.finish(held.leg, held.end);
+    this.finish(held.hedge, held.end);
     return true;
   }
 
@@ -202,7 +204,7 @@ export class HedgedAttempt implements Attempt {
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
     // The callback may end the call.
-    this.listener.attemptGone(held.leg.number, held.end, held.verdict, held.durationMs, held.because);
+    this.listener.hedgeFailed(held.hedge.number, held.end, held.verdict, held.durationMs, held.because);
   }
 
   // ── decisions ──
@@ -231,7 +233,7 @@ export class HedgedAttempt implements Attempt {
     if (decision.action === 'fail' && this.held !== undefined) {
       // The attempt was not permitted when it was due, and no other is in flight.
       this.because = decision.because;
-      this.finish(this.held.leg, this.held.end);
+      this.finish(this.held.hedge, this.held.end);
       return;
     }
     if (decision.action === 'send') {
@@ -252,7 +254,7 @@ export class HedgedAttempt implements Attempt {
    * because those in flight may still receive a response.
    */
   private beginLater(): void {
-    if (this.legs.size === 0) {
+    if (this.hedges.size === 0) {
       this.awaitsChannel = true;
       this.stopTimer();
       this.listener.needChannel();
@@ -266,18 +268,18 @@ export class HedgedAttempt implements Attempt {
     if (this.isOver) return;
     const { clock } = this.client;
     const number = this.freeNumbers?.shift() ?? this.state.sent;
-    const leg = new HedgeAttempt(this, number, clock.now(), this.reason === 'slow');
-    this.legs.add(leg);
+    const hedge = new HedgeAttempt(this, number, clock.now(), this.reason === 'slow');
+    this.hedges.add(hedge);
     if (this.reason === 'unsent' || this.reason === 'refused') this.request.telemetry?.nextIs('transparent-retry');
     else if (number > 1) this.request.telemetry?.nextIs('hedge');
     if (this.reason === 'slow') this.hedging.statistics.hedged += 1;
     else if (this.reason === 'replaces-failed') this.hedging.statistics.retried += 1;
-    this.number = leg.number;
-    this.startedAt = leg.startedAt;
+    this.number = hedge.number;
+    this.startedAt = hedge.startedAt;
     try {
-      leg.start(this.payload);
+      hedge.start(this.payload);
     } catch (error) {
-      this.legs.delete(leg);
+      this.hedges.delete(hedge);
       this.refused(error);
     }
   }
@@ -289,7 +291,7 @@ export class HedgedAttempt implements Attempt {
   private refused(error: unknown): void {
     const stopped = isCircuitOpenError(error) ? 'circuit-open' : 'local';
     this.state = { ...this.state, inFlight: this.state.inFlight - 1, dueAt: Infinity, stopped };
-    if (this.legs.size === 0) this.listener.cannotStart(error);
+    if (this.hedges.size === 0) this.listener.cannotStart(error);
   }
 
   private schedule(): void {
@@ -314,30 +316,30 @@ export class HedgedAttempt implements Attempt {
     this.step({ type: 'due', at });
   };
 
-  /** Makes `leg` the attempt of the call and cancels the others. */
-  private win(leg: HedgeAttempt): void {
+  /** Makes `hedge` the attempt of the call and cancels the others. */
+  private win(hedge: HedgeAttempt): void {
     if (this.winner !== undefined) return;
-    this.winner = leg;
-    this.number = leg.number;
+    this.winner = hedge;
+    this.number = hedge.number;
     this.stopTimer();
-    this.abandonLegs(leg);
+    this.abandonAttempts(hedge);
   }
 
-  private finish(leg: HedgeAttempt, end: AttemptEnd): void {
+  private finish(hedge: HedgeAttempt, end: AttemptEnd): void {
     this.ended = true;
-    this.cutOthersOff = this.winner === undefined && this.legs.size > 0;
-    this.number = leg.number;
-    this.startedAt = leg.startedAt;
+    this.cutOthersOff = this.winner === undefined && this.hedges.size > 0;
+    this.number = hedge.number;
+    this.startedAt = hedge.startedAt;
     this.stopTimer();
-    this.abandonLegs(leg);
+    this.abandonAttempts(hedge);
     this.listener.onEnd(end);
   }
 
-  private abandonLegs(but: HedgeAttempt | undefined, because?: 'deadline'): void {
-    for (const leg of [...this.legs]) {
-      if (leg === but) continue;
-      this.legs.delete(leg);
-      leg.attempt?.abandon(because);
+  private abandonAttempts(except: HedgeAttempt | undefined, because?: 'deadline'): void {
+    for (const hedge of [...this.hedges]) {
+      if (hedge === except) continue;
+      this.hedges.delete(hedge);
+      hedge.attempt?.abandon(because);
     }
   }
 
@@ -349,7 +351,7 @@ export class HedgedAttempt implements Attempt {
 
 /** A failed attempt and the data to report about it. */
 interface Failed {
-  readonly leg: HedgeAttempt;
+  readonly hedge: HedgeAttempt;
   readonly end: AttemptEnd;
   readonly verdict: Verdict;
   readonly durationMs: number;
@@ -364,13 +366,13 @@ class HedgeAttempt implements AttemptListener {
     private readonly call: HedgedAttempt,
     readonly number: number,
     readonly startedAt: number,
-    private readonly isSlow: boolean,
+    private readonly othersAreSlow: boolean,
   ) {}
 
   start(payload: unknown): void {
     const { call, number } = this;
-    const metadata = hedgeMetadata(call.request.metadata, number, this.isSlow);
-    const attempt = call.startOne({ ...call.request, number, metadata }, this);
+    const metadata = hedgeMetadata(call.request.metadata, number, this.othersAreSlow);
+    const attempt = call.startOne({ ...call.request, number, metadata, tried: call.tried }, this);
     this.attempt = attempt;
     if (call.isOver) {
       attempt.abandon();
@@ -382,15 +384,15 @@ class HedgeAttempt implements AttemptListener {
   }
 
   onHeaders(headers: Metadata): void {
-    this.call.legBegan(this, headers);
+    this.call.attemptBegan(this, headers);
   }
 
   onMessage(message: unknown): void {
-    this.call.legMessage(this, message);
+    this.call.attemptMessage(this, message);
   }
 
   onEnd(end: AttemptEnd): void {
-    this.call.legEnded(this, end);
+    this.call.attemptEnded(this, end);
   }
 }
 
@@ -399,8 +401,8 @@ class HedgeAttempt implements AttemptListener {
  * but nothing has failed, so its server may retry its own calls. It gets no mark if the call itself serves a retry. An attempt that
  * replaces a failed one is a retry.
  */
-function hedgeMetadata(metadata: Metadata, number: number, isSlow: boolean): Metadata {
+function hedgeMetadata(metadata: Metadata, number: number, othersAreSlow: boolean): Metadata {
   const copy = attemptMetadata(metadata, number);
-  if (isSlow && copy.get(RETRY_CHAIN_KEY).length === 0) copy.set(RETRY_CHAIN_KEY, HEDGE_MARK);
+  if (othersAreSlow && copy.get(RETRY_CHAIN_KEY).length === 0) copy.set(RETRY_CHAIN_KEY, HEDGE_MARK);
   return copy;
 }

@@ -9,7 +9,7 @@ import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepar
 import { preparationFailure } from '../call/call-failure.js';
 
 /** Attempt of a call that ended before anything was sent. */
-const NOTHING: Attempt = {
+const UNSENT_ATTEMPT: Attempt = {
   peer: undefined,
   startRead: () => undefined,
   send: () => undefined,
@@ -31,7 +31,7 @@ export function withPreparation(
     const metadata = metadataOf(request, call, parts);
     if (!owner.isOpen()) {
       if (metadata instanceof Promise) metadata.catch(() => undefined);
-      return NOTHING;
+      return UNSENT_ATTEMPT;
     }
     if (metadata instanceof Promise) return new PreparedAttempt(start, request, listener, metadata, client);
     return start(requestWith(request, metadata), listener);

@@ -81,9 +81,9 @@ describe('stream idle timeout', () => {
   });
 
   it.each([
-    ['was abandoned', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
-    ['has ended', ({ server }: ReturnType<typeof make>) => server.onEnd(ended)],
-  ])('does not cancel an attempt that %s before the timeout', (_how, end) => {
+    ['is abandoned', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
+    ['ends', ({ server }: ReturnType<typeof make>) => server.onEnd(ended)],
+  ])('does not cancel an attempt that %s in the turn in which the timeout expires', (_how, end) => {
     const scene = make();
     scene.attempt.startRead();
     scene.clock.setTimer(() => end(scene), 100);

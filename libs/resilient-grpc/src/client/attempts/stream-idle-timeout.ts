@@ -52,13 +52,13 @@ class StreamIdleTimeoutAttempt extends StagedAttempt {
   }
 
   private arm(ms: number): void {
-    this.timer ??= new PeerTimer(this.clock, ms, this.look);
+    this.timer ??= new PeerTimer(this.clock, ms, this.check);
   }
 
-  private readonly look = (): void => {
+  private readonly check = (): void => {
     const excusedMs = this.timer?.excusedMs ?? 0;
     this.timer = undefined;
-    // This process may have stopped running after the last message, when the timer was already active.
+    // This process may have been paused after the last message, while the timer was already running.
     if (this.silentSince !== undefined) this.silentSince = Math.min(this.silentSince + excusedMs, this.clock.now());
     const leftMs = this.leftMs();
     if (leftMs > 0) {

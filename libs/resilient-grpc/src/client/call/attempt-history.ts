@@ -11,7 +11,7 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 
 const MAX_KEPT_ATTEMPTS = 20;
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
-const RANK = { no: 0, maybe: 1, yes: 2 } as const;
+const REACH_RANK = { no: 0, maybe: 1, yes: 2 } as const;
 
 /** State of a call that determines whether another attempt follows. */
 export interface CallFacts {
@@ -66,7 +66,7 @@ export class AttemptHistory {
     hedged: { readonly because: string; readonly cutOthersOff: boolean },
   ): Judgement {
     this.note(end, verdict);
-    if (hedged.cutOthersOff) this.reached = further(this.reached, 'maybe');
+    if (hedged.cutOthersOff) this.reached = maxReach(this.reached, 'maybe');
     const pushback = pushbackOf(end);
     const decision: Judgement['decision'] = { retry: false, because: hedged.because };
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
@@ -109,23 +109,23 @@ export class AttemptHistory {
 
   /** Records a failed attempt. */
   note(end: AttemptEnd, verdict: Verdict): void {
-    this.reached = further(this.reached, verdict.reachedServer);
+    this.reached = maxReach(this.reached, verdict.reachedServer);
     this.lastStatus = { code: end.code, details: end.details };
   }
 }
 
-/** Returns the further of two values. What one attempt reached stays reached. */
-export function further(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
-  return RANK[a] >= RANK[b] ? a : b;
+/** Returns the value that is further along: 'no', 'maybe', 'yes'. A later attempt never lowers the result of the call. */
+export function maxReach(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
+  return REACH_RANK[a] >= REACH_RANK[b] ? a : b;
 }
 
 /**
- * Returns the connection with which the attempt failed; `undefined` if it failed for another reason. A GOAWAY counts too, because a server
- * that shuts down may answer calls instead of resetting them.
+ * Returns the connection whose loss made the attempt fail; `undefined` if it failed for another reason. A GOAWAY counts too, because a
+ * server that is shutting down may fail calls instead of resetting them.
  */
 export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdict): LostConnection | undefined {
   if (connection === undefined || !(verdict.connectionLost || wire?.goawayCode !== undefined)) return undefined;
-  return { connection, isOver: wire?.connectionOver ?? false };
+  return { connection, acceptsNoStreams: wire?.acceptsNoStreams ?? false };
 }
 
 /** Returns the pushback in the trailers of an attempt. */

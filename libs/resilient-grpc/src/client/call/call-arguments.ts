@@ -37,7 +37,7 @@ export function callArguments(
 }
 
 /**
- * Returns the metadata of one call, merged from the client's, the inbound call's, the argument's and the option's, in this order.
+ * Returns the metadata of one call, merged from the client's, the inbound call's, the argument's and the option's, in ascending precedence.
  *
  * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The error does not contain values.
  */
@@ -101,7 +101,7 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
 }
 
 /** True if cancellation of the caller's inbound call (`parent`) cancels this one. */
-export function boundToParent(options: GrpcCallOptions): boolean {
+export function isBoundToParent(options: GrpcCallOptions): boolean {
   return (
     options.parent !== undefined && ((options.propagate_flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0
   );

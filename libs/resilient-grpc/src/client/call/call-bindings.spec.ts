@@ -12,7 +12,7 @@ describe('onAborted', () => {
     expect(called).toEqual([1, 3]);
   });
 
-  it('adds a single listener to the signal and removes it with the last registered one', () => {
+  it('adds a single listener to the signal and removes it when the last registered one is removed', () => {
     const { signal } = new AbortController();
     const stops = Array.from({ length: 50 }, () => onAborted(signal, () => undefined));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);

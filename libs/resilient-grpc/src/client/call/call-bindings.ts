@@ -1,5 +1,5 @@
 import type { GrpcCallOptions } from '../resilient-types.js';
-import { boundToParent } from './call-arguments.js';
+import { isBoundToParent } from './call-arguments.js';
 import { cancelled, inboundCancelled, type CallFailure } from './call-failure.js';
 
 /** Tasks that run when a signal aborts, and the one listener registered for them. */
@@ -36,7 +36,7 @@ export function bindCall(
   };
   if (signal !== undefined) bind(signal, () => cancelled('Cancelled on client', signal.reason));
   if (inbound !== undefined) bind(inbound, () => inboundCancelled(inbound.reason));
-  if (options !== undefined && parent !== undefined && boundToParent(options)) {
+  if (options !== undefined && parent !== undefined && isBoundToParent(options)) {
     // grpc-js does this only for a running attempt, but a call may also be waiting.
     const inbound: NodeJS.EventEmitter = parent;
     const onCancelled = (): void => {
@@ -54,8 +54,8 @@ export function bindCall(
 }
 
 /**
- * Runs `task`, a function of its own for each call, when `signal` is aborted. Returns a function that removes the task. A signal gets one listener, however many calls share it:
- * Node warns of a leak at the eleventh, and a request may make a hundred calls.
+ * Runs `task` when `signal` is aborted; pass a new function for each call. Returns a function that removes the task. A signal gets only one
+ * listener, because Node warns of a leak at the eleventh, and a request may make a hundred calls.
  */
 export function onAborted(signal: AbortSignal, task: () => void): () => void {
   const listeners = bySignal.get(signal) ?? listenTo(signal);

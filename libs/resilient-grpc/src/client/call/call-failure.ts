@@ -8,16 +8,16 @@ import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
-import { further, type AttemptHistory } from './attempt-history.js';
+import { maxReach, type AttemptHistory } from './attempt-history.js';
 
 /** Failure of a call. */
 export interface CallFailure {
   readonly code: StatusCode;
   readonly details: string;
   readonly reason: FailureReason;
-  /** Why no further attempt follows. @defaultValue the reason */
-  readonly because?: string;
-  /** The option that prevents the failure, for the message of the error. @defaultValue the one for `because`, if there is one */
+  /** Reason why no further attempt follows. @defaultValue the reason */
+  readonly notRetriedBecause?: string;
+  /** The option that prevents the failure, for the message of the error. @defaultValue the one for `notRetriedBecause`, if there is one */
   readonly remedy?: string;
   readonly metadata?: Metadata;
   readonly peer?: string | undefined;
@@ -45,7 +45,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   serialize: 'not-sent',
 };
 
-/** Remedies by `because`, for retries that a limit of the client prevented. */
+/** Remedies by `notRetriedBecause`, for retries that a limit of the client prevented. */
 const REMEDIES: ReadonlyMap<string, string> = new Map([
   [
     'throttled',
@@ -57,8 +57,8 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-// gRFC A54: codes that describe the request must not come from code that runs before it is sent.
-const OF_THE_REQUEST: ReadonlySet<number> = new Set([
+// Codes that describe the request. They must not come from code that runs before it is sent (gRFC A54).
+const REQUEST_CODES: ReadonlySet<number> = new Set([
   StatusCode.OK,
   StatusCode.INVALID_ARGUMENT,
   StatusCode.NOT_FOUND,
@@ -82,7 +82,7 @@ export function callError(
   cutOff: Verdict['reachedServer'],
 ): GrpcCallError {
   const reached = history?.reached ?? 'no';
-  const notRetriedBecause = failure.because ?? failure.reason;
+  const notRetriedBecause = failure.notRetriedBecause ?? failure.reason;
   return new GrpcCallError({
     code: failure.code,
     details: failure.details,
@@ -91,7 +91,7 @@ export function callError(
     path: context.method.path,
     peer: failure.peer,
     reason: failure.reason,
-    reachedServer: further(reached, cutOff),
+    reachedServer: maxReach(reached, cutOff),
     attempts: history?.records ?? [],
     notRetriedBecause,
     remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause),
@@ -136,7 +136,7 @@ export function startFailure(error: unknown): CallFailure {
     return { code, details, reason: 'circuit-open', retryAfterMs, cause: error };
   }
   const details = `The call could not be started: ${errorMessage(error)}`;
-  return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+  return { code: StatusCode.INTERNAL, details, reason: 'not-sent', notRetriedBecause: 'local', cause: error };
 }
 
 /**
@@ -146,10 +146,10 @@ export function startFailure(error: unknown): CallFailure {
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
   return {
-    code: isStatusCode(code) && !OF_THE_REQUEST.has(code) ? code : StatusCode.INTERNAL,
+    code: isStatusCode(code) && !REQUEST_CODES.has(code) ? code : StatusCode.INTERNAL,
     details: `The call could not be prepared: ${errorMessage(error)}`,
     reason: 'not-sent',
-    because: 'local',
+    notRetriedBecause: 'local',
     cause: error,
   };
 }

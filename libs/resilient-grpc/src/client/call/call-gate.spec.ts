@@ -1,38 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { EventHub } from '../../call/event-hub.js';
-import type { MethodDescriptor } from '../../call/method.js';
 import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import { ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { MEMORY_METHOD, memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { MethodContext } from '../call-context.js';
-import { MethodRuntime } from '../method-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import type { ResolvedClientSettings, ResolvedMethodPolicy } from '../settings/resolved-settings.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
+import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 import { CallRegistry } from './call-registry.js';
 import { ClientCall } from './client-call.js';
 
-const METHOD: MethodDescriptor = {
-  path: '/memory.Echo/Get',
-  service: 'memory.Echo',
-  method: 'Get',
-  kind: 'unary',
-  requestStream: false,
-  responseStream: false,
-  declaredIdempotent: true,
-  requestSerialize: () => Buffer.alloc(7),
-  responseDeserialize: () => 'answer',
-};
-
-/** A limit that records how its permits come back. */
+/** A limit that records the outcome and latency of each released permit. */
 class RecordingLimit extends PermitQueue {
   readonly released: [PermitOutcome, number][] = [];
 
@@ -46,25 +27,10 @@ function setUp(policy: Partial<ResolvedMethodPolicy> = {}) {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
   const registry = new CallRegistry(clock);
-  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-  const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
-  const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
-    name: 'memory',
-    transport,
-    budget: { current: new DefaultBudget() },
-    registry,
-    unread: new UnreadStreams(Infinity, clock),
-    statistics: new ClientStatistics(clock),
-    replayLimits: new ReplayLimits(1_000, 1_000),
-    trustRefusedStreams: false,
-    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-    clock,
-    random: seededRandom(1),
-    throttled: () => undefined,
-  });
+  const runtime = memoryRuntime(transport, { registry });
   const limit = new RecordingLimit({ maxConcurrent: 1, maxQueued: 10 });
   const context: MethodContext = {
-    ...runtime.contextOf(METHOD, { safeToRepeat: true, safeBecause: 'test', ...policy } as ResolvedMethodPolicy),
+    ...runtime.contextOf(MEMORY_METHOD, { safeToRepeat: true, safeBecause: 'test', ...policy } as ResolvedMethodPolicy),
     limits: [limit],
   };
   const begin = (options?: GrpcCallOptions): ClientCall => {
@@ -84,7 +50,7 @@ const RETRY = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2 };
 const HEDGING = { maxAttempts: 2, hedgingDelayMs: 10, nonFatalStatusCodes: new Set([StatusCode.UNAVAILABLE]) };
 
 describe('permits of a call', () => {
-  it('come back as succeeded, with the latency of the attempt', () => {
+  it('releases the permit as succeeded, with the latency of the attempt', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();
     clock.advance(30);
@@ -93,7 +59,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['succeeded', 30]]);
   });
 
-  it('come back as failed after an error status', () => {
+  it('releases the permit as failed after an error status', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();
     clock.advance(20);
@@ -101,14 +67,14 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['failed', 20]]);
   });
 
-  it('come back as failed if the deadline ends the attempt', () => {
+  it('releases the permit as failed if the deadline ends the attempt', () => {
     const { clock, limit, begin } = setUp();
     begin({ timeoutMs: 40 });
     clock.advance(40);
     expect(limit.released).toEqual([['failed', 40]]);
   });
 
-  it('come back as cancelled if the reader unsubscribes', () => {
+  it('releases the permit as cancelled if the reader unsubscribes', () => {
     const { clock, limit, begin } = setUp();
     const call = begin();
     clock.advance(10);
@@ -116,7 +82,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['cancelled', 10]]);
   });
 
-  it('come back as cancelled if a signal aborts the call, or the client is closed', () => {
+  it('releases the permit as cancelled if a signal aborts the call, or the client is closed', () => {
     const { clock, registry, limit, begin } = setUp();
     const abort = new AbortController();
     begin({ signal: abort.signal });
@@ -131,7 +97,7 @@ describe('permits of a call', () => {
     ]);
   });
 
-  it('come back as cancelled, or failed after the deadline, to the release of the channel', () => {
+  it('reports a released call to the channel as cancelled, or as failed if its attempt exceeds the deadline', () => {
     const { clock, transport, limit, begin } = setUp();
     const reported: unknown[] = [];
     transport.releasedCallEnded = (result?: unknown) => reported.push(result);
@@ -145,7 +111,7 @@ describe('permits of a call', () => {
     transport.release();
     clock.advance(40);
     expect(reported).toEqual(['cancelled', 'failed']);
-    // A call that was released, but waits for a permit, has no attempt.
+    // A released call that still waits for a permit has no attempt, so its deadline counts as a cancellation.
     expect(limit.acquire({ deadline: Infinity, permitted: () => undefined })).toBe('permitted');
     transport.disconnect();
     begin({ timeoutMs: 40 });
@@ -154,7 +120,7 @@ describe('permits of a call', () => {
     expect(reported).toEqual(['cancelled', 'failed', 'cancelled']);
   });
 
-  it('come back as not sent if the attempt found no connection', () => {
+  it('releases the permit as not sent if no connection was available', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();
     clock.advance(10);
@@ -162,7 +128,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['not-sent', 0]]);
   });
 
-  it('come back as not sent if the circuit of the method is open', () => {
+  it('releases the permit as not sent if the circuit of the method is open', () => {
     const { clock, transport, limit, begin } = setUp({
       circuitBreaker: { ...DEFAULT_CIRCUIT_BREAKER, minimumThroughput: 1 },
     });
@@ -177,7 +143,7 @@ describe('permits of a call', () => {
     ]);
   });
 
-  it('come back once for all attempts, with the result of the last one that was sent', () => {
+  it('releases the permit once for all attempts, with the result of the last one that was sent', () => {
     const { clock, transport, limit, begin } = setUp({ retry: RETRY });
     begin();
     clock.advance(10);
@@ -190,7 +156,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['succeeded', 25]]);
   });
 
-  it('come back with the failed attempt if the call is cancelled before its retry', () => {
+  it('releases the permit with the result of the failed attempt if the call is cancelled before its retry', () => {
     const { clock, transport, limit, begin } = setUp({ retry: RETRY });
     const call = begin();
     clock.advance(10);
@@ -200,7 +166,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['failed', 10]]);
   });
 
-  it('come back with the attempt that wins a hedged call, and not with those that it cancels', () => {
+  it('releases the permit with the result of the attempt that wins a hedged call, not of the cancelled ones', () => {
     const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
     begin();
     clock.advance(10);
@@ -212,7 +178,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['succeeded', 7]]);
   });
 
-  it('come back as cancelled, with the latency of the latest attempt, if a hedged call is cancelled', () => {
+  it('releases the permit as cancelled, with the latency of the latest attempt, if a hedged call is cancelled', () => {
     const { clock, limit, begin } = setUp({ hedging: HEDGING });
     const call = begin();
     clock.advance(15);
@@ -220,7 +186,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['cancelled', 5]]);
   });
 
-  it('come back as failed if an attempt of a hedged call failed and the next one waits for the channel', () => {
+  it('releases the permit as failed if an attempt of a hedged call failed and the next one waits for the channel', () => {
     const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
     begin();
     clock.advance(5);

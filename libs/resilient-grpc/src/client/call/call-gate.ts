@@ -20,7 +20,7 @@ export interface CallGateCallbacks {
 }
 
 /**
- * What a call is held for. 'open': nothing. 'interceptors': an interceptor's promise. 'pending-data': data that is read after an idle
+ * Reason why a call is held. 'open': not held. 'interceptors': an interceptor's promise. 'pending-data': data that is read after an idle
  * period. 'channel': a usable channel. 'permit': a concurrency limit. 'backoff': the delay before a retry. 'closed': the call has ended.
  */
 type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'backoff' | 'closed';
@@ -34,7 +34,7 @@ interface Backoff {
   readonly failure: CallFailure;
 }
 
-const HELD_FOR: Readonly<Partial<Record<Hold, string>>> = {
+const HOLD_DETAILS: Readonly<Partial<Record<Hold, string>>> = {
   interceptors: ', waiting for an interceptor',
   permit: ', queued for a permit (maxConcurrentCalls)',
   backoff: ', waiting to retry',
@@ -42,7 +42,7 @@ const HELD_FOR: Readonly<Partial<Record<Hold, string>>> = {
 
 /**
  * Holds one call while it may not send an attempt: for interceptors, pending data, the channel, its permits, and the delay before a retry.
- * It enforces the deadline of the call while grpc-js does not. A call without interceptors and limits has one only after it was held.
+ * It enforces the call's deadline while grpc-js does not. Without interceptors and limits, a call gets a gate only if it must be held.
  */
 export class CallGate implements Waiter, PermitWaiter {
   /** True if the next attempt is queued even while the channel is ready. */
@@ -52,9 +52,9 @@ export class CallGate implements Waiter, PermitWaiter {
   /** True if the call waited for the channel, and the result of its attempt has not been reported to the channel. */
   private released = false;
   private backoff: Backoff | undefined;
-  /** Number of permits held: those of the first limits. */
+  /** Number of permits held. They belong to the first entries of `context.limits`. */
   private permits = 0;
-  /** Result of the last attempt that was sent under the permits, which come back with it. */
+  /** Result of the last attempt sent under the permits. The limits receive it when the permits are released. */
   private outcome: PermitOutcome = 'not-sent';
   private latencyMs = 0;
   private queuedFor: PermitQueue | undefined;
@@ -88,7 +88,7 @@ export class CallGate implements Waiter, PermitWaiter {
     return this.hold === 'channel';
   }
 
-  // ── what it holds a call for, in this order ──
+  // ── reasons to hold a call, in this order ──
 
   /** Holds the call until the interceptors have completed, then until an attempt may be sent. */
   holdForInterceptors(completed: Promise<void>): void {
@@ -113,14 +113,14 @@ export class CallGate implements Waiter, PermitWaiter {
     } else if (transport.readBarrier.isDue && this.prepared.interceptors === undefined) {
       this.hold = 'pending-data';
       transport.readBarrier.whenRead(() => {
-        this.dataWasRead();
+        this.onDataRead();
       });
     } else {
       this.acquirePermits();
     }
   }
 
-  private dataWasRead(): void {
+  private onDataRead(): void {
     if (this.hold !== 'pending-data') return;
     const { transport, clock } = this.context.client;
     // An attempt that is sent after its deadline would be reported as unsent, but the server would execute it.
@@ -185,7 +185,7 @@ export class CallGate implements Waiter, PermitWaiter {
   permitted(): void {
     this.queuedFor = undefined;
     this.permits += 1;
-    // A call that the limit of its method admitted may still be rejected by the client's.
+    // A call that the limit of its method admitted may still be rejected by the client's limit.
     this.acquirePermits();
   }
 
@@ -209,7 +209,7 @@ export class CallGate implements Waiter, PermitWaiter {
   failBackoff(until: number): boolean {
     const { backoff } = this;
     if (backoff === undefined || backoff.endsAt < until) return false;
-    this.callbacks.end({ ...backoff.failure, because: 'draining' });
+    this.callbacks.end({ ...backoff.failure, notRetriedBecause: 'draining' });
     return true;
   }
 
@@ -244,19 +244,19 @@ export class CallGate implements Waiter, PermitWaiter {
 
   private deadlinePassed(): void {
     const { clock, transport } = this.context.client;
-    const heldFor = this.hold === 'channel' ? `, waiting: ${transport.whyNotReady()}` : (HELD_FOR[this.hold] ?? '');
+    const heldFor = this.hold === 'channel' ? `, waiting: ${transport.whyNotReady()}` : (HOLD_DETAILS[this.hold] ?? '');
     this.callbacks.end(deadlineFailure(clock.now() - this.prepared.startedAt, heldFor));
   }
 
   // ── the end of the call ──
 
   /** Removes the call from the queue of the channel, if it is there. */
-  leaveChannel(): void {
+  dequeue(): void {
     const wasWaiting = this.hold === 'channel';
     this.hold = 'closed';
     if (!wasWaiting) return;
     const { client } = this.context;
-    client.transport.leave(this);
+    client.transport.dequeue(this);
     this.callbacks.waited('abandoned', client.clock.now() - this.waitingSince);
   }
 
@@ -270,7 +270,7 @@ export class CallGate implements Waiter, PermitWaiter {
   }
 
   private releasePermits(): void {
-    this.queuedFor?.leave(this);
+    this.queuedFor?.remove(this);
     this.queuedFor = undefined;
     const { outcome, latencyMs } = this;
     this.outcome = 'not-sent';

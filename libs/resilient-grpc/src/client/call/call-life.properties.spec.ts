@@ -4,12 +4,10 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { AttemptRequest } from '../../call/attempt.js';
 import type { CallTelemetry } from '../../call/call-telemetry.js';
-import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
-import { DefaultBudget } from '../../policy/throttling/default-budget.js';
 import { StatusCode } from '../../status/status-code.js';
 import {
   ENDS,
@@ -17,19 +15,16 @@ import {
   type EndName,
   type MemoryAttempt,
 } from '../../testing/spec-support/memory-transport.js';
-import { seededRandom } from '../../testing/seeded-random.js';
+import { memoryRuntime } from '../../testing/spec-support/memory-runtime.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { MethodContext } from '../call-context.js';
 import { ClientCall } from './client-call.js';
 import { CallRegistry, type OnDrain } from './call-registry.js';
-import { MethodRuntime } from '../method-context.js';
+import type { MethodRuntime } from '../method-context.js';
 import { ReplayLimits } from '../../policy/replay/replay-limits.js';
-import { ClientStatistics } from '../statistics/client-statistics.js';
-import type { PartOf } from '../streams/scoped-stream.js';
-import { UnreadStreams } from '../streams/unread-streams.js';
-import type { ResolvedClientSettings } from '../settings/resolved-settings.js';
+import type { StreamMembership } from '../streams/scoped-stream.js';
 
 /** A call, and the policy of its method. */
 interface CallPlan {
@@ -49,26 +44,26 @@ interface CallPlan {
   readonly unsubscribesOnMessage: boolean;
 }
 
-/** Settings that all calls of a world share. */
+/** Settings that all calls of a client share. */
 interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
-  /** Milliseconds that each attempt waits for its token; if negative, the token fails. */
+  /** Milliseconds that each attempt waits for its token; if negative, the token fails; `undefined` without tokens. */
   readonly tokenMs: number | undefined;
   /** True if the channel was idle, so that each call first waits until pending data has been read. */
   readonly quiet: boolean;
   /** Maximum bytes of requests that are kept, per call and for all calls. */
-  readonly keeps: readonly [perCall: number, perClient: number];
+  readonly keptBytes: readonly [perCall: number, perClient: number];
 }
 
-const ALONE: WorldPlan = {
+const UNLIMITED: WorldPlan = {
   maxConcurrentCalls: undefined,
   maxQueuedCalls: 0,
   breaker: false,
   tokenMs: undefined,
   quiet: false,
-  keeps: [1 << 20, 1 << 24],
+  keptBytes: [1 << 20, 1 << 24],
 };
 
 const UNARY: CallPlan = {
@@ -104,7 +99,7 @@ class WatchedCall {
     readonly id: string,
     context: MethodContext,
     clock: Clock,
-    part?: PartOf,
+    part?: StreamMembership,
   ) {
     const { timeoutMs, waitForReady, requests, kind } = plan;
     this.deadline = timeoutMs === undefined ? Infinity : clock.epoch() + timeoutMs;
@@ -172,43 +167,23 @@ class World {
   readonly transport = new MemoryTransport(this.clock, (request) => this.began(request));
   readonly limits = new Set<MethodContext['limits'][number]>();
   readonly replayLimits: ReplayLimits;
-  private readonly parts: MethodRuntime;
+  private readonly runtime: MethodRuntime;
   private lastTelemetry: RecordedTelemetry | undefined;
 
-  constructor(private readonly plan: WorldPlan = ALONE) {
-    const { clock, registry, transport } = this;
-    transport.quiet = plan.quiet;
-    this.replayLimits = new ReplayLimits(...plan.keeps);
+  constructor(private readonly plan: WorldPlan = UNLIMITED) {
+    const { registry, transport } = this;
+    transport.mustAwaitRead = plan.quiet;
+    this.replayLimits = new ReplayLimits(...plan.keptBytes);
     const { maxConcurrentCalls, maxQueuedCalls } = plan;
-    // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
-    const settings = {
-      name: 'memory',
-      channel: { channelOptions: {} },
-      interceptors: [],
-      maxConcurrentCalls,
-      maxQueuedCalls,
-      metadataSource: plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0)),
-    } as unknown as ResolvedClientSettings;
-    this.parts = new MethodRuntime(settings, {
-      name: 'memory',
-      transport,
-      budget: { current: new DefaultBudget() },
-      registry,
-      unread: new UnreadStreams(Infinity, clock),
-      statistics: new ClientStatistics(clock),
-      replayLimits: this.replayLimits,
-      trustRefusedStreams: false,
-      events: new EventHub({ client: 'memory' }, () => clock.epoch()),
-      telemetry: {
-        contexts: undefined,
-        begin: () => (this.lastTelemetry = new RecordedTelemetry()),
-        take: () => undefined,
-        close: () => undefined,
-      },
-      clock,
-      random: seededRandom(1),
-      throttled: () => undefined,
-    });
+    const metadataSource = plan.tokenMs === undefined ? undefined : () => this.token(Math.abs(plan.tokenMs ?? 0));
+    const telemetry = {
+      contexts: undefined,
+      begin: () => (this.lastTelemetry = new RecordedTelemetry()),
+      take: () => undefined,
+      close: () => undefined,
+    };
+    const client = { registry, replayLimits: this.replayLimits, telemetry };
+    this.runtime = memoryRuntime(transport, client, { maxConcurrentCalls, maxQueuedCalls, metadataSource });
   }
 
   private token(ms: number): Promise<Metadata> {
@@ -220,7 +195,7 @@ class World {
     });
   }
 
-  begin(plan: CallPlan, part?: PartOf): void {
+  begin(plan: CallPlan, part?: StreamMembership): void {
     const { hedgingDelayMs, maxAttempts, safe, kind, attemptTimeoutMs, streamIdleTimeoutMs, onDrain } = plan;
     const nonFatalStatusCodes = new Set([StatusCode.UNAVAILABLE]);
     const policy = {
@@ -251,7 +226,7 @@ class World {
       requestSerialize: (message: unknown) => Buffer.from(String(message)),
       responseDeserialize: String,
     };
-    const context = this.parts.contextOf(method, policy);
+    const context = this.runtime.contextOf(method, policy);
     for (const limit of context.limits) this.limits.add(limit);
     const call = new WatchedCall(plan, String(this.calls.length), context, this.clock, part);
     this.calls.push(call);
@@ -326,8 +301,8 @@ function callOf({ request }: { readonly request: AttemptRequest }): string {
   return String(request.metadata.get('x-call')[0]);
 }
 
-/** A call of a stream that was resumed `resumes` times. */
-function partOfStream(resumes: number): PartOf {
+/** Returns the part of a call in a stream that was resumed `resumes` times. */
+function partOfStream(resumes: number): StreamMembership {
   const ignore = (): void => undefined;
   const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
   const none = { outer: undefined, demand: undefined, delivered: 0 };
@@ -406,7 +381,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
   // The second value has room for two requests of one message each, and for no stream.
-  keeps: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
+  keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -486,7 +461,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
 
   it('waits once for a channel that is lost while the first hedged attempt is prepared, and keeps the hedging delay', async () => {
     const hedged = { ...UNARY, hedgingDelayMs: 100 };
-    const world = new World({ ...ALONE, tokenMs: 0 });
+    const world = new World({ ...UNLIMITED, tokenMs: 0 });
     world.begin(hedged);
     world.transport.disconnect();
     await world.pass(0);
@@ -505,7 +480,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   });
 
   it('starts calls after an idle period once pending data is read, but not on a channel that was lost meanwhile', async () => {
-    const world = new World({ ...ALONE, quiet: true });
+    const world = new World({ ...UNLIMITED, quiet: true });
     world.begin(UNARY);
     world.begin(UNARY);
     world.begin(UNARY);
@@ -531,7 +506,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     const [lost, busy] = transport.open;
     lost!.end(ENDS.dropped);
     busy!.end(ENDS.busy);
-    // Both backoffs have passed, and the channel is READY.
+    // Both backoffs pass, and the channel is READY.
     await world.pass(5_000);
     world.check();
     expect(calls.map(({ started }) => started)).toEqual([1, 2]);
@@ -554,7 +529,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   });
 
   it('sends a call once if its request does not fit the retry buffers, and keeps no request after the end', async () => {
-    const world = new World({ ...ALONE, keeps: [12, 30] });
+    const world = new World({ ...UNLIMITED, keptBytes: [12, 30] });
     const { transport, calls, replayLimits } = world;
     const safe = { ...UNARY, safe: true };
     for (let i = 0; i < 3; i++) world.begin(safe);
@@ -569,7 +544,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   });
 
   it.each(['rejected', 'queued'] as const)('resends a request of any size if its attempt was %s', async (how) => {
-    const world = new World({ ...ALONE, keeps: [1, 1] });
+    const world = new World({ ...UNLIMITED, keptBytes: [1, 1] });
     world.begin({ ...UNARY, safe: true });
     world.transport.open[0]!.end(ENDS[how]);
     world.transport.release();
@@ -590,7 +565,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   });
 
   it('does not hedge a call if its request does not fit the retry buffers', async () => {
-    const world = new World({ ...ALONE, keeps: [1, 1] });
+    const world = new World({ ...UNLIMITED, keptBytes: [1, 1] });
     world.begin({ ...UNARY, hedgingDelayMs: 100 });
     await world.pass(1_000);
     expect(world.calls[0]!.started).toBe(1);
@@ -599,7 +574,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
 
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
-    ['a hedge', { hedgingDelayMs: 60_000 }],
+    ['a hedged attempt', { hedgingDelayMs: 60_000 }],
   ])('fails a call when a drain begins if it waits for %s that is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
@@ -614,7 +589,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
 
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
-    ['a hedge', { hedgingDelayMs: 60_000 }],
+    ['a hedged attempt', { hedgingDelayMs: 60_000 }],
   ])('fails a call immediately in a drain if the next attempt, %s, is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
@@ -628,7 +603,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
 
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
-    ['a hedge', { hedgingDelayMs: 60_000 }],
+    ['a hedged attempt', { hedgingDelayMs: 60_000 }],
   ])('finishes a call in a drain if the next attempt, %s, is due before the drain ends', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
@@ -654,12 +629,12 @@ describe('life of a call', { timeout: 300_000 }, () => {
   });
 
   it('gives the permit of a call to the next one while the call waits for the channel', async () => {
-    const world = new World({ ...ALONE, maxConcurrentCalls: 1, maxQueuedCalls: 1 });
+    const world = new World({ ...UNLIMITED, maxConcurrentCalls: 1, maxQueuedCalls: 1 });
     const { transport, calls } = world;
     world.begin({ ...UNARY, safe: true });
     world.begin(UNARY);
     transport.open[0]!.end(ENDS.dropped);
-    // Its backoff has passed.
+    // The backoff of its retry passes.
     await world.pass(5_000);
     world.check();
     expect(transport.waiters.size).toBe(1);
@@ -667,7 +642,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports to the channel the latency of a successful unary call, and the start of a stream without a latency', async () => {
+  it('reports the latency of a successful unary call to the channel, and the start of a stream without a latency', async () => {
     const world = new World();
     const { transport } = world;
     const answers: (number | undefined)[] = [];
@@ -728,9 +703,9 @@ describe('life of a call', { timeout: 300_000 }, () => {
           world.transport.release();
         }
         // A call that the transport rejected unprocessed is resent for any method, by the default policy.
-        const most = refusedToo ? Math.max(endless.maxAttempts, DEFAULT_RETRY_POLICY.maxAttempts) : endless.maxAttempts;
-        expect(call.started).toBeLessThanOrEqual(most);
-        expect(call.started).toBeGreaterThanOrEqual(refusedToo ? 2 : most);
+        const max = refusedToo ? Math.max(endless.maxAttempts, DEFAULT_RETRY_POLICY.maxAttempts) : endless.maxAttempts;
+        expect(call.started).toBeLessThanOrEqual(max);
+        expect(call.started).toBeGreaterThanOrEqual(refusedToo ? 2 : max);
         await world.settle();
         expect(call.errors).toHaveLength(1);
         expect(call.errors[0]).toMatchObject({ notRetriedBecause: 'attempts-exhausted' });

@@ -55,7 +55,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('lets a call finish if its response was unread when the drain timeout expired', async () => {
+  it('waits for a call whose response was unread when the drain timeout expired', async () => {
     const { registry, clock, calls, ended } = make(1);
     const report = registry.drain(1_000);
     clock.setTimer(() => registry.delete(calls[0]!, 'succeeded'), 2_000);
@@ -110,7 +110,7 @@ describe('drain', () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
   });
 
-  it('completes or fails streams immediately by their onDrain, and lets other calls finish', async () => {
+  it('completes or fails streams immediately according to their onDrain, and waits for other calls', async () => {
     const { registry, clock, calls, ended } = make(4);
     calls[1]!.onDrain = 'complete';
     calls[2]!.onDrain = 'fail';
@@ -138,9 +138,9 @@ describe('endStreams', () => {
   it('leaves other calls running and counts the streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
-    expect(registry.streamsEnd).toBe(false);
+    expect(registry.areStreamsEnding).toBe(false);
     await registry.endStreams();
-    expect(registry.streamsEnd).toBe(true);
+    expect(registry.areStreamsEnding).toBe(true);
     expect(ended).toEqual(['0 completed']);
     expect({ accepting: registry.accepting, size: registry.size }).toEqual({ accepting: 'yes', size: 2 });
     const report = registry.drain(10_000);
@@ -184,6 +184,18 @@ describe('endStreams', () => {
     expect(resets).toBe(900);
     registry.close();
     expect(resets).toBe(1_000);
+  });
+
+  it('abandons an attempt after its deadline as such, even if its reset was postponed', () => {
+    const { registry } = make(1);
+    const reasons: (string | undefined)[] = [];
+    const attempt = { abandon: (because?: string) => reasons.push(because) } as unknown as Attempt;
+    void registry.endStreams();
+    for (let stream = 0; stream < 900; stream++) registry.abandon(attempt);
+    registry.abandon(attempt, 'deadline');
+    registry.abandon(attempt);
+    registry.close();
+    expect(reasons.slice(900)).toEqual(['deadline', undefined]);
   });
 
   it('does not count a stream that ended before its batch', async () => {

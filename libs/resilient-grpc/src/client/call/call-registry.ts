@@ -21,7 +21,7 @@ export interface RegisteredCall {
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Completes its stream now, as if the server had ended it. */
   complete(): void;
-  /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. True if it did. */
+  /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. Returns true if so. */
   failBackoff(until: number): boolean;
 }
 
@@ -37,8 +37,8 @@ type Accepting = 'yes' | 'draining' | 'closed';
  * Maximum number of streams to reset while other calls are running. A Node server accepts 1,000 resets in a row on one connection
  * (nghttp2), then closes it, and with it every call that could have finished.
  */
-const RESETS_AT_ONCE = 900;
-/** Estimated time to cut off one call. With it, a drain ends within its timeout, however many calls it has to cut off. */
+const MAX_RESETS = 900;
+/** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
 const CUT_OFF_MS = 0.05;
 
 /** All open calls of a client, and counters of those that have ended. */
@@ -48,13 +48,13 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
   /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
-  streamsEnd = false;
+  areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
   /** Wait of a drain for the running calls. */
   private wait: Wait | undefined;
   /** Attempts that were abandoned during a drain, to be reset when no other call is running. */
-  private readonly toReset: Attempt[] = [];
+  private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
   /** Streams that a drain is completing. */
   private readonly completing = new Set<RegisteredCall>();
@@ -89,14 +89,15 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
-    if (this.streamsEnd) this.countInDrain(call, outcome);
+    if (this.areStreamsEnding) this.countInDrain(call, outcome);
     if (this.calls.size === 0) this.wait?.end();
   }
 
   /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
   abandon(attempt: Attempt, because?: 'deadline'): void {
-    if (this.streamsEnd && this.accepting !== 'closed' && this.resets++ >= RESETS_AT_ONCE) this.toReset.push(attempt);
-    else attempt.abandon(because);
+    if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
+      this.toReset.push({ attempt, because });
+    } else attempt.abandon(because);
   }
 
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
@@ -121,7 +122,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new ones may start. */
   endStreams(): Promise<void> {
-    this.streamsEnd = true;
+    this.areStreamsEnding = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
     this.endingStreams ??= Promise.resolve().then(() =>
       this.streamBatches.end(
@@ -137,7 +138,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private endStream(stream: RegisteredCall): void {
     if (!this.calls.has(stream)) return;
     if (stream.onDrain === 'complete') {
-      // A session completes when what it has sent is acknowledged, which may take a while.
+      // A `replayUnacknowledged` session completes only when its messages are acknowledged, which may take a while.
       this.completing.add(stream);
       stream.complete();
     } else {
@@ -167,7 +168,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   close(): void {
     this.accepting = 'closed';
     this.terminateAll('closed', 'The client was closed');
-    for (const attempt of this.toReset.splice(0)) attempt.abandon();
+    for (const { attempt, because } of this.toReset.splice(0)) attempt.abandon(because);
   }
 
   private async drainOnce(beganAt: number): Promise<DrainReport> {

@@ -9,7 +9,7 @@ import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { AttemptHistory } from './attempt-history.js';
 import { callError, isCancelled, type CallFailure } from './call-failure.js';
-import { inOrigin, type CallerContext } from './caller-context.js';
+import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
 /**
@@ -36,14 +36,14 @@ export class CallReport {
 
   // ── before the first attempt ──
 
-  /** The call must not start. Returns the error for its caller. */
+  /** Reports that the call must not start. Returns the error for its caller. */
   rejected(failure: CallFailure): GrpcCallError {
     if (!isCancelled(failure)) this.context.statistics.refused(failure);
     this.telemetry?.end(failure.code, failure.details);
     return callError(this.context, failure, undefined, 'no');
   }
 
-  /** The call was registered. A listener of the event may end it. */
+  /** Reports that the call was registered. A listener of the event may end it. */
   started(startedAt: number, outgoing: OutgoingCall | undefined): void {
     const { client, method, statistics } = this.context;
     this.startedAt = startedAt;
@@ -52,7 +52,7 @@ export class CallReport {
     if (client.events.everyCallWanted) client.events.emit({ type: 'call-start', path: method.path });
   }
 
-  /** The call stopped waiting for the channel. */
+  /** Reports that the call stopped waiting for the channel. */
   waited(outcome: WaitEnd, waitedMs: number): void {
     this.context.client.statistics.waits[outcome] += 1;
     this.telemetry?.waited(outcome, waitedMs);
@@ -70,7 +70,7 @@ export class CallReport {
 
   // ── the end ──
 
-  /** Counts the failure and returns the error for the caller. `cutOff`: how far an attempt got that the failure interrupts. */
+  /** Counts the failure and returns the error for the caller. `cutOff`: `reachedServer` of the attempt that the failure interrupts. */
   failed(failure: CallFailure, cutOff: Verdict['reachedServer'], now: number): GrpcCallError {
     const { statistics } = this.context;
     const attempted = (this.records?.records.length ?? 0) > 0;
@@ -83,7 +83,7 @@ export class CallReport {
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
     const { details, metadata, peer } = end;
     const code = StatusCode.OK;
-    if (this.endIsObserved()) {
+    if (this.isEndObserved()) {
       this.history.add(number, end, { code, details }, attemptMs);
       this.ended({ code, details, metadata, peer });
     } else {
@@ -96,7 +96,7 @@ export class CallReport {
     this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer });
   }
 
-  /** Reports a call that its caller ended. It gets no callback. */
+  /** Reports that the caller ended the call. The caller gets no callback. */
   cancelled(details: string): void {
     this.telemetry?.end(StatusCode.CANCELLED, details);
   }
@@ -105,7 +105,7 @@ export class CallReport {
   ended(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
     this.telemetry?.end(code, details);
-    if (!this.endIsObserved()) return;
+    if (!this.isEndObserved()) return;
     const { client, method, parts } = this.context;
     const { outgoing } = this;
     const onEnd = this.input.given.options?.onEnd;
@@ -117,7 +117,7 @@ export class CallReport {
       ...(peer === undefined ? {} : { peer }),
       attempts: this.records?.records ?? [],
     };
-    inOrigin(this.origin, () => {
+    inCallerContext(this.origin, () => {
       if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, event);
       if (onEnd !== undefined) notifyCaller(onEnd, event);
       if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end: event });
@@ -125,7 +125,7 @@ export class CallReport {
   }
 
   /** True if a callback, an interceptor or an event listener receives the end of the call. */
-  private endIsObserved(): boolean {
+  private isEndObserved(): boolean {
     const { client, parts } = this.context;
     return client.events.everyCallWanted || parts?.hooks !== undefined || this.input.given.options?.onEnd !== undefined;
   }

@@ -6,7 +6,7 @@ const storage = new AsyncLocalStorage<CapturedCall | undefined>();
 /** True if this process has captured inbound calls. Until then, looking them up costs nothing. */
 let inUse = false;
 
-/** Returns the inbound call being served in the current async context; `undefined` outside of any. */
+/** Returns the inbound call being served in the current async context; `undefined` outside an inbound call. */
 export function currentInbound(): CapturedCall | undefined {
   return storage.getStore();
 }
@@ -35,36 +35,36 @@ export interface CallerContext {
   readonly trace: TraceContext | undefined;
 }
 
-const NOWHERE: CallerContext = { inbound: undefined, trace: undefined };
+const NO_CONTEXT: CallerContext = { inbound: undefined, trace: undefined };
 
 let traces: TraceContexts | undefined;
 /** Number of traced clients. */
-let keepers = 0;
+let tracedClients = 0;
 
 /**
- * Starts keeping trace contexts, too, for all clients of this process, until every registration is removed. Returns a function that removes
- * this registration; it must be called only once.
+ * Keeps trace contexts, too, for all clients of this process until every registration is removed. Returns a function that removes this
+ * registration; it must be called only once.
  */
 export function keepTraces(contexts: TraceContexts): () => void {
   traces = contexts;
-  keepers += 1;
+  tracedClients += 1;
   return () => {
-    keepers -= 1;
-    if (keepers === 0) traces = undefined;
+    tracedClients -= 1;
+    if (tracedClients === 0) traces = undefined;
   };
 }
 
 /** Returns the current context, with missing parts taken from `made`; `undefined` if no contexts are kept. */
-export function originHere(made?: CallerContext): CallerContext | undefined {
+export function currentCallerContext(made?: CallerContext): CallerContext | undefined {
   if (!inUse && traces === undefined) return undefined;
   const inbound = currentInbound() ?? made?.inbound;
   const trace = traces?.active() ?? made?.trace;
   // A call uses this function several times, mostly in one context, so the object is reused.
-  return made?.inbound === inbound && made?.trace === trace ? (made ?? NOWHERE) : { inbound, trace };
+  return made?.inbound === inbound && made?.trace === trace ? (made ?? NO_CONTEXT) : { inbound, trace };
 }
 
 /** Runs `work` in the context of `origin`; `undefined`: in the current one. */
-export function inOrigin<T>(origin: CallerContext | undefined, work: () => T): T {
+export function inCallerContext<T>(origin: CallerContext | undefined, work: () => T): T {
   if (origin === undefined) return work();
   if (traces === undefined) return inContextOf(origin.inbound, work);
   return traces.run(origin.trace, () => inContextOf(origin.inbound, work));

@@ -16,7 +16,7 @@ import { withPreparation } from '../attempts/prepared-attempt.js';
 import type { MethodContext } from '../call-context.js';
 import { RequestPump, type PumpCallbacks } from '../requests/request-pump.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
-import { outermost, ScopedStream, type PartOf } from '../streams/scoped-stream.js';
+import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
 import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
 import { lostConnection, type CallFacts } from './attempt-history.js';
@@ -35,7 +35,7 @@ import {
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
 import { CallReport, notifyCaller, reportUnread } from './call-report.js';
-import { inOrigin, originHere } from './caller-context.js';
+import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';
 import { sinkInContext } from './inbound-binding.js';
 import { prepareCall, type CallInput, type PreparedCall } from './prepare-call.js';
@@ -47,7 +47,7 @@ const FRAME_HEADER_BYTES = 5;
 /** `bufferedBytes` of a request that does not fit the retry buffers. */
 const NOT_BUFFERED = -1;
 
-/** 'held': before an attempt, or between two; its gate holds it if it does not continue at once. */
+/** Phase of a call. 'held': before an attempt, or between two; the gate holds the call if it cannot continue immediately. */
 type Phase = 'held' | 'running' | 'ended';
 
 const UNPREPARED: PreparedCall = {
@@ -63,8 +63,8 @@ const UNPREPARED: PreparedCall = {
 };
 
 /**
- * One call, from its subscription to its one end, with all its attempts. It listens to its attempts, and is itself the entry in the
- * registry and the source of the stream, so that a call costs few objects.
+ * One call, from its subscription to its end, with all its attempts. It listens to its attempts, and is itself the entry in the registry
+ * and the source of the stream, so that a call costs few objects.
  */
 export class ClientCall
   implements CallGateCallbacks, HedgeListener, PumpCallbacks, RegisteredCall, StreamSource, UnreadStream
@@ -88,6 +88,8 @@ export class ClientCall
   /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
   private attemptStartedAt = 0;
+  /** Addresses of the endpoints that the attempts ran on; `undefined` before the second attempt. */
+  private tried: string[] | undefined;
   /** True if the running attempt has received headers. */
   private hasHeaders = false;
   private reading = false;
@@ -104,7 +106,7 @@ export class ClientCall
     private readonly input: CallInput,
     private sink: StreamSink<unknown>,
     /** The stream that the call is part of. */
-    private readonly part?: PartOf,
+    private readonly part?: StreamMembership,
   ) {
     this.method = context.method;
     this.options = input.given.options;
@@ -116,7 +118,7 @@ export class ClientCall
 
   /** Starts the call. The sink receives everything that follows, in this turn or later. */
   begin(): void {
-    const origin = originHere(this.input.createdIn);
+    const origin = currentCallerContext(this.input.createdIn);
     this.report.origin = origin;
     if (origin === undefined && currentStreamScope() === undefined) {
       this.beginHere();
@@ -124,7 +126,7 @@ export class ClientCall
     }
     if (origin !== undefined) this.sink = sinkInContext(this.sink, origin);
     // The request source and the interceptors run in the context of the caller. They are not part of its stream.
-    inOrigin(origin, () => {
+    inCallerContext(origin, () => {
       inStreamScope(undefined, () => {
         this.beginHere();
       });
@@ -135,7 +137,7 @@ export class ClientCall
     const { client } = this.context;
     const { registry } = client;
     const scope = this.part?.scope;
-    if (registry.streamsEnd && registry.accepting !== 'closed' && this.onDrain === 'complete') {
+    if (registry.areStreamsEnding && registry.accepting !== 'closed' && this.onDrain === 'complete') {
       this.completeLater();
       return;
     }
@@ -150,7 +152,7 @@ export class ClientCall
       return;
     }
     // While streams are being ended, none resumes. Other calls may still start.
-    const endsToo = registry.streamsEnd && (this.onDrain === 'fail' || (scope?.resumes ?? 0) > 0);
+    const endsToo = registry.areStreamsEnding && (this.onDrain === 'fail' || (scope?.resumes ?? 0) > 0);
     if (endsToo && !('reason' in prepared)) prepared = draining();
     if ('reason' in prepared) {
       this.phase = 'ended';
@@ -169,7 +171,7 @@ export class ClientCall
   }
 
   /**
-   * Completes a stream that starts while streams are being ended. Not at once: with `repeat()` around it, it would start again in the same
+   * Completes a stream that starts while streams are being ended. Delayed, because a `repeat()` around it would start it again in the same
    * turn.
    */
   private completeLater(): void {
@@ -198,7 +200,7 @@ export class ClientCall
     this.place.add(this);
   }
 
-  /** Subscribes to the request source, which may end the call. True if the call is still open. */
+  /** Subscribes to the request source, which may end the call. Returns true if the call is still open. */
   private openRequests(): boolean {
     const isEncoded = this.interceptors === undefined;
     try {
@@ -227,7 +229,7 @@ export class ClientCall
 
   // ── attempts ──
 
-  /** Sends the next attempt, now if nothing prevents it. */
+  /** Sends the next attempt, immediately if nothing prevents it. */
   private proceed(): void {
     const { client, limits } = this.context;
     const { transport } = client;
@@ -260,7 +262,7 @@ export class ClientCall
     try {
       this.startAttempt();
     } catch (error) {
-      // An open circuit, an interceptor that throws, metadata of another library.
+      // Possible causes: an open circuit, an interceptor that throws, metadata from another library.
       this.end(startFailure(error));
     }
   }
@@ -285,6 +287,7 @@ export class ClientCall
       mayRepeat,
       maxReceiveBytes,
       telemetry,
+      tried: this.tried,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
     const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);
@@ -319,7 +322,9 @@ export class ClientCall
     const prepared = withPreparation(stages, outgoing, parts, client, this);
     const { origin } = this.report;
     // A further attempt starts in the async context of a timer or a connection.
-    return origin === undefined ? prepared : (request, listener) => inOrigin(origin, () => prepared(request, listener));
+    return origin === undefined
+      ? prepared
+      : (request, listener) => inCallerContext(origin, () => prepared(request, listener));
   }
 
   /** Counts a single request against the retry buffers, as grpc-js does. */
@@ -366,7 +371,7 @@ export class ClientCall
     } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
     } else {
-      // A single response is kept until its status arrives. Reads on, because a server that sends a second one must be stopped.
+      // A single response is kept until its status arrives. Reading continues, because a server that sends a second one must be stopped.
       this.hasResult = true;
       this.result = message;
       this.readOn();
@@ -406,6 +411,7 @@ export class ClientCall
       hedged === undefined
         ? report.history.judge(context, end, verdict, this.factsOf(end, verdict))
         : report.history.judgeHedged(end, verdict, hedged);
+    if (decision.retry) this.noteTried(end.peer);
     if (decision.retry) report.telemetry?.nextIs(decision.kind === 'policy' ? 'retry' : 'transparent-retry');
     if (decision.retry && decision.kind === 'wait') {
       // The attempt never started, so it does not count.
@@ -424,7 +430,7 @@ export class ClientCall
       code: verdict.code,
       details: verdict.details,
       reason: failureReason(verdict),
-      because: decision.because,
+      notRetriedBecause: decision.because,
       metadata: end.metadata,
       peer: end.peer,
       retryAfterMs,
@@ -433,7 +439,7 @@ export class ClientCall
     if (decision.retry) {
       context.statistics.retried += 1;
       this.phase = 'held';
-      // Calls that were lost with a connection return at a limited rate, because there may be hundreds of them.
+      // Calls that were lost with a connection are resent at a limited rate, because there may be hundreds of them.
       this.ownGate.rateLimited = lostConnection(end, verdict) !== undefined;
       this.ownGate.holdForBackoff(decision.delayMs, failure);
       return;
@@ -443,8 +449,15 @@ export class ClientCall
     if (stream !== undefined) report.attemptEnded(verdict, stream.isOver ? 'none' : 'resume', decision.because);
   }
 
+  /** The next attempt avoids the endpoint at `peer`. The picker may have added it already. */
+  private noteTried(peer: string | undefined): void {
+    if (peer === undefined) return;
+    this.tried ??= [];
+    if (!this.tried.includes(peer)) this.tried.push(peer);
+  }
+
   private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
-    // A single request is in memory while its call runs. If no server application has seen it, it is resent whatever its size.
+    // A single request is in memory while its call runs. If no server application has seen it, it is resent regardless of its size.
     const replayable = this.requests?.replayable ?? (this.bufferedBytes !== NOT_BUFFERED || reachedServer === 'no');
     return {
       options: this.options,
@@ -469,7 +482,7 @@ export class ClientCall
     this.end(startFailure(error));
   }
 
-  attemptGone(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
+  hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void {
     const { history } = this.report;
     history.note(end, verdict);
     history.add(number, end, verdict, durationMs, true);
@@ -502,7 +515,7 @@ export class ClientCall
     budget.current.onSuccess(now);
     // The headers of a stream have determined its latency.
     const isAnswer = !responseStream || !this.hasHeaders;
-    // Each end is counted before the call releases its resources, because that may run other calls, and reported after.
+    // The end is counted before the call releases its resources, because releasing them may run other calls. It is reported afterwards.
     this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
     this.phase = 'ended';
     this.attempt = undefined;
@@ -575,7 +588,7 @@ export class ClientCall
   private stop(outcome: StreamOutcome, because?: 'deadline'): void {
     const { attempt } = this;
     this.phase = 'ended';
-    this.gate?.leaveChannel();
+    this.gate?.dequeue();
     this.attempt = undefined;
     if (attempt !== undefined) {
       const { clock, registry } = this.context.client;
@@ -599,7 +612,7 @@ export class ClientCall
     this.place?.delete(this, outcome);
   }
 
-  // ── as others see it ──
+  // ── state for callers and the registry ──
 
   /** True if the call has not ended. Callers, interceptors, and listeners may end it during any callback. */
   isOpen(): boolean {

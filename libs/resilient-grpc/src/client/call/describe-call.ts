@@ -3,7 +3,7 @@ import type { MethodContext } from '../call-context.js';
 import type { ActiveCall } from '../active-call.js';
 
 /** Current state of a call. Times are in monotonic milliseconds. */
-interface CallNow {
+interface CallState {
   readonly peer: string | undefined;
   readonly startedAt: number;
   readonly lastMessageAt: number | undefined;
@@ -16,7 +16,7 @@ interface CallNow {
 }
 
 /** Returns the description of a call for `activeCalls()`. */
-export function describeCall({ client, method }: MethodContext, call: CallNow): ActiveCall {
+export function describeCall({ client, method }: MethodContext, call: CallState): ActiveCall {
   const { peer, lastMessageAt, sent, received, waiting, openedAt, resumes } = call;
   // Converts monotonic times to wall-clock times.
   const shift = client.clock.epoch() - client.clock.now();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CapturedCall } from '../../call/inbound-call.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { currentInbound, originHere, runInbound } from './caller-context.js';
+import { currentInbound, currentCallerContext, runInbound } from './caller-context.js';
 import { messageSource } from '../requests/request-source.js';
 import { argumentsInContext, inboundBinding, sinkInContext } from './inbound-binding.js';
 
@@ -37,7 +37,7 @@ describe('inboundBinding', () => {
     expect(bound()).toBeUndefined();
   });
 
-  it('binds a call to the inbound call in which it was created if it begins outside of any', () => {
+  it('binds a call to the inbound call in which it was created if it begins outside any inbound call', () => {
     const [made, begun] = [inbound(), inbound()];
     expect(inboundBinding(naming(), undefined, clock, made)?.inbound).toBe(made);
     runInbound(begun, () => {
@@ -79,7 +79,11 @@ describe('context of callbacks', () => {
       contexts.push(currentInbound());
     };
     const sink = { next: record, error: record, complete: record };
-    const origins = [runInbound(own, () => originHere()), originHere(), originHere({ inbound: own, trace: undefined })];
+    const origins = [
+      runInbound(own, () => currentCallerContext()),
+      currentCallerContext(),
+      currentCallerContext({ inbound: own, trace: undefined }),
+    ];
     const sinks = origins.map((origin) => sinkInContext(sink, origin!));
     runInbound(other, () => {
       for (const one of sinks) {
@@ -126,7 +130,7 @@ describe('context of callbacks', () => {
       onMessage: () => undefined,
       onEncodedMessage: () => undefined,
       onOverflow: () => undefined,
-      onPushedAtOnce: () => undefined,
+      onBurst: () => undefined,
       onMessagesEnd: () => undefined,
       onMessagesError: () => undefined,
     };
@@ -143,6 +147,6 @@ describe('context of callbacks', () => {
 
   it("returns the result of the sink's next()", () => {
     runInbound(undefined, () => undefined);
-    expect(sinkInContext({ ...silent, next: () => false }, originHere()!).next(1)).toBe(false);
+    expect(sinkInContext({ ...silent, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
   });
 });

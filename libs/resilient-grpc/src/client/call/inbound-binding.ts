@@ -3,20 +3,20 @@ import { propagated, type Propagated, type Propagation } from '../../call/propag
 import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
-import { currentInbound, inOrigin, originHere, type CallerContext } from './caller-context.js';
+import { currentInbound, inCallerContext, currentCallerContext, type CallerContext } from './caller-context.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 /** Binding of an outgoing call to the inbound call that it serves. */
 export interface InboundBinding extends Omit<Propagated, 'entries'> {
   readonly inbound: CapturedCall;
-  /** Overrides the client's own metadata, and is overridden by the call's; `undefined` if there is none. */
+  /** Metadata of the inbound call. Overrides the client's metadata, but not the call's own; `undefined` if there is none. */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
 }
 
 /**
  * Returns the binding of a call that starts now; `undefined` if there is no inbound call, or the client or the call is not bound to it.
- * `made`: the inbound call in which the Observable was created, used if it is subscribed to outside of any.
+ * `made`: the inbound call in which the Observable was created, used if the subscription happens outside of any inbound call.
  */
 export function inboundBinding(
   propagation: Propagation | undefined,
@@ -36,14 +36,14 @@ export function inboundBinding(
 export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext): StreamSink<unknown> {
   return {
     demand: sink.demand,
-    next: (message) => inOrigin(origin, () => sink.next(message)),
+    next: (message) => inCallerContext(origin, () => sink.next(message)),
     error: (error) => {
-      inOrigin(origin, () => {
+      inCallerContext(origin, () => {
         sink.error(error);
       });
     },
     complete: () => {
-      inOrigin(origin, () => {
+      inCallerContext(origin, () => {
         sink.complete();
       });
     },
@@ -54,14 +54,14 @@ export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext):
 export function argumentsInContext(given: CallArguments): CallArguments {
   const { onHeaders, onEnd } = given.options ?? {};
   if (onHeaders === undefined && onEnd === undefined) return given;
-  const origin = originHere();
+  const origin = currentCallerContext();
   if (origin === undefined) return given;
   return {
     ...given,
     options: {
       ...given.options,
-      onHeaders: onHeaders && ((headers) => inOrigin(origin, () => onHeaders(headers))),
-      onEnd: onEnd && ((end) => inOrigin(origin, () => onEnd(end))),
+      onHeaders: onHeaders && ((headers) => inCallerContext(origin, () => onHeaders(headers))),
+      onEnd: onEnd && ((end) => inCallerContext(origin, () => onEnd(end))),
     },
   };
 }

@@ -27,7 +27,7 @@ const METHOD: MethodDescriptor = {
   responseDeserialize: () => 'answer',
 };
 
-/** Milliseconds that an attempt has until its deadline, for a call with these timeouts. */
+/** Returns the milliseconds until the deadline of an attempt, for a call with these timeouts. */
 function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: number }): number {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
@@ -77,7 +77,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
 
 it.each([
   ['inbound call', { inbound: 100, method: 200, call: 300 }],
-  ['inbound call, the only one', { inbound: 100 }],
+  ['inbound call, which has the only one', { inbound: 100 }],
   ['method', { inbound: 300, method: 100 }],
   ['call', { inbound: 300, call: 100 }],
 ])('sends the earliest deadline: that of the %s', (_, timeouts) => {

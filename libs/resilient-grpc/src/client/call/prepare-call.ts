@@ -76,7 +76,7 @@ export function prepareCall(
   }
   const failure = admissionFailure(context, deadline, options?.signal, binding?.signal);
   if (failure !== undefined) return failure;
-  // For a resumed stream, waiting for the end of an outage is sooner than failing and resuming again.
+  // For a resumed stream, waiting for the end of an outage is faster than failing and resuming again.
   const waitsToResume = scope !== undefined && scope.resumes > 0 ? true : undefined;
   const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume;
   const outgoing = context.parts === undefined ? undefined : outgoingCall(context, metadata, binding);
@@ -135,11 +135,11 @@ export function encodeRequest(context: MethodContext, message: unknown): Buffer 
     bytes = context.method.requestSerialize(message);
   } catch (error) {
     const details = `Request message serialization failure: ${errorMessage(error)}`;
-    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', because: 'local', cause: error };
+    return { code: StatusCode.INTERNAL, details, reason: 'not-sent', notRetriedBecause: 'local', cause: error };
   }
   const { maxSendBytes } = context;
   if (bytes.length <= maxSendBytes) return bytes;
   const details = `Attempted to send message with a size larger than ${String(maxSendBytes)} (${String(bytes.length)})`;
   const remedy = 'raise maxSendMessageLength, or maxRequestMessageBytes in the service config';
-  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', because: 'local', remedy };
+  return { code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'not-sent', notRetriedBecause: 'local', remedy };
 }

@@ -68,7 +68,7 @@ describe('CallHooks', () => {
     const inbound = { kind: 'http' } as CapturedCall;
     const seen: unknown[] = [];
     const hooks = new CallHooks([{ onCall: () => void seen.push(currentInbound()) }], none);
-    // As on a timer that another request has set.
+    // Another inbound call is current, as in a timer that another request has set.
     runInbound({ kind: 'http' } as CapturedCall, () => {
       void hooks.onCall(call({ inbound }));
       void hooks.onCall(call());

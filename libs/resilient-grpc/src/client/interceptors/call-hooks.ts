@@ -65,13 +65,13 @@ export class CallHooks {
     this.instances ??= this.interceptors.map((one) => (typeof one === 'function' ? this.source(one) : one));
     for (const [index, interceptor] of this.instances.entries()) {
       const pending = notify(interceptor);
-      if (pending !== undefined) return tellRest(pending, this.instances.slice(index + 1), notify);
+      if (pending !== undefined) return notifyRest(pending, this.instances.slice(index + 1), notify);
     }
     return undefined;
   }
 }
 
-async function tellRest(
+async function notifyRest(
   first: Promise<void>,
   rest: readonly GrpcClientInterceptor[],
   notify: (interceptor: GrpcClientInterceptor) => void | Promise<void>,

@@ -10,36 +10,36 @@ export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<M
 /** Returns the metadata that a client sends with an attempt, if a function determines it. */
 export type MetadataSource = (call: OutgoingCall) => Metadata | Promise<Metadata>;
 
-/** Merges `base` (of the defaults) and `over` (of the client), at least one of which is a function. `over` wins key by key. */
+/** Merges `base` (of the defaults) and `over` (of the client); at least one is a function. `over` overrides `base` key by key. */
 export function metadataSource(
   base: MetadataInput | MetadataFunction | undefined,
   over: MetadataInput | MetadataFunction | undefined,
 ): MetadataSource {
   return (call) => {
-    const below = given(base, call);
+    const below = evaluate(base, call);
     // If the second function throws synchronously, a rejection of the first one would be unhandled.
     if (below instanceof Promise) below.catch(() => undefined);
-    const above = given(over, call);
+    const above = evaluate(over, call);
     if (below instanceof Promise || above instanceof Promise) {
-      return Promise.all([below, above]).then(([one, two]) => joined(one, two));
+      return Promise.all([below, above]).then(([one, two]) => join(one, two));
     }
-    return joined(below, above);
+    return join(below, above);
   };
 }
 
-function given(
+function evaluate(
   value: MetadataInput | MetadataFunction | undefined,
   call: OutgoingCall,
 ): MetadataInput | undefined | Promise<MetadataInput> {
   return typeof value === 'function' ? value(call) : value;
 }
 
-function joined(base: unknown, over: unknown): Metadata {
-  return joinMetadata(joinMetadata(NO_METADATA, checked(base)), checked(over));
+function join(base: unknown, over: unknown): Metadata {
+  return joinMetadata(joinMetadata(NO_METADATA, validate(base)), validate(over));
 }
 
 /** Validates metadata, because grpc-js's own error would contain the value, which may be a secret. */
-function checked(value: unknown): MetadataInput | undefined {
+function validate(value: unknown): MetadataInput | undefined {
   if (value === undefined || isMetadataLike(value)) return value;
   if (typeof value !== 'object' || value === null) {
     throw new Error("the metadata function must return an object such as { 'x-tenant': 'shop' }");

@@ -24,13 +24,13 @@ export function prepareAttempt(
   deadline: number,
   { hooks, metadataSource }: AttemptInterceptors,
 ): Metadata | Promise<Metadata> {
-  const asked = metadataSource && inContextOf(inboundOf(call), () => metadataSource(call));
-  return asked instanceof Promise
-    ? asked.then((base) => intercepted(call, number, deadline, base, hooks))
-    : intercepted(call, number, deadline, asked, hooks);
+  const base = metadataSource && inContextOf(inboundOf(call), () => metadataSource(call));
+  return base instanceof Promise
+    ? base.then((metadata) => runOnAttempt(call, number, deadline, metadata, hooks))
+    : runOnAttempt(call, number, deadline, base, hooks);
 }
 
-function intercepted(
+function runOnAttempt(
   call: OutgoingCall,
   number: number,
   deadline: number,

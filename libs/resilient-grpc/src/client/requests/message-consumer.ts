@@ -8,7 +8,7 @@ export interface BufferedMessages {
   /** Bytes and number of counted messages that were pushed since a message was last taken. */
   readonly bytesSinceTaken: number;
   readonly messagesSinceTaken: number;
-  /** Time at which the oldest buffered message was pushed, from `now`; `undefined` if the consumer has no `now`. */
+  /** Value of `now()` when the oldest buffered message was pushed; `undefined` if the consumer has no `now`. */
   readonly oldestAt: number | undefined;
 }
 
@@ -16,24 +16,24 @@ export interface BufferedMessages {
 export interface MessageConsumer {
   /** Maximum bytes of messages that may be pushed ahead of the connection. */
   readonly maxQueuedBytes: number;
-  /** True if the error of an Observable is delivered after the messages that it pushed before; otherwise it is delivered at once. */
+  /** True if an Observable's error is delivered after its buffered messages; otherwise the error is delivered at once. */
   readonly failsInOrder?: boolean;
-  /** Returns the payload of `message`, as bytes if they are known. `UNSENDABLE`: the message cannot be sent, and the call has ended. */
+  /** Returns the payload of `message`, serialized or unchanged. If it cannot be sent, ends the call and returns `UNSENDABLE`. */
   encode(message: unknown): unknown;
   /** Returns the size on the wire of a payload from `encode`. */
   bytesOf(payload: unknown): number;
   /** True if a push source is too far ahead. Called if more than `maxQueuedBytes` are buffered. @defaultValue true */
-  isTooFar?(ahead: BufferedMessages): boolean;
+  exceedsLimit?(ahead: BufferedMessages): boolean;
   /** Returns monotonic milliseconds, to measure how long a message is buffered. */
   now?(): number;
   /** Runs `task` in the next turn of the event loop. */
   defer(task: () => void): void;
   /** Receives a message as a payload from `encode`. */
   onEncodedMessage(payload: unknown): void;
-  /** Called if a source pushed more than it may. */
+  /** Called if a push source is too far ahead. */
   onOverflow(queuedBytes: number): void;
-  /** Called if a source pushed this many messages in one event-loop turn, in which backpressure cannot slow it down. */
-  onPushedAtOnce(messages: number): void;
+  /** Called if a source pushed many messages in one event-loop turn, in which backpressure cannot slow it down. */
+  onBurst(messages: number): void;
   onMessage(message: unknown): void;
   onMessagesEnd(): void;
   onMessagesError(error: unknown): void;
@@ -45,7 +45,7 @@ export interface RequestSource {
   readonly pushes?: boolean;
   /** True if a push source has pushed everything. Some of it may still be buffered. */
   readonly complete?: boolean;
-  /** Unsubscribes from a push source. Buffered messages are delivered before its end. */
+  /** Unsubscribes from a push source. Buffered messages are delivered before the end. */
   finish?(): void;
   /** Requests one message. The consumer receives it now or later. */
   pull(): void;

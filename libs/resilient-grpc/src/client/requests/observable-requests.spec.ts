@@ -6,7 +6,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { ObservableRequests } from './observable-requests.js';
 import { UNSENDABLE, type BufferedMessages, type MessageConsumer } from './message-consumer.js';
 
-/** Creates a consumer that records the events of a source and marks encoded messages. `nextTurn` is a turn of the event loop. */
+/** Creates a consumer that records the events of a source and marks encoded messages. `nextTurn` ends a turn of the event loop. */
 function makeConsumer(
   maxQueuedBytes: number,
   encode: MessageConsumer['encode'] = (message) => Buffer.from(String(message)),
@@ -22,7 +22,7 @@ function makeConsumer(
     },
     onEncodedMessage: (payload) => void events.push(`encoded ${String(payload)}`),
     onOverflow: (bytes) => void events.push(['overflow', bytes]),
-    onPushedAtOnce: (messages) => void events.push(['at once', messages]),
+    onBurst: (messages) => void events.push(['at once', messages]),
     onMessage: (message) => void events.push(message),
     onMessagesEnd: () => void events.push('end'),
     onMessagesError: (error) => void events.push(['error', error]),
@@ -32,15 +32,15 @@ function makeConsumer(
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-// A message of one digit counts 129 bytes.
-const ROOM_FOR_THREE = 3 * 129;
+// A message of one digit counts as 129 bytes.
+const LIMIT_BYTES = 3 * 129;
 
 describe('Observable that is ahead of the connection since an earlier turn', () => {
   /** Creates an Observable whose first message is still buffered. */
-  function ahead(maxQueuedBytes = ROOM_FOR_THREE) {
+  function ahead(maxQueuedBytes = LIMIT_BYTES) {
     const subject = new Subject<unknown>();
     const scene = makeConsumer(maxQueuedBytes);
-    const source = new ObservableRequests(subject, { ...scene.consumer, onPushedAtOnce: () => undefined });
+    const source = new ObservableRequests(subject, { ...scene.consumer, onBurst: () => undefined });
     subject.next('first');
     scene.nextTurn();
     return { ...scene, subject, source };
@@ -51,7 +51,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     for (let i = 0; i < 3; i++) subject.next(i);
     expect(events).toEqual([]);
     subject.next(3);
-    expect(events).toEqual([['overflow', ROOM_FOR_THREE]]);
+    expect(events).toEqual([['overflow', LIMIT_BYTES]]);
   });
 
   it('applies the same limit to messages pushed in several turns', () => {
@@ -60,10 +60,10 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
       subject.next(i);
       nextTurn();
     }
-    expect(events).toEqual([['overflow', ROOM_FOR_THREE]]);
+    expect(events).toEqual([['overflow', LIMIT_BYTES]]);
   });
 
-  it('buffers a further message for each one that was pulled', () => {
+  it('buffers a further message for each one that is pulled', () => {
     const { events, subject, source, nextTurn } = ahead();
     for (let i = 0; i < 9; i++) {
       if (i >= 2) source.pull();
@@ -73,7 +73,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events).toEqual(['first', ...numbers(6).map((i) => `encoded ${String(i)}`)]);
   });
 
-  it('buffers any number of messages once those of the earlier turn were pulled', () => {
+  it('buffers any number of messages once those of the earlier turn are pulled', () => {
     const { events, subject, source } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
@@ -82,7 +82,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events.slice(1)).toEqual(numbers(9));
   });
 
-  it('lifts the limit if all messages were pulled before the turn ended', () => {
+  it('lifts the limit if all messages are pulled before the turn ends', () => {
     const { events, subject, source, nextTurn } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
@@ -123,8 +123,8 @@ describe('messages that an Observable pushes in one turn', () => {
     ['on subscription', () => from(numbers(500))],
     ['later by a promise', () => from(Promise.resolve(numbers(500))).pipe(mergeAll())],
   ])('buffers messages pushed %s without encoding or limiting them', async (_when, make) => {
-    const { events, consumer, nextTurn } = makeConsumer(ROOM_FOR_THREE, () => UNSENDABLE);
-    const source = new ObservableRequests(make(), { ...consumer, onPushedAtOnce: () => undefined });
+    const { events, consumer, nextTurn } = makeConsumer(LIMIT_BYTES, () => UNSENDABLE);
+    const source = new ObservableRequests(make(), { ...consumer, onBurst: () => undefined });
     nextTurn();
     await Promise.resolve();
     await Promise.resolve();
@@ -163,7 +163,7 @@ describe('messages that an Observable pushes in one turn', () => {
   });
 
   it('schedules no task if a pull is pending for each message', () => {
-    const { consumer, clock } = makeConsumer(ROOM_FOR_THREE);
+    const { consumer, clock } = makeConsumer(LIMIT_BYTES);
     const subject = new Subject<number>();
     const source = new ObservableRequests(subject, consumer);
     for (const i of numbers(5)) {
@@ -215,15 +215,15 @@ describe('delivered message', () => {
 });
 
 describe('consumer options', () => {
-  it('calls isTooFar only beyond the limit, with the messages since the last pull and the time of the oldest', () => {
+  it('calls exceedsLimit only beyond the limit, with the messages since the last pull and the time of the oldest', () => {
     const subject = new Subject<unknown>();
-    const { events, consumer, clock, nextTurn } = makeConsumer(ROOM_FOR_THREE);
+    const { events, consumer, clock, nextTurn } = makeConsumer(LIMIT_BYTES);
     const calls: BufferedMessages[] = [];
     const judging: MessageConsumer = {
       ...consumer,
-      onPushedAtOnce: () => undefined,
+      onBurst: () => undefined,
       now: () => clock.now(),
-      isTooFar: (ahead) => {
+      exceedsLimit: (ahead) => {
         calls.push(ahead);
         return ahead.messagesSinceTaken > 3;
       },
@@ -254,7 +254,7 @@ describe('consumer options', () => {
 
   it('delivers an error after the messages pushed before it if failsInOrder is true', () => {
     const subject = new Subject<unknown>();
-    const { events, consumer } = makeConsumer(ROOM_FOR_THREE);
+    const { events, consumer } = makeConsumer(LIMIT_BYTES);
     const source = new ObservableRequests(subject, { ...consumer, failsInOrder: true });
     subject.next('first');
     subject.error('torn');

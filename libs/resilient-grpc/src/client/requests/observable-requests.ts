@@ -1,8 +1,8 @@
 import type { Unsubscribable } from 'rxjs';
-import { MESSAGE_OVERHEAD } from '../../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-limits.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
-/** An Observable of any library. */
+/** An Observable from any library. */
 export interface Subscribable {
   subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): Unsubscribable;
 }
@@ -18,29 +18,29 @@ interface Item {
   next: Item | undefined;
 }
 
-/** A burst is reported if it has more than one message per this many bytes of the limit, because the size of its messages is unknown. */
-const BYTES_PER_UNTOLD_MESSAGE = 1_024;
+/** Assumed size of a message in a burst, whose real size is unknown. A burst is reported if its assumed size exceeds the limit. */
+const ASSUMED_MESSAGE_BYTES = 1_024;
 
 /**
- * Request messages from an Observable, which has no backpressure. Messages pushed in one turn of the event loop are buffered regardless of
- * their size (`from(array)`, rows that a promise returns): backpressure could not have slowed them down, and Nest's own client accepts
- * them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection. Messages that it pushes then are
+ * Source of messages from an Observable, which has no backpressure. Messages pushed in one turn of the event loop are buffered regardless
+ * of their size (`from(array)`, rows that a promise returns): backpressure could not have slowed them down, and Nest's own client accepts
+ * them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection, and further messages are
  * buffered up to a limit.
  */
 export class ObservableRequests implements RequestSource {
   readonly pushes = true;
   private first: Item | undefined;
   private last: Item | undefined;
-  private held = 0;
+  private bufferedItems = 0;
   /** Number of items at the front of the buffer that were pushed before this turn. */
-  private heldBefore = 0;
+  private earlierItems = 0;
   private queuedBytes = 0;
   private bytesSinceTaken = 0;
   private messagesSinceTaken = 0;
   /** True if an item was buffered in this turn. */
-  private turnBegan = false;
-  /** Messages of this turn that are not counted toward the limit. */
-  private atOnce = 0;
+  private hasItemsInTurn = false;
+  /** Number of messages of this turn that are not counted toward the limit. */
+  private burstMessages = 0;
   private wanted = false;
   private ended = false;
   private readonly subscription: Unsubscribable;
@@ -48,16 +48,16 @@ export class ObservableRequests implements RequestSource {
 
   constructor(
     input: Subscribable,
-    private readonly taker: MessageConsumer,
+    private readonly consumer: MessageConsumer,
   ) {
     this.subscription = input.subscribe({
       next: (message: unknown) => {
         this.pushMessage(message);
       },
       error: (error: unknown) => {
-        if (this.taker.failsInOrder === true) this.push('error', error, 0);
+        if (this.consumer.failsInOrder === true) this.push('error', error, 0);
         // An error of the requests ends the call now, not after buffered messages that the server would discard.
-        else if (!this.closed) this.taker.onMessagesError(error);
+        else if (!this.closed) this.consumer.onMessagesError(error);
       },
       complete: () => {
         this.end();
@@ -76,8 +76,8 @@ export class ObservableRequests implements RequestSource {
     if (this.first === undefined) this.last = undefined;
     // Otherwise an item in the old generation would keep all later items from being collected with the young generation.
     item.next = undefined;
-    this.held -= 1;
-    if (this.heldBefore > 0) this.heldBefore -= 1;
+    this.bufferedItems -= 1;
+    if (this.earlierItems > 0) this.earlierItems -= 1;
     this.queuedBytes -= item.bytes;
     this.give(item.kind, item.value);
   }
@@ -113,23 +113,23 @@ export class ObservableRequests implements RequestSource {
 
   private pushMessage(message: unknown): void {
     if (this.closed || this.ended) return;
-    if (this.heldBefore === 0) {
+    if (this.earlierItems === 0) {
       this.push('message', message, 0);
       return;
     }
-    const payload = this.taker.encode(message);
+    const payload = this.consumer.encode(message);
     if (payload === UNSENDABLE) return;
-    const bytes = this.taker.bytesOf(payload) + MESSAGE_OVERHEAD;
+    const bytes = this.consumer.bytesOf(payload) + MESSAGE_OVERHEAD_BYTES;
     this.bytesSinceTaken += bytes;
     this.messagesSinceTaken += 1;
-    if (this.isTooFar(this.queuedBytes + bytes)) this.taker.onOverflow(this.queuedBytes);
+    if (this.exceedsLimit(this.queuedBytes + bytes)) this.consumer.onOverflow(this.queuedBytes);
     else this.push('encoded', payload, bytes);
   }
 
-  private isTooFar(bytes: number): boolean {
-    const { taker, bytesSinceTaken, messagesSinceTaken } = this;
-    if (bytes <= taker.maxQueuedBytes) return false;
-    return taker.isTooFar?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
+  private exceedsLimit(bytes: number): boolean {
+    const { consumer, bytesSinceTaken, messagesSinceTaken } = this;
+    if (bytes <= consumer.maxQueuedBytes) return false;
+    return consumer.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {
@@ -139,39 +139,40 @@ export class ObservableRequests implements RequestSource {
       this.give(kind, value);
       return;
     }
-    const item: Item = { kind, value, bytes, at: this.taker.now?.(), next: undefined };
+    const item: Item = { kind, value, bytes, at: this.consumer.now?.(), next: undefined };
     if (this.last === undefined) this.first = item;
     else this.last.next = item;
     this.last = item;
-    this.held += 1;
+    this.bufferedItems += 1;
     this.queuedBytes += bytes;
-    if (kind === 'message') this.atOnce += 1;
-    if (this.turnBegan || kind === 'end' || kind === 'error') return;
-    this.turnBegan = true;
-    this.taker.defer(this.endTurn);
+    if (kind === 'message') this.burstMessages += 1;
+    if (this.hasItemsInTurn || kind === 'end' || kind === 'error') return;
+    this.hasItemsInTurn = true;
+    this.consumer.defer(this.endTurn);
   }
 
   private readonly endTurn = (): void => {
-    const { atOnce, taker } = this;
-    this.turnBegan = false;
-    this.heldBefore = this.held;
-    this.atOnce = 0;
-    if (!this.closed && atOnce * BYTES_PER_UNTOLD_MESSAGE > taker.maxQueuedBytes) taker.onPushedAtOnce(atOnce);
+    const { burstMessages, consumer } = this;
+    this.hasItemsInTurn = false;
+    this.earlierItems = this.bufferedItems;
+    this.burstMessages = 0;
+    if (!this.closed && burstMessages * ASSUMED_MESSAGE_BYTES > consumer.maxQueuedBytes)
+      consumer.onBurst(burstMessages);
   };
 
   private give(kind: Item['kind'], value: unknown): void {
     switch (kind) {
       case 'message':
-        this.taker.onMessage(value);
+        this.consumer.onMessage(value);
         return;
       case 'encoded':
-        this.taker.onEncodedMessage(value);
+        this.consumer.onEncodedMessage(value);
         return;
       case 'error':
-        this.taker.onMessagesError(value);
+        this.consumer.onMessagesError(value);
         return;
       case 'end':
-        this.taker.onMessagesEnd();
+        this.consumer.onMessagesEnd();
         return;
     }
   }

@@ -2,7 +2,7 @@ import type { Attempt } from '../../call/attempt.js';
 import type { MethodContext } from '../call-context.js';
 import type { CallFailure } from '../call/call-failure.js';
 import { encodeRequest } from '../call/prepare-call.js';
-import { MESSAGE_OVERHEAD, type ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../../policy/replay/replay-limits.js';
 import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
@@ -20,10 +20,10 @@ export interface PumpCallbacks {
 
 /**
  * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that it may be sent,
- * because grpc-js's channel loses the second of two messages in flight. A further attempt first receives what the previous one was sent.
+ * because grpc-js's channel loses the second of two messages in flight. A further attempt is first sent the messages of the previous one.
  */
 export class RequestPump implements MessageConsumer {
-  /** Number of messages taken from the source and sent. */
+  /** Number of messages that were taken from the source and sent. */
   sent = 0;
   private readonly source: RequestSource;
   private readonly buffer: RequestBuffer;
@@ -125,12 +125,12 @@ export class RequestPump implements MessageConsumer {
   }
 
   onOverflow(queuedBytes: number): void {
-    const cure = 'pass an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
-    const details = `The request Observable is ${String(queuedBytes)} bytes ahead of the connection; ${cure}`;
+    const remedy = 'pass an AsyncIterable or an Iterable, which is pulled, or raise methods[…].maxQueuedRequestBytes';
+    const details = `The request Observable is ${String(queuedBytes)} bytes ahead of the connection; ${remedy}`;
     this.callbacks.end({ code: StatusCode.RESOURCE_EXHAUSTED, details, reason: 'requests-overflow' });
   }
 
-  onPushedAtOnce(messages: number): void {
+  onBurst(messages: number): void {
     const { client, method } = this.context;
     if (client.events.wanted) client.events.emit({ type: 'requests-burst', path: method.path, messages });
   }
@@ -209,15 +209,15 @@ class RequestBuffer {
     return this.messages[index];
   }
 
-  /** Adds a payload that is being sent. With interceptors it is a message of unknown size, which cannot be kept within the limits. */
+  /** Adds a payload that is being sent. With interceptors, the payload is a message of unknown size, which cannot be buffered. */
   add(payload: unknown): void {
     if (!this.complete) return;
-    if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD, this.bytes)) {
+    if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {
       this.drop();
       return;
     }
     this.messages.push(payload);
-    this.bytes += payload.length + MESSAGE_OVERHEAD;
+    this.bytes += payload.length + MESSAGE_OVERHEAD_BYTES;
   }
 
   /** Releases all messages, because the call is committed or has ended, or because a message did not fit. */

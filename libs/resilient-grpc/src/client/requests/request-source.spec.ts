@@ -14,7 +14,7 @@ function makeConsumer() {
     defer: setImmediate,
     onEncodedMessage: unexpected,
     onOverflow: unexpected,
-    onPushedAtOnce: unexpected,
+    onBurst: unexpected,
     onMessage: (message) => void events.push(message),
     onMessagesEnd: () => void events.push('end'),
     onMessagesError: (error) => void events.push(['error', error]),

@@ -1,4 +1,4 @@
-import { inOrigin, originHere } from '../call/caller-context.js';
+import { inCallerContext, currentCallerContext } from '../call/caller-context.js';
 import { ObservableRequests, type Subscribable } from './observable-requests.js';
 import type { RequestSource, MessageConsumer } from './message-consumer.js';
 
@@ -6,10 +6,10 @@ import type { RequestSource, MessageConsumer } from './message-consumer.js';
  * Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. An Observable pushes at its own speed and
  * is subscribed to at once, because a hot one would not wait.
  */
-export function messageSource(input: unknown, taker: MessageConsumer): RequestSource {
-  const source = openSource(input, taker);
-  // The source is pulled when the connection has room, in the async context of the request that opened the connection.
-  const origin = originHere();
+export function messageSource(input: unknown, consumer: MessageConsumer): RequestSource {
+  const source = openSource(input, consumer);
+  // Otherwise the connection would pull the source in the async context of the request that opened the connection.
+  const origin = currentCallerContext();
   if (origin === undefined) return source;
   return {
     pushes: source.pushes === true,
@@ -17,23 +17,23 @@ export function messageSource(input: unknown, taker: MessageConsumer): RequestSo
       return source.complete === true;
     },
     finish: () => {
-      inOrigin(origin, () => {
+      inCallerContext(origin, () => {
         source.finish?.();
       });
     },
     pull: () => {
-      inOrigin(origin, () => {
+      inCallerContext(origin, () => {
         source.pull();
       });
     },
-    close: () => inOrigin(origin, () => source.close()),
+    close: () => inCallerContext(origin, () => source.close()),
   };
 }
 
-function openSource(input: unknown, taker: MessageConsumer): RequestSource {
-  if (isAsyncIterable(input)) return new AsyncIteratorSource(input[Symbol.asyncIterator](), taker);
-  if (isSubscribable(input)) return new ObservableRequests(input, taker);
-  if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), taker);
+function openSource(input: unknown, consumer: MessageConsumer): RequestSource {
+  if (isAsyncIterable(input)) return new AsyncIteratorSource(input[Symbol.asyncIterator](), consumer);
+  if (isSubscribable(input)) return new ObservableRequests(input, consumer);
+  if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), consumer);
   throw new TypeError(
     `expected request messages as an Observable, an AsyncIterable or an Iterable, got ${typeof input}`,
   );
@@ -42,7 +42,7 @@ function openSource(input: unknown, taker: MessageConsumer): RequestSource {
 class IteratorSource implements RequestSource {
   constructor(
     private readonly iterator: Iterator<unknown>,
-    private readonly taker: MessageConsumer,
+    private readonly consumer: MessageConsumer,
   ) {}
 
   pull(): void {
@@ -50,10 +50,10 @@ class IteratorSource implements RequestSource {
     try {
       result = this.iterator.next();
     } catch (error) {
-      this.taker.onMessagesError(error);
+      this.consumer.onMessagesError(error);
       return;
     }
-    giveResult(result, this.taker);
+    deliverResult(result, this.consumer);
   }
 
   close(): undefined {
@@ -64,7 +64,7 @@ class IteratorSource implements RequestSource {
 class AsyncIteratorSource implements RequestSource {
   constructor(
     private readonly iterator: AsyncIterator<unknown>,
-    private readonly taker: MessageConsumer,
+    private readonly consumer: MessageConsumer,
   ) {}
 
   pull(): void {
@@ -73,15 +73,15 @@ class AsyncIteratorSource implements RequestSource {
       // A handwritten iterator may return a plain result instead of a promise. `for await` accepts this, too.
       next = Promise.resolve(this.iterator.next());
     } catch (error) {
-      this.taker.onMessagesError(error);
+      this.consumer.onMessagesError(error);
       return;
     }
     next.then(
       (result) => {
-        giveResult(result, this.taker);
+        deliverResult(result, this.consumer);
       },
       (error: unknown) => {
-        this.taker.onMessagesError(error);
+        this.consumer.onMessagesError(error);
       },
     );
   }
@@ -91,14 +91,16 @@ class AsyncIteratorSource implements RequestSource {
   }
 }
 
-/** Delivers a result of an iterator. Its type is not guaranteed at run time. */
-function giveResult(result: IteratorResult<unknown>, taker: MessageConsumer): void {
+/** Delivers an iterator result. A faulty iterator may return a value of another type. */
+function deliverResult(result: IteratorResult<unknown>, consumer: MessageConsumer): void {
   if (!isNonNullObject(result)) {
-    taker.onMessagesError(new TypeError(`expected an iterator result from the request source, got ${typeof result}`));
+    consumer.onMessagesError(
+      new TypeError(`expected an iterator result from the request source, got ${typeof result}`),
+    );
     return;
   }
-  if (result.done === true) taker.onMessagesEnd();
-  else taker.onMessage(result.value);
+  if (result.done === true) consumer.onMessagesEnd();
+  else consumer.onMessage(result.value);
 }
 
 /** Runs `task` and ignores its errors. A source that fails while it is being closed must not prevent the call from ending. */

@@ -11,14 +11,14 @@ const headerText = v.optional(
   v.pipe(v.string(HEADER_TEXT), v.maxLength(MAX_STRING_LENGTH, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
 );
 const bit = v.optional(v.picklist([0, 1], '0 or 1'));
-const whole = (least: number) => v.optional(integer(least));
+const whole = (min: number) => v.optional(integer(min));
 /**
  * A duration within the range of a timer. Node fires a longer timer at once, so pings or connection attempts would repeat without a pause.
  */
-const timer = (least: number) => v.optional(milliseconds(least));
+const timer = (min: number) => v.optional(milliseconds(min));
 
-const MAX_WINDOW = 2 ** 31 - 1;
-const WINDOW = `an integer from 65535 to ${String(MAX_WINDOW)}`;
+const MAX_WINDOW_BYTES = 2 ** 31 - 1;
+const WINDOW_RANGE = `an integer from 65535 to ${String(MAX_WINDOW_BYTES)}`;
 
 /**
  * Options that grpc-js's client reads. grpc-js does not validate them: a wrong type throws in a timer or a socket listener, where nothing
@@ -48,7 +48,12 @@ const schema = v.object({
   'grpc.lb.ring_hash.ring_size_cap': whole(1),
   'grpc-node.max_session_memory': whole(1),
   'grpc-node.flow_control_window': v.optional(
-    v.pipe(v.number(WINDOW), v.integer(WINDOW), v.minValue(65_535, WINDOW), v.maxValue(MAX_WINDOW, WINDOW)),
+    v.pipe(
+      v.number(WINDOW_RANGE),
+      v.integer(WINDOW_RANGE),
+      v.minValue(65_535, WINDOW_RANGE),
+      v.maxValue(MAX_WINDOW_BYTES, WINDOW_RANGE),
+    ),
   ),
   'grpc-node.tls_enable_trace': bit,
 });

@@ -2,7 +2,13 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
-import type { LoadBalancingConfig, ServiceConfig } from '../../policy/service-config/service-config.js';
+import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
+import type { OutlierDetection } from '../../policy/ejection/outlier-detection.js';
+import type {
+  HealthCheckConfig,
+  LoadBalancingConfig,
+  ServiceConfig,
+} from '../../policy/service-config/service-config.js';
 import type { MetadataFunction } from '../interceptors/metadata-source.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../interceptors/outgoing-call.js';
 import type { MetadataInput } from '../resilient-types.js';
@@ -76,10 +82,13 @@ export interface GrpcClientDefaults {
    */
   readonly connection?: 'on-demand' | 'warm' | undefined;
   /**
-   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. A `kubernetes:` target uses 'round_robin' by default.
+   * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
+   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it uses the less
+   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48). A
+   * `kubernetes:` target uses 'round_robin' by default.
    * @defaultValue 'pick_first'
    */
-  readonly loadBalancing?: 'pick_first' | 'round_robin' | LoadBalancingConfig | undefined;
+  readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
   /**
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
    * out. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus
@@ -126,6 +135,32 @@ export interface GrpcClientDefaults {
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
   /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
   readonly propagate?: false | PropagationOptions | undefined;
+  /**
+   * Ejects endpoints that fail, are slow, or stop responding, while others do better: they get no calls for a while and return gently.
+   * `true` uses the default rules. It needs a balancing policy (`loadBalancing: 'round_robin'`), because pick_first uses one endpoint.
+   * Cannot be combined with `outlierDetection`.
+   * @defaultValue false
+   */
+  readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
+  /**
+   * Standard outlier detection (gRFC A50), with the names and durations of a service config: { failurePercentageEjection: {} }. It needs a
+   * balancing policy. Cannot be combined with `ejectUnhealthy`.
+   * @defaultValue none
+   */
+  readonly outlierDetection?: OutlierDetection | undefined;
+  /**
+   * Watches the health of each endpoint by grpc.health.v1 (gRFC A17): endpoints that are NOT_SERVING get no calls. `serviceName: ''` checks
+   * the server as a whole. It takes one stream per connection, and has no effect with pick_first.
+   * @defaultValue that of the service config
+   */
+  readonly healthCheckConfig?: HealthCheckConfig | undefined;
+  /**
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup. `false` resolves it only when
+   * a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed ones finish. If a lookup
+   * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
+   * @defaultValue 5000
+   */
+  readonly dnsRefreshMs?: number | false | undefined;
 }
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
@@ -139,7 +174,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
    * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
-   * applies. An Observable of service configs changes the policies while the client is open. A call keeps the policy it started with;
+   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the policy it started with;
    * invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
@@ -162,7 +197,7 @@ export interface PropagationOptions {
   readonly metadata?: readonly string[] | undefined;
 }
 
-/** Options of one method that a standard service config does not have. */
+/** Options of one method, in addition to those in a standard service config. */
 export interface MethodOptions {
   /**
    * Deadline of the whole call in milliseconds, more than 0. For a method, it applies to response streams, too.
@@ -241,6 +276,7 @@ export const DEFAULT_CLIENT_SETTINGS = {
   loadBalancing: 'pick_first',
   connectTimeoutMs: 20_000,
   connectionIdleTimeoutMs: 200_000,
+  dnsRefreshMs: 5_000,
   prefetch: 16,
   maxQueuedRequestBytes: 16 * 1024 * 1024,
   unreadStreamWarningMs: 60_000,

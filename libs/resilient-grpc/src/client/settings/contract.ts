@@ -61,7 +61,7 @@ function loadChecked(contract: Parameters<typeof loadContract>[0], path: string)
     const at = pathOf(path, contract.protoPath === undefined ? 'packageDefinition' : 'protoPath');
     return {
       ok: false,
-      problems: [{ path: at, message: 'expected at least one service, got none; write the file that defines one' }],
+      problems: [{ path: at, message: 'expected at least one service, got none; pass a file that defines one' }],
     };
   }
   for (const [index, name] of wanted.names.entries()) {
@@ -114,7 +114,7 @@ function definitionOf(
   if (packageDefinition !== undefined) {
     if (typeof packageDefinition === 'object' && packageDefinition !== null) {
       const entries: readonly unknown[] = Object.values(packageDefinition);
-      // proto-loader's definition is an object of objects. The one that grpc-js loads contains functions and does not pass.
+      // proto-loader's definition is an object of objects. The result of loadPackageDefinition() contains functions and is rejected.
       if (entries.every(isDefinitionEntry)) return packageDefinition as PackageDefinition;
     }
     problems.push({
@@ -138,8 +138,8 @@ function definitionOf(
     });
     return undefined;
   }
-  // Reading a device or a pipe never ends.
-  const device = (files as readonly string[]).find(isNoFile);
+  // Reading a device or a pipe may never end.
+  const device = (files as readonly string[]).find(isNotRegularFile);
   if (device !== undefined) {
     const message = `expected a .proto file, got ${describeValue(device)}, which is a device, a pipe or a folder; write 'orders.proto'`;
     problems.push({ path: pathOf(path, 'protoPath'), message });
@@ -162,7 +162,7 @@ function definitionOf(
 }
 
 /** True for a device, a pipe or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
-function isNoFile(path: string): boolean {
+function isNotRegularFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
   } catch {
@@ -232,7 +232,7 @@ function methodDescriptor(
     requestStream,
     responseStream,
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
-    // The serializer accepts any value: it validates the message itself, and throws.
+    // The serializer accepts any value: it validates the message itself, and throws if it is invalid.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
   });

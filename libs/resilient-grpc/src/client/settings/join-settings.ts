@@ -16,24 +16,24 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
     ...base,
     ...definedOf(own),
     ...definedOf({
-      keepalive: joined(defaults.keepalive, own.keepalive),
-      channelOptions: joined(withoutNamed(defaults.channelOptions, own), own.channelOptions),
-      metadata: joinedMetadata(defaults.metadata, own.metadata),
+      keepalive: merged(defaults.keepalive, own.keepalive),
+      channelOptions: merged(withoutNamedOptions(defaults.channelOptions, own), own.channelOptions),
+      metadata: mergedMetadata(defaults.metadata, own.metadata),
       interceptors: [...listOf(defaults.interceptors), ...listOf(own.interceptors)],
-      propagate: own.propagate === false ? own.propagate : joined(defaults.propagate || undefined, own.propagate),
+      propagate: own.propagate === false ? own.propagate : merged(defaults.propagate || undefined, own.propagate),
     }),
     url: own.url,
   };
 }
 
-/** Returns an empty list for a value that is not an array; validation reports it. */
+/** Returns `value`, or an empty list if it is not an array. Validation reports the wrong type. */
 function listOf<T>(value: readonly T[] | undefined): readonly T[] {
   // Array.isArray() does not narrow a readonly array.
   return Array.isArray(value) ? (value as readonly T[]) : [];
 }
 
-/** Returns the defaults' `options` without those that the client sets by a named option. */
-function withoutNamed(
+/** Returns the defaults' `options` without those that the client sets with a named option. */
+function withoutNamedOptions(
   options: GrpcClientDefaults['channelOptions'],
   own: GrpcClientSettings,
 ): GrpcClientDefaults['channelOptions'] {
@@ -42,16 +42,16 @@ function withoutNamed(
   return Object.fromEntries(Object.entries(options).filter(([key]) => !Object.hasOwn(named, key)));
 }
 
-function joined<T extends object>(base: T | undefined, over: T | undefined): T | undefined {
+function merged<T extends object>(base: T | undefined, over: T | undefined): T | undefined {
   return base === undefined || over === undefined ? (over ?? base) : { ...base, ...definedOf(over) };
 }
 
 type GivenMetadata = GrpcClientDefaults['metadata'];
 
-function joinedMetadata(base: GivenMetadata, over: GivenMetadata): GivenMetadata {
+function mergedMetadata(base: GivenMetadata, over: GivenMetadata): GivenMetadata {
   if (base === undefined || over === undefined) return over ?? base;
   if (typeof base === 'function' || typeof over === 'function') return metadataSource(base, over);
-  if (!isMetadataLike(base) && !isMetadataLike(over)) return joined(base, over);
+  if (!isMetadataLike(base) && !isMetadataLike(over)) return merged(base, over);
   return joinMetadata(joinMetadata(NO_METADATA, base), over);
 }
 

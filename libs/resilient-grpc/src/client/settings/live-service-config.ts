@@ -1,4 +1,5 @@
 import type { Observable, Subscription } from 'rxjs';
+import type { BalancingSettings } from '../../channel/channel-settings.js';
 import {
   FOR_TARGET,
   LocatedServiceConfig,
@@ -8,7 +9,7 @@ import {
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
-import { oneLine } from '../../telemetry/log/log-text.js';
+import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import { LogLimiter } from '../../telemetry/log/log-limiter.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -26,6 +27,8 @@ export interface LiveServiceConfigInput {
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
   /** Returns the policy of each method, by path, with or without a service config. */
   readonly policies: (config: ParsedServiceConfig | undefined) => ReadonlyMap<string, ResolvedMethodPolicy>;
+  /** Returns the load balancing, with or without a service config. */
+  readonly balancing: (config: ParsedServiceConfig | undefined) => BalancingSettings;
   readonly clock: Clock;
   readonly random: Random;
   /** Logs why an update is rejected. */
@@ -33,7 +36,7 @@ export interface LiveServiceConfigInput {
 }
 
 /** Time that the start waits for the first service config. */
-const FIRST_SERVICE_CONFIG_WITHIN_MS = 5_000;
+const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
@@ -66,7 +69,7 @@ export class LiveServiceConfig {
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
     this.lines = new LogLimiter(input.clock, (latest, repeats) => {
-      input.warn(repeats === 0 ? latest : `${latest} (${String(repeats)} similar messages in the last minute)`);
+      input.warn(repeats === 0 ? latest : `${latest} (${counted(repeats, 'similar message')} in the last minute)`);
     });
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {
@@ -80,13 +83,17 @@ export class LiveServiceConfig {
     const late = () => {
       input.clock.defer(this.late);
     };
-    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_WITHIN_MS, true);
+    this.timer = input.clock.setTimer(late, FIRST_SERVICE_CONFIG_TIMEOUT_MS, true);
     this.subscribe();
   }
 
   /** The current service config; `undefined` before the first one. */
   get config(): ParsedServiceConfig | undefined {
     return this.currentConfig;
+  }
+
+  get balancing(): BalancingSettings {
+    return this.input.balancing(this.currentConfig);
   }
 
   /** Returns the policy of a method for a call that starts now; `undefined` if there is no such method. */
@@ -146,12 +153,13 @@ export class LiveServiceConfig {
   }
 
   private refuse(problems: readonly ConfigurationProblem[]): void {
-    if (this.started) this.warn('rejected', `${summaryOf(problems)}; ${OLD_STAYS}`);
+    if (this.started) this.warn('rejected', `${summaryOf(problems)}; ${UNCHANGED_NOTE}`);
     else this.begin(problems);
   }
 
   private use(config: ParsedServiceConfig): void {
-    if (this.started) this.logBalancingChange(config);
+    // grpc-js receives it as JSON. Throws if that is impossible.
+    JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.currentConfig = config;
     this.begin([]);
@@ -173,15 +181,15 @@ export class LiveServiceConfig {
   }
 
   private ended(how: string): void {
-    if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${OLD_STAYS}`);
+    if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${UNCHANGED_NOTE}`);
     else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${how}` }]);
   }
 
   private readonly late = (): void => {
     if (this.started) return;
     const { path, warn } = this.input;
-    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_WITHIN_MS} ms`;
-    warn(`${path}: ${waited}; the client starts without one and uses it when it arrives`);
+    const waited = `no service config arrived within ${FIRST_SERVICE_CONFIG_TIMEOUT_MS} ms`;
+    warn(`${path}: ${waited}; the client starts without one and uses the first one that arrives`);
     this.begin([]);
   };
 
@@ -205,15 +213,8 @@ export class LiveServiceConfig {
   }
 
   /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
-  private warn(kind: 'rejected' | 'balancing' | 'lookup' | 'ended', message: string): void {
-    this.lines.say(kind, message);
-  }
-
-  /** Logs a change of load balancing. It has no effect, because a channel keeps the policy it was created with. */
-  private logBalancingChange(next: ParsedServiceConfig): void {
-    const of = (config: ParsedServiceConfig | undefined) => JSON.stringify(config?.loadBalancingConfig);
-    if (of(next) === of(this.currentConfig)) return;
-    this.warn('balancing', `${this.input.path}.loadBalancingConfig: the change takes effect at the next start`);
+  private warn(kind: 'rejected' | 'lookup' | 'ended', message: string): void {
+    this.lines.log(kind, message);
   }
 }
 
@@ -222,11 +223,11 @@ function isDnsRecord(value: unknown): boolean {
   return value instanceof LocatedServiceConfig || (value instanceof UnreadableServiceConfig && value.isRecord);
 }
 
-/** Formats the first of `problems` and the number of others. */
+/** Formats the first of `problems` and the number of the others. */
 function summaryOf(problems: readonly ConfigurationProblem[]): string {
   const [first] = problems;
   const more = problems.length > 1 ? ` (${String(problems.length - 1)} more)` : '';
   return first === undefined ? '' : `${first.path}: ${first.message}${more}`;
 }
 
-const OLD_STAYS = 'the current service config stays in effect';
+const UNCHANGED_NOTE = 'the current service config stays in effect';

@@ -14,12 +14,12 @@ import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js
 
 interface MethodOption {
   readonly schema: Schema<unknown>;
-  /** Value without the option. */
+  /** Value if the option is absent. */
   readonly default?: unknown;
   /** True if the client's option of the same name is the default. */
   readonly inherited?: true;
-  /** Example of the option in `methods`, for the remedy if it is written beside `url`. Absent if clients have the same name. */
-  readonly place?: string;
+  /** Example of the option in `methods`, shown if it is written next to `url`. Absent if clients have an option of the same name. */
+  readonly example?: string;
 }
 
 /**
@@ -28,29 +28,29 @@ interface MethodOption {
  */
 const METHOD_OPTIONS = {
   timeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
-  attemptTimeoutMs: { schema: millisecondsOrNone(POSITIVE), place: "methods: { '*': { attemptTimeoutMs: 300 } }" },
+  attemptTimeoutMs: { schema: millisecondsOrNone(POSITIVE), example: "methods: { '*': { attemptTimeoutMs: 300 } }" },
   streamIdleTimeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
   prefetch: {
     schema: integer(1),
     default: DEFAULT_CLIENT_SETTINGS.prefetch,
-    place: 'methods: { Watch: { prefetch: 16 } }',
+    example: 'methods: { Watch: { prefetch: 16 } }',
   },
-  onDrain: { schema: onDrain, place: "methods: { Watch: { onDrain: 'complete' } }" },
+  onDrain: { schema: onDrain, example: "methods: { Watch: { onDrain: 'complete' } }" },
   maxQueuedRequestBytes: {
     schema: integer(1),
     default: DEFAULT_CLIENT_SETTINGS.maxQueuedRequestBytes,
-    place: 'methods: { Upload: { maxQueuedRequestBytes: 1048576 } }',
+    example: 'methods: { Upload: { maxQueuedRequestBytes: 1048576 } }',
   },
-  idempotent: { schema: flag, place: 'methods: { Get: { idempotent: true } }' },
-  waitForReady: { schema: flag, place: "methods: { '*': { waitForReady: true } }" },
-  circuitBreaker: { schema: circuitBreakerSchema, place: "methods: { '*': { circuitBreaker: {} } }" },
-  // The client's option of the same name is another limit.
+  idempotent: { schema: flag, example: 'methods: { Get: { idempotent: true } }' },
+  waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
+  circuitBreaker: { schema: circuitBreakerSchema, example: "methods: { '*': { circuitBreaker: {} } }" },
+  // The client's option of the same name is a separate limit.
   maxConcurrentCalls: { schema: integer(1) },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
- * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid ones. Written out because it runs in each call
- * with options, in which a loop over the table costs as much as the rest of the checks.
+ * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid ones. Written out because it runs for each
+ * call with options: a loop over the table would double the cost.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
   const { prefetch } = call;
@@ -68,7 +68,7 @@ function isDuration(value: unknown): boolean {
   return value === undefined || (typeof value === 'number' && value > 0);
 }
 
-/** Schema of the options that a call may override. Any `idempotent` and `waitForReady` is accepted: only true and false have an effect. */
+/** Schema of the options that a call may override. `idempotent` and `waitForReady` accept any value; only true and false have an effect. */
 export const callOptionsSchema = openObject(
   {
     timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
@@ -80,10 +80,10 @@ export const callOptionsSchema = openObject(
   'an object such as { timeoutMs: 500 }',
 );
 
-/** Options of the stages of one attempt; `undefined` for no timeout, or for that of the method. */
+/** Timeouts of one attempt; `undefined` means the method's timeout, or none. */
 export type AttemptBounds = Pick<MethodOptions, 'attemptTimeoutMs' | 'streamIdleTimeoutMs'>;
 
-/** True if a call overrides a stage of its attempts. Such a call has its own stages. */
+/** True if a call overrides a timeout of its attempts. Such a call has its own attempt stages. */
 export function overridesBounds({ attemptTimeoutMs, streamIdleTimeoutMs }: AttemptBounds): boolean {
   return attemptTimeoutMs !== undefined || streamIdleTimeoutMs !== undefined;
 }

@@ -8,7 +8,7 @@ import { flag, object, rule } from '../../policy/options/option-schemas.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
 
 // These headers describe one connection, message or call, and would be wrong on another one.
-const RESERVED = new Set([
+const RESERVED_KEYS = new Set([
   ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding'],
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
 ]);
@@ -38,7 +38,7 @@ export function propagationProblems(value: unknown, path: string): Configuration
   return value === undefined || value === false ? [] : optionProblems(propagationSchema, value, path);
 }
 
-/** Merges the client's propagation options over forRoot's. `undefined` if nothing is propagated, including the retry-chain key. */
+/** Merges the client's propagation options over forRoot's. Returns `undefined` if nothing is propagated, not even the retry-chain key. */
 export function resolvePropagation(
   root: PropagationOptions | undefined,
   own: false | PropagationOptions | undefined,
@@ -59,7 +59,7 @@ function keyProblem(key: unknown): string | undefined {
   if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}; list each key by its name`;
   if (!/^[0-9a-z_.-]+$/.test(name))
     return `expected a key of letters, digits, "_", "." and "-", got ${describeValue(key)}`;
-  if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED.has(name)) {
+  if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED_KEYS.has(name)) {
     const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a custom key';
     return `expected a key that can be forwarded, got '${key}', which applies to a single call; write ${instead}`;
   }

@@ -1,11 +1,16 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
-import { insecureCredentials, loadBalancingProblem } from '../../channel/channel-checks.js';
-import type { ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
+import * as v from 'valibot';
+import { insecureCredentials, isDnsName, loadBalancingProblem, policyNameOf } from '../../channel/channel-checks.js';
+import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
+import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
+import type { HealthCheckConfig } from '../../policy/service-config/service-config.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -17,11 +22,13 @@ import {
 import { channelValueProblems } from './channel-options-schema.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
-const { boundGraces, boundAtLeastMs, boundAtMostMs } = DEFAULT_RELEASE_POLICY;
+const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
 
 type LoadBalancing = ChannelSettings['loadBalancing'];
 
-/** Defaults of grpc-js's channel options. */
+const DNS_INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
+
+/** This library's defaults for grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // channelz adds a cost to each call, and nothing reads it here.
   'grpc.enable_channelz': 0,
@@ -82,6 +89,12 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
       });
     }
   }
+  if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
+    problems.push({
+      path: pathOf(path, 'ejectUnhealthy'),
+      message: 'expected ejectUnhealthy or outlierDetection, got both; keep one',
+    });
+  }
   if (settings.tls !== undefined && settings.credentials !== undefined) {
     problems.push({ path: pathOf(path, 'tls'), message: 'expected tls or credentials, got both; keep one' });
   }
@@ -99,17 +112,31 @@ export function openCredentials(
   path: string,
   dependencies: TlsDependencies,
 ): CredentialsSource | readonly ConfigurationProblem[] {
-  if (settings.tls === undefined) return fixed(settings.credentials ?? insecureCredentials());
+  if (settings.tls === undefined) return fixedCredentials(settings.credentials ?? insecureCredentials());
   const opened = openTlsCredentials(settings.tls, dependencies);
   if (opened.ok) return opened.credentials;
   const at = pathOf(path, 'tls');
   return opened.problems.map(({ key, message }) => ({ path: pathOf(at, key), message }));
 }
 
+/** Returns the load-balancing policies `value`, and whether they need periodic lookups of the name. */
+export function resolveBalancing(
+  { url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
+  value: NonNullable<GrpcClientDefaults['loadBalancing']>,
+): BalancingSettings {
+  const loadBalancing = loadBalancingOf(value);
+  const isOn = dnsRefreshMs ?? policyNameOf(loadBalancing) !== 'pick_first';
+  if (isOn === false || !isDnsName(url)) return { loadBalancing, dnsRefreshMs: undefined };
+  const refreshMs = dnsRefreshMs || DEFAULT_CLIENT_SETTINGS.dnsRefreshMs;
+  // grpc-js would delay more frequent lookups.
+  return { loadBalancing, dnsRefreshMs: Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0) };
+}
+
 /** Completes the validated settings of a channel. */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
-  loadBalancing: LoadBalancing,
+  balancing: BalancingSettings,
+  healthCheck: HealthCheckConfig | undefined,
   credentials: CredentialsSource,
   random: Random,
   warn: (message: string) => void,
@@ -126,15 +153,23 @@ export function resolveChannelSettings(
     target: settings.url,
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
-    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, boundAtLeastMs), boundAtMostMs),
+    releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
     maxWaitingCalls,
     maxWaitingBytes,
     connection,
-    loadBalancing,
+    ...balancing,
     connectTimeoutMs,
     maxConnectionAgeMs,
+    ejection: ejectionOf(settings),
+    healthService: healthCheck?.serviceName,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
+}
+
+function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): EjectionPolicy | undefined {
+  // Validated.
+  if (outlierDetection !== undefined) return v.parse(outlierDetectionSchema, outlierDetection);
+  return ejectionPolicyOf(ejectUnhealthy);
 }
 
 /** Returns grpc-js's interceptors, which Nest's users write into channelOptions. */
@@ -150,21 +185,29 @@ export function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' 
 }
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */
-export function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
+function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
+  if (value === 'least_request') return [{ [A48_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
 function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (message: string) => void): ChannelOptions {
-  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs } = settings;
+  const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs, dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
     // With a proxy in the environment, grpc-js would replace the target by the proxy, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
+    ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),
-    ...defined(given),
+    ...withoutUndefined(given),
   };
+  const interval = given[DNS_INTERVAL];
+  if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
+    warn(
+      `dnsRefreshMs was raised from ${String(dnsRefreshMs)} to ${String(interval)}, because channelOptions['${DNS_INTERVAL}'] is ${String(interval)}; remove that option`,
+    );
+  }
   const pings = settings.keepalive?.keepaliveTimeMs;
   if (
     pings !== undefined &&
@@ -182,10 +225,10 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   return options;
 }
 
-/** Returns the channel options that named options of this library set. An option that is not set is omitted. */
+/** Returns the channel options that named options of this library set. Unset options are omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
-  return defined({
+  return withoutUndefined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
     'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
@@ -196,10 +239,10 @@ export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   });
 }
 
-function fixed(current: CredentialsSource['current']): CredentialsSource {
+function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {
   return { current, watch: () => () => undefined, close: () => undefined };
 }
 
-function defined(options: Readonly<Record<string, unknown>>): ChannelOptions {
+function withoutUndefined(options: Readonly<Record<string, unknown>>): ChannelOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

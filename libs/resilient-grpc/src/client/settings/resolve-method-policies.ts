@@ -29,7 +29,7 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
   return new Map(descriptors(input.services).map((method) => [method.path, resolvePolicy(method, input)]));
 }
 
-/** Returns the policy of a method without configuration, whose calls are never repeated. */
+/** Returns the policy of a method that has no configuration. Its calls are never repeated. */
 export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   return resolvePolicy(
     { ...method, declaredIdempotent: false },
@@ -43,13 +43,13 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
   // A response stream has a deadline only if one is set for its method.
   const timeoutMs = method.responseStream ? options.timeoutMs : resolved.timeoutMs;
-  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyNamed(method, config));
+  const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyName(method, config));
   const safe = safeBecause !== '';
   const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
   const hedging = canHedge(method) ? config?.hedging : undefined;
   return Object.freeze({
     ...resolved,
-    timeoutMs: lesser(timeoutMs, config?.timeoutMs),
+    timeoutMs: minDefined(timeoutMs, config?.timeoutMs),
     waitForReady: resolved.waitForReady ?? config?.waitForReady,
     safeToRepeat: safe,
     safeBecause,
@@ -79,7 +79,7 @@ export function canHedge(method: MethodDescriptor): boolean {
 }
 
 /** Returns the name of the policy in the service config that applies to a method. */
-function policyNamed(method: MethodDescriptor, config: ParsedMethodConfig | undefined): string | undefined {
+function policyName(method: MethodDescriptor, config: ParsedMethodConfig | undefined): string | undefined {
   if (config?.retry !== undefined) return 'retryPolicy';
   return config?.hedging !== undefined && canHedge(method) ? 'hedgingPolicy' : undefined;
 }
@@ -104,7 +104,7 @@ function descriptors(services: Services): readonly MethodDescriptor[] {
   return [...services.values()].flatMap((methods) => [...methods.values()]);
 }
 
-function lesser(a: number | undefined, b: number | undefined): number | undefined {
+function minDefined(a: number | undefined, b: number | undefined): number | undefined {
   if (a === undefined) return b;
   return b === undefined ? a : Math.min(a, b);
 }

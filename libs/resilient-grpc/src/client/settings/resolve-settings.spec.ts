@@ -3,7 +3,7 @@ import { Metadata, credentials, experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { systemClock } from '../../time/clock.js';
-import type { GrpcClientDefaults } from './client-options.js';
+import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
 import { loadContract } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
 
@@ -142,7 +142,7 @@ describe('client settings over defaults', () => {
 });
 
 describe('channel options', () => {
-  it("overrides the library's channel options by the user's channelOptions", () => {
+  it("overrides the library's channel options with the user's channelOptions", () => {
     const given = {
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': undefined,
@@ -223,16 +223,16 @@ describe('channel options', () => {
       ['the option, even if the defaults set `channelOptions`', byName(A), byOption(B), A],
       ['`channelOptions`, even if the defaults set the option', byOption(A), byName(B), A],
       ['`channelOptions`, even if the defaults set them', byOption(A), byOption(B), A],
-    ])('takes the value from %s', (_from, own, defaults, expected) => {
+    ])(`takes ${key} from %s`, (_from, own, defaults, expected) => {
       expect(resolved(own, defaults)).toBe(value(expected));
     });
 
-    it('takes the value from the option if `channelOptions` contains undefined', () => {
+    it(`takes ${key} from the option if channelOptions contains undefined`, () => {
       expect(resolved({ ...byName(A), channelOptions: { [key]: undefined } })).toBe(value(A));
     });
   });
 
-  it('passes grpc-js interceptors on', () => {
+  it('forwards grpc-js interceptors', () => {
     const interceptor = () => undefined;
     expect(resolve({ channelOptions: { interceptors: [interceptor] } }).settings.interceptors).toEqual([interceptor]);
   });
@@ -245,6 +245,50 @@ describe('channel options', () => {
     expect(resolve({}, { loadBalancing: 'round_robin' }).settings.channel.loadBalancing).toEqual([{ round_robin: {} }]);
     expect(resolve({ loadBalancing: [{ round_robin: {} }] }).settings.channel.loadBalancing).toEqual([
       { round_robin: {} },
+    ]);
+  });
+});
+
+describe('dnsRefreshMs', () => {
+  const NAME = 'dns:///orders.shop:50051';
+  const INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
+  const list = [{ no_such_policy: {} }, { round_robin: {} }, { pick_first: {} }];
+
+  it.each<[given: string, settings: Partial<GrpcClientSettings>, refreshMs: number | undefined]>([
+    ['pick_first', { url: NAME }, undefined],
+    ['round_robin', { url: NAME, loadBalancing: 'round_robin' }, 5_000],
+    ['a name without a scheme', { url: 'orders:50051', loadBalancing: 'round_robin' }, 5_000],
+    ['the first supported policy of a list', { url: NAME, loadBalancing: list }, 5_000],
+    [
+      'the policy of a service config',
+      { url: NAME, serviceConfig: { loadBalancingConfig: [{ round_robin: {} }] } },
+      5_000,
+    ],
+    ['an explicit value', { url: NAME, dnsRefreshMs: 1_000 }, 1_000],
+    ['false', { url: NAME, loadBalancing: 'round_robin', dnsRefreshMs: false }, undefined],
+    ['an IPv4 address', { url: '10.0.0.7:50051', loadBalancing: 'round_robin', dnsRefreshMs: 1_000 }, undefined],
+    ['an IPv6 address', { url: '[::1]:50051', loadBalancing: 'round_robin', dnsRefreshMs: 1_000 }, undefined],
+    ['a list of addresses', { url: 'ipv4:10.0.0.7:1,10.0.0.8:1', loadBalancing: 'round_robin' }, undefined],
+    ['a Unix socket', { url: 'unix:/run/orders.sock', loadBalancing: 'round_robin' }, undefined],
+    [
+      'a longer minimum interval of grpc-js',
+      { url: NAME, loadBalancing: 'round_robin', channelOptions: { [INTERVAL]: 30_000 } },
+      30_000,
+    ],
+  ])('resolves to the interval for %s', (_given, settings, refreshMs) => {
+    expect(resolve(settings).settings.channel.dnsRefreshMs).toBe(refreshMs);
+  });
+
+  it('lowers the minimum interval of grpc-js, but never raises it', () => {
+    const intervalOf = (dnsRefreshMs: number | false) =>
+      resolve({ url: NAME, dnsRefreshMs }).settings.channel.channelOptions[INTERVAL];
+    expect([intervalOf(1_000), intervalOf(60_000), intervalOf(false)]).toEqual([1_000, 5_000, 5_000]);
+  });
+
+  it('warns if the minimum interval of grpc-js in channelOptions is longer', () => {
+    const { warnings } = resolve({ url: NAME, dnsRefreshMs: 1_000, channelOptions: { [INTERVAL]: 30_000 } });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^dnsRefreshMs was raised from 1000 to 30000.+remove that option$/),
     ]);
   });
 });
@@ -294,7 +338,7 @@ describe('method policy', () => {
       'Create',
       'methods["Create"].idempotent',
     ],
-  ])('decides whether calls are safe to repeat, with the reason, if %s', (_, settings, method, because) => {
+  ])('sets safeToRepeat and its reason if %s', (_, settings, method, because) => {
     const found = policy(settings, method);
     expect(found?.safeBecause).toBe(because);
     expect(found?.safeToRepeat).toBe(because !== '');

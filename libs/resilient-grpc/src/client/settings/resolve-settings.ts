@@ -24,8 +24,8 @@ import {
   channelOptionProblems,
   defaultLoadBalancing,
   interceptorsOf,
-  loadBalancingOf,
   openCredentials,
+  resolveBalancing,
   resolveChannelSettings,
   type ChannelSettingsDependencies,
 } from './resolve-channel-settings.js';
@@ -116,7 +116,6 @@ function resolveInto(
     return { ok: false, problems };
   }
 
-  const warnings = settingsWarnings(own, services, serviceConfig);
   const policies = (config: ParsedServiceConfig | undefined) =>
     resolveMethodPolicies({
       services,
@@ -125,6 +124,11 @@ function resolveInto(
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
+  const balancing = (config: ParsedServiceConfig | undefined) =>
+    resolveBalancing(
+      joined,
+      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url),
+    );
   const live = isObservable(source)
     ? new LiveServiceConfig({
         source,
@@ -132,6 +136,7 @@ function resolveInto(
         target: own.url,
         check: (config) => balancingProblems(own, config, path),
         policies,
+        balancing,
         clock: dependencies.clock,
         random: dependencies.random,
         warn: dependencies.report,
@@ -139,9 +144,11 @@ function resolveInto(
     : undefined;
   const loadBalancing =
     own.loadBalancing ?? serviceConfig?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
+  const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
   const channel = resolveChannelSettings(
     joined,
-    loadBalancingOf(loadBalancing),
+    balancing(serviceConfig),
+    own.healthCheckConfig ?? serviceConfig?.healthCheckConfig ?? joined.healthCheckConfig,
     opened,
     dependencies.random,
     (message) => warnings.push(message),
@@ -177,18 +184,19 @@ function deeperProblems(
   path: string,
   found: readonly ConfigurationProblem[],
 ): ConfigurationProblem[] {
-  const sound = (key: keyof GrpcClientDefaults) => !found.some((problem) => problem.path.startsWith(pathOf(path, key)));
+  const isValid = (key: keyof GrpcClientDefaults) =>
+    !found.some((problem) => problem.path.startsWith(pathOf(path, key)));
   const { loadBalancing, channelOptions, ...rest } = settings;
   const problems = channelOptionProblems(
     {
       ...rest,
-      ...(sound('loadBalancing') ? { loadBalancing } : {}),
-      ...(sound('channelOptions') ? { channelOptions } : {}),
+      ...(isValid('loadBalancing') ? { loadBalancing } : {}),
+      ...(isValid('channelOptions') ? { channelOptions } : {}),
     },
     path,
   );
   problems.push(...propagationProblems(settings.propagate, pathOf(path, 'propagate')));
-  if (!sound('metadata') || !isObject(settings.metadata) || isMetadataLike(settings.metadata)) return problems;
+  if (!isValid('metadata') || !isObject(settings.metadata) || isMetadataLike(settings.metadata)) return problems;
   for (const [key, value] of Object.entries(settings.metadata)) {
     const problem = value === undefined ? undefined : metadataEntryProblem(key, value);
     if (problem !== undefined) problems.push({ path: pathOf(pathOf(path, 'metadata'), key), message: problem });
@@ -229,11 +237,11 @@ function isObject(value: unknown): value is object {
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
 function uncheckedOptions<T extends object>(value: unknown): T {
-  // Holds only if no problems were found, so each use above checks the type of the value it reads.
+  // The cast holds only if no problems were found, so each use above checks the type of the value it reads.
   return (isObject(value) ? value : {}) as T;
 }
 
-/** Returns the default for an invalid limit; validation reports it. */
+/** Returns the limit, or the default if the limit is invalid, which validation reports. */
 function attemptsLimit(value: unknown): number {
   return typeof value === 'number' && value >= 2 ? value : DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
 }

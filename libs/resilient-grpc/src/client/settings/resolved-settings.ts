@@ -1,7 +1,7 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { Propagation } from '../../call/propagation.js';
-import type { ChannelSettings } from '../../channel/channel-settings.js';
+import type { BalancingSettings, ChannelSettings } from '../../channel/channel-settings.js';
 import type { CircuitBreakerPolicy } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
 import type { RetryPolicy } from '../../policy/retry/retry-policy.js';
@@ -44,19 +44,23 @@ export interface ResolvedClientSettings {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** Returns `settings` with the load balancing of the first live service config. A channel is created once and keeps it. */
+/** Returns `settings` with the load balancing and the health check of the first live service config. A channel keeps the health check. */
 export function withInitialServiceConfig(settings: ResolvedClientSettings): ResolvedClientSettings {
-  const loadBalancing = settings.live?.config?.loadBalancingConfig;
-  if (loadBalancing === undefined) return settings;
-  return Object.freeze({ ...settings, channel: Object.freeze({ ...settings.channel, loadBalancing }) });
+  const { live, channel } = settings;
+  if (live?.config === undefined) return settings;
+  // The client's own option overrides the service config.
+  const healthService = channel.healthService ?? live.config.healthCheckConfig?.serviceName;
+  return Object.freeze({ ...settings, channel: Object.freeze({ ...channel, ...live.balancing, healthService }) });
 }
 
-/** Policies that change while a client is open. */
+/** Policies of methods, and load balancing, that change while a client is open. */
 export interface LivePolicies {
   /** Settles when the start no longer needs to wait; rejects if the start must fail. */
   readonly first: Promise<void>;
   /** The current service config; `undefined` before the first one. */
   readonly config: ParsedServiceConfig | undefined;
+  /** The load balancing of the current service config, or of the options if it has none. */
+  readonly balancing: BalancingSettings;
   /** Returns the policy of a method for a call that starts now. */
   policyOf(path: string): ResolvedMethodPolicy | undefined;
   /** Calls `listener` with each later service config. Returns a function that removes the listener. */
@@ -76,7 +80,7 @@ export type ResolvedMethodOptions = {
 /** Policy of one method, with the reasons that the startup log line shows. `onDrain` is `undefined` for the default of each call. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
-  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if it is not safe. */
+  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if unsafe. */
   readonly safeBecause: string;
   /** Present if and only if the method is safe to repeat and not hedged. */
   readonly retry: RetryPolicy | undefined;

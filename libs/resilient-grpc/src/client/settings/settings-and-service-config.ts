@@ -28,14 +28,31 @@ export function balancingProblems(
   return [{ path: pathOf(path, 'loadBalancing'), message }, ...problems];
 }
 
-/** Returns warnings about valid settings that are probably mistakes. */
+/**
+ * Returns warnings about valid settings that are probably mistakes.
+ *
+ * @param settings those of the client, with the load balancing that applies
+ * @param isLive true if the service config is not known yet
+ */
 export function settingsWarnings(
-  settings: Pick<GrpcClientSettings, 'url'>,
+  settings: Pick<
+    GrpcClientSettings,
+    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'outlierDetection' | 'healthCheckConfig'
+  >,
   services: Services,
   config: ParsedServiceConfig | undefined,
+  isLive: boolean,
 ): string[] {
-  const warnings = methodWarnings(services, config);
+  const warnings = [...(isLive ? [] : endpointWarnings(settings)), ...methodWarnings(services, config)];
   return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443`, ...warnings] : warnings;
+}
+
+/** Returns a warning for each option of the client that has no effect with pick_first. */
+function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): string[] {
+  if (settings.loadBalancing !== 'pick_first') return [];
+  return (['ejectUnhealthy', 'outlierDetection', 'healthCheckConfig'] as const)
+    .filter((key) => (settings[key] ?? false) !== false)
+    .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
 }
 
 /** Returns warnings about methods in a service config that do not exist or do not support their policy. */

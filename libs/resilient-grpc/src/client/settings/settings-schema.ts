@@ -11,6 +11,9 @@ import {
   object,
   rule,
 } from '../../policy/options/option-schemas.js';
+import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
+import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
+import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
 import { POSITIVE, type KeyRemedies } from '../../policy/options/value-rules.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
@@ -41,7 +44,8 @@ const tlsSchema = object(
   "an object such as { ca: '/run/tls/ca.pem' }, or {} for the system's certificate authorities",
 );
 
-const loadBalancingText = "'pick_first', 'round_robin' or a loadBalancingConfig such as [{ round_robin: {} }]";
+const loadBalancingText =
+  "'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig such as [{ round_robin: {} }]";
 
 const defaultsEntries = {
   timeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
@@ -58,7 +62,10 @@ const defaultsEntries = {
   connection: v.optional(v.picklist(['on-demand', 'warm'], "'on-demand' or 'warm'")),
   loadBalancing: v.optional(
     v.union(
-      [v.picklist(['pick_first', 'round_robin']), v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1))],
+      [
+        v.picklist(['pick_first', 'round_robin', 'least_request']),
+        v.pipe(v.array(v.record(v.string(), v.unknown())), v.minLength(1)),
+      ],
       loadBalancingText,
     ),
   ),
@@ -99,6 +106,15 @@ const defaultsEntries = {
   ),
   // Validated by `propagationProblems`.
   propagate: v.optional(v.unknown()),
+  ejectUnhealthy: v.optional(ejectUnhealthySchema),
+  outlierDetection: v.optional(outlierDetectionSchema),
+  healthCheckConfig: v.optional(healthCheckConfigSchema),
+  dnsRefreshMs: v.optional(
+    v.union(
+      [v.literal(false), milliseconds(1_000, ', or false for lookups only on demand')],
+      'a number of milliseconds of 1000 or more, or false for lookups only on demand',
+    ),
+  ),
 } as const;
 
 /** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */
@@ -130,8 +146,8 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
   headers: 'write `metadata`',
   ...Object.fromEntries(
-    METHOD_OPTION_ROWS.flatMap(([key, { place }]) =>
-      place === undefined ? [] : [[key, `write it per method: ${place}`]],
+    METHOD_OPTION_ROWS.flatMap(([key, { example }]) =>
+      example === undefined ? [] : [[key, `write it per method: ${example}`]],
     ),
   ),
   host: "write `url`: 'host:port'",

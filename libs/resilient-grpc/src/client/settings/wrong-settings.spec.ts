@@ -201,7 +201,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'an unknown load balancing policy as a string',
     { url, loadBalancing: 'random' },
     'clients.shop.loadBalancing',
-    /'pick_first', 'round_robin' or a loadBalancingConfig.*got "random"/,
+    /'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig.*got "random"/,
   ],
   [
     'an unknown policy in a loadBalancingConfig',
@@ -210,10 +210,29 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /my_policy.*write \[\{ round_robin: \{\} \}\]/,
   ],
   [
+    'an invalid choiceCount of least_request_experimental',
+    { url, loadBalancing: [{ least_request_experimental: { choiceCount: 1 } }] },
+    'clients.shop.loadBalancing',
+    /choiceCount: expected an integer of 2 or more, got 1\)/,
+  ],
+  [
     'loadBalancing together with a loadBalancingConfig',
     { url, loadBalancing: 'round_robin', serviceConfig: { loadBalancingConfig: [{ pick_first: {} }] } },
     'clients.shop.loadBalancing',
     /got both; keep one/,
+  ],
+  ['a dnsRefreshMs below 1 s', { url, dnsRefreshMs: 10 }, 'clients.shop.dnsRefreshMs', /of 1000 or more, got 10/],
+  [
+    'a dnsRefreshMs of true',
+    { url, dnsRefreshMs: true },
+    'clients.shop.dnsRefreshMs',
+    /of 1000 or more, or false for lookups only on demand, got true/,
+  ],
+  [
+    'a dnsRefreshMs of Infinity',
+    { url, dnsRefreshMs: Infinity },
+    'clients.shop.dnsRefreshMs',
+    /at most 2147483647 \(24 days\), or false for lookups only on demand, got Infinity/,
   ],
   [
     'a connectionIdleTimeoutMs that grpc-js would raise',

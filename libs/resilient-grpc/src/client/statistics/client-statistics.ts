@@ -28,16 +28,16 @@ export class ClientStatistics implements FailureCounter {
   }
 
   failed(path: string, failure: CountedFailure, attempted: boolean): void {
-    const { code, reason, details, because, peer } = failure;
+    const { code, reason, details, notRetriedBecause, peer } = failure;
     count(this.failures, reason);
-    if (attempted) count(this.notRetried, because ?? reason);
+    if (attempted) count(this.notRetried, notRetriedBecause ?? reason);
     this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
-  /** Returns the calls of all methods that ended recently. */
+  /** Returns the counts of recently ended calls, summed over all methods. */
   recentCalls(): RecentCalls {
     const now = this.clock.now();
-    return joined([...this.byPath.values()].map((method) => method.recentCalls(now)));
+    return sumOf([...this.byPath.values()].map((method) => method.recentCalls(now)));
   }
 
   /** Returns the number of calls that failed for `reason`, including rejected ones. */
@@ -56,7 +56,7 @@ export class ClientStatistics implements FailureCounter {
       waits: { ...this.waits },
       failures: Object.fromEntries(this.failures),
       notRetried: Object.fromEntries(this.notRetried),
-      recent: joined(methods.map(({ recent }) => recent)),
+      recent: sumOf(methods.map(({ recent }) => recent)),
       methods,
       errors: this.log.snapshot(),
     };
@@ -71,7 +71,7 @@ function count<Key>(counts: Map<Key, number>, key: Key): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-function joined(all: readonly MethodSnapshot['recent'][]): RecentCalls {
+function sumOf(all: readonly MethodSnapshot['recent'][]): RecentCalls {
   const codes: Partial<Record<StatusName, number>> = {};
   for (const one of all) {
     // The keys are status names.

@@ -4,7 +4,7 @@ import type { ErrorSnapshot } from '../client-snapshot.js';
 import type { CountedFailure } from './method-statistics.js';
 
 /** A failed call. */
-export interface FailedCall extends Omit<CountedFailure, 'because'> {
+export interface FailedCall extends Omit<CountedFailure, 'notRetriedBecause'> {
   readonly path: string;
 }
 
@@ -15,12 +15,12 @@ interface Kind {
   lastAt: number;
 }
 
-const KINDS = 20;
-const SHOWN_DETAILS = 200;
+const MAX_KINDS = 20;
+const MAX_DETAILS_LENGTH = 200;
 
 /** The most recent kinds of failures. Failures are grouped, because thousands of calls fail for one reason in an outage. */
 export class LastFailures {
-  /** The latest kind is last. */
+  /** Ordered by the last failure, the latest at the end. */
   private readonly kinds = new Map<string, Kind>();
 
   /** @param epoch milliseconds since 1970 */
@@ -32,7 +32,7 @@ export class LastFailures {
     kind.lastAt = epoch;
     this.kinds.delete(key);
     this.kinds.set(key, kind);
-    if (this.kinds.size <= KINDS) return;
+    if (this.kinds.size <= MAX_KINDS) return;
     const [oldest] = this.kinds.keys();
     if (oldest !== undefined) this.kinds.delete(oldest);
   }
@@ -42,7 +42,7 @@ export class LastFailures {
       path: latest.path,
       code: statusName(latest.code),
       reason: latest.reason,
-      details: cut(latest.details),
+      details: truncate(latest.details),
       ...(latest.peer === undefined ? {} : { peer: latest.peer }),
       count,
       firstAt: moment(firstAt).toISOString(),
@@ -51,6 +51,6 @@ export class LastFailures {
   }
 }
 
-function cut(text: string): string {
-  return text.length > SHOWN_DETAILS ? `${text.slice(0, SHOWN_DETAILS)}…` : text;
+function truncate(text: string): string {
+  return text.length > MAX_DETAILS_LENGTH ? `${text.slice(0, MAX_DETAILS_LENGTH)}…` : text;
 }

@@ -8,7 +8,7 @@ const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, { f
 const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) as const;
 
 describe('MethodStatistics', () => {
-  it('covers the last 30 to 60 seconds, or its whole age if that is less', () => {
+  it('covers the last 30 to 60 seconds, or the time since its creation if that is shorter', () => {
     const statistics = create();
     statistics.succeeded(undefined, 5 * SECOND);
     expect(statistics.recentCalls(10 * SECOND)).toMatchObject({ windowMs: 10 * SECOND, ended: 1 });
@@ -49,7 +49,7 @@ describe('MethodStatistics', () => {
     expect(statistics.recentCalls(2).codes).toEqual({ UNKNOWN: 1 });
   });
 
-  it('reports percentiles of both slices within 1/16 and accepts latencies outside its range', () => {
+  it('reports percentiles over both slices with an error below 1/16, and accepts latencies outside its range', () => {
     const statistics = create();
     expect(statistics.snapshot(0).latency).toBeUndefined();
     for (let ms = 1; ms <= 100; ms++) statistics.answered(ms, ms % 2 === 0 ? 10 * SECOND : 40 * SECOND);

@@ -9,7 +9,7 @@ export interface CountedFailure {
   readonly code: StatusCode;
   readonly reason: FailureReason;
   readonly details: string;
-  readonly because?: string;
+  readonly notRetriedBecause?: string;
   readonly peer?: string | undefined;
 }
 
@@ -22,11 +22,11 @@ export interface FailureCounter {
 /** Length of one slice of the recent calls: half of the maximum window. */
 const SLICE_MS = 30_000;
 /** Number of gRPC status codes, 0 to 16. */
-const CODES = 17;
+const STATUS_CODE_COUNT = 17;
 
 /**
  * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice.
- * The counters are always maintained, because they are only numbers. Times are monotonic milliseconds.
+ * The counters are always maintained, because this is cheap. Times are monotonic milliseconds.
  */
 export class MethodStatistics {
   started = 0;
@@ -147,7 +147,7 @@ export class MethodStatistics {
   }
 }
 
-/** Counts calls by status code other than OK. Memory is allocated for the first one, because most methods of a client never fail. */
+/** Counts failed calls by status code. Allocates memory for the first failure, because most methods of a client never fail. */
 class StatusCounts {
   private counts: Uint32Array | undefined;
 
@@ -171,7 +171,7 @@ class StatusCounts {
   }
 
   private count(code: number, by: number): void {
-    this.counts ??= new Uint32Array(CODES);
+    this.counts ??= new Uint32Array(STATUS_CODE_COUNT);
     this.counts[code] = (this.counts[code] ?? 0) + by;
   }
 }

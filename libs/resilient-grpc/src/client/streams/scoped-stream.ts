@@ -12,9 +12,9 @@ import type { ActiveCall } from '../active-call.js';
 import type { UnreadStream } from './unread-streams.js';
 
 /** Stream that a call belongs to. */
-export interface PartOf {
+export interface StreamMembership {
   readonly scope: StreamScope;
-  /** True if the stream was given the call itself. Otherwise operators surround it, and other calls may run in parallel. */
+  /** True if the stream reads the call directly. Otherwise operators are in between, and several calls may run in parallel. */
   readonly isDirect: boolean;
 }
 
@@ -112,7 +112,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     const { clock } = this.context.client;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
-    // Behind operators, several calls may run in sequence. The deadline of one that succeeded applies to that call only.
+    // With operators in between, several calls may run in sequence. The deadline of a successful one applies to that call only.
     if (call.isDirect || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();
@@ -143,7 +143,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   terminate(reason: 'draining' | 'closed', details: string): void {
     const running = [...this.calls];
-    // The end of its call ends the stream, because neither of these failures is ever resumed.
+    // Ending its calls ends the stream, because it does not resume after these failures.
     for (const call of running) call.terminate(reason, details);
     if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }

@@ -9,14 +9,14 @@ export interface UnreadStream {
 }
 
 interface TrackedStream {
-  asked: number;
+  requested: number;
   since: number;
   reported: boolean;
   readonly demand: StreamDemand;
 }
 
-/** Number of checks within the time after which a stream is reported. */
-const LOOKS = 8;
+/** Number of checks within `afterMs`. */
+const CHECKS_PER_PERIOD = 8;
 
 /**
  * Detects streams that are read on demand and no longer read: a `for await` loop that was abandoned without `break`, or a forgotten
@@ -34,7 +34,7 @@ export class UnreadStreams {
 
   watch(stream: UnreadStream, demand: StreamDemand): void {
     if (this.afterMs === Infinity) return;
-    this.watched.set(stream, { asked: demand.requested, since: this.clock.now(), reported: false, demand });
+    this.watched.set(stream, { requested: demand.requested, since: this.clock.now(), reported: false, demand });
     this.arm();
   }
 
@@ -46,28 +46,28 @@ export class UnreadStreams {
 
   private arm(): void {
     if (this.timer !== undefined) return;
-    this.timer = setPollTimer(this.clock, this.afterMs / LOOKS, (stoppedMs) => {
+    this.timer = setPollTimer(this.clock, this.afterMs / CHECKS_PER_PERIOD, (stoppedMs) => {
       this.timer = undefined;
-      this.look(stoppedMs);
+      this.check(stoppedMs);
       if (this.watched.size > 0) this.arm();
     });
   }
 
-  /** @param stoppedMs time in which this process did not run, so that no reader could request a message */
-  private look(stoppedMs: number): void {
+  /** @param stoppedMs time for which this process did not run, so that no reader could request a message */
+  private check(stoppedMs: number): void {
     const now = this.clock.now();
-    // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one check early.
-    const unreadFor = this.afterMs * (1 - 1 / LOOKS);
-    for (const [stream, seen] of this.watched) {
-      const { requested: asked, waiting } = seen.demand;
-      seen.since = Math.min(seen.since + stoppedMs, now);
-      if (waiting || asked !== seen.asked) {
-        seen.asked = asked;
-        seen.since = now;
-        seen.reported = false;
-      } else if (!seen.reported && now - seen.since >= unreadFor) {
-        seen.reported = true;
-        stream.unread(now - seen.since);
+    // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one interval early.
+    const unreadFor = this.afterMs * (1 - 1 / CHECKS_PER_PERIOD);
+    for (const [stream, tracked] of this.watched) {
+      const { requested, waiting } = tracked.demand;
+      tracked.since = Math.min(tracked.since + stoppedMs, now);
+      if (waiting || requested !== tracked.requested) {
+        tracked.requested = requested;
+        tracked.since = now;
+        tracked.reported = false;
+      } else if (!tracked.reported && now - tracked.since >= unreadFor) {
+        tracked.reported = true;
+        stream.unread(now - tracked.since);
       }
     }
   }

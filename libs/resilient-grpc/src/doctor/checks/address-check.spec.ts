@@ -6,8 +6,8 @@ import { addressCheck } from './address-check.js';
 const address = { host: '10.0.0.7', port: 50051 };
 const failure = (phase: ConnectionFailure['phase'], code: string, message = code) => ({ phase, code, message });
 const ready: ConnectionProbeResult = { tcpMs: 1, readyMs: 3 };
-const check = (secure: boolean, probe: ConnectionProbeResult, otherway?: ConnectionProbeResult) =>
-  addressCheck({ address, secure, probe, otherway });
+const check = (secure: boolean, probe: ConnectionProbeResult, toggledTlsProbe?: ConnectionProbeResult) =>
+  addressCheck({ address, secure, probe, toggledTlsProbe });
 
 describe('reachable address', () => {
   it('reports the time of each step', () => {
@@ -58,7 +58,12 @@ describe('unusable address', () => {
   it('suggests listening on 0.0.0.0 only if the address is not a loopback address', () => {
     const probe = { failure: failure('tcp', 'ECONNREFUSED') };
     expect(check(false, probe).remedy).toContain('0.0.0.0');
-    const here = addressCheck({ address: { host: '127.0.0.1', port: 1 }, secure: false, probe, otherway: undefined });
+    const here = addressCheck({
+      address: { host: '127.0.0.1', port: 1 },
+      secure: false,
+      probe,
+      toggledTlsProbe: undefined,
+    });
     expect(here.remedy).toBe('check that the server is running and listens on this port');
   });
 

@@ -16,7 +16,7 @@ const TCP_FAILURES: Readonly<Record<string, Finding>> = {
     'check that the host is up, and that no firewall, security group, or network policy drops the packets',
   ],
   ECONNRESET: ['reset the connection', 'check the proxy, service mesh, or load balancer in front of the server'],
-  EHOSTUNREACH: ['is unreachable: no route to the host', 'check that the host is up and in this network'],
+  EHOSTUNREACH: ['is unreachable: no route to the host', 'check that the host is up and reachable from this network'],
   ENETUNREACH: [
     'is unreachable: no route to its network',
     'check that this host has IPv6 connectivity if the address is an IPv6 address',
@@ -25,7 +25,7 @@ const TCP_FAILURES: Readonly<Record<string, Finding>> = {
   EACCES: ['cannot be opened: permission denied', 'give this user write permission on the socket'],
 };
 
-const ALERTS: readonly (readonly [RegExp, Finding])[] = [
+const TLS_ALERTS: readonly (readonly [RegExp, Finding])[] = [
   [
     /CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|HANDSHAKE_FAILURE/,
     [
@@ -86,32 +86,32 @@ export function addressCheck(probed: ProbedAddress, hasOther = false): CheckResu
 }
 
 function failureFinding(probed: ProbedAddress, { phase, code, message }: ConnectionFailure): Finding {
-  const { secure, probe, otherway } = probed;
+  const { secure, probe, toggledTlsProbe } = probed;
   if (phase === 'tcp') {
     const [what, remedy] = TCP_FAILURES[code] ?? [`cannot be reached: ${message}`, 'look up the system error'];
     const isHere = code === 'ECONNREFUSED' && kindOf(probed.address) === 'loopback';
     return [`${what} (${code === 'timeout' ? message : code})`, isHere ? NOT_LISTENING : remedy];
   }
-  if (secure && otherway?.readyMs !== undefined) {
+  if (secure && toggledTlsProbe?.readyMs !== undefined) {
     return [
       'uses HTTP/2 without TLS, but the client uses TLS',
       'remove `tls` from the client (here: omit --tls and --ca)',
     ];
   }
-  if (!secure && (code === 'tls' || otherway?.tlsMs !== undefined)) {
+  if (!secure && (code === 'tls' || toggledTlsProbe?.tlsMs !== undefined)) {
     return [
       'uses TLS, but the client does not',
       'set tls: {} in the client, or tls: { ca } for a private authority (here: --tls or --ca FILE)',
     ];
   }
-  const http1 = [probe, otherway].find((one) => one?.failure?.code === 'http1')?.failure;
+  const http1 = [probe, toggledTlsProbe].find((one) => one?.failure?.code === 'http1')?.failure;
   if (http1 !== undefined) {
     return [
       `responds with HTTP/1 ('${http1.message}'), but gRPC requires HTTP/2`,
       'a load balancer or web server responds: configure gRPC or end-to-end HTTP/2 there, or use the gRPC port',
     ];
   }
-  for (const [pattern, [what, remedy]] of ALERTS) if (pattern.test(code)) return [`${what} (${code})`, remedy];
+  for (const [pattern, [what, remedy]] of TLS_ALERTS) if (pattern.test(code)) return [`${what} (${code})`, remedy];
   return otherFinding(probe, { phase, code, message });
 }
 

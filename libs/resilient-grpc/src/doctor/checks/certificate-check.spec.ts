@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { certificateCheck, SOON_DAYS } from './certificate-check.js';
+import { certificateCheck, EXPIRY_WARNING_DAYS } from './certificate-check.js';
 
 const FIXTURES = join(import.meta.dirname, '../../../../../test/fixtures/tls');
 const certificate = new X509Certificate(readFileSync(join(FIXTURES, 'server.pem')));
@@ -19,12 +19,20 @@ describe('certificateCheck', () => {
     });
   });
 
-  it(`warns if the certificate expires in less than ${String(SOON_DAYS)} days`, () => {
-    expect(certificateCheck(tls, 'localhost', daysBefore(SOON_DAYS)).status).toBe('ok');
-    expect(certificateCheck(tls, 'localhost', daysBefore(SOON_DAYS) + 1)).toMatchObject({
+  it(`warns if the certificate expires in less than ${String(EXPIRY_WARNING_DAYS)} days`, () => {
+    expect(certificateCheck(tls, 'localhost', daysBefore(EXPIRY_WARNING_DAYS)).status).toBe('ok');
+    expect(certificateCheck(tls, 'localhost', daysBefore(EXPIRY_WARNING_DAYS) + 1)).toMatchObject({
       status: 'warning',
       remedy: 'renew the certificate now; clients cannot connect after it expires',
     });
+  });
+
+  it.each([
+    [1, 'expires in 1 day'],
+    [0, 'expires in 0 days'],
+    [-1, 'expired 1 day ago'],
+  ])('counts the days in the correct number: %s', (days, text) => {
+    expect(certificateCheck(tls, 'localhost', daysBefore(days)).message).toMatch(new RegExp(`; ${text}$`));
   });
 
   it.each([

@@ -1,9 +1,10 @@
 import type { X509Certificate } from 'node:crypto';
+import { counted } from '../../telemetry/log/log-text.js';
 import type { ProbedTls } from '../probe-connection.js';
 import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
 
-/** A certificate that expires in fewer days is a warning: by then, an automatic renewal would have replaced it. */
-export const SOON_DAYS = 14;
+/** Number of days before expiry at which the check warns. Automatic renewal normally replaces a certificate earlier. */
+export const EXPIRY_WARNING_DAYS = 14;
 
 const DAY_MS = 86_400_000;
 
@@ -53,13 +54,13 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
   };
   const result = resultsOf('certificate', facts);
   const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no names'}`;
-  const until = days < 0 ? `expired ${String(-days)} days ago` : `expires in ${String(days)} days`;
+  const until = days < 0 ? `expired ${counted(-days, 'day')} ago` : `expires in ${counted(days, 'day')}`;
   if (refused !== undefined) {
     const [why, remedy] = refusal(refused, name, names);
     return result('failed', `rejected: ${why} (${refused}); ${whose}; ${until}`, remedy);
   }
   const message = `${whose}; matches '${name}'; ${until}`;
-  if (days >= SOON_DAYS) return result('ok', message);
+  if (days >= EXPIRY_WARNING_DAYS) return result('ok', message);
   return result('warning', message, 'renew the certificate now; clients cannot connect after it expires');
 }
 
@@ -85,7 +86,7 @@ function namesOf(certificate: X509Certificate): string[] {
     .map((name) => name.replace(/^(DNS|IP Address|URI|email):/, ''));
 }
 
-/** Joins a distinguished name, which has one part per line, to one line. */
+/** Joins the lines of a distinguished name, which has one part per line. */
 function oneLineName(name: string): string {
   return name.split('\n').join(', ');
 }

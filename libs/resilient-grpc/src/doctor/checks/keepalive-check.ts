@@ -10,7 +10,7 @@ import type { TargetAddress } from '../target-address.js';
 import { within } from '../time-budget.js';
 
 /** Maximum time to wait for the last ping to be acknowledged. */
-const ACK_MS = 5_000;
+const ACK_TIMEOUT_MS = 5_000;
 
 interface PingResult {
   sent: number;
@@ -83,7 +83,7 @@ async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<
     seen.sent += 1;
   }
   const answered = new Promise<'answered'>((resolve) => (acknowledged = () => resolve('answered')));
-  await within<string>(ACK_MS, Promise.race([ended, answered]), 'late');
+  await within<string>(ACK_TIMEOUT_MS, Promise.race([ended, answered]), 'late');
   return seen;
 }
 

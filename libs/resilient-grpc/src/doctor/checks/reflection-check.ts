@@ -35,14 +35,14 @@ export async function reflectionCheck(
   for (const name of REFLECTION_SERVICES) {
     try {
       const stub = client.getService<ReflectionStub>(name);
-      const ask = (requests: readonly ReflectionRequest[]) =>
+      const request = (requests: readonly ReflectionRequest[]) =>
         lastValueFrom(stub.serverReflectionInfo(requests, probeOptions(timeoutMs)).pipe(toArray()));
-      const [answer] = await ask([{ listServices: '*' }]);
+      const [answer] = await request([{ listServices: '*' }]);
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
       const message = `${counted(own.length, 'service')}: ${listed(own) || "only gRPC's own"}`;
       const result = resultsOf('reflection', { version: name, services })('ok', message);
-      return { result, services, methods: withMethods ? await methodsOf(own, ask) : undefined };
+      return { result, services, methods: withMethods ? await methodsOf(own, request) : undefined };
     } catch (error) {
       if (!isGrpcCallError(error)) throw error;
       if (error.code !== StatusCode.UNIMPLEMENTED || error.reachedServer !== 'yes')
@@ -52,7 +52,7 @@ export async function reflectionCheck(
   return unavailable('the server does not implement reflection; its services are unknown');
 }
 
-/** Lists the first names. A server may return any number of them. */
+/** Lists the first names and the number of the others, because a server may return any number of names. */
 function listed(names: readonly string[]): string {
   const more = names.length > MAX_LISTED ? ` and ${String(names.length - MAX_LISTED)} more` : '';
   return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;
@@ -64,10 +64,10 @@ function unavailable(message: string): Reflected {
 
 async function methodsOf(
   services: readonly string[],
-  ask: (requests: readonly ReflectionRequest[]) => Promise<readonly ReflectionResponse[]>,
+  request: (requests: readonly ReflectionRequest[]) => Promise<readonly ReflectionResponse[]>,
 ): Promise<Services | undefined> {
   try {
-    const answers = await ask(services.map((fileContainingSymbol) => ({ fileContainingSymbol })));
+    const answers = await request(services.map((fileContainingSymbol) => ({ fileContainingSymbol })));
     const files = answers.flatMap((answer) => answer.fileDescriptorResponse?.fileDescriptorProto ?? []);
     const distinct = new Map(files.map((file) => [file.toString('latin1'), file]));
     // A FileDescriptorSet: `repeated FileDescriptorProto file = 1`.
@@ -75,7 +75,7 @@ async function methodsOf(
     const contract = loadContract({ packageDefinition: loadFileDescriptorSetFromBuffer(set) }, 'reflection');
     return contract.ok ? contract.services : undefined;
   } catch {
-    // A server may omit imported files. Then its methods are unknown, which is not a problem to report.
+    // A server may omit imported files. Its methods are then unknown, which is not reported as a problem.
     return undefined;
   }
 }

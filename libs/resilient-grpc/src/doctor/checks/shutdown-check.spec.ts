@@ -1,39 +1,39 @@
 import { describe, expect, it } from 'vitest';
 import { shutdownCheck, type ShutdownTimes } from './shutdown-check.js';
 
-const FITS: ShutdownTimes = { drainMs: 20_000, readinessDelayMs: 5_000, gracePeriodMs: 30_000, preStopMs: 0 };
+const VALID_TIMES: ShutdownTimes = { drainMs: 20_000, readinessDelayMs: 5_000, gracePeriodMs: 30_000, preStopMs: 0 };
 
 describe('shutdownCheck', () => {
   it('passes if preStop and drain end before SIGKILL; the readiness delay is part of the drain', () => {
-    expect(shutdownCheck(FITS)).toMatchObject({
+    expect(shutdownCheck(VALID_TIMES)).toMatchObject({
       status: 'ok',
       message: 'drain 20 s (including 5 s readiness delay); SIGKILL after 30 s',
       facts: { totalMs: 20_000, spareMs: 10_000 },
     });
   });
 
-  it('fails if SIGKILL comes first, with the grace period to set', () => {
-    expect(shutdownCheck({ ...FITS, preStopMs: 10_000 })).toMatchObject({
+  it('fails if SIGKILL comes first, and suggests a grace period', () => {
+    expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
       message:
         'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including 5 s readiness delay) = 30 s; SIGKILL after 30 s',
       remedy: 'set terminationGracePeriodSeconds to 32 or more, or reduce drain.timeoutMs',
     });
-    expect(shutdownCheck({ ...FITS, preStopMs: 5_000 }).status).toBe('ok');
+    expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 5_000 }).status).toBe('ok');
   });
 
-  it('fails if the readiness delay takes all of the drain', () => {
-    expect(shutdownCheck({ ...FITS, readinessDelayMs: 20_000 })).toMatchObject({ status: 'failed' });
-    expect(shutdownCheck({ ...FITS, readinessDelayMs: 19_999 })).toMatchObject({ status: 'ok' });
+  it('fails if the readiness delay takes up the whole drain', () => {
+    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 20_000 })).toMatchObject({ status: 'failed' });
+    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 19_999 })).toMatchObject({ status: 'ok' });
   });
 
-  it('warns if nothing waits until the pod is removed from its service', () => {
-    expect(shutdownCheck({ ...FITS, readinessDelayMs: 0 })).toMatchObject({ status: 'warning' });
-    expect(shutdownCheck({ ...FITS, readinessDelayMs: 0, preStopMs: 5_000 })).toMatchObject({ status: 'ok' });
+  it('warns if neither a preStop nor a readiness delay waits until the pod is removed from its service', () => {
+    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 0 })).toMatchObject({ status: 'warning' });
+    expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 0, preStopMs: 5_000 })).toMatchObject({ status: 'ok' });
   });
 
   it('warns if less than 2 s remain for the hooks of the application', () => {
-    expect(shutdownCheck({ ...FITS, drainMs: 28_001 })).toMatchObject({ status: 'warning' });
-    expect(shutdownCheck({ ...FITS, drainMs: 28_000 })).toMatchObject({ status: 'ok' });
+    expect(shutdownCheck({ ...VALID_TIMES, drainMs: 28_001 })).toMatchObject({ status: 'warning' });
+    expect(shutdownCheck({ ...VALID_TIMES, drainMs: 28_000 })).toMatchObject({ status: 'ok' });
   });
 });

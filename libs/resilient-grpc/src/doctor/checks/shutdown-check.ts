@@ -13,11 +13,11 @@ export interface ShutdownTimes {
   readonly preStopMs: number;
 }
 
-/** The default of Kubernetes. */
+/** Kubernetes' default for `terminationGracePeriodSeconds`. */
 export const DEFAULT_GRACE_PERIOD_MS = 30_000;
 
 // The process ends up to half a second after its drain timeout, and the application's own shutdown hooks need time, too.
-const SPARE_MS = 2_000;
+const MIN_SPARE_MS = 2_000;
 
 /** Checks whether a shutdown ends before Kubernetes sends SIGKILL. */
 export function shutdownCheck(times: ShutdownTimes): CheckResult {
@@ -29,8 +29,8 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
   const message = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;
   if (totalMs >= gracePeriodMs) {
-    const least = Math.ceil((totalMs + SPARE_MS) / 1_000);
-    const remedy = `set terminationGracePeriodSeconds to ${String(least)} or more, or reduce drain.timeoutMs`;
+    const minSeconds = Math.ceil((totalMs + MIN_SPARE_MS) / 1_000);
+    const remedy = `set terminationGracePeriodSeconds to ${String(minSeconds)} or more, or reduce drain.timeoutMs`;
     return result('failed', `SIGKILL arrives before the drain ends: ${message}`, remedy);
   }
   if (readinessDelayMs >= drainMs) {
@@ -42,8 +42,8 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
       'set readinessDelayMs to 5000, or add a preStop sleep; new requests arrive for some seconds after SIGTERM';
     return result('warning', `the drain does not wait until the Service stops routing to the pod: ${message}`, remedy);
   }
-  if (totalMs + SPARE_MS > gracePeriodMs) {
-    const remedy = `leave ${duration(SPARE_MS)} between the drain and SIGKILL`;
+  if (totalMs + MIN_SPARE_MS > gracePeriodMs) {
+    const remedy = `leave ${duration(MIN_SPARE_MS)} between the drain and SIGKILL`;
     return result('warning', `almost no time for your own shutdown hooks: ${message}`, remedy);
   }
   return result('ok', message);

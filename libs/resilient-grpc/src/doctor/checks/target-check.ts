@@ -9,7 +9,7 @@ import { addressText, kindOf } from '../target-address.js';
 /** Maximum number of addresses shown and probed. */
 export const MAX_ADDRESSES = 20;
 
-/** Reports the problems with which no client can be created, by the names of the command's arguments. */
+/** Reports the problems that prevent the creation of a client, each under the name of the command's argument. */
 export function unusableTarget(target: string, problems: readonly ConfigurationProblem[]): CheckResult {
   const named = problems.map(({ path, message }) => ({
     path: path.replace(/^doctor\.tls\.(\w+)$/, '--$1').replace(/^doctor\.url$/, 'target'),

@@ -1,17 +1,17 @@
 import { isGrpcCallError, type FailureReason, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { isResumeError } from '../../errors/resume-error.js';
 
-/** Returns the failed call behind `error`: the error itself, or that of the last call of a resumed stream. */
+/** Returns the error of the failed call: `error` itself, or the `cause` of a ResumeError; `undefined` for any other error. */
 export function callErrorOf(error: unknown): GrpcCallError | undefined {
   if (isGrpcCallError(error)) return error;
   return isResumeError(error) && isGrpcCallError(error.cause) ? error.cause : undefined;
 }
 
-const CALLER_GONE: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
+const CANCELLATION_REASONS: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
 
-/** True if the caller cancelled, or the inbound call it serves was cancelled. A CANCELLED status of the server has another cause. */
+/** True if the caller cancelled, or the inbound call it serves was cancelled. A CANCELLED status from the server does not count. */
 export function isCallerCancellation({ codeName, reason }: GrpcCallError): boolean {
-  return codeName === 'CANCELLED' && CALLER_GONE.has(reason);
+  return codeName === 'CANCELLED' && CANCELLATION_REASONS.has(reason);
 }
 
 /** True if `details` come from the server's application, not from this process, a transport, or a proxy. */

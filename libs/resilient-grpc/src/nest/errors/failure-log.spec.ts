@@ -78,7 +78,7 @@ describe('FailureLog', () => {
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
   });
 
-  it.each([16, 7] as const)('logs for code %i that the server refused this process', (code) => {
+  it.each([16, 7] as const)('logs that the server rejected this process as its caller for code %i', (code) => {
     const { lines, log } = make();
     log.log(failure({ code }), '401', false);
     expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');
@@ -149,7 +149,7 @@ describe('toHttpException', () => {
     [14, Infinity, undefined],
     [14, undefined, undefined],
     [4, 1_000, undefined],
-  ] as const)('returns, for code %i and retryAfterMs %s, retryAfterSeconds %s', (code, retryAfterMs, seconds) => {
+  ] as const)('maps code %i and retryAfterMs %s to retryAfterSeconds %s', (code, retryAfterMs, seconds) => {
     expect(toHttpException(failure({ code, retryAfterMs })).retryAfterSeconds).toBe(seconds);
   });
 });

@@ -54,7 +54,7 @@ export class FailureLog {
       `${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
       { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
     );
-    this.repeats.say(`${path} ${codeName} ${answered}`, line);
+    this.repeats.log(`${path} ${codeName} ${answered}`, line);
   }
 
   /** Writes the pending summaries and clears its timers. */

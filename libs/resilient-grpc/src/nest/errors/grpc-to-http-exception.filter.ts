@@ -65,7 +65,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
   }
 }
 
-/** The cast is safe for Express and Fastify: Fastify's reply has Node's response as `raw`. */
+/** Returns Node's response: Express's response, or `raw` of Fastify's reply. */
 function nodeResponseOf(response: unknown): NodeResponse {
   if (typeof response !== 'object' || response === null) return {};
   const { raw = response } = response as { readonly raw?: object };

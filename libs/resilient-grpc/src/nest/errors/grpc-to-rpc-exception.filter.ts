@@ -66,7 +66,7 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
     const kind = host.getType<string>();
     if (kind === 'http') {
       const httpAdapter = this.adapters?.httpAdapter;
-      // Created manually, without an adapter. The thrown exception reaches the HTTP framework, which may expose it.
+      // The filter was created manually, without an adapter. The HTTP framework catches the thrown exception, and may expose it.
       if (httpAdapter === undefined) throw error === undefined ? exception : toHttpException(error);
       new BaseExceptionFilter(httpAdapter).catch(exception, host);
       return undefined;

@@ -41,9 +41,9 @@ describe('rpcStatusOf', () => {
     ['spaces of 3 bytes each', ' ', 682],
     ['Chinese characters of 9 bytes each', '订', 227],
     ['surrogate pairs of 12 bytes each', '🍵', 170],
-  ])('truncates details to 2 KiB in percent-encoding: %s', (_what, character, most) => {
-    expect(statusOf({ details: character.repeat(most) }).details).toBe(character.repeat(most));
-    expect(statusOf({ details: character.repeat(most + 1) }).details).toBe(`${character.repeat(most)}...`);
+  ])('truncates details to 2 KiB in percent-encoding: %s', (_what, character, maxLength) => {
+    expect(statusOf({ details: character.repeat(maxLength) }).details).toBe(character.repeat(maxLength));
+    expect(statusOf({ details: character.repeat(maxLength + 1) }).details).toBe(`${character.repeat(maxLength)}...`);
   });
 
   it.each([

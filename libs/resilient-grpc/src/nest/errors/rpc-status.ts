@@ -10,7 +10,7 @@ import { isCallerCancellation, isFromServer } from './call-error-of.js';
 /** Status that the caller of a gRPC method, or of another transport, receives. */
 export interface RpcStatus {
   readonly codeName: StatusName;
-  /** True if this is the server's status. */
+  /** True if this is the upstream's status. */
   readonly isRelayed: boolean;
   /** True if the failure must be fixed, here or upstream. */
   readonly isFault: boolean;
@@ -22,30 +22,30 @@ export interface RpcStatus {
 
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 const DEBUG_INFO = 'google.rpc.DebugInfo';
-/** Maximum size of relayed details in bytes, 4 096 in base64. With the other trailers they stay below 8 KiB, the usual gRPC limit. */
-const MAX_BYTES = 3_072;
+/** Maximum size of relayed details in bytes, 4,096 in base64. With the other trailers they stay below 8 KiB, the usual gRPC limit. */
+const MAX_DETAILS_BYTES = 3_072;
 /** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer, for the same reason. */
-const MAX_TEXT = 2_048;
+const MAX_MESSAGE_BYTES = 2_048;
 
-/** Faults: their messages are never forwarded, whatever is relayed. */
-const FAULTS: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DATA_LOSS']);
+/** Codes of faults. Their messages are never forwarded, even if `relay` lists them. */
+const FAULT_CODES: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DATA_LOSS']);
 /** Codes that apply to this service too if they apply to a service it needs: unavailable, out of time, or overloaded. */
 const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
 
 /**
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code.
  * Otherwise the caller receives UNAVAILABLE, DEADLINE_EXCEEDED, or RESOURCE_EXHAUSTED unchanged, because they apply to this service too,
- * and INTERNAL for all other codes. That an upstream did not find a customer, or did not authenticate this service, does not answer the
- * request to *this* service.
+ * and INTERNAL for all other codes. For example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the
+ * upstream, not the caller's request to this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
   const codeName = codeFor(error, relay);
-  const isRelayed = relay.has(error.codeName) && isFromServer(error) && !FAULTS.has(codeName);
+  const isRelayed = relay.has(error.codeName) && isFromServer(error) && !FAULT_CODES.has(codeName);
   const isExposed = isRelayed && error.details !== '';
   const details = isExposed ? truncateText(error.details) : `A call to another server failed: ${codeName}`;
-  // The retry delay applies to every caller if the upstream's status is passed on.
-  const isFault = codeName !== error.codeName || FAULTS.has(codeName);
+  // The retry delay is forwarded only together with the upstream's code.
+  const isFault = codeName !== error.codeName || FAULT_CODES.has(codeName);
   const again = isFault ? undefined : retryAfterMs;
   const pushback = !isFault && isFromServer(error) ? pushbackOf(error) : undefined;
   const relayed = isExposed ? error.statusDetails.filter(isForCallers) : [];
@@ -67,7 +67,7 @@ function codeFor(error: GrpcCallError, relay: ReadonlySet<StatusName>): StatusNa
   return relay.has(codeName) || PASS_THROUGH_CODES.has(codeName) || isCallerCancellation(error) ? codeName : 'INTERNAL';
 }
 
-/** Excludes stack traces, and the retry delay, which is added once below. */
+/** True if callers may receive the detail. False for stack traces, and for the retry delay, which `statusBin` adds. */
 function isForCallers({ typeUrl }: StatusDetail): boolean {
   const name = typeNameOf(typeUrl);
   return name !== DEBUG_INFO && name !== RETRY_INFO;
@@ -84,9 +84,9 @@ function statusBin(
     all.length === 0 ? undefined : statusDetailsBin(StatusCode[codeName], details, all);
   try {
     const whole = encode([...relayed, ...again]);
-    if (whole === undefined || whole.length <= MAX_BYTES) return whole;
+    if (whole === undefined || whole.length <= MAX_DETAILS_BYTES) return whole;
   } catch {
-    // A relayed detail does not have the shape of its type, so that it cannot be encoded.
+    // A relayed detail does not have the shape of its type and cannot be encoded.
   }
   return encode(again);
 }
@@ -104,7 +104,7 @@ function truncateText(text: string): string {
     // `encodeURI` throws on an unpaired surrogate, here and where grpc-js writes the status.
     const whole = character.replace(/\p{Surrogate}/u, '\ufffd');
     bytes += encodeURI(whole).length;
-    if (bytes > MAX_TEXT) return `${kept}...`;
+    if (bytes > MAX_MESSAGE_BYTES) return `${kept}...`;
     kept += whole;
   }
   return kept;

@@ -41,7 +41,7 @@ const EXPOSED_CODES: ReadonlySet<StatusName> = new Set([
 ]);
 
 /** HTTP statuses that define `Retry-After`. */
-const RETRY_AFTER: ReadonlySet<number> = new Set([429, 503]);
+const RETRY_AFTER_STATUSES: ReadonlySet<number> = new Set([429, 503]);
 const CLIENT_CLOSED_REQUEST = 'Client Closed Request';
 /** Message that Nest uses for unknown exceptions. */
 const INTERNAL = 'Internal server error';
@@ -59,7 +59,7 @@ export interface GrpcHttpBody {
   readonly message: string;
   /** Standard text of the HTTP status, if `message` is different. */
   readonly error?: string;
-  /** Name of the gRPC status; HTTP 400 and 409 each stand for several. */
+  /** Name of the gRPC status; HTTP 400 and 409 each represent several. */
   readonly code: StatusName;
   /** Violations from a `google.rpc.BadRequest` detail of INVALID_ARGUMENT. */
   readonly fieldViolations?: readonly HttpFieldViolation[];
@@ -74,7 +74,8 @@ export class GrpcHttpException extends HttpException {
   constructor(body: GrpcHttpBody, cause: GrpcCallError) {
     super(body, body.statusCode, { cause });
     const { retryAfterMs } = cause;
-    const isKnown = RETRY_AFTER.has(body.statusCode) && retryAfterMs !== undefined && Number.isFinite(retryAfterMs);
+    const isKnown =
+      RETRY_AFTER_STATUSES.has(body.statusCode) && retryAfterMs !== undefined && Number.isFinite(retryAfterMs);
     this.retryAfterSeconds = isKnown ? Math.ceil(Math.max(0, retryAfterMs) / 1_000) : undefined;
   }
 }
@@ -102,7 +103,7 @@ export function toHttpException(error: GrpcCallError): GrpcHttpException {
   );
 }
 
-/** True if the server wrote its message for the sender of the request. */
+/** True if the server's message is meant for the sender of the request. */
 export function isForCaller(error: GrpcCallError): boolean {
   return EXPOSED_CODES.has(error.codeName) && isFromServer(error);
 }
@@ -112,12 +113,12 @@ function httpStatusText(statusCode: number): string {
   return STATUS_CODES[statusCode] ?? CLIENT_CLOSED_REQUEST;
 }
 
-/** Returns only field and description: other properties are not written for people. */
+/** Returns only `field` and `description`, because the other properties are not meant for people. */
 function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly HttpFieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   // Bytes if the detail could not be decoded.
   if (detail === undefined || detail instanceof Uint8Array) return [];
-  // The cast is safe: a decoded detail has all fields of its type.
+  // The cast is safe: a decoded detail has all text and repeated fields of its type.
   const { fieldViolations } = detail as { readonly fieldViolations: readonly HttpFieldViolation[] };
   return fieldViolations.map(({ field, description }) => ({ field, description }));
 }

@@ -38,7 +38,7 @@ export class GrpcInboundCall implements CapturedCall {
     if (Number.isFinite(deadline)) this.deadline = moment(deadline);
   }
 
-  /** Created on first access, because most inbound calls make no outgoing call that is bound to them. */
+  /** Aborted when the call is cancelled. Created on first access, because most inbound calls make no outgoing call bound to them. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { call } = this;
@@ -56,7 +56,7 @@ export class GrpcInboundCall implements CapturedCall {
     return controller.signal;
   }
 
-  /** Aborts the signal because this side no longer needs the result. */
+  /** Aborts the signal. Called if this side no longer needs the result. */
   stop(reason: Error): void {
     this.stoppedBy ??= reason;
     this.controller?.abort(reason);
@@ -74,12 +74,12 @@ export class GrpcInboundCall implements CapturedCall {
   }
 }
 
-/** Returns grpc-js's call from the arguments of a handler: the third argument of Nest's handlers, the first of a `@GrpcStreamCall`. */
+/** Returns grpc-js's call from a handler's arguments: the third argument in Nest's handlers, the first in `@GrpcStreamCall` handlers. */
 export function serverCallOf(
   args: readonly unknown[],
-): { readonly call: GrpcServerCall; readonly ownStream: boolean } | undefined {
-  if (isServerCall(args[2])) return { call: args[2], ownStream: false };
-  return isServerCall(args[0]) ? { call: args[0], ownStream: true } : undefined;
+): { readonly call: GrpcServerCall; readonly isStreamHandler: boolean } | undefined {
+  if (isServerCall(args[2])) return { call: args[2], isStreamHandler: false };
+  return isServerCall(args[0]) ? { call: args[0], isStreamHandler: true } : undefined;
 }
 
 function isServerCall(value: unknown): value is GrpcServerCall {

@@ -128,8 +128,8 @@ describe('GrpcInboundCall', () => {
 
   it('finds the server call among the arguments of any kind of handler', () => {
     const call = new ServerCall();
-    expect(serverCallOf([{}, call.metadata, call])).toEqual({ call, ownStream: false });
-    expect(serverCallOf([call, () => undefined])).toEqual({ call, ownStream: true });
+    expect(serverCallOf([{}, call.metadata, call])).toEqual({ call, isStreamHandler: false });
+    expect(serverCallOf([call, () => undefined])).toEqual({ call, isStreamHandler: true });
     expect(serverCallOf([{}, { topic: 'kafka' }])).toBeUndefined();
     expect(serverCallOf([])).toBeUndefined();
   });
@@ -145,7 +145,7 @@ describe('InboundWatch', () => {
     expect(lines).toEqual([expect.stringContaining('inheritAppConfig: true')]);
   });
 
-  it('does not log if one call had an inbound call', () => {
+  it('does not log if one of the calls had an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     watch.note(false);

@@ -12,11 +12,11 @@ export class InboundInterceptor implements NestInterceptor {
   constructor(
     private readonly clock: Clock,
     /** Returns false if nothing is propagated. */
-    private readonly wanted: () => boolean,
+    private readonly capturesInbound: () => boolean,
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    if (context.getType() !== 'rpc' || !this.wanted()) return next.handle();
+    if (context.getType() !== 'rpc' || !this.capturesInbound()) return next.handle();
     const found = serverCallOf(context.getArgs());
     if (found === undefined || isCaptured(found.call)) return next.handle();
     const inbound = new GrpcInboundCall(found.call, this.clock);
@@ -33,7 +33,7 @@ export class InboundInterceptor implements NestInterceptor {
           },
           complete: () => {
             // A handler that uses the stream directly returns long before the call ends.
-            if (!found.ownStream) inbound.end();
+            if (!found.isStreamHandler) inbound.end();
             subscriber.complete();
           },
         }),

@@ -26,18 +26,18 @@ export function attemptOutcome(
       return 'failure';
     case 'http':
       if (verdict.retryableHttp) return 'failure';
-      return byCode(verdict.code, policy);
+      return outcomeOfCode(verdict.code, policy);
     case 'committed':
       if (verdict.connectionLost) return 'failure';
-      return byCode(verdict.code, policy);
+      return outcomeOfCode(verdict.code, policy);
     case 'server':
     case 'deadline':
     case 'protocol':
-      return byCode(verdict.code, policy);
+      return outcomeOfCode(verdict.code, policy);
   }
 }
 
 /** Returns the outcome of an attempt from its status code alone. */
-export function byCode(code: StatusCode, policy: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
+export function outcomeOfCode(code: StatusCode, policy: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
   return code !== StatusCode.OK && policy.statusCodes.has(code) ? 'failure' : 'success';
 }

@@ -20,7 +20,7 @@ export class AttemptSample implements AttemptCounts {
     const bucket = Math.floor(now / this.bucketMs);
     // If the clock goes back, the latest bucket is used.
     if (bucket > this.bucket) this.roll(bucket);
-    const index = mod(this.bucket);
+    const index = indexOfBucket(this.bucket);
     this.all[index] = (this.all[index] ?? 0) + 1;
     this.total += 1;
     if (!isFailure) return;
@@ -35,12 +35,12 @@ export class AttemptSample implements AttemptCounts {
     this.total = 0;
   }
 
-  // Clears all buckets passed since, also after an idle period, because older attempts must not count.
+  // Clears the buckets since the last attempt, even after an idle period, because older attempts must not count.
   private roll(bucket: number): void {
     if (bucket - this.bucket >= BUCKETS) this.clear();
     else {
       for (let passed = this.bucket + 1; passed <= bucket; passed++) {
-        const index = mod(passed);
+        const index = indexOfBucket(passed);
         this.total -= this.all[index] ?? 0;
         this.failures -= this.failed[index] ?? 0;
         this.all[index] = 0;
@@ -52,6 +52,6 @@ export class AttemptSample implements AttemptCounts {
 }
 
 // Handles negative times, too, which a scheduler may report.
-function mod(bucket: number): number {
+function indexOfBucket(bucket: number): number {
   return ((bucket % BUCKETS) + BUCKETS) % BUCKETS;
 }

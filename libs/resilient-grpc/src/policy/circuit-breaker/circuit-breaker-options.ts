@@ -46,7 +46,7 @@ const CHECKS: Readonly<Record<keyof CircuitBreakerOptions, (value: unknown) => r
   statusCodes: statusCodeProblems,
 };
 
-/** Returns all problems of `options`. A key whose value is null has its default. */
+/** Returns all problems of `options`. A null value means the default. */
 export function circuitBreakerProblems(options: object): readonly NestedProblem[] {
   const known = Object.keys(CHECKS);
   return Object.entries(options).flatMap(([key, value]: [string, unknown]) => {

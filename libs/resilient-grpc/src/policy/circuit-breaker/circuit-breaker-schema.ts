@@ -3,10 +3,10 @@ import { nestedProblems, openObject } from '../options/option-schemas.js';
 import { circuitBreakerProblems, completeCircuitBreaker } from './circuit-breaker-options.js';
 import type { CircuitBreakerOptions } from './circuit-breaker-policy.js';
 
-/** Options of a circuit breaker, completed with the defaults. */
+/** Schema of a circuit breaker's options; completes them with the defaults. */
 export const circuitBreakerSchema = v.pipe(
   openObject({}, 'an object such as { failureRatio: 0.5 }, or {} for the defaults'),
   nestedProblems(circuitBreakerProblems),
-  // The cast is true: the options have no problems.
+  // The cast is safe: `circuitBreakerProblems` has found no problems.
   v.transform((options) => completeCircuitBreaker(options as CircuitBreakerOptions)),
 );

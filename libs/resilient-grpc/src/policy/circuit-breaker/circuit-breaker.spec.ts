@@ -24,18 +24,18 @@ function attempt(breaker: CircuitBreakerCore, outcome: AttemptOutcome, now: numb
   for (let i = 0; i < times; i++) breaker.onResult(acquire(breaker, now), outcome, now);
 }
 
-/** Opened at 0 for 5 s. */
-function opened(over = {}) {
+/** Creates a breaker that opened at time 0 for 5 s. */
+function makeOpened(over = {}) {
   const made = make(over);
   attempt(made.breaker, 'failure', 0, 20);
   return made;
 }
 
 /** A connection that stays open while its streams are reset. */
-const open = () => ({ connection: {}, isOver: false });
+const open = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {
-  it('opens if half of at least 20 attempts failed', () => {
+  it('opens if half of at least 20 attempts fail', () => {
     const { breaker, transitions } = make();
     attempt(breaker, 'success', 0, 10);
     attempt(breaker, 'failure', 0, 9);
@@ -47,7 +47,7 @@ describe('closed circuit', () => {
     ]);
   });
 
-  it('stays closed below 20 attempts, and below half failures', () => {
+  it('stays closed below 20 attempts, and while fewer than half of the attempts fail', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     expect(breaker.state).toBe('closed');
@@ -57,7 +57,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('stays closed above 20 attempts while fewer than half failed', () => {
+  it('stays closed above 20 attempts while fewer than half fail', () => {
     const { breaker } = make();
     attempt(breaker, 'success', 0, 30);
     attempt(breaker, 'failure', 0, 29);
@@ -104,7 +104,7 @@ describe('closed circuit', () => {
 
   it('counts attempts lost with a closed connection once, whatever the time between them', () => {
     const { breaker } = make({ minimumThroughput: 2 });
-    const ended = { connection: {}, isOver: true };
+    const ended = { connection: {}, acceptsNoStreams: true };
     for (const now of [100, 400, 1_400]) breaker.onResult(acquire(breaker, now), 'failure', now, ended);
     expect(breaker.state).toBe('closed');
     breaker.onResult(acquire(breaker, 1_500), 'failure', 1_500);
@@ -114,7 +114,7 @@ describe('closed circuit', () => {
 
 describe('open circuit', () => {
   it('rejects attempts and returns the remaining time', () => {
-    const { breaker } = opened();
+    const { breaker } = makeOpened();
     expect(breaker.tryAcquire(0)).toEqual({ admitted: false, retryAfterMs: 5_000 });
     expect(breaker.tryAcquire(4_999)).toEqual({ admitted: false, retryAfterMs: 1 });
   });
@@ -123,7 +123,7 @@ describe('open circuit', () => {
     [0, 4_000],
     [0.5, 5_000],
     [1, 6_000],
-  ])('stays open for 5 s, varied by a fifth (random %d: %d ms)', (chance, ms) => {
+  ])('stays open for 5 s ±1 s (random %d: %d ms)', (chance, ms) => {
     const { breaker, transitions } = make({}, () => chance);
     attempt(breaker, 'failure', 0, 20);
     expect(transitions[0]?.breakMs).toBeCloseTo(ms);
@@ -141,14 +141,14 @@ describe('open circuit', () => {
 
 describe('half-open circuit', () => {
   it('admits one probe, and rejects other attempts with the time until the probe times out', () => {
-    const { breaker } = opened();
+    const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.state).toBe('half-open');
     expect(breaker.tryAcquire(5_100)).toEqual({ admitted: false, retryAfterMs: 4_900 });
   });
 
   it('closes after a successful probe and resets its counts', () => {
-    const { breaker, transitions } = opened();
+    const { breaker, transitions } = makeOpened();
     attempt(breaker, 'success', 5_000);
     expect(breaker.state).toBe('closed');
     attempt(breaker, 'failure', 5_000, 19);
@@ -162,7 +162,7 @@ describe('half-open circuit', () => {
   });
 
   it('doubles the break after each failed probe up to 30 s, and resets it to 5 s once closed', () => {
-    const { breaker, transitions } = opened();
+    const { breaker, transitions } = makeOpened();
     let now = 0;
     const next = (): void => {
       now += transitions.at(-1)?.breakMs ?? 0;
@@ -181,7 +181,7 @@ describe('half-open circuit', () => {
   });
 
   it('releases the permit of a cancelled probe', () => {
-    const { breaker, transitions } = opened();
+    const { breaker, transitions } = makeOpened();
     attempt(breaker, 'ignored', 5_000);
     expect(breaker.state).toBe('half-open');
     attempt(breaker, 'success', 5_001);
@@ -190,7 +190,7 @@ describe('half-open circuit', () => {
   });
 
   it('releases the permit of a probe that hangs', () => {
-    const { breaker } = opened();
+    const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.tryAcquire(9_999).admitted).toBe(false);
     expect(breaker.tryAcquire(10_000).admitted).toBe(true);
@@ -198,7 +198,7 @@ describe('half-open circuit', () => {
   });
 
   it.each(['success', 'failure'] as const)('accepts the late outcome %s of a probe that hung', (outcome) => {
-    const { breaker } = opened();
+    const { breaker } = makeOpened();
     const hung = acquire(breaker, 5_000);
     acquire(breaker, 10_000);
     breaker.onResult(hung, outcome, 11_000);
@@ -206,7 +206,7 @@ describe('half-open circuit', () => {
   });
 
   it('keeps the permit of the current probe if an earlier probe that hung is cancelled', () => {
-    const { breaker } = opened();
+    const { breaker } = makeOpened();
     const hung = acquire(breaker, 5_000);
     acquire(breaker, 10_000);
     breaker.onResult(hung, 'ignored', 11_000);
@@ -227,7 +227,7 @@ describe('half-open circuit', () => {
   );
 
   it('ignores probes of an earlier half-open period', () => {
-    const { breaker } = opened();
+    const { breaker } = makeOpened();
     const hung = acquire(breaker, 5_000);
     attempt(breaker, 'failure', 10_000);
     acquire(breaker, 20_000);
@@ -251,7 +251,7 @@ describe('reclosed circuit', () => {
 });
 
 describe('circuit with any history', () => {
-  it('admits at most one probe per probe timeout, and never stays open forever', () => {
+  it('admits at most one probe per probe timeout, and admits one after the longest break at the latest', () => {
     const step = fc.record({
       afterMs: fc.integer({ min: 0, max: 2_000 }),
       outcome: fc.constantFrom<AttemptOutcome | 'none'>('success', 'failure', 'failure', 'ignored', 'none'),

@@ -9,7 +9,7 @@ import {
   type CircuitToken,
   isCurrent,
   nextCircuit,
-  refusedForMs,
+  rejectedForMs,
   type CircuitEvent,
 } from './next-circuit.js';
 
@@ -40,13 +40,13 @@ export interface CircuitTransition {
 }
 
 /** Attempts on one open connection count as lost together if they fail within this time of the first. */
-const TOGETHER_MS = 250;
+const LOSS_WINDOW_MS = 250;
 
 /** First attempt that was lost with a connection. */
 interface Loss {
   readonly at: number;
-  /** True if the connection was over, or was over within `TOGETHER_MS`. */
-  isOver: boolean;
+  /** True if the connection was over at this loss, or at another one within `LOSS_WINDOW_MS`. */
+  acceptsNoStreams: boolean;
 }
 
 /**
@@ -84,9 +84,9 @@ export class CircuitBreakerCore {
   /** Requests admission of one attempt. The first attempt after the break becomes the probe. */
   tryAcquire(now: number): CircuitAdmission {
     if (this.circuit.kind === 'closed') return this.admission;
-    const retryAfterMs = refusedForMs(this.circuit, now);
+    const retryAfterMs = rejectedForMs(this.circuit, now);
     if (retryAfterMs > 0) return { admitted: false, retryAfterMs };
-    this.apply({ type: 'ask', at: now });
+    this.apply({ type: 'request', at: now });
     return this.admission;
   }
 
@@ -126,14 +126,14 @@ export class CircuitBreakerCore {
     });
   }
 
-  private isCounted({ connection, isOver }: LostConnection, now: number): boolean {
+  private isCounted({ connection, acceptsNoStreams }: LostConnection, now: number): boolean {
     const loss = this.losses.get(connection);
-    if (loss !== undefined && now - loss.at <= TOGETHER_MS) {
-      loss.isOver ||= isOver;
+    if (loss !== undefined && now - loss.at <= LOSS_WINDOW_MS) {
+      loss.acceptsNoStreams ||= acceptsNoStreams;
       return true;
     }
-    if (loss?.isOver === true) return true;
-    this.losses.set(connection, { at: now, isOver });
+    if (loss?.acceptsNoStreams === true) return true;
+    this.losses.set(connection, { at: now, acceptsNoStreams });
     return false;
   }
 }

@@ -25,7 +25,7 @@ export type CircuitState =
       readonly kind: 'half-open';
       /** Token of the latest probe. */
       readonly token: CircuitToken;
-      /** Token of the first probe. The result of any probe since then counts, also of a slow one that was replaced by a later probe. */
+      /** Token of the first probe. The result of any probe since then counts, including a slow one that a later probe replaced. */
       readonly since: CircuitToken;
       /** Time until which the latest probe holds the only permit; −Infinity if it has returned the permit. */
       readonly probeEndsAt: number;
@@ -44,7 +44,7 @@ export interface AttemptCounts {
 /** Event of a circuit breaker. */
 export type CircuitEvent =
   /** An attempt requests admission. */
-  | { readonly type: 'ask'; readonly at: number }
+  | { readonly type: 'request'; readonly at: number }
   /** An attempt ended; `sample` includes it. */
   | {
       readonly type: 'result';
@@ -63,7 +63,7 @@ export function nextCircuit(
   policy: CircuitBreakerPolicy,
   random: Random,
 ): CircuitState {
-  return event.type === 'ask' ? asked(state, event.at, policy) : ended(state, event, policy, random);
+  return event.type === 'request' ? afterRequest(state, event.at, policy) : afterResult(state, event, policy, random);
 }
 
 /** True if an attempt was admitted in the current closed or half-open period; the results of others are ignored. */
@@ -79,7 +79,7 @@ export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
 }
 
 /** Returns the milliseconds until an attempt can be admitted; 0 if it can be admitted now. */
-export function refusedForMs(state: CircuitState, now: number): number {
+export function rejectedForMs(state: CircuitState, now: number): number {
   switch (state.kind) {
     case 'closed':
       return 0;
@@ -90,14 +90,14 @@ export function refusedForMs(state: CircuitState, now: number): number {
   }
 }
 
-function asked(state: CircuitState, at: number, policy: CircuitBreakerPolicy): CircuitState {
-  if (state.kind === 'closed' || refusedForMs(state, at) > 0) return state;
+function afterRequest(state: CircuitState, at: number, policy: CircuitBreakerPolicy): CircuitState {
+  if (state.kind === 'closed' || rejectedForMs(state, at) > 0) return state;
   const token = state.token + 1;
   const since = state.kind === 'half-open' ? state.since : token;
   return { kind: 'half-open', token, since, probeEndsAt: at + policy.probeTimeoutMs, breaks: state.breaks };
 }
 
-function ended(
+function afterResult(
   state: CircuitState,
   event: Extract<CircuitEvent, { type: 'result' }>,
   policy: CircuitBreakerPolicy,
@@ -109,7 +109,7 @@ function ended(
       case 'success':
         return { kind: 'closed', token: state.token + 1 };
       case 'failure':
-        return opened(state.token, event.at, state.breaks + 1, policy, random);
+        return openCircuit(state.token, event.at, state.breaks + 1, policy, random);
       case 'ignored':
         // Only the latest probe returns its permit; an older one lost it at its timeout.
         return event.token === state.token ? { ...state, probeEndsAt: -Infinity } : state;
@@ -117,14 +117,14 @@ function ended(
   }
   // Only a failure opens the circuit, not a success that reaches `minimumThroughput`.
   if (event.outcome !== 'failure' || !isFailing(event.sample, policy)) return state;
-  return opened(state.token, event.at, 1, policy, random);
+  return openCircuit(state.token, event.at, 1, policy, random);
 }
 
 function isFailing({ failures, total }: AttemptCounts, policy: CircuitBreakerPolicy): boolean {
   return total >= policy.minimumThroughput && failures >= policy.failureRatio * total;
 }
 
-function opened(
+function openCircuit(
   token: CircuitToken,
   at: number,
   breaks: number,

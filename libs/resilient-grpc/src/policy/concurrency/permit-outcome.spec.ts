@@ -16,6 +16,6 @@ it.each<[VerdictKind, 'no' | 'maybe' | 'yes', PermitOutcome]>([
   ['unsent', 'no', 'not-sent'],
   ['local', 'no', 'not-sent'],
   ['local', 'maybe', 'failed'],
-])('returns the outcome of an attempt that ended as %s and reached a server: %s', (kind, reachedServer, outcome) => {
+])('maps the verdict %s with reachedServer %s to the outcome %s', (kind, reachedServer, outcome) => {
   expect(permitOutcome({ kind, reachedServer })).toBe(outcome);
 });

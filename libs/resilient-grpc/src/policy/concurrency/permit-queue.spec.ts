@@ -33,8 +33,8 @@ describe('PermitQueue', () => {
     queue.acquire(waiter(log, 'first'));
     queue.acquire(cancelled);
     queue.acquire(waiter(log, 'last'));
-    queue.leave(cancelled);
-    queue.leave(cancelled);
+    queue.remove(cancelled);
+    queue.remove(cancelled);
     queue.release('succeeded', 5);
     expect(log).toEqual(['last']);
   });
@@ -117,7 +117,7 @@ describe('PermitQueue', () => {
             queue.release('succeeded', 5);
           } else if (what === 'leave') {
             const one = waiting.pop();
-            if (one) queue.leave(one);
+            if (one) queue.remove(one);
           } else {
             const one: PermitWaiter = {
               deadline: Infinity,

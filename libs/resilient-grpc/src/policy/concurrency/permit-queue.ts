@@ -23,14 +23,14 @@ export interface PermitWaiter {
 }
 
 /**
- * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `leave`, and is skipped if its turn comes
+ * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `remove`, and is skipped if its turn comes
  * before that.
  */
 export class PermitQueue {
   // A Set keeps insertion order and removes any waiter without a search.
   private readonly waiting = new Set<PermitWaiter>();
   private runningCount = 0;
-  private dispatching = false;
+  private isDispatching = false;
 
   constructor(readonly policy: ConcurrencyPolicy) {}
 
@@ -44,28 +44,28 @@ export class PermitQueue {
   }
 
   /**
-   * Requests a permit. Set `returning` if the waiter had a permit and returned it to wait for something else; then a full queue does
+   * Requests a permit. Set `isReturning` if the waiter had a permit and returned it to wait for something else; then a full queue does
    * not reject it.
    */
-  acquire(waiter: PermitWaiter, returning = false): 'permitted' | 'queued' | 'refused' {
+  acquire(waiter: PermitWaiter, isReturning = false): 'permitted' | 'queued' | 'refused' {
     // Queued waiters take precedence, also while `release` is dispatching permits.
     if (this.runningCount < this.policy.maxConcurrent && this.waiting.size === 0) {
       this.runningCount += 1;
       return 'permitted';
     }
-    if (!returning && this.waiting.size >= this.policy.maxQueued) return 'refused';
+    if (!isReturning && this.waiting.size >= this.policy.maxQueued) return 'refused';
     this.waiting.add(waiter);
     return 'queued';
   }
 
   /** Removes a waiter from the queue; has no effect if it is not queued. */
-  leave(waiter: PermitWaiter): void {
+  remove(waiter: PermitWaiter): void {
     this.waiting.delete(waiter);
   }
 
   /**
    * Returns one permit with the result of the last attempt that was sent under it, and passes the permit to the next waiter. This limit is
-   * fixed and ignores the result; a limit that adapts to the server uses it. Drops waiters whose deadline is not after `now`, because
+   * fixed and ignores the result; a limit that adapts to the server would use it. Drops waiters whose deadline is not after `now`, because
    * their deadline will fail them.
    *
    * @param _latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
@@ -74,8 +74,8 @@ export class PermitQueue {
     this.runningCount -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
     // the stack.
-    if (this.dispatching) return;
-    this.dispatching = true;
+    if (this.isDispatching) return;
+    this.isDispatching = true;
     try {
       for (const waiter of this.waiting) {
         if (this.runningCount >= this.policy.maxConcurrent) return;
@@ -85,7 +85,7 @@ export class PermitQueue {
         waiter.permitted();
       }
     } finally {
-      this.dispatching = false;
+      this.isDispatching = false;
     }
   }
 }

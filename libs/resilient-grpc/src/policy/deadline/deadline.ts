@@ -4,7 +4,7 @@ export interface DeadlineProblem {
 }
 
 // Maximum of `grpc-timeout`: eight digits of hours, 11 415 years.
-const FARTHEST_MS = 99_999_998 * 3_600_000;
+const MAX_GRPC_TIMEOUT_MS = 99_999_998 * 3_600_000;
 
 // Year 1973. An earlier deadline is almost always a duration passed by mistake.
 const EARLIEST_EPOCH_MS = 1e11;
@@ -23,11 +23,11 @@ export function validateDeadline(value: unknown): number | DeadlineProblem {
     return problem(`got ${got}`, 'deadline: Date.now() + 500 with a defined number, or timeoutMs: 500');
   }
   if (epochMs < EARLIEST_EPOCH_MS) {
-    const length = Number.isFinite(epochMs) && epochMs > 0 ? epochMs : 500;
+    const durationMs = Number.isFinite(epochMs) && epochMs > 0 ? epochMs : 500;
     const got = isDate(value) ? value.toISOString() : String(epochMs);
     return problem(
       `got ${got}, which is a duration or a time far in the past`,
-      `timeoutMs: ${length}, or deadline: Date.now() + ${length}`,
+      `timeoutMs: ${durationMs}, or deadline: Date.now() + ${durationMs}`,
     );
   }
   return epochMs;
@@ -45,7 +45,7 @@ export function earliestDeadline(first: number | undefined, second?: number, thi
 
 /** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, for which grpc-js would crash the process. */
 export function sendableDeadline(deadline: number, epochNow: number): number {
-  return deadline - epochNow < FARTHEST_MS ? deadline : Infinity;
+  return deadline - epochNow < MAX_GRPC_TIMEOUT_MS ? deadline : Infinity;
 }
 
 /** Returns the milliseconds from `epochNow` to `deadline`; 0 if it has passed, Infinity if there is none. */

@@ -5,7 +5,7 @@ export interface WireEvidence {
    * GOAWAY had a lower last stream id (RFC 9113, section 6.8). `undefined`: the application may have received it.
    */
   readonly unprocessed: 'never-sent' | 'rejected' | undefined;
-  /** `:status` of the response; `undefined` if neither headers nor trailers came. */
+  /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */
   readonly httpStatus: number | undefined;
   /** HTTP/2 error code with which the stream closed before a status; `undefined` if a status arrived or if this side closed it. */
   readonly resetCode: number | undefined;
@@ -13,8 +13,8 @@ export interface WireEvidence {
   readonly closedHere: boolean;
   /** Error code of the GOAWAY that the server sent after the attempt started; `undefined` if it sent none. */
   readonly goawayCode: number | undefined;
-  /** True if the connection takes no more streams: it is closed, or the server sent GOAWAY. */
-  readonly connectionOver: boolean;
+  /** True if the connection accepts no more streams: it is closed, or the server sent GOAWAY. */
+  readonly acceptsNoStreams: boolean;
 }
 
 /** Evidence of how an attempt ended and how far it got. Local flags take precedence over texts, which a server could forge. */

@@ -9,7 +9,7 @@ import type { Verdict } from './verdict.js';
 const { OK, CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = StatusCode;
 const { INTERNAL, UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT } = StatusCode;
 
-/** Sent on a READY channel; no response arrived. */
+/** Attempt that was sent on a READY channel and received no response. */
 const SENT: AttemptEvidence = {
   code: UNKNOWN,
   details: '',
@@ -20,7 +20,7 @@ const SENT: AttemptEvidence = {
   messagesReceived: 0,
   contentType: undefined,
 };
-const OVER: WireEvidence = { ...NOTHING_SEEN, connectionOver: true };
+const NO_MORE_STREAMS: WireEvidence = { ...NOTHING_SEEN, acceptsNoStreams: true };
 /** A response without a content-type. */
 const UNTYPED: AttemptEvidence = { ...SENT, wire: { ...NOTHING_SEEN, httpStatus: 200 } };
 const UNPICKED: AttemptEvidence = { ...SENT, picked: false };
@@ -131,7 +131,7 @@ describe('attempt without a picked connection', () => {
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a local failure if only the text says that a stream did not start',
+      'reports a local failure for the text of an unstarted stream if the code is not INTERNAL',
       { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
       { ...local, code: UNKNOWN },
     ],
@@ -159,17 +159,22 @@ describe('stream that the application never received', () => {
   table([
     [
       'reports unsent if the stream was queued when the connection closed',
-      { ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire: { ...OVER, unprocessed: 'never-sent' } },
+      {
+        ...SENT,
+        code: UNAVAILABLE,
+        details: 'Connection dropped',
+        wire: { ...NO_MORE_STREAMS, unprocessed: 'never-sent' },
+      },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE, connectionLost: false },
     ],
     [
       'reports unsent if the stream was queued when a GOAWAY arrived, after which nghttp2 refuses it',
-      { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
       'reports refused if a GOAWAY named a lower stream id',
-      { ...SENT, ...refused, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
+      { ...SENT, ...refused, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
       {
         kind: 'refused',
         reachedServer: 'no',
@@ -180,12 +185,12 @@ describe('stream that the application never received', () => {
     ],
     [
       'reports refused if a GOAWAY with an error named a lower stream id',
-      { ...SENT, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
+      { ...SENT, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
       'reports committed if the response had started',
-      { ...BEGUN, ...withError, wire: { ...OVER, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
+      { ...BEGUN, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'committed', reachedServer: 'yes' },
     ],
   ]);
@@ -200,12 +205,12 @@ describe('REFUSED_STREAM reset', () => {
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
-      'reports a server status if the server only sends the text of a refused stream',
+      'reports a server status if the server itself sends the text of a refused stream',
       { ...TRAILERS_ONLY, ...refused },
       { kind: 'server', reachedServer: 'yes' },
     ],
     [
-      'reports a server status if the server only sends the text of a refused stream without a content-type',
+      'reports a server status if the server itself sends the text of a refused stream without a content-type',
       { ...UNTYPED, ...refused },
       { kind: 'server', reachedServer: 'maybe', connectionLost: false },
     ],
@@ -241,7 +246,7 @@ describe('connection lost after sending', () => {
   ];
 
   it.each(LOSS_STATUSES)('reports UNAVAILABLE with reachedServer maybe: %s', (_, code, details, resetCode) => {
-    const verdict = classify({ ...SENT, code, details, wire: { ...OVER, resetCode } });
+    const verdict = classify({ ...SENT, code, details, wire: { ...NO_MORE_STREAMS, resetCode } });
     expect(verdict).toMatchObject({
       kind: 'connection-lost',
       reachedServer: 'maybe',
@@ -255,7 +260,8 @@ describe('connection lost after sending', () => {
 
   it('includes the original code in the details', () => {
     expect(
-      classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...OVER, resetCode: 8 } }).details,
+      classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...NO_MORE_STREAMS, resetCode: 8 } })
+        .details,
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
@@ -306,14 +312,14 @@ describe('connection lost after sending', () => {
   it.each(LOSS_STATUSES)(
     'reports committed with UNAVAILABLE if the connection is lost after headers: %s',
     (_, code, details, resetCode) => {
-      const verdict = classify({ ...BEGUN, code, details, wire: { ...OVER, httpStatus: 200, resetCode } });
+      const verdict = classify({ ...BEGUN, code, details, wire: { ...NO_MORE_STREAMS, httpStatus: 200, resetCode } });
       expect(verdict).toMatchObject({
         kind: 'committed',
         reachedServer: 'yes',
         code: UNAVAILABLE,
         connectionLost: true,
       });
-      expect(verdict.details).toContain(`Connection lost after the response had begun (`);
+      expect(verdict.details).toContain(`Connection lost after the response had started (`);
       expect(verdict.details).toContain(details);
     },
   );
@@ -321,11 +327,11 @@ describe('connection lost after sending', () => {
   table([
     [
       'reports committed after a message, even without headers',
-      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped', wire: OVER },
+      { ...SENT, messagesReceived: 1, code: UNAVAILABLE, details: 'Connection dropped', wire: NO_MORE_STREAMS },
       { kind: 'committed', reachedServer: 'yes', connectionLost: true },
     ],
     [
-      'reports an overloaded server if only the stream was reset with ENHANCE_YOUR_CALM',
+      'reports an overloaded server if ENHANCE_YOUR_CALM reset only the stream',
       {
         ...SENT,
         code: RESOURCE_EXHAUSTED,
@@ -340,7 +346,7 @@ describe('connection lost after sending', () => {
         ...SENT,
         code: INTERNAL,
         details: 'Received RST_STREAM with code 1',
-        wire: { ...OVER, goawayCode: 1, resetCode: 1 },
+        wire: { ...NO_MORE_STREAMS, goawayCode: 1, resetCode: 1 },
       },
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, originalCode: INTERNAL },
     ],
@@ -381,7 +387,7 @@ describe('response that is not gRPC', () => {
     expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(expected);
   });
 
-  it('reports a server status if only the text names another HTTP status', () => {
+  it('reports a server status if the text names an HTTP status that was not received', () => {
     expect(classify({ ...UNTYPED, code: UNAVAILABLE, details: 'Received HTTP status code 503' })).toMatchObject({
       kind: 'server',
       retryableHttp: false,
@@ -421,7 +427,7 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],
     [
-      'reports UNAVAILABLE of the server unchanged',
+      'reports UNAVAILABLE from the server unchanged',
       { ...TRAILERS_ONLY, contentType: 'application/grpc;charset=utf-8', code: UNAVAILABLE, details: 'warming up' },
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
@@ -431,12 +437,12 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'yes', code: UNAVAILABLE, details: 'warming up' },
     ],
     [
-      'reports DEADLINE_EXCEEDED of the server as a server status',
+      'reports DEADLINE_EXCEEDED from the server as a server status',
       { ...TRAILERS_ONLY, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports CANCELLED of the server as a server status',
+      'reports CANCELLED from the server as a server status',
       { ...TRAILERS_ONLY, code: CANCELLED, details: 'Cancelled on client' },
       { kind: 'server', reachedServer: 'yes', code: CANCELLED },
     ],
@@ -451,7 +457,7 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a server status with reachedServer maybe if only the text is that of a deadline',
+      'reports a server status with reachedServer maybe for the text of a deadline with another code',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
@@ -500,7 +506,7 @@ describe('call aborted by a server shutdown', () => {
     [UNAVAILABLE, 'Server shutdown'],
     [CANCELLED, 'CANCELLED'],
   ];
-  const goaway = { ...OVER, goawayCode: 0, httpStatus: 200 };
+  const goaway = { ...NO_MORE_STREAMS, goawayCode: 0, httpStatus: 200 };
 
   it.each(STATUSES)('reports a lost connection with reachedServer maybe: %s %s', (code, details) => {
     for (const contentType of ['application/grpc', undefined]) {
@@ -711,7 +717,7 @@ describe('classify with any evidence', () => {
         resetCode: fc.option(fc.nat(13), { nil: undefined }),
         closedHere: fc.boolean(),
         goawayCode: fc.option(fc.nat(13), { nil: undefined }),
-        connectionOver: fc.boolean(),
+        acceptsNoStreams: fc.boolean(),
       }),
       { nil: undefined },
     ),
@@ -727,7 +733,7 @@ describe('classify with any evidence', () => {
     );
   });
 
-  it('never reports reachedServer no if the server answered in gRPC', () => {
+  it('never reports reachedServer no if the response is gRPC', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');

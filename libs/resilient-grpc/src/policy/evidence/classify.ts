@@ -6,11 +6,11 @@ import type { Verdict, VerdictKind } from './verdict.js';
 // HTTP/2 error codes (RFC 9113, section 7).
 const REFUSED_STREAM = 7;
 const ENHANCE_YOUR_CALM = 11;
-/** NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM. */
-const LOST: ReadonlySet<number> = new Set([0, 2, 8, ENHANCE_YOUR_CALM]);
+/** Codes with which servers and proxies end streams when they close a connection: NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM. */
+const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([0, 2, 8, ENHANCE_YOUR_CALM]);
 
 /** Transient HTTP statuses of gateways and proxies. */
-const PASSING_HTTP: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 /** Verdict of every successful attempt. */
 export const SUCCESS: Verdict = {
@@ -23,29 +23,34 @@ export const SUCCESS: Verdict = {
 };
 
 /**
- * Classifies the end of an attempt. Connection evidence takes precedence over the code, because one cause surfaces as several codes:
- * a disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status text is used only if no response arrived, so that grpc-js
- * wrote it, or together with connection evidence.
+ * Classifies the end of an attempt. Connection evidence takes precedence over the code, because one cause surfaces as several codes: a
+ * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status text is used only if no response arrived, which means that
+ * grpc-js wrote it, or together with connection evidence.
  */
 export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
-  if (e.endedHere !== 'no') return endedHere(e);
-  if (!e.picked) return notPicked(e);
-  return answerBegan(e) ? afterAnswerBegan(e) : withoutAnswer(e);
+  if (e.endedHere !== 'no') return classifyLocalEnd(e);
+  if (!e.picked) return classifyNotPicked(e);
+  return hasResponseBegun(e) ? classifyWithResponse(e) : classifyWithoutResponse(e);
 }
 
-function endedHere(e: AttemptEvidence): Verdict {
+function classifyLocalEnd(e: AttemptEvidence): Verdict {
   switch (e.endedHere) {
     case 'deadline':
-      return verdict('deadline', farAsKnown(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+      return verdict('deadline', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'attempt-timeout':
-      return verdict('attempt-timeout', farAsKnown(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+      return verdict('attempt-timeout', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'stream-idle':
-      return verdict('stream-idle', farAsKnown(e), StatusCode.UNAVAILABLE, e.details);
+      return verdict('stream-idle', reachedServerOf(e), StatusCode.UNAVAILABLE, e.details);
     case 'protocol':
-      return verdict('protocol', spokeGrpc(e) ? 'yes' : farAsKnown(e), failureCode(e, StatusCode.INTERNAL), e.details);
+      return verdict(
+        'protocol',
+        isGrpcResponse(e) ? 'yes' : reachedServerOf(e),
+        failureCode(e, StatusCode.INTERNAL),
+        e.details,
+      );
     case 'serialize':
-      return verdict('serialize', farAsKnown(e), failureCode(e, StatusCode.INTERNAL), e.details);
+      return verdict('serialize', reachedServerOf(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'closed':
       return cancelled(e, StatusCode.UNAVAILABLE);
     case 'cancel':
@@ -54,53 +59,53 @@ function endedHere(e: AttemptEvidence): Verdict {
   }
 }
 
-function notPicked(e: AttemptEvidence): Verdict {
+function classifyNotPicked(e: AttemptEvidence): Verdict {
   // The channel may become READY again between a failed pick and its status.
   if (e.code === StatusCode.UNAVAILABLE && (!e.channelReady || text.NOT_PICKED.test(e.details))) return unsent(e);
   if (e.code === StatusCode.INTERNAL && text.NOT_STARTED.test(e.details)) return unsent(e);
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'no', StatusCode.DEADLINE_EXCEEDED, e.details);
-  return said('local', 'no', e);
+  return reportedVerdict('local', 'no', e);
 }
 
 /** Classifies an attempt that was picked and received headers or messages. */
-function afterAnswerBegan(e: AttemptEvidence): Verdict {
+function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had begun', e);
+  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had started', e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);
   }
-  return said('committed', 'yes', e);
+  return reportedVerdict('committed', 'yes', e);
 }
 
 /** Classifies an attempt that was picked and received neither headers nor messages. */
-function withoutAnswer(e: AttemptEvidence): Verdict {
+function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   if (e.wire?.unprocessed === 'never-sent') return unsent(e);
   if (e.wire?.unprocessed === 'rejected') {
-    return verdict('refused', 'no', StatusCode.UNAVAILABLE, `Rejected by the server's GOAWAY ${received(e)}`);
+    return verdict('refused', 'no', StatusCode.UNAVAILABLE, `Rejected by the server's GOAWAY ${formatStatus(e)}`);
   }
   if (responded(e)) {
     if (isShutdownStatus(e)) return lost('connection-lost', 'maybe', 'Server shut down before it responded', e);
-    if (spokeGrpc(e)) return said('server', 'yes', e);
+    if (isGrpcResponse(e)) return reportedVerdict('server', 'yes', e);
     // Without a content-type, the status is attributed to the server, although there is no proof.
-    return isHttp(e) ? http(e) : said('server', 'maybe', e);
+    return isHttp(e) ? http(e) : reportedVerdict('server', 'maybe', e);
   }
   if (e.wire?.resetCode === REFUSED_STREAM) return verdict('refused', 'maybe', StatusCode.UNAVAILABLE, e.details);
-  if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.connectionOver) {
+  if (e.wire?.resetCode === ENHANCE_YOUR_CALM && !e.wire.acceptsNoStreams) {
     return { ...lost('connection-lost', 'maybe', 'Stream reset', e), connectionLost: false, overloaded: true };
   }
-  // The transport created an UNAVAILABLE status that arrived without a response.
+  // An UNAVAILABLE status without a response comes from the transport.
   if (wasReset(e) || e.code === StatusCode.UNAVAILABLE) {
     return lost('connection-lost', 'maybe', 'Connection lost after sending', e);
   }
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
   // The message may be a later one of a request stream, so earlier messages may have arrived.
-  if (text.REQUEST_TOO_LARGE.test(e.details)) return said('local', 'maybe', e);
-  if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return said('serialize', 'maybe', e);
+  if (text.REQUEST_TOO_LARGE.test(e.details)) return reportedVerdict('local', 'maybe', e);
+  if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return reportedVerdict('serialize', 'maybe', e);
   // Other resets (RST_STREAM 1, 5, 13 …).
-  return said('server', 'maybe', e);
+  return reportedVerdict('server', 'maybe', e);
 }
 
 /** True if a response arrived, so that the server wrote the code and the text. */
@@ -108,16 +113,16 @@ function responded(e: AttemptEvidence): boolean {
   return e.wire?.httpStatus !== undefined || e.contentType !== undefined;
 }
 
-/** True if the stream closed without a status, in a way in which servers and proxies end streams when they close a connection. */
+/** True if the stream closed without a status, and with a code that servers and proxies send when they close a connection. */
 function wasReset(e: AttemptEvidence): boolean {
   const { resetCode, goawayCode } = e.wire ?? {};
   // A GOAWAY with an error ends all streams with its code.
-  return resetCode !== undefined && (LOST.has(resetCode) || resetCode === goawayCode);
+  return resetCode !== undefined && (CONNECTION_LOSS_CODES.has(resetCode) || resetCode === goawayCode);
 }
 
 /** True if the connection closed and grpc-js reported it without a reset code. */
 function isDropped(e: AttemptEvidence): boolean {
-  return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.connectionOver !== false;
+  return e.code === StatusCode.UNAVAILABLE && text.DROPPED.test(e.details) && e.wire?.acceptsNoStreams !== false;
 }
 
 /** True if the server's transport, not its application, sent the status because of a shutdown. */
@@ -136,33 +141,33 @@ function isLocalDeadline(e: AttemptEvidence): boolean {
 
 /** True if the response has a content-type other than gRPC's, or has neither a content-type nor a gRPC status. */
 function isHttp(e: AttemptEvidence): boolean {
-  return e.contentType === undefined ? httpFailure(e) !== undefined : !spokeGrpc(e);
+  return e.contentType === undefined ? httpFailure(e) !== undefined : !isGrpcResponse(e);
 }
 
-/** Returns the HTTP status from which grpc-js derived the attempt's status; `undefined` if it did not. */
+/** Returns the HTTP status from which grpc-js derived the attempt's status; `undefined` if it used none. */
 function httpFailure(e: AttemptEvidence): number | undefined {
   const named = Number(text.HTTP_STATUS.exec(e.details)?.[1] ?? NaN);
   return named === e.wire?.httpStatus ? named : undefined;
 }
 
 function http(e: AttemptEvidence): Verdict {
-  return { ...said('http', 'maybe', e), retryableHttp: PASSING_HTTP.has(httpFailure(e) ?? 200) };
+  return { ...reportedVerdict('http', 'maybe', e), retryableHttp: TRANSIENT_HTTP_STATUSES.has(httpFailure(e) ?? 200) };
 }
 
 // Accepts 'application/grpc', also followed by '+proto' or ';…'. 'application/grpc-web' is another protocol.
-function spokeGrpc(e: AttemptEvidence): boolean {
+function isGrpcResponse(e: AttemptEvidence): boolean {
   const type = e.contentType;
   if (type === undefined || !type.toLowerCase().startsWith('application/grpc')) return false;
   const next = type.charAt('application/grpc'.length);
   return next === '' || next === '+' || next === ';' || next === ' ';
 }
 
-function answerBegan(e: AttemptEvidence): boolean {
+function hasResponseBegun(e: AttemptEvidence): boolean {
   return e.headersReceived || e.messagesReceived > 0;
 }
 
-function farAsKnown(e: AttemptEvidence): Verdict['reachedServer'] {
-  if (answerBegan(e)) return 'yes';
+function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
+  if (hasResponseBegun(e)) return 'yes';
   return e.picked ? 'maybe' : 'no';
 }
 
@@ -172,7 +177,7 @@ function unsent(e: AttemptEvidence): Verdict {
 
 // Never 'no', even if no connection was picked yet: grpc-js sends a call that is cancelled in the tick in which it started.
 function cancelled(e: AttemptEvidence, code: StatusCode): Verdict {
-  return verdict('cancelled', answerBegan(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
+  return verdict('cancelled', hasResponseBegun(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
 }
 
 /** Returns the code with which this side ended the attempt, or `otherwise` if it is not an error code. */
@@ -181,18 +186,18 @@ function failureCode(e: AttemptEvidence, otherwise: StatusCode): StatusCode {
 }
 
 function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], what: string, e: AttemptEvidence): Verdict {
-  const details = `${what} ${received(e)}`;
+  const details = `${what} ${formatStatus(e)}`;
   const failure = { ...verdict(kind, reachedServer, StatusCode.UNAVAILABLE, details), connectionLost: true };
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
 /** Formats the code and text that grpc-js reported. */
-function received(e: AttemptEvidence): string {
+function formatStatus(e: AttemptEvidence): string {
   return `(${statusName(e.code)}: ${e.details})`;
 }
 
 /** Returns a verdict with the reported code and details. An invalid status code is a protocol violation. */
-function said(kind: VerdictKind, reachedServer: Verdict['reachedServer'], e: AttemptEvidence): Verdict {
+function reportedVerdict(kind: VerdictKind, reachedServer: Verdict['reachedServer'], e: AttemptEvidence): Verdict {
   if (isStatusCode(e.code)) return verdict(kind, reachedServer, e.code, e.details);
   const details = `Received ${String(e.code)}, which is not a gRPC status code${e.details ? `: ${e.details}` : ''}`;
   return verdict('protocol', reachedServer, StatusCode.UNKNOWN, details);

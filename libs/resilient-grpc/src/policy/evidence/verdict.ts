@@ -1,11 +1,11 @@
 import type { StatusCode } from '../../status/status-code.js';
 
-/** Connection whose loss failed an attempt: it was lost, or it was closing when the attempt received its response. */
+/** Connection that an attempt lost, or that had received GOAWAY when the attempt ended. */
 export interface LostConnection {
   /** The same object for all attempts on one connection. */
   readonly connection: object;
-  /** True if the connection takes no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
-  readonly isOver: boolean;
+  /** True if the connection accepts no more streams: it closed, or the server sent GOAWAY. False if only the stream was reset. */
+  readonly acceptsNoStreams: boolean;
 }
 
 /** Result of an attempt, classified by its evidence. */

@@ -18,20 +18,20 @@ import { HedgeBudget } from './hedge-budget.js';
 const { UNAVAILABLE, NOT_FOUND, OK, DEADLINE_EXCEEDED } = StatusCode;
 const POLICY = { maxAttempts: 3, hedgingDelayMs: 100, nonFatalStatusCodes: new Set([UNAVAILABLE]) };
 
-function gates(over: Partial<HedgeGates> = {}): HedgeGates {
+function gates(change: Partial<HedgeGates> = {}): HedgeGates {
   return {
     policy: POLICY,
     retries: new DefaultBudget(),
     hedges: new HedgeBudget(),
     remainingMs: Infinity,
     draining: false,
-    ...over,
+    ...change,
   };
 }
 
-const LOST: LostConnection = { connection: {}, isOver: true };
+const LOST: LostConnection = { connection: {}, acceptsNoStreams: true };
 
-/** A budget that grants everything, with the connections of the requests. */
+/** Creates a budget that grants every retry and records the lost connection of each request. */
 function recordingBudget() {
   const requested: (LostConnection | undefined)[] = [];
   const retries = { onFailure: () => {}, tryRetry: (_: number, lost?: LostConnection) => requested.push(lost) > 0 };
@@ -43,9 +43,9 @@ type Ended = Extract<HedgeEvent, { type: 'ended' }>;
 function ended(
   at: number,
   kind: VerdictKind,
-  over: Partial<Verdict> & { pushback?: string; lostWith?: LostConnection; delivered?: boolean } = {},
+  change: Partial<Verdict> & { pushback?: string; lostWith?: LostConnection; delivered?: boolean } = {},
 ): Ended {
-  const { pushback, lostWith, delivered = false, ...verdict } = over;
+  const { pushback, lostWith, delivered = false, ...verdict } = change;
   return {
     type: 'ended',
     at,
@@ -136,7 +136,7 @@ describe('hedged call', () => {
     ['continues after a lost connection if UNAVAILABLE is listed', 'connection-lost', {}, 'send'],
     ['continues after a REFUSED_STREAM reset if UNAVAILABLE is listed', 'refused', {}, 'send'],
     [
-      'continues after a code that replaces a listed one',
+      'continues after a status whose original code is listed',
       'connection-lost',
       { code: NOT_FOUND, originalCode: UNAVAILABLE },
       'send',
@@ -145,11 +145,11 @@ describe('hedged call', () => {
     ['fails after an attempt timeout during the response', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
     ['continues after an idle timeout', 'stream-idle', {}, 'send'],
     ['fails after an idle timeout during the response', 'stream-idle', { reachedServer: 'yes' }, 'fail'],
-    ['continues after HTTP 503 of a gateway', 'http', { retryableHttp: true }, 'send'],
-    ['fails after HTTP 404 of a gateway', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
-    ['continues after a response that broke off before delivery', 'committed', { connectionLost: true }, 'send'],
+    ['continues after HTTP 503 from a gateway', 'http', { retryableHttp: true }, 'send'],
+    ['fails after HTTP 404 from a gateway', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
+    ['continues after a response that was cut off before delivery', 'committed', { connectionLost: true }, 'send'],
     [
-      'fails after a response that broke off after delivery',
+      'fails after a response that was cut off after delivery',
       'committed',
       { connectionLost: true, delivered: true },
       'fail',
@@ -160,11 +160,11 @@ describe('hedged call', () => {
     ['fails after a local failure', 'local', {}, 'fail'],
     ['fails after a serialization failure', 'serialize', {}, 'fail'],
     ['fails after a protocol violation', 'protocol', {}, 'fail'],
-  ])('%s', (_, kind, over, action) => {
-    expect(last(gates(), ended(10, kind, over)).action).toBe(action);
+  ])('%s', (_, kind, change, action) => {
+    expect(last(gates(), ended(10, kind, change)).action).toBe(action);
   });
 
-  it('fails after lost connections, gateways and refused streams if UNAVAILABLE is not listed', () => {
+  it('fails after lost connections, gateway errors and refused streams if UNAVAILABLE is not listed', () => {
     const strict = { policy: { ...POLICY, nonFatalStatusCodes: new Set<StatusCode>() } };
     expect(last(gates(strict), ended(10, 'connection-lost')).because).toBe('fatal-status');
     expect(last(gates(strict), ended(10, 'http', { retryableHttp: true })).because).toBe('fatal-status');
@@ -225,7 +225,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('stays stopped after a resend', () => {
+  it('sends no further hedge after a resend if pushback forbade hedges before', () => {
     const rejected = { reachedServer: 'no' } as const;
     const decision = last(
       gates({ policy: { ...POLICY, maxAttempts: 5 } }),
@@ -296,7 +296,7 @@ describe('pushback of a hedged call', () => {
     });
   });
 
-  it('sends the next attempt exactly when the pushback ends, also if a connection is lost at that time', () => {
+  it('sends the next attempt exactly when the pushback ends, even if a connection is lost at that time', () => {
     const { requested, retries } = recordingBudget();
     const lost = ended(410, 'connection-lost', { lostWith: LOST });
     const decision = last(gates({ retries }), 100, ended(110, 'server', { pushback: '300' }), lost);
@@ -321,7 +321,7 @@ describe('pushback of a hedged call', () => {
     expect(last(gates(), 100, ...two).state.dueAt).toBe(410);
   });
 
-  it('fails the call if the pushback exceeds the deadline, or waits for the attempts in flight', () => {
+  it('fails the call if the pushback exceeds the deadline and no other attempt is in flight', () => {
     const pushback = { pushback: '500' };
     const short = gates({ remainingMs: 500 });
     expect(last(short, ended(10, 'server', pushback))).toMatchObject({ action: 'fail', because: 'deadline' });
@@ -344,7 +344,7 @@ describe('cost of hedges', () => {
     expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
   });
 
-  it('debits listed codes and pushbacks that stop, but not fatal codes', () => {
+  it('debits a token for listed codes and for pushbacks that forbid retries, but not for fatal codes', () => {
     const cost = (event: Ended): number => {
       const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
       last(gates({ retries }), event);
@@ -376,7 +376,7 @@ describe('cost of hedges', () => {
     expect(failed.tokens(20)).toBeCloseTo(8, 1);
   });
 
-  it('takes one token of each budget per hedge, and none if the other budget refuses', () => {
+  it('takes one token from each budget per hedge, and none if the other budget refuses', () => {
     const hedges = new HedgeBudget();
     const retries = new DefaultBudget();
     last(gates({ hedges, retries }), 100);

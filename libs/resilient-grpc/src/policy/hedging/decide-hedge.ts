@@ -34,7 +34,7 @@ export interface HedgeState {
   readonly notBefore: number;
   /** True if the next attempt replaces a failed one; false if it is sent because the attempts in flight are slow. */
   readonly replaces: boolean;
-  /** Connection whose loss failed the attempt that the next one replaces; `undefined` if that attempt failed for another reason. */
+  /** Connection that the attempt to replace lost; `undefined` if that attempt failed for another reason. */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Attempts that were never sent. */
@@ -85,7 +85,7 @@ export type HedgeEvent =
         'kind' | 'code' | 'originalCode' | 'connectionLost' | 'overloaded' | 'reachedServer' | 'retryableHttp'
       >;
       readonly pushback: Pushback;
-      /** `undefined` if the attempt failed for another reason. */
+      /** Connection that the attempt lost; `undefined` if the attempt failed for another reason. */
       readonly lostWith: LostConnection | undefined;
       /** True if part of this attempt's response was delivered to the caller. */
       readonly delivered: boolean;
@@ -117,18 +117,18 @@ export interface HedgeDecision {
 
 /**
  * Decides the next action when a hedge is due or an attempt of a hedged call ended, and debits the budgets
- * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits
- * successes, once per call.
+ * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits successes, once
+ * per call.
  *
- * gRFC A6 does not specify the following. The retry budget alone limits attempts that replace a failed one; the hedge budget also
- * limits attempts that are sent because others are slow. After a rejected hedge a call is not hedged again and continues with the
- * attempts in flight.
+ * gRFC A6 does not specify the following. The retry budget alone limits attempts that replace a failed one; the hedge budget also limits
+ * attempts that are sent because others are slow. After a rejected hedge, a call is not hedged again and continues with the attempts in
+ * flight.
  */
 export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGates): HedgeDecision {
-  return event.type === 'due' ? due(state, event.at, gates) : ended(state, event, gates);
+  return event.type === 'due' ? decideDue(state, event.at, gates) : decideEnded(state, event, gates);
 }
 
-function due(state: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
+function decideDue(state: HedgeState, at: number, gates: HedgeGates): HedgeDecision {
   // gRFC A6: the first attempt is always sent.
   if (state.sent === 0) return send(state, at, gates, 'first');
   if (state.stopped !== undefined) return stop(state, state.stopped);
@@ -162,13 +162,13 @@ function send(state: HedgeState, at: number, gates: HedgeGates, because: HedgeDe
   };
 }
 
-function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeDecision {
+function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeDecision {
   const { verdict, pushback } = event;
   const state = { ...before, inFlight: before.inFlight - 1 };
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
-  if (verdict.kind === 'unsent') return unsent(state);
+  if (verdict.kind === 'unsent') return decideUnsent(state);
   if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
-  const isNonFatal = nonFatal(event, gates.policy);
+  const isNonFatal = isNonFatalFailure(event, gates.policy);
   // As for retries, a stopping pushback debits the budget for any code, and so does every non-fatal failure.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
   if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
@@ -181,14 +181,14 @@ function ended(before: HedgeState, event: EndedEvent, gates: HedgeGates): HedgeD
 }
 
 /** Handles an attempt that was never sent and does not count. If no other attempt is in flight, the call waits for the channel. */
-function unsent(before: HedgeState): HedgeDecision {
+function decideUnsent(before: HedgeState): HedgeDecision {
   const state = { ...before, unsent: before.unsent + 1 };
   if (state.inFlight > 0) return { state: { ...state, sent: state.sent - 1 }, action: 'wait', because: 'in-flight' };
   if (state.unsent > MAX_UNSENT) return { state, action: 'fail', because: 'attempts-exhausted' };
   return resend(state, 'unsent');
 }
 
-/** Sends the same attempt again. Does not change if and when the next hedge is due. */
+/** Sends the same attempt again. Does not change whether and when the next hedge is due. */
 function resend(state: HedgeState, because: 'unsent' | 'refused'): HedgeDecision {
   return { state: { ...state, inFlight: state.inFlight + 1 }, action: 'resend', because };
 }
@@ -203,7 +203,7 @@ function replace(state: HedgeState, { at, lostWith }: EndedEvent, delayMs: numbe
   const dueAt = Math.max(at + delayMs, state.notBefore);
   const replacing = { ...state, dueAt, notBefore: dueAt, replaces: true, lostWith };
   if (dueAt - at >= gates.remainingMs) return stop(replacing, 'deadline');
-  return due(replacing, at, gates);
+  return decideDue(replacing, at, gates);
 }
 
 function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
@@ -212,7 +212,7 @@ function stop(state: HedgeState, because: NoHedgeReason): HedgeDecision {
 }
 
 /** True if the other attempts continue after this failure: a listed code, or a local timeout without a response. */
-function nonFatal(event: EndedEvent, policy: HedgingPolicy): boolean {
+function isNonFatalFailure(event: EndedEvent, policy: HedgingPolicy): boolean {
   const { verdict } = event;
   switch (verdict.kind) {
     case 'attempt-timeout':

@@ -14,8 +14,8 @@ const POLICY = { maxAttempts: 2, hedgingDelayMs: 1.5 * MEDIAN_MS, nonFatalStatus
 interface Load {
   readonly callsPerSecond: number;
   readonly seconds: number;
-  /** Callers cancel after this long. */
-  readonly patienceMs: number;
+  /** Time after which callers cancel. */
+  readonly cancelAfterMs: number;
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge' | 'onCall'>;
   /** Serves one attempt and calls `done` when it ends. The server does not detect cancelled calls. */
   readonly serve: (done: () => void) => void;
@@ -28,7 +28,7 @@ interface Outcome {
   readonly answered: readonly number[];
 }
 
-function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, hedges, serve }: Load): Outcome {
+function simulate(clock: VirtualClock, { callsPerSecond, seconds, cancelAfterMs, hedges, serve }: Load): Outcome {
   // Stays full, because no attempt fails.
   const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
   const random = seededRandom(7);
@@ -77,10 +77,10 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
       }
     };
     clock.setTimer(() => {
-      if (!isOver) latencies.push(patienceMs);
+      if (!isOver) latencies.push(cancelAfterMs);
       isOver = true;
       timer?.clear();
-    }, patienceMs);
+    }, cancelAfterMs);
     apply({ type: 'due', at: clock.now() });
   };
 
@@ -89,7 +89,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
     for (const at of times) clock.setTimer(() => call(second), at);
     clock.advance(1_000);
   }
-  clock.advance(patienceMs);
+  clock.advance(cancelAfterMs);
   latencies.sort((a, b) => a - b);
   return {
     attemptsPerCall: attempts / calls,
@@ -98,7 +98,7 @@ function simulate(clock: VirtualClock, { callsPerSecond, seconds, patienceMs, he
   };
 }
 
-/** A server of which 1.5 % of the responses take twenty times the median. */
+/** Returns a server that takes twenty times the median for 1.5 % of its responses. */
 function withTail(clock: VirtualClock): Load['serve'] {
   const random = seededRandom(11);
   return (done) => {
@@ -107,7 +107,7 @@ function withTail(clock: VirtualClock): Load['serve'] {
   };
 }
 
-/** A server with `workers` workers. Attempts wait in a queue for a free worker. */
+/** Returns a server with `workers` workers. Attempts wait in a queue for a free worker. */
 function withWorkers(clock: VirtualClock, workers: number, serviceMs: () => number): Load['serve'] {
   const queue: (() => void)[] = [];
   let busy = 0;
@@ -127,41 +127,41 @@ function withWorkers(clock: VirtualClock, workers: number, serviceMs: () => numb
   };
 }
 
-const never = { allows: false, onHedge: () => {}, onCall: () => {} };
-const unbounded = { allows: true, onHedge: () => {}, onCall: () => {} };
+const noHedges = { allows: false, onHedge: () => {}, onCall: () => {} };
+const unlimitedHedges = { allows: true, onHedge: () => {}, onCall: () => {} };
 
 describe('hedging simulation', { timeout: 300_000 }, () => {
-  describe.each([1, 20, 200])('at %i calls/s, 15 of 1,000 with 20 times the median latency', (callsPerSecond) => {
-    const load = { callsPerSecond, seconds: Math.max(6_000 / callsPerSecond, 60), patienceMs: 5_000 };
+  describe.each([1, 20, 200])('at %i calls/s if 15 of 1,000 responses take 20 times the median', (callsPerSecond) => {
+    const load = { callsPerSecond, seconds: Math.max(6_000 / callsPerSecond, 60), cancelAfterMs: 5_000 };
     const run = (hedges: Load['hedges']): Outcome => {
       const clock = new VirtualClock();
       return simulate(clock, { ...load, hedges, serve: withTail(clock) });
     };
 
     it('keeps p99 below 3 times the median with at most 1.05 attempts per call', () => {
-      expect(run(never).p99Ms).toBe(20 * MEDIAN_MS);
+      expect(run(noHedges).p99Ms).toBe(20 * MEDIAN_MS);
       const hedged = run(new HedgeBudget());
       expect(hedged.p99Ms).toBeLessThan(3 * MEDIAN_MS);
       expect(hedged.attemptsPerCall).toBeLessThanOrEqual(1.05);
     });
   });
 
-  describe('with a server at 75 % load that is slower by 1.4 for ten seconds', () => {
+  describe('with a server at 75 % load that is slower by a factor of 1.4 for ten seconds', () => {
     const run = (hedges: Load['hedges']): Outcome => {
       const clock = new VirtualClock();
       const isSlow = (): boolean => clock.now() >= 10_000 && clock.now() < 20_000;
       const serve = withWorkers(clock, 10, () => MEDIAN_MS * (isSlow() ? 1.4 : 1));
-      return simulate(clock, { callsPerSecond: 150, seconds: 60, patienceMs: 1_000, hedges, serve });
+      return simulate(clock, { callsPerSecond: 150, seconds: 60, cancelAfterMs: 1_000, hedges, serve });
     };
 
-    it('stops at the hedge budget, and all calls succeed again within 5 s', () => {
+    it('limits hedges to the hedge budget, so that all calls succeed again within 5 s', () => {
       const { answered, attemptsPerCall } = run(new HedgeBudget());
       expect(attemptsPerCall).toBeLessThanOrEqual(1.051);
       expect(Math.min(...answered.slice(25))).toBe(1);
     });
 
     it('never recovers without a hedge budget', () => {
-      const { answered } = run(unbounded);
+      const { answered } = run(unlimitedHedges);
       expect(Math.max(...answered.slice(30))).toBeLessThan(0.6);
     });
   });

@@ -6,7 +6,7 @@ const MAX_KEY_LENGTH = 200;
 /** Describes `value` for a message: truncated, on one line. Objects show only their keys, because their values may be secrets. */
 export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (typeof value === 'string') return JSON.stringify(maskedAndTruncated(value));
+  if (typeof value === 'string') return JSON.stringify(maskAndTruncate(value));
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
   if (typeof value === 'bigint') return `${String(value)}n`;
   if (typeof value === 'function') return 'a function';
@@ -15,7 +15,7 @@ export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return `an array of length ${String(value.length)}`;
   if (value instanceof Promise) return 'a Promise';
   const keys = Object.keys(value).slice(0, MAX_VALUE_LENGTH).join(', ');
-  return keys === '' ? 'an empty object' : `an object with ${maskedAndTruncated(keys)}`;
+  return keys === '' ? 'an empty object' : `an object with ${maskAndTruncate(keys)}`;
 }
 
 /** Describes data such as a cursor, an id, or a thrown value. Objects are shown with their contents, as JSON. */
@@ -40,12 +40,12 @@ export function describeSecret(value: unknown): string {
     : describeValue(value);
 }
 
-/** Truncates `text` if it is long. */
+/** Truncates `text` to `maxLength` characters, and marks the cut with an ellipsis. */
 export function truncate(text: string, maxLength = MAX_VALUE_LENGTH): string {
   return text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
 }
 
-function maskedAndTruncated(text: string): string {
+function maskAndTruncate(text: string): string {
   return text.length > MAX_VALUE_LENGTH ? `${maskAddress(text.slice(0, MAX_VALUE_LENGTH), true)}…` : maskAddress(text);
 }
 
@@ -54,7 +54,7 @@ export function problemMessage(expected: string, value: unknown, remedy?: string
   return `expected ${expected}, got ${describe(value)}${remedy === undefined ? '' : `; ${remedy}`}`;
 }
 
-/** Returns the path of `key` below `path`. A key that is not an identifier is put in brackets; a long one is truncated. */
+/** Returns the path of `key` below `path`. A long key, or one with unusual characters, is put in brackets; a long one is truncated. */
 export function pathOf(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${String(key)}]`;
   if (key.length > MAX_KEY_LENGTH || !/^[A-Za-z_$][\w$-]*$/.test(key)) {

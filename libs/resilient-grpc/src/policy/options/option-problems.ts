@@ -4,12 +4,12 @@ import { describeSecret, describeValue, pathOf, problemMessage } from './describ
 import { isUnknownKey } from './option-schemas.js';
 import { numberRemedy } from './value-rules.js';
 
-/** Maximum number of listed problems. */
+/** Maximum number of listed problems. One more entry counts the others. */
 const MAX_PROBLEMS = 100;
 
-const SECRET = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
+const SECRET_PATH = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
 
-/** Options that satisfy their schema, or all problems of invalid ones. */
+/** Options that satisfy their schema, or the problems of invalid ones: the first 100, and the number of the others. */
 export type ParsedOptions<T> =
   | { readonly ok: true; readonly options: T }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
@@ -36,13 +36,16 @@ export function parseOptions<S extends v.GenericSchema>(
   return { ok: false, problems: [...problems.slice(0, MAX_PROBLEMS), more] };
 }
 
-/** Returns all problems of `value` against `schema`: unknown keys first, then invalid values, each with a remedy. */
+/**
+ * Returns the problems of `value` against `schema`: unknown keys first, then invalid values, each with a remedy. Beyond 100 problems, the
+ * last entry counts the others.
+ */
 export function optionProblems(schema: v.GenericSchema, value: unknown, path: string): ConfigurationProblem[] {
   const parsed = parseOptions(schema, value, path);
   return parsed.ok ? [] : [...parsed.problems];
 }
 
-/** Parses `value`, with the defaults of `schema` applied. @throws GrpcConfigurationError with every problem found */
+/** Parses `value`, with the defaults of `schema` applied. @throws GrpcConfigurationError with the problems */
 export function requireOptions<S extends v.GenericSchema>(schema: S, value: unknown, path: string): v.InferOutput<S> {
   const parsed = parseOptions(schema, value, path);
   if (!parsed.ok) throw new GrpcConfigurationError(parsed.problems);
@@ -55,7 +58,7 @@ function problemOf(issue: v.BaseIssue<unknown>, root: string): ConfigurationProb
   if (issue.type === 'raw_check') return { path, message: issue.message };
   const [expected = '', ...given] = issue.message.split('; ');
   const remedy = given.length > 0 ? given.join('; ') : remedyFor(issue.expected ?? '', issue.input);
-  const describe = SECRET.test(path) ? describeSecret : describeValue;
+  const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
   return { path, message: problemMessage(expected, issue.input, remedy, describe) };
 }
 

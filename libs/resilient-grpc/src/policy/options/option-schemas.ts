@@ -60,7 +60,7 @@ function knownKeys<T>(entries: v.ObjectEntries, remedies: KeyRemedies): v.RawChe
 
 const KNOWN_KEY = 'a known key';
 
-/** True for the issue of an unknown key. */
+/** True if the issue is an unknown key. */
 export function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
   return issue.expected === KNOWN_KEY;
 }
@@ -132,29 +132,32 @@ export function oneOf<const T extends string>(...values: readonly T[]) {
   return v.picklist(values, choiceText(values));
 }
 
-/** A duration in milliseconds of `least` or more, for an option with a default. `instead`: what to write for no limit. */
-export function milliseconds(least: number, instead = ''): Schema<number> {
-  const expected = millisecondsRule(least).expected;
-  const tooLong = `${expected}, at most ${String(MAX_TIMER_MS)} (24 days)${instead}`;
-  return v.pipe(v.number(expected), v.maxValue(MAX_TIMER_MS, tooLong), v.minValue(least, expected));
+/**
+ * A duration in milliseconds of `min` or more, for an option with a default. `noLimitHint` is appended to the message for a value above
+ * the maximum.
+ */
+export function milliseconds(min: number, noLimitHint = ''): Schema<number> {
+  const expected = millisecondsRule(min).expected;
+  const tooLong = `${expected}, at most ${String(MAX_TIMER_MS)} (24 days)${noLimitHint}`;
+  return v.pipe(v.number(expected), v.maxValue(MAX_TIMER_MS, tooLong), v.minValue(min, expected));
 }
 
-/** A duration in milliseconds of `least` or more, for an option without a default. A duration above a timer's maximum means no limit. */
-export function millisecondsOrNone(least: number): Schema<number> {
-  const expected = millisecondsRule(least).expected;
+/** A duration in milliseconds of `min` or more, for an option without a default. A duration above a timer's maximum means no limit. */
+export function millisecondsOrNone(min: number): Schema<number> {
+  const expected = millisecondsRule(min).expected;
   const withExample = ({ input }: { readonly input: unknown }) =>
-    least === POSITIVE && typeof input === 'number' ? `${expected}; write 500` : expected;
+    min === POSITIVE && typeof input === 'number' ? `${expected}; write 500` : expected;
   return v.pipe(
     v.number(withExample),
     v.finite(`${expected}, or undefined for no limit`),
-    v.minValue(least, withExample),
+    v.minValue(min, withExample),
   );
 }
 
-/** A duration in milliseconds of `least` or more, or `Infinity`, whose meaning is `never`: 'for no warning'. */
-export function millisecondsOrNever(least: number, never?: string): Schema<number> {
-  const expected = `${millisecondsRule(least).expected}${never === undefined ? '' : `, or Infinity ${never}`}`;
-  return v.pipe(v.number(expected), v.minValue(least, expected));
+/** A duration in milliseconds of `min` or more, or `Infinity`, whose meaning `never` describes, such as 'for no warning'. */
+export function millisecondsOrNever(min: number, never?: string): Schema<number> {
+  const expected = `${millisecondsRule(min).expected}${never === undefined ? '' : `, or Infinity ${never}`}`;
+  return v.pipe(v.number(expected), v.minValue(min, expected));
 }
 
 /** A number that satisfies `rule`. */
@@ -162,9 +165,9 @@ function numberBy({ expected, isValid }: NumberRule): Schema<number> {
   return v.pipe(v.number(expected), v.check(isValid, expected));
 }
 
-/** An integer of `least` or more, and of `most` or less. */
-export function integer(least: number, most?: number): Schema<number> {
-  return numberBy(integerRule(least, most));
+/** An integer of `min` or more, and of `max` or less. */
+export function integer(min: number, max?: number): Schema<number> {
+  return numberBy(integerRule(min, max));
 }
 
 export const positive = numberBy(POSITIVE_RULE);

@@ -26,12 +26,12 @@ export interface NumberRule {
   readonly isValid: (value: number) => boolean;
 }
 
-/** An integer of `least` or more, and of `most` or less. */
-export function integerRule(least: number, most = Infinity): NumberRule {
-  const range = most === Infinity ? `of ${String(least)} or more` : `from ${String(least)} to ${String(most)}`;
+/** An integer of `min` or more, and of `max` or less. */
+export function integerRule(min: number, max = Infinity): NumberRule {
+  const range = max === Infinity ? `of ${String(min)} or more` : `from ${String(min)} to ${String(max)}`;
   return {
     expected: `an integer ${range}`,
-    isValid: (value) => Number.isInteger(value) && value >= least && value <= most,
+    isValid: (value) => Number.isInteger(value) && value >= min && value <= max,
   };
 }
 
@@ -40,11 +40,11 @@ export const POSITIVE_RULE: NumberRule = {
   isValid: (value) => Number.isFinite(value) && value > 0,
 };
 
-/** A duration in milliseconds of `least` or more, or `Infinity`. */
-export function millisecondsRule(least: number): NumberRule {
+/** A duration in milliseconds of `min` or more, or `Infinity`. */
+export function millisecondsRule(min: number): NumberRule {
   return {
-    expected: `a number of milliseconds ${least === POSITIVE ? 'above 0' : `of ${String(least)} or more`}`,
-    isValid: (value) => value >= least,
+    expected: `a number of milliseconds ${min === POSITIVE ? 'above 0' : `of ${String(min)} or more`}`,
+    isValid: (value) => value >= min,
   };
 }
 

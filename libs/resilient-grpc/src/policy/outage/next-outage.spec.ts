@@ -31,7 +31,7 @@ function under(policy: OutagePolicy, ...events: readonly OutageEvent[]): OutageS
 }
 
 describe('outage', () => {
-  it('starts with the first failed connection attempt, also at boot', () => {
+  it('starts an outage with the first failed connection attempt, even at startup', () => {
     expect(after(failed(100)).current).toEqual({
       startedAt: 100,
       graceEndsAt: 5_100,
@@ -41,21 +41,21 @@ describe('outage', () => {
     });
   });
 
-  it('does not start with a READY channel, a response or a cold start', () => {
+  it('starts no outage if the channel becomes READY and the server responds at startup', () => {
     expect(after(ready(0), answered(10), lasted(1_000))).toBe(NO_OUTAGE);
   });
 
-  it('does not start if a connection ends after a response or after 1 s', () => {
+  it('starts no outage if a connection ends after a response or after 1 s', () => {
     expect(after(ready(0), ended(60_000, 60_000, true))).toBe(NO_OUTAGE);
     expect(after(ready(0), ended(300, 300, true))).toBe(NO_OUTAGE);
     expect(after(ready(0), ended(1_000, 1_000))).toBe(NO_OUTAGE);
   });
 
-  it('starts if a connection closes immediately', () => {
+  it('starts an outage if a connection closes immediately', () => {
     expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, connectAttempts: 1 });
   });
 
-  it('counts connection attempts and keeps its start and its grace period', () => {
+  it('counts connection attempts and keeps the start and the grace period of the outage', () => {
     expect(after(failed(0), failed(1_000), failed(9_000)).current).toMatchObject({
       startedAt: 0,
       connectAttempts: 3,
@@ -63,47 +63,47 @@ describe('outage', () => {
     });
   });
 
-  it('does not end when the channel becomes READY', () => {
+  it('does not end the outage when the channel becomes READY', () => {
     expect(after(failed(0), ready(500)).current).toMatchObject({ readySince: 500 });
   });
 
-  it('ends with a response of the server', () => {
+  it('ends the outage with a response from the server', () => {
     expect(after(failed(0), ready(500), answered(510)).current).toBeUndefined();
   });
 
-  it('ends once READY has lasted one second', () => {
+  it('ends the outage once READY has lasted one second', () => {
     expect(after(failed(0), ready(500), lasted(1_499)).current).toBeDefined();
     expect(after(failed(0), ready(500), lasted(1_500)).current).toBeUndefined();
   });
 
-  it('counts READY from its first report', () => {
+  it('measures the time in READY from its first report', () => {
     expect(after(failed(0), ready(500), ready(1_400), lasted(1_500)).current).toBeUndefined();
   });
 
-  it('continues without counting an attempt if a connection lasted at least shortLivedMs but less than confirmMs', () => {
+  it('continues the outage without counting an attempt if a connection lasted at least shortLivedMs but less than confirmMs', () => {
     const policy = { ...POLICY, shortLivedMs: 200 };
     expect(under(policy, failed(0), ready(100), ended(1_099, 999)).current).toMatchObject({ connectAttempts: 1 });
     expect(under(policy, failed(0), ready(100), ended(1_100, 1_000)).current).toBeUndefined();
   });
 
-  it('does not end by the timer of an earlier READY', () => {
+  it('does not end the outage when the timer of an earlier READY fires', () => {
     expect(after(failed(0), ready(500), ended(600, 100), lasted(1_500)).current).toBeDefined();
     expect(after(failed(0), ready(500), ended(600, 100), ready(1_400), lasted(1_500)).current).toBeDefined();
   });
 
-  it('continues while the server closes each connection right after its SETTINGS', () => {
+  it('continues the outage while the server closes each connection right after its SETTINGS', () => {
     const events = Array.from({ length: 12 }, (_, i) => [ready(i * 5_000), ended(i * 5_000 + 5, 5)]).flat();
     expect(after(...events).current).toMatchObject({ startedAt: 5, connectAttempts: 12, graceEndsAt: 5_005 });
   });
 
-  it('ends if a connection closes after a response or after 1 s, even if neither was reported before', () => {
+  it('ends the outage if a connection closes after a response or after 1 s, even if neither was reported before', () => {
     expect(after(failed(0), ready(100), ended(2_000, 1_900)).current).toBeUndefined();
     expect(after(failed(0), ready(100), ended(200, 100, true)).current).toBeUndefined();
   });
 });
 
 describe('grace period', () => {
-  it('lasts for graceMs from the start of the outage', () => {
+  it('ends the grace period graceMs after the start of the outage', () => {
     const state = after(failed(0));
     expect(insideGrace(state, 4_999)).toBe(true);
     expect(insideGrace(state, 5_000)).toBe(false);
@@ -113,37 +113,37 @@ describe('grace period', () => {
     expect(insideGrace(NO_OUTAGE, 0)).toBe(false);
   });
 
-  it('starts again in full for a second outage', () => {
+  it('grants the full grace period for a second outage', () => {
     expect(after(failed(0), answered(1_000), failed(20_000)).current).toMatchObject({
       graceEndsAt: 25_000,
       flapping: false,
     });
   });
 
-  it('shrinks by the duration of earlier outages for the third outage in a minute, which is flapping', () => {
+  it('shortens the grace period of the third outage in a minute, which is flapping, by the duration of the earlier ones', () => {
     const state = after(failed(0), answered(1_000), failed(20_000), answered(21_500), failed(40_000));
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 + 5_000 - 1_000 - 1_500 });
   });
 
-  it('grants no time if earlier outages used up the grace period', () => {
+  it('grants no grace period if earlier outages used it up', () => {
     const state = after(failed(0), answered(3_000), failed(20_000), answered(23_000), failed(40_000));
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 });
     expect(insideGrace(state, 40_000)).toBe(false);
   });
 
-  it('covers a rolling deployment with many short gaps', () => {
+  it('grants a grace period throughout a rolling deployment with many short gaps', () => {
     const gaps = [0, 1, 2, 3, 4, 5].flatMap((i) => [failed(i * 5_000), answered(i * 5_000 + 500)]);
     const state = after(...gaps, failed(30_000));
     expect(insideGrace(state, 30_500)).toBe(true);
   });
 
-  it('depends on at most the latest 60 outages', () => {
+  it('keeps only the latest 60 outages', () => {
     const outages = Array.from({ length: 100 }, (_, i) => [failed(2 * i), answered(2 * i + 1)]).flat();
     const { past } = after(...outages);
     expect([past.length, past[0]?.startedAt, past.at(-1)?.startedAt]).toEqual([60, 80, 198]);
   });
 
-  it('starts again in full after a minute', () => {
+  it('grants the full grace period again after a minute', () => {
     const state = after(failed(0), answered(1), failed(10_000), answered(10_001), failed(60_000));
     expect(state.current).toMatchObject({ flapping: false, graceEndsAt: 65_000 });
   });
@@ -157,7 +157,7 @@ describe('any sequence of events', () => {
     fc.boolean(),
   );
 
-  it('keeps at most 60 outages, counts attempts from 1, and never exceeds one grace period', () => {
+  it('keeps at most 60 outages, counts attempts from 1, and never exceeds the grace period', () => {
     fc.assert(
       fc.property(fc.array(event), (history) => {
         let state = NO_OUTAGE;

@@ -4,9 +4,9 @@ import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
 export const DEFAULT_OUTAGE_POLICY = {
   /** Time in READY after which an outage ends without a response. */
   confirmMs: 1_000,
-  /** A connection that closes sooner, without a response, counts as a failed connection attempt. */
+  /** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
   shortLivedMs: SHORT_LIVED_MS,
-  /** Number of outages within `flapWindowMs` from which they share one grace. */
+  /** Number of outages within `flapWindowMs` at which they start to share one grace. */
   flapCount: 3,
   flapWindowMs: 60_000,
 };
@@ -21,7 +21,7 @@ export interface Outage {
   /** Failed connection attempts so far. */
   readonly connectAttempts: number;
   readonly flapping: boolean;
-  /** Time since which the channel is READY; `undefined` if it is not. READY alone does not confirm a server. */
+  /** Time at which the channel became READY; `undefined` if it is not READY. READY alone does not confirm a server. */
   readonly readySince: number | undefined;
 }
 
@@ -54,54 +54,54 @@ export type OutageEvent =
 /** Initial state, without an outage. */
 export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
 
-/** True during an outage whose grace has not expired, so that calls wait. */
+/** True during an outage whose grace has not expired. Calls wait then. */
 export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }
 
-/** Maximum number of past outages kept; with more in a minute, no grace is left. */
+/** Maximum number of past outages kept. If more occur in a minute, only the latest ones use up the shared grace. */
 const MAX_KEPT_OUTAGES = 60;
 
 /** Returns the state after `event`, or the same object if nothing changes. */
 export function nextOutage(state: OutageState, event: OutageEvent, policy: OutagePolicy): OutageState {
   switch (event.type) {
     case 'attempt-failed':
-      return failedTry(state, event.at, policy);
+      return afterFailedAttempt(state, event.at, policy);
     case 'ready':
       // Each new picker reports READY again; only the first report counts.
       return state.current && state.current.readySince === undefined
         ? { ...state, current: { ...state.current, readySince: event.at } }
         : state;
     case 'answered':
-      return over(state, event.at);
+      return endOutage(state, event.at);
     case 'ready-lasted': {
       const since = state.current?.readySince;
-      return since !== undefined && event.at - since >= policy.confirmMs ? over(state, event.at) : state;
+      return since !== undefined && event.at - since >= policy.confirmMs ? endOutage(state, event.at) : state;
     }
     case 'connection-ended':
-      // A server that closes each connection right after its SETTINGS makes the channel READY for a moment. Without this rule
-      // every connection would reset the backoff, which allows 150 connections per second.
-      if (!event.answered && event.livedMs < policy.shortLivedMs) return failedTry(state, event.at, policy);
-      if (event.answered || event.livedMs >= policy.confirmMs) return over(state, event.at);
+      // A server that closes each connection right after its SETTINGS makes the channel READY for a moment. Without this rule, every
+      // connection would reset the backoff, which would allow 150 connections per second.
+      if (!event.answered && event.livedMs < policy.shortLivedMs) return afterFailedAttempt(state, event.at, policy);
+      if (event.answered || event.livedMs >= policy.confirmMs) return endOutage(state, event.at);
       return state;
   }
 }
 
-function failedTry(state: OutageState, at: number, policy: OutagePolicy): OutageState {
+function afterFailedAttempt(state: OutageState, at: number, policy: OutagePolicy): OutageState {
   const { current } = state;
   if (current)
     return { ...state, current: { ...current, connectAttempts: current.connectAttempts + 1, readySince: undefined } };
 
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
-  // Outages of a flapping server share one grace, and each consumes its duration. A rolling deploy with short gaps stays within
+  // Outages of a flapping server share one grace, and each uses up as much of it as it lasts. A rolling deploy with short gaps stays within
   // the grace. Callers of an unstable server do not wait the full grace in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };
 }
 
-function over(state: OutageState, at: number): OutageState {
+function endOutage(state: OutageState, at: number): OutageState {
   const { current } = state;
   if (!current) return state;
   return {

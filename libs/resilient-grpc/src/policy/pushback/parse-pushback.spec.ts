@@ -10,13 +10,13 @@ describe('parsePushback', () => {
     ['returns a delay of 0 for -0', ['-0'], { kind: 'delay', ms: 0 }],
     ['decodes bytes as text', [Buffer.from('25')], { kind: 'delay', ms: 25 }],
     ['limits a delay to the longest timer', ['99999999999999999999'], { kind: 'delay', ms: 2 ** 31 - 1 }],
-    ['stops for a negative integer', ['-1'], { kind: 'stop', because: 'negative' }],
-    ['stops for a word', ['soon'], { kind: 'stop', because: 'malformed' }],
-    ['stops for a number with a unit', ['10ms'], { kind: 'stop', because: 'malformed' }],
-    ['stops for a fraction', ['1.5'], { kind: 'stop', because: 'malformed' }],
-    ['stops for an exponent', ['1e3'], { kind: 'stop', because: 'malformed' }],
-    ['stops for an empty string', [''], { kind: 'stop', because: 'malformed' }],
-    ['stops for repeated values, even if both are valid', ['100', '10'], { kind: 'stop', because: 'repeated' }],
+    ['returns stop for a negative integer', ['-1'], { kind: 'stop', because: 'negative' }],
+    ['returns stop for a word', ['soon'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for a number with a unit', ['10ms'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for a fraction', ['1.5'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for an exponent', ['1e3'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for an empty string', [''], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for repeated values, even if both are valid', ['100', '10'], { kind: 'stop', because: 'repeated' }],
   ])('%s', (_, values, expected) => {
     expect(parsePushback(values)).toEqual(expected);
   });

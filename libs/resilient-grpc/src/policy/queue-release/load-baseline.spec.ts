@@ -136,7 +136,7 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 });
 
 describe('LoadBaseline.medianMs', () => {
-  it('starts at the first latency and moves by 5 % towards each next one', () => {
+  it('starts the median at the first latency and moves it by 5 % towards each later one', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);
@@ -148,14 +148,14 @@ describe('LoadBaseline.medianMs', () => {
     expect(load.medianMs).toBeCloseTo(100);
   });
 
-  it('moves by 1 % after a hundred responses', () => {
+  it('moves the median by 1 % after a hundred responses', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 100; i++) load.answered(100);
     load.answered(1_000);
     expect(load.medianMs).toBeCloseTo(101);
   });
 
-  it('rises again after a latency of 0', () => {
+  it('raises the median again after a latency of 0', () => {
     const load = new LoadBaseline(0);
     load.answered(0);
     expect(load.medianMs).toBeGreaterThan(0);

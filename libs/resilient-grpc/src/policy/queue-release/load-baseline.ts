@@ -32,7 +32,7 @@ export class LoadBaseline {
   }
 
   /**
-   * Moves the median estimate one step toward the sample ("frugal" median). Steps are factors, so that the estimate converges at
+   * Moves the median estimate one step toward the sample ("frugal" median). Steps are factors, so that the estimate converges both at
    * 0.2 ms and at 20 s; they are coarse for the first samples and fine afterwards.
    */
   answered(latencyMs: number): void {
@@ -43,7 +43,7 @@ export class LoadBaseline {
     else if (latencyMs < this.medianMs) this.medianMs /= step;
   }
 
-  /** Returns the calls per second over the last ten seconds that were not frozen, averaged over at least one second. */
+  /** Returns the calls per second over the last ten seconds, excluding frozen time, averaged over at least one second. */
   callsPerSecond(now: number): number {
     const at = this.frozenAt ?? now;
     if (at >= this.bucketEndsAt) this.roll(at);

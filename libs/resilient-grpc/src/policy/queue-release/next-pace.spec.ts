@@ -7,7 +7,7 @@ const STEP: ReleaseStep = {
   perSecond: 100,
   startPerSecond: 50,
   floorPerSecond: 0,
-  wantedPerSecond: 0,
+  deadlinePacePerSecond: 0,
   good: 0,
   slow: 0,
   failed: 0,
@@ -24,11 +24,11 @@ describe('nextPace', () => {
     ['grows after usual responses', { good: 1, outstanding: 9 }, 125, 'answered'],
     ['grows if no call is in flight', {}, 125, 'answered'],
     ['keeps the pace without a response', { outstanding: 1 }, 100, 'no-answer'],
-    ['grows faster if deadlines require it', { good: 1, wantedPerSecond: 1_000 }, 135, 'answered'],
-    ['grows to the pace that deadlines require', { good: 1, wantedPerSecond: 130 }, 130, 'answered'],
+    ['grows faster if deadlines require it', { good: 1, deadlinePacePerSecond: 1_000 }, 135, 'answered'],
+    ['grows to the pace that deadlines require', { good: 1, deadlinePacePerSecond: 130 }, 130, 'answered'],
     [
       'keeps the pace without a response, even if deadlines require more',
-      { outstanding: 1, wantedPerSecond: 900 },
+      { outstanding: 1, deadlinePacePerSecond: 900 },
       100,
       'no-answer',
     ],
@@ -37,7 +37,7 @@ describe('nextPace', () => {
     ['slows down for failures', { good: 5, failed: 2 }, 60, 'too-slow'],
     [
       'slows down for slow responses, even if deadlines require more',
-      { slow: 1, wantedPerSecond: 900 },
+      { slow: 1, deadlinePacePerSecond: 900 },
       60,
       'too-slow',
     ],
@@ -87,11 +87,11 @@ describe('nextPace', () => {
     expect(decide(step)).toEqual({ perSecond, because });
   });
 
-  it('returns at least the floor, and at most the floor or the urgent growth', () => {
+  it('returns at least the floor, and at most the larger of the floor and the urgent growth', () => {
     const figures = fc.record({
       perSecond: fc.double({ min: 0.1, max: 1e5, noNaN: true }),
       floorPerSecond: fc.double({ min: 0, max: 1e5, noNaN: true }),
-      wantedPerSecond: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      deadlinePacePerSecond: fc.double({ min: 0, max: 1e6, noNaN: true }),
       good: fc.nat(50),
       slow: fc.nat(50),
       failed: fc.nat(50),

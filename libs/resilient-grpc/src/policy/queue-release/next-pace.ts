@@ -9,7 +9,7 @@ export interface ReleaseStep {
   /** Pace that sends every held call within the bound; see `releaseDemand`. */
   readonly floorPerSecond: number;
   /** Pace that sends every held call before its deadline. */
-  readonly wantedPerSecond: number;
+  readonly deadlinePacePerSecond: number;
   /** Released calls that were answered at normal latency. */
   readonly good: number;
   /** Released calls that were answered at higher latency. */
@@ -30,7 +30,7 @@ export interface PaceDecision {
   /** Calls per second. */
   readonly perSecond: number;
   /**
-   * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to reduce it again.
+   * 'no-answer': no released call was answered in this step. 'slowed': the pace was reduced too recently to be reduced again.
    * 'catching-up': responses are slow, but the server already answers more calls than it receives.
    */
   readonly because: 'answered' | 'no-answer' | 'too-slow' | 'slowed' | 'catching-up';
@@ -38,16 +38,17 @@ export interface PaceDecision {
 
 /** Decides the pace of the next step from the results of this one. */
 export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision {
-  const { perSecond, startPerSecond, floorPerSecond, wantedPerSecond } = step;
+  const { perSecond, startPerSecond, floorPerSecond, deadlinePacePerSecond } = step;
   const atLeastFloor = (pace: number): number => Math.max(pace, floorPerSecond);
   if (isBad(step, policy)) {
-    if (step.sinceSlowedMs < policy.slowAtMostEachMs) return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
+    if (step.sinceSlowedMs < policy.minSlowdownIntervalMs)
+      return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
     if (isCatchingUp(step, policy)) return { perSecond: atLeastFloor(perSecond), because: 'catching-up' };
     const slowest = step.failed > 0 ? startPerSecond * policy.slowestShare : startPerSecond;
     return { perSecond: atLeastFloor(Math.max(perSecond * policy.slowing, slowest)), because: 'too-slow' };
   }
   if (step.good === 0 && step.outstanding > 0) return { perSecond: atLeastFloor(perSecond), because: 'no-answer' };
-  const wanted = Math.min(wantedPerSecond, perSecond * policy.urgentGrowth);
+  const wanted = Math.min(deadlinePacePerSecond, perSecond * policy.urgentGrowth);
   return { perSecond: atLeastFloor(Math.max(perSecond * policy.growth, wanted)), because: 'answered' };
 }
 

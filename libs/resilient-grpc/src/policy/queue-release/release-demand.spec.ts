@@ -4,7 +4,7 @@ import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
 
 const EPOCH = Date.UTC(2026, 0, 1);
 const NOW = 1_000_000;
-/** READY since this moment. */
+/** Times of a channel that has just become READY. */
 const TIMES: ReleaseTimes = { now: NOW, epoch: EPOCH, readyAt: NOW, boundMs: 10_000, latencyMs: 0 };
 const WITHOUT_MARGIN = { ...DEFAULT_RELEASE_POLICY, boundMargin: 0 };
 
@@ -41,13 +41,13 @@ describe('releaseDemand', () => {
     ['the rate of all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
     ['nothing for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
     ['at most one step for calls that can barely meet their deadline', calls(1, 1), {}, 0.1, 10],
-  ])('demands %s', (_, held, times, floorPerSecond, wantedPerSecond) => {
+  ])('demands %s', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
     expect(demand.floorPerSecond).toBeCloseTo(floorPerSecond);
-    expect(demand.wantedPerSecond).toBeCloseTo(wantedPerSecond);
+    expect(demand.deadlinePacePerSecond).toBeCloseTo(deadlinePacePerSecond);
   });
 
-  it('reserves a twentieth of the bound for a delayed process', () => {
+  it('reserves a twentieth of the bound for delays of this process', () => {
     expect(releaseDemand(calls(95), TIMES, DEFAULT_RELEASE_POLICY).floorPerSecond).toBeCloseTo(10);
   });
 });

@@ -27,7 +27,7 @@ function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
   return Math.max(readyAt, call.waitingSince) + boundMs;
 }
 
-/** Returns how long `call` can still wait and receive its response before its deadline, in milliseconds; 0 or less if it is too late. */
+/** Returns how long `call` can wait and still receive its response before its deadline, in milliseconds; 0 or less if it is too late. */
 export function spareMs(call: HeldCall, { epoch, latencyMs }: ReleaseTimes): number {
   return call.deadline - epoch - latencyMs;
 }
@@ -46,7 +46,7 @@ export interface ReleaseDemand {
   /** Pace that sends every call within the bound. */
   readonly floorPerSecond: number;
   /** Pace that sends every call early enough for a response before its deadline. */
-  readonly wantedPerSecond: number;
+  readonly deadlinePacePerSecond: number;
 }
 
 /** Returns the paces that `calls` require; `calls` must be in send order. */
@@ -69,5 +69,5 @@ export function releaseDemand(
     floorPerMs = Math.max(floorPerMs, count / Math.max(leftMs, times.boundMs / 3));
     wantedPerMs = Math.max(wantedPerMs, count / Math.max(spare, stepMs));
   }
-  return { floorPerSecond: floorPerMs * 1_000, wantedPerSecond: wantedPerMs * 1_000 };
+  return { floorPerSecond: floorPerMs * 1_000, deadlinePacePerSecond: wantedPerMs * 1_000 };
 }

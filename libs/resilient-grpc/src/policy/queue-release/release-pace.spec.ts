@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { ReleasePace } from './release-pace.js';
 
-const DEMAND = { floorPerSecond: 0, wantedPerSecond: 0 };
+const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
-/** Takes calls every 10 ms until `until`, answered at once with `latencyMs` or never. Returns the number released. */
+/** Takes calls every 10 ms and answers each immediately, or never if `latencyMs` is `undefined`. Returns the number taken. */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
   let released = 0;
   for (let now = from; now < until; now += 10) {
@@ -15,7 +15,7 @@ function run(pace: ReleasePace, from: number, until: number, latencyMs: number |
   return released;
 }
 
-/** Takes streams every 10 ms until `until`, of which one in `oneOf` fails `afterMs` later. Returns the number taken. */
+/** Takes streams every 10 ms; one in `oneOf` fails after `afterMs`. Returns the number taken. */
 function runStreams(
   pace: ReleasePace,
   until: number,
@@ -150,7 +150,7 @@ describe('ReleasePace', () => {
   it('starts at 10 calls per second without history, or at the floor if that is higher', () => {
     const without = { ...USUAL, usualCallsPerSecond: 0 };
     expect(new ReleasePace(without).callsPerSecond).toBe(10);
-    const demand = { floorPerSecond: 40, wantedPerSecond: 0 };
+    const demand = { floorPerSecond: 40, deadlinePacePerSecond: 0 };
     expect(new ReleasePace({ ...without, demand }).callsPerSecond).toBe(40);
   });
 
@@ -160,15 +160,15 @@ describe('ReleasePace', () => {
   });
 
   it.each([0, 200])('starts at the floor if that is higher, with %i usual calls per second', (usual) => {
-    const demand = { floorPerSecond: 1_400, wantedPerSecond: 0 };
+    const demand = { floorPerSecond: 1_400, deadlinePacePerSecond: 0 };
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: usual, demand }).callsPerSecond).toBe(1_400);
   });
 
   it('rises to a higher floor, and keeps it', () => {
     const pace = new ReleasePace(USUAL);
-    pace.require({ floorPerSecond: 80, wantedPerSecond: 0 });
+    pace.require({ floorPerSecond: 80, deadlinePacePerSecond: 0 });
     expect(pace.callsPerSecond).toBe(80);
-    pace.require({ floorPerSecond: 10, wantedPerSecond: 0 });
+    pace.require({ floorPerSecond: 10, deadlinePacePerSecond: 0 });
     for (let now = 0; now < 5_000; now += 10) {
       pace.take(now);
       pace.failed(now);
@@ -178,10 +178,10 @@ describe('ReleasePace', () => {
 
   it('grows faster while deadlines require it', () => {
     const pace = new ReleasePace(USUAL);
-    pace.require({ floorPerSecond: 0, wantedPerSecond: 1_000 });
+    pace.require({ floorPerSecond: 0, deadlinePacePerSecond: 1_000 });
     run(pace, 0, 101, 10);
     expect(pace.callsPerSecond).toBeCloseTo(67.5);
-    pace.require({ floorPerSecond: 0, wantedPerSecond: 0 });
+    pace.require({ floorPerSecond: 0, deadlinePacePerSecond: 0 });
     run(pace, 110, 201, 10);
     expect(pace.callsPerSecond).toBeCloseTo(67.5 * 1.25);
   });
@@ -267,7 +267,7 @@ describe('ReleasePace', () => {
     const grown = pace.callsPerSecond;
     const paces = [900, 1_000, 1_100].map((end) => {
       for (let i = 0; i < 4; i++) pace.answered(50, end - 50);
-      // In the last step as many calls are sent as answered.
+      // In the last step, as many calls are sent as are answered.
       pace.take(end - 50, end === 1_100 ? 4 : 0);
       pace.take(end, 0);
       return pace.callsPerSecond;
@@ -337,7 +337,7 @@ describe('ReleasePace', () => {
     expect(pace.take(1_100, 0)).toBe(0);
   });
 
-  it('does not catch up on time in which the process was suspended', () => {
+  it('does not make up for time in which the process was suspended', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(60_000)).toBeLessThanOrEqual(8);

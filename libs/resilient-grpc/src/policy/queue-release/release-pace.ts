@@ -48,15 +48,18 @@ export class ReleasePace {
   private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
   private openedCount = 0;
-  /** The same for the previous step; a server that rejects streams has rejected these by now. */
+  /** `openedCount` of the previous step; a server that rejects streams has rejected these by now. */
   private quiet = 0;
 
   constructor(input: ReleasePaceInput) {
-    const { startShare, startAtLeast, startWithoutUsual } = POLICY;
+    const { startShare, minStartPerSecond, startWithoutUsual } = POLICY;
     const usual = input.usualCallsPerSecond;
     this.floor = input.demand.floorPerSecond;
-    this.wanted = input.demand.wantedPerSecond;
-    this.start = Math.max(usual === 0 ? startWithoutUsual : Math.max(usual * startShare, startAtLeast), this.floor);
+    this.wanted = input.demand.deadlinePacePerSecond;
+    this.start = Math.max(
+      usual === 0 ? startWithoutUsual : Math.max(usual * startShare, minStartPerSecond),
+      this.floor,
+    );
     this.callsPerSecond = this.start;
     this.latencyMs = input.usualLatencyMs;
     this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
@@ -64,10 +67,10 @@ export class ReleasePace {
     this.stepEndsAt = input.now + POLICY.stepMs;
   }
 
-  /** Updates the demand. The floor never decreases within a release, because the bound of calls sent later depends on it. */
-  require({ floorPerSecond, wantedPerSecond }: ReleaseDemand): void {
+  /** Updates the demand. The floor never decreases within a release, because calls sent later need it to meet their bound. */
+  require({ floorPerSecond, deadlinePacePerSecond }: ReleaseDemand): void {
     this.floor = Math.max(this.floor, floorPerSecond);
-    this.wanted = wantedPerSecond;
+    this.wanted = deadlinePacePerSecond;
     this.callsPerSecond = Math.max(this.callsPerSecond, this.floor);
   }
 
@@ -141,8 +144,8 @@ export class ReleasePace {
     const elapsedMs = until - this.creditedAt;
     if (elapsedMs <= 0) return;
     this.creditedAt = until;
-    const mostAtOnce = Math.max((this.callsPerSecond * POLICY.stepMs) / 1_000, 1);
-    this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, mostAtOnce);
+    const maxCredit = Math.max((this.callsPerSecond * POLICY.stepMs) / 1_000, 1);
+    this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, maxCredit);
   }
 
   private step(at: number): void {
@@ -150,7 +153,7 @@ export class ReleasePace {
       perSecond: this.callsPerSecond,
       startPerSecond: this.start,
       floorPerSecond: this.floor,
-      wantedPerSecond: this.wanted,
+      deadlinePacePerSecond: this.wanted,
       good: this.good,
       slow: this.slow,
       failed: this.failedCount,

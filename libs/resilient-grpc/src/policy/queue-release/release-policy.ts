@@ -1,17 +1,17 @@
-/** Defaults of the constants, tuned by simulation; see docs/fleet.md. */
+/** Default constants, tuned by simulation; see docs/fleet.md. */
 export const DEFAULT_RELEASE_POLICY = {
   /** Starting pace of a release, as a share of the client's normal calls per second. */
   startShare: 0.25,
   /** Minimum starting pace, in calls per second. */
-  startAtLeast: 2,
-  /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires more. */
+  minStartPerSecond: 2,
+  /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires a higher pace. */
   startWithoutUsual: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace, or of the longest wait if that is longer. */
   boundGraces: 3,
   /** Minimum of the bound, for clients with a short outage grace or none. */
-  boundAtLeastMs: 3_000,
+  minBoundMs: 3_000,
   /** Maximum of the bound. A long grace permits long outages, but must not slow down the release after a short one. */
-  boundAtMostMs: 15_000,
+  maxBoundMs: 15_000,
   /** Share of the bound reserved for delays of this process. */
   boundMargin: 0.05,
   /** Factor by which the pace grows after a step with normal responses. */
@@ -21,8 +21,8 @@ export const DEFAULT_RELEASE_POLICY = {
   /** Factor by which the pace shrinks after a step with slow or failed calls. */
   slowing: 0.6,
   /** Minimum interval between two reductions of the pace. */
-  slowAtMostEachMs: 300,
-  /** Slow responses do not reduce the pace while fewer than this share of the previous step's outstanding calls are outstanding. */
+  minSlowdownIntervalMs: 300,
+  /** Share of the previous step's outstanding calls; while fewer are outstanding, slow responses do not reduce the pace. */
   catchingUpShare: 0.9,
   /** Minimum number of outstanding calls for `catchingUpShare`; with fewer, the share is noise. */
   catchingUpFrom: 10,

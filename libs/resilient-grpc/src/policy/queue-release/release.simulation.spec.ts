@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Random } from '../../time/random.js';
+import { seededRandom } from '../../testing/seeded-random.js';
 import { releaseDemand } from './release-demand.js';
 import { ReleasePace } from './release-pace.js';
 import { DEFAULT_RELEASE_POLICY } from './release-policy.js';
@@ -12,10 +12,10 @@ interface Scenario {
   /** Capacity of the server, as a multiple of the usual load. */
   readonly capacity: number;
   readonly outageMs: number;
-  /** Deadline of a call. */
-  readonly patienceMs: number;
+  /** Time until the deadline of a call. */
+  readonly timeoutMs: number;
   readonly serviceMs: number;
-  readonly afterMs: number;
+  readonly durationMs: number;
   /** Time after its start during which the server answers in `coldLatencyMs`. */
   readonly coldMs?: number;
   readonly coldLatencyMs?: number;
@@ -30,18 +30,18 @@ interface Call {
 
 /** Simulates one server with a queue in steps of 1 ms. Clients start calls at random, from a fixed seed. */
 function simulate(scenario: Scenario) {
-  const { clients, callsPerSecond, outageMs, patienceMs, serviceMs } = scenario;
-  const random = seeded(42);
+  const { clients, callsPerSecond, outageMs, timeoutMs, serviceMs } = scenario;
+  const random = seededRandom(42);
   const perMs = (clients * callsPerSecond * scenario.capacity) / 1_000;
   const waiting: number[][] = Array.from({ length: clients }, () => []);
   for (const queue of waiting) {
-    for (let at = -Math.min(outageMs, patienceMs); at < 0; at++) if (random() < callsPerSecond / 1_000) queue.push(at);
+    for (let at = -Math.min(outageMs, timeoutMs); at < 0; at++) if (random() < callsPerSecond / 1_000) queue.push(at);
   }
   const held = waiting.flat().length;
   // Clients do not become READY in the same millisecond, because their connection attempts have jitter.
   const readyAt = waiting.map(() => Math.floor(random() * 250));
   const heldCalls = (own: readonly number[]) =>
-    own.map((at) => ({ deadline: at + patienceMs, waitingSince: Math.min(at, 0) }));
+    own.map((at) => ({ deadline: at + timeoutMs, waitingSince: Math.min(at, 0) }));
   const demandOf = (own: readonly number[], now: number, readySince: number) => {
     const times = { now, epoch: now, readyAt: readySince, boundMs: BOUND_MS, latencyMs: serviceMs };
     return releaseDemand(heldCalls(own), times, DEFAULT_RELEASE_POLICY);
@@ -51,11 +51,11 @@ function simulate(scenario: Scenario) {
     return new ReleasePace({ now, ...usual, demand: demandOf(waiting[client]!, now, now) });
   });
   const queue: Call[] = [];
-  const result = { held, released: 0, left: 0, heldFailed: 0, allOutAt: 0, newCalls: 0, newFailed: 0, peak: 0 };
+  const result = { held, released: 0, abandoned: 0, heldFailed: 0, lastSentAt: 0, newCalls: 0, newFailed: 0, peak: 0 };
   const arrivals: number[] = [];
   let head = 0;
   let capacity = 0;
-  for (let now = 0; now < scenario.afterMs; now++) {
+  for (let now = 0; now < scenario.durationMs; now++) {
     let arrived = 0;
     for (let client = 0; client < clients; client++) {
       const own = waiting[client]!;
@@ -68,9 +68,9 @@ function simulate(scenario: Scenario) {
         } else own.push(now);
       }
       if (!isReady || own.length === 0) continue;
-      while (own.length > 0 && now - own[0]! >= patienceMs) {
+      while (own.length > 0 && now - own[0]! >= timeoutMs) {
         own.shift();
-        result.left++;
+        result.abandoned++;
       }
       if ((now - readyAt[client]!) % DEFAULT_RELEASE_POLICY.stepMs === 0) {
         paces[client]!.require(demandOf(own, now, readyAt[client]!));
@@ -78,7 +78,7 @@ function simulate(scenario: Scenario) {
       for (let take = paces[client]!.take(now, own.length); take > 0; take--) {
         queue.push({ client, at: own.shift()!, sentAt: now, released: true });
         result.released++;
-        result.allOutAt = now;
+        result.lastSentAt = now;
         arrived++;
       }
     }
@@ -89,7 +89,7 @@ function simulate(scenario: Scenario) {
       const call = queue[head]!;
       const isCold = now < (scenario.coldMs ?? 0);
       const latency = now - call.sentAt + (isCold ? (scenario.coldLatencyMs ?? 0) : serviceMs);
-      const isLate = now - call.at > patienceMs;
+      const isLate = now - call.at > timeoutMs;
       if (call.released) {
         if (isLate) paces[call.client]!.failed(now);
         else paces[call.client]!.answered(latency, now);
@@ -106,42 +106,31 @@ function simulate(scenario: Scenario) {
   return result;
 }
 
-/** mulberry32 */
-function seeded(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 describe('release simulation', { timeout: 300_000 }, () => {
-  const alone = { clients: 1, callsPerSecond: 200, capacity: 50, outageMs: 3_000, patienceMs: 10_000, serviceMs: 5 };
+  const alone = { clients: 1, callsPerSecond: 200, capacity: 50, outageMs: 3_000, timeoutMs: 10_000, serviceMs: 5 };
 
   it.each([
-    ['is fast at once', { coldMs: 0, coldLatencyMs: 0 }],
+    ['is fast from the start', { coldMs: 0, coldLatencyMs: 0 }],
     ['is slow in its first 300 ms', { coldMs: 300, coldLatencyMs: 150 }],
   ])('releases the 600 held calls of a client with 200 calls/s within 3 s to a server that %s', (_, cold) => {
-    const result = simulate({ ...alone, ...cold, afterMs: 6_000 });
+    const result = simulate({ ...alone, ...cold, durationMs: 6_000 });
     expect(result.held).toBeGreaterThan(550);
     expect(result.released).toBeGreaterThanOrEqual(result.held);
-    expect(result.allOutAt).toBeLessThan(3_000);
-    expect(result).toMatchObject({ left: 0, newFailed: 0, heldFailed: 0 });
+    expect(result.lastSentAt).toBeLessThan(3_000);
+    expect(result).toMatchObject({ abandoned: 0, newFailed: 0, heldFailed: 0 });
   });
 
   it.each([3_000, 8_000, 60_000])(
-    'does not overload a server with a fifth of spare capacity after an outage of %i ms',
+    'does not overload a server with 20 % spare capacity after an outage of %i ms',
     (outageMs) => {
       const result = simulate({
         clients: 50,
         callsPerSecond: 50,
         capacity: 1.2,
         outageMs,
-        patienceMs: 2_000,
+        timeoutMs: 2_000,
         serviceMs: 5,
-        afterMs: 8_000,
+        durationMs: 8_000,
       });
       expect(result.peak).toBeLessThanOrEqual(1.6);
       expect(result.newFailed / result.newCalls).toBeLessThanOrEqual(0.001);
@@ -149,15 +138,15 @@ describe('release simulation', { timeout: 300_000 }, () => {
   );
 
   it.each([
-    ['a fifth of spare capacity', 1.2, 15_000],
-    ['a tenth of spare capacity', 1.1, 15_000],
+    ['20 % spare capacity', 1.2, 15_000],
+    ['10 % spare capacity', 1.1, 15_000],
     ['capacity for half of the usual load', 0.5, 15_000],
     ['capacity for twice the usual load', 2, 6_000],
   ])('releases the 2,500 held calls of a client with 500 calls/s to a server with %s', (_, capacity, withinMs) => {
-    const world = { clients: 1, callsPerSecond: 500, outageMs: 5_000, patienceMs: 60_000, serviceMs: 5 };
-    const result = simulate({ ...world, capacity, afterMs: 16_000 });
+    const scenario = { clients: 1, callsPerSecond: 500, outageMs: 5_000, timeoutMs: 60_000, serviceMs: 5 };
+    const result = simulate({ ...scenario, capacity, durationMs: 16_000 });
     expect(result.released).toBeGreaterThanOrEqual(result.held);
-    expect(result.allOutAt).toBeLessThanOrEqual(withinMs);
-    expect(result).toMatchObject({ left: 0 });
+    expect(result.lastSentAt).toBeLessThanOrEqual(withinMs);
+    expect(result).toMatchObject({ abandoned: 0 });
   });
 });

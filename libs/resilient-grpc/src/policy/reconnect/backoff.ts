@@ -8,12 +8,12 @@ export const MAX_BACKOFF_MS = 5_000;
 const GROWTH = 1.6;
 const JITTER = 0.2;
 
-/** A connection that closes sooner, without a response from the server, counts as a failed connection attempt. */
+/** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
 export const SHORT_LIVED_MS = 1_000;
 
 /**
- * Returns grpc-js's backoff after the first failed connection attempt, in milliseconds. grpc-js jitters every backoff except the first
- * one, so the clients of one server would reconnect at the same moment.
+ * Returns grpc-js's backoff after the first failed connection attempt, in milliseconds. grpc-js jitters every backoff except the first one,
+ * so without this jitter, the clients of one server would reconnect at the same moment.
  */
 export function firstBackoffMs(maxMs: number, random: Random): number {
   return Math.min(Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random)), maxMs);

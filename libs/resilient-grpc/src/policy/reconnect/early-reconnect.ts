@@ -25,8 +25,8 @@ const FIRST_DELAY_MS = 100;
 const MAX_DELAY_MS = 250;
 const GROWTH = 1.6;
 const JITTER = 0.5;
-const AFTER_TIMEOUT_MS = 500;
-const AFTER_NO_HTTP2_MS = 700;
+const TIMEOUT_DELAY_MS = 500;
+const NOT_HTTP2_DELAY_MS = 700;
 const NO_HTTP2_JITTER = 0.2;
 
 /** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
@@ -39,10 +39,10 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
     case 'timeout':
       // The backoff counts from the start of the attempt, so it has long expired after the default timeout. With a short timeout,
       // calls must not wait seconds for the next attempt if the server has recovered.
-      return jitter(AFTER_TIMEOUT_MS, JITTER, random);
+      return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':
       // A proxy does this while its server restarts. Eight attempts fit into the default grace; the backoff would allow three.
-      return jitter(AFTER_NO_HTTP2_MS, NO_HTTP2_JITTER, random);
+      return jitter(NOT_HTTP2_DELAY_MS, NO_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);

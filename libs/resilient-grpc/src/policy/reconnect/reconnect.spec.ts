@@ -18,14 +18,14 @@ const RESTART = {
 
 describe('earlyReconnectMs', () => {
   it.each<[condition: string, change: Partial<EarlyReconnectInput>, expectedMs: number]>([
-    ['after a restart', {}, 100],
+    ['after 100 ms at the first attempt', {}, 100],
     ['after 160 ms at the second attempt', { connectAttempts: 2 }, 160],
     ['after 250 ms at the third attempt', { connectAttempts: 3 }, 250],
     ['after 250 ms at the 500th attempt', { connectAttempts: 500 }, 250],
     ['after 500 ms if the attempt took the whole connect timeout', { failure: 'timeout' }, 500],
     ['after 500 ms for any number of attempts that timed out', { failure: 'timeout', connectAttempts: 9 }, 500],
     ['after 700 ms if the peer does not speak HTTP/2', { failure: 'not-http2' }, 700],
-    ['after 700 ms for any number of such peers', { failure: 'not-http2', connectAttempts: 9 }, 700],
+    ['after 700 ms for any number of attempts to such a peer', { failure: 'not-http2', connectAttempts: 9 }, 700],
   ])('reconnects early %s', (_, change, expected) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeCloseTo(expected);
   });
@@ -54,10 +54,10 @@ describe('earlyReconnectMs', () => {
     );
   });
 
-  it('stays between 50 ms and 375 ms', () => {
+  it('returns a delay between 50 ms and 375 ms if the connection was refused', () => {
     fc.assert(
-      fc.property(fc.nat(10_000), chance, (tries, random) => {
-        const ms = earlyReconnectMs({ ...RESTART, connectAttempts: tries }, () => random);
+      fc.property(fc.nat(10_000), chance, (connectAttempts, random) => {
+        const ms = earlyReconnectMs({ ...RESTART, connectAttempts }, () => random);
         expect(ms).toBeGreaterThanOrEqual(50);
         expect(ms).toBeLessThanOrEqual(375);
       }),
@@ -97,8 +97,8 @@ describe('connectTimeoutMs', () => {
     [20_000, 4, 120_000],
     [20_000, 5_000, 120_000],
     [300_000, 3, 300_000],
-  ])('returns for a base of %i ms after %i attempts a timeout of %i ms', (base, tries, expected) => {
-    const input = { baseMs: base, timeouts: tries, graceMs: 5_000, insideGrace: false };
+  ])('maps a base of %i ms after %i timeouts to a timeout of %i ms', (baseMs, timeouts, expected) => {
+    const input = { baseMs, timeouts, graceMs: 5_000, insideGrace: false };
     expect(connectTimeoutMs(input)).toBeCloseTo(expected);
   });
 
@@ -107,7 +107,7 @@ describe('connectTimeoutMs', () => {
     [1_000, 5_000, false, 2_560],
     [5_000, 5_000, true, 12_800],
   ])(
-    'returns for a base of %i ms, a grace of %i ms, and inside the grace: %s, %i ms',
+    'maps a base of %i ms and a grace of %i ms (inside the grace: %s) to a timeout of %i ms',
     (baseMs, graceMs, insideGrace, ms) => {
       expect(connectTimeoutMs({ baseMs, timeouts: 2, graceMs, insideGrace })).toBeCloseTo(ms);
     },
@@ -143,7 +143,7 @@ describe('updateIntervalMs', () => {
     [4, 800],
     [5, 1_000],
     [5_000, 1_000],
-  ])('returns after %i updates without addresses an interval of %i ms', (emptyUpdates, expected) => {
+  ])('maps %i updates without addresses to an interval of %i ms', (emptyUpdates, expected) => {
     expect(updateIntervalMs(emptyUpdates)).toBe(expected);
   });
 });
@@ -154,7 +154,7 @@ describe('pauseAfterUpdateMs', () => {
     [30, 300],
     [500, 5_000],
     [60_000, 5_000],
-  ])('returns after an update of %i ms a pause of %i ms', (tookMs, expected) => {
+  ])('maps an update of %i ms to a pause of %i ms', (tookMs, expected) => {
     expect(pauseAfterUpdateMs(tookMs)).toBe(expected);
   });
 });

@@ -4,7 +4,7 @@ import { bufferLimits, ReplayLedger, type Acknowledgement, type LedgerLimits } f
 
 const NO_LIMIT: LedgerLimits = { messages: Infinity, bytes: Infinity };
 
-/** A ledger of the messages 1 to `count`, of which the first `sent` were sent. */
+/** Creates a ledger of the messages 1 to `count` and sends the first `sent`. */
 function ledgerOf(count: number, sent: number, limits = NO_LIMIT): ReplayLedger<number, string> {
   const ledger = new ReplayLedger<number, string>(limits);
   for (let id = 1; id <= count; id++) ledger.add({ id, message: `message ${id}`, bytes: 10 });
@@ -13,22 +13,22 @@ function ledgerOf(count: number, sent: number, limits = NO_LIMIT): ReplayLedger<
 }
 
 /** Sends all remaining messages and returns their ids in order. */
-function rest(ledger: ReplayLedger<number, string>): number[] {
+function sendRest(ledger: ReplayLedger<number, string>): number[] {
   const ids: number[] = [];
   for (let entry = ledger.send(); entry !== undefined; entry = ledger.send()) ids.push(entry.id);
   return ids;
 }
 
-function replayed(ledger: ReplayLedger<number, string>): number[] {
-  ledger.reconnect();
-  return rest(ledger);
+function replay(ledger: ReplayLedger<number, string>): number[] {
+  ledger.startCall();
+  return sendRest(ledger);
 }
 
 describe('ReplayLedger', () => {
-  it('sends each message once per connection, in the order of addition', () => {
+  it('sends each message once per call, in the order of addition', () => {
     const ledger = ledgerOf(3, 0);
     expect(ledger.send()).toEqual({ id: 1, message: 'message 1', bytes: 10 });
-    expect(rest(ledger)).toEqual([2, 3]);
+    expect(sendRest(ledger)).toEqual([2, 3]);
     expect(ledger.send()).toBeUndefined();
   });
 
@@ -41,15 +41,15 @@ describe('ReplayLedger', () => {
     expect(ledger.oldest).toBeUndefined();
   });
 
-  it('sends all unacknowledged messages again on the next connection, then new ones', () => {
+  it('sends all unacknowledged messages again on the next call, then new ones', () => {
     const ledger = ledgerOf(3, 2);
-    ledger.reconnect();
+    ledger.startCall();
     ledger.add({ id: 4, message: '', bytes: 0 });
-    expect(rest(ledger)).toEqual([1, 2, 3, 4]);
+    expect(sendRest(ledger)).toEqual([1, 2, 3, 4]);
   });
 
   it.each<[string, Acknowledgement, number[], number[], number[]]>([
-    // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next connection
+    // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next call
     ['removes the acknowledged message', 'single', [1], [1], [2, 3, 4, 5]],
     ['removes messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
     ['ignores a repeated acknowledgement', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
@@ -57,7 +57,7 @@ describe('ReplayLedger', () => {
     ['ignores an id that was never sent', 'single', [5], [0], [1, 2, 3, 4, 5]],
     ['removes all messages up to the acknowledged one', 'cumulative', [3], [3], [4, 5]],
     ['removes the remaining messages up to the acknowledged one', 'cumulative', [2, 4], [2, 2], [5]],
-    ['ignores a cumulative acknowledgement that goes back', 'cumulative', [3, 2], [3, 0], [4, 5]],
+    ['ignores a cumulative acknowledgement of an earlier message', 'cumulative', [3, 2], [3, 0], [4, 5]],
     ['ignores a cumulative acknowledgement of an unsent message', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
     ['removes all sent messages', 'cumulative', [4], [4], [5]],
   ])('%s (%s %j)', (_, kind, acknowledged, counts, left) => {
@@ -65,32 +65,32 @@ describe('ReplayLedger', () => {
     expect(acknowledged.map((id) => ledger.acknowledge(id, kind))).toEqual(counts);
     expect(ledger.size).toBe(left.length);
     expect(ledger.bytes).toBe(left.length * 10);
-    expect(replayed(ledger)).toEqual(left);
+    expect(replay(ledger)).toEqual(left);
   });
 
   it.each<[Acknowledgement, number[]]>([
     ['single', [1, 2, 4, 5]],
     ['cumulative', [4, 5]],
-  ])('does not send again a message that was acknowledged before its turn (%s)', (kind, left) => {
+  ])('does not resend a message that was acknowledged before its turn (%s)', (kind, left) => {
     const ledger = ledgerOf(5, 4);
-    ledger.reconnect();
+    ledger.startCall();
     expect(ledger.acknowledge(3, kind)).toBe(5 - left.length);
-    expect(rest(ledger)).toEqual(left);
+    expect(sendRest(ledger)).toEqual(left);
   });
 
-  it('counts the unacknowledged messages that the current connection sent', () => {
+  it('counts the unacknowledged messages that the current call sent', () => {
     const ledger = ledgerOf(5, 4);
     expect(ledger.awaited).toBe(4);
     ledger.acknowledge(2, 'single');
     expect(ledger.awaited).toBe(3);
-    ledger.reconnect();
+    ledger.startCall();
     expect(ledger.awaited).toBe(0);
     ledger.send();
     ledger.acknowledge(4, 'single');
     expect(ledger.awaited).toBe(1);
     ledger.acknowledge(3, 'cumulative');
     expect(ledger.awaited).toBe(0);
-    expect(rest(ledger)).toEqual([5]);
+    expect(sendRest(ledger)).toEqual([5]);
   });
 
   it('accepts an id again after its acknowledgement', () => {
@@ -109,7 +109,7 @@ describe('ReplayLedger', () => {
     ['has room up to the byte limit', { messages: 9, bytes: 25 }, 2, 5, true, false],
     ['has no room beyond the byte limit', { messages: 9, bytes: 25 }, 2, 6, false, false],
     ['is full at the byte limit', { messages: 9, bytes: 20 }, 2, 1, false, true],
-    ['accepts an oversized message if it is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
+    ['accepts an oversized message if the ledger is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
     ['accepts at least one message', { messages: 1, bytes: 1 }, 0, 2, true, false],
   ])('%s', (_, limits, count, bytes, fits, isFull) => {
     const ledger = ledgerOf(count, count, limits);
@@ -125,11 +125,11 @@ describe('ReplayLedger', () => {
     expect([ledger.size, ledger.bytes, ledger.awaited]).toEqual([0, 0, 0]);
   });
 
-  it('behaves like a plain list', () => {
+  it('behaves like a plain list for any sequence of operations', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('add' as const), bytes: fc.nat(9) }),
       fc.record({ do: fc.constant('send' as const) }),
-      fc.record({ do: fc.constant('reconnect' as const) }),
+      fc.record({ do: fc.constant('start-call' as const) }),
       fc.record({
         do: fc.constant('acknowledge' as const),
         id: fc.nat(30),
@@ -150,9 +150,9 @@ describe('ReplayLedger', () => {
             const next = list.find(({ sentHere }) => !sentHere);
             if (next !== undefined) next.everSent = next.sentHere = true;
             expect(ledger.send()?.id).toBe(next?.id);
-          } else if (one.do === 'reconnect') {
+          } else if (one.do === 'start-call') {
             for (const entry of list) entry.sentHere = false;
-            ledger.reconnect();
+            ledger.startCall();
           } else {
             const named = list.find(({ id, everSent }) => id === one.id && everSent);
             const isCovered = ({ id }: { id: number }) => (one.kind === 'single' ? id === one.id : id <= one.id);
@@ -182,6 +182,6 @@ it.each([
     { messages: 10, bytes: Infinity },
     { messages: 1_000, bytes: Infinity },
   ],
-])('bufferLimits raises %o to at least 1,000 messages and 1 MiB', (limits, held) => {
-  expect(bufferLimits(limits)).toEqual(held);
+])('raises buffer limits of %o to at least 1,000 messages and 1 MiB', (limits, expected) => {
+  expect(bufferLimits(limits)).toEqual(expected);
 });

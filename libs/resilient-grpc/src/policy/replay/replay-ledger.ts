@@ -1,11 +1,11 @@
-// A burst of an Observable is legitimate; an endless one is an error.
+// A burst from an Observable is legitimate; an endless one is an error.
 const MIN_MESSAGES = 1_000;
 const MIN_BYTES = 2 ** 20;
 
-/** Scope of an acknowledgement: only the named message, or also all messages sent before it. */
+/** Scope of an acknowledgement: only the identified message, or also all messages sent before it. */
 export type Acknowledgement = 'single' | 'cumulative';
 
-/** Message that is sent until it is acknowledged. */
+/** Message that is kept, and resent on each call, until it is acknowledged. */
 export interface LedgerEntry<Id, Message> {
   readonly id: Id;
   readonly message: Message;
@@ -21,29 +21,31 @@ export interface LedgerLimits {
   readonly bytes: number;
 }
 
-/** Returns the buffer limits of a source that cannot be paused, used while the ledger is full: `limits` again, but at least a burst. */
+/**
+ * Returns the buffer limits of a source that cannot be paused, used while the ledger is full: the same as `limits`, but enough for a burst.
+ */
 export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
 }
 
 interface Node<Id, Message> {
   readonly entry: LedgerEntry<Id, Message>;
-  /** Number of the connection on which the message was last sent; 0 if it was never sent. */
-  connection: number;
+  /** Number of the call on which the message was last sent; 0 if it was never sent. */
+  callNumber: number;
   previous: Node<Id, Message> | undefined;
   next: Node<Id, Message> | undefined;
 }
 
 /**
- * Unacknowledged messages in send order, with the send position of the current connection. Uses a linked list in addition to the
- * map: a Map keeps insertion order, too, but to find its first key it must skip all deleted ones.
+ * Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map: a Map keeps
+ * insertion order, too, but to find its first key it must skip all deleted ones.
  */
 export class ReplayLedger<Id, Message> {
   private readonly nodes = new Map<Id, Node<Id, Message>>();
   private first: Node<Id, Message> | undefined;
   private last: Node<Id, Message> | undefined;
   private unsent: Node<Id, Message> | undefined;
-  private connection = 1;
+  private callNumber = 1;
   private totalBytes = 0;
   private awaitedCount = 0;
 
@@ -58,7 +60,7 @@ export class ReplayLedger<Id, Message> {
     return this.totalBytes;
   }
 
-  /** Number of unacknowledged messages sent on the current connection. */
+  /** Number of unacknowledged messages sent on the current call. */
   get awaited(): number {
     return this.awaitedCount;
   }
@@ -84,7 +86,7 @@ export class ReplayLedger<Id, Message> {
 
   /** Appends a message, which must fit and have a new id. */
   add(entry: LedgerEntry<Id, Message>): void {
-    const node: Node<Id, Message> = { entry, connection: 0, previous: this.last, next: undefined };
+    const node: Node<Id, Message> = { entry, callNumber: 0, previous: this.last, next: undefined };
     if (this.last === undefined) this.first = node;
     else this.last.next = node;
     this.last = node;
@@ -93,31 +95,31 @@ export class ReplayLedger<Id, Message> {
     this.totalBytes += entry.bytes;
   }
 
-  /** Starts a new connection, on which all messages are sent again from the first. */
-  reconnect(): void {
-    this.connection += 1;
+  /** Starts a new call, on which all messages are sent again from the first. */
+  startCall(): void {
+    this.callNumber += 1;
     this.awaitedCount = 0;
     this.unsent = this.first;
   }
 
-  /** Returns the next message not yet sent on the current connection, and marks it as sent. */
+  /** Returns the next message not yet sent on the current call, and marks it as sent. */
   send(): LedgerEntry<Id, Message> | undefined {
     const node = this.unsent;
     if (node === undefined) return undefined;
-    node.connection = this.connection;
+    node.callNumber = this.callNumber;
     this.unsent = node.next;
     this.awaitedCount += 1;
     return node.entry;
   }
 
   /**
-   * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the
-   * current connection, because the server may have received them on an earlier one. Returns 0 for an unknown id (a repeated
-   * acknowledgement) and for a message that was never sent (the id must belong to another message).
+   * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the current
+   * call, because the server may have received them on an earlier one. Returns 0 for an unknown id (a repeated acknowledgement) and for a
+   * message that was never sent (the id must belong to another message).
    */
   acknowledge(id: Id, kind: Acknowledgement): number {
     const node = this.nodes.get(id);
-    if (node === undefined || node.connection === 0) return 0;
+    if (node === undefined || node.callNumber === 0) return 0;
     if (kind === 'single') {
       this.remove(node);
       return 1;
@@ -138,7 +140,7 @@ export class ReplayLedger<Id, Message> {
     if (next === undefined) this.last = previous;
     else next.previous = previous;
     if (this.unsent === node) this.unsent = next;
-    if (node.connection === this.connection) this.awaitedCount -= 1;
+    if (node.callNumber === this.callNumber) this.awaitedCount -= 1;
     this.nodes.delete(node.entry.id);
     this.totalBytes -= node.entry.bytes;
   }

@@ -1,5 +1,8 @@
-/** Bytes counted per buffered message in addition to its size; without it, tiny messages would exceed the limits many times over. */
-export const MESSAGE_OVERHEAD = 128;
+/**
+ * Bytes counted per buffered message in addition to its size; without them, the memory for tiny messages would exceed the limits many times
+ * over.
+ */
+export const MESSAGE_OVERHEAD_BYTES = 128;
 
 /** Limits the bytes of requests that a client buffers for further attempts, per call and for all calls together. */
 export class ReplayLimits {

@@ -16,7 +16,7 @@ function places(seed: unknown, steps: readonly unknown[], compare = compareNumbe
 
 const byId = (a: unknown, b: unknown): number => Number(BigInt(a as string) - BigInt(b as string));
 
-const NEITHER = ['not-comparable', 'not-comparable'];
+const NOT_COMPARABLE_TWICE = ['not-comparable', 'not-comparable'];
 
 describe('CursorTrack.take', () => {
   it.each<[string, unknown, readonly unknown[], readonly unknown[]]>([
@@ -51,8 +51,8 @@ describe('CursorTrack.take', () => {
       ['newer', 'newer', 2n ** 60n + 2n],
     ],
     ['accepts numbers up to 2^53 - 1', 0, [2 ** 53 - 2, 2 ** 53 - 1], ['newer', 'newer', 2 ** 53 - 1]],
-    ['reports numbers from 2^53 as not comparable', 0, [1, 2 ** 53, 2 ** 60], ['newer', ...NEITHER, 1]],
-    ['reports numbers from -(2^53) down as not comparable', 0, [-(2 ** 53), -1e300], [...NEITHER, 0]],
+    ['reports numbers from 2^53 as not comparable', 0, [1, 2 ** 53, 2 ** 60], ['newer', ...NOT_COMPARABLE_TWICE, 1]],
+    ['reports numbers from -(2^53) down as not comparable', 0, [-(2 ** 53), -1e300], [...NOT_COMPARABLE_TWICE, 0]],
     ['accepts Infinity, which is not a rounded number', 0, [1, Infinity], ['newer', 'newer', Infinity]],
     ['reports NaN as not comparable', 0, [1, NaN], ['newer', 'not-comparable', 1]],
     ['reports a string as not comparable without a compare function', 0, ['1'], ['not-comparable', 0]],
@@ -107,11 +107,11 @@ describe('CursorTrack.take', () => {
   });
 
   it('reports too much overlap after more than MAX_OVERLAP repeated messages in one call', () => {
-    const had = Array<number>(MAX_OVERLAP).fill(5);
-    const allowed = had.map(() => 'overlap');
-    expect(places(0, ['call', 5, 'call', ...had, 6])).toEqual(['newer', ...allowed, 'newer', 6]);
-    expect(places(0, ['call', 5, 'call', ...had, 5]).slice(-2)).toEqual(['too-much-overlap', 5]);
-    const twice = ['call', 5, 'call', ...had, 'call', ...had, 6];
+    const repeats = Array<number>(MAX_OVERLAP).fill(5);
+    const allowed = repeats.map(() => 'overlap');
+    expect(places(0, ['call', 5, 'call', ...repeats, 6])).toEqual(['newer', ...allowed, 'newer', 6]);
+    expect(places(0, ['call', 5, 'call', ...repeats, 5]).slice(-2)).toEqual(['too-much-overlap', 5]);
+    const twice = ['call', 5, 'call', ...repeats, 'call', ...repeats, 6];
     expect(places(0, twice).slice(-2)).toEqual(['newer', 6]);
   });
 });
@@ -138,7 +138,7 @@ describe('CursorTrack.beat', () => {
 });
 
 describe('CursorTrack.beat before the first message', () => {
-  it('replaces an undefined seed with the first heartbeat, but keeps a later seed', () => {
+  it('replaces an undefined seed with the first heartbeat, but keeps a newer seed', () => {
     expect(places(undefined, ['call', { beat: '7' }, '8'], byId)).toEqual(['newer', '8']);
     expect(places(undefined, ['call', { beat: '7' }], byId)).toEqual(['7']);
     expect(places(undefined, ['call', { beat: undefined }, '8'], byId)).toEqual(['newer', '8']);

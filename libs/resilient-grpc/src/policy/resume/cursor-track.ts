@@ -31,8 +31,8 @@ export function isNumeric(value: unknown): value is number | bigint {
 }
 
 /**
- * True for an integer that may have been rounded, such as a 64-bit id read as a number. The next id would round to the same value,
- * and its message would be dropped as already received.
+ * True if the value is an integer that may have been rounded, such as a 64-bit id read as a number. The next id would round to the same
+ * value, and its message would be dropped as already received.
  */
 export function isRounded(value: unknown): value is number {
   return Number.isInteger(value) && !Number.isSafeInteger(value);
@@ -43,7 +43,8 @@ export class CursorTrack<C> {
   private last: C;
   /** True if `last` is the cursor of a received message. The seed is only the starting point; the first message may have it, too. */
   private hasCursor = false;
-  private isBeyond = false;
+  /** True if the current call has passed the messages that were already received. */
+  private hasPassedOverlap = false;
   private advanced = false;
   private overlap = 0;
 
@@ -59,13 +60,13 @@ export class CursorTrack<C> {
     return this.last;
   }
 
-  /** True if the current call has received a newer message. */
+  /** True if the current call has received a newer cursor. */
   get progressed(): boolean {
     return this.advanced;
   }
 
   callBegan(): void {
-    this.isBeyond = false;
+    this.hasPassedOverlap = false;
     this.advanced = false;
     this.overlap = 0;
   }
@@ -79,7 +80,7 @@ export class CursorTrack<C> {
       this.advance(cursor);
       return 'newer';
     }
-    if (this.isBeyond) return order === 0 ? 'same' : 'went-back';
+    if (this.hasPassedOverlap) return order === 0 ? 'same' : 'went-back';
     this.overlap += 1;
     return this.overlap > MAX_OVERLAP ? 'too-much-overlap' : 'overlap';
   }
@@ -95,7 +96,7 @@ export class CursorTrack<C> {
   private advance(cursor: C): void {
     this.last = cursor;
     this.hasCursor = true;
-    this.isBeyond = true;
+    this.hasPassedOverlap = true;
     this.advanced = true;
   }
 

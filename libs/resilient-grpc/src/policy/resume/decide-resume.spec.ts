@@ -30,7 +30,7 @@ function decide(call: EndedCall, before: ResumeState = INITIAL_RESUME_STATE, cha
   return decideResume(before, call, { ...DEFAULT_RESUME_POLICY, ...change }, MIDDLE);
 }
 
-/** Applies `calls` in turn. Returns the delay of each resume, or the reason of each failure. */
+/** Applies `calls` in turn. Returns the delay of each resume, or the reason for each failure. */
 function history(calls: readonly EndedCall[], change: Partial<ResumePolicy> = {}) {
   let state = INITIAL_RESUME_STATE;
   return calls.map((call) => {
@@ -51,14 +51,14 @@ describe('failure kind', () => {
     ['too-many-waiting', 'lost'],
     ['concurrency-limit', 'lost'],
     ['server', 'server'],
-    ['deadline', 'over'],
-    ['cancelled', 'over'],
-    ['inbound-cancelled', 'over'],
-    ['not-sent', 'made-here'],
-    ['protocol', 'made-here'],
-    ['draining', 'shut'],
-    ['closed', 'shut'],
-    ['a reason of a later version', 'made-here'],
+    ['deadline', 'ended-by-caller'],
+    ['cancelled', 'ended-by-caller'],
+    ['inbound-cancelled', 'ended-by-caller'],
+    ['not-sent', 'local'],
+    ['protocol', 'local'],
+    ['draining', 'client-closing'],
+    ['closed', 'client-closing'],
+    ['a reason of a later version', 'local'],
     [undefined, 'no-status'],
   ] satisfies [FailureReason | undefined | (string & {}), string][])(
     'classifies a failure with reason %s as %s',
@@ -111,13 +111,13 @@ describe('failure kind', () => {
 });
 
 describe('resume backoff', () => {
-  it('doubles from 100 ms to 10 s while connections are lost, without a limit on calls', () => {
+  it('doubles the delay from 100 ms to 10 s while connections are lost, without a limit on calls', () => {
     expect(history(Array<EndedCall>(9).fill(ended()))).toEqual([
       100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000,
     ]);
   });
 
-  it("varies by ±20 % with jitter 'grpc', and starts at 0 with jitter 'full'", () => {
+  it("varies the delay by ±20 % with jitter 'grpc', and from 0 to 100 % with jitter 'full'", () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.999].map((chance) => {
         const decision = decideResume(
@@ -137,12 +137,12 @@ describe('resume backoff', () => {
     ['the initial backoff after a short call with progress', { progressed: true, livedMs: 4_999 }, 100],
     ['half of the initial backoff after a long call that was lost without progress', { livedMs: 5_000 }, 50],
     [
-      'half of the initial backoff after a long call that the server failed without progress',
+      'half of the initial backoff after a long call without progress that failed with a server status',
       { failure: QUIET, livedMs: 6_000 },
       50,
     ],
     ['the next backoff after an immediate failure', {}, 400],
-    ['the next backoff after a short call that the server failed', { failure: QUIET, livedMs: 4_999 }, 400],
+    ['the next backoff after a short call that failed with a server status', { failure: QUIET, livedMs: 4_999 }, 400],
     ['half of the initial backoff after a long call that ended cleanly', { failure: undefined, livedMs: 5_000 }, 50],
     ['the next backoff after a short call that ended cleanly', { failure: undefined }, 400],
     [
@@ -165,7 +165,7 @@ describe('resume backoff', () => {
     expect(waits('full')).toEqual([0, 25, 75]);
   });
 
-  it('does not grow while the server ends idle calls after 6 s, then grows from the initial backoff', () => {
+  it('does not increase the delay while the server ends idle calls after 6 s, then starts from the initial backoff', () => {
     const quiet = ended({ failure: QUIET, livedMs: 6_000 });
     expect(history([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
       ...Array<number>(100).fill(50),
@@ -292,27 +292,30 @@ describe('resume limits', () => {
 
 describe('onError decision', () => {
   it.each(['connection-lost', 'server', 'protocol', 'not-sent', undefined])(
-    'follows the decision of onError after the reason %s',
+    'follows the decision of onError after a failure with reason %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
-      const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'asked';
-      expect(decide({ ...call, asked: 'resume' })).toMatchObject({ action: 'resume', because, delayMs: 100 });
-      expect(decide({ ...call, asked: 'complete' })).toEqual({ action: 'complete', because: 'asked' });
-      expect(decide({ ...call, asked: 'fail' })).toEqual({ action: 'fail', because: 'asked' });
+      const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'requested';
+      expect(decide({ ...call, requested: 'resume' })).toMatchObject({ action: 'resume', because, delayMs: 100 });
+      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete', because: 'requested' });
+      expect(decide({ ...call, requested: 'fail' })).toEqual({ action: 'fail', because: 'requested' });
     },
   );
 
   it.each(['draining', 'closed'])('does not resume a call of a client that is %s', (reason) => {
-    expect(decide(ended({ failure: failure(reason), asked: 'resume' }))).toEqual({ action: 'fail', because: 'shut' });
+    expect(decide(ended({ failure: failure(reason), requested: 'resume' }))).toEqual({
+      action: 'fail',
+      because: 'client-closing',
+    });
   });
 
   it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
-    'accepts fail and complete but not resume from onError after the reason %s',
+    'accepts fail and complete but not resume from onError after a failure with reason %s',
     (reason) => {
       const call = ended({ failure: failure(reason) });
-      expect(decide({ ...call, asked: 'resume' })).toEqual({ action: 'fail', because: 'over' });
-      expect(decide({ ...call, asked: 'fail' })).toEqual({ action: 'fail', because: 'asked' });
-      expect(decide({ ...call, asked: 'complete' })).toEqual({ action: 'complete', because: 'asked' });
+      expect(decide({ ...call, requested: 'resume' })).toEqual({ action: 'fail', because: 'ended-by-caller' });
+      expect(decide({ ...call, requested: 'fail' })).toEqual({ action: 'fail', because: 'requested' });
+      expect(decide({ ...call, requested: 'complete' })).toEqual({ action: 'complete', because: 'requested' });
     },
   );
 
@@ -321,7 +324,7 @@ describe('onError decision', () => {
     ['server', 'INTERNAL'],
     ['protocol', 'INTERNAL'],
   ] as const)('limits the resumes that onError requests after a failure (%s, %s)', (reason, code) => {
-    const call = ended({ failure: failure(reason, code), asked: 'resume' });
+    const call = ended({ failure: failure(reason, code), requested: 'resume' });
     expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
     const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
     expect(exhausted).toEqual([100, 'attempts-exhausted']);
@@ -333,7 +336,7 @@ describe('any sequence of calls', () => {
     failure: fc.constantFrom(LOST, INTERNAL, failure('server', 'NOT_FOUND'), failure('deadline'), undefined),
     progressed: fc.boolean(),
     livedMs: fc.constantFrom(0, 4_999, 5_000, 60_000),
-    asked: fc.constantFrom('resume', undefined),
+    requested: fc.constantFrom('resume', undefined),
   });
 
   it('waits from 80 ms to the maximum backoff after a short call, and at most the initial backoff after a long one', () => {

@@ -8,7 +8,7 @@ import { failureKind, type FailureKind, type StreamFailure } from './stream-fail
 export interface ResumeState {
   /** Failed calls. */
   readonly attempts: number;
-  /** Failed calls that the server itself failed. */
+  /** Failed calls that count toward `MAX_SERVER_FAILURES`. */
   readonly serverFailures: number;
   /** Backoffs so far. */
   readonly waits: number;
@@ -21,32 +21,32 @@ export const INITIAL_RESUME_STATE: ResumeState = { attempts: 0, serverFailures: 
 export interface EndedCall {
   /** `undefined` if the call ended cleanly, or if the client ended it at its maximum age. */
   readonly failure: StreamFailure | undefined;
-  /** True if the client ended the call at its maximum age, which varies between streams. @defaultValue false */
+  /** True if the client ended the call at its maximum age, which is jittered. @defaultValue false */
   readonly aged?: boolean;
   /** True if the stream made progress: its cursor advanced, or a message was acknowledged. */
   readonly progressed: boolean;
-  /** Duration since the start of the last attempt, excluding the silence for which the client ended the call. */
+  /** Duration since the start of the last attempt, excluding the idle time after which the client ended the call. */
   readonly livedMs: number;
-  /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'shut'. */
-  readonly asked?: 'resume' | 'complete' | 'fail' | undefined;
+  /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'client-closing'. */
+  readonly requested?: 'resume' | 'complete' | 'fail' | undefined;
 }
 
 interface Resumption {
   readonly action: 'resume';
   readonly delayMs: number;
-  readonly because: 'ended' | 'lost' | 'server' | 'asked';
+  readonly because: 'ended' | 'lost' | 'server' | 'requested';
   readonly state: ResumeState;
 }
 
 /** Decision that follows a call of a resumable stream. */
 export type ResumeDecision =
   | Resumption
-  | { readonly action: 'complete'; readonly because: 'asked' }
+  | { readonly action: 'complete'; readonly because: 'requested' }
   | {
       readonly action: 'fail';
       readonly because:
         | Exclude<FailureKind, 'lost' | 'server'>
-        | 'asked'
+        | 'requested'
         /** The server forbade a retry by pushback. */
         | 'pushback'
         /** The server failed `MAX_SERVER_FAILURES` calls at one position, soon after they started. */
@@ -72,32 +72,32 @@ export function decideResume(
     // Full jitter, because one cause may have ended the streams of a whole fleet.
     const spread = isHealthy ? 'full' : policy.jitter;
     const backoff = isHealthy && call.aged === true ? 0 : backoffMs(policy, waits, random, spread);
-    const delayMs = Math.max(backoff, leastWaitMs(failure));
+    const delayMs = Math.max(backoff, minWaitMs(failure));
     return { action: 'resume', delayMs, because, state: { ...counted, waits: isHealthy ? 0 : waits + 1 } };
   };
   if (failure === undefined) return resume('ended', state);
   const kind = failureKind(failure);
-  if (kind === 'shut') return fail('shut');
-  if (call.asked === 'complete') return { action: 'complete', because: 'asked' };
-  if (call.asked === 'fail') return fail('asked');
+  if (kind === 'client-closing') return fail('client-closing');
+  if (call.requested === 'complete') return { action: 'complete', because: 'requested' };
+  if (call.requested === 'fail') return fail('requested');
   // onError cannot resume these, because a cancelled stream would restart endlessly.
-  if (kind === 'over') return fail('over');
-  if (call.asked !== 'resume') {
+  if (kind === 'ended-by-caller') return fail('ended-by-caller');
+  if (call.requested !== 'resume') {
     if (kind !== 'lost' && kind !== 'server') return fail(kind);
     if (failure.pushback.kind === 'stop') return fail('pushback');
   }
   const failed = {
     attempts: state.attempts + (isReset ? 0 : 1),
-    serverFailures: state.serverFailures + (isServerMade(failure) && !isHealthy ? 1 : 0),
+    serverFailures: state.serverFailures + (isServerFailure(failure) && !isHealthy ? 1 : 0),
     waits: state.waits,
   };
   if (failed.serverFailures >= MAX_SERVER_FAILURES) return fail('poison');
   if (failed.attempts >= policy.maxAttempts) return fail('attempts-exhausted');
-  return resume(kind === 'lost' || kind === 'server' ? kind : 'asked', failed);
+  return resume(kind === 'lost' || kind === 'server' ? kind : 'requested', failed);
 }
 
 /** Returns the minimum wait that the server's pushback, a circuit breaker, or the channel requires. */
-function leastWaitMs(failure: StreamFailure | undefined): number {
+function minWaitMs(failure: StreamFailure | undefined): number {
   if (failure === undefined) return 0;
   const { pushback, retryAfterMs = 0 } = failure;
   return Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs);
@@ -105,7 +105,7 @@ function leastWaitMs(failure: StreamFailure | undefined): number {
 
 // Protocol violations count, because the server repeats them with the same message. UNAVAILABLE does not: the same call may succeed
 // later, and a proxy returns it while its upstream is unreachable.
-function isServerMade({ reason, code }: StreamFailure): boolean {
+function isServerFailure({ reason, code }: StreamFailure): boolean {
   return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);
 }
 

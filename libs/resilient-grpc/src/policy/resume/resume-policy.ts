@@ -6,7 +6,7 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
   /** Maximum number of consecutive failed calls without progress; Infinity for no limit. */
   readonly maxAttempts: number;
   readonly jitter: BackoffJitter;
-  /** Duration from which a call counts as healthy, with or without messages; at least `MIN_LIFE_MS` applies. */
+  /** Minimum duration of a healthy call, with or without messages. Values below `MIN_LIFE_MS` count as `MIN_LIFE_MS`. */
   readonly minHealthyMs: number;
 }
 

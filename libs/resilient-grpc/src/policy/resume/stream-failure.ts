@@ -5,7 +5,7 @@ import type { Pushback } from '../pushback/parse-pushback.js';
 
 /** Failure of a call of a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
-  /** `reason` of the GrpcCallError, possibly of a later version; `undefined` if the error has no gRPC status. */
+  /** `reason` of the GrpcCallError, possibly from a later version of this library; `undefined` if the error has no gRPC status. */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;
   /** Pushback in the server's trailers. */
@@ -22,16 +22,16 @@ export type FailureKind =
   | 'server'
   /** Permanent failure by the server, which would repeat. */
   | 'final-status'
-  /** Failure on this side that is caused by the call itself. */
-  | 'made-here'
+  /** Failure that the client detected and that the call itself caused. */
+  | 'local'
   /** The caller cancelled the stream or its deadline passed; the next call would end in the same way. */
-  | 'over'
+  | 'ended-by-caller'
   /** The process or the client is shutting down. */
-  | 'shut'
+  | 'client-closing'
   /** The error has no gRPC status; it is an error of the program itself. */
   | 'no-status';
 
-type KindByReason = 'lost' | 'made-here' | 'over' | 'shut' | 'by-code';
+type KindByReason = 'lost' | 'local' | 'ended-by-caller' | 'client-closing' | 'by-code';
 
 const KINDS: Readonly<Record<string, KindByReason>> = {
   'connection-lost': 'lost',
@@ -43,18 +43,18 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   'too-many-waiting': 'lost',
   'concurrency-limit': 'lost',
   server: 'by-code',
-  deadline: 'over',
-  cancelled: 'over',
-  'inbound-cancelled': 'over',
-  'not-sent': 'made-here',
-  'requests-overflow': 'made-here',
-  protocol: 'made-here',
-  draining: 'shut',
-  closed: 'shut',
+  deadline: 'ended-by-caller',
+  cancelled: 'ended-by-caller',
+  'inbound-cancelled': 'ended-by-caller',
+  'not-sent': 'local',
+  'requests-overflow': 'local',
+  protocol: 'local',
+  draining: 'client-closing',
+  closed: 'client-closing',
 } satisfies Record<FailureReason, KindByReason>;
 
 // With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from a proxy or from a server that shuts down, not from this client.
-const PASSING: ReadonlySet<StatusCode> = new Set([
+const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
   StatusCode.CANCELLED,
   StatusCode.UNKNOWN,
   StatusCode.DEADLINE_EXCEEDED,
@@ -67,10 +67,10 @@ const PASSING: ReadonlySet<StatusCode> = new Set([
 /** Returns the kind of a failure. */
 export function failureKind({ reason, code }: StreamFailure): FailureKind {
   if (reason === undefined) return 'no-status';
-  // The reason is from a later version. Resuming without knowing it would be a guess.
-  const kind = KINDS[reason] ?? 'made-here';
+  // An unknown reason comes from a later version of this library; resuming would be a guess.
+  const kind = KINDS[reason] ?? 'local';
   if (kind !== 'by-code') return kind;
-  return code !== undefined && PASSING.has(code) ? 'server' : 'final-status';
+  return code !== undefined && TRANSIENT_CODES.has(code) ? 'server' : 'final-status';
 }
 
 // Status messages of grpc-js for calls that its user ends with cancel() or close().

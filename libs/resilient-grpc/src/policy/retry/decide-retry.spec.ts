@@ -11,7 +11,7 @@ import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
 
 const { UNAVAILABLE, INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNAUTHENTICATED, RESOURCE_EXHAUSTED } = StatusCode;
 
-const LOST: LostConnection = { connection: {}, isOver: true };
+const LOST: LostConnection = { connection: {}, acceptsNoStreams: true };
 
 /** A budget that grants or refuses every retry, and records failures and requests. */
 class CountingBudget implements RetryBudget {
@@ -44,7 +44,7 @@ function verdict(kind: VerdictKind, change: Partial<Verdict> = {}): Verdict {
   };
 }
 
-/** A safe method whose connection was lost at the first attempt; nothing prevents a retry. */
+/** Input for a call of a safe method that lost its connection in the first attempt; nothing prevents a retry. */
 function input(change: Partial<RetryInput> = {}): RetryInput {
   return {
     verdict: verdict('connection-lost'),
@@ -69,7 +69,7 @@ const unsafe = { policy: undefined };
 const stop = (because: 'negative' | 'malformed' | 'repeated'): Pushback => ({ kind: 'stop', because });
 
 describe('unsent call', () => {
-  it('waits for the channel at most ten times', () => {
+  it('lets an unsent call wait for the channel at most ten times', () => {
     const unsent = verdict('unsent', { reachedServer: 'no' });
     expect(decideRetry(input({ verdict: unsent, unsent: 10 }))).toMatchObject({ retry: true, kind: 'wait' });
     expect(decideRetry(input({ verdict: unsent, unsent: 11 }))).toEqual({
@@ -90,7 +90,7 @@ describe('GOAWAY-rejected call', () => {
     expect(budget).toMatchObject({ failures: 0, requested: [] });
   });
 
-  it('follows the policy of its method after the first resend', () => {
+  it('applies the policy of the method to a GOAWAY-rejected call after the first resend', () => {
     expect(decideRetry(input({ verdict: rejected }))).toMatchObject({ kind: 'policy', because: 'refused' });
     const other = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
     expect(decideRetry(input({ verdict: rejected, policy: other }))).toEqual({ retry: false, because: 'fatal-status' });
@@ -142,7 +142,7 @@ describe('status replaced by UNAVAILABLE', () => {
 });
 
 describe('retry during a drain', () => {
-  it('does not retry after the end of the drain, and takes no token', () => {
+  it('does not retry if the wait would last until the end of the drain, and takes no token', () => {
     const budget = new CountingBudget();
     expect(decideRetry(input({ drainMs: 100, budget }))).toEqual({ retry: false, because: 'draining' });
     expect(budget.requested).toEqual([]);
@@ -167,17 +167,17 @@ describe('ENHANCE_YOUR_CALM reset', () => {
 describe('retried attempt', () => {
   it.each<[string, Partial<RetryInput>, object]>([
     [
-      'waits for the channel with an unsent call of any method',
+      'lets an unsent call of any method wait for the channel',
       { verdict: verdict('unsent'), ...unsafe },
       { kind: 'wait', delayMs: 0, because: 'unsent' },
     ],
     [
-      'waits for the channel with an unsent call if retry is false',
+      'lets an unsent call wait for the channel if retry is false',
       { verdict: verdict('unsent'), disabled: true },
       { kind: 'wait' },
     ],
     [
-      'waits for the channel with an unsent call after any number of attempts',
+      'lets an unsent call wait for the channel after any number of attempts',
       { verdict: verdict('unsent'), attempts: 9 },
       { kind: 'wait' },
     ],
@@ -211,7 +211,7 @@ describe('retried attempt', () => {
       { delayMs: 777, because: 'pushback' },
     ],
     [
-      'waits for the channel with an unsent call that serves a retry',
+      'lets an unsent call that serves a retry wait for the channel',
       { inRetryChain: true, verdict: verdict('unsent', { reachedServer: 'no' }) },
       { kind: 'wait' },
     ],
@@ -233,12 +233,12 @@ describe('final attempt', () => {
     ['a call that exceeded its deadline', { verdict: verdict('deadline') }, 'deadline'],
     ['a committed call', { verdict: verdict('committed') }, 'committed'],
     [
-      'a response that broke off after a message was delivered',
+      'a response that was cut off after a message was delivered',
       { verdict: verdict('committed', { connectionLost: true }), delivered: true },
       'committed',
     ],
     [
-      'a response that broke off if the method is not safe',
+      'a response that was cut off if the method is not safe',
       { verdict: verdict('committed', { connectionLost: true }), policy: undefined },
       'not-safe-to-repeat',
     ],
@@ -360,16 +360,16 @@ describe('final attempt', () => {
 describe('retry budget', () => {
   it.each<[string, Partial<RetryInput>, number]>([
     ['debits a listed status', { verdict: verdict('server') }, 1],
-    ['debits the last failure of an exhausted call', { attempts: 4 }, 1],
+    ['debits the failure of the last attempt of a call', { attempts: 4 }, 1],
     ['debits a refused call', { verdict: verdict('refused') }, 1],
     ['debits a call that serves a retry', { inRetryChain: true }, 1],
     [
-      'debits an unlisted status with a pushback that stops',
+      'debits an unlisted status with a pushback that forbids retries',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: stop('negative') },
       1,
     ],
     [
-      'debits a pushback that stops a method without a policy',
+      'debits a pushback that forbids retries of a method without a policy',
       { verdict: verdict('server'), pushback: stop('malformed'), ...unsafe },
       1,
     ],
@@ -393,7 +393,7 @@ describe('retry budget', () => {
   });
 
   it.each<[string, Partial<RetryInput>]>([
-    ['is exhausted', { attempts: 4 }],
+    ['has no attempts left', { attempts: 4 }],
     ['is made while draining', { draining: true }],
     ['is out of time', { remainingMs: 1 }],
     ['waits for the channel', { verdict: verdict('unsent') }],
@@ -465,21 +465,21 @@ describe('any attempt', () => {
 });
 
 describe('precedence of reasons', () => {
-  it('returns disabled before pushback if retry is false, and debits nothing', () => {
+  it('returns disabled instead of pushback if retry is false, and debits nothing', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'disabled' });
     expect(budget.failures).toBe(0);
   });
 
-  it('returns pushback for a refused call with a pushback that stops, and debits one token', () => {
+  it('returns pushback for a refused call with a pushback that forbids retries, and debits one token', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'pushback' });
     expect(budget.failures).toBe(1);
   });
 
-  it('returns connection-lost for a response that broke off before delivery', () => {
+  it('returns connection-lost for a response that was cut off before delivery', () => {
     const broken = verdict('committed', { connectionLost: true, reachedServer: 'yes' });
     expect(decideRetry(input({ verdict: broken }))).toMatchObject({ retry: true, because: 'connection-lost' });
   });

@@ -57,7 +57,7 @@ export type RetryDecision =
 export interface RetryInput {
   readonly verdict: Verdict;
   readonly pushback: Pushback;
-  /** Present if and only if the method is safe to retry. */
+  /** Retry policy of the method; `undefined` if it is not safe to retry. */
   readonly policy: RetryPolicy | undefined;
   /** Attempts made so far, including this one; waits for the channel do not count. */
   readonly attempts: number;
@@ -85,7 +85,7 @@ export interface RetryInput {
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** `undefined` if the attempt failed for another reason. */
+  /** Connection that the attempt lost; `undefined` if the attempt failed for another reason. */
   readonly lostWith: LostConnection | undefined;
   readonly random: Random;
 }
@@ -102,11 +102,11 @@ export const MAX_UNSENT = 10;
 export const CALM_BACKOFF_MS = 1_000;
 
 /**
- * Decides whether a call is retried after an attempt, and debits the retry budget. The caller of this function credits successes,
- * once per call.
+ * Decides whether a call is retried after an attempt, and debits the retry budget. The caller of this function credits successes, once per
+ * call.
  *
- * Observable checks run in the order of grpc-go. A stopping pushback debits the budget for any code. A retryable code debits the
- * budget before attempts are counted, so that the last failure of an exhausted call counts too. A call that is not retried for
+ * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code. A retryable code
+ * debits the budget before attempts are counted, so that the last failure of an exhausted call counts too. A call that is not retried for
  * another reason (committed, disabled, not replayable) debits nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {
@@ -119,8 +119,8 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'deadline':
       return stop('deadline');
     case 'committed':
-      // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers
-      // nothing before its status, so a connection that is lost within the response is retried like any other.
+      // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers nothing
+      // before its status, so a call that loses its connection within the response is retried like any other.
       return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : stop('committed');
     case 'protocol':
       return stop('protocol');
@@ -131,9 +131,9 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'local':
       // gRFC A54: the policy applies to failed call credentials. Every other local failure would repeat.
       if (!CREDENTIALS_FAILED.test(verdict.details) || !lists(input.policy, verdict.code)) return stop('local');
-      return again(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
+      return decideFurtherAttempt(input, input.policy ?? DEFAULT_RETRY_POLICY, 'credentials');
     case 'refused':
-      return rejected(input);
+      return decideRejected(input);
     case 'attempt-timeout':
       return verdict.reachedServer === 'yes' ? stop('committed') : byPolicy(input, 'attempt-timeout');
     case 'stream-idle':
@@ -156,12 +156,12 @@ function wait(input: RetryInput, decision: RetryDecision): RetryDecision {
 }
 
 /** Applies gRFC A6: one transparent retry, then the method's policy. Unprocessed calls without a policy use the default policy. */
-function rejected(input: RetryInput): RetryDecision {
+function decideRejected(input: RetryInput): RetryDecision {
   const { verdict, policy } = input;
   const neverProcessed = verdict.reachedServer === 'no';
   if (input.transparentLeft === true && (neverProcessed || input.trustRefused === true)) return wait(input, RESEND);
   if (!neverProcessed || policy !== undefined) return byPolicy(input, 'refused');
-  return again(input, DEFAULT_RETRY_POLICY, 'refused');
+  return decideFurtherAttempt(input, DEFAULT_RETRY_POLICY, 'refused');
 }
 
 function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
@@ -171,7 +171,7 @@ function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
   // If the method has no policy, the default one determines whether the code or the method is the reason to report.
   if (!isRetryable(verdict, policy ?? DEFAULT_RETRY_POLICY)) return stop('fatal-status');
   if (!policy) return stop('not-safe-to-repeat');
-  return again(input, policy, because);
+  return decideFurtherAttempt(input, policy, because);
 }
 
 function isRetryable(verdict: Verdict, policy: RetryPolicy): boolean {
@@ -187,7 +187,7 @@ function isRetryable(verdict: Verdict, policy: RetryPolicy): boolean {
   }
 }
 
-function again(input: RetryInput, policy: RetryPolicy, because: RetryReason): RetryDecision {
+function decideFurtherAttempt(input: RetryInput, policy: RetryPolicy, because: RetryReason): RetryDecision {
   const { verdict, pushback, budget, now } = input;
   if (input.disabled) return stop('disabled');
   if (!input.requestReplayable) return stop('request-not-replayable');

@@ -18,7 +18,7 @@ describe('retry chain', () => {
     ['returns true for a retried unary call of any age', false, true, 60_000, true],
     ['returns true for a retried stream in its first 10 s', true, true, 9_999, true],
     ['returns false for a retried stream after 10 s', true, true, 10_000, false],
-    ['returns false for a call that is no retry', false, false, 0, false],
+    ['returns false for a call that is not a retry', false, false, 0, false],
   ])('stopsRetries %s', (_, streaming, retry, age, stops) => {
     expect(stopsRetries({ retry, streaming, startedAt: 500 }, 500 + age)).toBe(stops);
   });

@@ -7,7 +7,7 @@ export const RETRY_CHAIN_KEY = 'x-retry-chain';
 /** Value of `x-retry-chain` on hedged attempts. They carry an attempt count as retries do, but no attempt has failed. */
 export const HEDGE_MARK = 'hedge';
 
-/** Time after the start of a retried stream in which its calls are not retried. Later calls are unrelated to the earlier failure. */
+/** Time after the start of a retried stream during which its calls are not retried. Later calls are unrelated to the earlier failure. */
 const CHAIN_STOP_STREAM_MS = 10_000;
 
 /** Metadata key for the number of previous attempts (gRFC A6). */

@@ -2,7 +2,7 @@ import type { StatusCode } from '../../status/status-code.js';
 
 /** A resolved gRFC A6 retry policy: durations in milliseconds, numeric status codes, and `maxAttempts` already limited. */
 export interface RetryPolicy {
-  /** Includes the original attempt; 2 or more. */
+  /** Maximum number of attempts, including the original; 2 or more. */
   readonly maxAttempts: number;
   readonly initialBackoffMs: number;
   readonly maxBackoffMs: number;

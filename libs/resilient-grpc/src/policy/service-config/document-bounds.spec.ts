@@ -18,7 +18,7 @@ describe('service config bounds', () => {
   it('rejects an array and a Buffer by their length without reading them', () => {
     const unread = new Proxy(Array(MAX_CONFIG_VALUES), {
       ownKeys: () => {
-        throw new Error('it was read');
+        throw new Error('the array was read');
       },
     });
     expect(exceededBound(unread)).toContain('values');
@@ -54,9 +54,9 @@ describe('service config problems', () => {
   it('lists the first 100 problems and counts the rest', () => {
     const methodConfig = Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 }));
     const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig');
-    if (parsed.ok) throw new Error('it was accepted');
+    if (parsed.ok) throw new Error('the document was accepted');
     expect(parsed.problems).toHaveLength(101);
-    // Each has a wrong timeout, and all but the first name all methods again.
+    // Each method config has an invalid timeout, and each one after the first repeats the name of the first.
     expect(parsed.problems.at(-1)?.message).toBe('the first of 1899 more problems');
   });
 
@@ -67,7 +67,7 @@ describe('service config problems', () => {
     ['the name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
   ])('truncates %s that is too long', (_what, config) => {
     const parsed = parseServiceConfig(config, 'serviceConfig');
-    if (parsed.ok) throw new Error('it was accepted');
+    if (parsed.ok) throw new Error('the document was accepted');
     for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);
   });
 });

@@ -24,8 +24,8 @@ export function readDocument(
   let document = value;
   if (typeof value === 'string') {
     if (value.length > MAX_CONFIG_CHARACTERS) {
-      const most = String(MAX_CONFIG_CHARACTERS);
-      return failed(`expected a service config with at most ${most} characters, got ${String(value.length)}`);
+      const limit = String(MAX_CONFIG_CHARACTERS);
+      return failed(`expected a service config with at most ${limit} characters, got ${String(value.length)}`);
     }
     try {
       document = JSON.parse(value);

@@ -66,7 +66,7 @@ describe('suggestion of duration', () => {
     ['1h', 'write "3600s"'],
     [{ seconds: 1, nanos: 500_000_000 }, 'write "1.5s"'],
     [{ seconds: '2' }, 'write "2s"'],
-  ])('suggests for %j: %s', (value, write) => {
+  ])('rejects %j with the suggestion: %s', (value, write) => {
     expect(read(value)?.toString().endsWith(`; ${write}`)).toBe(true);
   });
 

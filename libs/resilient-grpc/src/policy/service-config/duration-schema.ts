@@ -14,18 +14,18 @@ const SECONDS_PER: Readonly<Record<string, number>> = {
 };
 
 /**
- * A Duration in proto3 JSON ("0.5s"), converted to milliseconds. It must be above 0, or at least 0 if `zero` is true. The parser of
+ * A Duration in proto3 JSON ("0.5s"), converted to milliseconds. It must be above 0, or at least 0 if `allowsZero` is true. The parser of
  * grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
  */
-export function duration(zero = false): Schema<number> {
+export function duration(allowsZero = false): Schema<number> {
   return converted(
-    `a duration ${zero ? 'of 0 or more' : 'above 0'}, in seconds as a string`,
+    `a duration ${allowsZero ? 'of 0 or more' : 'above 0'}, in seconds as a string`,
     (value) => {
       const match = typeof value === 'string' ? DURATION.exec(value) : null;
       const ms = match && match[1] === '' ? toMs(match[2] ?? '') : undefined;
-      return ms !== undefined && (ms > 0 || zero) ? ms : undefined;
+      return ms !== undefined && (ms > 0 || allowsZero) ? ms : undefined;
     },
-    (value) => meant(value) ?? '"0.5s" for half a second',
+    (value) => suggestDuration(value) ?? '"0.5s" for half a second',
   );
 }
 
@@ -36,8 +36,8 @@ function toMs(seconds: string): number {
   return Number(`${whole}${shifted.slice(0, 3)}.${shifted.slice(3)}`);
 }
 
-// Returns the intended duration of a number, of another unit, or of grpc-js's form.
-function meant(value: unknown): string | undefined {
+// Returns the duration to write instead of a number, a string with another unit, or grpc-js's object form.
+function suggestDuration(value: unknown): string | undefined {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) {
     return `"${value}s" if it is in seconds, "${value / 1_000}s" if it is in milliseconds`;
   }

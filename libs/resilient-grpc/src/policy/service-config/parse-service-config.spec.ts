@@ -15,7 +15,7 @@ const RETRY = {
 };
 const NAME = [{ service: 'orders.v1.Orders' }];
 
-/** Returns a document with one method config: a valid one, overridden by `change`. */
+/** Returns a document with one valid method config, overridden by `change`. */
 const withMethod = (change: object) => ({ methodConfig: [{ name: NAME, ...change }] });
 const withRetry = (change: object) => withMethod({ retryPolicy: { ...RETRY, ...change } });
 
@@ -87,8 +87,9 @@ describe('valid service config', () => {
     expect(configOf({})).toEqual({ methodConfig: [] });
   });
 
-  it('accepts fields that gRPC defines and this library does not use', () => {
-    expect(configOf({ healthCheckConfig: { serviceName: 'orders' } })).toEqual({ methodConfig: [] });
+  it('reads healthCheckConfig', () => {
+    const healthCheckConfig = { serviceName: 'orders' };
+    expect(configOf({ healthCheckConfig })).toEqual({ methodConfig: [], healthCheckConfig });
   });
 
   it('applies loadBalancingPolicy only if loadBalancingConfig is absent', () => {

@@ -21,7 +21,7 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
   if (!read.ok) return read;
   const parsed = parseOptions(serviceConfigSchema, read.document, path, () => repeatedNames(read.document, path));
   if (!parsed.ok) return parsed;
-  const { loadBalancingPolicy, methodConfig, retryThrottling } = parsed.options;
+  const { loadBalancingPolicy, methodConfig, retryThrottling, healthCheckConfig } = parsed.options;
   const {
     loadBalancingConfig = loadBalancingPolicy === undefined ? undefined : [{ [loadBalancingPolicy.toLowerCase()]: {} }],
   } = parsed.options;
@@ -31,6 +31,7 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
       ...(loadBalancingConfig && { loadBalancingConfig }),
       methodConfig,
       ...(retryThrottling && { retryThrottling }),
+      ...(healthCheckConfig && { healthCheckConfig }),
     },
   };
 }

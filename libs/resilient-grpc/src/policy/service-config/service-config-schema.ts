@@ -22,14 +22,14 @@ const methodName = v.pipe(
   }),
 );
 
-/** A list of status codes, each a number or a case-insensitive name, with at least `least` entries. */
-const statusCodes = (least: 0 | 1) =>
+/** A list of status codes, each a number or a case-insensitive name, with at least `minCount` entries. */
+const statusCodes = (minCount: 0 | 1) =>
   v.pipe(
     list(
       converted('the name of a status code or a number from 0 to 16', parseStatusCode, suggestStatusCode),
       'a list of status codes, such as ["UNAVAILABLE"]',
     ),
-    v.minLength(least, 'at least one status code; write ["UNAVAILABLE"]'),
+    v.minLength(minCount, 'at least one status code; write ["UNAVAILABLE"]'),
     v.transform((codes): ReadonlySet<StatusCode> => new Set(codes)),
   );
 
@@ -111,6 +111,13 @@ const balancingPolicy = v.pipe(
 const policyName = 'the name of a policy; write "round_robin"';
 const MAX_TOKENS = 1_000;
 
+/** gRFC A17. Without a service name, health is not checked. */
+export const healthCheckConfigSchema = jsonObject(
+  { serviceName: v.exactOptional(v.string("the full name of a service, or '' for the server as a whole")) },
+  "an object such as { serviceName: 'orders.v1.Orders' }",
+  { service: 'write serviceName', service_name: 'write serviceName' },
+);
+
 /** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */
 export const serviceConfigSchema = v.pipe(
   v.unknown(),
@@ -141,8 +148,7 @@ export const serviceConfigSchema = v.pipe(
           'an object',
         ),
       ),
-      // Accepted but not used, as in grpc-js: documents that are shared with other clients must stay valid.
-      healthCheckConfig: v.exactOptional(v.unknown()),
+      healthCheckConfig: v.exactOptional(healthCheckConfigSchema),
     },
     'a service config as an object',
   ),

@@ -16,7 +16,7 @@ const config: ParsedServiceConfig = {
 };
 
 describe('lookupMethodConfig', () => {
-  it('returns the config of the method first, without merging others', () => {
+  it('returns the config of the method without merging it with others', () => {
     expect(lookupMethodConfig(config, 'a.Orders', 'Get')).toBe(config.methodConfig[2]);
   });
   it('returns the config of the service if the method has none', () => {

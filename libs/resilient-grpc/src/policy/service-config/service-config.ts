@@ -9,7 +9,7 @@ export type LoadBalancingConfig = readonly Readonly<Record<string, unknown>>[];
 export interface RetryThrottling {
   /** Size of the token bucket; an integer from 1 to 1000. */
   readonly maxTokens: number;
-  /** Tokens that a successful call returns; greater than 0, with three significant decimals. */
+  /** Tokens that a successful call returns; greater than 0. Only three decimals are used. */
   readonly tokenRatio: number;
 }
 
@@ -21,6 +21,13 @@ export interface ServiceConfig {
   readonly loadBalancingConfig?: LoadBalancingConfig | undefined;
   readonly methodConfig?: readonly MethodConfig[] | undefined;
   readonly retryThrottling?: RetryThrottling | undefined;
+  readonly healthCheckConfig?: HealthCheckConfig | undefined;
+}
+
+/** `healthCheckConfig` of a service config (gRFC A17). */
+export interface HealthCheckConfig {
+  /** Full name of the service to watch; '' for the server as a whole. Without it, health is not checked. */
+  readonly serviceName?: string | undefined;
 }
 
 /** Settings of one or more methods, as written in the service config. */
@@ -70,6 +77,7 @@ export interface ParsedServiceConfig {
   readonly loadBalancingConfig?: LoadBalancingConfig;
   readonly methodConfig: readonly ParsedMethodConfig[];
   readonly retryThrottling?: RetryThrottling;
+  readonly healthCheckConfig?: HealthCheckConfig;
 }
 
 /**

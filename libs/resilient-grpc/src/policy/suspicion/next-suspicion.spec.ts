@@ -13,9 +13,9 @@ const timedOut = (at: number, waitedMs = 1_000, bytesRead = BYTES): SuspicionEve
   bytesRead,
   waitedMs,
 });
-type Look = Extract<SuspicionEvent, { type: 'look' }>;
-const look = (at: number, change: Partial<Look> = {}): SuspicionEvent => ({
-  type: 'look',
+type Check = Extract<SuspicionEvent, { type: 'check' }>;
+const checked = (at: number, change: Partial<Check> = {}): SuspicionEvent => ({
+  type: 'check',
   at,
   bytesRead: BYTES,
   late: false,
@@ -32,99 +32,106 @@ function from(state: SuspicionState, ...events: readonly SuspicionEvent[]): Susp
 }
 
 /** Three calls of 1 s timed out, the first at 0, so that the probe is due at 7,500 ms. */
-const THREE = [timedOut(0), timedOut(10), timedOut(20)];
-const PROBED = [...THREE, look(7_500)];
-const DEAD = [...PROBED, look(10_000), look(12_500)];
-const REPLACEABLE = [...DEAD, look(13_000, { otherReady: true })];
+const TIMEOUTS = [timedOut(0), timedOut(10), timedOut(20)];
+const PROBED = [...TIMEOUTS, checked(7_500)];
+const DEAD = [...PROBED, checked(10_000), checked(12_500)];
+const REPLACEABLE = [...DEAD, checked(13_000, { otherReady: true })];
 
 describe('probe start', () => {
   it.each<[string, boolean, SuspicionEvent[]]>([
     ['probes after three timeouts and 5 s of silence plus jitter', true, PROBED],
-    ['does not probe 1 ms earlier', false, [...THREE, look(7_499)]],
+    ['does not probe 1 ms before the probe is due', false, [...TIMEOUTS, checked(7_499)]],
     [
-      'does not probe 1 ms earlier at any clock value',
+      'does not probe 1 ms before the probe is due, at any clock value',
       false,
-      [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(look(107_499)),
+      [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(checked(107_499)),
     ],
-    ['does not probe after two timeouts', false, [timedOut(0), timedOut(10), look(60_000)]],
-    ['does not probe a silent connection without timeouts', false, [look(1_000_000)]],
+    ['does not probe after two timeouts', false, [timedOut(0), timedOut(10), checked(60_000)]],
+    ['does not probe a silent connection without timeouts', false, [checked(1_000_000)]],
     [
       'probes after twice the longest call if that is longer',
       true,
-      [timedOut(0, 9_000), timedOut(10), timedOut(20), look(20_500)],
+      [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_500)],
     ],
     [
       'does not probe before twice the longest call',
       false,
-      [timedOut(0, 9_000), timedOut(10), timedOut(20), look(20_499)],
+      [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_499)],
     ],
     [
       'probes if the calls timed out one after another',
       true,
-      [0, 6_000, 12_000, 13_000].map((at) => timedOut(at, 6_000)).concat(look(14_500)),
+      [0, 6_000, 12_000, 13_000].map((at) => timedOut(at, 6_000)).concat(checked(14_500)),
     ],
-    ['does not probe if a byte arrived', false, [...THREE, look(7_500, oneMoreByte)]],
+    ['does not probe if a byte arrived', false, [...TIMEOUTS, checked(7_500, oneMoreByte)]],
     [
       'does not probe if a byte arrived between the timeouts',
       false,
-      [timedOut(0), timedOut(10, 1_000, 900), timedOut(20), look(7_500)],
+      [timedOut(0), timedOut(10, 1_000, 900), timedOut(20), checked(7_500)],
     ],
     [
       'does not probe if the event loop was late in the meantime',
       false,
-      [...THREE, look(4_000, { late: true }), look(7_500)],
+      [...TIMEOUTS, checked(4_000, { late: true }), checked(7_500)],
     ],
-    ['does not probe if the event loop is late at the check itself', false, [...THREE, look(7_500, { late: true })]],
+    [
+      'does not probe if the event loop is late at the check itself',
+      false,
+      [...TIMEOUTS, checked(7_500, { late: true })],
+    ],
   ])('%s', (_, isProbed, events) => {
     expect(after(...events).kind === 'probed').toBe(isProbed);
   });
 
   it('probes after 5 s to 10 s, at random', () => {
     const at = (random: number) => {
-      const state = THREE.reduce((before, event) => nextSuspicion(before, event, POLICY, () => random), NOT_SUSPECTED);
-      return [5_000, 10_000].map((ms) => nextSuspicion(state, look(ms), POLICY, () => random).kind);
+      const state = TIMEOUTS.reduce(
+        (before, event) => nextSuspicion(before, event, POLICY, () => random),
+        NOT_SUSPECTED,
+      );
+      return [5_000, 10_000].map((ms) => nextSuspicion(state, checked(ms), POLICY, () => random).kind);
     };
     expect(at(0)).toEqual(['probed', 'probed']);
     expect(at(0.999_9)).toEqual(['suspected', 'probed']);
   });
 
   it('probes at most once per 30 s', () => {
-    const cleared = from(after(...PROBED), look(8_000, oneMoreByte));
+    const cleared = from(after(...PROBED), checked(8_000, oneMoreByte));
     expect(cleared).toMatchObject({ kind: 'trusted', because: 'bytes-received', probes: { nextAt: 37_500 } });
     const again = from(cleared, ...[9_000, 9_010, 9_020].map((at) => timedOut(at, 1_000, BYTES + 1)));
-    expect(from(again, look(37_499, oneMoreByte)).kind).toBe('suspected');
-    expect(from(again, look(37_500, oneMoreByte)).kind).toBe('probed');
+    expect(from(again, checked(37_499, oneMoreByte)).kind).toBe('suspected');
+    expect(from(again, checked(37_500, oneMoreByte)).kind).toBe('probed');
   });
 });
 
 describe('probe', () => {
   it('sends a PING after half of the probe time', () => {
-    expect(after(...PROBED, look(9_999)).kind).toBe('probed');
-    expect(after(...PROBED, look(10_000)).kind).toBe('pinged');
+    expect(after(...PROBED, checked(9_999)).kind).toBe('probed');
+    expect(after(...PROBED, checked(10_000)).kind).toBe('pinged');
   });
 
-  it('declares the connection dead if no byte arrives in the same time after the PING', () => {
-    expect(after(...PROBED, look(10_000), look(12_499)).kind).toBe('pinged');
+  it('declares the connection dead if no byte arrives within the same time after the PING', () => {
+    expect(after(...PROBED, checked(10_000), checked(12_499)).kind).toBe('pinged');
     expect(after(...DEAD).kind).toBe('dead');
-    expect(after(...PROBED, look(11_000), look(13_499)).kind).toBe('pinged');
-    expect(after(...PROBED, look(11_000), look(13_500)).kind).toBe('dead');
+    expect(after(...PROBED, checked(11_000), checked(13_499)).kind).toBe('pinged');
+    expect(after(...PROBED, checked(11_000), checked(13_500)).kind).toBe('dead');
   });
 
   it.each([
-    ['a byte', look(12_499, oneMoreByte)],
+    ['a byte', checked(12_499, oneMoreByte)],
     ['a byte that is detected when a call times out', timedOut(12_499, 1_000, BYTES + 1)],
-  ])('succeeds after %s', (_, event) => {
+  ])('ends a probe after %s', (_, event) => {
     expect(after(...PROBED, event).kind).toMatch(/trusted|suspected/);
-    expect(after(...PROBED, look(10_000), event).kind).toMatch(/trusted|suspected/);
+    expect(after(...PROBED, checked(10_000), event).kind).toMatch(/trusted|suspected/);
   });
 
-  it('restarts its timeout if the event loop was late', () => {
-    const beforePing = [...PROBED, look(10_000, { late: true })];
-    expect(after(...beforePing, look(12_499)).kind).toBe('probed');
-    expect(after(...beforePing, look(12_500)).kind).toBe('pinged');
-    const afterPing = [...PROBED, look(10_000), look(12_500, { late: true })];
-    expect(after(...afterPing, look(14_999)).kind).toBe('pinged');
-    expect(after(...afterPing, look(15_000)).kind).toBe('dead');
+  it('restarts the timeout of a probe if the event loop was late', () => {
+    const beforePing = [...PROBED, checked(10_000, { late: true })];
+    expect(after(...beforePing, checked(12_499)).kind).toBe('probed');
+    expect(after(...beforePing, checked(12_500)).kind).toBe('pinged');
+    const afterPing = [...PROBED, checked(10_000), checked(12_500, { late: true })];
+    expect(after(...afterPing, checked(14_999)).kind).toBe('pinged');
+    expect(after(...afterPing, checked(15_000)).kind).toBe('dead');
   });
 
   it('allows the next probe after 30 s, and after 5 min once two PINGs were sent', () => {
@@ -132,40 +139,40 @@ describe('probe', () => {
       from(
         state,
         ...[0, 1, 2].map((ms) => timedOut(at - 7_500 + ms)),
-        look(at),
-        look(at + 2_500),
-        look(at + 3_000, oneMoreByte),
+        checked(at),
+        checked(at + 2_500),
+        checked(at + 3_000, oneMoreByte),
       );
     const once = probe(NOT_SUSPECTED, 100_000);
     expect(once.probes).toEqual({ pings: 1, nextAt: 130_000 });
     const twice = probe(once, 200_000);
     expect(twice.probes).toEqual({ pings: 2, nextAt: 502_500 });
-    expect(from(twice, ...THREE.map((_, i) => timedOut(490_000 + i)), look(502_499)).kind).toBe('suspected');
+    expect(from(twice, ...TIMEOUTS.map((_, i) => timedOut(490_000 + i)), checked(502_499)).kind).toBe('suspected');
   });
 });
 
 describe('dead connection', () => {
-  it('becomes replaceable once another connection is READY, however long that takes', () => {
-    expect(after(...DEAD, look(1_000_000)).kind).toBe('dead');
+  it('marks a dead connection as replaceable once another connection is READY, however long that takes', () => {
+    expect(after(...DEAD, checked(1_000_000)).kind).toBe('dead');
     expect(after(...REPLACEABLE).kind).toBe('replaceable');
   });
 
   it('gives up the connection if it is still silent 0.5 s after another became READY', () => {
-    expect(after(...REPLACEABLE, look(13_499, { otherReady: true })).kind).toBe('replaceable');
-    expect(after(...REPLACEABLE, look(13_500, { otherReady: true })).kind).toBe('given-up');
+    expect(after(...REPLACEABLE, checked(13_499, { otherReady: true })).kind).toBe('replaceable');
+    expect(after(...REPLACEABLE, checked(13_500, { otherReady: true })).kind).toBe('given-up');
   });
 
-  it('stays given up at later checks', () => {
-    const givenUp = after(...REPLACEABLE, look(13_500, { otherReady: true }));
-    expect(from(givenUp, look(14_000, { otherReady: true }), look(15_000, { late: true }))).toBe(givenUp);
+  it('keeps a connection given up at later checks', () => {
+    const givenUp = after(...REPLACEABLE, checked(13_500, { otherReady: true }));
+    expect(from(givenUp, checked(14_000, { otherReady: true }), checked(15_000, { late: true }))).toBe(givenUp);
   });
 
   it('keeps the connection if the other one is no longer READY', () => {
-    expect(after(...REPLACEABLE, look(13_500)).kind).toBe('dead');
+    expect(after(...REPLACEABLE, checked(13_500)).kind).toBe('dead');
   });
 
   it('keeps the connection and waits another 0.5 s if the check is late', () => {
-    const late = after(...REPLACEABLE, look(14_000, { otherReady: true, late: true }));
+    const late = after(...REPLACEABLE, checked(14_000, { otherReady: true, late: true }));
     expect(late).toMatchObject({ kind: 'replaceable', endsAt: 14_500 });
   });
 
@@ -173,38 +180,38 @@ describe('dead connection', () => {
     ['that waits for its replacement', DEAD],
     ['that is about to be replaced', REPLACEABLE],
   ])('clears a connection %s if a byte arrives', (_, events) => {
-    expect(after(...events, look(13_500, { otherReady: true, ...oneMoreByte }))).toMatchObject({
+    expect(after(...events, checked(13_500, { otherReady: true, ...oneMoreByte }))).toMatchObject({
       kind: 'trusted',
       because: 'bytes-received',
     });
     expect(after(...events, timedOut(13_500, 1_000, BYTES + 1)).kind).toBe('suspected');
   });
 
-  it('counts calls that time out on the dead connection', () => {
+  it('counts calls that time out on a dead connection', () => {
     expect(after(...DEAD, timedOut(12_600), timedOut(12_700, 2_000))).toMatchObject({
       kind: 'dead',
-      silence: { since: 0, timeouts: 5, longestMs: 2_000, lastTimeoutAt: 12_700 },
+      evidence: { since: 0, timeouts: 5, longestMs: 2_000, lastTimeoutAt: 12_700 },
     });
   });
 
   it('trusts the connection if its replacement is refused, and probes it again after 30 s', () => {
-    const spared = after(...DEAD, { type: 'spared' });
-    expect(spared).toMatchObject({ kind: 'trusted', because: 'too-many' });
-    const again = from(spared, ...[20_000, 20_001, 20_002].map((at) => timedOut(at)));
-    expect(from(again, look(37_499)).kind).toBe('suspected');
-    expect(from(again, look(37_500)).kind).toBe('probed');
+    const rejected = after(...DEAD, { type: 'cleared' });
+    expect(rejected).toMatchObject({ kind: 'trusted', because: 'too-many' });
+    const again = from(rejected, ...[20_000, 20_001, 20_002].map((at) => timedOut(at)));
+    expect(from(again, checked(37_499)).kind).toBe('suspected');
+    expect(from(again, checked(37_500)).kind).toBe('probed');
   });
 });
 
 describe('call timeouts', () => {
   it('discards call timeouts if the event loop was late', () => {
-    expect(after(...THREE, look(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
+    expect(after(...TIMEOUTS, checked(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
   });
 
   it('discards call timeouts one minute after the silence that a probe requires', () => {
     const two = [timedOut(0), timedOut(10)];
-    expect(after(...two, look(67_509)).kind).toBe('suspected');
-    expect(after(...two, look(67_510))).toMatchObject({ kind: 'trusted', because: 'forgotten' });
+    expect(after(...two, checked(67_509)).kind).toBe('suspected');
+    expect(after(...two, checked(67_510))).toMatchObject({ kind: 'trusted', because: 'forgotten' });
   });
 });
 
@@ -212,7 +219,7 @@ describe('any sequence of events', () => {
   const events = fc.array(
     fc.record({
       gapMs: fc.integer({ min: 1, max: 9_000 }),
-      kind: fc.constantFrom('timed-out', 'look', 'look', 'look'),
+      kind: fc.constantFrom('timed-out', 'check', 'check', 'check'),
       waitedMs: fc.integer({ min: 1, max: 3_000 }),
       byteDraw: fc.integer({ min: 0, max: 19 }),
       late: fc.integer({ min: 0, max: 9 }),
@@ -235,12 +242,12 @@ describe('any sequence of events', () => {
             continue;
           }
           readyAt = step.otherReady ? Math.min(readyAt, at) : Infinity;
-          const event = look(at, { bytesRead, late: step.late === 0, otherReady: step.otherReady });
+          const event = checked(at, { bytesRead, late: step.late === 0, otherReady: step.otherReady });
           state = nextSuspicion(state, event, POLICY, () => random);
           pinged ||= state.kind === 'pinged';
           if (state.kind !== 'given-up') continue;
           expect(at - lastByteAt).toBeGreaterThanOrEqual(POLICY.silenceMs + POLICY.probeMs);
-          expect(state.silence.timeouts).toBeGreaterThanOrEqual(POLICY.timeouts);
+          expect(state.evidence.timeouts).toBeGreaterThanOrEqual(POLICY.timeouts);
           expect(at - readyAt).toBeGreaterThanOrEqual(POLICY.confirmMs);
           expect(pinged).toBe(true);
           return;

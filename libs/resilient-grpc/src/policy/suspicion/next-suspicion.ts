@@ -3,13 +3,13 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 
 /** Evidence against a connection since its last received byte. Times are monotonic milliseconds. */
 export interface SuspicionEvidence {
-  /** Time of the first timed-out call; the connection was not observed before. */
+  /** Time of the first timed-out call; the connection was not observed before that. */
   readonly since: number;
   /** Bytes that the connection had received by then. */
   readonly bytesRead: number;
   /** Number of timed-out calls. */
   readonly timeouts: number;
-  /** Wait of the longest timed-out call. */
+  /** Duration of the longest timed-out call. */
   readonly longestMs: number;
   readonly lastTimeoutAt: number;
   /** Random delay of this connection, up to `spreadMs` of the policy. */
@@ -37,20 +37,20 @@ export type TrustReason =
   | 'too-many';
 
 interface SuspicionFacts {
-  readonly silence: SuspicionEvidence;
+  readonly evidence: SuspicionEvidence;
   readonly probes: ProbeHistory;
 }
 
 /** Suspicion of one connection. */
 export type SuspicionState =
   | { readonly kind: 'trusted'; readonly because: TrustReason; readonly probes: ProbeHistory }
-  /** Calls timed out, and no byte was received since. */
+  /** Calls timed out, and no byte has been received since. */
   | (SuspicionFacts & { readonly kind: 'suspected' })
   /** A probe call was sent. */
   | (SuspicionFacts & { readonly kind: 'probed'; readonly pingAt: number })
-  /** A PING was sent, too. */
+  /** A PING was sent after the probe. */
   | (SuspicionFacts & { readonly kind: 'pinged'; readonly endsAt: number })
-  /** Neither was answered. The connection stays open until another one is READY. */
+  /** Neither the probe nor the PING was answered. The connection stays open until another one is READY. */
   | (SuspicionFacts & { readonly kind: 'dead' })
   /** Another connection is READY. */
   | (SuspicionFacts & { readonly kind: 'replaceable'; readonly endsAt: number })
@@ -63,7 +63,7 @@ export type SuspicionEvent =
   | { readonly type: 'timed-out'; readonly at: number; readonly bytesRead: number; readonly waitedMs: number }
   /** The connection was checked. */
   | {
-      readonly type: 'look';
+      readonly type: 'check';
       readonly at: number;
       readonly bytesRead: number;
       /** True if the event loop of this process was delayed since the last check. */
@@ -72,7 +72,7 @@ export type SuspicionEvent =
       readonly otherReady: boolean;
     }
   /** The replacement of the connection was rejected. */
-  | { readonly type: 'spared' };
+  | { readonly type: 'cleared' };
 
 /** Initial state of a connection. */
 export const NOT_SUSPECTED: SuspicionState = { kind: 'trusted', because: 'new', probes: { nextAt: 0, pings: 0 } };
@@ -89,46 +89,46 @@ export function nextSuspicion(
 ): SuspicionState {
   switch (event.type) {
     case 'timed-out':
-      return timedOut(state, event, policy, random);
-    case 'look':
-      return state.kind === 'trusted' ? state : looked(state, event, policy);
-    case 'spared':
+      return recordTimeout(state, event, policy, random);
+    case 'check':
+      return state.kind === 'trusted' ? state : check(state, event, policy);
+    case 'cleared':
       return trust(state, 'too-many');
   }
 }
 
-function timedOut(
+function recordTimeout(
   state: SuspicionState,
   event: EventOf<'timed-out'>,
   policy: SuspicionPolicy,
   random: Random,
 ): SuspicionState {
   const { at, bytesRead, waitedMs } = event;
-  if (state.kind !== 'trusted' && state.silence.bytesRead === bytesRead) {
-    const { silence } = state;
-    const timeouts = silence.timeouts + 1;
-    const longestMs = Math.max(silence.longestMs, waitedMs);
-    return { ...state, silence: { ...silence, timeouts, longestMs, lastTimeoutAt: at } };
+  if (state.kind !== 'trusted' && state.evidence.bytesRead === bytesRead) {
+    const { evidence } = state;
+    const timeouts = evidence.timeouts + 1;
+    const longestMs = Math.max(evidence.longestMs, waitedMs);
+    return { ...state, evidence: { ...evidence, timeouts, longestMs, lastTimeoutAt: at } };
   }
   // The connection was trusted, or it has received bytes since the last check: the silence starts with this timeout.
   const spreadMs = random() * policy.spreadMs;
-  const silence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
-  return { kind: 'suspected', silence, probes: state.probes };
+  const evidence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
+  return { kind: 'suspected', evidence, probes: state.probes };
 }
 
-function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy): SuspicionState {
+function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy): SuspicionState {
   const { at, late } = event;
-  if (event.bytesRead !== state.silence.bytesRead) return trust(state, 'bytes-received');
+  if (event.bytesRead !== state.evidence.bytesRead) return trust(state, 'bytes-received');
   switch (state.kind) {
     case 'suspected': {
       if (late) return trust(state, 'own-delay');
-      const { silence, probes } = state;
-      const needed = silenceNeeded(silence, policy);
-      if (at - silence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state, 'forgotten');
-      if (silence.timeouts < policy.timeouts || at - silence.since < needed || at < probes.nextAt) return state;
+      const { evidence, probes } = state;
+      const needed = silenceNeeded(evidence, policy);
+      if (at - evidence.lastTimeoutAt >= needed + policy.forgetMs) return trust(state, 'forgotten');
+      if (evidence.timeouts < policy.timeouts || at - evidence.since < needed || at < probes.nextAt) return state;
       return {
         kind: 'probed',
-        silence,
+        evidence,
         probes: { ...probes, nextAt: at + policy.probeRestMs },
         pingAt: at + policy.pingAfterMs,
       };
@@ -136,16 +136,16 @@ function looked(state: Distrust, event: EventOf<'look'>, policy: SuspicionPolicy
     // After a delay of this process, the probe and the PING are not repeated; they only get their full time again.
     case 'probed':
       if (late) return { ...state, pingAt: at + policy.pingAfterMs };
-      return at < state.pingAt ? state : pinged(state, at, policy);
+      return at < state.pingAt ? state : moveToPinged(state, at, policy);
     case 'pinged':
       if (late) return { ...state, endsAt: at + policy.probeMs - policy.pingAfterMs };
-      return at < state.endsAt ? state : { kind: 'dead', silence: state.silence, probes: state.probes };
+      return at < state.endsAt ? state : { kind: 'dead', evidence: state.evidence, probes: state.probes };
     case 'dead':
-      return event.otherReady ? replaceable(state, at, policy) : state;
+      return event.otherReady ? moveToReplaceable(state, at, policy) : state;
     case 'replaceable':
-      if (!event.otherReady) return { kind: 'dead', silence: state.silence, probes: state.probes };
-      if (late) return replaceable(state, at, policy);
-      return at < state.endsAt ? state : { kind: 'given-up', silence: state.silence, probes: state.probes };
+      if (!event.otherReady) return { kind: 'dead', evidence: state.evidence, probes: state.probes };
+      if (late) return moveToReplaceable(state, at, policy);
+      return at < state.endsAt ? state : { kind: 'given-up', evidence: state.evidence, probes: state.probes };
     case 'given-up':
       return state;
   }
@@ -161,14 +161,14 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
  * reader keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead
  * only after an unanswered PING.
  */
-function pinged({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+function moveToPinged({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;
   const nextAt = pings < policy.freePings ? probes.nextAt : at + policy.pingRestMs;
-  return { kind: 'pinged', silence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
+  return { kind: 'pinged', evidence, probes: { pings, nextAt }, endsAt: at + policy.probeMs - policy.pingAfterMs };
 }
 
-function replaceable({ silence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
-  return { kind: 'replaceable', silence, probes, endsAt: at + policy.confirmMs };
+function moveToReplaceable({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
+  return { kind: 'replaceable', evidence, probes, endsAt: at + policy.confirmMs };
 }
 
 function trust({ probes }: SuspicionState, because: TrustReason): SuspicionState {

@@ -6,7 +6,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   silenceMs: 5_000,
   /** Minimum time without a received byte, as a multiple of the longest timed-out call. */
   silencePerCall: 2,
-  /** Maximum random time added to that, so that the clients of one stalled server do not all probe it at once. */
+  /** Maximum random time added to the minimum silence, so that the clients of one stalled server do not all probe it at once. */
   spreadMs: 5_000,
   /** Time after the last timed-out call, in addition to the required silence, after which all timed-out calls are forgotten. */
   forgetMs: 60_000,
@@ -22,7 +22,10 @@ export const DEFAULT_SUSPICION_POLICY = {
    */
   pingRestMs: 300_000,
   freePings: 2,
-  /** Time a dead connection is still observed after another became READY. A resuming server may serve the new connection first. */
+  /**
+   * Time for which a dead connection is still observed after another became READY. A server that resumes may serve the new connection
+   * first.
+   */
   confirmMs: 500,
   /** Maximum number of replacements in `replacementWindowMs`. */
   replacements: 3,

@@ -14,7 +14,7 @@ const FAULT_AT_MS = 5_000;
 const POLL_INTERVAL_MS = 250;
 
 /** Creates the dead-connection detector of a client. */
-type Finder = (client: Client) => { timedOut(now: number): void; look(now: number): void };
+type CreateDetector = (client: Client) => { timedOut(now: number): void; check(now: number): void };
 
 interface Connection {
   ready: boolean;
@@ -61,14 +61,14 @@ class Client {
   connection: Connection = { ready: true, open: true, bytesRead: 0 };
   ended = 0;
   readonly calls: Call[] = [];
-  private readonly finder: ReturnType<Finder>;
+  private readonly detector: ReturnType<CreateDetector>;
 
   constructor(
     readonly server: Server,
     readonly random: () => number,
-    makeFinder: Finder,
+    createDetector: CreateDetector,
   ) {
-    this.finder = makeFinder(this);
+    this.detector = createDetector(this);
   }
 
   connect(): Connection {
@@ -88,9 +88,9 @@ class Client {
     for (let call = this.calls[0]; call !== undefined && call.begunAt + DEADLINE_MS < now; call = this.calls[0]) {
       this.calls.shift();
       report(call.begunAt, call.answered);
-      if (!call.answered && call.connection === this.connection && this.connection.ready) this.finder.timedOut(now);
+      if (!call.answered && call.connection === this.connection && this.connection.ready) this.detector.timedOut(now);
     }
-    this.finder.look(now);
+    this.detector.check(now);
   }
 
   private call(begunAt: number): void {
@@ -104,11 +104,11 @@ class Client {
 }
 
 /** This library's detector. */
-const guarded: Finder = (client) => {
+const libraryDetector: CreateDetector = (client) => {
   let state: SuspicionState = NOT_SUSPECTED;
   let replacements: Replacements = [];
   let replacement: Connection | undefined;
-  let lookAt = client.random() * POLL_INTERVAL_MS;
+  let checkAt = client.random() * POLL_INTERVAL_MS;
   const apply = (event: SuspicionEvent, now: number): void => {
     const before = state;
     state = nextSuspicion(before, event, POLICY, client.random);
@@ -118,7 +118,7 @@ const guarded: Finder = (client) => {
       const decision = decideReplacement(replacements, now, POLICY);
       ({ replacements } = decision);
       if (decision.replace) replacement = client.connect();
-      else apply({ type: 'spared' }, now);
+      else apply({ type: 'cleared' }, now);
     }
     if (state.kind === 'given-up' && replacement !== undefined) {
       client.use(replacement);
@@ -130,39 +130,39 @@ const guarded: Finder = (client) => {
     timedOut: (at) => {
       apply({ type: 'timed-out', at, bytesRead: client.connection.bytesRead, waitedMs: DEADLINE_MS }, at);
     },
-    look: (at) => {
-      if (at < lookAt) return;
-      lookAt += POLL_INTERVAL_MS;
+    check: (at) => {
+      if (at < checkAt) return;
+      checkAt += POLL_INTERVAL_MS;
       const { bytesRead } = client.connection;
-      apply({ type: 'look', at, bytesRead, late: false, otherReady: replacement?.ready === true }, at);
+      apply({ type: 'check', at, bytesRead, late: false, otherReady: replacement?.ready === true }, at);
     },
   };
 };
 
 /** Naive detector: replaces the connection if a call timed out and no byte arrived while it waited. */
-const unguarded: Finder = (client) => {
+const naiveDetector: CreateDetector = (client) => {
   let seen = { bytesRead: 0, at: 0 };
   return {
     timedOut: (now) => {
       if (now - seen.at >= DEADLINE_MS) client.use(client.connect());
     },
-    look: (now) => {
+    check: (now) => {
       if (client.connection.bytesRead !== seen.bytesRead) seen = { bytesRead: client.connection.bytesRead, at: now };
     },
   };
 };
 
 interface Fault {
-  /** The server processes nothing for this long. */
+  /** Time in which the server processes nothing. */
   readonly stallMs: number;
-  /** The network silently drops every connection. */
-  readonly forgets?: boolean;
+  /** True if the network silently drops every connection. */
+  readonly dropsConnections?: boolean;
 }
 
-function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs = 40_000) {
+function simulate({ stallMs, dropsConnections = false }: Fault, createDetector: CreateDetector, afterMs = 40_000) {
   const random = seededRandom(11);
   const server = new Server();
-  const clients = Array.from({ length: CLIENTS }, () => new Client(server, random, finder));
+  const clients = Array.from({ length: CLIENTS }, () => new Client(server, random, createDetector));
   const backAt = FAULT_AT_MS + stallMs;
   const calls = { before: { begun: 0, answered: 0 }, soon: { begun: 0, answered: 0 }, late: { begun: 0, answered: 0 } };
   const report = (begunAt: number, answered: boolean): void => {
@@ -176,7 +176,7 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
   };
   let lastEndedAt = 0;
   for (let now = 0; now < backAt + afterMs; now += STEP_MS) {
-    if (forgets && now === FAULT_AT_MS) for (const { connection } of clients) connection.open = false;
+    if (dropsConnections && now === FAULT_AT_MS) for (const { connection } of clients) connection.open = false;
     for (const client of clients) {
       const { ended } = client;
       client.step(now, report);
@@ -191,31 +191,36 @@ function simulate({ stallMs, forgets = false }: Fault, finder: Finder, afterMs =
     late: share(calls.late),
     handshakes: server.handshakes,
     ended: clients.reduce((sum, { ended }) => sum + ended, 0),
-    mostByOne: Math.max(...clients.map(({ ended }) => ended)),
+    maxPerClient: Math.max(...clients.map(({ ended }) => ended)),
     lastEndedAfterMs: lastEndedAt - FAULT_AT_MS,
   };
 }
 
 describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
   it('keeps all connections during a stall of 5 s, and answers all calls that start at least 1.5 s after it', () => {
-    expect(simulate({ stallMs: 5_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, before: 1, soon: 1 });
+    expect(simulate({ stallMs: 5_000 }, libraryDetector)).toMatchObject({
+      handshakes: 0,
+      ended: 0,
+      before: 1,
+      soon: 1,
+    });
   });
 
   it('does not recover from a stall of 5 s if clients use the naive detector', () => {
-    const result = simulate({ stallMs: 5_000 }, unguarded);
+    const result = simulate({ stallMs: 5_000 }, naiveDetector);
     expect(result.before).toBe(1);
     expect(result.late).toBeLessThan(0.01);
-    expect(result.mostByOne).toBeGreaterThan(5);
+    expect(result.maxPerClient).toBeGreaterThan(5);
   });
 
   it('keeps all connections during a stall of 8 s, and opens no new ones', () => {
-    expect(simulate({ stallMs: 8_000 }, guarded)).toMatchObject({ handshakes: 0, ended: 0, soon: 1 });
+    expect(simulate({ stallMs: 8_000 }, libraryDetector)).toMatchObject({ handshakes: 0, ended: 0, soon: 1 });
   });
 
   it.each([12_000, 20_000, 60_000])(
     'recovers from a stall of %i ms with at most one extra connection per client, and closes none',
     (stallMs) => {
-      const result = simulate({ stallMs }, guarded);
+      const result = simulate({ stallMs }, libraryDetector);
       expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);
       expect(result).toMatchObject({ ended: 0, late: 1 });
     },
@@ -224,8 +229,8 @@ describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
 
 describe('network that drops the connections of 500 clients', { timeout: 300_000 }, () => {
   it('replaces each dropped connection once within 20 s', () => {
-    const result = simulate({ stallMs: 0, forgets: true }, guarded);
-    expect(result).toMatchObject({ handshakes: CLIENTS, ended: CLIENTS, mostByOne: 1, late: 1 });
+    const result = simulate({ stallMs: 0, dropsConnections: true }, libraryDetector);
+    expect(result).toMatchObject({ handshakes: CLIENTS, ended: CLIENTS, maxPerClient: 1, late: 1 });
     expect(result.lastEndedAfterMs).toBeLessThan(20_000);
   });
 });

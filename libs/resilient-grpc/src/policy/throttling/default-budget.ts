@@ -25,20 +25,20 @@ export const DEFAULT_BUDGET_POLICY = {
   togetherMs: 250,
 };
 
-/** Retry budget of a channel without `retryThrottling`. */
+/** Policy of the retry budget of a channel without `retryThrottling`. */
 export type DefaultBudgetPolicy = Readonly<Record<keyof typeof DEFAULT_BUDGET_POLICY, number>>;
 
 /** Decision for the attempts lost with one connection. */
 interface Loss {
   readonly at: number;
   readonly granted: boolean;
-  /** True if the connection was over, or was over within `togetherMs`. */
-  isOver: boolean;
+  /** True if the connection was over at this loss, or at another one within `togetherMs`. */
+  acceptsNoStreams: boolean;
 }
 
 /**
- * Retry budget with one token per retry. Attempts that fail because one connection ends cost one token together, at any time distance,
- * because one stop of a busy server is one event. Their number is bounded, because an ended connection takes no more streams.
+ * Retry budget with one token per retry. Attempts that fail because one connection ends cost one token together, no matter how far apart
+ * they fail, because one stop of a busy server is one event. Their number is bounded, because an ended connection accepts no more streams.
  */
 export class DefaultBudget implements RetryBudget {
   private readonly policy: DefaultBudgetPolicy;
@@ -79,20 +79,20 @@ export class DefaultBudget implements RetryBudget {
 
   tryRetry(now: number, lostWith?: LostConnection): boolean {
     if (lostWith === undefined) return this.take(now, Infinity);
-    const { connection, isOver } = lostWith;
+    const { connection, acceptsNoStreams } = lostWith;
     const loss = this.losses.get(connection);
     // A proxy may reset stream after stream on a connection that stays open. Each group of resets within `togetherMs` costs a token.
     if (loss !== undefined && now - loss.at <= this.policy.togetherMs) {
-      loss.isOver ||= isOver;
+      loss.acceptsNoStreams ||= acceptsNoStreams;
       return loss.granted;
     }
-    if (loss?.isOver === true && loss.granted) return true;
+    if (loss?.acceptsNoStreams === true && loss.granted) return true;
     const granted = this.take(now, 0);
-    this.losses.set(connection, { at: now, granted, isOver });
+    this.losses.set(connection, { at: now, granted, acceptsNoStreams });
     return granted;
   }
 
-  /** Tokens available to retries of calls that a server answered. */
+  /** Returns the tokens available to retries of calls that a server answered. */
   tokens(now: number): number {
     this.refill(now);
     return this.remainingTokens - this.withheld;

@@ -51,7 +51,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tokens(0)).toBe(7);
   });
 
-  it('keeps the share of tokens if a throttle replaces the default budget, and back', () => {
+  it('keeps the share of tokens if a throttle replaces the default budget, and vice versa', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 8; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);
@@ -81,7 +81,7 @@ describe('LiveBudget', () => {
   it('keeps its state if the new config is equal', () => {
     const budget = new LiveBudget(undefined);
     // The first retry paid for the loss of this connection; later ones are free.
-    const lostWith = { connection: {}, isOver: true };
+    const lostWith = { connection: {}, acceptsNoStreams: true };
     expect(budget.current.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);
     budget.current.tryRetry(0, lostWith);

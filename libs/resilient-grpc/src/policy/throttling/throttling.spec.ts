@@ -5,8 +5,8 @@ import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /** A connection that stays open while its streams are reset, and a closed one. */
-const open = () => ({ connection: {}, isOver: false });
-const over = () => ({ connection: {}, isOver: true });
+const open = () => ({ connection: {}, acceptsNoStreams: false });
+const over = () => ({ connection: {}, acceptsNoStreams: true });
 
 function repeat(times: number, task: () => void): void {
   for (let i = 0; i < times; i++) task();
@@ -64,7 +64,7 @@ describe('A6Throttle', () => {
 
 describe('DefaultBudget', () => {
   describe('after exceeded deadlines', () => {
-    /** Deadlines of calls that started at 1,000 ms; no call succeeded since. */
+    /** Reports exceeded deadlines of calls that started at 1,000 ms; no call has succeeded since. */
     const stall = (budget: DefaultBudget, deadlines: number): void => {
       repeat(deadlines, () => budget.onDeadline(3_000, 1_000));
     };
@@ -116,7 +116,7 @@ describe('DefaultBudget', () => {
       expect(budget.tryRetry(8_000)).toBe(true);
     });
 
-    it('allows all retries if another call succeeded since, because the server is not stalled', () => {
+    it('allows all retries if another call has succeeded since then, because the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
       stall(budget, 6);
@@ -162,7 +162,7 @@ describe('DefaultBudget', () => {
   });
 
   describe('with attempts of one connection', () => {
-    type Step = readonly [at: number, isOver: boolean];
+    type Step = readonly [at: number, acceptsNoStreams: boolean];
     const CLOSED = true;
 
     it.each<[string, readonly Step[], number]>([
@@ -216,10 +216,11 @@ describe('DefaultBudget', () => {
         1,
       ],
     ])('%s', (_, steps, cost) => {
-      // Without refill.
+      // No refill over time.
       const budget = new DefaultBudget({ ...DEFAULT_BUDGET_POLICY, perSecond: 0 });
       const connection = {};
-      for (const [at, isOver] of steps) expect(budget.tryRetry(at, { connection, isOver })).toBe(true);
+      for (const [at, acceptsNoStreams] of steps)
+        expect(budget.tryRetry(at, { connection, acceptsNoStreams })).toBe(true);
       expect(budget.tokens(0)).toBe(10 - cost);
     });
 

@@ -4,8 +4,9 @@ import { isThenable, ServedCall, type CallHost, type ServedMethod } from './serv
 import { endStream, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
- * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Its `AbortSignal`
- * (`@CallSignal()`) is the only notification that the handler receives.
+ * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Like grpc-js's
+ * 'cancelled' event, its `AbortSignal` (`@CallSignal()`) reports that the call ended early. An Observable that the handler returns is
+ * unsubscribed then.
  */
 export class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;
@@ -28,11 +29,11 @@ export class PassThroughCall extends ServedCall {
     try {
       result = callback === undefined ? handler(wire) : handler(wire, this.answer);
     } catch (error) {
-      this.failed(error);
+      this.onError(error);
       return;
     }
-    if (isThenable(result)) result.then(this.settled, this.failed);
-    else this.settled(result);
+    if (isThenable(result)) result.then(this.onResult, this.onError);
+    else this.onResult(result);
   }
 
   protected override releaseHandler(): void {
@@ -62,18 +63,18 @@ export class PassThroughCall extends ServedCall {
     this.end(error === null || error === undefined ? StatusCode.OK : error.code);
   };
 
-  private readonly settled = (result: unknown): void => {
+  private readonly onResult = (result: unknown): void => {
     if (!isObservable(result) || this.over) {
       this.release();
       return;
     }
-    this.subscription = result.subscribe({ error: this.failed });
+    this.subscription = result.subscribe({ error: this.onError });
     this.subscription.add(() => {
       this.release();
     });
   };
 
-  private readonly failed = (error: unknown): void => {
+  private readonly onError = (error: unknown): void => {
     if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, true));
     this.release();
   };

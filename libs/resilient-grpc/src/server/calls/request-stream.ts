@@ -3,10 +3,10 @@ import { StatusCode } from '../../status/status-code.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
- * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller
- * disconnects. Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest.
- * Nothing is read before that, so that guards and interceptors can take their time. The requests can be consumed once, in one of the
- * two ways.
+ * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller disconnects.
+ * Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest. Nothing is read before
+ * the first subscription or iteration, so guards and interceptors can take any time. The requests can be consumed once, in one of the two
+ * ways.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
   // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.
@@ -23,15 +23,18 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
     return this.requests.pulled();
   }
 
-  /** Called by Nest's `@GrpcStreamMethod` after the handler returned; earlier subscribers receive all previous requests. @internal */
+  /**
+   * Called by Nest's `@GrpcStreamMethod` after the handler returned. Until then, new subscribers also receive all previous requests.
+   * @internal
+   */
   drainBuffer(): void {
     this.requests.handlerReturned();
   }
 }
 
-/** Call whose requests are read. */
+/** Part of a `ServedCall` that reading its requests uses. */
 interface RequestReader {
-  readonly callerGone: boolean;
+  readonly isCallerGone: boolean;
   noteReceived(): void;
   inContext(work: () => void): void;
 }
@@ -76,12 +79,12 @@ class Requests<T> {
         yield message as T;
       }
     } catch (error) {
-      if (this.served.callerGone) throw new CallerGoneError(error);
+      if (this.served.isCallerGone) throw new CallerGoneError(error);
       throw error;
     }
     // A lost connection may look like the end of the requests. A node:http2 client that cancels ends them, and resets the stream a
     // moment later; at this point the two cases are indistinguishable.
-    if (this.served.callerGone) throw new CallerGoneError(undefined);
+    if (this.served.isCallerGone) throw new CallerGoneError(undefined);
   }
 
   private readonly push = (): void => {

@@ -7,25 +7,25 @@ import { endStream, type StatusLike } from './wire-call.js';
 
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
-/** Number of waiting messages from which a client counts as not reading; with fewer large ones it may only be busy. */
-const STOPPED_AFTER_MESSAGES = 128;
-/** Waiting bytes, as a multiple of the bound, from which a client counts as not reading, with any number of messages. */
-const STOPPED_AFTER_BOUNDS = 16;
-/** Delay from which a slow but reading client is not expected to catch up. */
-const BEHIND_MS = 30_000;
+/** Number of waiting messages above which a client counts as not reading; with fewer, larger messages, it may only be busy. */
+const MAX_UNREAD_MESSAGES = 128;
+/** Waiting bytes, as a multiple of the bound, above which a client counts as not reading, with any number of messages. */
+const MAX_UNREAD_BOUNDS = 16;
+/** Delay above which a slow but reading client is not expected to catch up. */
+const MAX_DELAY_MS = 30_000;
 
 /**
  * Server-streaming or bidirectional call. An iterable (an `async *handler()`) is pulled as its client reads. An Observable pushes, and
- * messages ahead of the client are buffered up to a limit. A message that is itself a stream, as an interceptor makes of an iterable,
- * is flattened in order.
+ * messages ahead of the client are buffered up to a limit. A message that is itself an iterable, which is what an interceptor emits for a
+ * generator, is flattened in order.
  */
 export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   readonly failsInOrder = true;
   /** Stack of nested sources; the last one is being read. */
   private readonly sources: RequestSource[] = [];
   /** True if a message was requested from the source and has not arrived. */
-  private asked = false;
-  private pumping = false;
+  private isRequested = false;
+  private isPumping = false;
   /** True if the handler has returned its result. */
   private answered = false;
   private ending = false;
@@ -63,11 +63,11 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     }
   }
 
-  /** True if the buffer exceeds its limit and the client has stopped reading, or is too slow to catch up. */
-  isTooFar({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
+  /** True if the buffer exceeds its limit and the client has stopped reading, or if the client is too slow to catch up. */
+  exceedsLimit({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
     const bound = this.maxQueuedBytes;
-    const many = messagesSinceTaken > STOPPED_AFTER_MESSAGES || bytesSinceTaken > bound * STOPPED_AFTER_BOUNDS;
-    return (bytesSinceTaken > bound && many) || (oldestAt !== undefined && this.now() - oldestAt > BEHIND_MS);
+    const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > bound * MAX_UNREAD_BOUNDS;
+    return (bytesSinceTaken > bound && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_DELAY_MS);
   }
 
   now(): number {
@@ -79,7 +79,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   onMessage(message: unknown): void {
-    this.asked = false;
+    this.isRequested = false;
     if (this.ending || this.over) return;
     if (isMessageStream(message)) {
       this.pull(message);
@@ -99,7 +99,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 
   onMessagesEnd(): void {
-    this.asked = false;
+    this.isRequested = false;
     if (this.ending || this.over) return;
     this.sources.pop();
     if (this.sources.length > 0) {
@@ -124,7 +124,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.cut({ code: StatusCode.RESOURCE_EXHAUSTED, details });
   }
 
-  onPushedAtOnce(messages: number): void {
+  onBurst(messages: number): void {
     if (!this.host.events.wanted) return;
     this.host.events.emit({ type: 'responses-burst', path: this.method.path, messages });
   }
@@ -214,18 +214,18 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.pump();
   }
 
-  /** Pulls messages while the client can take them. The guard prevents recursion by sources that deliver synchronously. */
+  /** Pulls messages while the client can accept them. The guard prevents recursion by sources that deliver synchronously. */
   private pump(): void {
-    if (this.pumping) return;
-    this.pumping = true;
+    if (this.isPumping) return;
+    this.isPumping = true;
     const { wire } = this;
-    while (!this.asked && !this.ending && !this.over && wire.writableLength < wire.writableHighWaterMark) {
+    while (!this.isRequested && !this.ending && !this.over && wire.writableLength < wire.writableHighWaterMark) {
       const source = this.sources.at(-1);
       if (source === undefined) break;
-      this.asked = true;
+      this.isRequested = true;
       source.pull();
     }
-    this.pumping = false;
+    this.isPumping = false;
   }
 }
 
@@ -239,7 +239,7 @@ function releaseUnread(result: unknown): void {
   }
 }
 
-/** True for an iterable of messages. Protobuf messages are not iterable; byte arrays are, but count as one message. */
+/** True if the value is an iterable of messages. Protobuf messages are not iterable; byte arrays are, but count as one message. */
 function isMessageStream(value: unknown): boolean {
   return isAsyncIterable(value) || (isIterable(value) && !ArrayBuffer.isView(value));
 }

@@ -16,7 +16,7 @@ export interface ServedMethod {
   readonly path: string;
   readonly kind: MethodKind;
   readonly options: ResolvedServerMethod;
-  /** Nest's handler, with its guards, pipes, interceptors and filters. */
+  /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
@@ -69,9 +69,9 @@ export abstract class ServedCall {
   ) {
     const { everyCallWanted } = host.events;
     // Most unary calls end before these values are needed.
-    const looked = everyCallWanted || host.captures || method.kind !== 'unary';
-    this.startedAt = this.lastActivityAt = looked ? host.clock.now() : 0;
-    this.peerAtBegin = looked ? wire.getPeer() : undefined;
+    const isObserved = everyCallWanted || host.captures || method.kind !== 'unary';
+    this.startedAt = this.lastActivityAt = isObserved ? host.clock.now() : 0;
+    this.peerAtBegin = isObserved ? wire.getPeer() : undefined;
     // The cast is safe: the key is private to this module.
     (wire as Served)[SERVED] = this;
     // grpc-js emits 'cancelled' at the end of every call.
@@ -131,8 +131,11 @@ export abstract class ServedCall {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
-  /** True if the caller no longer waits: it cancelled, disconnected, or its deadline passed, even if grpc-js has not reported it yet. */
-  get callerGone(): boolean {
+  /**
+   * True if the caller no longer waits because it cancelled or disconnected, or its deadline passed, even if grpc-js has not reported it
+   * yet.
+   */
+  get isCallerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
   }
@@ -146,7 +149,7 @@ export abstract class ServedCall {
     return this.deadlinePassed ? StatusCode.DEADLINE_EXCEEDED : StatusCode.CANCELLED;
   }
 
-  /** True for server-streaming and bidirectional calls. */
+  /** True if the call is server-streaming or bidirectional. */
   get streamsResponses(): boolean {
     const { kind } = this.method;
     return kind === 'server-stream' || kind === 'bidi';

@@ -56,7 +56,7 @@ class Wire extends EventEmitter {
     else this.waiting.push(taken ?? (() => undefined));
     return this.waiting.length < this.writableHighWaterMark;
   }
-  readOn(): void {
+  resumeReading(): void {
     this.reads = true;
     for (const taken of this.waiting.splice(0)) taken();
   }
@@ -167,7 +167,7 @@ describe('deadline', () => {
 });
 
 describe('stopped call', () => {
-  it('aborts the signal of a stopped handler, even if it is first read later', () => {
+  it('aborts the signal of a stopped handler, even if the signal is first read later', () => {
     const { calls, serve } = scene();
     const { call } = serve('server-stream', () => NEVER);
     const { signal } = call.inbound;
@@ -200,7 +200,7 @@ describe('stopped call', () => {
     for (let i = 1; i <= 3; i++) source.next(i);
     await calls.notifyStreams();
     expect([wire.written, wire.status, source.observed]).toEqual([[1], undefined, false]);
-    wire.readOn();
+    wire.resumeReading();
     await turn();
     expect([wire.written, wire.status]).toEqual([[1, 2, 3], 'OK']);
   });
@@ -214,7 +214,7 @@ describe('stopped call', () => {
     });
     await turn();
     await calls.notifyStreams();
-    slow.readOn();
+    slow.resumeReading();
     await turn();
     expect([wire.status, slow.status, slow.written]).toEqual(['OK', 'OK', [1, 2, 3]]);
   });
@@ -311,8 +311,8 @@ describe('handler that outlives its call', () => {
 });
 
 describe('Observable that outruns its client', () => {
-  /** Pushes messages until it is unsubscribed. The client reads one of every `takes` messages, or none if it is 0. */
-  async function pushed(takes: number, gapMs: number) {
+  /** Pushes messages until the source is unsubscribed. The client reads one in `takes` messages, or none if `takes` is 0. */
+  async function pushMessages(takes: number, gapMs: number) {
     const { clock, serve, reported } = scene();
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
@@ -328,21 +328,21 @@ describe('Observable that outruns its client', () => {
   }
 
   it('ends the stream if the client reads none of 128 messages', async () => {
-    const { count, reported } = await pushed(0, 0);
+    const { count, reported } = await pushMessages(0, 0);
     expect(count).toBeLessThan(140);
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');
   });
 
-  it('keeps the stream while the client reads, until it lags by 30 s', async () => {
-    expect((await pushed(100, 1)).count).toBe(2_000);
-    const { count } = await pushed(100, 100);
+  it('keeps the stream while the client reads, until the client lags by 30 s', async () => {
+    expect((await pushMessages(100, 1)).count).toBe(2_000);
+    const { count } = await pushMessages(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);
     expect(count).toBeLessThan(500);
   });
 });
 
 describe('handler that owns its stream', () => {
-  it("unsubscribes the handler's Observable when the client disconnects and runs the done hook once", () => {
+  it("unsubscribes from the handler's Observable when the client disconnects and runs the done hook once", () => {
     const source = new Subject();
     let ended = 0;
     const { serve } = scene();

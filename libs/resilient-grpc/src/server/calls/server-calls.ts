@@ -35,7 +35,7 @@ const DRAINING_CONNECTION: StatusLike = {
 /** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
-/** grpc-js enforces deadlines; a call still open this long after its deadline has a client that does not read. */
+/** grpc-js enforces deadlines; if a call is still open this long after its deadline, its client does not read. */
 const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: open calls, and ended calls whose handler is still running. */
@@ -44,9 +44,9 @@ export class ServerCalls implements CallHost {
   captures = false;
   /** Number of ended calls. */
   ended = 0;
-  /** Number of streams that a drain ended UNAVAILABLE. */
+  /** Number of streams that a drain ended with UNAVAILABLE. */
   endedByDrain = 0;
-  /** Number of streams that a drain ended OK. */
+  /** Number of streams that a drain ended with OK. */
   completedByDrain = 0;
   private readonly open = new Set<ServedCall>();
   private readonly streams = new Set<ServedCall>();
@@ -199,7 +199,7 @@ export class ServerCalls implements CallHost {
     });
   }
 
-  /** Excludes `ms` in which this process was suspended or blocked from idle and leak times. */
+  /** Excludes `ms` milliseconds from idle and leak times, because this process was suspended or blocked for that time. */
   private excuse(ms: number): void {
     for (const call of this.streams) {
       if (call.method.options.streamIdleTimeoutMs === undefined) continue;

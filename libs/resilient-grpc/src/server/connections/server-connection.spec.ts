@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { BusyClock } from '../../testing/busy-clock.js';
-import { QUIET_MS, ServerConnection, type ConnectionLifetime, type ConnectionSession } from './server-connection.js';
+import {
+  PEER_QUIET_MS,
+  ServerConnection,
+  type ConnectionLifetime,
+  type ConnectionSession,
+} from './server-connection.js';
 
 /** Imitates an HTTP/2 session. The client answers only while `answers` is true. */
 class Session {
@@ -17,7 +22,7 @@ class Session {
   }
 
   ping(answered: (error: null) => void): void {
-    // As Node does.
+    // Node throws in the same case.
     if (this.destroyed) throw new Error('The session has been destroyed');
     if (this.closed || this.answers)
       queueMicrotask(() => {
@@ -84,10 +89,10 @@ describe('maxConnectionAgeMs', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('waits for the answer to a ping before it closes an old connection, for a limited time', async () => {
+  it('waits a limited time for the answer to a ping before it closes an old connection', async () => {
     const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
     session.answers = false;
-    await clock.advanceAsync(10_000 + QUIET_MS - 1);
+    await clock.advanceAsync(10_000 + PEER_QUIET_MS - 1);
     expect(session.probes).toEqual(['ping']);
     expect(session.closed).toBe(false);
     await clock.advanceAsync(1);
@@ -145,17 +150,17 @@ describe('connectionIdleTimeoutMs', () => {
     expect(log).toEqual([]);
   });
 
-  it('reads pending data before it closes an idle connection, and keeps it if that is a request', async () => {
+  it('reads pending data before it closes an idle connection, and keeps the connection if the data is a request', async () => {
     const { connection: made, clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
     session.answers = false;
     await clock.advanceAsync(5_500);
     const endStream = openStream(made);
-    await clock.advanceAsync(QUIET_MS);
+    await clock.advanceAsync(PEER_QUIET_MS);
     expect(session.closed).toBe(false);
     endStream();
     await clock.advanceAsync(4_999);
     expect(log).toEqual([]);
-    await clock.advanceAsync(1 + QUIET_MS);
+    await clock.advanceAsync(1 + PEER_QUIET_MS);
     expect(log).toEqual(['10.0.0.7:4711 idle']);
   });
 
@@ -232,7 +237,7 @@ describe('keepalive', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('accepts a ping answer that is read only after the process was blocked, at any point of the timeout', async () => {
+  it('accepts a ping answer that is read only after the process was blocked, whenever the block starts', async () => {
     for (const blockedAt of [60_000, 65_000, 79_900]) {
       const { clock, session, socket } = connection(KEEPALIVE);
       session.answers = false;
@@ -279,7 +284,7 @@ describe('end of a connection', () => {
   it('destroys the socket if the peer sends nothing after the FIN of the server', async () => {
     const { clock, socket } = connection();
     socket.end();
-    await clock.advanceAsync(QUIET_MS - 1);
+    await clock.advanceAsync(PEER_QUIET_MS - 1);
     expect(socket.destroyed).toBe(false);
     await clock.advanceAsync(1);
     expect(socket.destroyed).toBe(true);
@@ -289,7 +294,7 @@ describe('end of a connection', () => {
     const { clock, socket } = connection();
     socket.end();
     await clock.advanceAsync(100);
-    clock.setTimer(() => (socket.bytesRead += 13), QUIET_MS);
+    clock.setTimer(() => (socket.bytesRead += 13), PEER_QUIET_MS);
     clock.block(5_000);
     await clock.advanceAsync(5_000);
     expect(socket.destroyed).toBe(false);
@@ -299,16 +304,16 @@ describe('end of a connection', () => {
     const { clock, socket } = connection();
     socket.end();
     for (let part = 0; part < 5; part += 1) {
-      await clock.advanceAsync(QUIET_MS / 2);
+      await clock.advanceAsync(PEER_QUIET_MS / 2);
       socket.bytesRead += 13;
-      await clock.advanceAsync(QUIET_MS / 2);
+      await clock.advanceAsync(PEER_QUIET_MS / 2);
       expect(socket.destroyed).toBe(false);
     }
-    await clock.advanceAsync(QUIET_MS * 2);
+    await clock.advanceAsync(PEER_QUIET_MS * 2);
     expect(socket.destroyed).toBe(true);
   });
 
-  it('clears its timers when it is destroyed', async () => {
+  it('clears its timers when the connection is destroyed', async () => {
     const limits = { maxConnectionAgeMs: 1_000, connectionIdleTimeoutMs: 1_000, keepaliveTimeMs: 1_000 };
     const { connection: made, clock } = connection(limits);
     expect(clock.pending).toBe(3);

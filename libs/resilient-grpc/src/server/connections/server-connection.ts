@@ -33,8 +33,8 @@ export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' 
 const AGE_JITTER = 0.1;
 /** Time to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
-/** Time without data, after the server closed its side or sent a ping, after which a peer is assumed to have nothing to send. */
-export const QUIET_MS = 2_000;
+/** Time without data after which a peer is assumed to have nothing to send. It starts when the server closes its side or sends a ping. */
+export const PEER_QUIET_MS = 2_000;
 
 /** Name of a peer without an address, such as one on a Unix socket. */
 const UNKNOWN_PEER = 'unknown';
@@ -144,13 +144,13 @@ export class ServerConnection {
   }
 
   /**
-   * Runs `task` when the data that the peer has sent so far was read, or when the peer is silent. After a suspend of this process,
-   * requests may wait in the socket. Rejecting a call that another connection has already rejected fails it for good, because clients
+   * Runs `task` when the data that the peer has sent so far has been read, or when the peer is silent. After a suspend of this process,
+   * requests may wait in the socket. If the server rejects one that another connection already rejected, its call fails, because clients
    * retry a call transparently only once.
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
-    this.arm(name, QUIET_MS, task, true);
+    this.arm(name, PEER_QUIET_MS, task, true);
     this.session.ping((error) => {
       // Deferred, because requests may follow the PING acknowledgement in the same read.
       if (error === null && this.timers.has(name)) this.arm(name, 0, task);
@@ -170,9 +170,9 @@ export class ServerConnection {
       this.destroy();
     };
     this.arm('keepalive', this.limits.keepaliveTimeoutMs, unanswered, true);
-    // Nothing more can be sent, so the peer must have read all sent data within the timeout.
+    // Nothing more can be sent, so the peer must read all sent data within the timeout.
     if (session.destroyed) return;
-    // A closed session cannot send PING. Peers must also acknowledge SETTINGS immediately, and an empty frame changes none.
+    // A closed session cannot send PING. Peers must also acknowledge SETTINGS immediately, and an empty SETTINGS frame changes no setting.
     if (session.closed) session.settings({}, this.keepAlive);
     else session.ping(this.keepAlive);
   };
@@ -180,11 +180,11 @@ export class ServerConnection {
   private readonly awaitPeersEnd = (): void => {
     const before = bytesReadOf(this.socket);
     const check = (): void => {
-      // A peer that still reads sends acknowledgements.
+      // A peer that is still reading responses sends WINDOW_UPDATE frames.
       if (bytesReadOf(this.socket) === before) this.destroy();
       else this.awaitPeersEnd();
     };
-    this.arm('quiet', QUIET_MS, check, true);
+    this.arm('quiet', PEER_QUIET_MS, check, true);
   };
 
   private reportEnd(reason: 'age' | 'age-grace' | 'idle' | 'keepalive'): void {

@@ -9,7 +9,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { waitFor } from '../../testing/wait-for.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { observeHttp2Servers, type NodeHttp2Server } from '../quirks/http2-servers.js';
-import { QUIET_MS, type ConnectionLifetime } from './server-connection.js';
+import { PEER_QUIET_MS, type ConnectionLifetime } from './server-connection.js';
 import { ServerConnections } from './server-connections.js';
 
 const pem = (name: string) => readFileSync(new URL(`../../../../../test/fixtures/tls/${name}.pem`, import.meta.url));
@@ -22,7 +22,7 @@ afterEach(() => {
   for (const close of closing.splice(0)) close();
 });
 
-/** Waits until `count` events were reported. The peers use real sockets and answer in real time. */
+/** Waits until `count` events have been reported. The peers use real sockets and answer in real time. */
 async function untilReported(clock: VirtualClock, reported: readonly GrpcServerEvent[], count: number): Promise<void> {
   await waitFor(async () => {
     await clock.advanceAsync(0);
@@ -176,7 +176,7 @@ describe('ServerConnections', () => {
   it('sends GOAWAY to a connection that finishes its TLS handshake after the end was announced', async () => {
     const { connections, port } = await bound({ tls: true });
     const socket = rawSocket(port);
-    // Accepted, before the TLS handshake.
+    // The socket is accepted; the TLS handshake has not started.
     await waitFor(() => connections.size === 1);
     connections.announceEnd();
     const secure = connectTls({ socket, ca: pem('ca'), servername: 'localhost', ALPNProtocols: ['h2'] });
@@ -193,7 +193,7 @@ describe('ServerConnections', () => {
     stream(busy);
     await waitFor(() => connections.size === 2 && calls.length === 1);
     connections.announceEnd();
-    await clock.advanceAsync(QUIET_MS - 1);
+    await clock.advanceAsync(PEER_QUIET_MS - 1);
     expect(connections.size).toBe(2);
     await clock.advanceAsync(1);
     await waitFor(() => connections.size === 1);
@@ -219,7 +219,7 @@ describe('ServerConnections', () => {
     stream(busy);
     await waitFor(() => calls.length === 1 && connections.size === 2);
     connections.announceEnd();
-    await clock.advanceAsync(QUIET_MS * 3);
+    await clock.advanceAsync(PEER_QUIET_MS * 3);
     expect(connections.size).toBe(2);
     expect(busy.destroyed).toBe(false);
     expect(connections.cutOff).toBe(0);
@@ -264,7 +264,7 @@ describe('ServerConnections', () => {
     calls[0]?.end();
     await new Promise((resolve) => open.once('close', resolve));
     expect(busy.closed).toBe(false);
-    // The idle timer and the timer that all connections share.
+    // One is the idle timer, the other is shared by all connections.
     await waitFor(() => clock.pending === 2);
     await clock.advanceAsync(5_000);
     await untilReported(clock, reported, 2);

@@ -8,7 +8,7 @@ import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import {
-  QUIET_MS,
+  PEER_QUIET_MS,
   ServerConnection,
   peerOf,
   type ConnectionLifetime,
@@ -31,7 +31,7 @@ export class ServerConnections {
   private readonly waiting: (() => void)[] = [];
   private ending = false;
   private strayTimer: PeerTimer | undefined;
-  private lookTimer: Timer | undefined;
+  private pollTimer: Timer | undefined;
 
   constructor(
     /** `backlog` is the maximum length of the queue of pending connections. */
@@ -55,7 +55,7 @@ export class ServerConnections {
     return this.sockets.size;
   }
 
-  /** Stops listening and sends GOAWAY on all connections, also on those still to be established; each closes after its last call. */
+  /** Stops listening and sends GOAWAY on all connections, including those still being established; each closes after its last call. */
   announceEnd(): void {
     if (this.ending) return;
     this.ending = true;
@@ -65,7 +65,7 @@ export class ServerConnections {
     }
     for (const connection of this.connections.values()) connection.end();
     if (this.sockets.size > this.connections.size)
-      this.strayTimer = new PeerTimer(this.dependencies.clock, QUIET_MS, this.endStrays);
+      this.strayTimer = new PeerTimer(this.dependencies.clock, PEER_QUIET_MS, this.endStrays);
   }
 
   /** Closes all connections immediately. */
@@ -115,19 +115,19 @@ export class ServerConnections {
     this.seamReport.check('server session', session);
     const connection = new ServerConnection(session, socket, this.options, this.dependencies);
     this.connections.set(session, connection);
-    this.lookTimer ??= this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
+    this.pollTimer ??= this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     socket.once('close', () => {
       this.connections.delete(session);
       if (this.connections.size > 0) return;
-      this.lookTimer?.clear();
-      this.lookTimer = undefined;
+      this.pollTimer?.clear();
+      this.pollTimer = undefined;
     });
     if (this.ending) connection.end();
   }
 
   /** Closes connections whose clients have violated the protocol. Node reads neither requests nor the end of such connections. */
   private readonly endStopped = (): void => {
-    this.lookTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
+    this.pollTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
   };
 

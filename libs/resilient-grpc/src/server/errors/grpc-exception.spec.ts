@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { statusDetailsOf } from '../../errors/status-details.js';
 import { GrpcException } from './grpc-exception.js';
 
-/** The error with which Nest fails a handler's Observable. */
+/** Returns the error with which Nest fails a handler's Observable. */
 async function throughNest(exception: unknown): Promise<any> {
   const failed = new BaseRpcExceptionFilter().catch(exception, undefined as never);
   return firstValueFrom(failed).then(
@@ -16,7 +16,7 @@ async function throughNest(exception: unknown): Promise<any> {
 }
 
 describe('GrpcException', () => {
-  it('extends RpcException of Nest and uses the details as its message', () => {
+  it("extends Nest's RpcException and uses the details as its message", () => {
     const cause = new Error('row 7');
     const exception = new GrpcException('NOT_FOUND', 'no order 7', { cause });
     expect(exception).toBeInstanceOf(RpcException);
@@ -92,7 +92,7 @@ describe('GrpcException', () => {
       'metadata["x-at"]: expected a string or an array of strings, got number',
     ],
     [
-      'reserved metadata of gRPC',
+      'metadata that gRPC reserves',
       () => new GrpcException('ABORTED', '', { metadata: { 'grpc-status': '0' } }),
       `metadata["grpc-status"]: expected a key that does not start with 'grpc-', which gRPC reserves`,
     ],

@@ -38,8 +38,8 @@ export interface GrpcExceptionError {
 }
 
 /**
- * Exception with which a handler ends its call with a gRPC status. Nest's filters treat it as any RpcException. In a
- * `@GrpcStreamCall`, it can be passed to grpc-js directly.
+ * Exception with which a handler ends its call with a gRPC status. Nest's filters treat it like any RpcException. In a `@GrpcStreamCall`,
+ * it can be passed to grpc-js directly.
  */
 export class GrpcException extends RpcException {
   override readonly name = 'GrpcException';

@@ -5,7 +5,7 @@ import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServerStatus } from './truncate-status.js';
-import { joined, wellFormed } from './status-text.js';
+import { joinMessages, wellFormed } from './status-text.js';
 import { ValidationException, type FieldViolation } from './validation-exception.js';
 
 /**
@@ -41,7 +41,7 @@ export function statusOfHttpException(exception: HttpException): ServerStatus {
   const listed = violationsOf(found);
   const details =
     listed.length > 0
-      ? joined(listed.map(({ description }) => description))
+      ? joinMessages(listed.map(({ description }) => description))
       : wellFormed(typeof found === 'string' ? found : exception.message);
   if (code !== StatusCode.INVALID_ARGUMENT || listed.length === 0) return { code, details };
   const violations = exception instanceof ValidationException ? exception.fieldViolations : listed;
@@ -78,12 +78,12 @@ function violationsOf(message: unknown): readonly FieldViolation[] {
   if (isListOfStrings(message)) return message.map((description) => ({ field: '', description }));
   if (!isKeyed(message)) return [];
   return Object.entries(message).flatMap(([path, texts]) =>
-    isListOfStrings(texts) ? texts.map((description) => ({ field: indexed(path), description })) : [],
+    isListOfStrings(texts) ? texts.map((description) => ({ field: formatPath(path), description })) : [],
   );
 }
 
 /** Converts 'items.0.quantity' to 'items[0].quantity', and '...', which marks omitted errors, to an empty path. */
-function indexed(path: string): string {
+function formatPath(path: string): string {
   return path === '...' ? '' : path.replaceAll(/(?:^|\.)(\d+)(?=\.|$)/g, '[$1]');
 }
 

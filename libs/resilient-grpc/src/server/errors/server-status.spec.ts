@@ -29,8 +29,8 @@ import { serverStatusOf } from './server-status.js';
 const trailers = Metadata.fromHttp2Headers({ 'x-secret': 'hush' });
 const UNEXPECTED = { code: 2, details: 'Internal server error', unexpected: true };
 
-/** The class of a second copy of grpc-js. */
-function otherMetadata(): typeof Metadata {
+/** Loads the Metadata class of a second copy of grpc-js. */
+function loadOtherMetadata(): typeof Metadata {
   const require = createRequire(import.meta.url);
   const path = require.resolve('@grpc/grpc-js/build/src/metadata.js');
   const own = require.cache[path];
@@ -60,7 +60,7 @@ describe('given status', () => {
   it.each<[what: string, error: object]>([
     ['code and details', { code: 5, details: 'no order 7' }],
     ['code and message', { code: 5, message: 'no order 7' }],
-    ['details and message, of which details wins', { code: 5, details: 'no order 7', message: 'five: no order 7' }],
+    ['details and a message, which is ignored', { code: 5, details: 'no order 7', message: 'five: no order 7' }],
     ['details that are not a string', { code: 5, details: 7, message: 'no order 7' }],
     ['a code alone', { code: 16 }],
     ['trailers', { code: 8, details: 'no more', metadata: trailers }],
@@ -124,7 +124,7 @@ describe('given status', () => {
   });
 
   it('keeps trailers created by another copy of grpc-js', () => {
-    const metadata = new (otherMetadata())();
+    const metadata = new (loadOtherMetadata())();
     metadata.add('x-shard', 'a');
     metadata.add('x-shard', 'b');
     metadata.set('x-key-bin', Buffer.of(7));
@@ -216,7 +216,7 @@ describe('trailers that cannot be sent', () => {
 });
 
 describe('status that is too long for trailers', () => {
-  // Beyond 64 KiB, Node never sends the trailers, nor anything of later calls on the connection.
+  // Beyond 64 KiB, Node never sends the trailers, nor anything for later calls on the connection.
   it('drops metadata that is too long and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({

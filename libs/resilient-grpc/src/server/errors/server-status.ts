@@ -10,7 +10,7 @@ import { wellFormed } from './status-text.js';
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
 /**
- * Returns the status for any error of a handler. Never throws.
+ * Returns the status for any error that a handler throws. Never throws itself.
  * @param filtered true if the error has passed Nest's exception filters and is thus intended for the caller; then the status is the
  * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors are sent
  */
@@ -31,11 +31,11 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: readableText(given) };
     return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);
   }
-  // Also for a ResumeError, whose message contains the message of the failed call.
+  // Includes ResumeError, whose message contains the message of the failed call.
   const failedCall = callErrorOf(error);
-  if (failedCall !== undefined) return relayed(failedCall);
+  if (failedCall !== undefined) return statusOfCallError(failedCall);
   if (error instanceof HttpException) return statusOfHttpException(error);
-  if (!filtered && error instanceof Error && !isOfGrpc(error)) return UNEXPECTED;
+  if (!filtered && error instanceof Error && !isGrpcError(error)) return UNEXPECTED;
   return grpcJsStatusOf(error);
 }
 
@@ -43,13 +43,13 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
  * Returns the status for a failed outgoing call. The upstream's details are forwarded, except for INTERNAL and UNKNOWN, and except for
  * details that the client added, which may contain addresses.
  */
-function relayed({ code, codeName, details, reason }: GrpcCallError): ServerStatus {
-  const fault = code === StatusCode.INTERNAL || code === StatusCode.UNKNOWN;
-  if (!fault && reason === 'server') return { code, details: wellFormed(details) };
-  return { code, details: `A call to another server failed: ${codeName}`, ...(fault && { unexpected: true }) };
+function statusOfCallError({ code, codeName, details, reason }: GrpcCallError): ServerStatus {
+  const isFault = code === StatusCode.INTERNAL || code === StatusCode.UNKNOWN;
+  if (!isFault && reason === 'server') return { code, details: wellFormed(details) };
+  return { code, details: `A call to another server failed: ${codeName}`, ...(isFault && { unexpected: true }) };
 }
 
-/** Works as `serverErrorToStatus` of grpc-js, except for invalid codes, which grpc-js sends unchanged. */
+/** Works like `serverErrorToStatus` of grpc-js, except for invalid codes, which grpc-js sends unchanged. */
 function grpcJsStatusOf(error: object): ServerStatus {
   const message = 'message' in error ? readableText(error.message) : 'Unknown Error';
   const given = 'metadata' in error ? error.metadata : undefined;
@@ -67,14 +67,14 @@ function grpcJsStatusOf(error: object): ServerStatus {
  * True if an error's code is a gRPC code. A number alone is not sufficient: it may be an exit code or a database error, whose message
  * must not reach the caller.
  */
-function isOfGrpc(error: Error): boolean {
+function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;
   const hasDetails = 'details' in error && typeof error.details === 'string';
-  return hasDetails || ('metadata' in error && isMetadataLike(error.metadata)) || isOurs(error);
+  return hasDetails || ('metadata' in error && isMetadataLike(error.metadata)) || isLibraryError(error);
 }
 
-/** True for an error of this library, which has a brand that other copies of the package share. */
-function isOurs(error: Error): boolean {
+/** True if this library created the error. The brand is the same in other copies of the package. */
+function isLibraryError(error: Error): boolean {
   return Object.getOwnPropertySymbols(error).some((brand) =>
     Symbol.keyFor(brand)?.startsWith('nestjs-resilient-grpc.'),
   );
@@ -84,7 +84,7 @@ interface WithGetError {
   getError(): unknown;
 }
 
-/** True for RpcException, and GrpcException of Nest 12, also from another copy of Nest. */
+/** True for RpcException, and for GrpcException of Nest 12, even from another copy of Nest. */
 function hasGetError(error: object): error is WithGetError {
   return error instanceof Error && 'getError' in error && typeof error.getError === 'function';
 }

@@ -1,13 +1,13 @@
-/** Maximum length of joined messages; in most gRPC implementations, trailers share 8 KiB with all other metadata. */
+/** Maximum length of joined messages in characters; in most gRPC implementations, trailers share 8 KiB with all other metadata. */
 const MAX_DETAILS_LENGTH = 512;
 
-/** Replaces lone surrogates, for which grpc-js would throw while it writes the status. */
+/** Replaces lone surrogates, which would make grpc-js throw while it writes the status. */
 export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }
 
 /** Joins messages and truncates the result if it is too long. */
-export function joined(texts: readonly string[]): string {
+export function joinMessages(texts: readonly string[]): string {
   let text = '';
   for (const [at, one] of texts.entries()) {
     text += at === 0 ? one : `; ${one}`;

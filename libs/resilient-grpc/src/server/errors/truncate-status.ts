@@ -1,7 +1,7 @@
 import { constants } from 'node:http2';
 import type { Metadata } from '@grpc/grpc-js';
 import type { StatusCode } from '../../status/status-code.js';
-import { joined } from './status-text.js';
+import { joinMessages } from './status-text.js';
 
 /** Final status of a call. */
 export interface ServerStatus {
@@ -9,25 +9,25 @@ export interface ServerStatus {
   readonly details: string;
   /** Trailing metadata. */
   readonly metadata?: Metadata;
-  /** Present if the error was not intended for the caller. The caller does not receive its details, so it must be logged. */
+  /** Present if the error must be logged, because the caller does not receive all of it. */
   readonly unexpected?: true;
 }
 
 /**
  * Maximum size of a status in trailers, in bytes, with room for the additions of grpc-js. A field of more than 64 KiB breaks its
  * connection: Node 20 does not send it, so that this call and all later ones wait until their deadlines; with Node 22 or later, the
- * client cannot read it and closes the connection. The limit applies to the sum of all fields. More would be possible, but clients
- * accept less.
+ * client cannot read it and closes the connection. The limit applies to the sum of all fields. Node could send a larger sum, but most
+ * clients accept even less.
  */
 const MAX_BYTES = 61_440;
 /** Bytes that HTTP/2 counts for each field in addition to its name and value. */
-const FIELD_OVERHEAD = 32;
+const FIELD_OVERHEAD_BYTES = 32;
 
 /**
  * Trailers that are not sent. Node throws an uncatchable error for connection-specific HTTP/1 fields: the call hangs or the process
  * ends. A content-length makes callers reject the response. grpc-status and grpc-message would override the status.
  */
-const REFUSED: ReadonlySet<string> = new Set([
+const REFUSED_KEYS: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',
@@ -48,8 +48,8 @@ const HTTP_FIELDS: ReadonlySet<unknown> = new Set(
 const SET_COOKIE = 'set-cookie';
 
 /**
- * Returns `status` in a form that can be sent. Omits trailers that cannot be sent. If the status is too large, omits all trailers, and
- * truncates the message if it alone is too long. Keeps the code.
+ * Returns `status` in a form that can be sent. Omits trailers that cannot be sent. If the status is too large, omits all trailers; if
+ * the message alone is too long, truncates it. Keeps the code.
  */
 export function truncateStatus(status: ServerStatus): ServerStatus {
   const { code, details, metadata } = status;
@@ -57,15 +57,15 @@ export function truncateStatus(status: ServerStatus): ServerStatus {
   const textBytes = encodeURI(details).length;
   const bytes = sendable.metadata === undefined ? 0 : sizeOf(sendable.metadata.toHttp2Headers());
   if (textBytes + bytes <= MAX_BYTES) return sendable;
-  return { code, details: textBytes > MAX_BYTES ? joined([details]) : details, unexpected: true };
+  return { code, details: textBytes > MAX_BYTES ? joinMessages([details]) : details, unexpected: true };
 }
 
 /** Returns `given`, or a copy without fields that cannot be sent; repeated standard fields are joined into a comma-separated list. */
 function sendableTrailers(given: Metadata): Pick<ServerStatus, 'metadata' | 'unexpected'> {
   const headers = Object.entries(given.toHttp2Headers());
-  const refused = headers.filter(([key]) => REFUSED.has(key));
+  const refused = headers.filter(([key]) => REFUSED_KEYS.has(key));
   const repeated = headers.filter(
-    ([key, values]) => Array.isArray(values) && HTTP_FIELDS.has(key) && key !== SET_COOKIE && !REFUSED.has(key),
+    ([key, values]) => Array.isArray(values) && HTTP_FIELDS.has(key) && key !== SET_COOKIE && !REFUSED_KEYS.has(key),
   );
   if (refused.length === 0 && repeated.length === 0) return { metadata: given };
   const metadata = given.clone();
@@ -78,7 +78,7 @@ function sizeOf(headers: Readonly<Record<string, unknown>>): number {
   let bytes = 0;
   for (const [key, values] of Object.entries(headers)) {
     // Buffers are already encoded as text.
-    for (const value of [values].flat()) bytes += key.length + String(value).length + FIELD_OVERHEAD;
+    for (const value of [values].flat()) bytes += key.length + String(value).length + FIELD_OVERHEAD_BYTES;
   }
   return bytes;
 }

@@ -1,8 +1,8 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
 
-/** Maximum total length of messages in a response, as in Nest. */
-const MAX_LENGTH = 1_000_000;
-const OMITTED = 'Further validation errors were omitted';
+/** Maximum total length of the messages in a response in characters, as in Nest. */
+const MAX_MESSAGES_LENGTH = 1_000_000;
+const OMISSION_MESSAGE = 'Further validation errors were omitted';
 
 /** One validation error of a request. */
 export interface FieldViolation {
@@ -31,9 +31,9 @@ export function validationException(errors: readonly ValidationError[]): Validat
   let length = 0;
   for (const { message, field, description } of findingsOf(errors)) {
     length += message.length;
-    if (length > MAX_LENGTH) {
-      messages.push(OMITTED);
-      violations.push({ field: '', description: OMITTED });
+    if (length > MAX_MESSAGES_LENGTH) {
+      messages.push(OMISSION_MESSAGE);
+      violations.push({ field: '', description: OMISSION_MESSAGE });
       break;
     }
     messages.push(message);

@@ -15,7 +15,7 @@ import { waitFor } from '../../testing/wait-for.js';
 import { ServiceStreams } from '../service-streams.js';
 import { GrpcServerHealth, WatchStream } from './serving-health.js';
 
-// Uses a real grpc-js server and a grpc-js client.
+// Uses a real grpc-js server and client.
 
 const ORDERS = 'orders.v1.Orders';
 const { grpc } = loadPackageDefinition(loadSync(protoPath, { enums: String, defaults: true })) as any;
@@ -59,18 +59,18 @@ async function make({ services = [ORDERS], before }: { services?: string[]; befo
     return { seen, call };
   };
   const serve = () => {
-    health.listening();
-    health.bootstrapped();
+    health.markListening();
+    health.markBootstrapped();
   };
   return { health, serviceStreams, server, lines, check, watch, serve };
 }
 
 describe('GrpcServerHealth', () => {
   it.each([
-    ['the port opens first', ['listening', 'bootstrapped']],
-    ['the application starts first', ['bootstrapped', 'listening']],
+    ['the port opens first', ['markListening', 'markBootstrapped']],
+    ['the application starts first', ['markBootstrapped', 'markListening']],
   ] as const)(
-    'is SERVING once the port is open and the application has started (%s)',
+    'reports SERVING once the port is open and the application has started (%s)',
     async (_what, [first, second]) => {
       const { health, check } = await make();
       expect(await check()).toBe('NOT_SERVING');
@@ -81,7 +81,7 @@ describe('GrpcServerHealth', () => {
     },
   );
 
-  it('stays NOT_SERVING after the shutdown began, even if it is set to SERVING', async () => {
+  it('reports NOT_SERVING after the shutdown began, even if the status is set to SERVING', async () => {
     const { health, check, serve } = await make();
     serve();
     health.turnNotServing();
@@ -146,7 +146,7 @@ describe('Watch', () => {
     const { seen } = watch(ORDERS);
     await waitFor(() => seen.length === 1);
     serve();
-    health.listening();
+    health.markListening();
     health.setServing(ORDERS);
     health.setNotServing(ORDERS);
     health.setNotServing(ORDERS);

@@ -8,13 +8,13 @@ import { endStream, type AnswerCallback, type WireCall } from '../calls/wire-cal
 import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
 
 /** Service name of the server as a whole. */
-const WHOLE = '';
+const OVERALL_SERVICE = '';
 
-/** Maximum length of a watched service name, because each watcher keeps one in memory. */
-const MAX_NAME = 1_000;
-const NAME_TOO_LONG = `A service name can have at most ${String(MAX_NAME)} characters`;
+/** Maximum length of a watched service name in characters, because each watcher keeps one in memory. */
+const MAX_NAME_LENGTH = 1_000;
+const NAME_TOO_LONG = `A service name can have at most ${String(MAX_NAME_LENGTH)} characters`;
 /** Maximum number of names in a List response, as recommended by the protocol. */
-const MAX_LISTED = 100;
+const MAX_LISTED_NAMES = 100;
 
 type Status = 'SERVING' | 'NOT_SERVING';
 
@@ -28,7 +28,7 @@ interface HealthRequest {
  */
 export class WatchStream {
   private sent: string | undefined;
-  /** Latest status, while the client does not read. */
+  /** Latest status while the client does not read; otherwise `undefined`. */
   private waiting: string | undefined;
 
   constructor(private readonly call: WireCall) {}
@@ -58,8 +58,8 @@ export class WatchStream {
 export class GrpcServerHealth {
   private readonly statuses = new Map<string, Status>();
   private readonly watchers = new Map<string, Set<WatchStream>>();
-  private readonly byHand = new Map<string, Status>();
-  private readonly names = new Set([WHOLE]);
+  private readonly manualStatuses = new Map<string, Status>();
+  private readonly names = new Set([OVERALL_SERVICE]);
   private contract: readonly string[] | undefined;
   private isListening = false;
   private isBootstrapped = false;
@@ -79,7 +79,7 @@ export class GrpcServerHealth {
    * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
    * check
    */
-  setServing(service: string = WHOLE): void {
+  setServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'SERVING');
   }
 
@@ -89,23 +89,23 @@ export class GrpcServerHealth {
    * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
    * check
    */
-  setNotServing(service: string = WHOLE): void {
+  setNotServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'NOT_SERVING');
   }
 
   /** Records that the port is open. @internal */
-  listening(): void {
+  markListening(): void {
     this.isListening = true;
     this.notify();
   }
 
   /** Records that the application has started. @internal */
-  bootstrapped(): void {
+  markBootstrapped(): void {
     this.isBootstrapped = true;
     this.notify();
   }
 
-  /** Sets everything to NOT_SERVING for the shutdown; overrides `setServing`. @internal */
+  /** Sets all services to NOT_SERVING for the shutdown; overrides `setServing`. @internal */
   turnNotServing(): void {
     this.isDraining = true;
     this.notify();
@@ -120,8 +120,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Adds the health service. Call it after the application's services were added: if the application provides
-   * `grpc.health.v1.Health` itself, that one is kept.
+   * Adds the health service. Call it after the application's services have been added: if they include `grpc.health.v1.Health`, the
+   * application's implementation is kept.
    *
    * @param services full names of the services in the contract
    * @internal
@@ -146,11 +146,11 @@ export class GrpcServerHealth {
       else
         answer({
           code: StatusCode.NOT_FOUND,
-          details: `Health status unknown for service ${call.request.service.slice(0, MAX_NAME)}`,
+          details: `Health status unknown for service ${call.request.service.slice(0, MAX_NAME_LENGTH)}`,
         });
     };
     const list = (_call: unknown, answer: AnswerCallback) => {
-      if (this.statuses.size > MAX_LISTED) {
+      if (this.statuses.size > MAX_LISTED_NAMES) {
         answer({ code: StatusCode.RESOURCE_EXHAUSTED, details: 'Too many services to list' });
         return;
       }
@@ -158,7 +158,8 @@ export class GrpcServerHealth {
     };
     const watch = (call: WireCall & { readonly request: HealthRequest }) => {
       const { service } = call.request;
-      if (service.length > MAX_NAME) endStream(call, { code: StatusCode.INVALID_ARGUMENT, details: NAME_TOO_LONG });
+      if (service.length > MAX_NAME_LENGTH)
+        endStream(call, { code: StatusCode.INVALID_ARGUMENT, details: NAME_TOO_LONG });
       else this.watch(service, call);
     };
     // The cast is safe: each handler has the signature that grpc-js uses.
@@ -167,12 +168,12 @@ export class GrpcServerHealth {
 
   private watch(service: string, call: WireCall): void {
     const stream = new WatchStream(call);
-    const left = () => {
+    const onEnd = () => {
       const streams = this.watchers.get(service);
       streams?.delete(stream);
       if (streams?.size === 0) this.watchers.delete(service);
     };
-    if (!this.serviceStreams.begin(call, left)) return;
+    if (!this.serviceStreams.begin(call, onEnd)) return;
     const streams = this.watchers.get(service);
     if (streams === undefined) this.watchers.set(service, new Set([stream]));
     else streams.add(stream);
@@ -180,13 +181,13 @@ export class GrpcServerHealth {
   }
 
   private set(service: string, status: Status): void {
-    if (!this.names.has(service) && this.contract !== undefined) this.noteOwnName(service, this.contract);
+    if (!this.names.has(service) && this.contract !== undefined) this.logCustomName(service, this.contract);
     this.names.add(service);
-    this.byHand.set(service, status);
+    this.manualStatuses.set(service, status);
     this.notify();
   }
 
-  private noteOwnName(service: string, contract: readonly string[]): void {
+  private logCustomName(service: string, contract: readonly string[]): void {
     const meant = closest(service, contract);
     const guess = meant === undefined ? '' : `; did you mean '${meant}'?`;
     this.logger.debug(`health status set for '${oneLine(service)}', which is not a service of the contract${guess}`);
@@ -195,7 +196,7 @@ export class GrpcServerHealth {
   private notify(): void {
     const isUp = this.isListening && this.isBootstrapped && !this.isDraining;
     for (const name of this.names) {
-      const status = isUp ? (this.byHand.get(name) ?? 'SERVING') : 'NOT_SERVING';
+      const status = isUp ? (this.manualStatuses.get(name) ?? 'SERVING') : 'NOT_SERVING';
       this.statuses.set(name, status);
       for (const stream of this.watchers.get(name) ?? []) stream.write(status);
     }

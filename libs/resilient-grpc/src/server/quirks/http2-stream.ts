@@ -1,7 +1,7 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
 
-/** Status on the wire. */
+/** Status that was sent on the wire, or that a reset replaced. */
 export interface SentStatus {
   readonly code: StatusCode;
   readonly details: string;
@@ -24,8 +24,8 @@ export function resetStream(serverCall: object, status?: { readonly code: number
 }
 
 /**
- * Returns the HTTP/2 error code that clients map to `status` if there is an unambiguous one; otherwise CANCEL. The code for UNAVAILABLE
- * would mean that the request was not processed (gRPC over HTTP/2).
+ * Returns the HTTP/2 error code that clients map to `status` if there is an unambiguous one; otherwise CANCEL. REFUSED_STREAM, the
+ * code for UNAVAILABLE, would mean that the request was not processed (gRPC over HTTP/2).
  */
 function resetCodeOf(status: number | undefined): number {
   return status === StatusCode.RESOURCE_EXHAUSTED ? constants.NGHTTP2_ENHANCE_YOUR_CALM : constants.NGHTTP2_CANCEL;
@@ -40,7 +40,7 @@ export function sentStatusOf(serverCall: object): SentStatus | undefined {
   return stream && (statusSentBy(stream) ?? replacedStatuses.get(stream));
 }
 
-/** Returns the status with which a node:http2 stream ended. */
+/** Returns the status with which a node:http2 stream ended; `undefined` if it sent none. */
 export function statusSentBy({ sentTrailers, sentHeaders }: StatusPart): SentStatus | undefined {
   return statusIn(sentTrailers) ?? statusIn(sentHeaders);
 }
@@ -56,7 +56,7 @@ export function observeData(serverCall: object, onBytes: (bytes: number) => void
 }
 
 /**
- * True if the HTTP/2 stream of a grpc-js server call is closed, also before grpc-js emits 'cancelled': a reset first looks like the end
+ * True if the HTTP/2 stream of a grpc-js server call is closed, even before grpc-js emits 'cancelled': a reset first looks like the end
  * of the requests. False if no stream was found.
  */
 export function isStreamClosed(serverCall: object): boolean {

@@ -15,11 +15,11 @@ function make() {
     lines.push(`${level} ${String(line)}`);
   };
   const sink = { debug: write('debug'), log: write('log'), warn: write('warn') };
-  const client = { name: 'orders', target: '10.0.0.7:50051', hurt: () => calls, debugs: () => seen.debug };
+  const client = { name: 'orders', target: '10.0.0.7:50051', impact: () => calls, isDebugEnabled: () => seen.debug };
   const log = new ClientLog(sink, client, clock);
   const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
-  const loud = () => lines.filter((line) => !line.startsWith('debug '));
-  return { clock, lines, kept, calls, seen, log, take, loud };
+  const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
+  return { clock, lines, kept, calls, seen, log, take, aboveDebug };
 }
 
 const OUTAGE = {
@@ -55,7 +55,7 @@ const ATTEMPT = { number: 2, code: 14, details: 'lost', durationMs: 5.4, hedge: 
 
 describe('recurring outages', () => {
   /** Returns the maximum number of lines written within any 60 s. */
-  function busiest(times: readonly number[]) {
+  function maxLinesPerMinute(times: readonly number[]) {
     return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + 60_000).length));
   }
 
@@ -107,7 +107,7 @@ describe('recurring outages', () => {
     (downMs, upMs) => {
       const { written } = linesAboveDebug(downMs, upMs);
       const flaps = written.slice(written.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
-      expect(busiest(flaps)).toBeLessThanOrEqual(4);
+      expect(maxLinesPerMinute(flaps)).toBeLessThanOrEqual(4);
       expect(flaps.length).toBeGreaterThan(6);
     },
   );
@@ -121,7 +121,7 @@ describe('recurring outages', () => {
   ])(
     'writes at most four lines a minute if each outage ends within its grace period (down %i ms, up %i ms)',
     (downMs, upMs) => {
-      expect(busiest(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
+      expect(maxLinesPerMinute(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
     },
   );
 
@@ -138,19 +138,19 @@ describe('recurring outages', () => {
       expect(first).toBe('outage');
       const each = Array.from({ length: outages }, () => lines).flat();
       expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
-      expect(busiest(written.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
+      expect(maxLinesPerMinute(written.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
     },
   );
 });
 
 describe('slow-connect event', () => {
   it('logs one warning a minute with the cause and the remedy', () => {
-    const { clock, take, loud, kept } = make();
+    const { clock, take, aboveDebug, kept } = make();
     const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but did not respond';
     take({ type: 'slow-connect', cause, waiting: 3 });
     clock.advance(20_000);
     take({ type: 'slow-connect', cause, waiting: 4 });
-    expect(loud()).toEqual([
+    expect(aboveDebug()).toEqual([
       `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); calls wait until connectTimeoutMs and outageGraceMs ` +
         'have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
     ]);
@@ -165,12 +165,12 @@ describe('attempt-end event', () => {
     ['its caller cancelled', { reason: 'cancelled' }],
     ['exceeded its deadline', { reason: 'deadline' }],
   ] as const)('logs nothing above debug for a call that %s', (_what, change) => {
-    const { take, loud } = make();
+    const { take, aboveDebug } = make();
     take(failed(change));
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
   });
 
-  it('logs a call that is retried, waits, or is resumed at debug', () => {
+  it('logs retried, waiting, and resumed calls at debug', () => {
     const { take, lines } = make();
     take(failed({ next: 'retry', reason: 'connection-lost' }));
     take(failed({ next: 'wait', reason: 'unsent' }));
@@ -189,11 +189,11 @@ describe('attempt-end event', () => {
   });
 
   it('truncates the status details of the server to one line', () => {
-    const { take, loud } = make();
+    const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
     take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
-    expect(loud()[0]).not.toContain('\n');
-    expect(loud()[0]?.length).toBeLessThan(600);
+    expect(aboveDebug()[0]).not.toContain('\n');
+    expect(aboveDebug()[0]?.length).toBeLessThan(600);
   });
 });
 
@@ -206,23 +206,23 @@ describe('connection-replaced event', () => {
     timeouts: 14,
   } as const;
 
-  it('says that calls go to the other backends if other connections carry them', () => {
-    const { take, loud } = make();
+  it('reports that calls use the other backends if other connections are available', () => {
+    const { take, aboveDebug } = make();
     take({ ...DEAD, by: 'other-connections' });
-    expect(loud()[0]).toMatch(/; calls use the other backends until it reconnects$/);
+    expect(aboveDebug()[0]).toMatch(/; calls use the other backends until it reconnects$/);
   });
 });
 
 describe('ordinary events', () => {
   it('logs connectivity changes, planned replacements, and complete drains at debug', () => {
-    const { take, lines, loud } = make();
+    const { take, lines, aboveDebug } = make();
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: 'the connection to a ended after 3.0 s' });
     take({ type: 'connectivity', from: 'IDLE', to: 'CONNECTING' });
     take({ type: 'connection-replaced', reason: 'age' });
     take({ type: 'connection-replaced', reason: 'credentials' });
     take({ type: 'drain', phase: 'begin', running: 2, finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
     take({ type: 'drain', phase: 'end', running: 0, finished: 2, completed: 0, cancelled: 0, durationMs: 80 });
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
     expect(lines).toEqual([
       'debug READY → IDLE: the connection to a ended after 3.0 s',
       'debug IDLE → CONNECTING',
@@ -251,7 +251,7 @@ describe('events', () => {
     [
       { ...OUTAGE, flapping: true },
       'warn',
-      /^flapping: three outages in a minute \(.*check whether the server keeps restarting/,
+      /^flapping: 3 outages in a minute \(.*check whether the server keeps restarting/,
       { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
     ],
     [
@@ -335,8 +335,32 @@ describe('events', () => {
     [
       { type: 'addresses-limited', reported: 4_000, used: 1_000 },
       'warn',
-      /^resolver reported 4000 addresses, of which 1000 are used; put a load balancer in front of them/,
+      /^resolver reported 4000 addresses; the client uses 1000; put a load balancer in front of them/,
       { reported: 4_000, used: 1_000 },
+    ],
+    [
+      { type: 'addresses-changed', added: ['a:1', 'b:1'], removed: ['c:1'], total: 4 },
+      'debug',
+      /^addresses changed: added a:1, b:1; removed c:1; 4 in use$/,
+      { added: 2, removed: 1, total: 4 },
+    ],
+    [
+      { type: 'addresses-changed', added: ['a:1', 'b:1', 'c:1', 'd:1', 'e:1', 'f:1', 'g:1'], removed: [], total: 9 },
+      'debug',
+      /^addresses changed: added a:1, b:1, c:1, d:1, e:1, 2 others; 9 in use$/,
+      { added: 7, removed: 0, total: 9 },
+    ],
+    [
+      { type: 'lookup-failed', addresses: 3 },
+      'warn',
+      /DNS lookup failed; the client keeps its 3 addresses and resolves the name again; check the name/,
+      { addresses: 3 },
+    ],
+    [
+      { type: 'connection-replaced', reason: 'load-balancing' },
+      'debug',
+      /load balancing changed/,
+      { reason: 'load-balancing' },
     ],
     [{ type: 'connection-replaced', reason: 'age' }, 'debug', /maximum age reached/, { reason: 'age' }],
     [
@@ -381,11 +405,11 @@ describe('events', () => {
         type: 'connection',
         change: 'connected',
         address: 'a:1',
-        calls: { direct: false, because: 'send-compression' },
+        calls: { direct: false, reason: 'send-compression' },
       },
       'debug',
       /^connected to a:1; calls pass through grpc-js's channel \(send-compression\)$/,
-      { change: 'connected', address: 'a:1', direct: false, because: 'send-compression' },
+      { change: 'connected', address: 'a:1', direct: false, reason: 'send-compression' },
     ],
     [
       { type: 'connection', change: 'failed', address: 'a:1', cause: 'refused' },
@@ -410,6 +434,63 @@ describe('events', () => {
       'debug',
       /^connection to a:1 closed by this client after 3 s$/,
       { change: 'closed', address: 'a:1', livedMs: 3_000, reason: 'subchannel shutdown' },
+    ],
+    [
+      {
+        type: 'endpoint',
+        change: 'ejected',
+        address: 'a:1',
+        evidence: { because: 'consecutive-failures', failures: 5 },
+        forMs: 30_000.4,
+        ejections: 1,
+      },
+      'warn',
+      /^endpoint a:1 ejected for 30 s: 5 consecutive attempts failed; calls use the other endpoints$/,
+      {
+        change: 'ejected',
+        address: 'a:1',
+        because: 'consecutive-failures',
+        failures: 5,
+        forMs: 30_000,
+        ejections: 1,
+      },
+    ],
+    [
+      {
+        type: 'endpoint',
+        change: 'spared',
+        address: 'a:1',
+        evidence: { because: 'latency', medianMs: 500.123, othersMs: 20 },
+        limit: 'panic-threshold',
+      },
+      'debug',
+      /^endpoint a:1 not ejected \(panic-threshold\): median latency 500 ms, at the other endpoints 20 ms$/,
+      {
+        change: 'spared',
+        address: 'a:1',
+        because: 'latency',
+        medianMs: 500.12,
+        othersMs: 20,
+        limit: 'panic-threshold',
+      },
+    ],
+    [
+      { type: 'endpoint', change: 'returned', address: 'a:1', because: 'panic', ejectedMs: 2_000 },
+      'log',
+      /^endpoint a:1 gets calls again after 2 s, early, because too few other endpoints are usable$/,
+      { change: 'returned', address: 'a:1', because: 'panic', ejectedMs: 2_000 },
+    ],
+    [
+      { type: 'endpoint', change: 'health', address: 'a:1', from: 'serving', to: 'not-serving' },
+      'log',
+      /^endpoint a:1 does not report SERVING and gets no calls$/,
+      { change: 'health', address: 'a:1', from: 'serving', to: 'not-serving' },
+    ],
+    [
+      { type: 'endpoint', change: 'health', address: 'a:1', from: 'pending', to: 'serving' },
+      'debug',
+      /^endpoint a:1 reports SERVING and gets calls$/,
+      { change: 'health', address: 'a:1', from: 'pending', to: 'serving' },
     ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
   ])('writes the level, the message, and the fields of %j', (event, level, text, fields) => {
@@ -449,15 +530,15 @@ describe('events', () => {
 });
 
 describe('close', () => {
-  it('writes pending summaries and clears all timers', () => {
-    const { clock, calls, take, log, loud } = make();
+  it('writes pending summaries and clears all timers on close()', () => {
+    const { clock, calls, take, log, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);
     take({ ...OUTAGE, flapping: true });
     take(failed());
     take(failed());
     log.close();
-    expect(loud().at(-1)).toMatch(/\(1 more in the last minute\)$/);
+    expect(aboveDebug().at(-1)).toMatch(/\(1 more in the last minute\)$/);
     expect(clock.pending).toBe(0);
   });
 });

@@ -2,8 +2,9 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
+import { endpointLine } from './endpoint-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
-import { counted, duration, oneLine } from './log-text.js';
+import { counted, duration, listed, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
@@ -16,9 +17,9 @@ export interface LoggedClient {
   readonly name: string;
   readonly target: string;
   /** Returns the number of calls affected by the current outage. */
-  readonly hurt: () => OutageImpact;
+  readonly impact: () => OutageImpact;
   /** Returns true if the `debug` level is enabled. Otherwise debug messages are not built. */
-  readonly debugs: () => boolean;
+  readonly isDebugEnabled: () => boolean;
 }
 
 /**
@@ -43,7 +44,7 @@ export class ClientLog {
     this.lines = new CombinedLines(write, clock);
     this.outages = new OutageLog(
       client.target,
-      client.hurt,
+      client.impact,
       (level, text, fields) => {
         if (level === 'debug') this.debug(() => [text, fields]);
         else write(this.line(level, text, fields));
@@ -54,7 +55,7 @@ export class ClientLog {
       this.warn(text, fields);
     }, clock);
     this.repeats = new LogLimiter(clock, (line, repeats) => {
-      this.lines.say(withRepeats(line, repeats));
+      this.lines.add(withRepeats(line, repeats));
     });
   }
 
@@ -89,9 +90,20 @@ export class ClientLog {
         return;
       case 'addresses-limited':
         this.warn(
-          `resolver reported ${String(event.reported)} addresses, of which ${String(event.used)} are used; ` +
+          `resolver reported ${String(event.reported)} addresses; the client uses ${String(event.used)}; ` +
             'put a load balancer in front of them, or resolve only a subset',
           { event: event.type, reported: event.reported, used: event.used },
+        );
+        return;
+      case 'addresses-changed':
+        this.debug(() => addressesChanged(event));
+        return;
+      case 'lookup-failed':
+        this.repeated(
+          this.client.target,
+          `${this.client.target}: DNS lookup failed; the client keeps its ${counted(event.addresses, 'address', 'addresses')} and resolves the ` +
+            'name again; check the name and the name server',
+          { event: event.type, addresses: event.addresses },
         );
         return;
       case 'throttle-too-small':
@@ -131,6 +143,9 @@ export class ClientLog {
       case 'connection':
         this.debug(() => connection(event));
         return;
+      case 'endpoint':
+        this.endpoint(event);
+        return;
       case 'call-start':
       case 'call-end':
         return;
@@ -150,16 +165,16 @@ export class ClientLog {
   }
 
   private debug(build: () => readonly [text: string, fields: LogFields]): void {
-    if (this.client.debugs()) this.sink.debug(this.line('debug', ...build()));
+    if (this.client.isDebugEnabled()) this.sink.debug(this.line('debug', ...build()));
   }
 
   private warn(text: string, fields: LogFields): void {
-    this.lines.say(this.line('warn', text, fields));
+    this.lines.add(this.line('warn', text, fields));
   }
 
   /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */
   private repeated(kind: string, text: string, fields: LogFields): void {
-    this.repeats.say(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
+    this.repeats.log(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
   }
 
   private slowConnect({ type, cause, waiting }: EventOf<'slow-connect'>): void {
@@ -189,7 +204,7 @@ export class ClientLog {
   private replaced(event: EventOf<'connection-replaced'>): void {
     const { type, reason } = event;
     if (reason !== 'suspicion') {
-      const why = reason === 'age' ? 'maximum age reached' : 'new credentials';
+      const why = REPLACED_BECAUSE[reason];
       this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
       return;
     }
@@ -205,6 +220,13 @@ export class ClientLog {
     );
   }
 
+  private endpoint(event: EventOf<'endpoint'>): void {
+    const [level, text, fields] = endpointLine(event);
+    if (level === 'debug') this.debug(() => [text, fields]);
+    // Each endpoint is logged at most once a minute for each kind of change.
+    else this.repeats.log(`endpoint ${event.address} ${event.change}`, this.line(level, text, fields));
+  }
+
   private circuit(event: EventOf<'circuit'>): void {
     const { type, path, from, to, reason, failures, total, breakMs } = event;
     const fields = { event: type, path, from, to, reason, failures, total, breakMs: Math.round(breakMs) };
@@ -212,7 +234,7 @@ export class ClientLog {
       const share = `${String(failures)} of ${String(total)} attempts failed`;
       this.warn(`${path}: circuit open for ${duration(breakMs)}: ${share}; calls fail immediately`, fields);
     } else if (to === 'closed') {
-      this.lines.say(this.line('log', `${path}: circuit closed; calls are admitted`, fields));
+      this.lines.add(this.line('log', `${path}: circuit closed; calls are admitted`, fields));
     } else {
       this.debug(() => [`${path}: circuit half-open; one call is admitted`, fields]);
     }
@@ -243,6 +265,27 @@ export class ClientLog {
   }
 }
 
+/** Why a channel was replaced. */
+const REPLACED_BECAUSE = {
+  age: 'maximum age reached',
+  credentials: 'new credentials',
+  'load-balancing': 'load balancing changed',
+} as const;
+
+/** Maximum number of addresses of one kind in a log line. */
+const MAX_SHOWN_ADDRESSES = 5;
+
+/** Describes a change of the target's addresses. */
+function addressesChanged({ type, added, removed, total }: EventOf<'addresses-changed'>): readonly [string, LogFields] {
+  const shown = (verb: string, addresses: readonly string[]): readonly string[] =>
+    addresses.length === 0 ? [] : [`${verb} ${listed(addresses, MAX_SHOWN_ADDRESSES, (others) => `${others} others`)}`];
+  const text = [...shown('added', added), ...shown('removed', removed)].join('; ');
+  return [
+    `addresses changed: ${text}; ${String(total)} in use`,
+    { event: type, added: added.length, removed: removed.length, total },
+  ];
+}
+
 /** Describes a change of the channel's connectivity state. */
 function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, LogFields] {
   const why = cause === undefined ? undefined : oneLine(cause);
@@ -255,7 +298,7 @@ function connection(event: EventOf<'connection'>): readonly [string, LogFields] 
   switch (event.change) {
     case 'connected': {
       const { address, calls } = event;
-      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.because})`}`;
+      const text = `connected to ${address}${calls.direct ? '' : `; calls pass through grpc-js's channel (${calls.reason})`}`;
       return [text, { event: type, change, address, ...calls }];
     }
     case 'failed': {

@@ -7,7 +7,7 @@ function make() {
   const clock = new VirtualClock();
   const written: LogLine[] = [];
   const limit = new CombinedLines((line) => written.push(line), clock);
-  const say = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.say(new LogLine(level, text, fields));
+  const say = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.add(new LogLine(level, text, fields));
   const circuit = (path: string, to: 'open' | 'closed') =>
     say(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
   /** Uses up the limit of the next minute. */
@@ -59,6 +59,17 @@ describe('CombinedLines', () => {
     clock.advance(60_000);
     expect(written[0]!.msg).toMatch(/ and 499 more: .*\/a\.A\/M480, 479 more methods$/);
     expect(written[0]!.msg.length).toBeLessThan(500);
+  });
+
+  it('counts unlisted addresses as addresses, and one method as one', () => {
+    const { clock, written, say, circuit, fill } = make();
+    fill();
+    for (let i = 1; i <= 23; i++) say('warn', 'could not connect', { event: 'connection', address: `10.0.0.${i}:1` });
+    for (let i = 1; i <= 22; i++) circuit(`/a.A/M${i}`, 'open');
+    clock.advance(60_000);
+    expect(written[0]!.msg).toMatch(
+      /, \/a\.A\/M2, 1 more method \| could not connect .*, 10\.0\.0\.3:1, 2 more addresses$/,
+    );
   });
 
   it('reports only the latest state of each method', () => {

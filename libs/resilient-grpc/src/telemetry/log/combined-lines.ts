@@ -1,7 +1,7 @@
 import type { Clock } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import { LogLine } from './log-line.js';
-import { duration, listed } from './log-text.js';
+import { counted, duration, listed } from './log-text.js';
 
 /** Maximum number of lines per minute. */
 const MAX_LINES = 4;
@@ -47,13 +47,13 @@ export class CombinedLines {
     this.unstableUntil = this.clock.now() + LOG_INTERVAL_MS;
   }
 
-  say(line: LogLine): void {
+  add(line: LogLine): void {
     const key = `${kindOf(line)} ${subjectOf(line)}`;
     const lines = (this.pending.get(key)?.lines ?? 0) + 1;
     this.pending.delete(key);
     this.pending.set(key, { line, at: this.clock.now(), lines });
     // All lines of the client share one limit.
-    this.limiter.say('', line);
+    this.limiter.log('', line);
   }
 
   /** Writes the pending lines and clears the timer. */
@@ -104,7 +104,10 @@ function combined(kind: readonly PendingLine[], now: number): string {
   if (more === 0) return text;
   if (others.length === 0) return `${text} and ${String(more)} more`;
   const subjects = others.map(({ line }) => subjectOf(line));
-  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, (count) => `${count} more methods`)}`;
+  const isAboutMethods = latest.line.fields['path'] !== undefined;
+  const rest = (count: number): string =>
+    isAboutMethods ? counted(count, 'more method') : counted(count, 'more address', 'more addresses');
+  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, rest)}`;
 }
 
 function sumOf(pending: readonly PendingLine[]): number {

@@ -11,7 +11,7 @@ afterEach(() => {
 const line = new LogLine('warn', 'outage: lost', { event: 'outage' });
 
 describe('application logger that throws', () => {
-  it('emits one process warning and throws nothing', () => {
+  it('emits one process warning and throws nothing if the application logger throws', () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const fail = () => {
       throw new TypeError('no text');

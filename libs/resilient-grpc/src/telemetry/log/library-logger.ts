@@ -45,6 +45,6 @@ export class LibraryLogger extends Logger {
  * True unless Nest has a list of log levels that excludes `debug`. Without a list, Nest 11 reports every level as disabled. This case is
  * detected with 'fatal', which every list contains.
  */
-export function debugIsRead(): boolean {
+export function isDebugEnabled(): boolean {
   return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');
 }

@@ -12,7 +12,7 @@ function make(maxKinds?: number) {
     },
     maxKinds === undefined ? {} : { maxKinds },
   );
-  const say = (kind: string, text: string) => limit.say(kind, text);
+  const say = (kind: string, text: string) => limit.log(kind, text);
   return { clock, written, limit, say };
 }
 
@@ -34,7 +34,7 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
   });
 
-  it('writes an entry immediately again after an interval without repeats', () => {
+  it('writes an entry immediately after an interval without repeats', () => {
     const { clock, written, say } = make();
     say('a', 'one');
     clock.advance(60_000);
@@ -58,7 +58,7 @@ describe('LogLimiter', () => {
     expect(clock.pending).toBe(3);
     clock.advance(60_000);
     expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
-    // Once earlier kinds have expired, these are counted separately again.
+    // Once the earlier kinds have expired, later ones are counted separately.
     clock.advance(120_000);
     for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
     expect(written.slice(5)).toEqual(['of d', 'of e']);
@@ -85,7 +85,7 @@ describe('LogLimiter', () => {
     expect(limit.isLimiting('a')).toBe(false);
   });
 
-  it('writes up to the maximum number of lines immediately, and checks it again for each line', () => {
+  it('writes up to maxLines() lines immediately, and calls maxLines() again for each line', () => {
     const clock = new VirtualClock();
     const written: string[] = [];
     let maxLines = 3;
@@ -93,7 +93,7 @@ describe('LogLimiter', () => {
       maxLines: () => maxLines,
     });
     for (let second = 0; second < 10; second++) {
-      limit.say('a', `failure ${second}`);
+      limit.log('a', `failure ${second}`);
       clock.advance(1_000);
     }
     expect(written).toEqual(['0 failure 0 +0', '1000 failure 1 +0', '2000 failure 2 +0']);
@@ -102,9 +102,9 @@ describe('LogLimiter', () => {
     expect(written).toHaveLength(3);
     clock.advance(1);
     expect(written.slice(3)).toEqual(['62000 failure 9 +7']);
-    limit.say('a', 'later');
+    limit.log('a', 'later');
     maxLines = 2;
-    limit.say('a', 'latest');
+    limit.log('a', 'latest');
     expect(written.slice(4)).toEqual(['62000 latest +2']);
     clock.advance(60_000);
     expect(clock.pending).toBe(0);

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../time/clock.js';
 import { LogLine } from './log-line.js';
 
-/** Interval in which the lines of a kind are limited and summarized. */
+/** Interval over which the lines of a kind are limited and summarized. */
 export const LOG_INTERVAL_MS = 60_000;
 
 /** The shared key of all kinds beyond the maximum. */
@@ -43,7 +43,7 @@ export class LogLimiter<Entry> {
     this.maxLines = maxLines;
   }
 
-  say(kind: string, entry: Entry): void {
+  log(kind: string, entry: Entry): void {
     const key = this.kinds.has(kind) || this.kinds.size < this.maxKinds ? kind : OTHERS;
     const limited = this.kinds.get(key) ?? { latest: entry, suppressed: 0, writtenAt: [], timer: undefined, dueAt: 0 };
     this.kinds.set(key, limited);
@@ -106,9 +106,9 @@ export class LogLimiter<Entry> {
 }
 
 /**
- * Returns `line` with the number of its repeats; unchanged if it has no repeats. Without the stack, which the first line contains.
+ * Returns `line` with the number of its repeats; unchanged if it has no repeats. Omits the stack, which the first line contains.
  *
- * @param among appended to the number
+ * @param among text appended to the number
  */
 export function withRepeats(line: LogLine, repeats: number, among = ''): LogLine {
   if (repeats === 0) return line;

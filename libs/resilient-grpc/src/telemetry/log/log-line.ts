@@ -8,7 +8,7 @@ export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
 export type LogSink = Readonly<Record<LogLevel, (line: LogLine) => void>>;
 
 /** ANSI colors of Nest's ConsoleLogger, by level. */
-const COLOURS: Readonly<Record<LogLevel, number>> = { debug: 95, log: 32, warn: 33, error: 31 };
+const COLORS: Readonly<Record<LogLevel, number>> = { debug: 95, log: 32, warn: 33, error: 31 };
 /** The `inspect.custom` symbol of node:util. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
@@ -72,7 +72,7 @@ export class LogLine {
   /** Prints the message as ConsoleLogger would print a string, or a plain object if this line is nested in another object. */
   [INSPECT](depth: number | null, options: InspectOptions): unknown {
     if (depth !== null && depth < (options.depth ?? depth)) return Object.assign({}, this);
-    const text = options.colors === true ? `\u001b[${String(COLOURS[this.#level])}m${this.msg}\u001b[39m` : this.msg;
+    const text = options.colors === true ? `\u001b[${String(COLORS[this.#level])}m${this.msg}\u001b[39m` : this.msg;
     const stack: unknown = Reflect.get(this, 'stack');
     return typeof stack === 'string' ? `${text}\n${stack}` : text;
   }

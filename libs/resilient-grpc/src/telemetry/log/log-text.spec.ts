@@ -14,7 +14,7 @@ describe('oneLine', () => {
     expect(oneLine('\n'.repeat(100_000)).length).toBeLessThan(310);
   });
 
-  it('shows no part of a secret that crosses the cut', () => {
+  it('shows no part of a secret that the truncation would split', () => {
     expect(oneLine(`${'x'.repeat(285)} Bearer ${'hush'.repeat(50)}`)).not.toContain('hush');
     expect(oneLine(`${'x'.repeat(280)} https://me:${'hush'.repeat(50)}@host/`)).not.toContain('hush');
     expect(oneLine(`at https://me:${'hush'.repeat(2_000)}@host/`)).not.toContain('hush');
@@ -69,6 +69,6 @@ describe('listed', () => {
     [['a', 'b'], 'a, b'],
     [['a', 'b', 'c', 'd'], 'a, b, 2 more'],
   ])('lists at most 2 of %j and counts the others', (items, text) =>
-    expect(listed(items, 2, (count) => `${count} more`)).toBe(text),
+    expect(listed(items, 2, (count) => `${String(count)} more`)).toBe(text),
   );
 });

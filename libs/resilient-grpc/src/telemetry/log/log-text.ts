@@ -1,18 +1,18 @@
-import { masked } from './masked.js';
+import { maskSecrets } from './mask-secrets.js';
 
 const MAX_TEXT_LENGTH = 300;
 /** Maximum number of characters searched for secrets. Larger than what is logged, so that a secret cut at the end is still recognized. */
-const READ = 2_000;
+const MAX_SCANNED_LENGTH = 2_000;
 /** Maximum number of stack frames logged. */
-const FRAMES = 20;
+const MAX_STACK_FRAMES = 20;
 
 /**
  * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters that would start a line or color a
  * terminal.
  */
 export function oneLine(text: string): string {
-  const isCut = text.length > READ;
-  const escaped = masked(isCut ? text.slice(0, READ) : text, isCut).replace(
+  const isCut = text.length > MAX_SCANNED_LENGTH;
+  const escaped = maskSecrets(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
@@ -26,11 +26,11 @@ export function oneLine(text: string): string {
 export function stackOf(what: string, message: string, stack: string): string {
   const frames = stack
     .slice(Math.max(0, stack.indexOf(message)) + message.length)
-    .slice(0, FRAMES * MAX_TEXT_LENGTH)
+    .slice(0, MAX_STACK_FRAMES * MAX_TEXT_LENGTH)
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line.startsWith('at '))
-    .slice(0, FRAMES);
+    .slice(0, MAX_STACK_FRAMES);
   return [oneLine(what), ...frames.map((frame) => `    ${oneLine(frame)}`)].join('\n');
 }
 
@@ -46,7 +46,7 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 }
 
 /** Lists the first `max` of `items`. `others` describes the number of the others. */
-export function listed(items: readonly string[], max: number, others: (count: string) => string): string {
-  const rest = items.length > max ? [others(String(items.length - max))] : [];
+export function listed(items: readonly string[], max: number, others: (count: number) => string): string {
+  const rest = items.length > max ? [others(items.length - max)] : [];
   return [...items.slice(0, max), ...rest].join(', ');
 }

@@ -23,8 +23,8 @@ function make() {
     if (body.type === 'outage-start') outages.started({ ...origin, ...body });
     else outages.ended({ ...origin, ...body });
   };
-  const loud = () => lines.filter((line) => !line.startsWith('debug '));
-  return { clock, lines, fields, calls, take, loud };
+  const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
+  return { clock, lines, fields, calls, take, aboveDebug };
 }
 
 const OUTAGE = {
@@ -44,128 +44,132 @@ const END = {
 
 describe('outage', () => {
   it('logs an outage of less than a second only at debug', () => {
-    const { clock, calls, take, loud, lines } = make();
+    const { clock, calls, take, aboveDebug, lines } = make();
     calls.waiting = 5;
     take(OUTAGE);
     clock.advance(990);
     take({ ...END, durationMs: 990 });
     clock.advance(120_000);
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
     expect(lines.length).toBeGreaterThan(0);
   });
 
-  it('logs a warning while calls wait, a warning when the grace period ends, and a line at the end', () => {
-    const { clock, calls, take, loud } = make();
+  it('logs a warning while calls wait, a warning when the grace period ends, and the end of the outage', () => {
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 12;
     take(OUTAGE);
     clock.advance(5_000);
-    expect(loud()).toEqual(['warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s (12 waiting)']);
+    expect(aboveDebug()).toEqual([
+      'warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s (12 waiting)',
+    ]);
     clock.advance(100);
-    expect(loud().slice(1)).toEqual([
+    expect(aboveDebug().slice(1)).toEqual([
       'warn no connection for 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE); ' +
         'check the server; the client keeps trying to reconnect',
     ]);
     clock.advance(60_000);
     take(END);
-    expect(loud().slice(2)).toEqual(['log reconnected after 7.3 s, 9 failed attempts; 12 calls waited, 3 failed']);
+    expect(aboveDebug().slice(2)).toEqual([
+      'log reconnected after 7.3 s, 9 failed attempts; 12 calls waited, 3 failed',
+    ]);
   });
 
   it('writes each line once even if a timer fires early', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 12;
     take({ ...OUTAGE, graceMs: 5_100.6 });
     clock.advance(2_000);
     const now = clock.now.bind(clock);
     clock.now = () => now() - 3;
     clock.advance(8_000);
-    expect(loud().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn no connection ']);
+    expect(aboveDebug().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn no connection ']);
   });
 
   it('logs no grace period warning for an outage that ends within the grace period', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 12;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, durationMs: 5_000, failedCalls: 0 });
     clock.advance(60_000);
-    expect(loud().slice(1)).toEqual(['log reconnected after 5 s, 9 failed attempts; 12 calls waited, 0 failed']);
+    expect(aboveDebug().slice(1)).toEqual(['log reconnected after 5 s, 9 failed attempts; 12 calls waited, 0 failed']);
   });
 
   it('logs no warning until a call waits', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(60_000);
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
     calls.waiting = 1;
     clock.advance(5_000);
-    expect(loud()).toHaveLength(1);
+    expect(aboveDebug()).toHaveLength(1);
   });
 
   it('logs nothing above debug for an outage that affects no call', () => {
-    const { clock, take, loud } = make();
+    const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(30_000);
     take({ ...END, waitedCalls: 0, failedCalls: 0 });
     clock.advance(120_000);
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
   });
 
   it('logs an outage without a grace period once a call fails', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
     take({ ...OUTAGE, graceMs: 0 });
     clock.advance(1_500);
-    expect(loud()).toEqual([]);
+    expect(aboveDebug()).toEqual([]);
     calls.failed = 8;
     clock.advance(1_500);
-    expect(loud()).toEqual([expect.stringMatching(/^warn no connection for 3 s: .*calls fail immediately/)]);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn no connection for 3 s: .*calls fail immediately/)]);
     take(END);
-    expect(loud()[1]).toMatch(/^log reconnected after/);
+    expect(aboveDebug()[1]).toMatch(/^log reconnected after/);
   });
 
   it('reports both waiting and failed calls', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
     take(OUTAGE);
     Object.assign(calls, { waiting: 2, failed: 10 });
     clock.advance(1_500);
-    expect(loud()[0]).toMatch(/calls wait up to 5\.1 s \(2 waiting, 3 failed\)$/);
+    expect(aboveDebug()[0]).toMatch(/calls wait up to 5\.1 s \(2 waiting, 3 failed\)$/);
   });
 
   it('logs one warning if the first call fails long after the grace period', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(3_600_000);
     calls.failed = 1;
     clock.advance(1_500);
-    expect(loud()).toEqual([expect.stringMatching(/^warn no connection for 360\d s: /)]);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn no connection for 360\d s: /)]);
     clock.advance(3_600_000);
-    expect(loud()).toHaveLength(1);
+    expect(aboveDebug()).toHaveLength(1);
   });
 
   it('logs the end of an outage without a warning if calls failed', () => {
-    const { clock, take, loud } = make();
+    const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);
     take({ ...END, durationMs: 2_000 });
-    expect(loud()).toEqual(['log reconnected after 2 s, 9 failed attempts; 12 calls waited, 3 failed']);
+    expect(aboveDebug()).toEqual(['log reconnected after 2 s, 9 failed attempts; 12 calls waited, 3 failed']);
   });
 
   it('names the target if the cause does not', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, cause: 'certificate has expired' });
     clock.advance(5_100);
-    for (const line of loud()) expect(line).toContain(': 10.0.0.7:50051: certificate has expired; calls ');
+    for (const line of aboveDebug()) expect(line).toContain(': 10.0.0.7:50051: certificate has expired; calls ');
   });
 
-  it('uses the singular for one try and one call', () => {
-    const { clock, calls, take, loud } = make();
+  it('uses the singular for one attempt and one call', () => {
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, connectAttempts: 1, waitedCalls: 1, failedCalls: 0 });
-    expect(loud().at(-1)).toBe('log reconnected after 7.3 s, 1 failed attempt; 1 call waited, 0 failed');
+    expect(aboveDebug().at(-1)).toBe('log reconnected after 7.3 s, 1 failed attempt; 1 call waited, 0 failed');
   });
 
   it('escapes control characters of the cause', () => {
@@ -177,47 +181,51 @@ describe('outage', () => {
   });
 
   it('reports how many calls were abandoned while they waited', () => {
-    const { clock, calls, fields, take, loud } = make();
+    const { clock, calls, fields, take, aboveDebug } = make();
     calls.waiting = 77;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
-    expect(loud().at(-1)).toBe(
+    expect(aboveDebug().at(-1)).toBe(
       'log reconnected after 7.3 s, 9 failed attempts; 77 calls waited, 40 abandoned, 0 failed',
     );
     expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
 
   it('logs the end of an outage without a warning if calls were abandoned', () => {
-    const { clock, take, loud } = make();
+    const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);
     take({ ...END, durationMs: 2_000, abandonedCalls: 2, failedCalls: 0 });
-    expect(loud()).toEqual(['log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 abandoned, 0 failed']);
+    expect(aboveDebug()).toEqual([
+      'log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 abandoned, 0 failed',
+    ]);
   });
 
   it('logs a second outage within a minute only when calls fail and at its end', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);
     clock.advance(3_000);
     take({ ...END, durationMs: 3_000 });
-    expect(loud().map((line) => line.slice(0, 15))).toEqual(['warn outage: co', 'log reconnected']);
+    expect(aboveDebug().map((line) => line.slice(0, 15))).toEqual(['warn outage: co', 'log reconnected']);
     clock.advance(1_500);
     take(OUTAGE);
     clock.advance(5_099);
-    expect(loud()).toHaveLength(2);
+    expect(aboveDebug()).toHaveLength(2);
     clock.advance(1);
-    expect(loud()[2]).toMatch(/^warn no connection for 5.1 s: .*; calls fail immediately/);
+    expect(aboveDebug()[2]).toMatch(/^warn no connection for 5.1 s: .*; calls fail immediately/);
     clock.advance(9_000);
     take({ ...END, durationMs: 14_100 });
-    expect(loud().slice(3)).toEqual(['log reconnected after 14.1 s, 9 failed attempts; 12 calls waited, 3 failed']);
+    expect(aboveDebug().slice(3)).toEqual([
+      'log reconnected after 14.1 s, 9 failed attempts; 12 calls waited, 3 failed',
+    ]);
   });
 });
 
 describe('flapping server', () => {
   it('logs flapping once, then one summary a minute', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     for (let second = 0; second < 150; second++) {
       take({ ...OUTAGE, flapping: true });
@@ -225,32 +233,34 @@ describe('flapping server', () => {
       take({ ...END, durationMs: 500 });
       clock.advance(500);
     }
-    expect(loud()[0]).toMatch(/^warn flapping: three outages in a minute \(connect ECONNREFUSED/);
-    expect(loud()[1]).toBe('warn flapping: 59 more outages in the last minute; 720 calls waited, 180 failed');
-    expect(loud()[2]).toBe('warn flapping: 60 more outages in the last minute; 720 calls waited, 180 failed');
-    expect(loud()).toHaveLength(3);
+    expect(aboveDebug()[0]).toMatch(/^warn flapping: 3 outages in a minute \(connect ECONNREFUSED/);
+    expect(aboveDebug()[1]).toBe('warn flapping: 59 more outages in the last minute; 720 calls waited, 180 failed');
+    expect(aboveDebug()[2]).toBe('warn flapping: 60 more outages in the last minute; 720 calls waited, 180 failed');
+    expect(aboveDebug()).toHaveLength(3);
     clock.advance(600_000);
-    expect(loud()).toHaveLength(4);
+    expect(aboveDebug()).toHaveLength(4);
     expect(clock.pending).toBe(0);
     take({ ...OUTAGE, flapping: true });
-    expect(loud()[4]).toBe(loud()[0]);
+    expect(aboveDebug()[4]).toBe(aboveDebug()[0]);
   });
 
   it('logs a flapping server that stays down as an outage, with its end', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, flapping: true, graceMs: 3_000 });
     clock.advance(59_999);
-    expect(loud()).toHaveLength(1);
+    expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(loud()[1]).toMatch(/^warn no connection for 60 s: .*; calls fail immediately/);
+    expect(aboveDebug()[1]).toMatch(/^warn no connection for 60 s: .*; calls fail immediately/);
     clock.advance(600_000);
     take({ ...END, durationMs: 660_000 });
-    expect(loud().slice(2)).toEqual(['log reconnected after 660 s, 9 failed attempts; 12 calls waited, 3 failed']);
+    expect(aboveDebug().slice(2)).toEqual([
+      'log reconnected after 660 s, 9 failed attempts; 12 calls waited, 3 failed',
+    ]);
   });
 
   it('logs single outages of a flapping server at most once a minute, each with its end', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     const reported: [atMs: number, line: string][] = [];
     for (let second = 0; second < 180; second += 4) {
@@ -258,7 +268,7 @@ describe('flapping server', () => {
       for (const half of [1, 2]) {
         clock.advance(1_500);
         if (half === 2) take({ ...END, durationMs: 3_000 });
-        for (const line of loud().slice(reported.length)) reported.push([clock.now(), line]);
+        for (const line of aboveDebug().slice(reported.length)) reported.push([clock.now(), line]);
       }
       clock.advance(1_000);
     }
@@ -271,15 +281,15 @@ describe('flapping server', () => {
   });
 
   it('logs a lasting outage of a flapping server one minute after the flapping line', () => {
-    const { clock, calls, take, loud } = make();
+    const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, flapping: true, graceMs: 0 });
     clock.advance(3_000);
     take(END);
     take({ ...OUTAGE, flapping: true, graceMs: 0 });
     clock.advance(56_999);
-    expect(loud()).toHaveLength(1);
+    expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(loud().at(-1)).toMatch(/^warn no connection for 57 s: /);
+    expect(aboveDebug().at(-1)).toMatch(/^warn no connection for 57 s: /);
   });
 });

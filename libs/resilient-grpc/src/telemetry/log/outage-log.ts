@@ -1,4 +1,5 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
+import { DEFAULT_OUTAGE_POLICY } from '../../policy/outage/next-outage.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
 import type { LogFields, LogLevel } from './log-line.js';
@@ -12,10 +13,11 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
+const { flapCount } = DEFAULT_OUTAGE_POLICY;
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
 const REMEDY = 'check the server; the client keeps trying to reconnect';
 
-/** The number of calls affected by an outage. */
+/** Numbers of calls affected by an outage. */
 export interface OutageImpact {
   /** Calls that wait for the channel. */
   readonly waiting: number;
@@ -32,8 +34,8 @@ interface CurrentOutage {
   /** Value of `OutageImpact.failed` when the outage started. */
   readonly failedBefore: number;
   reported: boolean;
-  /** True if the warning that calls are waiting was logged or must be skipped. */
-  waits: boolean;
+  /** True if the warning that calls are waiting has been logged or must be skipped. */
+  skipsWaitWarning: boolean;
 }
 
 /**
@@ -50,17 +52,17 @@ export class OutageLog {
   private flapCalls = { ...NO_CALLS };
   /** Time of the last outage warning. */
   private reportedAt = -Infinity;
-  /** Time of the last flapping line. */
+  /** Time of the last line about a flapping outage. */
   private flapLoggedAt = -Infinity;
 
   constructor(
     private readonly target: string,
-    private readonly hurt: () => OutageImpact,
+    private readonly impact: () => OutageImpact,
     private readonly write: WriteLine,
     private readonly clock: Clock,
   ) {
     this.flaps = new LogLimiter(clock, (start, repeats) => {
-      this.flapped(start, repeats);
+      this.logFlapping(start, repeats);
     });
   }
 
@@ -68,11 +70,11 @@ export class OutageLog {
     const { flapping, graceMs } = start;
     const cause = this.causeOf(start);
     const startedAt = this.clock.now();
-    const waits = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
-    this.outage = { start, startedAt, failedBefore: this.hurt().failed, reported: false, waits };
-    this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.about(start), flapping });
-    if (flapping) this.flaps.say(FLAPPING, start);
-    this.later(waits ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
+    const skipsWaitWarning = flapping || startedAt - this.reportedAt < LOG_INTERVAL_MS;
+    this.outage = { start, startedAt, failedBefore: this.impact().failed, reported: false, skipsWaitWarning };
+    this.write('debug', `outage: ${cause}`, { event: 'outage-start', ...this.fieldsOf(start), flapping });
+    if (flapping) this.flaps.log(FLAPPING, start);
+    this.scheduleCheck(skipsWaitWarning ? Math.max(graceMs, OUTAGE_WARNING_DELAY_MS) : OUTAGE_WARNING_DELAY_MS);
   }
 
   ended({ durationMs, connectAttempts, waitedCalls, abandonedCalls, failedCalls }: EventOf<'outage-end'>): void {
@@ -111,7 +113,7 @@ export class OutageLog {
     this.flaps.clear();
   }
 
-  private later(ms: number): void {
+  private scheduleCheck(ms: number): void {
     this.timer?.clear();
     this.timer = this.clock.setTimer(this.check, ms);
   }
@@ -119,17 +121,17 @@ export class OutageLog {
   private readonly check = (): void => {
     const { outage } = this;
     if (outage === undefined) return;
-    const { waiting, failed: failedSoFar } = this.hurt();
+    const { waiting, failed: failedSoFar } = this.impact();
     const failed = failedSoFar - outage.failedBefore;
     if (!outage.reported && waiting === 0 && failed === 0) {
-      this.later(OUTAGE_WARNING_DELAY_MS);
+      this.scheduleCheck(OUTAGE_WARNING_DELAY_MS);
       return;
     }
     const { start, startedAt } = outage;
     if (start.flapping) {
       const quietMs = this.flapLoggedAt + LOG_INTERVAL_MS - this.clock.now();
       if (quietMs > 0) {
-        this.later(quietMs);
+        this.scheduleCheck(quietMs);
         return;
       }
       this.flapLoggedAt = this.clock.now();
@@ -137,31 +139,31 @@ export class OutageLog {
     outage.reported = true;
     this.reportedAt = this.clock.now();
     const ageMs = this.reportedAt - startedAt;
-    if (outage.waits || ageMs >= start.graceMs) {
-      this.graceOver(start, ageMs);
+    if (outage.skipsWaitWarning || ageMs >= start.graceMs) {
+      this.logGraceOver(start, ageMs);
       return;
     }
-    outage.waits = true;
+    outage.skipsWaitWarning = true;
     // Calls with `waitForReady: false` fail even during the grace period.
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
     this.write(
       'warn',
       `outage: ${this.causeOf(start)}; calls wait up to ${duration(start.graceMs)} (${String(waiting)} waiting${also})`,
-      { event: 'outage', ...this.about(start), waiting, failed },
+      { event: 'outage', ...this.fieldsOf(start), waiting, failed },
     );
-    this.later(start.graceMs - ageMs);
+    this.scheduleCheck(start.graceMs - ageMs);
   };
 
-  private graceOver(start: EventOf<'outage-start'>, ageMs: number): void {
+  private logGraceOver(start: EventOf<'outage-start'>, ageMs: number): void {
     this.write(
       'warn',
       `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE); ${REMEDY}`,
-      { event: 'outage-grace-over', ...this.about(start), durationMs: Math.round(ageMs) },
+      { event: 'outage-grace-over', ...this.fieldsOf(start), durationMs: Math.round(ageMs) },
     );
   }
 
   /** Logs the first flapping outage of a minute, or a summary of its `repeats`. */
-  private flapped(start: EventOf<'outage-start'>, repeats: number): void {
+  private logFlapping(start: EventOf<'outage-start'>, repeats: number): void {
     const { waitedCalls, abandonedCalls, failedCalls } = this.flapCalls;
     this.flapCalls = { ...NO_CALLS };
     if (repeats > 0) {
@@ -175,13 +177,13 @@ export class OutageLog {
     this.flapLoggedAt = this.clock.now();
     this.write(
       'warn',
-      `flapping: three outages in a minute (${this.causeOf(start)}); they share one grace period, after which calls fail ` +
+      `flapping: ${counted(flapCount, 'outage')} in a minute (${this.causeOf(start)}); they share one grace period, after which calls fail ` +
         'immediately; check whether the server keeps restarting or a proxy closes its connections',
-      { event: 'flapping', ...this.about(start), outages: 3 },
+      { event: 'flapping', ...this.fieldsOf(start), outages: flapCount },
     );
   }
 
-  private about({ cause, graceMs }: EventOf<'outage-start'>): LogFields {
+  private fieldsOf({ cause, graceMs }: EventOf<'outage-start'>): LogFields {
     return { target: this.target, cause: oneLine(cause), graceMs: Math.round(graceMs) };
   }
 

@@ -10,7 +10,7 @@ function make() {
   const lines: string[] = [];
   const calls = new UnretriedCalls((text) => lines.push(`warn ${text}`), clock);
   const take = (body: AttemptEndEvent) => calls.failed({ client: 'orders', at: clock.epoch(), ...body });
-  return { clock, take, loud: () => lines };
+  return { clock, take, written: () => lines };
 }
 
 const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
@@ -25,16 +25,16 @@ const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
 
 describe('UnretriedCalls', () => {
   it('logs the first call, then counts calls by method and reason', () => {
-    const { clock, take, loud } = make();
+    const { clock, take, written } = make();
     for (let i = 0; i < 50; i++) take(failed());
     take(failed({ path: '/orders.v1.Orders/Watch' }));
-    expect(loud()).toEqual([
+    expect(written()).toEqual([
       'warn /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; the call may have reached the server and was not ' +
         'retried (not-safe-to-repeat); check whether it took effect, or declare the method idempotent if calls may be sent twice',
     ]);
     take(failed({ reason: 'throttled' }));
     clock.advance(60_000);
-    expect(loud().slice(1)).toEqual([
+    expect(written().slice(1)).toEqual([
       'warn 51 more calls in the last minute may have reached the server and were not retried: 49 to /orders.v1.Orders/Create ' +
         '(not-safe-to-repeat), 1 to /orders.v1.Orders/Watch (not-safe-to-repeat), 1 to /orders.v1.Orders/Create (throttled); ' +
         'latest: /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending',
@@ -42,7 +42,7 @@ describe('UnretriedCalls', () => {
   });
 
   it('repeats the message with the server and the count if all calls share one method and reason', () => {
-    const { clock, take, loud } = make();
+    const { clock, take, written } = make();
     const attempt = {
       number: 1,
       code: 14,
@@ -53,19 +53,19 @@ describe('UnretriedCalls', () => {
     } as const;
     for (let i = 0; i < 50; i++) take(failed({ attempt, reason: 'throttled' }));
     clock.advance(60_000);
-    expect(loud()[0]).toMatch(
+    expect(written()[0]).toMatch(
       /^warn \/orders\.v1\.Orders\/Create at 10\.0\.0\.7:50051: UNAVAILABLE: lost; the call may have .*\(throttled\)$/,
     );
-    expect(loud().slice(1)).toEqual([`${loud()[0]!} (49 more in the last minute)`]);
+    expect(written().slice(1)).toEqual([`${written()[0]!} (49 more in the last minute)`]);
     clock.advance(60_000);
     expect(clock.pending).toBe(0);
   });
 
   it('combines many methods into one line that lists the most frequent', () => {
-    const { clock, take, loud } = make();
+    const { clock, take, written } = make();
     for (let i = 0; i < 100; i++) take(failed({ path: `/a.A/M${i % 10}` }));
     clock.advance(60_000);
-    expect(loud()).toHaveLength(2);
-    expect(loud()[1]).toMatch(/99 more calls .*: 10 to \/a\.A\/M1 .*, 5 more methods and reasons; latest/);
+    expect(written()).toHaveLength(2);
+    expect(written()[1]).toMatch(/99 more calls .*: 10 to \/a\.A\/M1 .*, 5 more methods and reasons; latest/);
   });
 });

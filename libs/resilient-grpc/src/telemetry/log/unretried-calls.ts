@@ -8,7 +8,7 @@ import { counted, listed, oneLine } from './log-text.js';
 type AttemptEndEvent = Extract<GrpcClientEvent, { readonly type: 'attempt-end' }>;
 
 /** Maximum number of method and reason pairs listed in a summary. */
-const MAX_LISTED_PATHS = 5;
+const MAX_LISTED_KINDS = 5;
 
 /** Describes a failed attempt: method, server address, status. */
 export function attemptText({ path, attempt }: AttemptEndEvent): string {
@@ -55,7 +55,7 @@ export class UnretriedCalls {
     const kind = `${event.path} (${event.reason})`;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     // All kinds share one line.
-    this.limiter.say('', event);
+    this.limiter.log('', event);
   }
 
   /** Logs the pending summary and clears the timer. */
@@ -90,5 +90,5 @@ function unretriedText(event: AttemptEndEvent): string {
 function mostFrequent(kinds: readonly (readonly [kind: string, count: number])[]): string {
   const most = [...kinds].sort(([, a], [, b]) => b - a);
   const named = most.map(([kind, count]) => `${String(count)} to ${kind}`);
-  return listed(named, MAX_LISTED_PATHS, (count) => `${count} more methods and reasons`);
+  return listed(named, MAX_LISTED_KINDS, (count) => `${String(count)} more methods and reasons`);
 }

@@ -15,7 +15,7 @@ export interface ChaosFault extends PlannedFault {
 export type ChaosWeights<Name extends string> = Readonly<Partial<Record<Name, number>>>;
 
 /** Returns the faults of a kit that have a weight, or all faults if `weights` is undefined. */
-export function chosen<Name extends string>(
+export function selectFaults<Name extends string>(
   kit: Readonly<Record<Name, Omit<ChaosFault, 'name'>>>,
   weights: ChaosWeights<Name> | undefined,
 ): readonly ChaosFault[] {

@@ -67,7 +67,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('heals and reports the seed, the faults so far and the cause if the run fails', async () => {
+  it('heals the active fault and reports the seed, the faults so far and the cause if the run fails', async () => {
     const cause = new Error('an order was lost');
     const error = await failure(
       chaos({ plan: PLAN, faults, clock }, async () => {
@@ -123,7 +123,7 @@ describe('chaos', () => {
   });
 
   it.each(['begin', 'end'] as const)(
-    'ends and heals when its signal is aborted while %s() of a fault hangs',
+    'ends and heals the fault when its signal is aborted while %s() of the fault hangs',
     async (part) => {
       const hanging: ChaosFault = {
         name: 'cut',

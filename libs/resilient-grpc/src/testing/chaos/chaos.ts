@@ -13,7 +13,7 @@ const DEFAULT_GRACE_MS = 20_000;
 /** Options common to all chaos runs. */
 export interface ChaosSettings {
   readonly faults: readonly ChaosFault[];
-  /** Ends the run immediately when aborted, and heals the active fault. */
+  /** Ends the run early when aborted. The active fault is healed first. */
   readonly signal?: AbortSignal | undefined;
   /**
    * Maximum time, in milliseconds, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
@@ -36,7 +36,7 @@ export interface PlannedChaosOptions extends ChaosSettings {
   readonly plan: ChaosPlan;
 }
 
-/** Options of a chaos run, with a plan to draw or to play. */
+/** Options of a chaos run that draws its plan or plays a given one. */
 export type ChaosOptions = SeededChaosOptions | PlannedChaosOptions;
 
 /** The argument of the function that runs under chaos. */
@@ -73,7 +73,7 @@ export class ChaosError extends Error {
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
  * healed, except one that the error names. A fault may take longer than planned, for example to start a server. Later faults are then
- * delayed, so that their distances never shrink.
+ * delayed, so that the distance between faults never shrinks.
  * @throws ChaosError with the seed and the faults so far, if `run` fails, if a fault fails to start, fails to heal, or hangs, or if the
  * `signal` of the options is aborted
  * @throws RangeError if no plan can be drawn, or if the plan names an unknown fault
@@ -91,13 +91,13 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const playback = { steps, durationMs: plan.durationMs, clock, ended: end.signal, aborted, graceMs };
   const finished = playChaos(playback, played);
   const running = (async () => run({ plan, signal: over.signal }))();
-  const whole = finished.then(() => {
+  const fullPlan = finished.then(() => {
     over.abort();
     const what = 'run did not end after its signal was aborted';
     return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
-  const abortion = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
-  const ended = await outcomeOf(Promise.race([running, whole, ...abortion]));
+  const aborts = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
+  const ended = await outcomeOf(Promise.race([running, fullPlan, ...aborts]));
   end.abort();
   over.abort();
   const healed = await outcomeOf(finished);
@@ -140,17 +140,17 @@ interface Playback {
  */
 async function playChaos(playback: Playback, played: ChaosStep[]): Promise<void> {
   const { steps, durationMs, clock, ended, aborted, graceMs } = playback;
-  const bound = { clock, ms: graceMs };
+  const limit = { clock, ms: graceMs };
   let endedAt = 0;
   for (const { step, fault } of steps) {
     // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
     if (!(await pause(step.atMs - endedAt, clock, ended))) return;
     played.push(step);
     try {
-      await within(fault.begin(), { ...bound, what: `fault '${fault.name}' did not start`, signal: aborted });
+      await within(fault.begin(), { ...limit, what: `fault '${fault.name}' did not start`, signal: aborted });
       await pause(step.forMs, clock, ended);
     } finally {
-      await within(fault.end?.(), { ...bound, what: `fault '${fault.name}' was not healed` });
+      await within(fault.end?.(), { ...limit, what: `fault '${fault.name}' was not healed` });
     }
     endedAt = step.atMs + step.forMs;
   }
@@ -166,7 +166,7 @@ function faultOf({ fault: name }: ChaosStep, faults: readonly ChaosFault[]): Cha
 }
 
 /** The time limit of an operation and its error message. */
-interface Bound {
+interface TimeLimit {
   readonly clock: Clock;
   readonly ms: number;
   /** Start of the error message, such as "fault 'kill' did not start". */
@@ -175,17 +175,17 @@ interface Bound {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Resolves to the result of `work`. Rejects if that takes longer than `ms`. */
-async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: Bound): Promise<T> {
+/** Resolves to the result of `work`. Rejects if `work` takes longer than `ms`. */
+async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: TimeLimit): Promise<T> {
   const done = new AbortController();
   const ends = signal === undefined ? [done.signal] : [done.signal, signal];
-  const late = async (): Promise<never> => {
+  const timeout = async (): Promise<never> => {
     await pause(ms, clock, AbortSignal.any(ends));
     signal?.throwIfAborted();
     throw new Error(`${what} within ${ms} ms`);
   };
   try {
-    return await Promise.race([work, late()]);
+    return await Promise.race([work, timeout()]);
   } finally {
     done.abort();
   }

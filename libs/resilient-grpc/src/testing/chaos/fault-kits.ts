@@ -2,7 +2,7 @@ import type { ChildServer } from '../child-process-server.js';
 import type { FaultProxy } from '../fault-proxy/fault-proxy.js';
 import type { Http2FaultProxy } from '../http2-faults/http2-fault-proxy.js';
 import type { CallFault } from '../http2-faults/http2-faults.js';
-import { chosen } from './chaos-fault.js';
+import { selectFaults } from './chaos-fault.js';
 import type { ChaosFault, ChaosWeights } from './chaos-fault.js';
 import type { RangeMs } from './plan-chaos.js';
 
@@ -17,11 +17,11 @@ const LONG_MS: RangeMs = [200, 1_000];
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 
 /**
- * Returns the network faults, or only those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. Each fault resets the proxy
- * settings that it uses when it ends. A value that you have set yourself, such as a delay, is lost.
+ * Returns the network faults, or only those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. When a fault ends, it
+ * resets the proxy settings that it uses, including values that you have set yourself, such as a delay.
  */
 export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkFaultName>): readonly ChaosFault[] {
-  return chosen(
+  return selectFaults(
     {
       reset: { begin: () => void proxy.resetAll() },
       close: { begin: () => void proxy.closeAll() },
@@ -58,30 +58,30 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
 }
 
 /**
- * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'disowned': a GOAWAY rejects
+ * The name of an HTTP/2 fault of a server or proxy. 'goaway': every connection receives GOAWAY and drains. 'unprocessed': a GOAWAY rejects
  * one call as unprocessed. 'refused': three streams are refused (REFUSED_STREAM). 'reset', 'missing-trailers': two calls lose their
  * response after the server has produced it. 'stream-limit': one stream per connection. 'held-settings': connections drain, and new ones
  * receive no SETTINGS and are unusable.
  */
 export type Http2FaultName =
-  'goaway' | 'disowned' | 'refused' | 'reset' | 'missing-trailers' | 'stream-limit' | 'held-settings';
+  'goaway' | 'unprocessed' | 'refused' | 'reset' | 'missing-trailers' | 'stream-limit' | 'held-settings';
 
 /** Returns the HTTP/2 faults, or only those with a weight. Their names in a plan start with 'http2-'. */
 export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2FaultName>): readonly ChaosFault[] {
   const failing = (fault: CallFault, times: number) => {
-    let takeBack: (() => void) | undefined;
+    let removeFault: (() => void) | undefined;
     return {
       forMs: SHORT_MS,
       begin: () => {
-        takeBack = proxy.failCalls(fault, { times });
+        removeFault = proxy.failCalls(fault, { times });
       },
-      end: () => takeBack?.(),
+      end: () => removeFault?.(),
     };
   };
-  return chosen(
+  return selectFaults(
     {
       goaway: { begin: () => void proxy.goaway() },
-      disowned: failing({ kind: 'goaway' }, 1),
+      unprocessed: failing({ kind: 'goaway' }, 1),
       refused: failing({ kind: 'reset', code: 'REFUSED_STREAM' }, 3),
       reset: failing({ kind: 'reset', code: 'INTERNAL_ERROR', at: 'headers' }, 2),
       'missing-trailers': failing({ kind: 'missing-trailers' }, 2),
@@ -111,7 +111,7 @@ export type ServerFaultName = 'kill' | 'freeze' | 'restart';
 
 /** Returns the faults of a server process, or only those with a weight. */
 export function serverFaults(server: ChildServer, weights?: ChaosWeights<ServerFaultName>): readonly ChaosFault[] {
-  return chosen(
+  return selectFaults(
     {
       kill: { forMs: LONG_MS, begin: () => server.kill(), end: () => server.restart() },
       freeze: { forMs: LONG_MS, begin: () => server.freeze(), end: () => server.thaw() },

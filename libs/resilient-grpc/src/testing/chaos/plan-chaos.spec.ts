@@ -9,8 +9,8 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-// Long enough for the longest distance and the longest fault, even if the last quarter is quiet.
-const SURE_TO_FIT_MS = 7_000;
+// Fits the longest distance and the longest fault, even if the last quarter is quiet.
+const MIN_DURATION_MS = 7_000;
 const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .record({
     seed: fc.integer(),
@@ -19,7 +19,7 @@ const options: fc.Arbitrary<ChaosPlanOptions> = fc
     distanceMs: fc.constantFrom(undefined, [1, 1] as const, [100, 900] as const, [0, 3_000] as const),
     quietMs: fc.constantFrom(undefined, 0),
   })
-  .map((drawn) => ({ ...drawn, durationMs: drawn.durationMs + SURE_TO_FIT_MS }));
+  .map((drawn) => ({ ...drawn, durationMs: drawn.durationMs + MIN_DURATION_MS }));
 
 describe('planChaos', () => {
   it('draws the same plan for the same options, and extends it for a longer duration', () => {

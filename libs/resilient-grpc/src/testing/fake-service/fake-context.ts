@@ -15,7 +15,7 @@ import { systemRandom } from '../../time/random.js';
 import type { FakeMethod } from './fake-method.js';
 import { FAKE_CLIENT } from './grpc-error.js';
 
-/** Creates the contexts with which client code calls fake methods, without a service definition and a channel. */
+/** Creates the contexts through which client code calls fake methods, without a service definition or channel. */
 export function fakeContexts(
   start: (method: FakeMethod, request: AttemptRequest, listener: AttemptListener) => Attempt,
 ): (method: FakeMethod) => MethodContext {
@@ -47,7 +47,7 @@ export function fakeContexts(
     clock,
     random,
   });
-  // With an interceptor list, even an empty one, messages are passed on unserialized and the call itself enforces its deadline.
+  // With an interceptor list, even an empty one, messages are not serialized, and the call itself enforces its deadline.
   return (method) => ({ ...parts.contextOf(method, plainPolicy(method)), interceptors: [] });
 }
 
@@ -60,13 +60,14 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
     // There is no peer whose data could be pending.
     readBarrier: { isDue: false, whenRead: nothing },
     start,
-    // A ready channel queues calls only to limit their rate after a lost connection. A fake has none, so it releases them in the next turn.
+    // A ready channel queues calls only to limit their rate after a lost connection. A fake has no connections, so it releases calls in
+    // the next turn.
     wait: (waiter) => {
       systemClock.defer(() => {
         waiter.release();
       });
     },
-    leave: nothing,
+    dequeue: nothing,
     answered: nothing,
     releasedCallEnded: nothing,
     whyNotReady: () => '',

@@ -61,7 +61,7 @@ describe('handler', () => {
     await expect(firstValueFrom(shop.touch({}))).resolves.toEqual({});
   });
 
-  it('streams a large array or nothing at all', async () => {
+  it('streams a large array and an empty Observable', async () => {
     const shop = fake({ watch: () => Array.from({ length: 100_000 }, (_, sequence) => ({ sequence })) });
     const all = await lastValueFrom(shop.watch({ from: 0 }).pipe(toArray()));
     expect(all).toHaveLength(100_000);
@@ -224,7 +224,7 @@ describe('call', () => {
     expect(shop.calls[0]?.outcome).toBe('cancelled');
   });
 
-  it('fails the pending read of the handler if the call is cancelled, so that an incomplete upload is not taken as complete', async () => {
+  it('fails the pending read of the handler if the call is cancelled, so that an incomplete upload is not treated as complete', async () => {
     const read = vi.fn();
     const shop = fake({
       upload: async (messages) => {
@@ -296,7 +296,7 @@ describe('fakeGrpcService', () => {
     expect(upper.calls.map(({ method }) => method)).toEqual(['Get']);
   });
 
-  it('exposes no method of a promise, an Observable or a Nest lifecycle hook', async () => {
+  it('exposes no methods of a promise or an Observable, and no Nest lifecycle hooks', async () => {
     const shop = fake({});
     expect(await Promise.resolve(shop)).toBe(shop);
     expect(isObservable(shop)).toBe(false);

@@ -12,7 +12,7 @@ import { HandlerFailure } from './handler-failure.js';
 
 /** A fake service and the calls that it received. */
 export type FakeGrpcService<S> = Resilient<S> & {
-  /** All calls, in the order in which they were subscribed. */
+  /** All calls, in the order in which they were subscribed to. */
   readonly calls: readonly FakeCallRecords<S>[];
 };
 
@@ -32,7 +32,7 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
  * Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. A
  * method under such a name would be misinterpreted.
  */
-const NO_METHOD =
+const NON_METHOD_NAME =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
 
 class FakeService {
@@ -65,10 +65,10 @@ class FakeService {
     const methods: Record<string, unknown> = { calls: this.calls };
     for (const name of Object.keys(this.handlers)) methods[name] = this.method(name);
     // A real stub also has each method with its first letter in the other case.
-    for (const name of Object.keys(this.handlers)) methods[otherName(name)] ??= methods[name];
+    for (const name of Object.keys(this.handlers)) methods[withOtherCase(name)] ??= methods[name];
     return new Proxy(methods, {
       get: (target, name): unknown => {
-        if (typeof name === 'symbol' || name in target || NO_METHOD.test(name)) return Reflect.get(target, name);
+        if (typeof name === 'symbol' || name in target || NON_METHOD_NAME.test(name)) return Reflect.get(target, name);
         return (target[name] = this.method(name));
       },
     });
@@ -78,7 +78,7 @@ class FakeService {
     const one = this.stubOf(name, false);
     const many = this.stubOf(name, true);
     return (request, metadataOrOptions, options) =>
-      failingAsTold((isStream(request) ? many : one)(request, metadataOrOptions, options));
+      withHandlerErrors((isStream(request) ? many : one)(request, metadataOrOptions, options));
   }
 
   private stubOf(name: string, requestStream: boolean): ResilientMethod<unknown, unknown> {
@@ -88,7 +88,7 @@ class FakeService {
 }
 
 /** Wraps a call so that it fails with the error that its handler threw. */
-function failingAsTold(call: GrpcObservable<unknown>): GrpcObservable<unknown> {
+function withHandlerErrors(call: GrpcObservable<unknown>): GrpcObservable<unknown> {
   const open: GrpcObservable<unknown>['openStream'] = (sink, scope) => call.openStream(withOwnErrors(sink), scope);
   return new GrpcObservable((subscriber) => call.subscribe(withOwnErrors(subscriber)), open);
 }
@@ -114,7 +114,7 @@ function unimplemented(name: string): AnyHandler {
   };
 }
 
-function otherName(name: string): string {
+function withOtherCase(name: string): string {
   const [first = ''] = name;
   const other = first === first.toLowerCase() ? first.toUpperCase() : first.toLowerCase();
   return other + name.slice(1);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { failureReason } from '../../client/call/call-failure.js';
-import { further } from '../../client/call/attempt-history.js';
+import { maxReach } from '../../client/call/attempt-history.js';
 import type { FailureReason, ReachedServer } from '../../errors/grpc-call-error.js';
 import { classify } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -27,7 +27,7 @@ function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
               messagesReceived: 0,
             });
             const reason = failureReason(verdict);
-            all.set(reason, further(all.get(reason) ?? 'no', verdict.reachedServer));
+            all.set(reason, maxReach(all.get(reason) ?? 'no', verdict.reachedServer));
           }
   return all;
 }

@@ -7,9 +7,9 @@ import { isStatusCode, StatusCode, type StatusName } from '../../status/status-c
 
 /** Optional properties of an error created by `grpcError`. */
 export interface GrpcErrorOptions {
-  /** Why the call failed. @defaultValue 'server' */
+  /** Reason for the failure. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;
-  /** Indicates if the request may have reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
+  /** Indicates whether the request may have reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
   readonly reachedServer?: ReachedServer | undefined;
   /** Time after which a retry makes sense, in milliseconds. @defaultValue undefined */
   readonly retryAfterMs?: number | undefined;
@@ -22,7 +22,7 @@ export interface GrpcErrorOptions {
 }
 
 /** Default `reachedServer` by reason: the farthest point that a call with one attempt and no response may have reached. */
-const REACHED: Readonly<Record<FailureReason, ReachedServer>> = {
+const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   protocol: 'yes',
   'connection-lost': 'maybe',
@@ -57,9 +57,13 @@ export function grpcError(
     throw new TypeError(`grpcError: expected a status name such as 'NOT_FOUND', got ${JSON.stringify(code)}`);
   }
   const { reason = 'server', statusDetails = [], cause } = extra;
-  const { reachedServer = REACHED[reason], retryAfterMs } = extra;
-  if (!Object.hasOwn(REACHED, reason)) throw unexpected('reason', `one of ${Object.keys(REACHED).join(', ')}`, reason);
-  if (!FAR.includes(reachedServer)) throw unexpected('reachedServer', `one of ${FAR.join(', ')}`, reachedServer);
+  const { reachedServer = DEFAULT_REACHED_SERVER[reason], retryAfterMs } = extra;
+  if (!Object.hasOwn(DEFAULT_REACHED_SERVER, reason)) {
+    throw unexpected('reason', `one of ${Object.keys(DEFAULT_REACHED_SERVER).join(', ')}`, reason);
+  }
+  if (!REACHED_SERVER_VALUES.includes(reachedServer)) {
+    throw unexpected('reachedServer', `one of ${REACHED_SERVER_VALUES.join(', ')}`, reachedServer);
+  }
   if (retryAfterMs !== undefined && !(Number.isFinite(retryAfterMs) && retryAfterMs >= 0)) {
     throw unexpected('retryAfterMs', 'a number of milliseconds, 0 or more', retryAfterMs);
   }
@@ -81,7 +85,7 @@ export function grpcError(
   });
 }
 
-const FAR: readonly ReachedServer[] = ['no', 'maybe', 'yes'];
+const REACHED_SERVER_VALUES: readonly ReachedServer[] = ['no', 'maybe', 'yes'];
 
 function unexpected(option: string, expected: string, got: unknown): TypeError {
   return new TypeError(`grpcError: ${option}: expected ${expected}, got ${String(got)}`);

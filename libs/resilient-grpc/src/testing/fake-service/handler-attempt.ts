@@ -28,8 +28,8 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
   private readonly abort = new AbortController();
   private answers: RequestSource | undefined;
   private listener: AttemptListener | undefined;
-  private wanted = false;
-  private pulling = false;
+  private isReadPending = false;
+  private isPulling = false;
   /** A message from the handler that has not been delivered yet. */
   private held: { readonly message: unknown } | undefined;
   private messagesReceived = 0;
@@ -66,8 +66,8 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
   }
 
   startRead(): void {
-    this.wanted = true;
-    // Deferred. Otherwise an array would be read in a single recursion, as deep as the array is long.
+    this.isReadPending = true;
+    // Deferred, because reading an array would otherwise recurse once per element.
     queueMicrotask(() => {
       this.pull();
     });
@@ -93,7 +93,7 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
     try {
       const answer: unknown = await this.handler(request, { ...this.call, signal: this.abort.signal });
       this.method.answersOnce = !isStream(answer);
-      // The result is opened even if the call was cancelled meanwhile, so that it can be closed.
+      // The result is opened even if the call has been cancelled, so that it can be closed.
       this.answers = messageSource(this.method.answersOnce ? [answer ?? {}] : answer, this);
       if (this.isOpen()) this.pull();
       else void this.answers.close();
@@ -103,17 +103,17 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
   }
 
   private pull(): void {
-    if (!this.wanted || this.pulling || this.answers === undefined || !this.isOpen()) return;
+    if (!this.isReadPending || this.isPulling || this.answers === undefined || !this.isOpen()) return;
     if (this.held !== undefined) {
       this.deliverHeld();
       return;
     }
-    this.pulling = true;
+    this.isPulling = true;
     this.answers.pull();
   }
 
   onMessage(message: unknown): void {
-    this.pulling = false;
+    this.isPulling = false;
     const { held } = this;
     this.held = { message };
     if (held !== undefined) this.deliver(held.message);
@@ -121,9 +121,9 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
     else this.deliverHeld();
   }
 
-  /** Checks if the source ends after its first message, so that `of(message)` is treated as a single message. */
+  /** Checks whether the source ends after its first message, so that `of(message)` is treated as a single message. */
   private lookAhead(): void {
-    this.pulling = true;
+    this.isPulling = true;
     this.answers?.pull();
   }
 
@@ -134,7 +134,7 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
   }
 
   private deliver(message: unknown): void {
-    this.wanted = false;
+    this.isReadPending = false;
     this.messagesReceived += 1;
     if (this.messagesReceived === 1) this.listener?.onHeaders(new Metadata());
     // The listener may have cancelled the attempt in `onHeaders`.
@@ -178,7 +178,7 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
     /* The buffer of a fake is unbounded. */
   }
 
-  onPushedAtOnce(): void {
+  onBurst(): void {
     /* The buffer of a fake is unbounded. */
   }
 
@@ -200,9 +200,9 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
     this.listener = undefined;
     this.record.outcome = outcome;
     if (outcome === 'cancelled') {
-      const left = grpcError('CANCELLED', 'The caller unsubscribed', { reason: 'cancelled' });
-      this.requests?.end({ kind: 'failed', error: left });
-      this.abort.abort(left);
+      const cancellation = grpcError('CANCELLED', 'The caller unsubscribed', { reason: 'cancelled' });
+      this.requests?.end({ kind: 'failed', error: cancellation });
+      this.abort.abort(cancellation);
     } else {
       this.requests?.end({ kind: 'done' });
     }

@@ -4,8 +4,8 @@ import { isStatusCode, statusName, StatusCode } from '../../status/status-code.j
 import { FAKE_CLIENT, grpcError } from './grpc-error.js';
 
 /**
- * Converts what a handler threw to the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the status that a
- * grpc-js server would send: its `code` and `details` if it has them, otherwise UNKNOWN with its message.
+ * Converts a value that a handler threw to the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the
+ * status that a grpc-js server would send: its `code` and `details` if it has them, otherwise UNKNOWN with its message.
  */
 export function toCallError(thrown: unknown): GrpcCallError {
   if (isGrpcCallError(thrown)) return thrown;

@@ -27,7 +27,7 @@ it.each([
     () => checkByteRule(1, 'to-client', 'rst', 0),
     'closeAfterBytes: expected times to be an integer of 1 or more, or Infinity, got 0',
   ],
-])('rejects an invalid argument with the expected value (case %#)', (check, message) => {
+])('rejects an invalid argument and names the expected value (case %#)', (check, message) => {
   expect(check).toThrow(new RangeError(message));
 });
 

@@ -25,7 +25,7 @@ interface ByteRule {
   times: number;
 }
 
-const BOTH: readonly Direction[] = ['to-upstream', 'to-client'];
+const WAYS: readonly Direction[] = ['to-upstream', 'to-client'];
 
 /**
  * A TCP proxy on 127.0.0.1 that injects network faults. `forward`, `refuse`, and `staySilent` set what happens to new connections; the
@@ -52,7 +52,7 @@ export class FaultProxy {
 
   /**
    * Starts a proxy that forwards to `upstream`, 'host:port'.
-   * @throws TypeError if `upstream` has no port
+   * @throws TypeError if `upstream` has another form
    * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
@@ -65,7 +65,7 @@ export class FaultProxy {
     return this.tcp.port;
   }
 
-  /** '127.0.0.1:port' */
+  /** The address of the proxy, '127.0.0.1:port'. */
   get url(): string {
     return this.tcp.url;
   }
@@ -162,14 +162,14 @@ export class FaultProxy {
 
   /**
    * Ends a connection after `bytes` bytes have passed in `direction`, even in the middle of a write. On open connections, bytes are
-   * counted from now; on future connections, from their start. Turns itself off after `times` connections (1). `Infinity` as `bytes`
-   * turns this off immediately.
+   * counted from now; on future connections, from their start. Turns itself off after `times` connections (default 1). `Infinity`
+   * as `bytes` turns this off immediately.
    * @throws RangeError that names the invalid argument
    */
   closeAfterBytes(bytes: number, direction: Direction, how: CloseMode = 'rst', times = 1): void {
     checkByteRule(bytes, direction, how, times);
     this.byteRule = bytes === Infinity ? undefined : { bytes, direction, how, times };
-    for (const connection of this.connections) this.allow(connection);
+    for (const connection of this.connections) this.setAllowance(connection);
   }
 
   /**
@@ -187,7 +187,7 @@ export class FaultProxy {
 
   /** Resets only the connections silenced permanently, by `staySilent` or a silent idle cut, and returns their number. */
   resetSilenced(): number {
-    const dead = [...this.connections].filter(({ isDead }) => isDead);
+    const dead = [...this.connections].filter(({ isSilenced }) => isSilenced);
     const count = dead.length + this.silent.size;
     for (const connection of dead) connection.end('rst');
     for (const socket of this.silent) resetSocket(socket);
@@ -218,9 +218,9 @@ export class FaultProxy {
       },
     });
     this.connections.add(connection);
-    for (const way of BOTH) connection.pipes[way].delayMs = this.delays[way];
+    for (const way of WAYS) connection.pipes[way].delayMs = this.delays[way];
     connection.cutWhenIdle(this.idleCut);
-    this.allow(connection);
+    this.setAllowance(connection);
   }
 
   private acceptSilently(client: Socket): void {
@@ -242,8 +242,8 @@ export class FaultProxy {
     return count;
   }
 
-  private allow({ pipes }: ProxiedConnection): void {
-    for (const way of BOTH) pipes[way].allowance = this.byteRule?.direction === way ? this.byteRule.bytes : Infinity;
+  private setAllowance({ pipes }: ProxiedConnection): void {
+    for (const way of WAYS) pipes[way].allowance = this.byteRule?.direction === way ? this.byteRule.bytes : Infinity;
   }
 
   private claimCut(): CloseMode | undefined {
@@ -256,5 +256,5 @@ export class FaultProxy {
 }
 
 function ways(direction: Direction | 'both'): readonly Direction[] {
-  return direction === 'both' ? BOTH : [direction];
+  return direction === 'both' ? WAYS : [direction];
 }

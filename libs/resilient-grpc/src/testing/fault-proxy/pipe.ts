@@ -7,7 +7,7 @@ type Item = { readonly dueAt: number } & (
   { readonly kind: 'bytes'; readonly bytes: Buffer } | { readonly kind: 'fin' } | { readonly kind: 'rst' }
 );
 
-// Above this limit, the pipe stops reading its source. The sender then meets a full TCP window, as on a real network.
+// Above this limit, the pipe stops reading its source. A full TCP window then stops the sender, as on a real network.
 const MAX_QUEUED_BYTES = 64 * 1024;
 
 /** The callbacks of a pipe to its connection. */
@@ -135,7 +135,7 @@ export class Pipe {
     this.events.onPassed(bytes.length);
     this.closed = true;
     this.queue = [];
-    // Waits until the kernel has the last byte. Otherwise an RST would overtake it.
+    // Waits until the kernel has accepted the last byte. Otherwise an RST would overtake it.
     this.sink.write(bytes, () => this.events.onCut(how));
   }
 }

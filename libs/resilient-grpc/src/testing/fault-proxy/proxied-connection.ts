@@ -16,7 +16,7 @@ export interface ConnectionEvents {
 /** A client connection and its counterpart to the upstream. */
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
-  isDead = false;
+  isSilenced = false;
   /** False after the client has disconnected or its connection was ended. */
   hasClient = true;
   readonly pipes: Readonly<Record<Direction, Pipe>>;
@@ -76,7 +76,7 @@ export class ProxiedConnection {
       onPassed: (count) => this.events.onPassed(direction, count),
       onSourceEnded: () => {
         if (source === this.client) this.hasClient = false;
-        if (this.isDead) source.destroy();
+        if (this.isSilenced) source.destroy();
       },
       claimCut: () => this.events.claimCut(),
       onCut: (how) => this.end(how),
@@ -92,7 +92,7 @@ export class ProxiedConnection {
   private armIdleTimer(): void {
     this.idleTimer?.clear();
     const cut = this.idleCut;
-    if (cut === undefined || this.isDead || this.openSockets === 0) return;
+    if (cut === undefined || this.isSilenced || this.openSockets === 0) return;
     const leftMs = this.lastByteAt + cut.ms - this.clock.now();
     // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
     this.idleTimer = this.clock.setTimer(() => {
@@ -106,7 +106,7 @@ export class ProxiedConnection {
       this.end(cut.how);
       return;
     }
-    this.isDead = true;
+    this.isSilenced = true;
     this.stop();
   }
 }

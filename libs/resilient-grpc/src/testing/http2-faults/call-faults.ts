@@ -16,9 +16,9 @@ export class CallFaults {
    * Adds a fault. Returns a function that removes it for calls that it has not affected yet.
    * @throws RangeError if an argument is invalid
    */
-  add(fault: CallFault, choice: CallFilter): () => void {
-    checkCallFault(fault, choice);
-    const { method, times = 1 } = choice;
+  add(fault: CallFault, filter: CallFilter): () => void {
+    checkCallFault(fault, filter);
+    const { method, times = 1 } = filter;
     const rule = { fault, method, times };
     this.rules.push(rule);
     return () => {

@@ -1,12 +1,12 @@
 import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
-import { checker, isInteger } from '../argument-check.js';
+import { argumentCheck, isInteger } from '../argument-check.js';
 import { NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
 
-const KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
-const POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
+const FAULT_KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
+const RESET_POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
 const DIRECTIONS: readonly unknown[] = [undefined, 'to-client', 'to-upstream'];
 const MAX_UINT32 = 2 ** 32 - 1;
 // Every HTTP/2 peer accepts frames of 16 384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
@@ -19,13 +19,13 @@ type Unchecked = Readonly<Record<string, unknown>>;
 export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilter): void {
   // Safe cast: `fault` is an object, and its values are checked below.
   const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
-  const check = checker('failCalls');
-  check(KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
+  const check = argumentCheck('failCalls');
+  check(FAULT_KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
   if (kind === 'reset' || code !== undefined) check(isErrorCode(code), EXPECTED_CODE, code);
   if (kind === 'reset') {
     const point =
       "at to be 'request', 'headers', 'trailers', or { afterRequests } or { afterResponses } with an integer";
-    check(POINTS.includes(at) || isAfter(at), point, at);
+    check(RESET_POINTS.includes(at) || isAfter(at), point, at);
     check(DIRECTIONS.includes(direction), "direction to be 'to-client' or 'to-upstream'", direction);
   }
   if (kind === 'goaway') check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
@@ -39,7 +39,7 @@ export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilt
 
 /** @throws RangeError if an argument is invalid */
 export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData }: GoawayOptions): void {
-  const check = checker('goaway');
+  const check = argumentCheck('goaway');
   check(isErrorCode(code), EXPECTED_CODE, code);
   const isId = lastStreamId === 'newest' || lastStreamId === 'none' || isInteger(lastStreamId, 0, NO_LAST_STREAM_ID);
   check(isId, "lastStreamId to be 'newest', 'none', or an integer from 0 to 2147483647", lastStreamId);
@@ -49,13 +49,13 @@ export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugD
 /** @throws RangeError if `max` is not a valid number of streams */
 export function checkStreamLimit(max: number | undefined): void {
   const holds = max === undefined || isInteger(max, 0, MAX_UINT32);
-  checker('limitStreams')(holds, 'max to be an integer from 0 to 4294967295, or undefined', max);
+  argumentCheck('limitStreams')(holds, 'max to be an integer from 0 to 4294967295, or undefined', max);
 }
 
 /** @throws RangeError if `pings` is not a valid number of pings */
 export function checkPings(pings: number | undefined): void {
   const holds = pings === undefined || isInteger(pings, 0);
-  checker('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
+  argumentCheck('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
 }
 
 /** @throws TypeError if a key, certificate, or authority is invalid, so that the start fails instead of the first connection */

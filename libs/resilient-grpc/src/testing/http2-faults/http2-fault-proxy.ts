@@ -20,8 +20,8 @@ import { ProxiedSession } from './proxied-session.js';
 import { SessionWire } from './session-wire.js';
 
 /**
- * A proxy on 127.0.0.1 that terminates HTTP/2 on both sides, so that it can inject faults that otherwise only a server can cause: refuse
- * and reset streams, omit trailers, send GOAWAY. Each client connection has its own upstream connection and ends with it. For faults at
+ * A proxy on 127.0.0.1 that terminates HTTP/2 on both sides, so that it can inject faults that otherwise only a server can cause: refused
+ * and reset streams, missing trailers, GOAWAY. Each client connection has its own upstream connection and ends with it. For faults at
  * the byte level, use `FaultProxy` before or after this proxy. The proxy answers pings itself.
  */
 export class Http2FaultProxy {
@@ -61,7 +61,7 @@ export class Http2FaultProxy {
     return this.tcp.port;
   }
 
-  /** '127.0.0.1:port' */
+  /** The address of the proxy, '127.0.0.1:port'. */
   get url(): string {
     return this.tcp.url;
   }
@@ -73,11 +73,11 @@ export class Http2FaultProxy {
   /**
    * Injects a fault into the next calls: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. If several
    * faults match a call, the one added first applies. Returns a function that removes the fault for calls that it has not affected yet.
-   * Method names are not validated, because the proxy does not know the server's methods; check `counters.failed`.
+   * Method names are not validated, because the proxy has no service definition; check `counters.failed`.
    * @throws RangeError that names the invalid argument
    */
-  failCalls(fault: CallFault, choice: CallFilter = {}): () => void {
-    return this.faults.add(fault, choice);
+  failCalls(fault: CallFault, filter: CallFilter = {}): () => void {
+    return this.faults.add(fault, filter);
   }
 
   /**
@@ -119,7 +119,7 @@ export class Http2FaultProxy {
     this.holdsSettings = true;
   }
 
-  /** Ends `holdSettings`, also for connections that are waiting for SETTINGS. */
+  /** Ends `holdSettings`, including for connections that are waiting for SETTINGS. */
   releaseSettings(): void {
     this.holdsSettings = false;
     for (const session of this.sessions) session.releaseOutput();

@@ -36,7 +36,7 @@ export interface ResetFault {
   readonly code: Http2ErrorCode;
   /** The point of the reset. A call that ends earlier is not affected. @defaultValue 'request' */
   readonly at?: ResetPoint | undefined;
-  /** The side that receives `code`. The other side receives CANCEL, as from real proxies. @defaultValue 'to-client' */
+  /** The side that receives `code`. The other side receives CANCEL, as with real proxies. @defaultValue 'to-client' */
   readonly direction?: Direction | undefined;
 }
 

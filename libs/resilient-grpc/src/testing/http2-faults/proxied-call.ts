@@ -10,7 +10,7 @@ export type RawFields = readonly string[];
 const { CANCEL, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
 
 // Prevents Node from adding a date header. Node's types lack this option.
-const AS_IT_CAME = { sendDate: false };
+const NO_DATE_HEADER = { sendDate: false };
 
 /** A call received from the client. */
 export interface IncomingCall {
@@ -24,10 +24,10 @@ export interface IncomingCall {
 }
 
 /** The connections of a call, and its callbacks. */
-export interface Surroundings {
+export interface ProxiedCallCallbacks {
   /** True if both connections are open. A stream that ends with its connection must not be reset. */
   readonly connected: boolean;
-  /** Resolves when all pending output to the client was written. */
+  /** Resolves when all pending output to the client has been written. */
   clientIdle(): Promise<void>;
   /** Called when the fault has taken effect. */
   onFailed(): void;
@@ -37,27 +37,31 @@ export interface Surroundings {
 export class ProxiedCall {
   /** ID of the client's stream. */
   readonly id: number;
-  /** Resolves when the end of the call was sent to the client, or the client's stream is closed. */
+  /** Resolves when the end of the call has been sent to the client, or the client's stream is closed. */
   readonly notified: Promise<void>;
   private notify: () => void = () => undefined;
   private readonly client: ServerHttp2Stream;
   private readonly fault: ResetFault | MissingTrailersFault | undefined;
-  private readonly around: Surroundings;
+  private readonly callbacks: ProxiedCallCallbacks;
   private readonly upstream: ClientHttp2Stream | undefined;
   private trailers: RawFields = [];
   private response: Promise<boolean> | undefined;
 
-  constructor({ id, stream, headers, ended, fault }: IncomingCall, upstream: ClientHttp2Session, around: Surroundings) {
+  constructor(
+    { id, stream, headers, ended, fault }: IncomingCall,
+    upstream: ClientHttp2Session,
+    callbacks: ProxiedCallCallbacks,
+  ) {
     this.id = id;
     this.client = stream;
     this.fault = fault;
-    this.around = around;
+    this.callbacks = callbacks;
     this.notified = new Promise((resolve) => {
       this.notify = resolve;
       stream.once('close', resolve);
     });
     if (this.resetAt('request')) return;
-    // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM reports to the client that nothing was sent.
+    // The upstream accepts no calls after its GOAWAY. REFUSED_STREAM means that the call was not processed.
     if (upstream.closed || upstream.destroyed) {
       this.end(REFUSED_STREAM);
       return;
@@ -74,10 +78,10 @@ export class ProxiedCall {
       this.trailers = raw;
     });
     forwarded.once('close', () => {
-      if (around.connected) void this.passEnd(forwarded.rstCode);
+      if (callbacks.connected) void this.passEnd(forwarded.rstCode);
     });
     stream.once('close', () => {
-      if (around.connected) forwarded.close(stream.rstCode);
+      if (callbacks.connected) forwarded.close(stream.rstCode);
     });
     void this.request(forwarded);
   }
@@ -114,8 +118,8 @@ export class ProxiedCall {
     const noTrailers = this.fault?.kind === 'missing-trailers';
     if (isTrailersOnly) {
       if (this.resetAt('trailers')) return false;
-      this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...AS_IT_CAME, endStream: true });
-      if (noTrailers) this.around.onFailed();
+      this.client.respond(sendable(noTrailers ? withoutStatus(raw) : raw), { ...NO_DATE_HEADER, endStream: true });
+      if (noTrailers) this.callbacks.onFailed();
       this.notify();
       return true;
     }
@@ -123,11 +127,11 @@ export class ProxiedCall {
       // Without trailers, Node sends an empty frame that ends the stream.
       if (!this.isClosed()) {
         this.client.sendTrailers(noTrailers ? {} : sendable(this.trailers));
-        if (noTrailers) this.around.onFailed();
+        if (noTrailers) this.callbacks.onFailed();
       }
       this.notify();
     });
-    this.client.respond(sendable(raw), { ...AS_IT_CAME, waitForTrailers: true });
+    this.client.respond(sendable(raw), { ...NO_DATE_HEADER, waitForTrailers: true });
     const outcome = await pump(forwarded, this.client, this.messagesAt('afterResponses'));
     if (outcome === 'reached') this.reset();
     if (outcome !== 'ended' || forwarded.rstCode !== NO_ERROR) return false;
@@ -136,13 +140,13 @@ export class ProxiedCall {
     return true;
   }
 
-  /** Forwards the end of the upstream's stream: a reset, or a clean end, when the client may not have ended its side yet. */
+  /** Forwards a reset or clean end of the upstream's stream. At a clean end, the client may not have ended its side yet. */
   private async passEnd(code: number): Promise<void> {
     if (code === NO_ERROR && (await this.response) === true) {
       await this.notified;
       // If the client has ended its side, the stream closes automatically. Otherwise it needs a reset, after the pending trailers.
       if (this.client.readableEnded) return;
-      await this.around.clientIdle();
+      await this.callbacks.clientIdle();
     }
     if (!this.isClosed()) this.client.close(code);
   }
@@ -161,7 +165,7 @@ export class ProxiedCall {
 
   private reset(): void {
     if (this.fault?.kind !== 'reset') return;
-    if (!this.isClosed()) this.around.onFailed();
+    if (!this.isClosed()) this.callbacks.onFailed();
     const code = errorNumber(this.fault.code);
     if (this.fault.direction === 'to-upstream') this.end(CANCEL, code);
     else this.end(code, CANCEL);
@@ -184,7 +188,7 @@ function withoutStatus(raw: RawFields): RawFields {
 }
 
 // Node accepts only a single value for these fields and throws if it receives an array.
-const SINGLE: ReadonlySet<string> = new Set([
+const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set([
   constants.HTTP2_HEADER_AUTHORIZATION,
   constants.HTTP2_HEADER_CONTENT_TYPE,
   constants.HTTP2_HEADER_TE,
@@ -201,7 +205,7 @@ function sendable(raw: RawFields): OutgoingHttpHeaders {
     const [name = '', value = ''] = raw.slice(at, at + 2);
     const before = fields[name];
     if (before === undefined) fields[name] = value;
-    else if (!SINGLE.has(name) && !name.startsWith(':')) fields[name] = [before, value].flat();
+    else if (!SINGLE_VALUE_FIELDS.has(name) && !name.startsWith(':')) fields[name] = [before, value].flat();
   }
   return fields;
 }

@@ -6,20 +6,20 @@ import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
 import type { GoawayOptions, Http2FaultProxyCounters } from './http2-faults.js';
 import { ProxiedCall } from './proxied-call.js';
-import type { RawFields, Surroundings } from './proxied-call.js';
+import type { RawFields, ProxiedCallCallbacks } from './proxied-call.js';
 import type { SessionWire } from './session-wire.js';
 
 // The proxy sets no limits of its own, so that only those of the upstream apply.
-const UNBOUNDED = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
+const UNLIMITED_SESSION = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeaderListPairs: Number.MAX_SAFE_INTEGER };
 
 /** The counts of a proxy's calls and pings, shared by its sessions. */
 export type ProxyCounts = { -readonly [K in 'calls' | 'forwarded' | 'failed' | 'pings']: Http2FaultProxyCounters[K] };
 
 /** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
-export class ProxiedSession implements Surroundings {
+export class ProxiedSession implements ProxiedCallCallbacks {
   private readonly upstream: ClientHttp2Session;
   private readonly calls = new Set<ProxiedCall>();
-  /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client only sees its TCP connection end. */
+  /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client's connection ends without a session. */
   private client: ServerHttp2Session | undefined;
   private pingsLeft = Infinity;
   /** Stream ID of the newest received call. */
@@ -39,7 +39,7 @@ export class ProxiedSession implements Surroundings {
   ) {
     const settings = { enablePush: false };
     this.upstream = connect(`${scheme}://upstream`, {
-      ...UNBOUNDED,
+      ...UNLIMITED_SESSION,
       settings,
       createConnection: () => wires.upstream,
     });
@@ -53,7 +53,7 @@ export class ProxiedSession implements Surroundings {
       this.passGoaway(code, lastStreamId, debugData?.toString());
     });
     wires.client.once('lost', () => this.end(wires.client.lost ?? 'fin'));
-    wires.upstream.once('lost', () => void this.endBehindAnswers());
+    wires.upstream.once('lost', () => void this.endAfterResponses());
     let open = 2;
     for (const wire of [wires.client, wires.upstream]) {
       wire.on('error', () => undefined);
@@ -113,7 +113,7 @@ export class ProxiedSession implements Surroundings {
   }
 
   private accept(): ServerHttp2Session {
-    const session = performServerHandshake(this.wires.client, { ...UNBOUNDED, settings: this.settings() });
+    const session = performServerHandshake(this.wires.client, { ...UNLIMITED_SESSION, settings: this.settings() });
     session.on('error', () => undefined);
     const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: RawFields) => {
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -131,7 +131,7 @@ export class ProxiedSession implements Surroundings {
   private acceptCall(stream: ServerHttp2Stream, path: string, headers: RawFields, ended: boolean): void {
     const { id = 0 } = stream;
     stream.on('error', () => undefined);
-    // The GOAWAY has declared streams above its last stream ID as unprocessed, so the client expects no response.
+    // The GOAWAY has declared streams above its last stream ID unprocessed, so the client expects no response.
     if (id > this.lastStreamId) return;
     this.counts.calls += 1;
     const fault = this.faults.claim(path);
@@ -173,8 +173,8 @@ export class ProxiedSession implements Surroundings {
     this.goaway({ code, lastStreamId: last, debugData });
   }
 
-  /** Ends the client's connection in the way the upstream's ended, after forwarding the responses that were received completely. */
-  private async endBehindAnswers(): Promise<void> {
+  /** Ends the client's connection the same way as the upstream's, after forwarding the responses that were received completely. */
+  private async endAfterResponses(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {
       await Promise.all([...this.calls].filter(({ isAnswered }) => isAnswered).map(({ notified }) => notified));

@@ -9,7 +9,7 @@ export async function pump(source: Readable, sink: Writable, messages: number): 
     for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       const end = count.endIn(chunk);
       if (end !== undefined) {
-        await written(sink, chunk.subarray(0, end));
+        await write(sink, chunk.subarray(0, end));
         return 'reached';
       }
       if (!sink.write(chunk)) await drained(sink);
@@ -22,8 +22,8 @@ export async function pump(source: Readable, sink: Writable, messages: number): 
   }
 }
 
-/** Resolves when the bytes are written or the sink is closed. */
-function written(sink: Writable, bytes: Buffer): Promise<void> {
+/** Writes `bytes`. Resolves when they are written or the sink is closed. */
+function write(sink: Writable, bytes: Buffer): Promise<void> {
   return new Promise((resolve) => {
     sink.once('close', resolve);
     sink.write(bytes, () => {
@@ -51,7 +51,7 @@ export class MessageCount {
   private remaining: number;
   /** The bytes read so far of the current message's prefix. */
   private readonly prefix: number[] = [];
-  /** Number of bytes missing of the current message. */
+  /** Number of bytes of the current message that have not arrived yet. */
   private bodyLeft = 0;
 
   constructor(messages: number) {

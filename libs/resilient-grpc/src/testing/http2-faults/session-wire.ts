@@ -14,7 +14,7 @@ type Done = (error?: Error | null) => void;
 export class SessionWire extends Duplex {
   /** The way the peer disconnected; `undefined` while it is connected. */
   lost: CloseMode | undefined;
-  private readonly idlers: (() => void)[] = [];
+  private readonly idleResolvers: (() => void)[] = [];
   private held: (() => void)[] | undefined;
   private isOver = false;
 
@@ -54,11 +54,11 @@ export class SessionWire extends Duplex {
     });
   }
 
-  /** Resolves when the session's pending output was written, or was dropped because the connection ended. */
+  /** Resolves when the session's pending output has been written, or dropped because the connection ended. */
   async idle(): Promise<void> {
     do {
-      if (this.writableLength > 0) await new Promise<void>((resolve) => this.idlers.push(resolve));
-      // Node notifies the session in the next turn. What the session writes then must be written, too.
+      if (this.writableLength > 0) await new Promise<void>((resolve) => this.idleResolvers.push(resolve));
+      // Node notifies the session in the next turn. Data that the session writes then must also be written.
       for (let turns = 0; turns < 2; turns += 1) await turn();
     } while (this.writableLength > 0);
   }
@@ -90,7 +90,7 @@ export class SessionWire extends Duplex {
   override _writev(chunks: readonly { readonly chunk: Buffer }[], done: Done): void {
     const written = () => {
       done();
-      for (const resolve of this.idlers.splice(0)) resolve();
+      for (const resolve of this.idleResolvers.splice(0)) resolve();
     };
     this.whenReleased(() => {
       if (this.isOver || this.socket.destroyed) written();

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { captureLeaks } from './capture-leaks.js';
 
 describe('captureLeaks', () => {
-  it('settles once no resource is left and waits for one that is closing', async () => {
+  it('waits for a closing resource and settles once none is left', async () => {
     const leaks = captureLeaks();
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -6,8 +6,8 @@ import { traceResources, type ResourceTrace } from './resource-trace.js';
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
   /**
-   * Records where each socket, server, timer, and process is created, and adds this to the error message. Calls take two or three times as
-   * long while tracing. @defaultValue false
+   * True to add the creation site of each socket, server, timer, and process to the error message. Calls take two or three times as long
+   * while tracing. @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }
@@ -17,7 +17,7 @@ export interface LeakCheck {
   /**
    * Waits until no socket, server, pipe, timer, watched file, or child process opened since then keeps the process alive, and no call
    * started since then by a client of this package is open. Also stops the tracking of timers.
-   * @throws Error that lists what is still open, after `timeoutMs` (2 000)
+   * @throws Error that lists what is still open, after `timeoutMs` (default 2 000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
@@ -28,7 +28,7 @@ export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
   return {
     async settled({ timeoutMs = 2_000 } = {}) {
       try {
-        await waitFor(() => before.isSettled, { timeoutMs, describe: () => before.describeLeft() });
+        await waitFor(() => before.isSettled, { timeoutMs, describe: () => before.describeOpen() });
       } finally {
         before.trace.stop();
       }
@@ -58,8 +58,8 @@ export function failOnLeaks(
 }
 
 /**
- * The resources that were open when it was created. Compares identities instead of counts or start times: otherwise a resource closed
- * meanwhile would hide a new one, and two calls may start in the same millisecond.
+ * The resources that were open when it was created. Compares identities, because a resource closed meanwhile would hide a new one in a
+ * count, and two calls may start in the same millisecond.
  */
 class Baseline {
   readonly trace: ResourceTrace;
@@ -76,7 +76,7 @@ class Baseline {
     return this.newResources().length === 0 && this.newCalls().length === 0;
   }
 
-  describeLeft(): string {
+  describeOpen(): string {
     const resources = this.newResources().map(({ type, count }) => {
       const which = this.traced ? this.trace.places(type) : this.handles.describe(type);
       return `${count} × ${RESOURCE_NAMES[type]}${which.length === 0 ? '' : `: ${which.join(', ')}`}`;

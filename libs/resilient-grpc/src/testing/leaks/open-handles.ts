@@ -34,7 +34,7 @@ export function openHandles() {
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
-    /** Returns the number of open handles of a type that were opened since. Closed handles do not offset them. */
+    /** Returns the number of open handles of a type that were opened later. Closed handles do not offset them. */
     count: (type: Resource) => newOf(type).length,
     /** Describes these handles, as far as Node provides details. */
     describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
@@ -47,9 +47,9 @@ interface ActiveHandle {
 }
 
 function activeHandles(): readonly ActiveHandle[] {
-  const handles = listed('_getActiveHandles');
+  const handles = activeListOf('_getActiveHandles');
   // Node returns the type names of the active requests first, then those of the handles in the same order.
-  const names = process.getActiveResourcesInfo().slice(listed('_getActiveRequests').length);
+  const names = process.getActiveResourcesInfo().slice(activeListOf('_getActiveRequests').length);
   return handles.flatMap((handle, index) => {
     const type = RESOURCES.find((known) => known === names[index]);
     return type === undefined || typeof handle !== 'object' || handle === null ? [] : [{ type, handle }];
@@ -57,8 +57,8 @@ function activeHandles(): readonly ActiveHandle[] {
 }
 
 /** Calls an undocumented function of Node, the only one that returns the handles themselves. */
-function listed(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
-  // Safe cast: every supported Node version has these functions. Called as methods of `process`, which a runner may replace.
+function activeListOf(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
+  // Safe cast: every supported Node version has these functions. They are looked up per call, because a runner may replace `process`.
   return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();
 }
 

@@ -1,5 +1,5 @@
 import { createHook } from 'node:async_hooks';
-import { applicationPlaceOf, nearestPlaceOf, stackAbove, type Stack } from '../../client/call-site.js';
+import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from '../../client/call-site.js';
 import type { Resource } from './open-handles.js';
 
 /**
@@ -27,9 +27,9 @@ const FRAMES = 60;
 /** Number of stack frames recorded otherwise: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
 /** Number of new entries after which entries of closed resources are removed. */
-const FORGET_EVERY = 2_000;
+const PRUNE_INTERVAL_ENTRIES = 2_000;
 
-interface Made {
+interface CreatedResource {
   readonly type: Resource | undefined;
   readonly resource: WeakRef<MaybeReferenced>;
   readonly stack: Stack;
@@ -52,19 +52,19 @@ export interface ResourceTrace {
   stop(): void;
 }
 
-/** Starts recording: by default only timers, which Node does not list; with `places` all resources and their creation sites. */
+/** Starts recording timers, which Node does not list; with `places`, starts recording all resources and their creation sites. */
 export function traceResources(places: boolean): ResourceTrace {
-  const all = new Map<number, Made>();
+  const all = new Map<number, CreatedResource>();
   const frames = places ? FRAMES : NEAREST_FRAMES;
-  let forgetAt = FORGET_EVERY;
+  let pruneAt = PRUNE_INTERVAL_ENTRIES;
   // No `destroy` hook, because it would make Node track the garbage collection of every promise.
   const hook = createHook({
     init: function init(id, name, by, resource) {
       if (places ? !(name in TYPES) : name !== 'Timeout') return;
       all.set(id, { type: TYPES[name], resource: new WeakRef(resource), stack: deepStackAbove(init, frames), by });
-      if (all.size < forgetAt) return;
-      forget(all);
-      forgetAt = all.size + FORGET_EVERY;
+      if (all.size < pruneAt) return;
+      prune(all);
+      pruneAt = all.size + PRUNE_INTERVAL_ENTRIES;
     },
   }).enable();
   const alive = (type: Resource) =>
@@ -89,34 +89,34 @@ function deepStackAbove(above: (...args: never) => unknown, frames: number): Sta
 }
 
 /** Matches files of Vitest, Jest, and their packages. */
-const RUNNER = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
+const RUNNER_FILE = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
 
 /** True if the test runner's own code created the resource, such as a test timeout. False for the code that it runs. */
 function isMadeByRunner(stack: Stack): boolean {
-  return RUNNER.test(nearestPlaceOf(stack) ?? '');
+  return RUNNER_FILE.test(nearestCallSiteOf(stack) ?? '');
 }
 
-function isAlive({ resource }: Made): boolean {
+function isAlive({ resource }: CreatedResource): boolean {
   const one = resource.deref();
   return one !== undefined && one._destroyed !== true && one.hasRef?.() === true;
 }
 
 /** Removes all entries except those of live resources and of the resources that triggered them. */
-function forget(all: Map<number, Made>): void {
-  const kept = new Map<number, Made>();
+function prune(all: Map<number, CreatedResource>): void {
+  const kept = new Map<number, CreatedResource>();
   for (const [id, made] of all) {
     if (!isAlive(made)) continue;
-    let one: Made | undefined = made;
+    let one: CreatedResource | undefined = made;
     for (let key = id; one !== undefined && !kept.has(key); key = one.by, one = all.get(key)) kept.set(key, one);
   }
   for (const id of [...all.keys()]) if (!kept.has(id)) all.delete(id);
 }
 
-function placeOf(made: Made, all: ReadonlyMap<number, Made>): string {
+function placeOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource>): string {
   let how = 'created at';
-  for (let one: Made | undefined = made; one !== undefined; one = all.get(one.by)) {
+  for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.by)) {
     if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
-    const place = applicationPlaceOf(one.stack);
+    const place = applicationCallSiteOf(one.stack);
     if (place !== undefined) return `${how} ${place}`;
   }
   return 'created inside packages';

@@ -61,7 +61,7 @@ export class CallHandler {
     if (!method.requestStream) await reader.drain();
     if (over.signal.aborted) return;
     const key = attemptKey(scripted);
-    if (key !== undefined) scripted.attempt = journal.keyed(record, key);
+    if (key !== undefined) scripted.attempt = journal.setKey(record, key);
     const onStatus = (code: number) => {
       record.code = code;
     };

@@ -29,7 +29,7 @@ export class CallJournal {
   }
 
   /** Sets the key of a call. Returns its number among the calls of its method with that key, starting at 1. */
-  keyed(record: OpenRecord, key: string): number {
+  setKey(record: OpenRecord, key: string): number {
     record.key = key;
     const ofMethod = this.attemptsByPath.get(record.path) ?? new Map<string, number>();
     this.attemptsByPath.set(record.path, ofMethod);

@@ -21,7 +21,7 @@ export interface Reply<Request = unknown> {
   /** Status message. @defaultValue the name of the status */
   readonly details?: string | undefined;
   readonly trailers?: MetadataRecord | undefined;
-  /** Value of the trailer `grpc-retry-pushback-ms`, including invalid ones. An array sends several values. */
+  /** Value of the trailer `grpc-retry-pushback-ms`; may be invalid. An array sends several values. */
   readonly pushback?: string | number | readonly (string | number)[] | undefined;
   /** Time before anything is sent, in milliseconds. @defaultValue 0 */
   readonly delayMs?: number | undefined;
@@ -31,7 +31,7 @@ export interface Reply<Request = unknown> {
   readonly never?: boolean | undefined;
   /**
    * Handling of requests that the script does not read: 'await' reads all of them before replying, 'read' reads them while replying, and
-   * 'leave' does not read them, so that flow control stops the client.
+   * 'leave' does not read them, so that flow control blocks the client.
    * @defaultValue 'await' for client streams, 'read' for bidirectional streams
    */
   readonly requests?: 'await' | 'read' | 'leave' | undefined;
@@ -41,7 +41,7 @@ export interface Reply<Request = unknown> {
 export type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
 
 /**
- * The behavior of a method: one reply for every call, a list with one reply per call, of which the last one repeats, or a function that is
+ * The behavior of a method: one reply for every call, a list with one reply per call, whose last reply repeats, or a function that is
  * called for each call.
  */
 export type Script<Request = unknown> =

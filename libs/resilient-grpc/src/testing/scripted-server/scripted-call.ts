@@ -2,9 +2,9 @@ import type { Metadata } from '@grpc/grpc-js';
 
 /** A call to a scripted server. */
 export interface ScriptedCall<Request = unknown> {
-  /** '/orders.v1.Orders/Get' */
+  /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
-  /** 'Get' */
+  /** Name of the method, such as 'Get'. */
   readonly method: string;
   readonly metadata: Metadata;
   /** Address of the client, 'ip:port'. */

@@ -28,7 +28,7 @@ export class ScriptedGrpcServer {
   private readonly methods: ReadonlyMap<string, LoadedMethod>;
   private readonly journal: CallJournal;
   private readonly handler: CallHandler;
-  /** The servers started so far. Former ones may still have calls in flight. Empty after a stop that is not graceful. */
+  /** The servers started so far. Earlier ones may still have calls in flight. Empty after a stop that is not graceful. */
   private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
   /** True while this server cuts its connections. */
@@ -59,7 +59,7 @@ export class ScriptedGrpcServer {
     return this.tcp.port;
   }
 
-  /** '127.0.0.1:port' */
+  /** The address of the server, '127.0.0.1:port'. */
   get url(): string {
     return this.tcp.url;
   }
@@ -79,7 +79,7 @@ export class ScriptedGrpcServer {
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
     // Safe cast: the proto defines the request type, which the caller passes as `Request`.
-    this.handler.scripts.set(findPath(this.methods, method), fromNow(script as Script));
+    this.handler.scripts.set(findPath(this.methods, method), asCallScript(script as Script));
     return this;
   }
 
@@ -189,8 +189,8 @@ export class ScriptedGrpcServer {
   }
 }
 
-/** A list becomes a function that counts from its first call, so that a script set later starts at its first reply. */
-function fromNow(script: Script): Script {
+/** Converts a list to a function with its own call counter, so that each list starts at its first reply. */
+function asCallScript(script: Script): Script {
   if (!Array.isArray(script)) return script;
   // Safe cast: `isArray` loses the element type of a readonly array.
   const replies = script as readonly Reply[];

@@ -25,9 +25,9 @@ export class MemoryCall implements StreamSource {
   /** True if the client has half-closed the call. */
   halfClosed = false;
   /** True if the client has unsubscribed. */
-  left = false;
+  isUnsubscribed = false;
   /** Number of times the client requested another message. */
-  readOns = 0;
+  readCount = 0;
   private requests: AsyncIterator<Numbered> | undefined;
 
   constructor(
@@ -45,11 +45,11 @@ export class MemoryCall implements StreamSource {
   }
 
   readOn(): void {
-    this.readOns += 1;
+    this.readCount += 1;
   }
 
   unsubscribe(): void {
-    this.left = true;
+    this.isUnsubscribed = true;
     void this.requests?.return?.();
   }
 
@@ -58,7 +58,7 @@ export class MemoryCall implements StreamSource {
     const result = await this.requests?.next();
     if (result === undefined) return false;
     if (result.done !== true) this.received.push(result.value.id);
-    else if (!this.left) this.halfClosed = true;
+    else if (!this.isUnsubscribed) this.halfClosed = true;
     return result.done !== true;
   }
 
@@ -101,9 +101,9 @@ export class MemorySessions {
 /** A source of messages numbered from 1 that counts how it is used. */
 export class NumberedSource implements AsyncIterableIterator<Numbered> {
   taken = 0;
-  asked = 0;
+  pulls = 0;
   returned = 0;
-  mostAtOnce = 0;
+  maxConcurrentPulls = 0;
   private pending = 0;
 
   constructor(readonly count = Infinity) {}
@@ -113,9 +113,9 @@ export class NumberedSource implements AsyncIterableIterator<Numbered> {
   }
 
   async next(): Promise<IteratorResult<Numbered>> {
-    this.asked += 1;
+    this.pulls += 1;
     this.pending += 1;
-    this.mostAtOnce = Math.max(this.mostAtOnce, this.pending);
+    this.maxConcurrentPulls = Math.max(this.maxConcurrentPulls, this.pending);
     await Promise.resolve();
     this.pending -= 1;
     if (this.taken >= this.count) return { done: true, value: undefined };
@@ -149,7 +149,7 @@ export function watchSession(session: Observable<Answer>): SeenSession {
   return { seen, ends, subscription };
 }
 
-/** The error of a lost connection, in the form that grpc-js's client reports it. */
+/** The error of a lost connection, as grpc-js's client reports it. */
 export const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',

@@ -14,11 +14,11 @@ export const ENDS = {
   'busy, again in 2 s': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '2000' },
   'busy, not again': { code: 14, details: 'busy', contentType: 'application/grpc', pushback: '-1' },
   'not found': { code: 5, details: 'no', contentType: 'application/grpc' },
-  'forced stop': { code: 1, details: 'Call cancelled', wire: { resetCode: 8, connectionOver: true } },
-  dropped: { code: 14, details: 'Connection dropped', wire: { connectionOver: true } },
+  'forced stop': { code: 1, details: 'Call cancelled', wire: { resetCode: 8, acceptsNoStreams: true } },
+  dropped: { code: 14, details: 'Connection dropped', wire: { acceptsNoStreams: true } },
   refused: { code: 14, details: 'Stream refused by server', wire: { resetCode: 7 } },
   rejected: { code: 14, details: 'Stream refused by server', wire: { unprocessed: 'rejected', goawayCode: 0 } },
-  queued: { code: 14, details: 'Connection dropped', wire: { unprocessed: 'never-sent', connectionOver: true } },
+  queued: { code: 14, details: 'Connection dropped', wire: { unprocessed: 'never-sent', acceptsNoStreams: true } },
   'not picked': { code: 14, details: 'No connection established', picked: false },
   gateway: { code: 14, details: 'Received HTTP status code 503', wire: { httpStatus: 503 } },
   nonsense: { code: 99, details: 'what?', contentType: 'application/grpc' },
@@ -30,7 +30,7 @@ export const NOTHING_SEEN: WireEvidence = {
   resetCode: undefined,
   closedHere: false,
   goawayCode: undefined,
-  connectionOver: false,
+  acceptsNoStreams: false,
 };
 /** A key of `ENDS`. */
 export type EndName = keyof typeof ENDS;
@@ -42,7 +42,7 @@ export class MemoryAttempt implements Attempt {
   /** True if the client has cancelled the attempt. Only its end may follow. */
   cancelled = false;
   unsent = false;
-  /** True if a GOAWAY rejected the attempt. The first such attempt of a call is not counted. */
+  /** True if a GOAWAY rejected the attempt. The first such attempt of a call does not count toward its maximum number of attempts. */
   rejected = false;
   private headersReceived = false;
   private messagesReceived = 0;
@@ -153,12 +153,12 @@ export class MemoryAttempt implements Attempt {
   }
 }
 
-/** An in-memory transport of attempts. Attempts stay pending until the test triggers their events. */
+/** An in-memory transport for attempts. Attempts stay pending until the test triggers their events. */
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   ready = true;
   /** True if a call must wait for the read barrier before it starts. */
-  quiet = false;
+  mustAwaitRead = false;
   readonly attempts: MemoryAttempt[] = [];
   readonly waiters = new Set<Waiter>();
   connection = {};
@@ -184,7 +184,7 @@ export class MemoryTransport implements CallTransport {
 
   get readBarrier(): ReadBarrier {
     return {
-      isDue: this.quiet,
+      isDue: this.mustAwaitRead,
       whenRead: (task) => {
         this.clock.defer(task);
       },
@@ -196,7 +196,7 @@ export class MemoryTransport implements CallTransport {
     this.waiters.add(waiter);
   }
 
-  leave(waiter: Waiter): void {
+  dequeue(waiter: Waiter): void {
     this.waiters.delete(waiter);
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { masked } from './masked.js';
+import { maskSecrets } from './mask-secrets.js';
 
-describe('masked', () => {
+describe('maskSecrets', () => {
   it.each([
     ['a token', 'refused: Bearer abc.DEF-123_x~y+z/=', 'refused: Bearer ***'],
     ['a password', 'header Basic dXNlcjpwYXNz, sent', 'header Basic ***, sent'],
@@ -42,11 +42,11 @@ describe('masked', () => {
       'x-user: Metadata string value "***" contains illegal characters',
     ],
     ['a truncated value quoted by grpc-js', 'Metadata string value "{"id":"hush-é', 'Metadata string value "***'],
-  ])('masks %s', (_what, text, shown) => expect(masked(text)).toBe(shown));
+  ])('masks %s', (_what, text, shown) => expect(maskSecrets(text)).toBe(shown));
 
   it('masks a URL at the end of truncated text, because an @ may have followed', () => {
-    expect(masked('at https://me:hush', true)).toBe('at https://***');
-    expect(masked('at https://host/a')).toBe('at https://host/a');
+    expect(maskSecrets('at https://me:hush', true)).toBe('at https://***');
+    expect(maskSecrets('at https://host/a')).toBe('at https://host/a');
   });
 
   it.each([
@@ -54,7 +54,7 @@ describe('masked', () => {
     'No connection established. Last error: null. Resolution note: https://host:443/a?b=c',
     'Received RST_STREAM with code 2 (Internal server error)',
     'maxTokens: 150, tokenized: yes, at file:///app/@a/token.js:1:2',
-  ])('keeps text without a secret unchanged: %s', (text) => expect(masked(text)).toBe(text));
+  ])('keeps text without a secret unchanged: %s', (text) => expect(maskSecrets(text)).toBe(text));
 
   it.each([
     'a-',
@@ -84,11 +84,12 @@ describe('masked', () => {
     const timeOf = (length: number) => {
       const text = part.repeat(length / part.length);
       const began = process.cpuUsage();
-      masked(text);
+      maskSecrets(text);
       const { user, system } = process.cpuUsage(began);
       return (user + system) / 1_000;
     };
-    // 16 times the length would take 256 times as long in quadratic time. CPU time, because the machine may be busy; best of three runs.
+    // In quadratic time, 16 times the length would take 256 times as long. The machine may be busy, so this test measures
+    // CPU time and takes the best of three runs.
     const best = (length: number) => Math.max(1, Math.min(timeOf(length), timeOf(length), timeOf(length)));
     const [short, middle] = [best(4_000), best(64_000)];
     expect(middle / short).toBeLessThan(100);

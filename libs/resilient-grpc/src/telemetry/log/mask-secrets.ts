@@ -10,17 +10,17 @@ const NAMED_VALUE = /(?<![\w-])([\w-]+)(?:\\*["'])?\s*[:=]\s*/g;
 /** Matches a header value: an optional scheme, its value, and further parts, as in cookies and Digest credentials. */
 const HEADER_VALUE =
   /(?:[^\s,;"]|"[^"]*(?:"|$))+(?: +(?:[^\s,;"]|"[^"]*(?:"|$))+)?(?:[,;]\s*[\w.-]+=(?:[^\s,;"]|"[^"]*(?:"|$))*)*/y;
-const VALUE = /[^\s,;]+/y;
+const PLAIN_VALUE = /[^\s,;]+/y;
 /**
  * Matches a quoted value up to the same quote or the end of the text. An escaped quote ends the value only if the opening quote is escaped,
  * too.
  */
-const QUOTED = /(["'`])(?:(?!\1)[^\\]|\\[\s\S])*/y;
-const QUOTED_IN_QUOTES = /\\+(["'`])(?:(?!\1)[\s\S])*/y;
-const LISTED = /\[[^\]]*/y;
+const QUOTED_VALUE = /(["'`])(?:(?!\1)[^\\]|\\[\s\S])*/y;
+const NESTED_QUOTED_VALUE = /\\+(["'`])(?:(?!\1)[\s\S])*/y;
+const LIST_VALUE = /\[[^\]]*/y;
 
 /** Patterns of secrets that are recognizable by their format. */
-const KNOWN: readonly (readonly [RegExp, string])[] = [
+const SECRET_PATTERNS: readonly (readonly [RegExp, string])[] = [
   // grpc-js error messages quote invalid metadata values without escaping the quotes inside.
   [/(\bMetadata (?:string )?value ")[\s\S]*?(?=" contains illegal characters|$)/g, '$1***'],
   [/(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[\s\S]*?(?=-----END|$)/g, '$1***'],
@@ -35,12 +35,12 @@ const KNOWN: readonly (readonly [RegExp, string])[] = [
  *
  * @param isCut true if `text` was truncated; the missing part of a URL at its end may contain an '@', so the URL may include credentials
  */
-export function masked(text: string, isCut = false): string {
-  const known = KNOWN.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);
-  return withoutNamed(maskCredentials(known, isCut));
+export function maskSecrets(text: string, isCut = false): string {
+  const known = SECRET_PATTERNS.reduce((rest, [secret, mask]) => rest.replace(secret, mask), text);
+  return maskNamedValues(maskCredentials(known, isCut));
 }
 
-function withoutNamed(text: string): string {
+function maskNamedValues(text: string): string {
   let shown = '';
   let from = 0;
   NAMED_VALUE.lastIndex = 0;
@@ -59,7 +59,7 @@ function withoutNamed(text: string): string {
 
 /** Returns the range to mask of the value that starts at `at`. */
 function valueAt(text: string, at: number, isHeader: boolean): readonly [begin: number, end: number] {
-  for (const form of [QUOTED_IN_QUOTES, QUOTED, LISTED, isHeader ? HEADER_VALUE : VALUE]) {
+  for (const form of [NESTED_QUOTED_VALUE, QUOTED_VALUE, LIST_VALUE, isHeader ? HEADER_VALUE : PLAIN_VALUE]) {
     form.lastIndex = at;
     const found = form.exec(text);
     if (found === null) continue;

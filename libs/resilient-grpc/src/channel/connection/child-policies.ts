@@ -1,0 +1,30 @@
+import type { EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
+import { readOutlierDetection } from '../../policy/ejection/outlier-detection.js';
+import { experimental } from '../quirks/experimental.js';
+
+type Policies = readonly Readonly<Record<string, unknown>>[];
+
+/**
+ * Replaces outlier detection in a `loadBalancingConfig` by its child policies, and returns its rules: this library ejects endpoints itself.
+ * The first supported policy of the list is used, as in grpc-js.
+ */
+export function childPolicies(policies: Policies): {
+  readonly policies: Policies;
+  readonly ejection: EjectionPolicy | undefined;
+} {
+  for (const policy of policies) {
+    const entry = readOutlierDetection(policy);
+    if (entry === undefined) {
+      if (isSupported(policy)) break;
+    } else if (entry.ok) {
+      return { policies: entry.childPolicy, ejection: entry.ejection };
+    }
+  }
+  return { policies, ejection: undefined };
+}
+
+function isSupported(policy: Readonly<Record<string, unknown>>): boolean {
+  const { isLoadBalancerNameRegistered } = experimental;
+  const [name = ''] = Object.keys(policy);
+  return isLoadBalancerNameRegistered?.(name) ?? true;
+}

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { AddressUpdate } from './address-updates.js';
+import { EndpointHandover } from './endpoint-handover.js';
+
+function make(policy = 'round_robin') {
+  const clock = new VirtualClock();
+  const ready = new Set<string>();
+  const applied: (readonly string[] | 'failed')[] = [];
+  const hostOf = ({ addresses: [address] }: { readonly addresses: readonly unknown[] }): string =>
+    (address as { readonly host: string }).host;
+  const handover = new EndpointHandover(
+    clock,
+    (endpoint) => ready.has(hostOf(endpoint)),
+    (endpoints) => applied.push(endpoints.ok ? endpoints.value.map(hostOf) : 'failed') > 0,
+  );
+  // Safe: nothing else of the config is read.
+  const config = { getLoadBalancerName: () => policy } as AddressUpdate[1];
+  const resolve = (...hosts: readonly string[]): void => {
+    handover.take({ ok: true, value: hosts.map((host) => ({ addresses: [{ host, port: 1 }] })) }, config, {}, '');
+  };
+  const change = (...hosts: readonly string[]): void => {
+    ready.clear();
+    for (const host of hosts) ready.add(host);
+    handover.connectionChanged();
+    clock.advance(0);
+  };
+  // Safe: grpc-js reports an error in this form.
+  const fail = () => handover.take({ ok: false, error: { code: 14 } } as AddressUpdate[0], config, {}, '');
+  return { handover, applied, resolve, change, fail, clock };
+}
+
+describe('EndpointHandover', () => {
+  it('drops removed endpoints immediately if another one is READY', () => {
+    const { applied, resolve, change } = make();
+    resolve('a', 'b');
+    change('a', 'b');
+    resolve('b', 'c');
+    expect(applied).toEqual([
+      ['a', 'b'],
+      ['b', 'c'],
+    ]);
+  });
+
+  it('keeps READY endpoints that were removed until a new one is READY', () => {
+    const { applied, resolve, change } = make();
+    resolve('a', 'b');
+    change('a');
+    resolve('c');
+    expect(applied.at(-1)).toEqual(['c', 'a']);
+    change('a');
+    expect(applied).toHaveLength(2);
+    change('a', 'c');
+    expect(applied.at(-1)).toEqual(['c']);
+    change('c');
+    expect(applied).toHaveLength(3);
+  });
+
+  it('drops removed endpoints once their connections end', () => {
+    const { applied, resolve, change } = make();
+    resolve('a');
+    change('a');
+    resolve('b');
+    change();
+    expect(applied).toEqual([['a'], ['b', 'a'], ['b']]);
+  });
+
+  it('keeps an endpoint over several updates of which none is READY', () => {
+    const { applied, resolve, change } = make();
+    resolve('a');
+    change('a');
+    resolve('b');
+    resolve('c');
+    expect(applied.at(-1)).toEqual(['c', 'a']);
+    change('a', 'c');
+    expect(applied.at(-1)).toEqual(['c']);
+  });
+
+  it('passes updates unchanged for pick_first, without addresses, and after errors', () => {
+    const first = make('pick_first');
+    first.resolve('a');
+    first.change('a');
+    first.resolve('b');
+    expect(first.applied).toEqual([['a'], ['b']]);
+    const { applied, resolve, change, fail } = make();
+    resolve('a');
+    change('a');
+    fail();
+    resolve();
+    expect(applied).toEqual([['a'], 'failed', []]);
+  });
+
+  it('applies nothing after stop()', () => {
+    const { handover, applied, resolve, change, clock } = make();
+    resolve('a');
+    change('a');
+    resolve('b');
+    handover.connectionChanged();
+    handover.stop();
+    clock.advance(0);
+    expect(applied).toHaveLength(2);
+  });
+});

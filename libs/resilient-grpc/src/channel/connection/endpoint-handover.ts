@@ -1,0 +1,60 @@
+import type { Clock } from '../../time/clock.js';
+import type { AddressUpdate, EndpointList } from './address-updates.js';
+
+/**
+ * Passes the endpoints of a name to a load-balancing policy. If none of them is READY, READY endpoints that the resolver no longer returns
+ * are used until one is, or until their connections end. Otherwise, a wrong DNS record would cause an outage while working connections are
+ * open. pick_first keeps its connection in this way on its own.
+ */
+export class EndpointHandover {
+  /** EndpointList that the policy uses. */
+  private used: EndpointList = [];
+  /** EndpointList that the resolver removed and the policy still uses. */
+  private kept: EndpointList = [];
+  /** Latest update, without `kept`; `undefined` if the policy has received it. */
+  private pending: AddressUpdate | undefined;
+  private isScheduled = false;
+
+  /**
+   * @param isReady true if a connection to an address of the endpoint is READY
+   * @param apply returns false if the policy cannot use the update
+   */
+  constructor(
+    private readonly clock: Clock,
+    private readonly isReady: (endpoint: EndpointList[number]) => boolean,
+    private readonly apply: (...update: AddressUpdate) => boolean,
+  ) {}
+
+  take(...update: AddressUpdate): boolean {
+    const [endpoints, config, ...others] = update;
+    if (!endpoints.ok) return this.apply(...update);
+    const next = endpoints.value;
+    const isCovered =
+      next.length === 0 || config.getLoadBalancerName() === 'pick_first' || next.some((one) => this.isReady(one));
+    this.kept = isCovered ? [] : this.used.filter(this.isReady);
+    this.pending = this.kept.length > 0 ? update : undefined;
+    this.used = [...next, ...this.kept];
+    return this.apply({ ...endpoints, value: this.used }, config, ...others);
+  }
+
+  /** Reports that a connection changed its state. */
+  connectionChanged(): void {
+    if (this.pending === undefined || this.isScheduled) return;
+    this.isScheduled = true;
+    // The policy may still be handling the change.
+    this.clock.defer(this.reconsider);
+  }
+
+  stop(): void {
+    this.pending = undefined;
+    this.used = [];
+    this.kept = [];
+  }
+
+  private readonly reconsider = (): void => {
+    this.isScheduled = false;
+    const { pending, kept } = this;
+    if (pending?.[0].ok !== true) return;
+    if (pending[0].value.some(this.isReady) || !kept.some(this.isReady)) this.take(...pending);
+  };
+}

@@ -1,0 +1,107 @@
+import { Metadata, type experimental } from '@grpc/grpc-js';
+import { describe, expect, it } from 'vitest';
+import { EndpointPicker, setTriedEndpoints, triedEndpoints } from './endpoint-picker.js';
+
+type PickResult = experimental.PickResult;
+
+function make({
+  picks,
+  ready = [...new Set(picks)],
+  group = [] as string[],
+}: {
+  picks: string[];
+  ready?: string[];
+  group?: string[];
+}) {
+  const subchannel = (address: string) => ({ getAddress: () => address }) as PickResult['subchannel'];
+  const onCallEnded = (): void => undefined;
+  let next = 0;
+  const child = {
+    pick: (): PickResult => {
+      const address = picks[next++ % picks.length]!;
+      if (address === 'drop') return { pickResultType: 3, subchannel: null } as unknown as PickResult;
+      return { pickResultType: 0, subchannel: subchannel(address), onCallEnded } as unknown as PickResult;
+    },
+  };
+  const endpoints = {
+    isTried: (address: string, tried: readonly string[]) =>
+      tried.includes(address) || (group.includes(address) && tried.some((one) => group.includes(one))),
+    pickable: () => ready.map((address) => subchannel(address)!),
+  };
+  const picker = new EndpointPicker(child, endpoints, () => 0);
+  return {
+    get picks() {
+      return next;
+    },
+    pick: (tried?: string[]) => {
+      const metadata = new Metadata();
+      if (tried !== undefined) setTriedEndpoints(metadata, tried);
+      const { subchannel: picked, pickResultType } = picker.pick({ metadata, extraPickInfo: {} });
+      return pickResultType === (0 as number) ? picked?.getAddress() : 'none';
+    },
+  };
+}
+
+describe('EndpointPicker', () => {
+  it('asks the child policy once for an attempt without tried endpoints', () => {
+    const made = make({ picks: ['a', 'b'] });
+    expect([made.pick(), made.pick(), made.pick()]).toEqual(['a', 'b', 'a']);
+    expect(made.picks).toBe(3);
+  });
+
+  it('asks the child policy once if it picks an untried endpoint', () => {
+    const made = make({ picks: ['a', 'b'] });
+    expect([made.pick(['b']), made.picks]).toEqual(['a', 1]);
+  });
+
+  it('follows the further picks of the child policy', () => {
+    expect(make({ picks: ['a', 'a', 'c', 'b'] }).pick(['a'])).toBe('c');
+  });
+
+  it('selects another READY endpoint if the child policy prefers the tried one by far', () => {
+    const made = make({ picks: ['a'], ready: ['a', 'b'] });
+    expect([made.pick(['a']), made.picks]).toEqual(['b', 4]);
+  });
+
+  it('accepts a tried endpoint if no other one is READY, and asks the child policy once', () => {
+    const made = make({ picks: ['a', 'b'], ready: ['a'] });
+    expect([made.pick(['a']), made.picks]).toEqual(['a', 1]);
+  });
+
+  it('accepts any endpoint if all have been tried', () => {
+    expect(make({ picks: ['b', 'a'] }).pick(['a', 'b'])).toBe('b');
+  });
+
+  it('avoids the other addresses of a tried endpoint', () => {
+    expect(make({ picks: ['a2', 'b'], ready: ['a2', 'b'], group: ['a1', 'a2'] }).pick(['a1'])).toBe('b');
+  });
+
+  it('returns a drop of the child policy without a further pick', () => {
+    const made = make({ picks: ['drop', 'a', 'b'] });
+    expect([made.pick(['a']), made.picks]).toEqual(['none', 1]);
+  });
+
+  it('adds the picked endpoint to the tried ones, so that a hedge that starts meanwhile avoids it', () => {
+    const made = make({ picks: ['a', 'a', 'b'] });
+    const tried: string[] = [];
+    expect([made.pick(tried), made.pick(tried), tried]).toEqual(['a', 'b', ['a', 'b']]);
+  });
+});
+
+describe('setTriedEndpoints', () => {
+  it('leaves other copies of the metadata and their options unchanged', () => {
+    const original = new Metadata({ waitForReady: true });
+    const copy = original.clone();
+    setTriedEndpoints(copy, ['a']);
+    expect([triedEndpoints(original), triedEndpoints(copy)]).toEqual([undefined, ['a']]);
+    expect(copy.getOptions().waitForReady).toBe(true);
+  });
+
+  it('survives the copies that grpc-js makes, and adds no header', () => {
+    const metadata = new Metadata();
+    setTriedEndpoints(metadata, ['a']);
+    expect(triedEndpoints(metadata.clone().clone())).toEqual(['a']);
+    expect(metadata.toHttp2Headers()).toEqual({});
+    expect(JSON.stringify([metadata, metadata.getOptions()])).toBe('[{},{}]');
+  });
+});

@@ -1,0 +1,82 @@
+import type { Metadata, MetadataOptions, experimental } from '@grpc/grpc-js';
+import type { Random } from '../../time/random.js';
+
+type Picker = experimental.Picker;
+type PickArgs = experimental.PickArgs;
+type PickResult = experimental.PickResult;
+type SubchannelInterface = experimental.SubchannelInterface;
+
+/** PickResultType.COMPLETE of grpc-js. */
+const COMPLETE = 0;
+/**
+ * Maximum number of further picks of the child policy. They follow its weights. Each one advances the schedule of the policy, so the
+ * number is small.
+ */
+const MAX_FURTHER_PICKS = 3;
+
+/** Key of the tried endpoints in the options of `Metadata`. grpc-js copies the options with the metadata, and never sends them. */
+const TRIED = Symbol('tried endpoints');
+
+type TriedOptions = MetadataOptions & { readonly [TRIED]?: string[] };
+
+/** Sets the endpoints that an attempt with `metadata` should avoid. Changes `metadata`, but no copy of it. */
+export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
+  const options: TriedOptions = { ...metadata.getOptions(), [TRIED]: tried };
+  metadata.setOptions(options);
+}
+
+/** Returns the endpoints that an attempt with `metadata` should avoid. Interceptors may have replaced the metadata. */
+export function triedEndpoints(metadata: Metadata): string[] | undefined {
+  return (metadata.getOptions() as TriedOptions)[TRIED];
+}
+
+/** The endpoints of one channel. */
+export interface PickableEndpoints {
+  /** True if `address` belongs to an endpoint with an address in `tried`. */
+  isTried(address: string, tried: readonly string[]): boolean;
+  /** Returns the connections that an attempt may use: READY ones of healthy endpoints. */
+  pickable(): SubchannelInterface[];
+}
+
+/**
+ * Selects an endpoint that the call has not tried, if one is READY. Attempts without tried endpoints receive the pick of the child
+ * policy, which is called once for them.
+ */
+export class EndpointPicker implements Picker {
+  constructor(
+    private readonly child: Picker,
+    private readonly endpoints: PickableEndpoints,
+    private readonly random: Random,
+  ) {}
+
+  pick(args: PickArgs): PickResult {
+    const pick = this.child.pick(args);
+    const tried = triedEndpoints(args.metadata);
+    if (tried === undefined || !isComplete(pick)) return pick;
+    const chosen = this.isUntried(pick, tried) ? pick : (this.another(args, tried) ?? pick);
+    const address = chosen.subchannel?.getAddress();
+    if (address !== undefined && !tried.includes(address)) tried.push(address);
+    return chosen;
+  }
+
+  /** Returns a pick of an endpoint that is not in `tried`; `undefined` if none is READY. */
+  private another(args: PickArgs, tried: readonly string[]): PickResult | undefined {
+    const others = this.endpoints.pickable().filter((one) => !this.endpoints.isTried(one.getAddress(), tried));
+    if (others.length === 0) return undefined;
+    for (let picks = 0; picks < MAX_FURTHER_PICKS; picks++) {
+      const pick = this.child.pick(args);
+      if (isComplete(pick) && this.isUntried(pick, tried)) return pick;
+    }
+    // The weights of the policy may prefer the tried endpoint by far.
+    const subchannel = others[Math.floor(this.random() * others.length)] ?? null;
+    return { pickResultType: COMPLETE, subchannel, status: null, onCallStarted: null, onCallEnded: null };
+  }
+
+  private isUntried({ subchannel }: PickResult, tried: readonly string[]): boolean {
+    return subchannel !== null && !this.endpoints.isTried(subchannel.getAddress(), tried);
+  }
+}
+
+function isComplete({ pickResultType }: PickResult): boolean {
+  return (pickResultType as number) === COMPLETE;
+}

@@ -1,0 +1,494 @@
+import type { EventHub } from '../../call/event-hub.js';
+import type { EndpointSnapshot } from '../../call/connectivity.js';
+import { slowStartWeight, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
+import { endpointOutcome } from '../../policy/ejection/endpoint-outcome.js';
+import { EndpointRecord } from '../../policy/ejection/endpoint-record.js';
+import { median } from '../../policy/ejection/latency-outlier.js';
+import {
+  decideEjections,
+  NEVER_EJECTED,
+  type EjectionDecision,
+  type EjectionState,
+  type EndpointView,
+} from '../../policy/ejection/next-ejection.js';
+import type { AttemptEvidence } from '../../policy/evidence/attempt-evidence.js';
+import { classify } from '../../policy/evidence/classify.js';
+import { StatusCode } from '../../status/status-code.js';
+import { moment, type Clock, type Timer } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
+import type { EndpointHealth } from './health-watch.js';
+
+/** A connection of a load-balancing policy that can be taken out of its pick set. */
+export interface EndpointGate {
+  readonly address: string;
+  readonly isReady: boolean;
+  /** Puts the connection into the pick set, or takes it out. */
+  include(isIncluded: boolean): void;
+}
+
+/** An attempt on an endpoint. */
+export interface EndpointAttempt extends AttemptEvidence {
+  /** Address of its connection; `undefined` if none was picked. */
+  readonly peer: string | undefined;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  readonly isUnary: boolean;
+}
+
+/** A load-balancing policy whose picks depend on weights and health. */
+export interface WeighedPolicy {
+  /** Called when slow start begins or ends, or when the health of a connection is known. */
+  refresh(): void;
+}
+
+interface Endpoint {
+  readonly address: string;
+  readonly gates: Set<EndpointGate>;
+  readonly record: EndpointRecord;
+  state: EjectionState;
+  health: EndpointHealth;
+  /** True if it was usable at the last change. */
+  wasUsable: boolean;
+  /** Start of the period in which it is or was usable, without interruptions of less than a second. */
+  usableSince: number;
+  /** Time at which it was last usable. */
+  lastUsableAt: number;
+  /** Start of its slow start. */
+  slowSince: number;
+  /** Attempts that ended in the current and in the previous share period. */
+  attempts: number;
+  lastAttempts: number;
+  /** True if it is detected but spared, so that this is reported once. */
+  isSpared: boolean;
+}
+
+const SWEEP_MS = 250;
+/** A sweep that is later than this shows that this process was blocked: what looks like a silence is unread data. */
+const LATE_MS = 250;
+/** An endpoint that was away for less than this needs no slow start. */
+const WARM_MS = 1_000;
+const SHARE_PERIOD_MS = 10_000;
+/** Addresses that are remembered, unless more are in use. */
+const KNOWN_ENDPOINTS = 256;
+
+/**
+ * Health of the endpoints of a channel: ejects those that do worse than the others, and those that report that they do not serve. It is
+ * shared by the wire channels that replace each other, so that a replacement ejects the same endpoints. It exists only if a client ejects
+ * or checks endpoints.
+ */
+export class Endpoints {
+  private readonly endpoints = new Map<string, Endpoint>();
+  private readonly policies = new Set<WeighedPolicy>();
+  /** Unary attempts without a response. */
+  private readonly unanswered = new Set<EndpointAttempt>();
+  private timer: Timer | undefined;
+  private dueAt = 0;
+  private intervalEndsAt = 0;
+  private shareEndsAt = 0;
+  /** True if an attempt ran since the last sweep. */
+  private isActive = false;
+  /** Median latency of all endpoints, at the last sweep. */
+  private usualMs: number | undefined;
+  private isClosed = false;
+
+  constructor(
+    /** Rules of ejection; `undefined` if endpoints are only checked. */
+    private readonly policy: EjectionPolicy | undefined,
+    /** True if endpoints report their health. */
+    private readonly checksHealth: boolean,
+    private readonly clock: Clock,
+    private readonly random: Random,
+    private readonly events: EventHub,
+  ) {}
+
+  /** State of the endpoint at `address`; `undefined` if it is unknown. */
+  describe(address: string): EndpointSnapshot | undefined {
+    const endpoint = this.endpoints.get(address);
+    if (endpoint === undefined) return undefined;
+    const { state, health, record } = endpoint;
+    const now = this.clock.now();
+    const latencies = record.latenciesAt(now);
+    const attempts = (one: Endpoint): number => one.attempts + one.lastAttempts;
+    const all = [...this.endpoints.values()].reduce((sum, one) => sum + attempts(one), 0);
+    return {
+      ...(this.checksHealth && { health }),
+      ...(this.policy !== undefined && {
+        share: all === 0 ? 0 : attempts(endpoint) / all,
+        weight: this.weightOf(address),
+      }),
+      ...(latencies.length > 0 && { latencyMs: median(latencies) }),
+      ...(state.kind === 'ejected' && {
+        ejected: {
+          ...state.evidence,
+          until: moment(this.clock.epoch() + state.until - now).toISOString(),
+          ejections: state.ejections,
+        },
+      }),
+    };
+  }
+
+  /** Health of the endpoints in use, by address. `disconnected` while there is no connection. */
+  get health(): ReadonlyMap<string, EndpointHealth | 'disconnected'> {
+    const used = [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
+    return new Map(used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
+  }
+
+  // ── connections ──
+
+  /** Adds a policy, and returns a function that removes it. */
+  join(policy: WeighedPolicy): () => void {
+    this.policies.add(policy);
+    return () => {
+      this.policies.delete(policy);
+    };
+  }
+
+  /** Adds a connection of a policy. */
+  use(gate: EndpointGate): void {
+    const endpoint = this.endpoint(gate.address);
+    endpoint.gates.add(gate);
+    gate.include(this.isIncluded(endpoint));
+    this.usabilityChanged(endpoint);
+  }
+
+  release(gate: EndpointGate): void {
+    const endpoint = this.endpoint(gate.address);
+    endpoint.gates.delete(gate);
+    this.usabilityChanged(endpoint);
+    // Not decided now: round_robin releases all connections before it uses them again.
+  }
+
+  /** Reports that a connection to `address` is READY, or no longer. */
+  connectionChanged(address: string, isReady: boolean): void {
+    const endpoint = this.endpoint(address);
+    if (!isReady && !this.isReady(endpoint)) endpoint.health = 'pending';
+    this.update(endpoint);
+    if (!isReady) this.decide(false);
+  }
+
+  /** Reports that the server or the network ended a connection without GOAWAY. All its attempts count as one failure. */
+  connectionLost(address: string): void {
+    this.endpoint(address).record.count('failure');
+  }
+
+  /** Reports the health of the connection to `address`. */
+  healthChanged(address: string, health: EndpointHealth): void {
+    const endpoint = this.endpoint(address);
+    if (endpoint.health === health) return;
+    const before = endpoint.health;
+    endpoint.health = health;
+    this.update(endpoint);
+    if (this.events.wanted) this.events.emit({ type: 'endpoint', change: 'health', address, from: before, to: health });
+    this.decide(false);
+    this.refresh();
+  }
+
+  /** True if an endpoint is connected and its health is not known yet. */
+  get isHealthPending(): boolean {
+    if (!this.checksHealth) return false;
+    return [...this.endpoints.values()].some((one) => one.health === 'pending' && this.isReady(one));
+  }
+
+  /** Reason why no endpoint is usable, although at least one is connected; `undefined` otherwise. */
+  get whyUnusable(): string | undefined {
+    const ready = [...this.endpoints.values()].filter((one) => this.isReady(one));
+    if (ready.length === 0 || ready.some((one) => this.isServing(one))) return undefined;
+    const list = ready.map(({ address, health }) => `${address}: ${health}`).join(', ');
+    return `no endpoint is serving (${list})`;
+  }
+
+  /** Share of its calls that an endpoint gets: 1, or less during its slow start. */
+  weightOf(address: string): number {
+    const { policy } = this;
+    const endpoint = this.endpoints.get(address);
+    if (policy === undefined || policy.slowStartMs === 0 || endpoint === undefined) return 1;
+    const now = this.clock.now();
+    const weight = (one: Endpoint): number => slowStartWeight(now - one.slowSince, policy.slowStartMs);
+    const own = weight(endpoint);
+    if (own === 1) return 1;
+    let largest = own;
+    // If all endpoints are in their slow start, the calls are shared among them.
+    for (const other of this.endpoints.values()) {
+      if (this.isUsable(other) && other.state.kind === 'included') largest = Math.max(largest, weight(other));
+    }
+    return own / largest;
+  }
+
+  /** True if an endpoint is in its slow start. */
+  get isSlowStarting(): boolean {
+    const { policy } = this;
+    if (policy === undefined || policy.slowStartMs === 0) return false;
+    const now = this.clock.now();
+    return [...this.endpoints.values()].some((one) => this.isReady(one) && now - one.slowSince < policy.slowStartMs);
+  }
+
+  // ── attempts ──
+
+  started(attempt: EndpointAttempt): void {
+    if (this.policy === undefined) return;
+    this.isActive = true;
+    if (attempt.isUnary) this.unanswered.add(attempt);
+    this.sweepLater();
+  }
+
+  /** Reports the response headers of an attempt. */
+  answered(attempt: EndpointAttempt): void {
+    const endpoint = this.endpointOf(attempt.peer);
+    if (endpoint === undefined) return;
+    endpoint.record.respondedAt = this.clock.now();
+    if (this.unanswered.delete(attempt)) this.addLatency(endpoint, attempt);
+  }
+
+  ended(attempt: EndpointAttempt): void {
+    const isFirst = this.unanswered.delete(attempt);
+    const endpoint = this.endpointOf(attempt.peer);
+    if (endpoint === undefined) return;
+    endpoint.attempts += 1;
+    const now = this.clock.now();
+    if (attempt.code === StatusCode.OK && attempt.endedHere === 'no') {
+      endpoint.record.respondedAt = now;
+      endpoint.record.count('success');
+      if (isFirst) this.addLatency(endpoint, attempt);
+      return;
+    }
+    const verdict = classify(attempt);
+    const { wire } = attempt;
+    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs);
+    if (outcome !== 'none') endpoint.record.count(outcome);
+    const { kind } = verdict;
+    if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
+    // An attempt that this side gave up would have taken longer. Errors are often faster than responses, so they are no samples.
+    if (isFirst && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
+      this.addLatency(endpoint, attempt);
+    }
+    const { consecutiveFailures } = endpoint.record;
+    if (outcome === 'failure' && consecutiveFailures % (this.policy?.consecutiveFailures ?? Infinity) === 0) {
+      this.decide(false);
+    }
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.timer?.clear();
+    this.timer = undefined;
+    this.unanswered.clear();
+  }
+
+  private addLatency({ record }: Endpoint, { startedAt }: EndpointAttempt): void {
+    const now = this.clock.now();
+    record.addLatency(now - startedAt, now);
+  }
+
+  private endpointOf(peer: string | undefined): Endpoint | undefined {
+    return this.policy === undefined || peer === undefined ? undefined : this.endpoints.get(peer);
+  }
+
+  // ── decisions ──
+
+  private sweepLater(): void {
+    if (this.timer !== undefined || this.isClosed || this.policy === undefined) return;
+    const now = this.clock.now();
+    this.dueAt = now + SWEEP_MS;
+    // True at first, and after a time without calls.
+    if (now >= this.intervalEndsAt) this.startInterval(now);
+    this.timer = this.clock.setTimer(() => {
+      const late = this.clock.now() - this.dueAt > LATE_MS;
+      // In a turn of the event loop, timers run before sockets are read.
+      this.clock.defer(() => {
+        this.timer = undefined;
+        if (!this.isClosed) this.sweep(late);
+      });
+    }, SWEEP_MS);
+  }
+
+  private sweep(late: boolean): void {
+    const now = this.clock.now();
+    const wasSlow = this.isSlowStarting;
+    if (now >= this.shareEndsAt) this.startSharePeriod(now);
+    this.usualMs = this.medianOfAll(now);
+    if (!late) this.decide(now >= this.intervalEndsAt);
+    if (now >= this.intervalEndsAt) this.startInterval(now);
+    if (wasSlow) this.refresh();
+    const isNeeded = this.isActive || this.unanswered.size > 0 || wasSlow || this.hasEjected;
+    this.isActive = false;
+    if (isNeeded) this.sweepLater();
+  }
+
+  private get hasEjected(): boolean {
+    return [...this.endpoints.values()].some(({ state }) => state.kind === 'ejected');
+  }
+
+  private decide(isIntervalOver: boolean): void {
+    const { policy, clock, random } = this;
+    if (policy === undefined || this.isClosed) return;
+    const used = [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
+    if (used.length === 0) return;
+    const decisions = decideEjections(this.views(used), clock.now(), isIntervalOver, policy, random);
+    const spared = new Set<string>();
+    for (const decision of decisions) {
+      if (decision.kind === 'spare') spared.add(decision.address);
+      this.apply(decision);
+    }
+    if (isIntervalOver) for (const one of used) one.isSpared = spared.has(one.address);
+    if (decisions.some(({ kind }) => kind !== 'spare')) this.refresh();
+  }
+
+  private apply(decision: EjectionDecision): void {
+    const endpoint = this.endpoint(decision.address);
+    const { address, state: before } = endpoint;
+    const { events, clock } = this;
+    if (decision.kind === 'spare') {
+      if (endpoint.isSpared) return;
+      endpoint.isSpared = true;
+      const { evidence, because } = decision;
+      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: because });
+      return;
+    }
+    endpoint.state = decision.state;
+    endpoint.record.clear();
+    if (decision.kind === 'eject') {
+      const { since, until, ejections, evidence } = decision.state;
+      for (const attempt of this.unanswered) if (attempt.peer === address) this.unanswered.delete(attempt);
+      if (events.wanted) {
+        events.emit({ type: 'endpoint', change: 'ejected', address, evidence, forMs: until - since, ejections });
+      }
+    } else {
+      endpoint.slowSince = clock.now();
+      const ejectedMs = clock.now() - before.since;
+      if (events.wanted) {
+        events.emit({ type: 'endpoint', change: 'returned', address, because: decision.because, ejectedMs });
+      }
+    }
+    this.update(endpoint);
+    this.sweepLater();
+  }
+
+  private views(used: readonly Endpoint[]): EndpointView[] {
+    const waiting = new Map<string, { count: number; oldestAt: number }>();
+    for (const { peer, startedAt } of this.unanswered) {
+      if (peer === undefined) continue;
+      const one = waiting.get(peer);
+      if (one === undefined) waiting.set(peer, { count: 1, oldestAt: startedAt });
+      // Attempts are added in the order in which they start.
+      else one.count += 1;
+    }
+    return used.map((endpoint) => {
+      const { address, state, record } = endpoint;
+      const unanswered = waiting.get(address) ?? { count: 0, oldestAt: Infinity };
+      return { address, state, record, isUsable: this.isUsable(endpoint), unanswered };
+    });
+  }
+
+  private startInterval(now: number): void {
+    const { policy } = this;
+    if (policy === undefined) return;
+    this.intervalEndsAt = now + policy.intervalMs;
+    const minimum = policy.failurePercentage?.minimumAttempts ?? 0;
+    for (const { record } of this.endpoints.values()) {
+      if (record.carried < policy.carriedIntervals && record.successes + record.failures < minimum) record.carried += 1;
+      else record.startInterval();
+    }
+  }
+
+  private startSharePeriod(now: number): void {
+    this.shareEndsAt = now + SHARE_PERIOD_MS;
+    for (const endpoint of this.endpoints.values()) {
+      endpoint.lastAttempts = endpoint.attempts;
+      endpoint.attempts = 0;
+    }
+  }
+
+  private medianOfAll(now: number): number | undefined {
+    const all = [...this.endpoints.values()].flatMap(({ record }) => record.latenciesAt(now));
+    return all.length === 0 ? undefined : median(all);
+  }
+
+  // ── state ──
+
+  private update(endpoint: Endpoint): void {
+    const isIncluded = this.isIncluded(endpoint);
+    for (const gate of [...endpoint.gates]) gate.include(isIncluded);
+    this.usabilityChanged(endpoint);
+  }
+
+  /** Begins the slow start of an endpoint that appears, or returns after a while, beside others that are warm. */
+  private usabilityChanged(endpoint: Endpoint): void {
+    const now = this.clock.now();
+    const isUsable = this.isUsable(endpoint);
+    if (isUsable === endpoint.wasUsable) return;
+    endpoint.wasUsable = isUsable;
+    if (!isUsable) {
+      endpoint.lastUsableAt = now;
+      return;
+    }
+    if (now - endpoint.lastUsableAt < WARM_MS) return;
+    endpoint.usableSince = now;
+    if (!this.hasWarm(endpoint, now)) return;
+    endpoint.slowSince = now;
+    if (!this.isSlowStarting) return;
+    this.refresh();
+    this.sweepLater();
+  }
+
+  /** True if another endpoint is in use for a while. Without one, as at the start of a client, all endpoints begin with a full share. */
+  private hasWarm(endpoint: Endpoint, now: number): boolean {
+    for (const other of this.endpoints.values()) {
+      if (other !== endpoint && other.wasUsable && now - other.usableSince >= WARM_MS) return true;
+    }
+    return false;
+  }
+
+  private isIncluded(endpoint: Endpoint): boolean {
+    return endpoint.state.kind === 'included' && this.isServing(endpoint);
+  }
+
+  private isUsable(endpoint: Endpoint): boolean {
+    return this.isServing(endpoint) && this.isReady(endpoint);
+  }
+
+  private isServing({ health }: Endpoint): boolean {
+    return !this.checksHealth || health === 'serving' || health === 'unimplemented';
+  }
+
+  private isReady({ gates }: Endpoint): boolean {
+    for (const gate of gates) if (gate.isReady) return true;
+    return false;
+  }
+
+  private refresh(): void {
+    for (const policy of [...this.policies]) policy.refresh();
+  }
+
+  private endpoint(address: string): Endpoint {
+    let endpoint = this.endpoints.get(address);
+    if (endpoint === undefined) {
+      endpoint = {
+        address,
+        gates: new Set(),
+        record: new EndpointRecord(),
+        state: NEVER_EJECTED,
+        health: 'pending',
+        wasUsable: false,
+        usableSince: -Infinity,
+        lastUsableAt: -Infinity,
+        slowSince: -Infinity,
+        attempts: 0,
+        lastAttempts: 0,
+        isSpared: false,
+      };
+      this.forgetUnused();
+      this.endpoints.set(address, endpoint);
+    }
+    return endpoint;
+  }
+
+  /** Removes the oldest unused endpoint if there are too many, because names resolve to other addresses over time. */
+  private forgetUnused(): void {
+    if (this.endpoints.size < KNOWN_ENDPOINTS) return;
+    for (const [address, { gates }] of this.endpoints) {
+      if (gates.size > 0) continue;
+      this.endpoints.delete(address);
+      return;
+    }
+  }
+}

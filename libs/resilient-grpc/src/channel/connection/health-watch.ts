@@ -1,0 +1,124 @@
+import type { EndpointSnapshot } from '../../call/connectivity.js';
+import { nextWatch } from '../../policy/health/next-watch.js';
+import { readFields, writeField } from '../../errors/protobuf-fields.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Clock, Timer } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
+import type { ConnectionStream, StreamOpening } from './connection-stream.js';
+import type { Metadata } from '@grpc/grpc-js';
+
+/** Health of one connection (gRFC A17). 'pending': the server has not reported it yet. */
+export type EndpointHealth = NonNullable<EndpointSnapshot['health']>;
+
+/** Parts that a watch needs. */
+export interface HealthWatchDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Full name of the service whose health is watched; '' for the server as a whole. */
+  readonly service: string;
+  /** Returns the metadata of a Watch, such as a token. */
+  readonly metadata: () => Promise<Metadata>;
+}
+
+const PATH = '/grpc.health.v1.Health/Watch';
+const SERVICE_FIELD = 1;
+const STATUS_FIELD = 1;
+const SERVING = 1n;
+/** Time after which a connection without a response counts as not serving. */
+const FIRST_ANSWER_MS = 5_000;
+
+/**
+ * Watches the health of one connection while it is READY. A broken Watch is reopened: at once if it worked, else after a backoff. A server
+ * without the health service counts as healthy.
+ */
+export class HealthWatch {
+  private stream: ConnectionStream | undefined;
+  private timer: Timer | undefined;
+  private patience: Timer | undefined;
+  private failures = 0;
+  private isStopped = false;
+
+  constructor(
+    private readonly open: (opening: StreamOpening) => ConnectionStream | undefined,
+    private readonly report: (health: EndpointHealth) => void,
+    private readonly dependencies: HealthWatchDependencies,
+  ) {
+    const { clock } = dependencies;
+    this.patience = clock.setTimer(() => {
+      this.report('unanswered');
+    }, FIRST_ANSWER_MS);
+    this.start();
+  }
+
+  /** Ends the Watch, because the connection is not READY any more or is released. */
+  stop(): void {
+    this.isStopped = true;
+    this.timer?.clear();
+    this.patience?.clear();
+    this.stream?.cancel();
+  }
+
+  private start(): void {
+    const { clock, service, metadata } = this.dependencies;
+    const startedAt = clock.now();
+    let answered = false;
+    const ended = (end: { readonly code: number; readonly details: string } | undefined): void => {
+      if (!this.isStopped) this.ended(answered, clock.now() - startedAt, end);
+    };
+    const opening = {
+      path: PATH,
+      request: service === '' ? new Uint8Array() : writeField(SERVICE_FIELD, Buffer.from(service)),
+      onMessage: (bytes: Uint8Array) => {
+        answered = true;
+        this.answer(isServing(bytes) ? 'serving' : 'not-serving');
+      },
+      onEnd: ended,
+    };
+    metadata().then(
+      (sent) => {
+        if (this.isStopped) return;
+        this.stream = this.open({ ...opening, metadata: sent });
+        // A connection that is READY but cannot open the stream is ending. Its state changes next.
+        if (this.stream === undefined) ended({ code: StatusCode.UNAVAILABLE, details: 'no stream' });
+      },
+      () => {
+        ended({ code: StatusCode.INTERNAL, details: 'the metadata function failed' });
+      },
+    );
+  }
+
+  private ended(
+    answered: boolean,
+    livedMs: number,
+    end: { readonly code: number; readonly details: string } | undefined,
+  ): void {
+    const { clock, random } = this.dependencies;
+    // Without a status, the connection accepts no more calls and reports its end.
+    if (end === undefined) return;
+    const next = nextWatch({ answered, livedMs, failures: this.failures, end }, random);
+    if (next.kind === 'unimplemented') {
+      this.answer('unimplemented');
+      return;
+    }
+    this.failures = next.failures;
+    if (next.kind === 'retry') this.answer('failed');
+    this.timer = clock.setTimer(() => {
+      this.start();
+    }, next.delayMs);
+  }
+
+  private answer(health: EndpointHealth): void {
+    this.patience?.clear();
+    this.patience = undefined;
+    this.report(health);
+  }
+}
+
+/** Reads a `HealthCheckResponse`. Unreadable bytes count as not serving. */
+function isServing(bytes: Uint8Array): boolean {
+  try {
+    return readFields(bytes).findLast(({ number }) => number === STATUS_FIELD)?.value === SERVING;
+  } catch {
+    return false;
+  }
+}

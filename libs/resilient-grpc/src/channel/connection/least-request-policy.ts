@@ -1,0 +1,220 @@
+import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import type { EndpointLoad } from '../../policy/balancing/endpoint-load.js';
+import { chooseLeastLoaded } from '../../policy/balancing/least-request.js';
+import { choiceCountOf } from '../../policy/balancing/least-request-config.js';
+import type { LeafParts } from '../quirks/experimental.js';
+import { addressKey } from './address-key.js';
+import { EndpointLoads } from './endpoint-loads.js';
+import { triedEndpoints } from './endpoint-picker.js';
+
+type ChannelControlHelper = experimental.ChannelControlHelper;
+type LoadBalancer = experimental.LoadBalancer;
+type Picker = experimental.Picker;
+type PickArgs = experimental.PickArgs;
+type PickResult = experimental.PickResult;
+type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
+type LeafLoadBalancer = experimental.LeafLoadBalancer;
+type LoadBalancerClass = Parameters<typeof experimental.registerLoadBalancerType>[1];
+type ConfigClass = Parameters<typeof experimental.registerLoadBalancerType>[2];
+
+/** Channel option that holds the channel's `EndpointLoads`. grpc-js does not copy options with this prefix to subchannels. */
+export const LOADS_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc_loads';
+
+const { CONNECTING, IDLE, READY, TRANSIENT_FAILURE } = connectivityState;
+/** PickResultType.COMPLETE of grpc-js. */
+const COMPLETE = 0;
+
+/** One endpoint: its leaf policy connects to one of its addresses. */
+interface Child {
+  readonly leaf: LeafLoadBalancer;
+  readonly addresses: readonly string[];
+  readonly load: EndpointLoad;
+}
+
+/**
+ * Creates the policy `least_request` and its config, for registration under `name`. It connects to every endpoint, as round_robin does,
+ * and selects the least loaded of a few random READY ones.
+ */
+export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalancerClass, ConfigClass] {
+  class LeastRequestConfig implements TypedLoadBalancingConfig {
+    constructor(readonly choiceCount: number) {}
+
+    getLoadBalancerName(): string {
+      return name;
+    }
+
+    toJsonObject(): object {
+      return { [name]: { choiceCount: this.choiceCount } };
+    }
+
+    static createFromJson(json: unknown): LeastRequestConfig {
+      return new LeastRequestConfig(choiceCountOf(json));
+    }
+  }
+
+  class LeastRequestPolicy implements LoadBalancer {
+    private children: readonly Child[] = [];
+    private choiceCount = 0;
+    private loads: EndpointLoads | undefined;
+    private isUpdating = false;
+    private state = IDLE;
+    private lastError: string | null = null;
+    private readonly childHelper: ChannelControlHelper;
+
+    constructor(private readonly helper: ChannelControlHelper) {
+      this.childHelper = parts.createChildChannelControlHelper(helper, {
+        updateState: (state, _, error) => {
+          // A lost connection may mean that the addresses have changed.
+          if (this.state === READY && state !== READY) helper.requestReresolution();
+          if (error !== null) this.lastError = error;
+          this.report();
+        },
+      });
+    }
+
+    updateAddressList(
+      endpoints: Parameters<LoadBalancer['updateAddressList']>[0],
+      config: TypedLoadBalancingConfig,
+      options: ChannelOptions,
+      note: string,
+    ): boolean {
+      if (!(config instanceof LeastRequestConfig)) return false;
+      const loads: unknown = options[LOADS_OPTION];
+      if (!(loads instanceof EndpointLoads)) return false;
+      this.choiceCount = config.choiceCount;
+      this.loads = loads;
+      if (!endpoints.ok) {
+        if (this.children.length === 0) this.fail(endpoints.error.details);
+        return true;
+      }
+      this.isUpdating = true;
+      this.use(endpoints.value, options, note, loads);
+      this.isUpdating = false;
+      if (this.children.length > 0) this.report();
+      else this.fail(`No addresses resolved. Resolution note: ${note}`);
+      return this.children.length > 0;
+    }
+
+    /** Connects to new endpoints, keeps those that are reported again, and drops the others. */
+    private use(
+      endpoints: readonly experimental.Endpoint[],
+      options: ChannelOptions,
+      note: string,
+      loads: EndpointLoads,
+    ): void {
+      const former = new Map(this.children.map((child) => [child.addresses.join(), child]));
+      const children = new Map<string, Child>();
+      for (const endpoint of endpoints) {
+        const addresses = endpoint.addresses.map(addressKey);
+        const key = addresses.join();
+        // An endpoint that is reported twice is used once.
+        if (children.has(key)) continue;
+        let child = former.get(key);
+        former.delete(key);
+        if (child === undefined) {
+          const leaf = new parts.LeafLoadBalancer(endpoint, this.childHelper, options, note);
+          child = { leaf, addresses, load: loads.of(addresses) };
+          leaf.startConnecting();
+        } else {
+          child.leaf.updateEndpoint(endpoint, options);
+        }
+        children.set(key, child);
+      }
+      this.children = [...children.values()];
+      for (const { leaf } of former.values()) leaf.destroy();
+      loads.keep(new Set(this.children.flatMap(({ addresses }) => addresses)));
+    }
+
+    /** Reports the aggregate state of the endpoints: the most usable one. */
+    private report(): void {
+      const { children, loads } = this;
+      if (this.isUpdating || loads === undefined) return;
+      const inState = (state: connectivityState): readonly Child[] =>
+        children.filter(({ leaf }) => leaf.getConnectivityState() === state);
+      const ready = inState(READY);
+      if (ready.length > 0) {
+        this.enter(READY, new LeastRequestPicker(ready, this.choiceCount, loads), null);
+      } else if (inState(CONNECTING).length > 0) {
+        this.enter(CONNECTING, new parts.QueuePicker(this), null);
+      } else if (inState(TRANSIENT_FAILURE).length > 0) {
+        this.fail(`least_request: No connection established. Last error: ${String(this.lastError)}`);
+      } else {
+        this.enter(IDLE, new parts.QueuePicker(this), null);
+      }
+      // Every endpoint stays connected.
+      for (const { leaf } of inState(IDLE)) leaf.exitIdle();
+    }
+
+    private fail(details: string): void {
+      this.enter(TRANSIENT_FAILURE, new parts.UnavailablePicker({ details }), details);
+    }
+
+    private enter(state: connectivityState, picker: Picker, error: string | null): void {
+      this.state = state;
+      this.helper.updateState(state, picker, error);
+    }
+
+    exitIdle(): void {
+      for (const { leaf } of this.children) leaf.exitIdle();
+    }
+
+    resetBackoff(): void {
+      // The connections have a backoff each; the policy has none.
+    }
+
+    destroy(): void {
+      for (const { leaf } of this.children) leaf.destroy();
+      this.children = [];
+    }
+
+    getTypeName(): string {
+      return name;
+    }
+  }
+
+  return [LeastRequestPolicy, LeastRequestConfig];
+}
+
+/** Selects the least loaded of a few random endpoints, and counts its running attempts. */
+class LeastRequestPicker implements Picker {
+  private readonly all: readonly EndpointLoad[];
+
+  constructor(
+    private readonly children: readonly Child[],
+    private readonly choiceCount: number,
+    private readonly loads: EndpointLoads,
+  ) {
+    this.all = children.map(({ load }) => load);
+  }
+
+  pick(args: PickArgs): PickResult {
+    const { leaf, load } = this.choose(triedEndpoints(args.metadata));
+    const pick = leaf.getPicker().pick(args);
+    if ((pick.pickResultType as number) !== COMPLETE) return pick;
+    const { clock } = this.loads;
+    return {
+      ...pick,
+      onCallStarted: () => {
+        load.started(clock.now());
+        pick.onCallStarted?.();
+      },
+      onCallEnded: (...end) => {
+        load.ended(clock.now());
+        pick.onCallEnded?.(...end);
+      },
+    };
+  }
+
+  private choose(tried: readonly string[] | undefined): Child {
+    const { children, choiceCount, loads } = this;
+    const untried =
+      tried === undefined
+        ? children
+        : children.filter(({ addresses }) => !addresses.some((address) => tried.includes(address)));
+    const candidates = untried.length > 0 ? untried : children;
+    const candidateLoads = candidates === children ? this.all : candidates.map(({ load }) => load);
+    const index = chooseLeastLoaded(candidateLoads, choiceCount, loads.random, loads.clock.now());
+    // Safe: the index is valid, because a picker has at least one READY endpoint.
+    return candidates[index] as Child;
+  }
+}

@@ -1,0 +1,48 @@
+import type { experimental } from '@grpc/grpc-js';
+import { runningCalls } from '../quirks/subchannel.js';
+import type { Clock, Timer } from '../../time/clock.js';
+
+type SubchannelInterface = experimental.SubchannelInterface;
+
+/** Interval between two checks whether calls still run on a removed connection. */
+const CHECK_INTERVAL_MS = 1_000;
+
+/**
+ * Keeps connections to removed addresses open until their last call has ended. grpc-js closes them up to 10 s after their removal. Their
+ * calls may finish then, but with keepalive the next ping fails, and grpc-js ends all calls of the connection (grpc-node#3068).
+ */
+export class RemovedConnections {
+  private readonly held = new Set<SubchannelInterface>();
+  private timer: Timer | undefined;
+
+  /** Keeps the connection of `subchannel` open if calls run on it. */
+  keep(subchannel: SubchannelInterface, clock: Clock): void {
+    if (this.held.has(subchannel) || runningCalls(subchannel) === 0) return;
+    subchannel.ref();
+    this.held.add(subchannel);
+    this.timer ??= clock.setTimer(() => {
+      this.check(clock);
+    }, CHECK_INTERVAL_MS);
+  }
+
+  /** Lets grpc-js close all connections. */
+  release(): void {
+    this.timer?.clear();
+    this.timer = undefined;
+    for (const subchannel of this.held) subchannel.unref();
+    this.held.clear();
+  }
+
+  private check(clock: Clock): void {
+    this.timer = undefined;
+    for (const subchannel of [...this.held]) {
+      if (runningCalls(subchannel) > 0) continue;
+      this.held.delete(subchannel);
+      subchannel.unref();
+    }
+    if (this.held.size === 0) return;
+    this.timer = clock.setTimer(() => {
+      this.check(clock);
+    }, CHECK_INTERVAL_MS);
+  }
+}

@@ -1,0 +1,33 @@
+import type { experimental } from '@grpc/grpc-js';
+import type { Random } from '../../time/random.js';
+import type { Endpoints } from './endpoints.js';
+
+type Picker = experimental.Picker;
+
+/** Maximum number of picks for one call. */
+const MAX_PICKS = 8;
+
+/**
+ * Picks an endpoint in its slow start less often, by picking again. It is used only during a slow start. A picker has no side effects until
+ * its call starts, except that round_robin moves on.
+ */
+export class SlowStartPicker implements Picker {
+  constructor(
+    private readonly child: Picker,
+    private readonly endpoints: Pick<Endpoints, 'weightOf'>,
+    private readonly random: Random,
+  ) {}
+
+  pick(args: experimental.PickArgs): experimental.PickResult {
+    let result = this.child.pick(args);
+    for (let picks = 1; picks < MAX_PICKS; picks++) {
+      const address = result.subchannel?.getAddress();
+      // Not a connection: the policy queues or drops the call.
+      if (address === undefined) return result;
+      const weight = this.endpoints.weightOf(address);
+      if (weight === 1 || this.random() < weight) return result;
+      result = this.child.pick(args);
+    }
+    return result;
+  }
+}

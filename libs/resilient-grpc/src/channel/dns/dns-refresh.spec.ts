@@ -1,0 +1,106 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { DnsRefresh } from './dns-refresh.js';
+
+const REFRESH_MS = 5_000;
+
+/** Creates a refresh whose lookups end when the test says so, and reports the end of the first lookup. */
+function make(clock = new VirtualClock(), random = 0) {
+  const refresh = new DnsRefresh(REFRESH_MS, clock, () => random);
+  onTestFinished(() => {
+    refresh.close();
+  });
+  const startedAt: number[] = [];
+  const state = { isIdle: false };
+  const lookUp = (): boolean => {
+    if (!state.isIdle) startedAt.push(clock.now());
+    return !state.isIdle;
+  };
+  const end = (ok = true): void => {
+    refresh.lookupEnded(ok, lookUp);
+  };
+  end();
+  return { clock, refresh, startedAt, state, end };
+}
+
+describe('DnsRefresh', () => {
+  it('looks the name up again after the interval, measured from the end of the last lookup', () => {
+    const { clock, refresh, startedAt, end } = make();
+    expect(refresh.nextAt).toBe(clock.epoch() + REFRESH_MS);
+    clock.advance(REFRESH_MS);
+    expect(startedAt).toEqual([REFRESH_MS]);
+    clock.advance(60_000);
+    expect(startedAt).toHaveLength(1);
+    end();
+    clock.advance(REFRESH_MS);
+    expect(startedAt).toEqual([REFRESH_MS, 65_000 + REFRESH_MS]);
+  });
+
+  it('adds up to 20 % to the interval', () => {
+    const { clock, startedAt } = make(new VirtualClock(), 0.5);
+    clock.advance(5_499);
+    expect(startedAt).toEqual([]);
+    clock.advance(1);
+    expect(startedAt).toHaveLength(1);
+  });
+
+  it('postpones the lookup if another one ends, as after a lost connection', () => {
+    const { clock, startedAt, end } = make();
+    clock.advance(4_000);
+    end();
+    clock.advance(4_999);
+    expect(startedAt).toEqual([]);
+    clock.advance(1);
+    expect(startedAt).toEqual([9_000]);
+  });
+
+  it('doubles the interval while lookups fail, and restores it after a success', () => {
+    const { clock, startedAt, end } = make();
+    for (let failure = 0; failure < 4; failure++) {
+      clock.advance(30_000);
+      end(false);
+    }
+    const before = startedAt.length;
+    clock.advance(29_999);
+    expect(startedAt).toHaveLength(before);
+    clock.advance(1);
+    expect(startedAt).toHaveLength(before + 1);
+    end();
+    clock.advance(REFRESH_MS);
+    expect(startedAt).toHaveLength(before + 2);
+  });
+
+  it('runs no lookup while the channel is idle, and checks again after the interval', () => {
+    const { clock, startedAt, state } = make();
+    state.isIdle = true;
+    clock.advance(60_000);
+    expect(startedAt).toEqual([]);
+    state.isIdle = false;
+    clock.advance(REFRESH_MS);
+    expect(startedAt).toHaveLength(1);
+  });
+
+  it('runs one lookup at a time in a process', () => {
+    const clock = new VirtualClock();
+    const all = Array.from({ length: 5 }, () => make(clock));
+    clock.advance(60_000);
+    const started = (): readonly number[] => all.map(({ startedAt }) => startedAt.length);
+    expect(started()).toEqual([1, 0, 0, 0, 0]);
+    all[0]?.end();
+    expect(started()).toEqual([1, 1, 0, 0, 0]);
+    all[1]?.refresh.close();
+    expect(started()).toEqual([1, 1, 1, 0, 0]);
+    // A refresh that waits for its turn is withdrawn by a lookup for another reason.
+    all[3]?.end();
+    all[2]?.refresh.stop();
+    expect(started()).toEqual([1, 1, 1, 0, 1]);
+  });
+
+  it('clears its timer at the end, and ignores later lookups', () => {
+    const { clock, refresh, end } = make();
+    refresh.close();
+    expect([clock.pending, refresh.nextAt]).toEqual([0, undefined]);
+    end();
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,88 @@
+import { dnsRefreshDelayMs } from '../../policy/reconnect/dns-refresh-delay.js';
+import type { Clock, Timer } from '../../time/clock.js';
+import type { Random } from '../../time/random.js';
+
+/**
+ * Refreshes whose lookup is due. A process makes one such lookup at a time: Node resolves names on its four threads for files and
+ * cryptography, and each lookup occupies one of them for seconds if the name server does not respond.
+ */
+const due: DnsRefresh[] = [];
+let running: DnsRefresh | undefined;
+
+/** Resolves the name of one channel periodically. A lookup for another reason, such as a lost connection, postpones the next one. */
+export class DnsRefresh {
+  /** Time of the next lookup in milliseconds since 1970; `undefined` if none is scheduled. */
+  nextAt: number | undefined;
+  private timer: Timer | undefined;
+  private failures = 0;
+  private lookUp: (() => boolean) | undefined;
+  private isClosed = false;
+
+  constructor(
+    private readonly refreshMs: number,
+    private readonly clock: Clock,
+    private readonly random: Random,
+  ) {}
+
+  /**
+   * Reports the end of a lookup, and schedules the next one.
+   *
+   * @param lookUp requests a lookup; returns false if the channel does not need one now, because it is idle
+   */
+  lookupEnded(ok: boolean, lookUp: () => boolean): void {
+    if (this.isClosed) return;
+    this.lookUp = lookUp;
+    this.failures = ok ? 0 : this.failures + 1;
+    this.release();
+    this.schedule();
+  }
+
+  /** Cancels the next lookup. */
+  stop(): void {
+    this.timer?.clear();
+    this.timer = undefined;
+    this.nextAt = undefined;
+    this.failures = 0;
+    this.release();
+  }
+
+  /** Cancels the next lookup for good. */
+  close(): void {
+    this.isClosed = true;
+    this.stop();
+  }
+
+  private schedule(): void {
+    this.timer?.clear();
+    const delayMs = dnsRefreshDelayMs(this.refreshMs, this.failures, this.random);
+    this.nextAt = this.clock.epoch() + delayMs;
+    this.timer = this.clock.setTimer(this.lookupDue, delayMs);
+  }
+
+  private readonly lookupDue = (): void => {
+    this.timer = undefined;
+    due.push(this);
+    runNext();
+  };
+
+  /** Starts the lookup. */
+  run(): void {
+    if (this.lookUp?.() === true) return;
+    this.release();
+    this.schedule();
+  }
+
+  /** Lets the next lookup start if this one was running, and withdraws it if it was due. */
+  private release(): void {
+    if (due.includes(this)) due.splice(due.indexOf(this), 1);
+    if (running !== this) return;
+    running = undefined;
+    runNext();
+  }
+}
+
+function runNext(): void {
+  if (running !== undefined) return;
+  running = due.shift();
+  running?.run();
+}

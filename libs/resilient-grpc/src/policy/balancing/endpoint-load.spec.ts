@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest';
+import { EndpointLoad } from './endpoint-load.js';
+
+function measured(...samples: [latencyMs: number, outcome: 'succeeded' | 'failed' | 'cancelled', at: number][]) {
+  const load = new EndpointLoad();
+  load.started(0);
+  for (const [latencyMs, outcome, at] of samples) load.measured(latencyMs, outcome, at);
+  return load;
+}
+
+describe('EndpointLoad', () => {
+  it('returns no latency before the first measurement', () => {
+    expect(new EndpointLoad().latencyMs(1_000)).toBeUndefined();
+  });
+
+  it.each([
+    ['takes the first latency', [[5, 'succeeded', 0]], 5],
+    [
+      'follows a higher latency at once',
+      [
+        [5, 'succeeded', 0],
+        [80, 'succeeded', 1],
+      ],
+      80,
+    ],
+    [
+      'follows a lower latency by 63 % within 2 s',
+      [
+        [100, 'succeeded', 0],
+        [0.01, 'succeeded', 2_000],
+      ],
+      36.8,
+    ],
+    [
+      'barely follows a lower latency within 2 ms',
+      [
+        [100, 'succeeded', 0],
+        [1, 'succeeded', 2],
+      ],
+      99.9,
+    ],
+    [
+      'quadruples at a failure that is fast',
+      [
+        [5, 'succeeded', 0],
+        [1, 'failed', 1],
+      ],
+      20,
+    ],
+    [
+      'takes the latency of a failure that is slow',
+      [
+        [5, 'succeeded', 0],
+        [1_000, 'failed', 1],
+      ],
+      1_000,
+    ],
+    ['quadruples a first latency that is a failure', [[5, 'failed', 0]], 20],
+    [
+      'ignores a cancelled attempt that was faster',
+      [
+        [5, 'succeeded', 0],
+        [1, 'cancelled', 5_000],
+      ],
+      5,
+    ],
+    [
+      'follows a cancelled attempt that was slower',
+      [
+        [5, 'succeeded', 0],
+        [70, 'cancelled', 1],
+      ],
+      70,
+    ],
+  ] as const)('%s', (_, samples, expected) => {
+    expect(measured(...(samples as unknown as Parameters<typeof measured>)).latencyMs(20_000)).toBeCloseTo(expected, 1);
+  });
+
+  it('keeps its latency while an attempt is running, and decreases it afterwards', () => {
+    const load = measured([100, 'succeeded', 0]);
+    expect(load.latencyMs(60_000)).toBe(100);
+    load.ended(60_000);
+    expect(load.latencyMs(62_000)).toBeCloseTo(36.8, 1);
+    load.started(62_000);
+    expect(load.latencyMs(90_000)).toBeCloseTo(36.8, 1);
+  });
+
+  it('weights a measurement by the time since the previous one, even if the attempt was counted as ended first', () => {
+    const load = measured([100, 'succeeded', 0]);
+    load.ended(2_000);
+    load.measured(10, 'succeeded', 2_000);
+    expect(load.latencyMs(2_000)).toBeCloseTo(100 * Math.exp(-1) + 10 * (1 - Math.exp(-1)), 3);
+  });
+});

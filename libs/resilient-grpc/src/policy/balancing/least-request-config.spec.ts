@@ -1,0 +1,24 @@
+import { describe, expect, it } from 'vitest';
+import { choiceCountOf } from './least-request-config.js';
+
+describe('choiceCountOf', () => {
+  it.each([
+    [{}, 2],
+    [{ choiceCount: 2 }, 2],
+    [{ choiceCount: 7 }, 7],
+    [{ choiceCount: 100 }, 10],
+  ])('reads %j as %i', (config, expected) => {
+    expect(choiceCountOf(config)).toBe(expected);
+  });
+
+  it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])(
+    'rejects %j',
+    (config) => {
+      expect(() => choiceCountOf(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got /);
+    },
+  );
+
+  it('rejects a config that is no object', () => {
+    expect(() => choiceCountOf(null)).toThrow('expected an object');
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { EndpointLoad } from './endpoint-load.js';
+import { chooseLeastLoaded } from './least-request.js';
+
+const loadOf = (inFlight: number, latencyMs?: number) => ({ inFlight, latencyMs: () => latencyMs });
+
+/** A source that returns the given values in turn, as shares of the number of endpoints left. */
+function drawing(...values: number[]): () => number {
+  let next = 0;
+  return () => values[next++ % values.length]!;
+}
+
+/** A deterministic source of random numbers. */
+function seeded(): () => number {
+  let state = 1;
+  return () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state / 2_147_483_647;
+  };
+}
+
+describe('chooseLeastLoaded', () => {
+  it.each([
+    ['fewer running attempts', [loadOf(3, 5), loadOf(1, 5)], 1],
+    ['the lower latency', [loadOf(0, 5), loadOf(0, 50)], 0],
+    ['the lower product of latency and attempts', [loadOf(0, 50), loadOf(4, 5)], 1],
+    ['fewer running attempts if the latency of one is unknown', [loadOf(2, 1), loadOf(1)], 1],
+    ['the first draw if both are equal', [loadOf(0), loadOf(0)], 0],
+  ])('prefers %s', (_, loads, expected) => {
+    expect(chooseLeastLoaded(loads, 2, () => 0, 0)).toBe(expected);
+  });
+
+  it('returns the only endpoint', () => {
+    expect(chooseLeastLoaded([loadOf(9, 900)], 2, () => 0.99, 0)).toBe(0);
+  });
+
+  it('never compares an endpoint with itself', () => {
+    const random = seeded();
+    // With one idle endpoint of two, every comparison of two different endpoints selects it.
+    for (let calls = 0; calls < 1_000; calls++) {
+      expect(chooseLeastLoaded([loadOf(0, 1), loadOf(1, 1)], 2, random, 0)).toBe(0);
+    }
+  });
+
+  it('compares `choiceCount` endpoints', () => {
+    const loads = [loadOf(3, 1), loadOf(2, 1), loadOf(1, 1), loadOf(0, 1)];
+    // Draws the endpoints 0, 1, 2, 3 in turn.
+    expect([2, 3, 4].map((count) => chooseLeastLoaded(loads, count, drawing(0), 0))).toEqual([1, 2, 3]);
+  });
+
+  it('sends equal endpoints equal shares', () => {
+    const random = seeded();
+    const counts = [0, 0, 0, 0, 0];
+    for (let calls = 0; calls < 10_000; calls++) {
+      const index = chooseLeastLoaded(
+        counts.map(() => loadOf(0, 5)),
+        2,
+        random,
+        0,
+      );
+      counts[index]! += 1;
+    }
+    for (const count of counts) expect(count).toBeGreaterThan(1_800);
+  });
+
+  it('sends a server that is 25 times as slow as its two peers less than 2 % of the calls', () => {
+    const random = seeded();
+    const loads = [new EndpointLoad(), new EndpointLoad(), new EndpointLoad()];
+    const latencies = [5, 5, 125];
+    const running: { readonly index: number; readonly endsAt: number }[] = [];
+    const counts = [0, 0, 0];
+    for (let now = 0; now < 60_000; now += 2) {
+      for (const one of running.filter(({ endsAt }) => endsAt <= now)) {
+        running.splice(running.indexOf(one), 1);
+        loads[one.index]!.ended(one.endsAt);
+        loads[one.index]!.measured(latencies[one.index]!, 'succeeded', one.endsAt);
+      }
+      const index = chooseLeastLoaded(loads, 2, random, now);
+      counts[index]! += 1;
+      loads[index]!.started(now);
+      running.push({ index, endsAt: now + latencies[index]! });
+    }
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    expect(counts[2]! / total).toBeLessThan(0.02);
+    expect(counts[2]).toBeGreaterThan(0);
+    expect(Math.abs(counts[0]! - counts[1]!) / total).toBeLessThan(0.1);
+  });
+
+  it('sends a server that fails fast at most one call per 2.5 s if the other server is idle', () => {
+    const random = seeded();
+    const loads = [new EndpointLoad(), new EndpointLoad()];
+    let failed = 0;
+    for (let now = 0; now < 60_000; now += 10) {
+      const index = chooseLeastLoaded(loads, 2, random, now);
+      loads[index]!.started(now);
+      loads[index]!.ended(now + 5);
+      loads[index]!.measured(index === 0 ? 1 : 5, index === 0 ? 'failed' : 'succeeded', now + 5);
+      if (index === 0 && now > 10_000) failed += 1;
+    }
+    expect(failed).toBeLessThan(60_000 / 2_500);
+  });
+});

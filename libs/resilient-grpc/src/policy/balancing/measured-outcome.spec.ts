@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { StatusCode } from '../../status/status-code.js';
+import type { Verdict, VerdictKind } from '../evidence/verdict.js';
+import { measuredOutcome } from './measured-outcome.js';
+
+const { OK, NOT_FOUND, UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED, INTERNAL } = StatusCode;
+
+describe('measuredOutcome', () => {
+  it.each<[string, VerdictKind, StatusCode, Verdict['reachedServer'], ReturnType<typeof measuredOutcome>]>([
+    ['OK as a success', 'ok', OK, 'yes', 'succeeded'],
+    ['a status of the application as a success', 'server', NOT_FOUND, 'yes', 'succeeded'],
+    ['UNAVAILABLE of the server as a failure', 'server', UNAVAILABLE, 'yes', 'failed'],
+    ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'maybe', 'failed'],
+    ['a deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
+    ['an attempt timeout as a failure', 'attempt-timeout', DEADLINE_EXCEEDED, 'maybe', 'failed'],
+    ['an overloaded server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
+    ['a response above a limit of this side as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
+    ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
+    ['a request that was rejected unprocessed as nothing', 'refused', UNAVAILABLE, 'no', undefined],
+    ['an unsent request as nothing', 'unsent', UNAVAILABLE, 'no', undefined],
+    ['a local failure as nothing', 'local', INTERNAL, 'no', undefined],
+  ])('counts %s', (_, kind, code, reachedServer, expected) => {
+    expect(measuredOutcome({ kind, code, reachedServer })).toBe(expected);
+  });
+});

@@ -1,0 +1,36 @@
+import { StatusCode } from '../../status/status-code.js';
+import type { Verdict } from '../evidence/verdict.js';
+import type { MeasuredOutcome } from './endpoint-load.js';
+
+/** Statuses that count against an endpoint: a server that fails or is overloaded sends them fast. */
+const ENDPOINT_FAULTS: ReadonlySet<StatusCode> = new Set([
+  StatusCode.UNAVAILABLE,
+  StatusCode.DEADLINE_EXCEEDED,
+  StatusCode.RESOURCE_EXHAUSTED,
+  StatusCode.INTERNAL,
+  StatusCode.UNKNOWN,
+]);
+
+/** Returns the outcome of a measured attempt; `undefined` if its latency says nothing about the endpoint. */
+export function measuredOutcome({
+  kind,
+  code,
+  reachedServer,
+}: Pick<Verdict, 'kind' | 'code' | 'reachedServer'>): MeasuredOutcome | undefined {
+  switch (kind) {
+    case 'unsent':
+    case 'local':
+    case 'serialize':
+      return undefined;
+    case 'cancelled':
+      return 'cancelled';
+    case 'ok':
+    // The server responded; the response did not fit its method or a limit of this side.
+    case 'protocol':
+      return 'succeeded';
+    default:
+      if (reachedServer === 'no') return undefined;
+      // Other statuses, such as NOT_FOUND, are normal responses of the application.
+      return ENDPOINT_FAULTS.has(code) ? 'failed' : 'succeeded';
+  }
+}

@@ -1,0 +1,126 @@
+/** Options of `ejectUnhealthy`: which endpoints get no calls for a while, and how they return. */
+export interface EjectUnhealthyOptions {
+  /**
+   * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
+   * counted: UNAVAILABLE, timeouts after a fair time, resets, and HTTP 502 to 504. A lost connection counts once. Envoy:
+   * `consecutive_gateway_failure`.
+   * @defaultValue 5
+   */
+  readonly consecutiveFailures?: number | undefined;
+  /**
+   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint with at least 20 recent attempts is ejected
+   * (gRFC A50). It must also be at least twice the share of the other endpoints.
+   * @defaultValue 50
+   */
+  readonly failurePercent?: number | undefined;
+  /**
+   * Factor above 1: an endpoint is ejected if its median latency exceeds that of the other endpoints by this factor and by 10 ms, or if it
+   * stops responding. Only unary calls are measured. `Infinity` disables both.
+   * @defaultValue 5
+   */
+  readonly latencyFactor?: number | undefined;
+  /**
+   * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer. Jittered by
+   * ±10 %, so that the clients of a fleet do not all return to an endpoint at once.
+   * @defaultValue 30000
+   */
+  readonly baseEjectionTimeMs?: number | undefined;
+  /** Maximum duration of an ejection in milliseconds, more than 0. @defaultValue 300000 */
+  readonly maxEjectionTimeMs?: number | undefined;
+  /**
+   * Share of the endpoints in percent, 0 to 100, that must stay usable: no endpoint is ejected below it, and ejected ones return if the
+   * others become unusable. At least one endpoint always stays.
+   * @defaultValue 50
+   */
+  readonly panicThresholdPercent?: number | undefined;
+  /**
+   * Time in milliseconds, 0 or more, over which an endpoint that returns or appears gets its full share of the calls. It starts with a
+   * tenth of it. 0 disables slow start.
+   * @defaultValue 10000
+   */
+  readonly slowStartMs?: number | undefined;
+}
+
+/** A rule of gRFC A50 about the share of successful or failed attempts. */
+export interface RateRule {
+  /** Probability in percent with which a detected endpoint is ejected. */
+  readonly enforcementPercent: number;
+  /** Minimum number of endpoints with enough attempts. */
+  readonly minimumEndpoints: number;
+  /** Minimum number of attempts of an endpoint. */
+  readonly minimumAttempts: number;
+}
+
+/** Complete rules for the ejection of endpoints; durations in milliseconds. */
+export interface EjectionPolicy {
+  /** Length of the period in which successes and failures are counted for the two rate rules. */
+  readonly intervalMs: number;
+  /** Number of further periods for which counts below the minimum are kept; 0 as in gRFC A50. */
+  readonly carriedIntervals: number;
+  readonly baseEjectionMs: number;
+  readonly maxEjectionMs: number;
+  /** No further endpoint is ejected while at least this share is ejected (gRFC A50). */
+  readonly maxEjectionPercent: number;
+  readonly panicThresholdPercent: number;
+  /** Time without an ejection after which the next one is shorter by `baseEjectionMs`. */
+  readonly forgetMs: number;
+  readonly slowStartMs: number;
+  /** The other rules are off if `undefined`. */
+  readonly consecutiveFailures: number | undefined;
+  /** Eject below the mean success rate minus this many thousandths of the standard deviation. */
+  readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;
+  /** Eject above `threshold` percent, and above `timesOthers` times the failure share of the other endpoints. */
+  readonly failurePercentage: (RateRule & { readonly threshold: number; readonly timesOthers: number }) | undefined;
+  readonly latencyFactor: number | undefined;
+}
+
+/** Policy of `ejectUnhealthy: true`. The simulation in ejection.simulation.spec.ts finds no false ejection with it. */
+export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
+  intervalMs: 1_000,
+  carriedIntervals: 10,
+  baseEjectionMs: 30_000,
+  maxEjectionMs: 300_000,
+  maxEjectionPercent: 100,
+  panicThresholdPercent: 50,
+  forgetMs: 60_000,
+  slowStartMs: 10_000,
+  consecutiveFailures: 5,
+  successRate: undefined,
+  failurePercentage: {
+    threshold: 50,
+    timesOthers: 2,
+    enforcementPercent: 100,
+    minimumEndpoints: 2,
+    minimumAttempts: 20,
+  },
+  latencyFactor: 5,
+});
+
+/** Completes the options of `ejectUnhealthy`; `undefined` if it is off. */
+export function ejectionPolicyOf(options: boolean | EjectUnhealthyOptions | undefined): EjectionPolicy | undefined {
+  if (options === undefined || options === false) return undefined;
+  if (options === true) return DEFAULT_EJECTION;
+  const { baseEjectionTimeMs, maxEjectionTimeMs, failurePercent, latencyFactor, ...others } = options;
+  const { failurePercentage, ...standard } = DEFAULT_EJECTION;
+  const baseEjectionMs = baseEjectionTimeMs ?? standard.baseEjectionMs;
+  return Object.freeze({
+    ...standard,
+    baseEjectionMs,
+    maxEjectionMs: Math.max(baseEjectionMs, maxEjectionTimeMs ?? standard.maxEjectionMs),
+    panicThresholdPercent: others.panicThresholdPercent ?? standard.panicThresholdPercent,
+    slowStartMs: others.slowStartMs ?? standard.slowStartMs,
+    consecutiveFailures: others.consecutiveFailures ?? standard.consecutiveFailures,
+    failurePercentage: failurePercentage && {
+      ...failurePercentage,
+      threshold: failurePercent ?? failurePercentage.threshold,
+    },
+    latencyFactor: latencyFactor === Infinity ? undefined : (latencyFactor ?? standard.latencyFactor),
+  });
+}
+
+/** Weight of an endpoint that became usable `elapsedMs` ago: from a tenth to 1, linearly (Envoy's slow start). */
+export function slowStartWeight(elapsedMs: number, slowStartMs: number): number {
+  return elapsedMs >= slowStartMs ? 1 : Math.max(MIN_SLOW_START_WEIGHT, elapsedMs / slowStartMs);
+}
+
+const MIN_SLOW_START_WEIGHT = 0.1;

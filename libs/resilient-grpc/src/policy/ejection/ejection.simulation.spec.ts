@@ -1,0 +1,164 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { DEFAULT_EJECTION } from './ejection-policy.js';
+import { EndpointRecord } from './endpoint-record.js';
+import { decideEjections, NEVER_EJECTED, type EjectionState } from './next-ejection.js';
+
+const DAY_MS = 24 * 3_600_000;
+/** True if each fleet runs for a day, which takes three minutes. */
+const IS_FULL = process.env['FULL_SIMULATION'] === '1';
+const shortened = (durationMs: number): number => (IS_FULL ? DAY_MS : durationMs);
+const SWEEP_MS = 250;
+const { intervalMs, carriedIntervals, failurePercentage } = DEFAULT_EJECTION;
+
+interface Fleet {
+  readonly endpoints: number;
+  readonly callsPerSecond: number;
+  readonly durationMs: number;
+  /** Share of attempts that fail on healthy endpoints. */
+  readonly failures?: number;
+  /** Returns the latency of a call on an endpoint. */
+  readonly latencyMs: (random: () => number, endpoint: number, at: number) => number;
+}
+
+interface Simulated {
+  readonly record: EndpointRecord;
+  state: EjectionState;
+  /** Start and end of the running calls. */
+  readonly running: { readonly from: number; readonly until: number }[];
+}
+
+/** Normally distributed number. */
+function normal(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}
+
+/** Latencies with a median of 20 ms, a p99 of 100 ms, and pauses of 300 ms, as of garbage collection, about once a minute. */
+function usual(random: () => number, endpoint: number, at: number): number {
+  const pauseEndsIn = 300 - ((at + endpoint * 17_000) % 61_000);
+  return Math.max(20 * Math.exp(0.7 * normal(random)), pauseEndsIn);
+}
+
+/** Two kinds of methods: most calls take 5 ms, a third 400 ms. */
+function mixed(random: () => number): number {
+  return (random() < 0.33 ? 400 : 5) * Math.exp(0.3 * normal(random));
+}
+
+/** Some calls take five seconds. */
+function long(random: () => number): number {
+  return (random() < 0.2 ? 5_000 : 20) * Math.exp(0.2 * normal(random));
+}
+
+/** Runs a fleet in virtual time and returns the ejections. */
+function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, latencyMs }: Fleet, seed = 7) {
+  const random = seededRandom(seed);
+  const fleet: Simulated[] = Array.from({ length: endpoints }, () => {
+    return { record: new EndpointRecord(), state: NEVER_EJECTED, running: [] };
+  });
+  const ejections: { readonly at: number; readonly address: string; readonly because: string }[] = [];
+  let calls = 0;
+  let intervalEndsAt = intervalMs;
+  const endOf = (one: Simulated, now: number): void => {
+    for (let index = 0; index < one.running.length;) {
+      const call = one.running[index]!;
+      if (call.until > now) index += 1;
+      else {
+        one.running.splice(index, 1);
+        one.record.respondedAt = Math.max(one.record.respondedAt, call.until);
+        one.record.count(random() < failures ? 'failure' : 'success');
+        one.record.addLatency(call.until - call.from, call.until);
+      }
+    }
+  };
+  const decide = (now: number, isIntervalOver: boolean): void => {
+    const views = fleet.map(({ record, state, running }, index) => ({
+      address: String(index),
+      record,
+      state,
+      isUsable: true,
+      unanswered: { count: running.length, oldestAt: Math.min(Infinity, ...running.map(({ from }) => from)) },
+    }));
+    for (const decision of decideEjections(views, now, isIntervalOver, DEFAULT_EJECTION, random)) {
+      if (decision.kind === 'spare') continue;
+      const one = fleet[Number(decision.address)]!;
+      one.state = decision.state;
+      one.record.clear();
+      if (decision.kind !== 'eject') continue;
+      ejections.push({ at: now, address: decision.address, because: decision.state.evidence.because });
+    }
+  };
+  for (let now = 0; now < durationMs; now += SWEEP_MS) {
+    for (let due = Math.floor((now / 1_000) * callsPerSecond); calls < due; calls++) {
+      const at = now - SWEEP_MS * random();
+      const usable = fleet.filter(({ state }) => state.kind === 'included');
+      const one = usable[calls % usable.length]!;
+      one.running.push({ from: at, until: at + latencyMs(random, fleet.indexOf(one), at) });
+    }
+    for (const one of fleet) {
+      one.running.sort((a, b) => a.until - b.until);
+      endOf(one, now);
+    }
+    const isIntervalOver = now >= intervalEndsAt;
+    decide(now, isIntervalOver);
+    if (!isIntervalOver) continue;
+    intervalEndsAt = now + intervalMs;
+    for (const { record } of fleet) {
+      const few = record.successes + record.failures < (failurePercentage?.minimumAttempts ?? 0);
+      if (record.carried < carriedIntervals && few) record.carried += 1;
+      else record.startInterval();
+    }
+  }
+  return ejections;
+}
+
+describe('healthy fleet', { timeout: 7_200_000 }, () => {
+  it.each([
+    [1, DAY_MS],
+    [10, shortened(DAY_MS / 4)],
+    [100, shortened(DAY_MS / 24)],
+    [1_000, shortened(DAY_MS / 144)],
+  ])('ejects no endpoint at %i calls per second', (callsPerSecond, durationMs) => {
+    expect(simulate({ endpoints: 3, callsPerSecond, durationMs, latencyMs: usual })).toEqual([]);
+  });
+
+  it.each([
+    ['of 5 ms and of 400 ms', mixed, 20],
+    ['of 20 ms and of 5 s', long, 20],
+    ['of 20 ms and of 5 s, and few calls', long, 2],
+  ])('ejects no endpoint with methods %s', (_, latencyMs, callsPerSecond) => {
+    expect(simulate({ endpoints: 3, callsPerSecond, durationMs: shortened(DAY_MS / 4), latencyMs })).toEqual([]);
+  });
+
+  it('ejects no endpoint if 1 % of the attempts fail', () => {
+    expect(
+      simulate({
+        endpoints: 5,
+        callsPerSecond: 100,
+        durationMs: shortened(DAY_MS / 24),
+        failures: 0.01,
+        latencyMs: usual,
+      }),
+    ).toEqual([]);
+  });
+});
+
+describe('one unhealthy endpoint of three', () => {
+  const FAULT_AT_MS = 60_000;
+
+  it.each([
+    ['25 times slower', (latency: number) => latency * 25],
+    ['frozen', () => Infinity],
+  ])('is ejected within 2 s at 100 calls per second: %s', (_, slowed) => {
+    const ejections = simulate({
+      endpoints: 3,
+      callsPerSecond: 100,
+      durationMs: FAULT_AT_MS + 10_000,
+      latencyMs: (random, endpoint, at) => {
+        const latency = 20 * Math.exp(0.3 * normal(random));
+        return endpoint === 0 && at > FAULT_AT_MS ? slowed(latency) : latency;
+      },
+    });
+    expect(ejections.map(({ address }) => address)).toEqual(['0']);
+    expect(ejections[0]!.at - FAULT_AT_MS).toBeLessThanOrEqual(2_000);
+  });
+});

@@ -1,0 +1,72 @@
+import { StatusCode } from '../../status/status-code.js';
+import type { AttemptEvidence } from '../evidence/attempt-evidence.js';
+import type { Verdict } from '../evidence/verdict.js';
+
+/** Outcome of an attempt as evidence about its endpoint. 'none': it says nothing about the endpoint. */
+export type EndpointOutcome = 'success' | 'failure' | 'none';
+
+/** HTTP statuses of a gateway that cannot reach its server (Envoy: gateway failures). 429 is a limit of the caller. */
+const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
+/** A timeout is fair if it was at least this multiple of the usual latency of the endpoints. */
+const FAIR_TIMES = 3;
+const MIN_FAIR_MS = 100;
+/** Fair timeout while the usual latency is unknown. */
+const FAIR_UNKNOWN_MS = 1_000;
+
+/**
+ * Returns whether an attempt counts against its endpoint. Envoy splits failures the same way: its `gateway_failure` and
+ * `local_origin_failure` count, errors of the application do not. A status of the application, such as NOT_FOUND or INTERNAL, shows that
+ * the endpoint responds.
+ *
+ * @param elapsedMs duration of the attempt
+ * @param usualMs median latency of the endpoints; `undefined` if it is unknown
+ */
+export function endpointOutcome(
+  verdict: Pick<Verdict, 'kind' | 'code' | 'reachedServer' | 'connectionLost'>,
+  wire: AttemptEvidence['wire'],
+  elapsedMs: number,
+  usualMs: number | undefined,
+): EndpointOutcome {
+  switch (verdict.kind) {
+    case 'ok':
+      return 'success';
+    case 'unsent':
+    case 'local':
+    case 'serialize':
+    case 'cancelled':
+    // The response may be invalid for this client only.
+    case 'protocol':
+    // A quiet feed is no failure.
+    case 'stream-idle':
+      return 'none';
+    case 'refused':
+      // A GOAWAY rejects calls without a fault.
+      return verdict.reachedServer === 'no' ? 'none' : 'failure';
+    case 'connection-lost':
+      return lost(wire);
+    case 'http':
+      return GATEWAY_FAILURES.has(wire?.httpStatus) ? 'failure' : 'none';
+    case 'committed':
+      if (verdict.connectionLost) return lost(wire);
+      return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
+    case 'server':
+      // The transport reports other resets as INTERNAL or UNKNOWN.
+      if (verdict.reachedServer === 'maybe') return 'failure';
+      if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
+      return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
+    case 'deadline':
+    case 'attempt-timeout':
+      // A stream that began has no fault if its deadline ends it.
+      return verdict.reachedServer === 'yes' ? 'none' : timedOut(elapsedMs, usualMs);
+  }
+}
+
+/** All attempts on a lost connection have one cause, which counts once, when the connection ends. */
+function lost(wire: AttemptEvidence['wire']): EndpointOutcome {
+  return wire?.acceptsNoStreams === true ? 'none' : 'failure';
+}
+
+function timedOut(elapsedMs: number, usualMs: number | undefined): EndpointOutcome {
+  const fairMs = usualMs === undefined ? FAIR_UNKNOWN_MS : Math.max(MIN_FAIR_MS, usualMs * FAIR_TIMES);
+  return elapsedMs >= fairMs ? 'failure' : 'none';
+}

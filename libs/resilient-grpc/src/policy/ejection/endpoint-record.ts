@@ -1,0 +1,62 @@
+/** Number of latencies that are kept. */
+const SAMPLES = 32;
+/**
+ * Minimum time between two samples: the samples then span at least a second. Without it, a pause of 200 ms (garbage collection) would fill
+ * them with slow responses at a thousand calls per second.
+ */
+const SAMPLE_SPACING_MS = 1_000 / SAMPLES;
+const MAX_SAMPLE_AGE_MS = 30_000;
+/** Weight of one attempt in the average of failures. */
+const FAILURE_WEIGHT = 0.1;
+
+/** Counts and samples of the attempts on one endpoint. Times are monotonic milliseconds. */
+export class EndpointRecord {
+  /** Number of successes since the start of the interval. */
+  successes = 0;
+  /** Number of failures since the start of the interval. */
+  failures = 0;
+  /** Failures since the last success. */
+  consecutiveFailures = 0;
+  /** Recent share of failures, 0 to 1. */
+  failureShare = 0;
+  /** Time of the last response; −Infinity before the first. */
+  respondedAt = -Infinity;
+  /** Number of intervals for which the counts were kept. */
+  carried = 0;
+  private readonly latencies: { readonly at: number; readonly ms: number }[] = [];
+
+  count(outcome: 'success' | 'failure'): void {
+    const failed = outcome === 'failure' ? 1 : 0;
+    this.failures += failed;
+    this.successes += 1 - failed;
+    this.consecutiveFailures = failed === 0 ? 0 : this.consecutiveFailures + 1;
+    this.failureShare += (failed - this.failureShare) * FAILURE_WEIGHT;
+  }
+
+  /** Adds the time until a response, or until this side stopped waiting for one. */
+  addLatency(ms: number, at: number): void {
+    const last = this.latencies.at(-1);
+    if (last !== undefined && at - last.at < SAMPLE_SPACING_MS) return;
+    this.latencies.push({ at, ms });
+    if (this.latencies.length > SAMPLES) this.latencies.shift();
+  }
+
+  /** Recent latencies in milliseconds, oldest first. */
+  latenciesAt(now: number): number[] {
+    return this.latencies.filter(({ at }) => now - at <= MAX_SAMPLE_AGE_MS).map(({ ms }) => ms);
+  }
+
+  startInterval(): void {
+    this.successes = 0;
+    this.failures = 0;
+    this.carried = 0;
+  }
+
+  /** Discards the evidence from before an ejection. */
+  clear(): void {
+    this.startInterval();
+    this.consecutiveFailures = 0;
+    this.failureShare = 0;
+    this.latencies.length = 0;
+  }
+}

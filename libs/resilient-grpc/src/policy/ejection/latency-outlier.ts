@@ -1,0 +1,66 @@
+/** Figures of an endpoint that is slower than the others. */
+export interface LatencyOutlier {
+  readonly medianMs: number;
+  readonly othersMs: number;
+}
+
+/** Minimum number of samples of an endpoint, and of the others together. */
+const MIN_SAMPLES = 16;
+/** Minimum difference of the medians in milliseconds. A smaller one is not worth an ejection. */
+const MIN_DIFFERENCE_MS = 10;
+/**
+ * Minimum score of the rank-sum test. With equal distributions of latencies, whatever they are, a higher score has a probability of
+ * 3 in 10 million.
+ */
+const MIN_SCORE = 5;
+
+/**
+ * Compares the latencies of an endpoint with those of the others, in milliseconds. It is an outlier if its median is higher by `factor`
+ * and the difference is no coincidence. The medians alone would eject healthy endpoints: with methods of 5 ms and of 200 ms, the median of
+ * a few samples is either.
+ */
+export function latencyOutlier(
+  own: readonly number[],
+  others: readonly number[],
+  factor: number,
+): LatencyOutlier | undefined {
+  if (own.length < MIN_SAMPLES || others.length < MIN_SAMPLES) return undefined;
+  const medianMs = median(own);
+  const othersMs = median(others);
+  if (medianMs < othersMs * factor || medianMs - othersMs < MIN_DIFFERENCE_MS) return undefined;
+  return rankSumScore(own, others) >= MIN_SCORE ? { medianMs, othersMs } : undefined;
+}
+
+/** Median of `values`; NaN if the list is empty. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
+}
+
+/** Score of the Mann-Whitney rank-sum test: by how many standard deviations `own` ranks above `others`. */
+function rankSumScore(own: readonly number[], others: readonly number[]): number {
+  const sorted = [...others].sort((a, b) => a - b);
+  let wins = 0;
+  for (const value of own) {
+    const below = countBelow(sorted, value, false);
+    wins += below + (countBelow(sorted, value, true) - below) / 2;
+  }
+  const pairs = own.length * others.length;
+  const deviation = Math.sqrt((pairs * (own.length + others.length + 1)) / 12);
+  return (wins - pairs / 2) / deviation;
+}
+
+/** Number of values in `sorted` that are below `limit`, or also equal to it. */
+function countBelow(sorted: readonly number[], limit: number, orEqual: boolean): number {
+  let from = 0;
+  let to = sorted.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    const value = sorted[middle] ?? Infinity;
+    if (value < limit || (orEqual && value === limit)) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}

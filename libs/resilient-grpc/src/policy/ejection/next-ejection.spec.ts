@@ -1,0 +1,272 @@
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_EJECTION, slowStartWeight, type EjectionPolicy } from './ejection-policy.js';
+import { EndpointRecord } from './endpoint-record.js';
+import {
+  decideEjections,
+  NEVER_EJECTED,
+  type EjectionDecision,
+  type EjectionState,
+  type EndpointView,
+} from './next-ejection.js';
+import { readOutlierDetection } from './outlier-detection.js';
+
+const NOW = 1_000_000;
+const HALF = () => 0.5;
+
+interface Given {
+  readonly successes?: number;
+  readonly failures?: number;
+  /** Consecutive failures at the end. */
+  readonly consecutive?: number;
+  readonly latencyMs?: number;
+  readonly state?: EjectionState;
+  readonly isUsable?: boolean;
+  readonly unanswered?: { readonly count: number; readonly forMs: number };
+  readonly respondedAgoMs?: number;
+}
+
+/** Creates an endpoint with the given history: failures first, then successes, then consecutive failures. */
+function endpoint(address: string, given: Given = {}): EndpointView {
+  const record = new EndpointRecord();
+  const { successes = 0, failures = 0, consecutive = 0, latencyMs, unanswered } = given;
+  for (let index = 0; index < failures; index++) record.count('failure');
+  for (let index = 0; index < successes; index++) record.count('success');
+  for (let index = 0; index < consecutive; index++) record.count('failure');
+  if (latencyMs !== undefined)
+    for (let at = 32; at > 0; at--) record.addLatency(latencyMs * (1 + at / 1_000), NOW - at * 40);
+  record.respondedAt = NOW - (given.respondedAgoMs ?? 10);
+  return {
+    address,
+    record,
+    state: given.state ?? NEVER_EJECTED,
+    isUsable: given.isUsable ?? true,
+    unanswered: { count: unanswered?.count ?? 0, oldestAt: NOW - (unanswered?.forMs ?? 0) },
+  };
+}
+
+function fleet(first: Given, others: Given = { successes: 50 }, size = 3): EndpointView[] {
+  return Array.from({ length: size }, (_, index) => endpoint(String(index), index === 0 ? first : others));
+}
+
+const ejectedUntil = (until: number): EjectionState => ({
+  kind: 'ejected',
+  since: NOW - 30_000,
+  until,
+  ejections: 1,
+  evidence: { because: 'consecutive-failures', failures: 5 },
+});
+
+function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEFAULT_EJECTION, random = HALF) {
+  return decideEjections(endpoints, NOW, true, policy, random);
+}
+
+/** Formats decisions: 'eject 0 latency', 'return 1 panic', 'spare 2 panic-threshold'. */
+function formatted(decisions: readonly EjectionDecision[]): string[] {
+  return decisions.map((one) => {
+    if (one.kind === 'eject') return `eject ${one.address} ${one.state.evidence.because}`;
+    return `${one.kind} ${one.address} ${one.because}`;
+  });
+}
+
+function standard(config: object): EjectionPolicy {
+  const entry = readOutlierDetection({
+    outlier_detection_experimental: { childPolicy: [{ round_robin: {} }], ...config },
+  });
+  if (entry?.ok !== true) throw new Error(entry?.problem);
+  return entry.ejection;
+}
+
+describe('decideEjections', () => {
+  it.each<[string, readonly EndpointView[], readonly string[]]>([
+    ['keeps endpoints that succeed', fleet({ successes: 50 }), []],
+    ['keeps an endpoint with four consecutive failures', fleet({ successes: 50, consecutive: 4 }), []],
+    ['ejects an endpoint with five', fleet({ successes: 50, consecutive: 5 }), ['eject 0 consecutive-failures']],
+    ['keeps all endpoints if all of them fail', fleet({ consecutive: 9 }, { failures: 50 }), []],
+    [
+      'ejects an endpoint that fails more than half of its attempts',
+      fleet({ failures: 30, successes: 20 }),
+      ['eject 0 failure-percentage'],
+    ],
+    ['keeps it with half of its attempts', fleet({ failures: 25, successes: 25 }), []],
+    ['keeps it with few attempts', fleet({ failures: 15, successes: 4 }), []],
+    [
+      'keeps it if the others fail as often',
+      fleet({ failures: 60, successes: 40 }, { failures: 40, successes: 60 }),
+      [],
+    ],
+    [
+      'ejects an endpoint with five times the latency',
+      fleet({ latencyMs: 100 }, { latencyMs: 20 }),
+      ['eject 0 latency'],
+    ],
+    ['keeps one with four times the latency', fleet({ latencyMs: 80 }, { latencyMs: 20 }), []],
+    ['keeps one that is slower by less than 10 ms', fleet({ latencyMs: 9 }, { latencyMs: 1 }), []],
+    ['ejects one of two', fleet({ latencyMs: 500 }, { latencyMs: 20 }, 2), ['eject 0 latency']],
+    [
+      'ejects an endpoint that does not respond for 1 s',
+      fleet({ unanswered: { count: 5, forMs: 1_100 }, respondedAgoMs: 1_000 }, { latencyMs: 20 }),
+      ['eject 0 no-response'],
+    ],
+    [
+      'keeps it with four waiting attempts',
+      fleet({ unanswered: { count: 4, forMs: 1_100 }, respondedAgoMs: 1_000 }),
+      [],
+    ],
+    [
+      'keeps it if no endpoint responds',
+      fleet({ unanswered: { count: 9, forMs: 1_100 }, respondedAgoMs: 1_000 }, { respondedAgoMs: 1_050 }),
+      [],
+    ],
+    [
+      'keeps it if the responses of the others take half as long',
+      fleet({ unanswered: { count: 9, forMs: 1_100 }, respondedAgoMs: 1_000 }, { latencyMs: 501 }),
+      [],
+    ],
+    ['never ejects the only endpoint', fleet({ consecutive: 9 }, {}, 1), []],
+    [
+      'ejects one of three at most',
+      [
+        endpoint('0', { consecutive: 5 }),
+        endpoint('1', { consecutive: 5 }),
+        endpoint('2', { successes: 50 }),
+        endpoint('3', { successes: 50 }),
+      ].slice(1),
+      ['eject 1 consecutive-failures'],
+    ],
+    [
+      'ejects half of four, and spares the next',
+      ['0', '1', '2', '3', '4', '5']
+        .map((name) => endpoint(name, Number(name) < 4 ? { latencyMs: 500 } : { latencyMs: 20 }))
+        .slice(3),
+      ['eject 3 latency'],
+    ],
+    [
+      'spares an endpoint while another one is ejected',
+      [
+        endpoint('0', { consecutive: 5 }),
+        endpoint('1', { state: ejectedUntil(NOW + 1) }),
+        endpoint('2', { successes: 9 }),
+      ],
+      ['spare 0 panic-threshold'],
+    ],
+    [
+      'spares an endpoint while another one is disconnected',
+      [endpoint('0', { consecutive: 5 }), endpoint('1', { isUsable: false }), endpoint('2', { successes: 9 })],
+      ['spare 0 panic-threshold'],
+    ],
+    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 time-over']],
+    ['keeps it ejected until then', fleet({ state: ejectedUntil(NOW + 1) }), []],
+    [
+      'returns an endpoint early if the others become unusable',
+      fleet({ state: ejectedUntil(NOW + 1) }, { isUsable: false }),
+      ['return 0 panic'],
+    ],
+    [
+      'does not return an unusable endpoint early',
+      fleet({ state: ejectedUntil(NOW + 1), isUsable: false }, { isUsable: false }),
+      [],
+    ],
+    [
+      'returns as many endpoints as needed, the next to return first',
+      [
+        endpoint('0', { state: ejectedUntil(NOW + 9) }),
+        endpoint('1', { state: ejectedUntil(NOW + 5) }),
+        endpoint('2', { isUsable: false }),
+        endpoint('3'),
+      ],
+      ['return 1 panic'],
+    ],
+  ])('%s', (_, endpoints, expected) => {
+    expect(formatted(decide(endpoints))).toEqual(expected);
+  });
+
+  it.each([
+    ['first', NEVER_EJECTED, 30_000],
+    ['second', { kind: 'included', since: NOW - 1_000, ejections: 1 }, 60_000],
+    ['eleventh', { kind: 'included', since: NOW - 1_000, ejections: 10 }, 300_000],
+    [
+      'second, if two minutes passed since the second one',
+      { kind: 'included', since: NOW - 120_000, ejections: 2 },
+      30_000,
+    ],
+  ] as const)('extends each ejection up to the maximum: %s', (_, state, ms) => {
+    const [decision] = decide(fleet({ consecutive: 5, state }));
+    expect(decision).toMatchObject({ kind: 'eject', state: { since: NOW, until: NOW + ms } });
+  });
+
+  it('jitters the duration of an ejection by 10 %', () => {
+    const untilAt = (random: number) => decide(fleet({ consecutive: 5 }), undefined, () => random)[0];
+    expect(untilAt(0)).toMatchObject({ state: { until: NOW + 27_000 } });
+    expect(untilAt(1)).toMatchObject({ state: { until: NOW + 33_000 } });
+  });
+});
+
+describe('standard outlier detection (gRFC A50)', () => {
+  const failing = (size: number) => fleet({ failures: 100 }, { successes: 100 }, size);
+
+  it.each<[string, object, readonly EndpointView[], readonly string[]]>([
+    ['does nothing without a rule', {}, failing(5), []],
+    ['ejects by the failure percentage', { failurePercentageEjection: {} }, failing(5), ['eject 0 failure-percentage']],
+    ['needs five endpoints by default', { failurePercentageEjection: {} }, failing(4), []],
+    [
+      'accepts another minimum',
+      { failurePercentageEjection: { minimumHosts: 2 } },
+      failing(3),
+      ['eject 0 failure-percentage'],
+    ],
+    ['needs the request volume', { failurePercentageEjection: { requestVolume: 101 } }, failing(5), []],
+    ['needs more failures than the threshold', { failurePercentageEjection: { threshold: 100 } }, failing(5), []],
+    [
+      'ejects by the success rate',
+      { successRateEjection: {} },
+      fleet({ successes: 50, failures: 50 }, { successes: 100 }, 6),
+      ['eject 0 success-rate'],
+    ],
+    [
+      'keeps endpoints within the standard deviation',
+      { successRateEjection: { stdevFactor: 3_000 } },
+      fleet({ successes: 50, failures: 50 }, { successes: 100 }, 6),
+      [],
+    ],
+    [
+      'spares the second endpoint above the maximum percentage',
+      { failurePercentageEjection: {}, maxEjectionPercent: 10 },
+      [...failing(5), endpoint('5', { failures: 100 })],
+      ['eject 0 failure-percentage', 'spare 5 max-ejection-percent'],
+    ],
+    [
+      'reports outliers that are not enforced',
+      { failurePercentageEjection: { enforcementPercentage: 0 } },
+      failing(5),
+      ['spare 0 enforcement'],
+    ],
+    ['ignores consecutive failures', { successRateEjection: {} }, fleet({ consecutive: 50 }, { successes: 1 }, 5), []],
+  ])('%s', (_, config, endpoints, expected) => {
+    expect(formatted(decide(endpoints, standard(config)))).toEqual(expected);
+  });
+
+  it.each([
+    [{ interval: '1s', baseEjectionTime: '0.5s' }],
+    [{ interval: { seconds: 1, nanos: 0 }, base_ejection_time: { seconds: 0, nanos: 500_000_000 } }],
+  ])('accepts the names and durations of proto3 JSON and of grpc-js: %j', (config) => {
+    expect(standard(config)).toMatchObject({ intervalMs: 1_000, baseEjectionMs: 500, maxEjectionMs: 300_000 });
+  });
+
+  it('names the value that is invalid', () => {
+    const entry = readOutlierDetection({ outlierDetection: { interval: '1 min', childPolicy: [{ round_robin: {} }] } });
+    expect(entry).toMatchObject({ ok: false });
+    expect(String(entry?.ok === false && entry.problem)).toContain('outlierDetection.interval: expected a duration');
+  });
+});
+
+describe('slowStartWeight', () => {
+  it.each([
+    [0, 0.1],
+    [500, 0.1],
+    [5_000, 0.5],
+    [10_000, 1],
+    [Infinity, 1],
+  ])('after %i ms, is %d', (elapsedMs, weight) => {
+    expect(slowStartWeight(elapsedMs, 10_000)).toBe(weight);
+  });
+});

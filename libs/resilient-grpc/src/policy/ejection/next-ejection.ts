@@ -1,0 +1,294 @@
+import { jitter, type Random } from '../../time/random.js';
+import type { EjectionPolicy } from './ejection-policy.js';
+import type { EndpointRecord } from './endpoint-record.js';
+import { latencyOutlier } from './latency-outlier.js';
+
+/** Evidence for an ejection, by its rule. Durations are in milliseconds. */
+export type EjectionEvidence =
+  /** Consecutive failed attempts (Envoy: `consecutive_gateway_failure`). */
+  | { readonly because: 'consecutive-failures'; readonly failures: number }
+  /** gRFC A50, failure percentage. */
+  | { readonly because: 'failure-percentage'; readonly failures: number; readonly attempts: number }
+  /** gRFC A50, success rate. `threshold` is the rate below which endpoints are ejected, 0 to 1. */
+  | {
+      readonly because: 'success-rate';
+      readonly failures: number;
+      readonly attempts: number;
+      readonly threshold: number;
+    }
+  /** Median latency of the endpoint and of the others. */
+  | { readonly because: 'latency'; readonly medianMs: number; readonly othersMs: number }
+  /** No response for `silentMs`, while `unanswered` unary attempts wait and other endpoints respond. */
+  | { readonly because: 'no-response'; readonly silentMs: number; readonly unanswered: number };
+
+/** Reason for an ejection. */
+export type EjectionReason = EjectionEvidence['because'];
+
+/** State of an endpoint. `ejections` grows with each ejection, and falls by one per `forgetMs` without one. */
+export type EjectionState =
+  | { readonly kind: 'included'; readonly since: number; readonly ejections: number }
+  | {
+      readonly kind: 'ejected';
+      readonly since: number;
+      readonly until: number;
+      readonly ejections: number;
+      readonly evidence: EjectionEvidence;
+    };
+
+/** State of an endpoint that was never ejected. */
+export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
+
+/** One endpoint as the decision sees it. */
+export interface EndpointView {
+  readonly address: string;
+  readonly state: EjectionState;
+  /** True if it is connected and says that it serves, whether ejected or not. */
+  readonly isUsable: boolean;
+  readonly record: EndpointRecord;
+  /** Unary attempts without a response, and the start of the oldest. */
+  readonly unanswered: { readonly count: number; readonly oldestAt: number };
+}
+
+/** A change of an endpoint's state, or the reason why a detected endpoint stays. */
+export type EjectionDecision =
+  | {
+      readonly kind: 'eject';
+      readonly address: string;
+      readonly state: Extract<EjectionState, { kind: 'ejected' }>;
+    }
+  | {
+      readonly kind: 'return';
+      readonly address: string;
+      /** 'panic': too few other endpoints are usable. */
+      readonly because: 'time-over' | 'panic';
+      readonly state: Extract<EjectionState, { kind: 'included' }>;
+    }
+  | {
+      readonly kind: 'spare';
+      readonly address: string;
+      readonly evidence: EjectionEvidence;
+      readonly because: 'panic-threshold' | 'max-ejection-percent' | 'enforcement';
+    };
+
+const EJECTION_JITTER = 0.1;
+/** Minimum time without a response before an endpoint is ejected for it. */
+const MIN_SILENCE_MS = 1_000;
+/** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
+const SILENCE_PER_LATENCY = 2;
+/** Minimum number of unary attempts that wait for a response. */
+const MIN_UNANSWERED = 5;
+/** The failure share of the other endpoints must be at most this part of the endpoint's own: otherwise all of them fail. */
+const OTHERS_SHARE = 0.5;
+
+/**
+ * Decides which endpoints are ejected and which return. It is called every 250 ms, and whenever an endpoint becomes unusable.
+ *
+ * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
+ */
+export function decideEjections(
+  endpoints: readonly EndpointView[],
+  now: number,
+  isIntervalOver: boolean,
+  policy: EjectionPolicy,
+  random: Random,
+): EjectionDecision[] {
+  const fleet = new Fleet(endpoints, policy);
+  const decisions: EjectionDecision[] = [];
+  for (const { address, state } of endpoints) {
+    if (state.kind !== 'ejected' || now < state.until) continue;
+    decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
+    fleet.includes(address);
+  }
+  for (const { address, state } of [...endpoints].sort(byEnd)) {
+    if (!fleet.isInPanic) break;
+    if (state.kind !== 'ejected' || !fleet.wouldHelp(address)) continue;
+    decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
+    fleet.includes(address);
+  }
+  const rates = isIntervalOver ? successRateThreshold(fleet.included, policy) : undefined;
+  for (const endpoint of fleet.candidates) {
+    const evidence = evidenceOf(endpoint, fleet, now, isIntervalOver, rates, policy);
+    if (evidence === undefined) continue;
+    const { address, state } = endpoint;
+    const spared = fleet.sparedBy ?? enforcedBy(evidence, policy, random);
+    if (spared !== undefined) {
+      decisions.push({ kind: 'spare', address, evidence, because: spared });
+      continue;
+    }
+    const ejections = forgotten(state, now, policy) + 1;
+    const ms = Math.min(policy.baseEjectionMs * ejections, Math.max(policy.baseEjectionMs, policy.maxEjectionMs));
+    const until = now + jitter(ms, EJECTION_JITTER, random);
+    decisions.push({ kind: 'eject', address, state: { kind: 'ejected', since: now, until, ejections, evidence } });
+    fleet.ejects(address);
+  }
+  return decisions;
+}
+
+/** The endpoints during one decision, with the changes that were decided so far. */
+class Fleet {
+  private readonly ejected: Set<string>;
+  private readonly returned = new Set<string>();
+
+  constructor(
+    private readonly endpoints: readonly EndpointView[],
+    private readonly policy: EjectionPolicy,
+  ) {
+    this.ejected = new Set(endpoints.filter(({ state }) => state.kind === 'ejected').map(({ address }) => address));
+  }
+
+  /** Usable endpoints that are not ejected. */
+  get included(): readonly EndpointView[] {
+    return this.endpoints.filter(({ address, isUsable }) => isUsable && !this.ejected.has(address));
+  }
+
+  /** Included endpoints that may be ejected now: an endpoint that has just returned has no evidence yet. */
+  get candidates(): readonly EndpointView[] {
+    return this.included.filter(({ address }) => !this.returned.has(address));
+  }
+
+  get isInPanic(): boolean {
+    return this.included.length < this.minimum;
+  }
+
+  /** Reason why no further endpoint may be ejected. */
+  get sparedBy(): 'panic-threshold' | 'max-ejection-percent' | undefined {
+    if (this.included.length - 1 < this.minimum) return 'panic-threshold';
+    const percent = (this.ejected.size * 100) / this.endpoints.length;
+    return percent >= this.policy.maxEjectionPercent ? 'max-ejection-percent' : undefined;
+  }
+
+  others(endpoint: EndpointView): readonly EndpointView[] {
+    return this.included.filter((other) => other !== endpoint);
+  }
+
+  wouldHelp(address: string): boolean {
+    return this.ejected.has(address) && this.endpoints.some((one) => one.address === address && one.isUsable);
+  }
+
+  includes(address: string): void {
+    this.ejected.delete(address);
+    this.returned.add(address);
+  }
+
+  ejects(address: string): void {
+    this.ejected.add(address);
+  }
+
+  /** Number of endpoints that must stay included. */
+  private get minimum(): number {
+    return Math.max(1, Math.ceil((this.endpoints.length * this.policy.panicThresholdPercent) / 100));
+  }
+}
+
+function evidenceOf(
+  endpoint: EndpointView,
+  fleet: Fleet,
+  now: number,
+  isIntervalOver: boolean,
+  rates: number | undefined,
+  policy: EjectionPolicy,
+): EjectionEvidence | undefined {
+  const others = fleet.others(endpoint);
+  if (others.length === 0) return undefined;
+  const { record } = endpoint;
+  const { consecutiveFailures: failures } = record;
+  if (policy.consecutiveFailures !== undefined && failures >= policy.consecutiveFailures) {
+    // If all endpoints fail, ejecting one sends its calls to others that fail, too.
+    if (meanOf(others, (other) => other.record.failureShare) <= record.failureShare * OTHERS_SHARE) {
+      return { because: 'consecutive-failures', failures };
+    }
+  }
+  const byRate = isIntervalOver ? rateEvidence(endpoint, others, fleet.included, rates, policy) : undefined;
+  if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
+  const latencies = others.flatMap((other) => other.record.latenciesAt(now));
+  const slow = latencyOutlier(record.latenciesAt(now), latencies, policy.latencyFactor);
+  return slow === undefined ? silence(endpoint, others, latencies, now) : { because: 'latency', ...slow };
+}
+
+function rateEvidence(
+  { record }: EndpointView,
+  others: readonly EndpointView[],
+  all: readonly EndpointView[],
+  rates: number | undefined,
+  { successRate, failurePercentage }: EjectionPolicy,
+): EjectionEvidence | undefined {
+  const { successes, failures } = record;
+  const attempts = successes + failures;
+  if (successRate !== undefined && rates !== undefined && attempts >= successRate.minimumAttempts) {
+    if (successes / attempts < rates) return { because: 'success-rate', failures, attempts, threshold: rates };
+  }
+  if (failurePercentage === undefined || attempts < failurePercentage.minimumAttempts) return undefined;
+  if (withAttempts(all, failurePercentage.minimumAttempts).length < failurePercentage.minimumEndpoints)
+    return undefined;
+  if ((failures * 100) / attempts <= failurePercentage.threshold) return undefined;
+  const otherFailures = sumOf(others, (other) => other.record.failures);
+  const otherAttempts = sumOf(others, (other) => other.record.failures + other.record.successes);
+  const otherShare = otherAttempts === 0 ? 0 : otherFailures / otherAttempts;
+  if (otherShare * failurePercentage.timesOthers > failures / attempts) return undefined;
+  return { because: 'failure-percentage', failures, attempts };
+}
+
+/** Success rate below which gRFC A50 ejects; `undefined` if too few endpoints have enough attempts. */
+function successRateThreshold(included: readonly EndpointView[], { successRate }: EjectionPolicy): number | undefined {
+  if (successRate === undefined) return undefined;
+  const counted = withAttempts(included, successRate.minimumAttempts);
+  if (counted.length < successRate.minimumEndpoints) return undefined;
+  const rates = counted.map(({ record: { successes, failures } }) => successes / (successes + failures));
+  const mean = rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
+  const variance = rates.reduce((sum, rate) => sum + (rate - mean) ** 2, 0) / rates.length;
+  return mean - Math.sqrt(variance) * (successRate.stdevFactor / 1_000);
+}
+
+/** Returns the silence of an endpoint that stopped responding while others respond. */
+function silence(
+  { record, unanswered }: EndpointView,
+  others: readonly EndpointView[],
+  latencies: readonly number[],
+  now: number,
+): EjectionEvidence | undefined {
+  if (unanswered.count < MIN_UNANSWERED) return undefined;
+  const from = Math.max(record.respondedAt, unanswered.oldestAt);
+  const silentMs = now - from;
+  if (silentMs < Math.max(MIN_SILENCE_MS, SILENCE_PER_LATENCY * Math.max(0, ...latencies))) return undefined;
+  if (!others.some((other) => other.record.respondedAt > from)) return undefined;
+  return { because: 'no-response', silentMs, unanswered: unanswered.count };
+}
+
+/** Applies the enforcement percentage of the rule. */
+function enforcedBy(evidence: EjectionEvidence, policy: EjectionPolicy, random: Random): 'enforcement' | undefined {
+  const rule = { 'success-rate': policy.successRate, 'failure-percentage': policy.failurePercentage } as const;
+  const percent =
+    evidence.because === 'success-rate' || evidence.because === 'failure-percentage'
+      ? (rule[evidence.because]?.enforcementPercent ?? 100)
+      : 100;
+  return percent < 100 && random() * 100 >= percent ? 'enforcement' : undefined;
+}
+
+function included({ ejections }: EjectionState, now: number): Extract<EjectionState, { kind: 'included' }> {
+  return { kind: 'included', since: now, ejections };
+}
+
+/** Number of ejections that still count. */
+function forgotten({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
+  return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / forgetMs));
+}
+
+function byEnd(a: EndpointView, b: EndpointView): number {
+  return endOf(a.state) - endOf(b.state);
+}
+
+function endOf(state: EjectionState): number {
+  return state.kind === 'ejected' ? state.until : 0;
+}
+
+function withAttempts(endpoints: readonly EndpointView[], minimum: number): readonly EndpointView[] {
+  return endpoints.filter(({ record }) => record.successes + record.failures >= minimum);
+}
+
+function sumOf(endpoints: readonly EndpointView[], value: (endpoint: EndpointView) => number): number {
+  return endpoints.reduce((sum, endpoint) => sum + value(endpoint), 0);
+}
+
+function meanOf(endpoints: readonly EndpointView[], value: (endpoint: EndpointView) => number): number {
+  return sumOf(endpoints, value) / endpoints.length;
+}

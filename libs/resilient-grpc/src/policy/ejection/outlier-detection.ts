@@ -1,0 +1,171 @@
+import * as v from 'valibot';
+import { duration } from '../service-config/duration-schema.js';
+import { integer, jsonObject, list, openObject, type Schema } from '../options/option-schemas.js';
+import type { EjectionPolicy } from './ejection-policy.js';
+
+/**
+ * Standard outlier detection (gRFC A50) in proto3 JSON. Durations are strings in seconds, such as "10s"; percentages are integers from 0 to
+ * 100. Without `successRateEjection` and `failurePercentageEjection`, no endpoint is ejected.
+ */
+export interface OutlierDetection {
+  /** Period in which attempts are counted. @defaultValue '10s' */
+  readonly interval?: string | undefined;
+  /** Duration of the first ejection; each further one lasts this much longer. @defaultValue '30s' */
+  readonly baseEjectionTime?: string | undefined;
+  /** Maximum duration of an ejection. @defaultValue '300s' */
+  readonly maxEjectionTime?: string | undefined;
+  /** No further endpoint is ejected while this share is ejected. At least half of the endpoints always stay. @defaultValue 10 */
+  readonly maxEjectionPercent?: number | undefined;
+  /** Ejects endpoints whose success rate is below the mean by `stdevFactor` thousandths of the standard deviation. @defaultValue off */
+  readonly successRateEjection?:
+    | {
+        /** @defaultValue 1900 */
+        readonly stdevFactor?: number | undefined;
+        /** Probability of an ejection in percent. @defaultValue 100 */
+        readonly enforcementPercentage?: number | undefined;
+        /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
+        readonly minimumHosts?: number | undefined;
+        /** Minimum number of attempts of an endpoint in the interval. @defaultValue 100 */
+        readonly requestVolume?: number | undefined;
+      }
+    | undefined;
+  /** Ejects endpoints whose failures exceed `threshold` percent. @defaultValue off */
+  readonly failurePercentageEjection?:
+    | {
+        /** @defaultValue 85 */
+        readonly threshold?: number | undefined;
+        /** Probability of an ejection in percent. @defaultValue 100 */
+        readonly enforcementPercentage?: number | undefined;
+        /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
+        readonly minimumHosts?: number | undefined;
+        /** Minimum number of attempts of an endpoint in the interval. @defaultValue 50 */
+        readonly requestVolume?: number | undefined;
+      }
+    | undefined;
+}
+
+/** Names of the policy in a `loadBalancingConfig`: the standard one, grpc-js's, and the name of the option. */
+const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
+  'outlier_detection_experimental',
+  'outlier_detection',
+  'outlierDetection',
+]);
+
+const percent = integer(0, 100);
+
+/** A duration as a string, or in the form that grpc-js takes: `{ seconds, nanos }`. */
+function anyDuration(): Schema<number> {
+  const text = duration(true);
+  return v.pipe(
+    v.unknown(),
+    v.transform((value) => {
+      if (typeof value !== 'object' || value === null || !('seconds' in value)) return value;
+      const nanos = 'nanos' in value ? Number(value.nanos) : 0;
+      return `${(Number(value.seconds) + nanos / 1e9).toFixed(9)}s`;
+    }),
+    text,
+  );
+}
+
+const rate = (attempts: number) => ({
+  enforcementPercentage: v.optional(percent, 100),
+  minimumHosts: v.optional(integer(0), 5),
+  requestVolume: v.optional(integer(0), attempts),
+});
+
+const successRate = json({ stdevFactor: v.optional(integer(0), 1_900), ...rate(100) });
+const failurePercentage = json({ threshold: v.optional(percent, 85), ...rate(50) });
+
+const entries = {
+  interval: v.optional(anyDuration(), '10s'),
+  baseEjectionTime: v.optional(anyDuration(), '30s'),
+  maxEjectionTime: v.optional(anyDuration(), '300s'),
+  maxEjectionPercent: v.optional(percent, 10),
+  successRateEjection: v.exactOptional(successRate),
+  failurePercentageEjection: v.exactOptional(failurePercentage),
+};
+
+/** The option `outlierDetection`. */
+export const outlierDetectionSchema = v.pipe(json(entries), v.transform(policyOf));
+
+/** The policy's entry in a `loadBalancingConfig`. */
+const balancingSchema = v.pipe(
+  json({
+    ...entries,
+    childPolicy: v.pipe(
+      list(
+        v.pipe(openObject({}, 'an object such as { "round_robin": {} }'), v.record(v.string(), v.unknown())),
+        'a list of policies, such as [{ "round_robin": {} }]',
+      ),
+      v.minLength(1, 'at least one policy; write [{ "round_robin": {} }]'),
+    ),
+  }),
+  v.transform(({ childPolicy, ...config }) => ({ childPolicy, ejection: policyOf(config) })),
+);
+
+type BalancingPolicies = readonly Readonly<Record<string, unknown>>[];
+
+/** Outlier detection in a `loadBalancingConfig`: its rules and its child policies, or its first problem. */
+export type OutlierDetectionEntry =
+  | { readonly ok: true; readonly ejection: EjectionPolicy; readonly childPolicy: BalancingPolicies }
+  | { readonly ok: false; readonly problem: string };
+
+/** Parses `policy`, an entry of a `loadBalancingConfig`; `undefined` if it is another policy. */
+export function readOutlierDetection(policy: Readonly<Record<string, unknown>>): OutlierDetectionEntry | undefined {
+  const name = Object.keys(policy).find((key) => OUTLIER_DETECTION_NAMES.has(key));
+  if (name === undefined) return undefined;
+  const parsed = v.safeParse(balancingSchema, policy[name]);
+  if (parsed.success) return { ok: true, ...parsed.output };
+  const [issue] = parsed.issues;
+  const path = v.getDotPath(issue);
+  return { ok: false, problem: `${name}${path === null ? '' : `.${path}`}: expected ${issue.message}` };
+}
+
+/** Accepts the names of proto3 JSON and the original names of the fields, as proto3 JSON parsers do. */
+function json<const E extends v.ObjectEntries>(fields: E) {
+  return v.pipe(v.unknown(), v.transform(camelCaseKeys), jsonObject(fields, 'an object'));
+}
+
+function camelCaseKeys(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [
+      key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+      one,
+    ]),
+  );
+}
+
+type Parsed = v.InferOutput<ReturnType<typeof json<typeof entries>>>;
+
+function policyOf({
+  successRateEjection: success,
+  failurePercentageEjection: failure,
+  ...times
+}: Parsed): EjectionPolicy {
+  return Object.freeze({
+    intervalMs: times.interval,
+    carriedIntervals: 0,
+    baseEjectionMs: times.baseEjectionTime,
+    maxEjectionMs: times.maxEjectionTime,
+    maxEjectionPercent: times.maxEjectionPercent,
+    panicThresholdPercent: 50,
+    forgetMs: Math.max(1, times.interval),
+    slowStartMs: 0,
+    consecutiveFailures: undefined,
+    successRate: success && {
+      stdevFactor: success.stdevFactor,
+      enforcementPercent: success.enforcementPercentage,
+      minimumEndpoints: success.minimumHosts,
+      minimumAttempts: success.requestVolume,
+    },
+    failurePercentage: failure && {
+      threshold: failure.threshold,
+      timesOthers: 0,
+      enforcementPercent: failure.enforcementPercentage,
+      minimumEndpoints: failure.minimumHosts,
+      minimumAttempts: failure.requestVolume,
+    },
+    latencyFactor: undefined,
+  });
+}

@@ -1,0 +1,48 @@
+import { HTTP_STATUS } from '../evidence/grpc-js-texts.js';
+import { backoffMs } from '../retry/backoff.js';
+import { StatusCode } from '../../status/status-code.js';
+import type { Random } from '../../time/random.js';
+
+const BACKOFF = Object.freeze({ initialBackoffMs: 1_000, maxBackoffMs: 30_000, backoffMultiplier: 1.6 });
+/** A Watch that received a response and lasted at least this long restarts immediately. */
+const MIN_HEALTHY_MS = 1_000;
+/** Upper limit of the random delay of an immediate restart, so that not all clients of a server restart at the same moment. */
+const MAX_RESTART_DELAY_MS = 100;
+
+/** A Watch of grpc.health.v1 that ended. */
+export interface EndedWatch {
+  /** True if it received a response. */
+  readonly answered: boolean;
+  readonly livedMs: number;
+  /** Number of Watches before it that failed in a row. */
+  readonly failures: number;
+  /** `undefined` if no connection was available for it. */
+  readonly end: { readonly code: number; readonly details: string } | undefined;
+}
+
+/** The step after a Watch that ended. */
+export type NextWatch =
+  /** The server does not implement the health service. It counts as healthy and is not called again on this connection. */
+  | { readonly kind: 'unimplemented' }
+  /** The next Watch starts almost at once, and the last status stays valid until then. */
+  | { readonly kind: 'restart'; readonly delayMs: number; readonly failures: number }
+  /** The next Watch starts after a backoff. */
+  | { readonly kind: 'retry'; readonly delayMs: number; readonly failures: number };
+
+/**
+ * Decides the step after a Watch that ended (gRFC A17). A response resets the backoff. A server that ends the Watch right after its response
+ * would be called without a pause, so the next Watch then waits for the first backoff.
+ */
+export function nextWatch({ answered, livedMs, failures, end }: EndedWatch, random: Random): NextWatch {
+  if (end?.code === StatusCode.UNIMPLEMENTED && !HTTP_STATUS.test(end.details)) return { kind: 'unimplemented' };
+  const before = answered ? 0 : failures;
+  if (answered && livedMs >= MIN_HEALTHY_MS) {
+    return { kind: 'restart', delayMs: restartDelayMs(random), failures: before };
+  }
+  return { kind: 'retry', delayMs: backoffMs(BACKOFF, before, random), failures: before + 1 };
+}
+
+/** Random delay of an immediate restart in milliseconds. */
+export function restartDelayMs(random: Random): number {
+  return MAX_RESTART_DELAY_MS * random();
+}

@@ -1,0 +1,14 @@
+import { expect, it } from 'vitest';
+import { suggestStatusCode } from './parse-status-code.js';
+
+it.each([
+  ['14', '14 without quotes'],
+  ['unavailable ', '"UNAVAILABLE"'],
+  ['DeadlineExceeded', '"DEADLINE_EXCEEDED"'],
+  ['OutOfRange', '"OUT_OF_RANGE"'],
+  ['out-of-range', '"OUT_OF_RANGE"'],
+  ['Unreachable', undefined],
+  [14, undefined],
+])('suggestStatusCode() turns %j into %j', (value, suggestion) => {
+  expect(suggestStatusCode(value)).toBe(suggestion);
+});

@@ -1,0 +1,72 @@
+import type { GrpcClientEvent } from '../../call/call-event.js';
+import type { EjectionEvidence } from '../../policy/ejection/next-ejection.js';
+import type { LogFields } from './log-line.js';
+import { counted, duration } from './log-text.js';
+
+type EndpointEvent = Extract<GrpcClientEvent, { readonly type: 'endpoint' }>;
+
+/** Describes the ejection, the return, or the health of an endpoint. */
+export function endpointLine(
+  event: EndpointEvent,
+): readonly [level: 'debug' | 'log' | 'warn', text: string, fields: LogFields] {
+  const { address, change } = event;
+  const fields = { event: 'endpoint', change, address };
+  switch (event.change) {
+    case 'ejected': {
+      const { evidence, forMs, ejections } = event;
+      const text = `endpoint ${address} ejected for ${duration(forMs)}: ${evidenceText(evidence)}; calls use the other endpoints`;
+      return ['warn', text, { ...fields, ...rounded(evidence), forMs: Math.round(forMs), ejections }];
+    }
+    case 'returned': {
+      const { because, ejectedMs } = event;
+      const why = because === 'panic' ? ', early, because too few other endpoints are usable' : '';
+      const text = `endpoint ${address} gets calls again after ${duration(ejectedMs)}${why}`;
+      return ['log', text, { ...fields, because, ejectedMs: Math.round(ejectedMs) }];
+    }
+    case 'spared': {
+      const { evidence, limit } = event;
+      const text = `endpoint ${address} not ejected (${limit}): ${evidenceText(evidence)}`;
+      return ['debug', text, { ...fields, ...rounded(evidence), limit }];
+    }
+    case 'health': {
+      const { from, to } = event;
+      const [level, text] = HEALTH[to];
+      // The first report of a new connection is no news if the endpoint serves.
+      const isNews = level === 'log' && from === 'pending' && to === 'serving' ? 'debug' : level;
+      return [isNews, `endpoint ${address} ${text}`, { ...fields, from, to }];
+    }
+  }
+}
+
+const HEALTH = {
+  pending: ['debug', 'has not reported its health yet'],
+  serving: ['log', 'reports SERVING and gets calls'],
+  'not-serving': ['log', 'does not report SERVING and gets no calls'],
+  unanswered: ['warn', 'does not respond to the health Watch and gets no calls'],
+  failed: ['warn', 'fails the health Watch and gets no calls; the Watch is repeated'],
+  unimplemented: ['log', 'does not implement grpc.health.v1.Health and counts as serving'],
+} as const;
+
+function evidenceText(evidence: EjectionEvidence): string {
+  switch (evidence.because) {
+    case 'consecutive-failures':
+      return `${String(evidence.failures)} consecutive attempts failed`;
+    case 'failure-percentage':
+      return `${String(evidence.failures)} of ${counted(evidence.attempts, 'attempt')} failed`;
+    case 'success-rate':
+      return `${String(evidence.failures)} of ${counted(evidence.attempts, 'attempt')} failed, more than at the other endpoints`;
+    case 'latency':
+      return `median latency ${duration(evidence.medianMs)}, at the other endpoints ${duration(evidence.othersMs)}`;
+    case 'no-response':
+      return `no response for ${duration(evidence.silentMs)} to ${counted(evidence.unanswered, 'attempt')}`;
+  }
+}
+
+function rounded(evidence: EjectionEvidence): LogFields {
+  return Object.fromEntries(
+    Object.entries(evidence).map(([key, value]) => [
+      key,
+      typeof value === 'number' ? Math.round(value * 100) / 100 : value,
+    ]),
+  );
+}

@@ -1,0 +1,36 @@
+import type { ChannelSettings } from '../../channel/channel-settings.js';
+import { insecureCredentials } from '../../channel/channel-checks.js';
+
+/** Creates settings of a channel for tests, and a function that rotates its credentials. */
+export function channelSettings(changes: Partial<ChannelSettings> & Pick<ChannelSettings, 'target'>): {
+  readonly settings: ChannelSettings;
+  readonly rotate: () => void;
+} {
+  let rotate = (): void => undefined;
+  const settings: ChannelSettings = {
+    credentials: {
+      current: insecureCredentials(),
+      watch: (rotated) => {
+        rotate = rotated;
+        return () => undefined;
+      },
+      close: () => undefined,
+    },
+    outageGraceMs: 5_000,
+    releaseWithinMs: 15_000,
+    maxWaitingCalls: 10,
+    maxWaitingBytes: 1_000,
+    connection: 'on-demand',
+    loadBalancing: [{ pick_first: {} }],
+    connectTimeoutMs: 20_000,
+    maxConnectionAgeMs: undefined,
+    channelOptions: {},
+    ...changes,
+  };
+  return {
+    settings,
+    rotate: () => {
+      rotate();
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import type { ClientContext } from '../../client/call-context.js';
+import { CallRegistry } from '../../client/call/call-registry.js';
+import { MethodRuntime } from '../../client/method-context.js';
+import type { ResolvedClientSettings } from '../../client/settings/resolved-settings.js';
+import { ClientStatistics } from '../../client/statistics/client-statistics.js';
+import { UnreadStreams } from '../../client/streams/unread-streams.js';
+import { ReplayLimits } from '../../policy/replay/replay-limits.js';
+import { DefaultBudget } from '../../policy/throttling/default-budget.js';
+import { seededRandom } from '../seeded-random.js';
+import type { MemoryTransport } from './memory-transport.js';
+
+/** A unary method whose requests have one byte. */
+export const MEMORY_METHOD: MethodDescriptor = {
+  path: '/memory.Echo/Get',
+  service: 'memory.Echo',
+  method: 'Get',
+  kind: 'unary',
+  requestStream: false,
+  responseStream: false,
+  declaredIdempotent: true,
+  requestSerialize: () => Buffer.alloc(1),
+  responseDeserialize: () => 'answer',
+};
+
+/** Creates the runtime of a client on `transport`, in the time of its clock. */
+export function memoryRuntime(
+  transport: MemoryTransport,
+  client: Partial<ClientContext> = {},
+  settings: Partial<ResolvedClientSettings> = {},
+): MethodRuntime {
+  const { clock } = transport;
+  const pipeline = { name: 'memory', channel: { channelOptions: {} }, interceptors: [], ...settings };
+  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
+  return new MethodRuntime(pipeline as unknown as ResolvedClientSettings, {
+    name: 'memory',
+    transport,
+    budget: { current: new DefaultBudget() },
+    registry: new CallRegistry(clock),
+    unread: new UnreadStreams(Infinity, clock),
+    statistics: new ClientStatistics(clock),
+    replayLimits: new ReplayLimits(1_000, 1_000_000),
+    trustRefusedStreams: false,
+    events: new EventHub({ client: 'memory' }, () => clock.epoch()),
+    clock,
+    random: seededRandom(1),
+    throttled: () => undefined,
+    ...client,
+  });
+}

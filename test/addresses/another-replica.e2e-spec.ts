@@ -1,0 +1,189 @@
+import type { GrpcClientEvent, ServiceConfig } from 'nestjs-resilient-grpc';
+import type { Reply, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import {
+  callOnce,
+  failureOf,
+  startClient,
+  startServer,
+  toList,
+  type ClientSettings,
+  type EchoService,
+  type EchoStub,
+} from '../calls/support.js';
+
+const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
+const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
+const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
+const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
+
+/** Retries are limited by `maxAttempts` only: the tests fail half of all attempts. */
+const BUDGET = { maxTokens: 1_000, tokenRatio: 1 };
+const ECHO = [{ service: 'testing.v1.Echo' }];
+
+const retrying = (maxAttempts: number): { serviceConfig: ServiceConfig } => ({
+  serviceConfig: {
+    retryThrottling: BUDGET,
+    methodConfig: [
+      {
+        name: ECHO,
+        retryPolicy: {
+          maxAttempts,
+          initialBackoff: '0.001s',
+          maxBackoff: '0.001s',
+          backoffMultiplier: 1,
+          retryableStatusCodes: ['UNAVAILABLE'],
+        },
+      },
+    ],
+  },
+});
+
+const hedging = (hedgingDelay: string, maxAttempts = 2): { serviceConfig: ServiceConfig } => ({
+  serviceConfig: {
+    retryThrottling: BUDGET,
+    methodConfig: [{ name: ECHO, hedgingPolicy: { maxAttempts, hedgingDelay, nonFatalStatusCodes: ['UNAVAILABLE'] } }],
+  },
+});
+
+interface Replicas {
+  readonly servers: readonly ScriptedGrpcServer[];
+  readonly echo: EchoStub;
+  readonly events: readonly GrpcClientEvent[];
+}
+
+/** A client of `count` replicas, all connected. */
+async function replicas(
+  count: number,
+  policy: (typeof POLICIES)[number] | 'pick_first',
+  path: (typeof PATHS)[number],
+  settings: ClientSettings,
+): Promise<Replicas> {
+  if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+  const servers = await Promise.all(Array.from({ length: count }, () => startServer()));
+  const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
+  const client = await startClient({
+    url,
+    loadBalancing: policy === 'weighted_round_robin' ? [{ weighted_round_robin: {} }] : policy,
+    ...settings,
+  });
+  const echo = client.getService<EchoService>('Echo');
+  const ready = () => client.snapshot().connections.filter(({ state }) => state === 'READY').length;
+  while (ready() < (policy === 'pick_first' ? 1 : count)) await firstValueFrom(echo.unary({}));
+  const events: GrpcClientEvent[] = [];
+  client.events$.subscribe((event) => events.push(event));
+  return { servers, echo, events };
+}
+
+/** Starts `count` calls in one turn. One after the other, the calls of a round robin would alternate between the replicas anyway. */
+const together = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
+  Promise.all(Array.from({ length: count }, call));
+
+const busy: Reply = { status: 'UNAVAILABLE', details: 'sick' };
+const callsOf = (server: ScriptedGrpcServer, method = 'Unary') =>
+  server.calls().filter((call) => call.method === method);
+const retriesOf = (server: ScriptedGrpcServer): number =>
+  callsOf(server).filter(({ previousAttempts }) => previousAttempts > 0).length;
+
+describe('attempts of one call', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  it.each(EACH)(
+    'retry on the other replica if one of two fails, so that no call fails (%s, %s)',
+    { timeout: 120_000 },
+    async (policy, path) => {
+      const { servers, echo } = await replicas(2, policy, path, retrying(2));
+      const [sick] = servers as [ScriptedGrpcServer];
+      sick.script('Unary', busy);
+      let failed = 0;
+      for (let round = 0; round < 40; round++) {
+        const calls = Array.from({ length: 50 }, () => firstValueFrom(echo.unary({})));
+        failed += (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
+      }
+      expect(failed).toBe(0);
+      expect(retriesOf(sick)).toBe(0);
+      expect(retriesOf(servers[1]!)).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(EACH)('reach the third replica if two of three fail (%s, %s)', async (policy, path) => {
+    const { servers, echo } = await replicas(3, policy, path, retrying(3));
+    for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
+    for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
+    const repeated = servers
+      .slice(0, 2)
+      .flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
+    expect(repeated).toEqual([]);
+  });
+
+  it.each(PATHS)('use any replica after all have been tried (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));
+    for (const sick of servers) sick.script('Unary', busy);
+    const error = await failureOf(echo.unary({}));
+    expect(error.attempts).toHaveLength(5);
+    const peers = error.attempts.map(({ peer }) => peer);
+    expect(new Set(peers.slice(0, 2)).size).toBe(2);
+    expect(servers.flatMap((server) => callsOf(server))).not.toHaveLength(0);
+  });
+
+  it.each(PATHS)('stay on the connection of pick_first (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'pick_first', path, retrying(4));
+    servers[0]!.script('Unary', busy);
+    const error = await failureOf(echo.unary({}));
+    expect(new Set(error.attempts.map(({ peer }) => peer)).size).toBe(1);
+  });
+
+  it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
+    'hedge after %s on another replica than the attempt that is running (%s)',
+    async (delay, path) => {
+      const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
+      const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
+      frozen.script('Unary', { never: true });
+      // The budget permits five hedges at the start.
+      await together(4, () => firstValueFrom(echo.unary({}, { timeoutMs: 60_000 })));
+      const [first, second] = [callsOf(frozen), callsOf(healthy)];
+      expect(first.filter(({ previousAttempts }) => previousAttempts > 0 && delay !== '0s')).toEqual([]);
+      expect(second.filter(({ previousAttempts }) => previousAttempts > 0).length).toBeGreaterThan(0);
+    },
+  );
+
+  it.each(PATHS)('retry on the other replica for all kinds of methods (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'round_robin', path, {
+      ...retrying(2),
+      methods: { '*': { idempotent: true } },
+    });
+    const [sick] = servers as [ScriptedGrpcServer];
+    for (const method of ['UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi']) sick.script(method, busy);
+    for (const method of ['unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const) {
+      await together(10, () => toList(callOnce(echo, method)));
+    }
+    expect(sick.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
+  });
+
+  it.each(PATHS)('send the same metadata and their number, and nothing else (%s)', async (path) => {
+    const { servers, echo } = await replicas(2, 'round_robin', path, retrying(2));
+    const seen: object[] = [];
+    for (const server of servers) {
+      server.script('Unary', ({ previousAttempts, metadata }) => {
+        seen.push(metadata.toJSON());
+        return previousAttempts === 0 ? busy : { message: {} };
+      });
+    }
+    await firstValueFrom(echo.unary({}, { metadata: { 'x-key': 'value' } }));
+    const [first, second] = seen;
+    expect(second).toEqual({ ...first, 'grpc-previous-rpc-attempts': ['1'] });
+  });
+
+  it.each(PATHS)('name their endpoint in the error and in their events (%s)', async (path) => {
+    const { servers, echo, events } = await replicas(2, 'round_robin', path, retrying(2));
+    for (const sick of servers) sick.script('Unary', busy);
+    const error = await failureOf(echo.unary({}));
+    const peers = error.attempts.map(({ peer }) => peer);
+    expect(peers.toSorted()).toEqual(servers.map(({ url }) => url).toSorted());
+    const ends = events.filter((event) => event.type === 'attempt-end');
+    expect(ends.map(({ attempt }) => attempt.peer)).toEqual(peers);
+  });
+});

@@ -1,0 +1,236 @@
+import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { captureLeaks, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+
+const OK = { message: { id: '1' } };
+const FAILED = { status: 'UNAVAILABLE', details: 'no database' } as const;
+const PATHS = [['on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
+
+type EndpointEvent = Extract<GrpcClientEvent, { type: 'endpoint' }>;
+
+let leaks: ReturnType<typeof captureLeaks>;
+beforeAll(() => {
+  leaks = captureLeaks();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+afterAll(() => leaks.settled());
+
+async function startServers(count: number): Promise<readonly ScriptedGrpcServer[]> {
+  const start = () => ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: OK } });
+  const servers = await Promise.all(Array.from({ length: count }, start));
+  onTestFinished(async () => {
+    await Promise.all(servers.map((server) => server.close()));
+  });
+  return servers;
+}
+
+/** Starts a client of `servers` that retries reads, and records its endpoint events. */
+async function startClient(servers: readonly ScriptedGrpcServer[], settings: Partial<GrpcClientSettings>) {
+  const app = await startOrdersApp({
+    url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
+    ...(settings.serviceConfig === undefined && { loadBalancing: 'round_robin' }),
+    methods: { Get: { idempotent: true } },
+    ...settings,
+  });
+  onTestFinished(() => app.close());
+  const events: EndpointEvent[] = [];
+  app.client.events$.subscribe((event) => {
+    if (event.type === 'endpoint') events.push(event);
+  });
+  await waitFor(async () => {
+    await call(app);
+    return servers.every((server) => server.counts('Get').calls > 0);
+  });
+  const ejected = (): readonly string[] =>
+    events.filter(({ change }) => change === 'ejected').map(({ address }) => address);
+  return { app, events, ejected };
+}
+
+function call({ orders }: OrdersApp): Promise<unknown> {
+  return firstValueFrom(orders.get({ id: '1' }));
+}
+
+/** Makes concurrent calls whose failures are ignored. */
+async function callOften(app: OrdersApp, count: number): Promise<void> {
+  await Promise.allSettled(Array.from({ length: count }, () => call(app)));
+}
+
+const STANDARD = {
+  interval: '0.2s',
+  baseEjectionTime: '60s',
+  maxEjectionPercent: 50,
+  failurePercentageEjection: { threshold: 50, minimumHosts: 2, requestVolume: 10 },
+};
+
+describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
+  it.each<[string, Partial<GrpcClientSettings>]>([
+    ['ejectUnhealthy', { ejectUnhealthy: true }],
+    ['outlierDetection', { outlierDetection: STANDARD }],
+    [
+      'outlier_detection_experimental in a service config',
+      {
+        serviceConfig: {
+          loadBalancingConfig: [
+            { outlier_detection_experimental: { ...STANDARD, childPolicy: [{ round_robin: {} }] } },
+            { round_robin: {} },
+          ],
+        },
+      },
+    ],
+    [
+      "grpc-js's own form",
+      {
+        loadBalancing: [
+          {
+            outlier_detection: {
+              interval: { seconds: 0, nanos: 200_000_000 },
+              failure_percentage_ejection: { threshold: 50, minimum_hosts: 2, request_volume: 10 },
+              max_ejection_percent: 50,
+              child_policy: [{ round_robin: {} }],
+            },
+          },
+        ],
+      },
+    ],
+  ])('ejects an endpoint that fails, and uses the others: %s', async (_name, settings) => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, settings);
+    const [sick] = servers;
+    sick!.script('Get', FAILED);
+    await waitFor(async () => {
+      await callOften(app, 20);
+      return ejected().length > 0;
+    });
+    expect(ejected()).toEqual([sick!.url]);
+    sick!.reset();
+    for (let round = 0; round < 30; round++) await call(app);
+    expect(sick!.counts('Get').calls).toBe(0);
+    const row = app.client.snapshot().connections.find(({ address }) => address === sick!.url);
+    expect(row).toMatchObject({ state: 'READY', ejected: { ejections: 1 } });
+  });
+});
+
+describe('ejection of endpoints', () => {
+  it('keeps half of the endpoints if all of them fail', async () => {
+    const servers = await startServers(4);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+    for (const server of servers) server.script('Get', FAILED);
+    await callOften(app, 300);
+    expect(new Set(ejected()).size).toBeLessThanOrEqual(2);
+    for (const server of servers) server.script('Get', OK);
+    await call(app);
+  });
+
+  it('returns an endpoint after its ejection, first with a small share, and logs both', async () => {
+    const servers = await startServers(3);
+    const { app, events } = await startClient(servers, {
+      ejectUnhealthy: { baseEjectionTimeMs: 300, slowStartMs: 60_000 },
+    });
+    const [sick] = servers;
+    sick!.script('Get', FAILED);
+    await waitFor(async () => {
+      await callOften(app, 10);
+      return events.length > 0;
+    });
+    sick!.script('Get', OK);
+    await waitFor(async () => {
+      await call(app);
+      return events.some(({ change }) => change === 'returned');
+    });
+    for (const server of servers) server.reset();
+    for (let round = 0; round < 300; round++) await call(app);
+    const share = sick!.counts('Get').calls / 300;
+    // A tenth of its third, with room for chance.
+    expect(share).toBeGreaterThan(0);
+    expect(share).toBeLessThan(0.12);
+    const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${sick!.url}`));
+    expect(lines[0]).toMatch(/^warn: endpoint \S+ ejected for .*: 5 consecutive attempts failed; calls use the other/);
+    expect(lines[1]).toMatch(/^log: endpoint \S+ gets calls again after /);
+  });
+
+  it('returns an ejected endpoint at once if the others disconnect', async () => {
+    const servers = await startServers(2);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+    const [sick, other] = servers;
+    sick!.script('Get', FAILED);
+    await waitFor(async () => {
+      await callOften(app, 20);
+      return ejected().length > 0;
+    });
+    sick!.script('Get', OK);
+    await other!.stop('kill-connections');
+    await call(app);
+    expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it.each(['NOT_FOUND', 'INTERNAL', 'RESOURCE_EXHAUSTED'] as const)(
+    'does not eject an endpoint whose application returns %s',
+    async (status) => {
+      const servers = await startServers(3);
+      const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+      servers[0]!.script('Get', { status });
+      await callOften(app, 200);
+      expect(ejected()).toEqual([]);
+    },
+  );
+
+  it('does not eject an endpoint whose calls are cancelled', async () => {
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+    servers[0]!.script('Get', { never: true });
+    for (let round = 0; round < 60; round++) {
+      const running = app.orders.get({ id: '1' }).subscribe();
+      await waitFor(() => app.client.snapshot().active === 1);
+      running.unsubscribe();
+    }
+    expect(ejected()).toEqual([]);
+  });
+
+  it('counts a lost connection once, however many calls it had', async () => {
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+    servers[0]!.script('Get', { never: true });
+    const calls = callOften(app, 60);
+    await waitFor(() => servers[0]!.counts('Get').open >= 20);
+    servers[0]!.script('Get', OK);
+    await servers[0]!.restart('kill-connections');
+    await calls;
+    expect(ejected()).toEqual([]);
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [
+      { ejectUnhealthy: { consecutiveFailures: 0 } },
+      'ejectUnhealthy.consecutiveFailures: expected an integer of 1 or more, got 0',
+    ],
+    [
+      { ejectUnhealthy: 'yes' },
+      'ejectUnhealthy: expected true, false, or an object such as { consecutiveFailures: 5 }, got "yes"',
+    ],
+    [
+      { ejectUnhealthy: { latencyFactor: 1 } },
+      'ejectUnhealthy.latencyFactor: expected a number above 1, or Infinity to disable it, got 1',
+    ],
+    [
+      { ejectUnhealthy: true, outlierDetection: {} },
+      'ejectUnhealthy: expected ejectUnhealthy or outlierDetection, got both; keep one',
+    ],
+    [
+      { outlierDetection: { interval: '10 s' } },
+      'outlierDetection.interval: expected a duration of 0 or more, in seconds as a string, got "10 s"; write "10s"',
+    ],
+    [{ healthCheckConfig: { service: '' } }, 'healthCheckConfig.service: unknown key; write serviceName'],
+    [
+      { loadBalancing: [{ outlierDetection: { childPolicy: [{ pick_first: {} }] } }] },
+      'outlier detection has no effect on pick_first',
+    ],
+  ])('rejects %j at the start', async (settings, message) => {
+    const starting = startOrdersApp({ url: '127.0.0.1:1', loadBalancing: 'round_robin', ...settings });
+    await expect(starting).rejects.toThrow(message);
+  });
+});

@@ -1,0 +1,161 @@
+import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { startClient, startServer, type ClientSettings, type EchoService, type EchoStub } from '../calls/support.js';
+import { AddressSource } from './address-source.js';
+import { ManyListeners } from './many-listeners.js';
+
+const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
+const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
+
+interface Scene {
+  readonly servers: readonly [ScriptedGrpcServer, ScriptedGrpcServer];
+  readonly client: ResilientGrpcClient;
+  readonly echo: EchoStub;
+}
+
+/** A client of two servers, both connected. */
+async function pair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Scene> {
+  if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
+  const servers = [await startServer(), await startServer()] as const;
+  const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
+  const client = await startClient({ url, loadBalancing: 'least_request', ...settings });
+  const echo = client.getService<EchoService>('Echo');
+  while (readyOf(client) < 2) await firstValueFrom(echo.unary({}));
+  return { servers, client, echo };
+}
+
+const readyOf = (client: ResilientGrpcClient): number =>
+  client.snapshot().connections.filter(({ state }) => state === 'READY').length;
+const callsOf = (server: ScriptedGrpcServer): number => server.counts().calls;
+
+describe('least_request', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  it.each(PATHS)(
+    'fails no call of 500 with the default retry budget if one of two servers fails (%s)',
+    async (path) => {
+      const { servers, echo } = await pair(path);
+      const [sick, healthy] = servers;
+      sick.script('Unary', { status: 'UNAVAILABLE', details: 'sick' });
+      const before = callsOf(sick);
+      for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}));
+      expect(callsOf(sick) - before).toBeLessThan(50);
+      expect(callsOf(healthy)).toBeGreaterThan(450);
+    },
+  );
+
+  it.each(PATHS)('sends few calls to a slow server (%s)', async (path) => {
+    const { servers, echo } = await pair(path);
+    const [slow] = servers;
+    slow.script('Unary', { delayMs: 100, message: {} });
+    const before = callsOf(slow);
+    for (let round = 0; round < 50; round++) {
+      await Promise.all([1, 2, 3, 4].map(() => firstValueFrom(echo.unary({}))));
+    }
+    expect(callsOf(slow) - before).toBeLessThan(40);
+    expect(callsOf(slow) - before).toBeGreaterThan(0);
+  });
+
+  it('balances by running streams, too', async () => {
+    const { servers, echo } = await pair('on a connection');
+    for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+    let open = 0;
+    const streams = Array.from({ length: 40 }, () => echo.serverStream({}).subscribe({ next: () => (open += 1) }));
+    await waitFor(() => open === 40);
+    const counts = servers.map((server) => server.counts('ServerStream').open);
+    for (const stream of streams) stream.unsubscribe();
+    // With two servers, each choice compares both.
+    expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThan(6);
+  });
+
+  it('replaces least_request_experimental of a service config', async () => {
+    const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
+    const { client } = await pair('on a connection', {
+      loadBalancing: undefined,
+      serviceConfig: { loadBalancingConfig },
+    });
+    expect(policyOf(client)).toMatch(/_least_request$/);
+  });
+
+  it.each(PATHS)('waits in an outage and resumes when a server is back (%s)', async (path) => {
+    const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
+    for (const server of servers) await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.state !== 'READY');
+    const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+    await waitFor(() => client.snapshot().waiting === 1);
+    await servers[1].restart();
+    await call;
+    expect(readyOf(client)).toBe(1);
+  });
+
+  it('keeps the connections to addresses that are reported again, and follows those that change', async () => {
+    const server = new ManyListeners();
+    const addresses = await server.move(3);
+    const source = new AddressSource();
+    source.resolve(addresses.slice(0, 2));
+    const client = await startClient({ url: source.target, loadBalancing: 'least_request', connection: 'warm' });
+    await waitFor(() => readyOf(client) === 2);
+    source.resolve(addresses.slice(1));
+    await waitFor(() => client.snapshot().connections.some(({ address }) => address === addresses[2]));
+    await waitFor(() => readyOf(client) === 2);
+    expect(server.accepted).toBe(3);
+    source.resolve([]);
+    source.resolve(addresses.slice(1));
+    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
+    expect(server.accepted).toBe(3);
+  });
+});
+
+describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) => {
+  it('avoids a tried endpoint that has meanwhile connected to another of its addresses', async () => {
+    const [first, second, other] = [await startServer(), await startServer(), await startServer()];
+    const source = new AddressSource();
+    source.resolve([[first.url, second.url], other.url]);
+    // The backoff gives the endpoint time to connect again.
+    const retryPolicy = {
+      maxAttempts: 2,
+      initialBackoff: '1.5s',
+      maxBackoff: '1.5s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['UNAVAILABLE'],
+    };
+    const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], retryPolicy }];
+    const client = await startClient({
+      url: source.target,
+      loadBalancing,
+      connection: 'warm',
+      serviceConfig: { methodConfig },
+    });
+    await waitFor(() => readyOf(client) === 2);
+    first.script('Unary', { status: 'UNAVAILABLE', details: 'sick' });
+    const echo = client.getService<EchoService>('Echo');
+    const calls = Promise.all(Array.from({ length: 8 }, () => firstValueFrom(echo.unary({}))));
+    await waitFor(() => callsOf(first) + callsOf(other) === 8);
+    await first.stop('kill-connections');
+    await waitFor(() =>
+      client.snapshot().connections.some(({ address, state }) => address === second.url && state === 'READY'),
+    );
+    await calls;
+    expect(callsOf(first)).toBeGreaterThan(0);
+    expect(callsOf(second)).toBe(0);
+    expect(callsOf(other)).toBe(8);
+  });
+});
+
+interface PolicyInternals {
+  readonly child: { readonly currentChild: { getTypeName(): string } };
+}
+
+/** The load-balancing policy of the client's channel. */
+function controlOf(client: ResilientGrpcClient): PolicyInternals {
+  const { channel } = client as unknown as {
+    readonly channel: { readonly current: { readonly policy: { readonly control: PolicyInternals } } };
+  };
+  return channel.current.policy.control;
+}
+
+const policyOf = (client: ResilientGrpcClient): string => controlOf(client).child.currentChild.getTypeName();

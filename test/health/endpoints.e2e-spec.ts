@@ -1,0 +1,183 @@
+import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { OrdersApp } from '../support/orders-app.js';
+import { recordTiming } from '../support/timing.js';
+import { servingOf, startApp, startScripted, statusOf } from './support.js';
+
+const ORDERS = 'orders.v1.Orders';
+const PATHS = [['on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
+
+let leaks: ReturnType<typeof captureLeaks>;
+beforeAll(() => {
+  leaks = captureLeaks();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+afterAll(() => leaks.settled());
+
+/** Starts servers with the health service of grpc-health-check, each in its own process. */
+async function startServers(count: number): Promise<readonly ChildServer[]> {
+  const script = new URL('health-server.mjs', import.meta.url);
+  const servers = await Promise.all(Array.from({ length: count }, () => ChildServer.start({ script })));
+  onTestFinished(async () => {
+    await Promise.all(servers.map((server) => server.close()));
+  });
+  return servers;
+}
+
+function settingsFor(servers: readonly { readonly url: string }[]): GrpcClientSettings {
+  return {
+    url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
+    loadBalancing: 'round_robin',
+    healthCheckConfig: { serviceName: ORDERS },
+  };
+}
+
+/** Makes `count` calls and returns the addresses that answered. */
+async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<ReadonlySet<string | undefined>> {
+  const peers = new Set<string | undefined>();
+  const watching = client.events$.subscribe((event) => {
+    if (event.type === 'call-end') peers.add(event.end.peer);
+  });
+  for (let call = 0; call < count; call++) await firstValueFrom(orders.get({ id: '1' }));
+  watching.unsubscribe();
+  return peers;
+}
+
+const healthOf = ({ client }: OrdersApp) =>
+  new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
+
+describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
+  it(
+    'makes no calls to an endpoint that is NOT_SERVING, and calls it again when it serves',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
+      const servers = await startServers(3);
+      const app = await startApp(onTestFinished, settingsFor(servers));
+      await waitFor(async () => (await peersOf(app)).size === 3);
+      const [sick] = servers;
+      const setAt = performance.now();
+      sick!.send({ status: 'NOT_SERVING' });
+      await waitFor(() => healthOf(app).get(sick!.url) === 'not-serving');
+      recordTiming(task, 'NOT_SERVING until no calls, ms', performance.now() - setAt, { atMost: 100 });
+      expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));
+      sick!.send({ status: 'SERVING' });
+      await waitFor(() => healthOf(app).get(sick!.url) === 'serving');
+      expect((await peersOf(app)).size).toBe(3);
+    },
+  );
+
+  it('makes no call to an endpoint that does not serve from the start', async () => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
+    const not = await startScripted(onTestFinished, {
+      'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
+    });
+    const serving = await startScripted(onTestFinished, {
+      'Health/Watch': { messages: [{ status: 'SERVING' }], never: true },
+    });
+    const app = await startApp(onTestFinished, settingsFor([not, serving]));
+    for (let call = 0; call < 50; call++) await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(not.counts('Orders/Get').calls).toBe(0);
+    expect(app.client.snapshot().outages.total).toBe(0);
+  });
+});
+
+describe('health of each endpoint', () => {
+  it('counts an endpoint without the health service as healthy, and asks it once per connection', async () => {
+    const servers = await Promise.all([startScripted(onTestFinished, {}), startScripted(onTestFinished, {})]);
+    const app = await startApp(onTestFinished, settingsFor(servers));
+    await waitFor(async () => (await peersOf(app)).size === 2);
+    expect(servers.map((server) => server.counts('Health/Watch').calls)).toEqual([1, 1]);
+    expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
+  });
+
+  it('opens a Watch again if the server ends it, and keeps the status meanwhile', async () => {
+    const server = await startScripted(onTestFinished, {
+      'Health/Watch': [
+        { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },
+        { messages: [{ status: 'SERVING' }], never: true },
+      ],
+    });
+    const app = await startApp(onTestFinished, settingsFor([server]));
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => server.counts('Health/Watch').calls === 2);
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it('makes calls wait while no endpoint serves, and releases them when one does', async () => {
+    const servers = await startServers(2);
+    const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
+    await waitFor(async () => (await peersOf(app)).size === 2);
+    for (const server of servers) server.send({ status: 'NOT_SERVING' });
+    await waitFor(() => app.client.connectivity.outage !== undefined);
+    expect(app.client.connectivity.lastError).toContain('no endpoint is serving');
+    const waiting = firstValueFrom(app.orders.get({ id: '1' }));
+    await waitFor(() => app.client.snapshot().waiting === 1);
+    servers[0]!.send({ status: 'SERVING' });
+    await waiting;
+    expect(await peersOf(app)).toEqual(new Set([servers[0]!.url]));
+  });
+
+  it('reads healthCheckConfig of a service config', async () => {
+    const servers = await startServers(2);
+    const { url } = settingsFor(servers);
+    const serviceConfig = { loadBalancingConfig: [{ round_robin: {} }], healthCheckConfig: { serviceName: ORDERS } };
+    const app = await startApp(onTestFinished, { url, serviceConfig });
+    await waitFor(
+      () =>
+        [...healthOf(app).values()].filter((health) => health === 'serving').length === 2 ||
+        peersOf(app, 1).then(() => false),
+    );
+    servers[0]!.send({ status: 'NOT_SERVING' });
+    await waitFor(() => healthOf(app).get(servers[0]!.url) === 'not-serving');
+    expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
+  });
+
+  it('opens no Watch with pick_first', async () => {
+    const server = await startScripted(onTestFinished, {
+      'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
+    });
+    const app = await startApp(onTestFinished, { ...settingsFor([server]), loadBalancing: 'pick_first' });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(server.counts('Health/Watch').calls).toBe(0);
+  });
+
+  it('sends the metadata of the client with each Watch', async () => {
+    const server = await startScripted(onTestFinished, {
+      'Health/Watch': ({ metadata }: any) =>
+        metadata.get('authorization')[0] === 'Bearer 7'
+          ? { messages: [{ status: 'SERVING' }], never: true }
+          : { status: 'UNAUTHENTICATED' },
+    });
+    const metadata = () => Promise.resolve({ authorization: 'Bearer 7' });
+    const app = await startApp(onTestFinished, { ...settingsFor([server]), metadata });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    expect(healthOf(app).get(server.url)).toBe('serving');
+  });
+
+  it('keeps the serving indicator up while at least half of the endpoints serve', async () => {
+    const servers = await startServers(3);
+    const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
+    await waitFor(async () => (await peersOf(app)).size === 3);
+    const ask = async () => {
+      const entry = await servingOf(app, { service: ORDERS });
+      return `${statusOf(entry)} ${String(entry['serving'])}`;
+    };
+    const set = async (index: number, status: string, health: string) => {
+      servers[index]!.send({ status });
+      await waitFor(() => healthOf(app).get(servers[index]!.url) === health);
+    };
+    expect(await ask()).toBe('up 3');
+    await set(0, 'NOT_SERVING', 'not-serving');
+    expect(await ask()).toBe('up 2');
+    await set(1, 'NOT_SERVING', 'not-serving');
+    expect(await ask()).toBe('degraded 1');
+    await set(0, 'SERVING', 'serving');
+    expect(await ask()).toBe('up 2');
+  });
+});

@@ -1,0 +1,83 @@
+import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { againstEach } from './support/kinds.js';
+import { figuresOf, reads, stop } from './support/load.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+const READS = { short: 2_000, full: 10_000 };
+const PER_SECOND = { counts: 100, all: 400 };
+/** The frozen server costs each attempt this time. Longer on a machine that may be busy. */
+const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 250 };
+const SICKNESSES = ['failing', 'frozen'] as const;
+/** Rejects each request immediately with UNAVAILABLE. */
+const REJECTING = { queueMs: -1_000_000_000 };
+
+/** One of two replicas fails each call, or is frozen. */
+export const oneReplicaSick: Situation = {
+  name: 'one-replica-sick',
+  promise:
+    'If one of two replicas fails or is frozen, no read with maxAttempts 2 and a sufficient retry budget fails, because each retry goes to the other replica.',
+  bounds: Object.fromEntries(
+    SICKNESSES.flatMap((sickness) => [
+      [`reads, ${sickness}`, { atLeast: READS.short }],
+      [`reads, ${sickness} failed`, { atMost: 0 }],
+      [`retries on the sick replica, ${sickness}`, { atMost: 0 }],
+      [`retries on the other replica, ${sickness}`, { atLeast: 5 }],
+    ]),
+  ),
+  play: (run) => againstEach(run, (kind) => sick(run, kind)),
+};
+
+async function sick(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const [failing, frozen] = await Promise.all(SICKNESSES.map((sickness) => play(run, kind, sickness)));
+  return { ...failing, ...frozen };
+}
+
+async function play(run: Run, kind: UpstreamKind, sickness: (typeof SICKNESSES)[number]): Promise<Measured> {
+  const [ill, healthy] = await Promise.all([
+    startUpstream(run, kind, sickness === 'failing' ? REJECTING : {}),
+    startUpstream(run, kind),
+  ]);
+  const app = await startClientOf(run, ill, { url: `ipv4:${ill.url},${healthy.url}`, ...settings(run) });
+  // Both are connected before one is frozen.
+  const before = reads(run, app, 50);
+  await reach(() => [ill, healthy].every((upstream) => upstream.arrived('Get').length > 2), { intervalMs: 100 });
+  await stop(before);
+  if (sickness === 'frozen') ill.freeze();
+  const [earlier, earlierOnOther] = [retriesOf(ill), retriesOf(healthy)];
+  const gets = reads(run, app, PER_SECOND[run.which]);
+  await reach(() => gets.calls.length >= READS[run.length], { intervalMs: 100 });
+  await stop(gets);
+  if (sickness === 'frozen') ill.thaw();
+  return {
+    ...figuresOf(gets, `reads, ${sickness}`),
+    [`retries on the sick replica, ${sickness}`]: retriesOf(ill) - earlier,
+    [`retries on the other replica, ${sickness}`]: retriesOf(healthy) - earlierOnOther,
+  };
+}
+
+function settings(run: Run): Partial<GrpcClientSettings> {
+  const retryPolicy = {
+    maxAttempts: 2,
+    initialBackoff: '0.01s',
+    maxBackoff: '0.01s',
+    backoffMultiplier: 1,
+    retryableStatusCodes: ['UNAVAILABLE', 'DEADLINE_EXCEEDED'],
+  } as const;
+  return {
+    loadBalancing: 'round_robin',
+    methods: { Get: { attemptTimeoutMs: ATTEMPT_TIMEOUT_MS[run.which] } },
+    serviceConfig: {
+      // Half of all attempts fail. The default budget permits retries of a tenth of the calls.
+      retryThrottling: { maxTokens: 1_000, tokenRatio: 1 },
+      methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }],
+    },
+    ...outageGrace(run),
+  };
+}
+
+function retriesOf(upstream: Upstream): number {
+  return upstream.arrived('Get').filter(({ previousAttempts }) => previousAttempts > 0).length;
+}

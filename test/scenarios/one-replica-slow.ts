@@ -1,0 +1,66 @@
+import { againstEach } from './support/kinds.js';
+import { figuresOf, reads, stop } from './support/load.js';
+import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+
+const READS = { short: 400, full: 4_000 };
+const PER_SECOND = 40;
+/** Latency of the slow replica, and the delay of a hedge. Longer on a machine that may be busy. */
+const SLOW_MS = { counts: 5_000, all: 1_000 };
+const HEDGING_DELAY = { counts: '1s', all: '0.1s' };
+const POLICIES = ['round_robin', 'least_request'] as const;
+
+/** One of two replicas is slow, and reads are hedged. */
+export const oneReplicaSlow: Situation = {
+  name: 'one-replica-slow',
+  promise:
+    'If one of two replicas is slow, each hedge goes to the other one and decides its call; under least_request, at most 3 % of the reads are slow.',
+  bounds: {
+    ...Object.fromEntries(
+      POLICIES.flatMap((policy) => [
+        [`reads, ${policy} failed`, { atMost: 0 }],
+        [`hedges on the slow replica, ${policy}`, { atMost: 0 }],
+        [`hedged reads that stayed slow, ${policy}, %`, { atMost: 3, timed: true }],
+      ]),
+    ),
+    'hedges, round_robin': { atLeast: 5 },
+    'slow reads, least_request, %': { atMost: 3, timed: true },
+  },
+  play: (run) => againstEach(run, (kind) => slow(run, kind)),
+};
+
+async function slow(run: Run, kind: UpstreamKind): Promise<Measured> {
+  const both = await Promise.all(POLICIES.map((policy) => play(run, kind, policy)));
+  return Object.assign({}, ...both) as Measured;
+}
+
+async function play(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLICIES)[number]): Promise<Measured> {
+  const slowMs = SLOW_MS[run.which];
+  const [laggard, healthy] = await Promise.all([
+    startUpstream(run, kind, { delayMs: slowMs }),
+    startUpstream(run, kind, { delayMs: 5 }),
+  ]);
+  const hedgingPolicy = { maxAttempts: 2, hedgingDelay: HEDGING_DELAY[run.which] };
+  const app = await startClientOf(run, laggard, {
+    url: `ipv4:${laggard.url},${healthy.url}`,
+    loadBalancing,
+    serviceConfig: { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], hedgingPolicy }] },
+    ...outageGrace(run),
+  });
+  const gets = reads(run, app, PER_SECOND);
+  await reach(() => gets.calls.length >= READS[run.length], { intervalMs: 100 });
+  await stop(gets);
+  const hedgesOf = (upstream: typeof laggard) =>
+    upstream.arrived('Get').filter(({ previousAttempts }) => previousAttempts > 0);
+  const hedged = new Set([laggard, healthy].flatMap(hedgesOf).map(({ key }) => key));
+  const slowReads = gets.succeeded.filter(({ latencyMs }) => (latencyMs ?? 0) >= slowMs);
+  const stayedSlow = slowReads.filter(({ number }) => hedged.has(String(number)));
+  return {
+    ...figuresOf(gets, `reads, ${loadBalancing}`),
+    [`hedges, ${loadBalancing}`]: hedged.size,
+    [`hedges on the slow replica, ${loadBalancing}`]: hedgesOf(laggard).length,
+    [`hedged reads that stayed slow, ${loadBalancing}, %`]: (stayedSlow.length / Math.max(hedged.size, 1)) * 100,
+    [`slow reads, ${loadBalancing}, %`]: (slowReads.length / gets.calls.length) * 100,
+  };
+}

@@ -1,0 +1,164 @@
+import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { quantile, type CallLoad } from '../support/call-load.js';
+import { aboveDebug, ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+import { reads, stop } from './support/load.js';
+import { outageGrace, startUpstream } from './support/orders-client.js';
+import { pass } from './support/pass.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+const ENDPOINTS = 3;
+const LATENCY_MS = 20;
+const TIMES_SLOWER = 25;
+const CALLS_PER_SECOND = { counts: 60, all: 200 };
+/** Time that the client has to eject the endpoint. */
+const ADAPTED_MS = 2_000;
+const MEASURED_MS = { short: 4_000, full: 20_000 };
+
+/** A fault of one of the endpoints. */
+interface Fault {
+  readonly name: string;
+  readonly urls: readonly string[];
+  start(): void;
+  end?(): void;
+}
+
+/** Several servers of which one fails, is slow, is frozen, or flaps. */
+export const oneUnhealthyEndpoint: Situation = {
+  name: 'one-unhealthy-endpoint',
+  promise:
+    'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` stops using it within 2 s: safe calls succeed, and their p99 is at most 1.5 times that of healthy servers.',
+  bounds: {
+    'calls failed, failing': { atMost: 0 },
+    'calls failed, slow': { atMost: 0 },
+    'calls failed from 2 s on, frozen': { atMost: 0, timed: true },
+    'calls failed, flapping': { atMost: 0 },
+    'endpoints ejected, failing': { atLeast: 1, atMost: 1 },
+    'endpoints ejected, slow': { atLeast: 1, atMost: 1 },
+    'endpoints ejected, frozen': { atLeast: 1, atMost: 1 },
+    'healthy endpoints ejected': { atMost: 0 },
+    'log lines about ejections': { atLeast: 3, atMost: 4 },
+    'p99 compared with healthy, failing': { atMost: 1.5, timed: true },
+    'p99 compared with healthy, slow': { atMost: 1.5, timed: true },
+    'p99 compared with healthy, frozen': { atMost: 1.5, timed: true },
+  },
+  async play(run) {
+    const plays: Measured[] = [];
+    // One after the other: each measures latencies.
+    for (const start of [failing, slow, frozen, flapping]) plays.push(await play(run, await start(run)));
+    const sum = (name: string) => plays.reduce((total, one) => total + Number(one[name]), 0);
+    return {
+      ...Object.assign({}, ...plays),
+      'healthy endpoints ejected': sum('healthy endpoints ejected'),
+      'log lines about ejections': sum('log lines about ejections'),
+    };
+  },
+};
+
+async function play(run: Run, fault: Fault): Promise<Measured> {
+  const app = await startOrdersApp({
+    url: `ipv4:${fault.urls.join(',')}`,
+    loadBalancing: 'round_robin',
+    ejectUnhealthy: true,
+    timeoutMs: 10_000,
+    methods: { Get: { idempotent: true, attemptTimeoutMs: 1_000 } },
+    ...outageGrace(run),
+  });
+  const ejected: string[] = [];
+  app.client.events$.subscribe((event: GrpcClientEvent) => {
+    if (event.type === 'endpoint' && event.change === 'ejected') ejected.push(event.address);
+  });
+  const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
+  try {
+    await reach(
+      () => new Set(app.client.snapshot().connections.filter(({ state }) => state === 'READY')).size === ENDPOINTS,
+    );
+    await pass(run, 2_000);
+    const healthy = p99(calls, -Infinity, Date.now());
+    const faultAt = Date.now();
+    fault.start();
+    if (run.which === 'counts' && fault.name !== 'flapping') await reach(() => ejected.length > 0);
+    await pass(run, ADAPTED_MS + MEASURED_MS[run.length]);
+    const from = faultAt + ADAPTED_MS;
+    const adapted = p99(calls, from, Date.now() - 1_000);
+    fault.end?.();
+    await stop(calls);
+    const failed = calls.failed.map(({ startedAt }) => startedAt);
+    const [sick] = fault.urls;
+    return {
+      [`calls, ${fault.name}`]: calls.calls.length,
+      [`calls failed, ${fault.name}`]: failed.length,
+      [`calls failed from 2 s on, ${fault.name}`]: failed.filter((at) => at >= from).length,
+      ...(calls.failed[0] && { [`first failure, ${fault.name}`]: String(calls.failed[0].error) }),
+      [`endpoints ejected, ${fault.name}`]: new Set(ejected).size,
+      [`p99 ms of healthy endpoints, ${fault.name}`]: healthy,
+      [`p99 compared with healthy, ${fault.name}`]: adapted / healthy,
+      'healthy endpoints ejected': ejected.filter((address) => address !== sick).length,
+      'log lines about ejections': aboveDebug(app).filter((line) => line.includes('ejected')).length,
+    };
+  } finally {
+    fault.end?.();
+    await app.close();
+  }
+}
+
+function p99(calls: CallLoad, from: number, to: number): number {
+  const within = calls.succeeded.filter(({ startedAt }) => startedAt >= from && startedAt < to);
+  return quantile(
+    within.map(({ latencyMs }) => latencyMs ?? NaN),
+    0.99,
+  );
+}
+
+async function failing(run: Run): Promise<Fault> {
+  const [sick, ...others] = await scripted(run);
+  return {
+    name: 'failing',
+    urls: [sick, ...others].map(({ url }) => url),
+    start: () => void sick.script('Get', { status: 'UNAVAILABLE', details: 'no database' }),
+  };
+}
+
+async function slow(run: Run): Promise<Fault> {
+  const [sick, ...others] = await scripted(run);
+  return {
+    name: 'slow',
+    urls: [sick, ...others].map(({ url }) => url),
+    start: () => void sick.script('Get', { delayMs: LATENCY_MS * TIMES_SLOWER, message: { id: '1' } }),
+  };
+}
+
+async function flapping(run: Run): Promise<Fault> {
+  const [sick, ...others] = await scripted(run);
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    name: 'flapping',
+    urls: [sick, ...others].map(({ url }) => url),
+    start: () => (timer = setInterval(() => void sick.restart('kill-connections').catch(() => undefined), 500)),
+    end: () => clearInterval(timer),
+  };
+}
+
+async function frozen(run: Run): Promise<Fault> {
+  const start = () => startUpstream(run, { implementation: 'grpc-js', security: 'plain' }, { delayMs: LATENCY_MS });
+  const upstreams = await Promise.all(Array.from({ length: ENDPOINTS }, start));
+  return {
+    name: 'frozen',
+    urls: upstreams.map(({ url }) => url),
+    start: () => upstreams[0]?.freeze(),
+    end: () => upstreams[0]?.thaw(),
+  };
+}
+
+async function scripted(run: Run): Promise<[ScriptedGrpcServer, ...ScriptedGrpcServer[]]> {
+  const start = () =>
+    ScriptedGrpcServer.start({
+      protoPath: ORDERS_PROTO,
+      scripts: { Get: { delayMs: LATENCY_MS, message: { id: '1' } } },
+    });
+  const servers = await Promise.all(Array.from({ length: ENDPOINTS }, start));
+  for (const server of servers) run.onEnd(() => server.close());
+  // The cast is safe: there are three.
+  return servers as [ScriptedGrpcServer, ...ScriptedGrpcServer[]];
+}

@@ -1,0 +1,69 @@
+import { Replicas, startReplicaClient } from '../support/replicas.js';
+import { figuresOf, load, reads, stop, writes } from './support/load.js';
+import { outageGrace } from './support/orders-client.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+const PER_SECOND = { counts: 50, all: 300 };
+const [FEW, MANY] = [3, 12];
+/** Number of times the deployment grows and shrinks. */
+const ROUNDS = { short: 1, full: 5 };
+
+/** A deployment grows from 3 to 12 replicas and shrinks again, under load. Its DNS name lists the replicas of the moment. */
+export const scaleUpAndDown: Situation = {
+  name: 'scale-up-and-down',
+  promise:
+    'If a deployment grows from 3 to 12 replicas and shrinks again, each new replica receives calls, no call fails, no stream breaks off, and no connection ends early.',
+  bounds: {
+    'new replicas with calls': { atLeast: MANY - FEW },
+    'last new replica used after, ms': { atMost: 2_000, timed: true },
+    'reads failed': { atMost: 0 },
+    'writes failed': { atMost: 0 },
+    'streams broken off': { atMost: 0 },
+    'connections ended early': { atMost: 0 },
+  },
+  play: scales,
+};
+
+async function scales(run: Run): Promise<Measured> {
+  const replicas = await Replicas.start(FEW);
+  run.onEnd(() => {
+    replicas.close();
+  });
+  const { app, ended } = await startReplicaClient(run, replicas, { dnsRefreshMs: 1_000, ...outageGrace(run) });
+  const gets = reads(run, app, PER_SECOND[run.which]);
+  const creates = writes(run, app, PER_SECOND[run.which]);
+  const usedAfter: number[] = [];
+  let used = 0;
+  const feeds = [];
+  for (let round = 0; round < ROUNDS[run.length] && !run.signal.aborted; round++) {
+    const before = replicas.all.map(({ calls }) => calls);
+    await replicas.scale(MANY);
+    const listedAt = performance.now();
+    const isUsed = () => replicas.all.slice(FEW).every(({ calls }, index) => calls > (before[FEW + index] ?? 0));
+    await reach(isUsed, { intervalMs: 5 });
+    usedAfter.push(performance.now() - listedAt);
+    used = replicas.all.slice(FEW).filter(({ calls }) => calls > 0).length;
+    // At least one stream per replica.
+    const open = load(run, 100, () => app.orders.watch({ from: '1' }));
+    feeds.push(open);
+    await reach(() => open.calls.length >= 2 * MANY, { intervalMs: 5 });
+    open.pause();
+    await replicas.scale(FEW);
+    await reach(() => app.client.snapshot().resolution.addresses === FEW, { intervalMs: 5 });
+    // Several connections to removed replicas close meanwhile; those with streams stay.
+    const { length } = gets.calls;
+    await reach(() => gets.calls.length > length + PER_SECOND[run.which], { intervalMs: 20 });
+    replicas.release();
+    await stop(open);
+  }
+  await Promise.all([stop(gets), stop(creates)]);
+  return {
+    'new replicas with calls': used,
+    'last new replica used after, ms': Math.max(...usedAfter),
+    ...figuresOf(gets, 'reads'),
+    ...figuresOf(creates, 'writes'),
+    'streams broken off': feeds.reduce((count, { failed }) => count + failed.length, 0),
+    'connections ended early': ended(),
+  };
+}

@@ -1,0 +1,204 @@
+import dns from 'node:dns';
+import { loadSync } from '@grpc/proto-loader';
+import { Server, ServerCredentials, type ServerUnaryCall, type ServiceDefinition } from '@grpc/grpc-js';
+import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { NameServer } from './name-server.js';
+import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from './orders-app.js';
+
+/** A server of `orders.v1.Orders` by grpc-js on its own address of the loopback network, as a pod has its own address. */
+export interface Replica {
+  readonly address: string;
+  /** Calls that it received. */
+  calls: number;
+  /** Client addresses of the connections with calls. */
+  readonly peers: Set<string>;
+}
+
+/** A client of replicas, with the number of its connections that a server or a failure ended. */
+export interface ReplicaClient {
+  readonly app: OrdersApp;
+  ended(): number;
+}
+
+/** Starts a client that balances over `replicas`, and waits for its connections to them. It is closed at the end of the play. */
+export async function startReplicaClient(
+  { onEnd }: { onEnd(cleanUp: () => unknown): void },
+  replicas: Replicas,
+  settings: Partial<GrpcClientSettings>,
+): Promise<ReplicaClient> {
+  const app = await startOrdersApp({
+    url: replicas.url,
+    loadBalancing: 'round_robin',
+    connection: 'warm',
+    ...settings,
+  });
+  onEnd(() => app.close());
+  let ended = 0;
+  app.client.events$.subscribe((event) => {
+    if (event.type === 'connection' && event.change === 'ended') ended += 1;
+  });
+  const { length } = replicas.all;
+  await waitFor(() => app.client.snapshot().connections.filter(({ state }) => state === 'READY').length === length, {
+    timeoutMs: 60_000,
+  });
+  return { app, ended: () => ended };
+}
+
+/** Domain of the names that a `Replicas` resolves. RFC 6761 reserves it for tests. */
+const DOMAIN = '.test';
+const names = new Map<string, NameServer>();
+let replicasSoFar = 0;
+
+/**
+ * Replicas behind one DNS name, which has the addresses of those that are listed. `dns.lookup()` queries their name server, as it would
+ * if the machine were configured to use it.
+ */
+export class Replicas {
+  readonly all: Replica[] = [];
+  private readonly servers: Server[] = [];
+  private readonly held = new Set<() => void>();
+
+  private constructor(
+    private readonly name: string,
+    /** Knows the name. */
+    readonly nameServer: NameServer,
+    private readonly network: number,
+  ) {}
+
+  /** Starts `count` replicas, and lists all of them. */
+  static async start(count: number): Promise<Replicas> {
+    installNames();
+    const number = ++replicasSoFar;
+    const nameServer = await NameServer.start();
+    nameServer.knows = true;
+    const replicas = new Replicas(`orders-${String(number)}${DOMAIN}`, nameServer, number % 200);
+    names.set(replicas.name, nameServer);
+    await replicas.scale(count);
+    return replicas;
+  }
+
+  /** 'dns:///orders-1.test:port' */
+  get url(): string {
+    return `dns:///${this.name}:${String(this.port)}`;
+  }
+
+  private port = 0;
+
+  /** Starts replicas until there are `count`, then lists the first `count`. Replicas that are no longer listed keep serving. */
+  async scale(count: number): Promise<void> {
+    while (this.all.length < count) await this.add();
+    this.list(this.all.slice(0, count));
+  }
+
+  /** Sets the addresses of the name. */
+  list(replicas: readonly Pick<Replica, 'address'>[]): void {
+    this.nameServer.addresses = replicas.map(({ address }) => address);
+  }
+
+  /** Ends the calls that were started with the id 'hold'. */
+  release(): void {
+    for (const end of this.held) end();
+    this.held.clear();
+  }
+
+  close(): void {
+    this.release();
+    for (const server of this.servers) server.forceShutdown();
+    this.nameServer.close();
+    names.delete(this.name);
+  }
+
+  private async add(): Promise<void> {
+    const address = `127.1.${String(this.network)}.${String(this.all.length + 1)}`;
+    const replica: Replica = { address, calls: 0, peers: new Set() };
+    const server = new Server();
+    server.addService(
+      loadSync(ORDERS_PROTO, { longs: String })['orders.v1.Orders'] as ServiceDefinition,
+      this.methods(replica),
+    );
+    this.port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync(`${address}:${String(this.port)}`, ServerCredentials.createInsecure(), (error, port) => {
+        if (error) reject(error);
+        else resolve(port);
+      });
+    });
+    this.all.push(replica);
+    this.servers.push(server);
+  }
+
+  /** Handlers that respond immediately. A Get or Watch of 'hold' (or from 1) ends at `release`; streams end with their requests. */
+  private methods(replica: Replica) {
+    const count = (call: { getPeer(): string }): void => {
+      replica.calls += 1;
+      replica.peers.add(call.getPeer());
+    };
+    return {
+      Get: (call: ServerUnaryCall<{ id: string }, object>, callback: (error: null, value: object) => void) => {
+        count(call);
+        const { id } = call.request;
+        const respond = () => {
+          callback(null, { id, item: replica.address });
+        };
+        if (id === 'hold') this.held.add(respond);
+        else respond();
+      },
+      Watch: (call: WritableCall) => {
+        count(call);
+        call.write({ sequence: 1, order: { item: replica.address } });
+        this.held.add(() => {
+          call.write({ sequence: 2, order: { item: replica.address } });
+          call.end();
+        });
+      },
+      Create: (call: { getPeer(): string }, callback: (error: null, value: object) => void) => {
+        count(call);
+        callback(null, { item: replica.address });
+      },
+      Session: (call: WritableCall) => {
+        count(call);
+        call.on('data', ({ messageId }) => call.write({ messageId }));
+        call.on('end', () => {
+          call.end();
+        });
+      },
+      Upload: (call: ReadableCall, callback: (error: null, value: object) => void) => {
+        count(call);
+        let messages = 0;
+        call.on('data', () => (messages += 1));
+        call.on('end', () => {
+          callback(null, { count: messages });
+        });
+      },
+    };
+  }
+}
+
+/** The members of grpc-js's stream calls that the handlers use. */
+interface ReadableCall {
+  getPeer(): string;
+  on(event: 'data' | 'end', listener: (message: { readonly messageId: string }) => void): unknown;
+}
+interface WritableCall extends ReadableCall {
+  write(message: object): boolean;
+  end(): void;
+}
+
+let areNamesInstalled = false;
+
+/** Resolves names of `DOMAIN` with their name servers. Other names are resolved as before. */
+function installNames(): void {
+  if (areNamesInstalled) return;
+  areNamesInstalled = true;
+  const system = dns.promises.lookup;
+  const lookup = async (name: string, options: dns.LookupAllOptions): Promise<dns.LookupAddress[]> => {
+    const nameServer = names.get(name);
+    if (nameServer === undefined) return system(name, options);
+    const resolver = new dns.promises.Resolver({ timeout: 1_000, tries: 1 });
+    resolver.setServers([nameServer.url]);
+    const addresses = await resolver.resolve4(name);
+    return addresses.map((address) => ({ address, family: 4 }));
+  };
+  // Safe: grpc-js looks up all addresses.
+  dns.promises.lookup = lookup as typeof dns.promises.lookup;
+}

@@ -62,6 +62,12 @@ export const FOLDERS = {
     packages: [...NEST, '@nestjs/terminus', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
+  kubernetes: {
+    is: 'the resolver of `kubernetes:` targets',
+    level: 7,
+    packages: ['@grpc/grpc-js', '@kubernetes/client-node', 'valibot'],
+    node: true,
+  },
   server: {
     is: 'the transport strategy that serves and drains',
     level: 7,

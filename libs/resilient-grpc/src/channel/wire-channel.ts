@@ -21,6 +21,7 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
+import { hasLibraryResolver } from './quirks/library-resolver.js';
 import { experimental } from './quirks/experimental.js';
 import type { Endpoints } from './connection/endpoints.js';
 import {
@@ -324,7 +325,7 @@ export class WireChannel {
         this.enter(event.state, event.error);
         break;
       case 'unresolved':
-        this.nameUnresolved();
+        this.nameUnresolved(event.details);
         break;
       case 'connection':
         this.connectionChanged(event);
@@ -368,9 +369,11 @@ export class WireChannel {
     if (why !== undefined) this.connectFailed(connectFailure(why));
   }
 
-  private nameUnresolved(): void {
+  private nameUnresolved(details: string): void {
     if (this.closed) return;
-    this.connectFailed(connectFailure(this.resolutionError));
+    // Only this library's resolvers: the reason of another one may contain credentials of its target.
+    const reason = details !== '' && hasLibraryResolver(this.channel.getTarget()) ? `: ${details}` : '';
+    this.connectFailed(connectFailure(this.resolutionError + reason));
     // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
     this.clock.defer(() => {
       this.connect();

@@ -16,7 +16,8 @@ export interface Terminal {
 const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
 
 Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
-<target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock
+<target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,
+kubernetes:///orders.shop:50051 (with the kubeconfig of KUBECONFIG, or the service account of the pod)
 
   --tls                    use TLS with the system's authorities, like tls: {} in a client
   --ca FILE                use TLS with this authority

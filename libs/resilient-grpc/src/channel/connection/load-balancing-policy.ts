@@ -241,8 +241,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private released: Set<ObservedConnection> | undefined;
   /** Further connections by address. */
   private readonly further = new Map<string, AddressConnections>();
-  /** True while the child policy receives an update without addresses. */
-  private isUnresolved = false;
+  /** The resolver's reason, while the child policy receives an update without addresses. */
+  private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
   private handover: EndpointHandover | undefined;
   private state: ConnectivityState = 'IDLE';
@@ -301,7 +301,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
     this.state = stateName(state);
     this.helper.updateState(state, picker, error);
-    if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
+    if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
+      this.report({ type: 'unresolved', details: this.unresolved });
     this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
   }
 
@@ -519,14 +520,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   };
 
   private readonly update = (...update: AddressUpdate): boolean => {
-    const [endpoints, child] = update;
+    const [endpoints, child, , note] = update;
     if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
-    // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
-    this.isUnresolved = !hasAddresses(endpoints);
+    // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
+    if (!endpoints.ok) this.unresolved = endpoints.error.details;
+    else if (endpoints.value.length === 0) this.unresolved = note;
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
-      this.isUnresolved = false;
+      this.unresolved = undefined;
     }
   };
 

@@ -74,7 +74,13 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'experimental',
     needs: ['createResolver()'],
-    lostWithout: 'credentials in the targets of custom resolvers',
+    lostWithout:
+      'credentials in the targets of custom resolvers; direct calls and `round_robin` for `kubernetes:` targets',
+  },
+  {
+    on: 'experimental',
+    needs: ['registerResolver()'],
+    lostWithout: '`kubernetes:` targets',
   },
   {
     on: 'channel',

@@ -8,6 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import type { ChannelPathReason } from '../../call/call-path.js';
 import { DIRECT_SEAM } from './client-seams.js';
+import { hasLibraryResolver } from './library-resolver.js';
 import { isPresent } from './seam.js';
 
 type Picker = experimental.Picker;
@@ -88,7 +89,8 @@ export class DirectChannel {
   static of(channel: Channel, options: ChannelOptions): DirectChannel | ChannelPathReason {
     if (process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] === 'off') return 'disabled';
     // grpc-js adds the scheme `dns` to a target without one.
-    if (!BUILT_IN_SCHEMES.has(channel.getTarget().split(':')[0] ?? '')) return 'resolver';
+    const target = channel.getTarget();
+    if (!BUILT_IN_SCHEMES.has(target.split(':')[0] ?? '') && !hasLibraryResolver(target)) return 'resolver';
     if ((options['grpc.default_compression_algorithm'] ?? 0) !== 0) return 'send-compression';
     if (!isPresent(DIRECT_SEAM, channel)) return 'grpc-js-release';
     // Safe: `isPresent` found the names.

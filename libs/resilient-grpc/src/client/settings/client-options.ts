@@ -84,7 +84,8 @@ export interface GrpcClientDefaults {
   /**
    * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
    * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it uses the less
-   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48).
+   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48). A
+   * `kubernetes:` target uses 'round_robin' by default.
    * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
@@ -170,7 +171,7 @@ export interface GrpcClientDefaults {
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
 export interface GrpcClientSettings extends GrpcClientDefaults {
-  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders'. */
+  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders', 'kubernetes:///orders.shop:50051'. */
   readonly url: string;
   /**
    * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A

@@ -1,11 +1,10 @@
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import type { StatusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import type { ClientCounters, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
+import type { ClientCounters, GrpcClientSnapshot, RecentCalls } from '../client-snapshot.js';
 import { LastFailures } from './last-failures.js';
-import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
+import { MethodStatistics, sumOfCalls, type CountedFailure, type FailureCounter } from './method-statistics.js';
 
 /** Counters of a client for its snapshot. They are always maintained, even if no snapshot is taken. */
 export class ClientStatistics implements FailureCounter {
@@ -71,18 +70,6 @@ function count<Key>(counts: Map<Key, number>, key: Key): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-function sumOf(all: readonly MethodSnapshot['recent'][]): RecentCalls {
-  const codes: Partial<Record<StatusName, number>> = {};
-  for (const one of all) {
-    // The keys are status names.
-    for (const [name, number] of Object.entries(one.codes) as [StatusName, number][]) {
-      codes[name] = (codes[name] ?? 0) + number;
-    }
-  }
-  return {
-    windowMs: Math.max(0, ...all.map(({ windowMs }) => windowMs)),
-    ended: all.reduce((sum, { ended }) => sum + ended, 0),
-    failed: all.reduce((sum, { failed }) => sum + failed, 0),
-    codes,
-  };
+function sumOf(all: readonly RecentCalls[]): RecentCalls {
+  return { windowMs: Math.max(0, ...all.map(({ windowMs }) => windowMs)), ...sumOfCalls(all) };
 }

@@ -1,6 +1,6 @@
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import { isStatusCode, StatusCode, statusName, type StatusName } from '../../status/status-code.js';
+import { statusName, type StatusCode, type StatusName } from '../../status/status-code.js';
 import { LatencyHistogram } from '../../time/latency-histogram.js';
 import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 
@@ -21,8 +21,6 @@ export interface FailureCounter {
 
 /** Length of one slice of the recent calls: half of the maximum window. */
 const SLICE_MS = 30_000;
-/** Number of gRPC status codes, 0 to 16. */
-const STATUS_CODE_COUNT = 17;
 
 /**
  * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice.
@@ -36,7 +34,7 @@ export class MethodStatistics {
   private succeededCalls = 0;
   private failedCalls = 0;
   private cancelledCalls = 0;
-  private readonly codes = new StatusCounts();
+  private readonly codes: StatusCounts = {};
   private current: Slice;
   private previous: Slice;
 
@@ -70,11 +68,12 @@ export class MethodStatistics {
   /** @param attempted true if an attempt was made */
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
     this.failedCalls += 1;
-    this.codes.add(failure.code);
+    const status = statusName(failure.code);
+    count(this.codes, status);
     const slice = this.sliceAt(now);
     slice.ended += 1;
     slice.failed += 1;
-    slice.codes.add(failure.code);
+    count(slice.codes, status);
     this.client.failed(this.method.path, failure, attempted);
   }
 
@@ -91,14 +90,9 @@ export class MethodStatistics {
   recentCalls(now: number): RecentCalls {
     const current = this.sliceAt(now);
     const { previous } = this;
-    const codes = new StatusCounts();
-    codes.addAll(current.codes);
-    codes.addAll(previous.codes);
     return {
+      ...sumOfCalls([current, previous]),
       windowMs: Math.round(now - Math.max(this.beganAt, previous.beganAt)),
-      ended: current.ended + previous.ended,
-      failed: current.failed + previous.failed,
-      codes: codes.toJSON(),
     };
   }
 
@@ -114,7 +108,7 @@ export class MethodStatistics {
       attempts: this.attempts,
       retried: this.retried,
       hedged: this.hedged,
-      codes: this.codes.toJSON(),
+      codes: { ...this.codes },
       recent: this.recentCalls(now),
       ...(latency === undefined ? {} : { latency }),
     };
@@ -147,40 +141,11 @@ export class MethodStatistics {
   }
 }
 
-/** Counts failed calls by status code. Allocates memory for the first failure, because most methods of a client never fail. */
-class StatusCounts {
-  private counts: Uint32Array | undefined;
-
-  add(code: StatusCode): void {
-    // A server may send an unknown code, which grpc-js forwards.
-    this.count(isStatusCode(code) ? code : StatusCode.UNKNOWN, 1);
-  }
-
-  addAll(other: StatusCounts): void {
-    for (const [code, count] of other.counts?.entries() ?? []) this.count(code, count);
-  }
-
-  clear(): void {
-    this.counts?.fill(0);
-  }
-
-  /** Returns the counts by status name, without zeros. */
-  toJSON(): Readonly<Partial<Record<StatusName, number>>> {
-    const entries = [...(this.counts?.entries() ?? [])].filter(([, count]) => count > 0);
-    return Object.fromEntries(entries.map(([code, count]) => [statusName(code), count]));
-  }
-
-  private count(code: number, by: number): void {
-    this.counts ??= new Uint32Array(STATUS_CODE_COUNT);
-    this.counts[code] = (this.counts[code] ?? 0) + by;
-  }
-}
-
 /** Calls that ended in one time slice. */
 class Slice {
   ended = 0;
   failed = 0;
-  readonly codes = new StatusCounts();
+  codes: StatusCounts = {};
   /** Created by the first measured call, because many methods of a client are never called. */
   latencies: LatencyHistogram | undefined;
 
@@ -190,7 +155,28 @@ class Slice {
     this.beganAt = now;
     this.ended = 0;
     this.failed = 0;
-    this.codes.clear();
+    this.codes = {};
     this.latencies?.clear();
   }
+}
+
+/** Number of failed calls by status name. */
+type StatusCounts = Partial<Record<StatusName, number>>;
+
+function count(counts: StatusCounts, status: StatusName, by = 1): void {
+  counts[status] = (counts[status] ?? 0) + by;
+}
+
+/** Adds up the counts of several methods or slices. */
+export function sumOfCalls(all: readonly Omit<RecentCalls, 'windowMs'>[]): Omit<RecentCalls, 'windowMs'> {
+  const codes: StatusCounts = {};
+  for (const one of all) {
+    // The keys are status names.
+    for (const [status, number] of Object.entries(one.codes) as [StatusName, number][]) count(codes, status, number);
+  }
+  return {
+    ended: all.reduce((sum, { ended }) => sum + ended, 0),
+    failed: all.reduce((sum, { failed }) => sum + failed, 0),
+    codes,
+  };
 }

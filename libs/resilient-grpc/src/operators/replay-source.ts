@@ -1,5 +1,6 @@
 import { from, map, type Observable, type ObservableInput } from 'rxjs';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
+import { IteratorSource, isAsyncIterable, isIterable } from '../call/iterator-source.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /** Receives the items of a source, one per pull. */
@@ -27,7 +28,7 @@ export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
 /** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
 export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
-  if (isIterable(input)) return input;
+  if (isPulled(input)) return input;
   try {
     return from(input);
   } catch {
@@ -46,14 +47,13 @@ export function replaySource<M, T extends { readonly bytes: number }>(
   taker: SourceConsumer<T>,
   room: LedgerLimits,
 ): ReplaySource {
-  return isIterable(input)
+  return isPulled(input)
     ? new IterableReplaySource(input, itemOf, taker)
     : new ObservableReplaySource(input.pipe(map(itemOf)), taker, room);
 }
 
 class IterableReplaySource<M, T> implements ReplaySource {
-  private iterator: AsyncIterator<M> | Iterator<M> | undefined;
-  private isClosed = false;
+  private source: IteratorSource<M> | undefined;
 
   constructor(
     private readonly input: AsyncIterable<M> | Iterable<M>,
@@ -66,54 +66,37 @@ class IterableReplaySource<M, T> implements ReplaySource {
   }
 
   pull(): void {
-    let result: IteratorResult<M>;
+    const { input, taker } = this;
     try {
-      this.iterator ??=
-        Symbol.asyncIterator in this.input ? this.input[Symbol.asyncIterator]() : this.input[Symbol.iterator]();
-      const next = this.iterator.next();
-      if ('then' in next) {
-        next.then(this.take, this.fail);
-        return;
-      }
-      result = next;
+      this.source ??= new IteratorSource(
+        Symbol.asyncIterator in input ? input[Symbol.asyncIterator]() : input[Symbol.iterator](),
+        {
+          onMessage: (message) => this.take(message),
+          onMessagesEnd: () => taker.onSourceEnd(),
+          onMessagesError: (error) => taker.onSourceError(error),
+        },
+      );
     } catch (error) {
-      this.fail(error);
+      taker.onSourceError(error);
       return;
     }
-    this.take(result);
+    this.source.pull();
   }
 
   close(): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    // Errors during the release are ignored, because nothing receives them any more.
-    try {
-      const returned: unknown = this.iterator?.return?.();
-      Promise.resolve(returned).catch(() => undefined);
-    } catch {
-      // As above.
-    }
+    void this.source?.close();
   }
 
-  private readonly take = (result: IteratorResult<M>): void => {
-    if (this.isClosed) return;
-    if (result.done === true) {
-      this.taker.onSourceEnd();
-      return;
-    }
+  private take(message: M): void {
     let item: T;
     try {
-      item = this.itemOf(result.value);
+      item = this.itemOf(message);
     } catch (error) {
-      this.fail(error);
+      this.taker.onSourceError(error);
       return;
     }
     this.taker.onItem(item);
-  };
-
-  private readonly fail = (error: unknown): void => {
-    if (!this.isClosed) this.taker.onSourceError(error);
-  };
+  }
 }
 
 class ObservableReplaySource<T extends { readonly bytes: number }> implements ReplaySource {
@@ -174,8 +157,6 @@ class ObservableReplaySource<T extends { readonly bytes: number }> implements Re
   }
 }
 
-function isIterable<M>(input: ObservableInput<M>): input is AsyncIterable<M> | Iterable<M> {
-  // The cast widens the type: JavaScript callers may pass null.
-  const given = input as unknown;
-  return typeof given === 'object' && given !== null && (Symbol.asyncIterator in given || Symbol.iterator in given);
+function isPulled<M>(input: ObservableInput<M>): input is AsyncIterable<M> | Iterable<M> {
+  return isAsyncIterable(input) || isIterable(input);
 }

@@ -1,5 +1,6 @@
 import { isObservable } from 'rxjs';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
+import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
+import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
 import { isThenable, ServedCall } from './served-call.js';

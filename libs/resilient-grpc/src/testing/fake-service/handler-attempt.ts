@@ -1,7 +1,8 @@
 import { Metadata } from '@grpc/grpc-js';
 import { isObservable } from 'rxjs';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
+import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
+import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';

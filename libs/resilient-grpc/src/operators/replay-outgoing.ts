@@ -1,3 +1,5 @@
+import { StreamIterator } from '../call/stream-iterator.js';
+import type { StreamSink } from '../call/stream-source.js';
 import { ReplayError } from '../errors/replay-error.js';
 import {
   bufferLimits,
@@ -41,7 +43,9 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   private readonly ids = new ReplayIds();
   /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
-  private reader: MessageReader<Out> | undefined;
+  private reader: StreamIterator<Out> | undefined;
+  /** Receives the messages that `reader` waits for. */
+  private sink: StreamSink<Out> | undefined;
   private isHelloDue = false;
   /** True if no more messages are sent on the current call. */
   private isRetiring = false;
@@ -99,7 +103,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   endCall(): void {
     this.messages = undefined;
     this.isRetiring = false;
-    this.reader?.end();
+    void this.reader?.return();
     this.reader = undefined;
     this.ledger.startCall();
   }
@@ -176,13 +180,17 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
     this.callbacks.onOutgoingError(new ReplayError('source-too-fast', message, unacknowledged));
   }
 
-  private readerOf(messages: AsyncIterable<Out>): MessageReader<Out> {
-    const reader = new MessageReader<Out>(() => this.serve());
+  private readerOf(messages: AsyncIterable<Out>): StreamIterator<Out> {
+    const serve = (): void => this.serve();
+    const reader = new StreamIterator<Out>((sink) => {
+      this.sink = sink;
+      return { prefetch: 0, begin: serve, readOn: serve, unsubscribe: () => undefined };
+    });
     if (this.messages !== messages) {
-      reader.end();
+      void reader.return();
       return reader;
     }
-    this.reader?.end();
+    void this.reader?.return();
     this.reader = reader;
     this.isHelloDue = this.rules.hello !== undefined;
     this.ledger.startCall();
@@ -205,22 +213,22 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
 
   /** Serves one pending read. Returns true if another one can follow. */
   private serveOne(): boolean {
-    const reader = this.reader;
-    if (reader?.isWaiting !== true) return false;
+    const { reader, sink } = this;
+    if (reader?.waiting !== true || sink === undefined) return false;
     if (this.isHelloDue) {
       this.isHelloDue = false;
       // The cast is safe: `isHelloDue` is set only if `hello` is given.
-      reader.give((this.rules.hello as () => Out)());
+      sink.next((this.rules.hello as () => Out)());
       return true;
     }
     const entry = this.isRetiring ? undefined : this.ledger.send();
     if (entry !== undefined) {
-      reader.give(entry.message);
+      sink.next(entry.message);
       this.callbacks.onSent();
       return true;
     }
     if (this.isRetiring || (this.hasEnded && this.waiting === undefined)) {
-      reader.end();
+      void reader.return();
       return false;
     }
     return this.lookAhead();
@@ -245,44 +253,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
       throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${describeData(bytes)}`);
     }
     return { id: this.ids.ofMessage(id(message)), message, bytes };
-  }
-}
-
-const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
-
-/** Iterator over the messages sent on one call. Calls `onRead` for each pending read; its creator then supplies a message with `give`. */
-class MessageReader<M> implements AsyncIterator<M, undefined> {
-  private readonly waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
-  private isDone = false;
-
-  constructor(private readonly onRead: () => void) {}
-
-  /** True if a read is pending. */
-  get isWaiting(): boolean {
-    return this.waiting.length > 0;
-  }
-
-  next(): Promise<IteratorResult<M, undefined>> {
-    if (this.isDone) return Promise.resolve(DONE);
-    return new Promise((resolve) => {
-      this.waiting.push(resolve);
-      this.onRead();
-    });
-  }
-
-  return(): Promise<IteratorReturnResult<undefined>> {
-    this.end();
-    return Promise.resolve(DONE);
-  }
-
-  /** Resolves the oldest pending read with `message`. */
-  give(message: M): void {
-    this.waiting.shift()?.({ done: false, value: message });
-  }
-
-  end(): void {
-    this.isDone = true;
-    for (const resolve of this.waiting.splice(0)) resolve(DONE);
   }
 }
 

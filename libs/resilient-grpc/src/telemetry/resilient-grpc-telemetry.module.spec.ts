@@ -14,12 +14,12 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
     const options = { metrics: 'yes', trace: false, spans: true } as object;
     expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
       new GrpcConfigurationError([
-        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got string' },
         {
           path: 'ResilientGrpcTelemetryModule.forRoot.trace',
           message: "unknown key; did you mean 'traces'?",
         },
         { path: 'ResilientGrpcTelemetryModule.forRoot.spans', message: 'unknown key; known keys: metrics, traces' },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got "yes"' },
       ]),
     );
   });

@@ -1,5 +1,5 @@
 import { StreamIterator } from '../call/stream-iterator.js';
-import type { StreamSink } from '../call/stream-source.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ReplayError } from '../errors/replay-error.js';
 import {
   bufferLimits,
@@ -9,7 +9,7 @@ import {
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { describeData } from '../policy/options/describe-value.js';
-import { replaySource, type ReplaySource, type SourceInput, type SourceConsumer } from './replay-source.js';
+import { replaySource, type SourceInput } from './replay-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -37,9 +37,9 @@ export interface OutgoingCallbacks {
  * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends on
  * each call the hello, then the unacknowledged messages, then new messages.
  */
-export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<LedgerEntry<Id, Out>> {
+export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
-  private readonly source: ReplaySource;
+  private readonly source: StreamSource;
   private readonly ids = new ReplayIds();
   /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
@@ -61,7 +61,13 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
     private readonly callbacks: OutgoingCallbacks,
   ) {
     this.ledger = new ReplayLedger(rules.limits);
-    this.source = replaySource(input, (message) => this.entryOf(message), this, bufferLimits(rules.limits));
+    this.source = replaySource(
+      input,
+      (message) => this.entryOf(message),
+      this,
+      bufferLimits(rules.limits),
+      (held) => this.sourceOverflowed(held),
+    );
   }
 
   /** Number of unacknowledged messages. */
@@ -85,7 +91,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   }
 
   open(): void {
-    this.source.open();
+    this.source.begin();
   }
 
   /**
@@ -131,13 +137,13 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
     this.isPulling = true;
-    this.source.pull();
+    this.source.readOn();
     return this.hasAnswered();
   }
 
   /** Stops reading from the source. Messages already read are still sent. */
   finish(): void {
-    this.source.close();
+    this.source.unsubscribe();
     this.hasEnded = true;
     this.serve();
   }
@@ -145,34 +151,36 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   /** Closes the source and ends the messages of the current call. */
   close(): void {
     this.hasEnded = true;
-    this.source.close();
+    this.source.unsubscribe();
     this.endCall();
   }
 
-  onItem(entry: LedgerEntry<Id, Out>): void {
+  /** Receives a message of the source. Returns true if another one was requested meanwhile. */
+  next(entry: LedgerEntry<Id, Out>): boolean {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {
       const message = `A second message with id ${describeData(entry.id)} arrived while the first is unacknowledged; give each message a unique id`;
       this.callbacks.onOutgoingError(new ReplayError('duplicate-id', message, this.unacknowledged));
-      return;
+      return false;
     }
     this.waiting = entry;
     this.moveWaitingToLedger();
     this.serve();
+    return !this.hasAnswered();
   }
 
-  onSourceEnd(): void {
+  complete(): void {
     this.isPulling = false;
     this.hasEnded = true;
     this.serve();
     this.callbacks.onSourceEnd();
   }
 
-  onSourceError(error: unknown): void {
+  error(error: unknown): void {
     this.callbacks.onOutgoingError(error);
   }
 
-  onOverflow(held: LedgerLimits): void {
+  private sourceOverflowed(held: LedgerLimits): void {
     const { unacknowledged } = this;
     const message =
       `The source pushed more than the buffers hold: ${messageCount(unacknowledged)} unacknowledged, ${messageCount(held.messages)} queued; ` +

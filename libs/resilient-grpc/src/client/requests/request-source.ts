@@ -1,13 +1,13 @@
 import { IteratorSource, isAsyncIterable, isIterable } from '../../call/iterator-source.js';
 import { inCallerContext, currentCallerContext } from '../call/caller-context.js';
 import { ObservableRequests, type Subscribable } from './observable-requests.js';
-import type { RequestSource, MessageConsumer } from './message-consumer.js';
+import type { RequestSource, MessageConsumer, UnlimitedConsumer } from './message-consumer.js';
 
 /**
  * Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. An Observable pushes at its own speed and
  * is subscribed to at once, because a hot one would not wait.
  */
-export function messageSource(input: unknown, consumer: MessageConsumer): RequestSource {
+export function messageSource(input: unknown, consumer: MessageConsumer | UnlimitedConsumer): RequestSource {
   const source = openSource(input, consumer);
   // Otherwise the connection would pull the source in the async context of the request that opened the connection.
   const origin = currentCallerContext();
@@ -31,7 +31,7 @@ export function messageSource(input: unknown, consumer: MessageConsumer): Reques
   };
 }
 
-function openSource(input: unknown, consumer: MessageConsumer): RequestSource {
+function openSource(input: unknown, consumer: MessageConsumer | UnlimitedConsumer): RequestSource {
   if (isAsyncIterable(input)) return new IteratorSource(input[Symbol.asyncIterator](), consumer);
   if (isSubscribable(input)) return new ObservableRequests(input, consumer);
   if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), consumer);

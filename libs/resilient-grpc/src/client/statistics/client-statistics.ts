@@ -4,10 +4,10 @@ import type { FailureReason } from '../../errors/grpc-call-error.js';
 import type { Clock } from '../../time/clock.js';
 import type { ClientCounters, GrpcClientSnapshot, RecentCalls } from '../client-snapshot.js';
 import { LastFailures } from './last-failures.js';
-import { MethodStatistics, sumOfCalls, type CountedFailure, type FailureCounter } from './method-statistics.js';
+import { MethodStatistics, sumOfCalls, type CountFailure } from './method-statistics.js';
 
 /** Counters of a client for its snapshot. They are always maintained, even if no snapshot is taken. */
-export class ClientStatistics implements FailureCounter {
+export class ClientStatistics {
   readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, abandoned: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
@@ -20,17 +20,10 @@ export class ClientStatistics implements FailureCounter {
   of(method: Pick<MethodDescriptor, 'path' | 'kind'>): MethodStatistics {
     let found = this.byPath.get(method.path);
     if (found === undefined) {
-      found = new MethodStatistics(method, this, this.clock.now());
+      found = new MethodStatistics(method, this.countFailure, this.clock.now());
       this.byPath.set(method.path, found);
     }
     return found;
-  }
-
-  failed(path: string, failure: CountedFailure, attempted: boolean): void {
-    const { code, reason, details, notRetriedBecause, peer } = failure;
-    count(this.failures, reason);
-    if (attempted) count(this.notRetried, notRetriedBecause ?? reason);
-    this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
   /** Returns the counts of recently ended calls, summed over all methods. */
@@ -60,6 +53,13 @@ export class ClientStatistics implements FailureCounter {
       errors: this.log.snapshot(),
     };
   }
+
+  private readonly countFailure: CountFailure = (path, failure, attempted) => {
+    const { code, reason, details, notRetriedBecause, peer } = failure;
+    count(this.failures, reason);
+    if (attempted) count(this.notRetried, notRetriedBecause ?? reason);
+    this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
+  };
 }
 
 /** The part of a client's snapshot that `ClientStatistics` provides. */

@@ -13,11 +13,8 @@ export interface CountedFailure {
   readonly peer?: string | undefined;
 }
 
-/** Counts the failures of all methods. */
-export interface FailureCounter {
-  /** @param attempted true if an attempt was made */
-  failed(path: string, failure: CountedFailure, attempted: boolean): void;
-}
+/** Counts a failure of any method. `attempted` is true if an attempt was made. */
+export type CountFailure = (path: string, failure: CountedFailure, attempted: boolean) => void;
 
 /** Length of one slice of the recent calls: half of the maximum window. */
 const SLICE_MS = 30_000;
@@ -40,7 +37,7 @@ export class MethodStatistics {
 
   constructor(
     private readonly method: Pick<MethodDescriptor, 'path' | 'kind'>,
-    private readonly client: FailureCounter,
+    private readonly countFailure: CountFailure,
     private readonly beganAt: number,
   ) {
     this.current = new Slice(beganAt);
@@ -74,7 +71,7 @@ export class MethodStatistics {
     slice.ended += 1;
     slice.failed += 1;
     count(slice.codes, status);
-    this.client.failed(this.method.path, failure, attempted);
+    this.countFailure(this.method.path, failure, attempted);
   }
 
   /** Counts a call whose request source threw or pushed too much. */
@@ -84,7 +81,7 @@ export class MethodStatistics {
 
   /** Counts a call that was rejected before it started. It counts as a failure of the client, not of the method. */
   refused(failure: CountedFailure): void {
-    this.client.failed(this.method.path, failure, false);
+    this.countFailure(this.method.path, failure, false);
   }
 
   recentCalls(now: number): RecentCalls {

@@ -5,7 +5,6 @@ import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
-import { SAMPLE_FIELDS, sampleOf, type ClientSample } from './client-sample.js';
 import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
 
@@ -23,6 +22,22 @@ const UPDATE_INTERVAL_MS = 1_000;
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
+
+/** Fields of a client's sample: time in milliseconds since 1970, cumulative counts, and the number of waiting calls. */
+const SAMPLE_FIELDS = [
+  'at',
+  'started',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'attempts',
+  'retried',
+  'hedged',
+  'waiting',
+] as const;
+
+/** Values in the order of {@link SAMPLE_FIELDS}. */
+type ClientSample = readonly number[];
 
 /** Connected page that receives updates. */
 export interface Visitor {
@@ -267,4 +282,9 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     // Uses the time of the last sampling, because later visitors also receive that state.
     return JSON.stringify({ at: sampledEpoch, accepting: this.clients.accepting, total }).slice(1, -1);
   }
+}
+
+function sampleOf({ counters, waiting }: GrpcClientSnapshot, at: number): ClientSample {
+  const { started, succeeded, failed, cancelled, attempts, retried, hedged } = counters;
+  return [at, started, succeeded, failed, cancelled, attempts, retried, hedged, waiting];
 }

@@ -41,11 +41,11 @@ describe('path of calls', () => {
       undefined,
       { channelOptions: { 'grpc.default_compression_algorithm': 2 } },
     ],
-  ] as const)('sends calls through grpc-js’s channel if %s', async (_what, because, prepare, settings) => {
+  ] as const)('sends calls through grpc-js’s channel if %s', async (_what, reason, prepare, settings) => {
     prepare?.();
     const { client, echo } = await scene(settings);
     for (const method of EACH_METHOD) await toList(callOnce(echo, method));
-    expect(client.snapshot().calls).toEqual({ direct: false, because });
+    expect(client.snapshot().calls).toEqual({ direct: false, reason });
   });
 
   it('sends calls through grpc-js’s channel if a custom resolver resolves the target, because it may return a service config', async () => {

@@ -34,7 +34,10 @@ export interface CallTransport {
  */
 export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
-/** A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`; neither if the time left is too short to be served. */
+/**
+ * A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`; neither if too little
+ * time is left.
+ */
 export interface Waiter {
   /**
    * How long the call may wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an

@@ -39,7 +39,7 @@ export const FOLDERS = {
   telemetry: {
     is: 'logs, metrics and traces',
     level: 4,
-    packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs'],
+    packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
   client: {

@@ -2,8 +2,7 @@ import { duration } from '../telemetry/log/log-text.js';
 import type { CheckResult, Checks } from './check-result.js';
 import type { Reflected } from './checks/reflection-check.js';
 import { shutdownCheck } from './checks/shutdown-check.js';
-import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
-import { KEEPALIVE_PINGS } from './keepalive-pings.js';
+import { KEEPALIVE_PINGS, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
 
 /** The parts of `process` that the command uses. */

@@ -17,7 +17,7 @@ import { describeData } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
-import { PLAIN_PREFETCH, PlainSource } from './plain-source.js';
+import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
 import { readStreamFailure } from './read-stream-failure.js';
 import { schedulerClock } from './scheduler-clock.js';
 
@@ -233,7 +233,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
       demand: this.demand,
     };
     if (hasFlowControl(stream)) return stream.openStream(sink, this);
-    return new PlainSource(stream, sink, (error) => this.fail(error));
+    return new PlainSource(stream, sink, () => this.fail(bufferOverflowError()));
   }
 
   private receive(message: T): void {

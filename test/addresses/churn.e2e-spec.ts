@@ -33,8 +33,8 @@ const BACKOFF: ChannelOptions = {
   'grpc.initial_reconnect_backoff_ms': 400,
   'grpc.max_reconnect_backoff_ms': 400,
 };
-/** Longer than the longest backoff. */
-const SETTLED_MS = 600;
+/** Longer than the longest backoff, and than the interval in which a client checks whether removed connections still carry calls. */
+const SETTLED_MS = 1_800;
 
 setFlagsFromString('--expose-gc');
 // The cast is safe: the flag above gives each new context a `gc`.

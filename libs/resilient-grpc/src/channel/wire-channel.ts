@@ -316,7 +316,7 @@ export class WireChannel {
   private nameUnresolved(): void {
     if (this.closed) return;
     this.connectFailed(connectFailure(this.resolutionError));
-    // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
+    // After a failed lookup, grpc-js resolves the name again only on a request to connect, and not before its backoff ends.
     this.clock.defer(() => {
       this.connect();
     });

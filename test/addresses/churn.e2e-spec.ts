@@ -179,6 +179,8 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
     for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
       // A WeakRef keeps an object that it returned alive until the next turn.
       await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
+      // grpc-js does this every 10 s.
+      pool.unrefUnusedSubchannels();
       collect();
       const now = alive(subchannels);
       if (now !== living) unchangedMs = 0;

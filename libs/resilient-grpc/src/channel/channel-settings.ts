@@ -25,7 +25,7 @@ export interface ChannelSettings extends BalancingSettings {
   /** Timeout of the first attempt to connect; grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
-  /** Rules of ejection, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
+  /** Ejection rules, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
   readonly ejection?: EjectionPolicy | undefined;
   /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
   readonly healthService?: string | undefined;

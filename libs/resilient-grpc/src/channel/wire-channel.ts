@@ -374,7 +374,7 @@ export class WireChannel {
     // Only this library's resolvers: the reason of another one may contain credentials of its target.
     const reason = details !== '' && hasLibraryResolver(this.channel.getTarget()) ? `: ${details}` : '';
     this.connectFailed(connectFailure(this.resolutionError + reason));
-    // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
+    // After a failed lookup, grpc-js resolves the name again only on a request to connect, and not before its backoff ends.
     this.clock.defer(() => {
       this.connect();
     });

@@ -39,7 +39,8 @@ export interface GrpcClientSnapshot {
   /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
   readonly calls: CallPath;
   /**
-   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's load-balancing policy (`xds:`).
+   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's
+   * load-balancing policy (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
   /** Lookups of the target's name. */

@@ -82,7 +82,7 @@ export class ClientMetrics {
     private readonly instruments: ClientInstruments,
     private readonly observed: ObservedClients,
     client: ObservableClient,
-    /** True if the durations of attempts have the address of their endpoint. */
+    /** True if attempt durations are recorded with the address of their endpoint. */
     private readonly byEndpoint: boolean,
   ) {
     this.target = { 'grpc.target': client.canonicalTarget };

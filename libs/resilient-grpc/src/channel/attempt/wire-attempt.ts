@@ -247,7 +247,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Delays `status` if it is one that a server's transport sends at a shutdown: the GOAWAY that proves the shutdown may arrive later.
-   * Returns false if the proof exists already, or would change nothing.
+   * Returns false if the proof has already arrived, or would change nothing.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
@@ -323,7 +323,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.channelCall === undefined) return undefined;
     const { direct } = this;
     this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
-    // A response proves that there was a stream, so its fields are missing only if private names changed. `metadata` is set after the end.
+    // A response proves that there was a stream, so the stream's fields are missing only if private names changed. `contentType` reads
+    // `metadata`, which is set only at the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
       if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
       else this.wireChannel.seams.check('direct call', direct.onConnection);

@@ -46,7 +46,7 @@ class Recorder implements PolicyDependencies {
   readonly held: { readonly address: string; readonly task: () => void }[] = [];
   holdMs = 0;
 
-  /** The installed grpc-js has all private names. */
+  /** Ignores checks, because the installed grpc-js has all private names. */
   readonly seams = { check: () => undefined };
   readonly attempts = {
     abortable: (address: SubchannelAddress): SubchannelAddress => {
@@ -131,7 +131,7 @@ function checkForLeaks(): void {
   });
 }
 
-/** Starts a server that responds to a health check with UNIMPLEMENTED and to no other call. */
+/** Starts a server that responds only to health checks, with UNIMPLEMENTED. */
 async function startPeer(options: ServerOptions = {}): Promise<Peer> {
   checkForLeaks();
   const sessions = new Set<ServerHttp2Session>();

@@ -172,8 +172,8 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 }
 
 /**
- * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the names that it needs. A policy
- * that the application registered under this name is used as it is.
+ * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the
+ * names that the policy needs. A policy that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;

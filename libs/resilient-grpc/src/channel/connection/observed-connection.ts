@@ -154,7 +154,7 @@ export class ObservedConnection {
     this.setStreams(undefined);
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
-    // They would keep the connection open.
+    // Open streams would keep the connection open.
     for (const stream of this.ownStreams) stream.endWithConnection();
   }
 

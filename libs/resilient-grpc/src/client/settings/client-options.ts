@@ -180,8 +180,8 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
    * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
-   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the policy it started with;
-   * invalid updates are logged and ignored.
+   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the
+   * policy it started with; invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
 }

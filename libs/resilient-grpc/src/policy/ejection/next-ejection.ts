@@ -38,11 +38,11 @@ export type EjectionState =
 /** State of an endpoint that was never ejected. */
 export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
 
-/** One endpoint as the decision sees it. */
+/** One endpoint, as input of the decision. */
 export interface EndpointView {
   readonly address: string;
   readonly state: EjectionState;
-  /** True if it is connected and says that it serves, whether ejected or not. */
+  /** True if it is connected and reports that it serves, whether ejected or not. */
   readonly isUsable: boolean;
   readonly record: EndpointRecord;
   /** Unary attempts without a response, and the start of the oldest. */
@@ -74,11 +74,11 @@ const EJECTION_JITTER = 0.1;
 /** Minimum time without a response before an endpoint is ejected for it. */
 const MIN_SILENCE_MS = 1_000;
 /** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
-const SILENCE_PER_LATENCY = 2;
+const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;
-/** The failure share of the other endpoints must be at most this part of the endpoint's own: otherwise all of them fail. */
-const OTHERS_SHARE = 0.5;
+/** Maximum failure share of the other endpoints, as a multiple of the endpoint's own. Above it, all endpoints fail. */
+const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
  * Decides which endpoints are ejected and which return. It is called every 250 ms, and whenever an endpoint becomes unusable.
@@ -97,29 +97,29 @@ export function decideEjections(
   for (const { address, state } of endpoints) {
     if (state.kind !== 'ejected' || now < state.until) continue;
     decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
-    fleet.includes(address);
+    fleet.include(address);
   }
   for (const { address, state } of [...endpoints].sort(byEnd)) {
     if (!fleet.isInPanic) break;
     if (state.kind !== 'ejected' || !fleet.wouldHelp(address)) continue;
     decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
-    fleet.includes(address);
+    fleet.include(address);
   }
   const rates = isIntervalOver ? successRateThreshold(fleet.included, policy) : undefined;
   for (const endpoint of fleet.candidates) {
     const evidence = evidenceOf(endpoint, fleet, now, isIntervalOver, rates, policy);
     if (evidence === undefined) continue;
     const { address, state } = endpoint;
-    const spared = fleet.sparedBy ?? enforcedBy(evidence, policy, random);
+    const spared = fleet.sparedBy ?? sparedByEnforcement(evidence, policy, random);
     if (spared !== undefined) {
       decisions.push({ kind: 'spare', address, evidence, because: spared });
       continue;
     }
-    const ejections = forgotten(state, now, policy) + 1;
+    const ejections = remainingEjections(state, now, policy) + 1;
     const ms = Math.min(policy.baseEjectionMs * ejections, Math.max(policy.baseEjectionMs, policy.maxEjectionMs));
     const until = now + jitter(ms, EJECTION_JITTER, random);
     decisions.push({ kind: 'eject', address, state: { kind: 'ejected', since: now, until, ejections, evidence } });
-    fleet.ejects(address);
+    fleet.eject(address);
   }
   return decisions;
 }
@@ -165,12 +165,12 @@ class Fleet {
     return this.ejected.has(address) && this.endpoints.some((one) => one.address === address && one.isUsable);
   }
 
-  includes(address: string): void {
+  include(address: string): void {
     this.ejected.delete(address);
     this.returned.add(address);
   }
 
-  ejects(address: string): void {
+  eject(address: string): void {
     this.ejected.add(address);
   }
 
@@ -194,7 +194,7 @@ function evidenceOf(
   const { consecutiveFailures: failures } = record;
   if (policy.consecutiveFailures !== undefined && failures >= policy.consecutiveFailures) {
     // If all endpoints fail, ejecting one sends its calls to others that fail, too.
-    if (meanOf(others, (other) => other.record.failureShare) <= record.failureShare * OTHERS_SHARE) {
+    if (meanOf(others, (other) => other.record.failureShare) <= record.failureShare * MAX_OTHERS_FAILURE_FACTOR) {
       return { because: 'consecutive-failures', failures };
     }
   }
@@ -202,7 +202,7 @@ function evidenceOf(
   if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
   const latencies = others.flatMap((other) => other.record.latenciesAt(now));
   const slow = latencyOutlier(record.latenciesAt(now), latencies, policy.latencyFactor);
-  return slow === undefined ? silence(endpoint, others, latencies, now) : { because: 'latency', ...slow };
+  return slow === undefined ? noResponseEvidence(endpoint, others, latencies, now) : { because: 'latency', ...slow };
 }
 
 function rateEvidence(
@@ -240,7 +240,7 @@ function successRateThreshold(included: readonly EndpointView[], { successRate }
 }
 
 /** Returns the silence of an endpoint that stopped responding while others respond. */
-function silence(
+function noResponseEvidence(
   { record, unanswered }: EndpointView,
   others: readonly EndpointView[],
   latencies: readonly number[],
@@ -249,13 +249,17 @@ function silence(
   if (unanswered.count < MIN_UNANSWERED) return undefined;
   const from = Math.max(record.respondedAt, unanswered.oldestAt);
   const silentMs = now - from;
-  if (silentMs < Math.max(MIN_SILENCE_MS, SILENCE_PER_LATENCY * Math.max(0, ...latencies))) return undefined;
+  if (silentMs < Math.max(MIN_SILENCE_MS, MIN_SILENCE_LATENCIES * Math.max(0, ...latencies))) return undefined;
   if (!others.some((other) => other.record.respondedAt > from)) return undefined;
   return { because: 'no-response', silentMs, unanswered: unanswered.count };
 }
 
-/** Applies the enforcement percentage of the rule. */
-function enforcedBy(evidence: EjectionEvidence, policy: EjectionPolicy, random: Random): 'enforcement' | undefined {
+/** Returns 'enforcement' if the enforcement percentage of the rule prevents the ejection. */
+function sparedByEnforcement(
+  evidence: EjectionEvidence,
+  policy: EjectionPolicy,
+  random: Random,
+): 'enforcement' | undefined {
   const rule = { 'success-rate': policy.successRate, 'failure-percentage': policy.failurePercentage } as const;
   const percent =
     evidence.because === 'success-rate' || evidence.because === 'failure-percentage'
@@ -269,7 +273,7 @@ function included({ ejections }: EjectionState, now: number): Extract<EjectionSt
 }
 
 /** Number of ejections that still count. */
-function forgotten({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
+function remainingEjections({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
   return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / forgetMs));
 }
 

@@ -230,7 +230,7 @@ export class ClientLog {
   private replaced(event: EventOf<'connection-replaced'>): void {
     const { type, reason } = event;
     if (reason !== 'suspicion') {
-      const why = REPLACED_BECAUSE[reason];
+      const why = REPLACEMENT_REASONS[reason];
       this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
       return;
     }
@@ -291,8 +291,8 @@ export class ClientLog {
   }
 }
 
-/** Why a channel was replaced. */
-const REPLACED_BECAUSE = {
+/** Log texts for the reasons of a replacement. */
+const REPLACEMENT_REASONS = {
   age: 'maximum age reached',
   credentials: 'new credentials',
   'load-balancing': 'load balancing changed',

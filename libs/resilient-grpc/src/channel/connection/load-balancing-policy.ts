@@ -242,6 +242,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** True if the picker follows the weights of a slow start. */
   private isWeighed = false;
   private leaveEndpoints: (() => void) | undefined;
+  /** True while an update may change which endpoints are ejected. The state is published after it. */
+  private isHeld = false;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
@@ -249,7 +251,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           this.childState = { state, picker, error };
-          this.publish(this.childState);
+          if (!this.isHeld) this.publish(this.childState);
         },
       }),
     );
@@ -296,7 +298,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** Publishes the state of the child policy again if the weights or the health of the endpoints change it. */
   refresh(): void {
     const { childState, owner } = this;
-    if (childState === undefined || !this.isBalancing) return;
+    if (childState === undefined || !this.isBalancing || this.isHeld) return;
     const isReady = stateName(childState.state) === 'READY';
     if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
       return;
@@ -417,9 +419,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
     // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
     this.isUnresolved = !hasAddresses(endpoints);
+    const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
+    this.isHeld = health !== undefined;
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
+      // The usable endpoints may have been removed while the others are ejected.
+      health?.addressesChanged();
+      this.isHeld = false;
+      if (health !== undefined && this.childState !== undefined) this.publish(this.childState);
       this.isUnresolved = false;
     }
   };

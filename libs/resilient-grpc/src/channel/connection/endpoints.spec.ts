@@ -1,4 +1,3 @@
-import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import { DEFAULT_EJECTION, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
@@ -40,7 +39,6 @@ function make(policy: EjectionPolicy | undefined, checksHealth = false) {
       peer,
       code,
       details: '',
-      metadata: new Metadata(),
       startedAt: clock.now(),
       isUnary: true,
       endedHere: 'no',

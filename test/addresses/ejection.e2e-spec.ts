@@ -1,6 +1,6 @@
 import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
@@ -116,6 +116,26 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
 });
 
 describe('ejection of endpoints', () => {
+  it('follows the outlier detection of a live service config', async () => {
+    const servers = await startServers(3);
+    const withRules = (rules: object) => ({
+      loadBalancingConfig: [{ outlier_detection_experimental: { ...rules, childPolicy: [{ round_robin: {} }] } }],
+    });
+    const configs = new BehaviorSubject<object>({ loadBalancingConfig: [{ round_robin: {} }] });
+    const { app, ejected } = await startClient(servers, { serviceConfig: configs });
+    servers[0]!.script('Get', FAILED);
+    await callOften(app, 200);
+    expect(ejected()).toEqual([]);
+    configs.next(withRules(STANDARD));
+    await waitFor(async () => {
+      await callOften(app, 20);
+      return ejected().length > 0;
+    });
+    expect(ejected()).toEqual([servers[0]!.url]);
+    const row = app.client.snapshot().connections.find(({ address }) => address === servers[0]!.url);
+    expect(row).toMatchObject({ ejected: { ejections: 1 } });
+  });
+
   it('keeps half of the endpoints if all of them fail', async () => {
     const servers = await startServers(4);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });

@@ -106,6 +106,21 @@ describe('channel replacement', () => {
     expect(made[1]?.connects).toBe(0);
   });
 
+  it('uses the addresses that the replacement resolved before it took over', () => {
+    const { made, channel, enter, begin } = make();
+    const resolve = (index: number, ...addresses: string[]) => {
+      channel.handle(made[index] as unknown as WireChannel, { type: 'addresses', addresses });
+    };
+    resolve(0, '10.0.0.7:50051');
+    begin.age();
+    resolve(1, '10.0.0.8:50051', '10.0.0.9:50051');
+    enter(1, 'READY');
+    expect(channel.addressCount).toBe(2);
+    // The previous channel may resolve the name again while its calls run.
+    resolve(0, '10.0.0.7:50051');
+    expect(channel.addressCount).toBe(2);
+  });
+
   it('closes a pending replacement when another one begins', () => {
     const { made, promoted, enter, begin, current } = make();
     begin.age();

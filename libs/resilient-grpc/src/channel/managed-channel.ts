@@ -14,6 +14,7 @@ import type {
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
 import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
+import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -101,8 +102,8 @@ export class ManagedChannel implements CallTransport {
   private readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
-  /** `undefined` if endpoints are neither ejected nor checked. */
-  private readonly endpoints: Endpoints | undefined;
+  /** Endpoints of new wire channels; `undefined` if they are neither ejected nor checked. */
+  private endpoints: Endpoints | undefined;
   private readonly addresses: ResolvedAddresses;
   /** Load balancing of new wire channels. */
   private balancing: BalancingSettings;
@@ -163,11 +164,7 @@ export class ManagedChannel implements CallTransport {
     this.balancing = settings;
     this.wantedBalancing = settings;
     this.since = clock.epoch();
-    const ejection = settings.ejection ?? childPolicies(settings.loadBalancing).ejection;
-    const checksHealth = settings.healthService !== undefined;
-    if (ejection !== undefined || checksHealth) {
-      this.endpoints = new Endpoints(ejection, checksHealth, clock, random, events);
-    }
+    this.endpoints = this.createEndpoints();
     this.current = this.createWireChannel();
     this.readBarrier = this.current.readBarrier;
     this.unwatchCredentials = settings.credentials.watch(() => {
@@ -192,8 +189,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   describe(): ChannelDescription {
-    const { addresses, current, outage, waiting, replaced, suspicion, endpoints } = this;
-    const known = current.connections;
+    const { addresses, current, outage, waiting, replaced, suspicion } = this;
+    const { connections: known, endpoints } = current;
     return {
       calls: current.callPath,
       connections:
@@ -209,7 +206,7 @@ export class ManagedChannel implements CallTransport {
 
   /** Health that the endpoints in use report, by address; `undefined` if it is not checked. */
   get endpointHealth(): Endpoints['health'] | undefined {
-    return this.settings.healthService === undefined ? undefined : this.endpoints?.health;
+    return this.settings.healthService === undefined ? undefined : this.current.endpoints?.health;
   }
 
   get connectivity(): Connectivity {
@@ -397,6 +394,8 @@ export class ManagedChannel implements CallTransport {
   handle(from: WireChannel, event: ConnectionEvent): void {
     const { events } = this.dependencies;
     const isCurrent = from === this.current && !this.isClosed;
+    // It resolves the same name, before it takes over.
+    const isReplacement = from === this.replacement?.channel && !this.isClosed;
     switch (event.type) {
       case 'state':
         this.stateChanged(from, event.state, event.error);
@@ -438,10 +437,10 @@ export class ManagedChannel implements CallTransport {
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
       case 'lookup-ended':
-        if (isCurrent) this.addresses.lookupEnded(event.ok);
+        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok);
         break;
       case 'addresses':
-        if (isCurrent) this.addresses.use(event.addresses);
+        if (isCurrent || isReplacement) this.addresses.use(event.addresses);
         break;
       case 'addresses-limited':
       case 'untested-version':
@@ -594,10 +593,27 @@ export class ManagedChannel implements CallTransport {
     const isSame = JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing);
     if (this.isClosed || (isSame && balancing.dnsRefreshMs === wanted.dnsRefreshMs)) return;
     this.balancing = wanted;
+    if (JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
+      // The previous channel keeps its own until its calls have ended.
+      this.endpoints = this.createEndpoints();
+    }
     this.balanceTimer = this.dependencies.clock.setTimer(() => {
       this.applyBalancing();
     }, MIN_BALANCING_INTERVAL_MS);
     this.replace('load-balancing');
+  }
+
+  /** Rules of ejection under `balancing`; `undefined` if endpoints are not ejected. */
+  private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {
+    return this.settings.ejection ?? childPolicies(loadBalancing).ejection;
+  }
+
+  private createEndpoints(): Endpoints | undefined {
+    const { clock, random, events } = this.dependencies;
+    const ejection = this.ejectionOf(this.balancing);
+    const checksHealth = this.settings.healthService !== undefined;
+    if (ejection === undefined && !checksHealth) return undefined;
+    return new Endpoints(ejection, checksHealth, clock, random, events);
   }
 
   /** Creates a replacement for `reason`, and drops a pending one. */
@@ -687,6 +703,7 @@ export class ManagedChannel implements CallTransport {
     this.suspicion.forget();
     this.dropReplacement();
     this.current.close();
+    this.current.endpoints?.close();
     this.endpoints?.close();
   }
 }

@@ -413,7 +413,7 @@ export class WireChannel {
   private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
-    if (!isFurther(address)) this.endpoints?.connectionChanged(address, true);
+    if (!isFurther(address)) this.endpoints?.connectionReused(address);
     // An attempt that the channel did not use has succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);

@@ -1,9 +1,10 @@
 import { InterceptingCall, Metadata, status as Status, type Channel, type Interceptor } from '@grpc/grpc-js';
 import { EventEmitter } from 'node:events';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { Endpoints } from '../connection/endpoints.js';
 import { connectionRecord } from '../quirks/connection-record.js';
 import type { ConnectionCallListener, DirectChannel, PickedCall } from '../quirks/direct-channel.js';
 import { DirectCall, type DirectCallListener } from './direct-call.js';
@@ -147,6 +148,8 @@ function make(change: Partial<AttemptRequest> = {}) {
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
     seams: { check: () => undefined },
+    // Safe: an attempt calls only these methods.
+    endpoints: { started: vi.fn(), answered: vi.fn(), ended: vi.fn() } as unknown as Endpoints,
   };
   const reported: string[] = [];
   const ends: AttemptEnd[] = [];
@@ -602,7 +605,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it('forwards a status created by an interceptor', () => {
-      const { call, ends, reported } = make({
+      const { call, owner, ends, reported } = make({
         interceptors: [
           (options, next) =>
             new InterceptingCall(next(options), {
@@ -615,6 +618,9 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(reported).toEqual(['end']);
       expect(ends[0]).toMatchObject({ code: 7, details: 'not allowed' });
       expect(call.did).not.toContain('start');
+      // An attempt that starts after its end would be counted as unanswered for good.
+      expect(owner.endpoints.started).not.toHaveBeenCalled();
+      expect(owner.endpoints.ended).toHaveBeenCalledOnce();
     });
   });
 });

@@ -109,7 +109,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
       throw error;
     }
-    wireChannel.endpoints?.started(this);
+    // An interceptor may have ended the attempt already.
+    if (!this.ended) wireChannel.endpoints?.started(this);
   }
 
   get isUnary(): boolean {

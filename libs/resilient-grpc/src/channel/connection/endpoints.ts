@@ -6,6 +6,7 @@ import { EndpointRecord } from '../../policy/ejection/endpoint-record.js';
 import { median } from '../../policy/ejection/latency-outlier.js';
 import {
   decideEjections,
+  decideReturns,
   NEVER_EJECTED,
   type EjectionDecision,
   type EjectionState,
@@ -129,8 +130,7 @@ export class Endpoints {
 
   /** Health of the endpoints in use, by address. `disconnected` while there is no connection. */
   get health(): ReadonlyMap<string, EndpointHealth | 'disconnected'> {
-    const used = [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
-    return new Map(used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
+    return new Map(this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
   }
 
   // ── connections ──
@@ -147,8 +147,12 @@ export class Endpoints {
   use(gate: EndpointGate): void {
     const endpoint = this.endpoint(gate.address);
     endpoint.gates.add(gate);
+    // Its last connection ended while it was not in use.
+    if (!this.isReady(endpoint)) endpoint.health = 'pending';
     gate.include(this.isIncluded(endpoint));
     this.usabilityChanged(endpoint);
+    // No sweep ran for it while it was not in use.
+    if (endpoint.state.kind === 'ejected') this.sweepLater();
   }
 
   release(gate: EndpointGate): void {
@@ -158,12 +162,25 @@ export class Endpoints {
     // Not decided now: round_robin releases all connections before it uses them again.
   }
 
+  /** Reports that a policy has used and released connections after a change of its addresses. */
+  addressesChanged(): void {
+    this.decideReturns();
+  }
+
   /** Reports that a connection to `address` became READY, or is no longer READY. */
   connectionChanged(address: string, isReady: boolean): void {
     const endpoint = this.endpoint(address);
     if (!isReady && !this.isReady(endpoint)) endpoint.health = 'pending';
     this.update(endpoint);
-    if (!isReady) this.decide(false);
+    this.decideReturns();
+  }
+
+  /** Reports that a policy uses a READY connection that it has not used before, or has released. */
+  connectionReused(address: string): void {
+    const endpoint = this.endpoint(address);
+    // A released connection is not watched.
+    if (!this.isReady(endpoint)) endpoint.health = 'pending';
+    this.connectionChanged(address, true);
   }
 
   /** Reports that the server or the network ended a connection without GOAWAY. All its attempts count as one failure. */
@@ -179,7 +196,7 @@ export class Endpoints {
     endpoint.health = health;
     this.update(endpoint);
     if (this.events.wanted) this.events.emit({ type: 'endpoint', change: 'health', address, from: before, to: health });
-    this.decide(false);
+    this.decideReturns();
     this.refresh();
   }
 
@@ -263,7 +280,7 @@ export class Endpoints {
     }
     const { consecutiveFailures } = endpoint.record;
     if (outcome === 'failure' && consecutiveFailures % (this.policy?.consecutiveFailures ?? Infinity) === 0) {
-      this.decide(false);
+      this.decide(false, endpoint.address);
     }
   }
 
@@ -314,16 +331,26 @@ export class Endpoints {
     if (isNeeded) this.sweepLater();
   }
 
+  /** True if an endpoint in use is ejected. */
   private get hasEjected(): boolean {
-    return [...this.endpoints.values()].some(({ state }) => state.kind === 'ejected');
+    for (const { state, gates } of this.endpoints.values()) if (state.kind === 'ejected' && gates.size > 0) return true;
+    return false;
   }
 
-  private decide(isIntervalOver: boolean): void {
-    const { policy, clock, random } = this;
-    if (policy === undefined || this.isClosed) return;
-    const used = [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
-    if (used.length === 0) return;
-    const decisions = decideEjections(this.views(used), clock.now(), isIntervalOver, policy, random);
+  /** Includes ejected endpoints again if too few others are usable, or if their time is over. */
+  private decideReturns(): void {
+    const { policy, clock } = this;
+    if (policy === undefined || this.isClosed || !this.hasEjected) return;
+    const decisions = decideReturns(this.views(this.used), clock.now(), policy);
+    for (const decision of decisions) this.apply(decision);
+    if (decisions.length > 0) this.refresh();
+  }
+
+  /** @param failing address of an endpoint that has just failed; without it, all rules are applied to all endpoints */
+  private decide(isIntervalOver: boolean, failing?: string): void {
+    const { policy, clock, random, used } = this;
+    if (policy === undefined || this.isClosed || used.length === 0) return;
+    const decisions = decideEjections(this.views(used), clock.now(), isIntervalOver, policy, random, failing);
     const spared = new Set<string>();
     for (const decision of decisions) {
       if (decision.kind === 'spare') spared.add(decision.address);
@@ -331,6 +358,10 @@ export class Endpoints {
     }
     if (isIntervalOver) for (const one of used) one.isSpared = spared.has(one.address);
     if (decisions.some(({ kind }) => kind !== 'spare')) this.refresh();
+  }
+
+  private get used(): readonly Endpoint[] {
+    return [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
   }
 
   private apply(decision: EjectionDecision): void {

@@ -93,8 +93,11 @@ export class HealthWatch {
     end: { readonly code: number; readonly details: string } | undefined,
   ): void {
     const { clock, random } = this.dependencies;
-    // Without a status, the connection accepts no more calls and reports its end.
-    if (end === undefined) return;
+    if (end === undefined) {
+      // The connection accepts no more calls and reports its end, or its channel was replaced by one that watches the health itself.
+      this.stop();
+      return;
+    }
     const next = nextWatch({ answered, livedMs, failures: this.failures, end }, random);
     if (next.kind === 'unimplemented') {
       this.answer('unimplemented');

@@ -258,6 +258,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** True if the picker follows the weights of a slow start. */
   private isWeighed = false;
   private leaveEndpoints: (() => void) | undefined;
+  /** True while an update may change which endpoints are ejected. The state is published after it. */
+  private isHeld = false;
 
   constructor(private readonly helper: ChannelControlHelper) {
     this.child = new parts.ChildLoadBalancerHandler(
@@ -265,7 +267,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         createSubchannel: (address, args) => this.createSubchannel(address, args),
         updateState: (state, picker, error) => {
           this.childState = { state, picker, error };
-          this.publish(this.childState);
+          if (!this.isHeld) this.publish(this.childState);
         },
       }),
     );
@@ -313,7 +315,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** Publishes the state of the child policy again if the weights or the health of the endpoints change it. */
   refresh(): void {
     const { childState, owner } = this;
-    if (childState === undefined || !this.isBalancing) return;
+    if (childState === undefined || !this.isBalancing || this.isHeld) return;
     const isReady = stateName(childState.state) === 'READY';
     if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
       return;
@@ -525,9 +527,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;
+    const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
+    this.isHeld = health !== undefined;
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
+      // The usable endpoints may have been removed while the others are ejected.
+      health?.addressesChanged();
+      this.isHeld = false;
+      if (health !== undefined && this.childState !== undefined) this.publish(this.childState);
       this.unresolved = undefined;
     }
   };

@@ -254,6 +254,18 @@ describe('standard outlier detection (gRFC A50)', () => {
       failing(5),
       ['spare 0 enforcement'],
     ],
+    [
+      'ejects no endpoint without attempts, although requestVolume is 0',
+      { failurePercentageEjection: { minimumHosts: 1, requestVolume: 0 } },
+      fleet({}, { successes: 60 }, 5),
+      [],
+    ],
+    [
+      'compares the success rates of endpoints with attempts, although requestVolume is 0',
+      { successRateEjection: { minimumHosts: 1, requestVolume: 0, stdevFactor: 100 } },
+      [endpoint('idle'), ...fleet({ failures: 50 }, { successes: 60 }, 5)],
+      ['eject 0 success-rate'],
+    ],
     ['ignores consecutive failures', { successRateEjection: {} }, fleet({ consecutive: 50 }, { successes: 1 }, 5), []],
   ])('%s', (_, config, endpoints, expected) => {
     expect(formatted(decide(endpoints, standard(config)))).toEqual(expected);
@@ -270,6 +282,30 @@ describe('standard outlier detection (gRFC A50)', () => {
     const entry = readOutlierDetection({ outlierDetection: { interval: '1 min', childPolicy: [{ round_robin: {} }] } });
     expect(entry).toMatchObject({ ok: false });
     expect(String(entry?.ok === false && entry.problem)).toContain('outlierDetection.interval: expected a duration');
+  });
+});
+
+describe('decideEjections with many endpoints', () => {
+  it('reads the latencies of each endpoint twice', () => {
+    let reads = 0;
+    const endpoints = fleet({ latencyMs: 20 }, { latencyMs: 20 }, 100);
+    for (const { record } of endpoints) {
+      const latenciesAt = record.latenciesAt.bind(record);
+      record.latenciesAt = (now) => {
+        reads += 1;
+        return latenciesAt(now);
+      };
+    }
+    decide(endpoints);
+    expect(reads).toBe(200);
+  });
+
+  it('reads no latencies after a failure, and applies the rule to that endpoint', () => {
+    const endpoints = fleet({ consecutive: 5 }, { successes: 50 }, 100);
+    for (const { record } of endpoints) record.latenciesAt = () => expect.fail('latencies are read');
+    const decideAfter = (failing: string) => decideEjections(endpoints, NOW, false, DEFAULT_EJECTION, HALF, failing);
+    expect(formatted(decideAfter('0'))).toEqual(['eject 0 consecutive-failures']);
+    expect(formatted(decideAfter('1'))).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 import type { EndpointRecord } from './endpoint-record.js';
-import { latencyOutlier } from './latency-outlier.js';
+import { latencyOutlier, sortedNumbers, withoutSorted } from './latency-outlier.js';
 
 /** Evidence for an ejection, by its rule. Durations are in milliseconds. */
 export type EjectionEvidence =
@@ -38,11 +38,11 @@ export type EjectionState =
 /** State of an endpoint that was never ejected. */
 export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
 
-/** One endpoint, as input of the decision. */
+/** One endpoint as the decision sees it. */
 export interface EndpointView {
   readonly address: string;
   readonly state: EjectionState;
-  /** True if it is connected and reports that it serves, whether ejected or not. */
+  /** True if it is connected and says that it serves, whether ejected or not. */
   readonly isUsable: boolean;
   readonly record: EndpointRecord;
   /** Unary attempts without a response, and the start of the oldest. */
@@ -74,16 +74,18 @@ const EJECTION_JITTER = 0.1;
 /** Minimum time without a response before an endpoint is ejected for it. */
 const MIN_SILENCE_MS = 1_000;
 /** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
-const MIN_SILENCE_LATENCIES = 2;
+const SILENCE_PER_LATENCY = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;
-/** Maximum failure share of the other endpoints, as a multiple of the endpoint's own. Above it, all endpoints fail. */
-const MAX_OTHERS_FAILURE_FACTOR = 0.5;
+/** The failure share of the other endpoints must be at most this part of the endpoint's own: otherwise all of them fail. */
+const OTHERS_SHARE = 0.5;
 
 /**
- * Decides which endpoints are ejected and which return. It is called every 250 ms, and whenever an endpoint becomes unusable.
+ * Decides which endpoints are ejected and which return. It is called every 250 ms, and after consecutive failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
+ * @param failing address of the endpoint that has just failed. Only the rule of consecutive failures is then applied, and only to it:
+ * while many endpoints fail, the other rules would occupy the process.
  */
 export function decideEjections(
   endpoints: readonly EndpointView[],
@@ -91,35 +93,55 @@ export function decideEjections(
   isIntervalOver: boolean,
   policy: EjectionPolicy,
   random: Random,
+  failing?: string,
 ): EjectionDecision[] {
-  const fleet = new Fleet(endpoints, policy);
-  const decisions: EjectionDecision[] = [];
-  for (const { address, state } of endpoints) {
-    if (state.kind !== 'ejected' || now < state.until) continue;
-    decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
-    fleet.include(address);
-  }
-  for (const { address, state } of [...endpoints].sort(byEnd)) {
-    if (!fleet.isInPanic) break;
-    if (state.kind !== 'ejected' || !fleet.wouldHelp(address)) continue;
-    decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
-    fleet.include(address);
-  }
+  const fleet = new Fleet(endpoints, policy, now);
+  const decisions: EjectionDecision[] = returns(endpoints, fleet, now);
   const rates = isIntervalOver ? successRateThreshold(fleet.included, policy) : undefined;
   for (const endpoint of fleet.candidates) {
-    const evidence = evidenceOf(endpoint, fleet, now, isIntervalOver, rates, policy);
-    if (evidence === undefined) continue;
     const { address, state } = endpoint;
-    const spared = fleet.sparedBy ?? sparedByEnforcement(evidence, policy, random);
+    if (failing !== undefined && address !== failing) continue;
+    const evidence =
+      failing === undefined
+        ? evidenceOf(endpoint, fleet, now, isIntervalOver, rates, policy)
+        : consecutiveFailures(endpoint, fleet, policy);
+    if (evidence === undefined) continue;
+    const spared = fleet.sparedBy ?? enforcedBy(evidence, policy, random);
     if (spared !== undefined) {
       decisions.push({ kind: 'spare', address, evidence, because: spared });
       continue;
     }
-    const ejections = remainingEjections(state, now, policy) + 1;
+    const ejections = forgotten(state, now, policy) + 1;
     const ms = Math.min(policy.baseEjectionMs * ejections, Math.max(policy.baseEjectionMs, policy.maxEjectionMs));
     const until = now + jitter(ms, EJECTION_JITTER, random);
     decisions.push({ kind: 'eject', address, state: { kind: 'ejected', since: now, until, ejections, evidence } });
-    fleet.eject(address);
+    fleet.ejects(endpoint);
+  }
+  return decisions;
+}
+
+/** Decides which endpoints return. It is called whenever an endpoint becomes usable or unusable. */
+export function decideReturns(
+  endpoints: readonly EndpointView[],
+  now: number,
+  policy: EjectionPolicy,
+): EjectionDecision[] {
+  return returns(endpoints, new Fleet(endpoints, policy, now), now);
+}
+
+function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number): EjectionDecision[] {
+  const decisions: EjectionDecision[] = [];
+  for (const { address, state } of endpoints) {
+    if (state.kind !== 'ejected' || now < state.until) continue;
+    decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
+    fleet.includes(address);
+  }
+  if (!fleet.isInPanic) return decisions;
+  for (const { address, state, isUsable } of [...endpoints].sort(byEnd)) {
+    if (state.kind !== 'ejected' || !isUsable || now >= state.until) continue;
+    decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
+    fleet.includes(address);
+    if (!fleet.isInPanic) break;
   }
   return decisions;
 }
@@ -128,17 +150,27 @@ export function decideEjections(
 class Fleet {
   private readonly ejected: Set<string>;
   private readonly returned = new Set<string>();
+  private usable: readonly EndpointView[] | undefined;
+  private sorted: readonly number[] | undefined;
 
   constructor(
     private readonly endpoints: readonly EndpointView[],
     private readonly policy: EjectionPolicy,
+    private readonly now: number,
   ) {
     this.ejected = new Set(endpoints.filter(({ state }) => state.kind === 'ejected').map(({ address }) => address));
   }
 
   /** Usable endpoints that are not ejected. */
   get included(): readonly EndpointView[] {
-    return this.endpoints.filter(({ address, isUsable }) => isUsable && !this.ejected.has(address));
+    this.usable ??= this.endpoints.filter(({ address, isUsable }) => isUsable && !this.ejected.has(address));
+    return this.usable;
+  }
+
+  /** Latencies of all included endpoints, sorted. */
+  get latencies(): readonly number[] {
+    this.sorted ??= sortedNumbers(this.included.flatMap(({ record }) => record.latenciesAt(this.now)));
+    return this.sorted;
   }
 
   /** Included endpoints that may be ejected now: an endpoint that has just returned has no evidence yet. */
@@ -161,17 +193,17 @@ class Fleet {
     return this.included.filter((other) => other !== endpoint);
   }
 
-  wouldHelp(address: string): boolean {
-    return this.ejected.has(address) && this.endpoints.some((one) => one.address === address && one.isUsable);
-  }
-
-  include(address: string): void {
+  includes(address: string): void {
     this.ejected.delete(address);
     this.returned.add(address);
+    this.usable = undefined;
+    this.sorted = undefined;
   }
 
-  eject(address: string): void {
+  ejects({ address, record }: EndpointView): void {
     this.ejected.add(address);
+    this.usable = undefined;
+    this.sorted &&= withoutSorted(this.sorted, sortedNumbers(record.latenciesAt(this.now)));
   }
 
   /** Number of endpoints that must stay included. */
@@ -188,39 +220,47 @@ function evidenceOf(
   rates: number | undefined,
   policy: EjectionPolicy,
 ): EjectionEvidence | undefined {
+  if (fleet.included.length < 2) return undefined;
+  const failing = consecutiveFailures(endpoint, fleet, policy);
+  if (failing !== undefined) return failing;
+  const byRate = isIntervalOver ? rateEvidence(endpoint, fleet, rates, policy) : undefined;
+  if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
+  const slow = latencyOutlier(endpoint.record.latenciesAt(now), fleet.latencies, policy.latencyFactor);
+  return slow === undefined ? silence(endpoint, fleet, now) : { because: 'latency', ...slow };
+}
+
+function consecutiveFailures(
+  endpoint: EndpointView,
+  fleet: Fleet,
+  policy: EjectionPolicy,
+): EjectionEvidence | undefined {
+  const { consecutiveFailures: failures, failureShare } = endpoint.record;
+  if (policy.consecutiveFailures === undefined || failures < policy.consecutiveFailures) return undefined;
   const others = fleet.others(endpoint);
   if (others.length === 0) return undefined;
-  const { record } = endpoint;
-  const { consecutiveFailures: failures } = record;
-  if (policy.consecutiveFailures !== undefined && failures >= policy.consecutiveFailures) {
-    // If all endpoints fail, ejecting one sends its calls to others that fail, too.
-    if (meanOf(others, (other) => other.record.failureShare) <= record.failureShare * MAX_OTHERS_FAILURE_FACTOR) {
-      return { because: 'consecutive-failures', failures };
-    }
-  }
-  const byRate = isIntervalOver ? rateEvidence(endpoint, others, fleet.included, rates, policy) : undefined;
-  if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
-  const latencies = others.flatMap((other) => other.record.latenciesAt(now));
-  const slow = latencyOutlier(record.latenciesAt(now), latencies, policy.latencyFactor);
-  return slow === undefined ? noResponseEvidence(endpoint, others, latencies, now) : { because: 'latency', ...slow };
+  // If all endpoints fail, ejecting one sends its calls to others that fail, too.
+  const othersShare = meanOf(others, (other) => other.record.failureShare);
+  return othersShare <= failureShare * OTHERS_SHARE ? { because: 'consecutive-failures', failures } : undefined;
 }
 
 function rateEvidence(
-  { record }: EndpointView,
-  others: readonly EndpointView[],
-  all: readonly EndpointView[],
+  endpoint: EndpointView,
+  fleet: Fleet,
   rates: number | undefined,
   { successRate, failurePercentage }: EjectionPolicy,
 ): EjectionEvidence | undefined {
-  const { successes, failures } = record;
+  const { successes, failures } = endpoint.record;
   const attempts = successes + failures;
+  // The minimum may be 0.
+  if (attempts === 0) return undefined;
   if (successRate !== undefined && rates !== undefined && attempts >= successRate.minimumAttempts) {
     if (successes / attempts < rates) return { because: 'success-rate', failures, attempts, threshold: rates };
   }
   if (failurePercentage === undefined || attempts < failurePercentage.minimumAttempts) return undefined;
-  if (withAttempts(all, failurePercentage.minimumAttempts).length < failurePercentage.minimumEndpoints)
-    return undefined;
   if ((failures * 100) / attempts <= failurePercentage.threshold) return undefined;
+  if (withAttempts(fleet.included, failurePercentage.minimumAttempts).length < failurePercentage.minimumEndpoints)
+    return undefined;
+  const others = fleet.others(endpoint);
   const otherFailures = sumOf(others, (other) => other.record.failures);
   const otherAttempts = sumOf(others, (other) => other.record.failures + other.record.successes);
   const otherShare = otherAttempts === 0 ? 0 : otherFailures / otherAttempts;
@@ -240,26 +280,20 @@ function successRateThreshold(included: readonly EndpointView[], { successRate }
 }
 
 /** Returns the silence of an endpoint that stopped responding while others respond. */
-function noResponseEvidence(
-  { record, unanswered }: EndpointView,
-  others: readonly EndpointView[],
-  latencies: readonly number[],
-  now: number,
-): EjectionEvidence | undefined {
+function silence(endpoint: EndpointView, fleet: Fleet, now: number): EjectionEvidence | undefined {
+  const { record, unanswered } = endpoint;
   if (unanswered.count < MIN_UNANSWERED) return undefined;
   const from = Math.max(record.respondedAt, unanswered.oldestAt);
   const silentMs = now - from;
-  if (silentMs < Math.max(MIN_SILENCE_MS, MIN_SILENCE_LATENCIES * Math.max(0, ...latencies))) return undefined;
-  if (!others.some((other) => other.record.respondedAt > from)) return undefined;
+  if (silentMs < MIN_SILENCE_MS) return undefined;
+  const others = withoutSorted(fleet.latencies, sortedNumbers(record.latenciesAt(now)));
+  if (silentMs < SILENCE_PER_LATENCY * (others.at(-1) ?? 0)) return undefined;
+  if (!fleet.others(endpoint).some((other) => other.record.respondedAt > from)) return undefined;
   return { because: 'no-response', silentMs, unanswered: unanswered.count };
 }
 
-/** Returns 'enforcement' if the enforcement percentage of the rule prevents the ejection. */
-function sparedByEnforcement(
-  evidence: EjectionEvidence,
-  policy: EjectionPolicy,
-  random: Random,
-): 'enforcement' | undefined {
+/** Applies the enforcement percentage of the rule. */
+function enforcedBy(evidence: EjectionEvidence, policy: EjectionPolicy, random: Random): 'enforcement' | undefined {
   const rule = { 'success-rate': policy.successRate, 'failure-percentage': policy.failurePercentage } as const;
   const percent =
     evidence.because === 'success-rate' || evidence.because === 'failure-percentage'
@@ -273,7 +307,7 @@ function included({ ejections }: EjectionState, now: number): Extract<EjectionSt
 }
 
 /** Number of ejections that still count. */
-function remainingEjections({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
+function forgotten({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
   return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / forgetMs));
 }
 
@@ -285,8 +319,9 @@ function endOf(state: EjectionState): number {
   return state.kind === 'ejected' ? state.until : 0;
 }
 
+/** Endpoints with at least one attempt and `minimum` attempts. */
 function withAttempts(endpoints: readonly EndpointView[], minimum: number): readonly EndpointView[] {
-  return endpoints.filter(({ record }) => record.successes + record.failures >= minimum);
+  return endpoints.filter(({ record }) => record.successes + record.failures >= Math.max(1, minimum));
 }
 
 function sumOf(endpoints: readonly EndpointView[], value: (endpoint: EndpointView) => number): number {

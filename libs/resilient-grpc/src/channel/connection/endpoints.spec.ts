@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import { DEFAULT_EJECTION, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
+import { StatusCode } from '../../status/status-code.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { Endpoints, type EndpointAttempt, type EndpointGate } from './endpoints.js';
+
+const BASE_MS = 5_000;
+const EJECTION: EjectionPolicy = { ...DEFAULT_EJECTION, baseEjectionMs: BASE_MS, slowStartMs: 0 };
+
+class Gate implements EndpointGate {
+  isReady = false;
+  isIncluded = true;
+
+  constructor(readonly address: string) {}
+
+  include(isIncluded: boolean): void {
+    this.isIncluded = isIncluded;
+  }
+}
+
+function make(policy: EjectionPolicy | undefined, checksHealth = false) {
+  const clock = new VirtualClock();
+  const events = new EventHub({ client: 'orders' }, () => clock.epoch());
+  const endpoints = new Endpoints(policy, checksHealth, clock, () => 0.5, events);
+  const connect = (address: string): Gate => {
+    const gate = new Gate(address);
+    endpoints.use(gate);
+    gate.isReady = true;
+    endpoints.connectionChanged(address, true);
+    return gate;
+  };
+  const disconnect = (gate: Gate): void => {
+    gate.isReady = false;
+    endpoints.connectionChanged(gate.address, false);
+  };
+  const call = (peer: string, code: number): void => {
+    const attempt: EndpointAttempt = {
+      peer,
+      code,
+      details: '',
+      startedAt: clock.now(),
+      isUnary: true,
+      endedHere: 'no',
+      headersReceived: true,
+      messagesReceived: 0,
+      channelReady: true,
+      picked: true,
+      contentType: 'application/grpc',
+      wire: undefined,
+    };
+    endpoints.started(attempt);
+    endpoints.ended(attempt);
+  };
+  /** Ejects `sick` by failures, while `other` succeeds. */
+  const eject = (sick: string, other: string): void => {
+    for (let round = 0; round < 10; round++) call(other, StatusCode.OK);
+    for (let round = 0; round < 5; round++) call(sick, StatusCode.UNAVAILABLE);
+  };
+  return { clock, endpoints, connect, disconnect, eject };
+}
+
+describe('Endpoints', () => {
+  it('sets no timer while its ejected endpoints are not in use', () => {
+    const { clock, endpoints, connect, eject } = make(EJECTION);
+    const gate = connect('a');
+    connect('b');
+    eject('a', 'b');
+    expect(gate.isIncluded).toBe(false);
+    endpoints.release(gate);
+    clock.advance(1_000);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('returns an endpoint whose ejection ended while it was not in use', () => {
+    const { clock, endpoints, connect, eject } = make(EJECTION);
+    const gate = connect('a');
+    connect('b');
+    eject('a', 'b');
+    endpoints.release(gate);
+    clock.advance(BASE_MS * 2);
+    expect(connect('a').isIncluded).toBe(true);
+    clock.advance(1_000);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('returns an ejected endpoint in the same turn if the others are removed', () => {
+    const { endpoints, connect, eject } = make(EJECTION);
+    const a = connect('a');
+    const b = connect('b');
+    eject('a', 'b');
+    expect(a.isIncluded).toBe(false);
+    endpoints.release(b);
+    endpoints.addressesChanged();
+    expect(a.isIncluded).toBe(true);
+  });
+
+  it('does not use the health of a previous connection for a new one', () => {
+    const { endpoints, connect } = make(undefined, true);
+    const gate = connect('a');
+    endpoints.healthChanged('a', 'serving');
+    expect(gate.isIncluded).toBe(true);
+    // The client becomes idle, which releases READY connections.
+    endpoints.release(gate);
+    expect(connect('a').isIncluded).toBe(false);
+    expect(endpoints.isHealthPending).toBe(true);
+  });
+
+  it('keeps the health of a connection that a policy releases and uses again', () => {
+    const { endpoints, connect } = make(undefined, true);
+    const gate = connect('a');
+    endpoints.healthChanged('a', 'serving');
+    endpoints.release(gate);
+    endpoints.use(gate);
+    expect(gate.isIncluded).toBe(true);
+  });
+
+  it('keeps the health of a connection while a replacement connects', () => {
+    const { endpoints, connect } = make(undefined, true);
+    connect('a');
+    endpoints.healthChanged('a', 'serving');
+    expect(connect('a').isIncluded).toBe(true);
+  });
+});

@@ -39,7 +39,7 @@ export const FOLDERS = {
   telemetry: {
     is: 'logs, metrics and traces',
     level: 4,
-    packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs'],
+    packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
   },
   client: {
@@ -61,6 +61,12 @@ export const FOLDERS = {
     level: 7,
     packages: [...NEST, '@nestjs/terminus', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
+  },
+  kubernetes: {
+    is: 'the resolver of `kubernetes:` targets',
+    level: 7,
+    packages: ['@grpc/grpc-js', '@kubernetes/client-node', 'valibot'],
+    node: true,
   },
   server: {
     is: 'the transport strategy that serves and drains',

@@ -30,7 +30,7 @@ const bench = app.get(getGrpcServiceToken('bench', 'Bench'));
 
 /** Progress of the current or last run. */
 let progress = { taken: 0, received: 0, sourceEnded: false };
-let leaving = new AbortController();
+let cancellation = new AbortController();
 
 /**
  * @param {Run} run
@@ -38,10 +38,10 @@ let leaving = new AbortController();
  */
 async function run({ kind, source, size, count, perSecond }) {
   progress = { taken: 0, received: 0, sourceEnded: false };
-  leaving = new AbortController();
-  const requests = source === 'iterable' ? taken(size, count) : asynchronous(taken(size, count));
+  cancellation = new AbortController();
+  const requests = source === 'iterable' ? countedChunks(size, count) : toAsync(countedChunks(size, count));
   const metadata = perSecond === undefined ? {} : { pace: String(perSecond) };
-  const options = { metadata, signal: leaving.signal };
+  const options = { metadata, signal: cancellation.signal };
   const beganAt = performance.now();
   if (kind === 'watch') await watch(bench.watch({ count, size }, options), count, pace(perSecond ?? Infinity));
   else if (kind === 'upload') await read(bench.upload(requests, options), count);
@@ -92,7 +92,7 @@ function expect(expected, found) {
  * @param {number} size
  * @param {number} count
  */
-function* taken(size, count) {
+function* countedChunks(size, count) {
   try {
     for (const chunk of chunks(size, count)) {
       progress.taken++;
@@ -107,7 +107,7 @@ function* taken(size, count) {
  * @template T
  * @param {Iterable<T>} items
  */
-async function* asynchronous(items) {
+async function* toAsync(items) {
   yield* items;
 }
 
@@ -150,7 +150,7 @@ obey({
   run,
   progress: () => ({ ...progress, active: client.activeCalls().length }),
   leave() {
-    leaving.abort();
+    cancellation.abort();
   },
   openMany,
   many: () => ({ ...many, open: client.activeCalls().length }),

@@ -5,7 +5,7 @@ import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
 
 /** Number of streams opened first, so that one-time allocations are not counted. */
-const WARM_UP = 100;
+const WARM_UP_STREAMS = 100;
 
 /**
  * @typedef {object} OpenStreamsPlan
@@ -56,7 +56,7 @@ export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams 
  * @returns {Promise<number>}
  */
 async function bytesPerStream(child, streams) {
-  await child.ask('openStreams', { count: WARM_UP });
+  await child.ask('openStreams', { count: WARM_UP_STREAMS });
   const { heap: before } = await child.ask('memory');
   await child.ask('openStreams', { count: streams });
   const { heap: after } = await child.ask('memory');

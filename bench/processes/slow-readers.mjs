@@ -8,10 +8,9 @@ import { withContenders } from './contender.mjs';
 /** @typedef {import('../memory/child.mjs').Child} Child */
 /** @typedef {{ readonly count: number, readonly size: number }} Messages */
 
-/** Message size in bytes. */
-const SIZE = 16_384;
+const MESSAGE_BYTES = 16_384;
 /** Number of messages of a warm-up stream, so that one-time allocations are not counted. */
-const WARM_UP = 50;
+const WARM_UP_MESSAGES = 50;
 
 /**
  * @typedef {object} SlowReadersPlan
@@ -30,7 +29,7 @@ export function outlineOfSlowReaders({ bench, rounds, messages }) {
   return {
     bench,
     question: 'How much does a client buffer if responses or requests of a stream are not read?',
-    how: `medians of ${String(rounds)} rounds; streams of ${((messages * SIZE) / 1_048_576).toFixed(0)} MiB, of which only one message is read`,
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * MESSAGE_BYTES) / 1_048_576).toFixed(0)} MiB, of which only one message is read`,
     varied: { name: 'direction', title: 'direction', label: String },
     figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
   };
@@ -42,7 +41,7 @@ export function outlineOfSlowReaders({ bench, rounds, messages }) {
  */
 export async function measureSlowReadersOfAll({ bench, entries, rounds, messages }) {
   console.error(`${bench}: ${String(messages)} messages for each`);
-  const stream = { count: messages, size: SIZE };
+  const stream = { count: messages, size: MESSAGE_BYTES };
   const taken = entries.flatMap(({ name }) =>
     ['responses', 'requests'].map((direction) => ({ name, direction, bytes: /** @type {number[]} */ ([]) })),
   );
@@ -58,7 +57,9 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
               if (of === direction && child !== undefined) bytes.push(await held(child));
             }),
           );
-        await Promise.all([...children.values()].map((child) => child.ask('upload', { count: WARM_UP, size: SIZE })));
+        await Promise.all(
+          [...children.values()].map((child) => child.ask('upload', { count: WARM_UP_MESSAGES, size: MESSAGE_BYTES })),
+        );
         await measure('responses', (child) => heldOf(child, 'stopReading', stream, () => server.ask('sent')));
         await server.ask('stopReading');
         await measure('requests', (child) => heldOf(child, 'beginUpload', stream, () => child.ask('taken')));

@@ -2,7 +2,7 @@ import { ORDER_ID } from '../contract.mjs';
 
 export const CALLS_PER_SECOND = 50;
 
-/** Calls a server at a constant rate, regardless of earlier calls. */
+/** Calls a server at a constant rate, without waiting for earlier calls. */
 export class Caller {
   calls = 0;
   failed = 0;
@@ -18,7 +18,7 @@ export class Caller {
     this.contender = contender;
   }
 
-  /** @returns {Promise<unknown>} Resolves with the first response. */
+  /** @returns {Promise<unknown>} Resolves at the first successful response. */
   begin() {
     this.#timer = setInterval(() => {
       this.#call();
@@ -26,7 +26,7 @@ export class Caller {
     return this.nextAnswer();
   }
 
-  /** @returns {Promise<number>} The time of the response in milliseconds, by the clock that all processes share. */
+  /** @returns {Promise<number>} Time of the next successful response in milliseconds, on the clock that all processes share. */
   nextAnswer() {
     return new Promise((resolve) => {
       this.#answered = resolve;

@@ -14,7 +14,7 @@ import { openServer } from './open-server.mjs';
  * @property {number} rounds
  * @property {number} seconds
  * @property {boolean} json
- * @property {boolean} profile True to run the only entry without rounds.
+ * @property {boolean} profile True to run one server for a CPU profile, without rounds.
  */
 
 /**
@@ -55,7 +55,7 @@ export async function measureServers({ bench, entries, workloads, rounds, second
   /** @type {Map<string, Contender>} */
   const open = new Map();
   try {
-    // Flags such as --cpu-prof apply to the server.
+    // Passes flags such as --cpu-prof to the server process.
     for (const { name } of entries) open.set(name, await openServer(name, alone ? process.execArgv : []));
     if (alone) {
       await profile(open, workloads, seconds);

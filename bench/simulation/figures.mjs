@@ -11,24 +11,25 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
  * @property {number} newCallsFailedConnected The same for calls whose client was connected.
  * @property {number | null} recoverySeconds Time from the end of the worst fault until at least 99 % of calls succeed permanently; null if
- * not before the next fault or the end.
+ * they do not before the next fault or the end.
  * @property {number} lastHeldSeconds Longest time from READY until a held call is sent; 0 if none was held.
  */
 
 /** Number of samples per second. */
-const SECOND = 1_000 / SAMPLE_MS;
-const RECOVERED = 0.99;
-/** Excluded time at the start, in which connections are made and budgets fill up. */
-const WARM_UP = 2 * SECOND;
+const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
+const RECOVERED_SHARE = 0.99;
+/** Samples that are excluded at the start, while clients connect and their retry budgets fill. */
+const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
 /**
- * Samples with fewer calls are combined, because their random variation would count as peaks or drops. For peaks, at most one second is
- * combined.
+ * Samples with fewer calls are combined, because their random variation would count as peaks or drops. For peaks, at most one second of
+ * samples is combined.
  */
-const ENOUGH_CALLS = 500;
+const MIN_COMBINED_CALLS = 500;
 /**
- * Time before the next fault that is excluded, because the start of that fault affects calls in flight. Calls are never queued for longer.
+ * Samples that are excluded before the next fault, because its start affects calls in flight. A server queues a call for at most
+ * this time.
  */
-const BEFORE_NEXT = SECOND;
+const EXCLUDED_SAMPLES = SAMPLES_PER_SECOND;
 
 /**
  * @param {Meter} meter
@@ -42,7 +43,9 @@ export function figuresOf(meter, faults, length) {
     to: Math.ceil(to / SAMPLE_MS),
     until: Math.ceil(Math.min((faults[index + 1]?.from ?? Infinity) / SAMPLE_MS, length)),
   }));
-  const recoveries = spans.map(({ to, until }) => recovery(meter, to, until === length ? length : until - BEFORE_NEXT));
+  const recoveries = spans.map(({ to, until }) =>
+    recovery(meter, to, until === length ? length : until - EXCLUDED_SAMPLES),
+  );
   return {
     amplification: Math.max(
       ...spans.map(({ from, to }) => {
@@ -51,7 +54,7 @@ export function figuresOf(meter, faults, length) {
       }),
     ),
     peakLoadRatio: Math.max(...spans.map(({ to, until }) => peak(meter, to, until))),
-    goodput: sum(meter.successes, WARM_UP, length) / sum(meter.calls, WARM_UP, length),
+    goodput: sum(meter.successes, WARM_UP_SAMPLES, length) / sum(meter.calls, WARM_UP_SAMPLES, length),
     newCallsFailed: Math.max(...meter.fresh.map(({ all }) => shareFailed(all))),
     newCallsFailedConnected: Math.max(...meter.fresh.map(({ connected }) => shareFailed(connected))),
     lastHeldSeconds: meter.longestHeldMs / 1_000,
@@ -70,7 +73,7 @@ function shareFailed({ begun, failed }) {
  * @param {number} end
  */
 function peak({ load, usual }, begin, end) {
-  const together = Math.min(Math.ceil(ENOUGH_CALLS / usual), SECOND);
+  const together = Math.min(Math.ceil(MIN_COMBINED_CALLS / usual), SAMPLES_PER_SECOND);
   let most = 0;
   for (let from = begin; from + together <= end; from++) most = Math.max(most, sum(load, from, from + together));
   return most / (usual * together);
@@ -84,10 +87,10 @@ function peak({ load, usual }, begin, end) {
  * @param {number} until
  */
 function recovery({ calls, successes, usual }, from, until) {
-  const together = Math.max(Math.ceil(ENOUGH_CALLS / usual), SECOND);
+  const together = Math.max(Math.ceil(MIN_COMBINED_CALLS / usual), SAMPLES_PER_SECOND);
   for (let end = until; end > from; end--) {
     const begin = Math.max(end - together, from);
-    if (sum(successes, begin, end) >= RECOVERED * sum(calls, begin, end)) continue;
+    if (sum(successes, begin, end) >= RECOVERED_SHARE * sum(calls, begin, end)) continue;
     return end === until ? null : ((end - from) * SAMPLE_MS) / 1_000;
   }
   return 0;

@@ -13,7 +13,7 @@ const NEW_MS = 10_000;
 export class Meter {
   /** Calls started. */
   calls;
-  /** Those of them that succeed. */
+  /** Calls that succeeded, counted in the sample in which they started. */
   successes;
   /** Attempts started. */
   attempts;

@@ -38,7 +38,9 @@ export class SimulatedChannel extends ManagedChannel {
     const channel = new SimulatedChannel(settings, { clock, random, events, changed: () => undefined });
     const { waiting, load } = channel;
     const usable = () => channel.ready;
-    channel.release = new CallRelease(waiting, { load, clock, usable, withinMs, policy: constants.release });
+    const hasFreeStream = () => true;
+    const { release: policy } = constants;
+    channel.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, withinMs, policy });
     return channel;
   }
 
@@ -106,6 +108,11 @@ class SimulatedWireChannel {
 
   get ready() {
     return this.state === 'READY';
+  }
+
+  /** The simulated servers do not limit streams. */
+  get hasFreeStream() {
+    return true;
   }
 
   get server() {

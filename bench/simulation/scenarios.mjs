@@ -19,8 +19,8 @@
  */
 
 /** Scenarios are defined for ten minutes and scaled down. No fault is scaled to less than three seconds. */
-const WHOLE = 600;
-const MIN_WINDOWS = 3;
+const FULL_SECONDS = 600;
+const MIN_FAULT_SECONDS = 3;
 
 /** @type {Readonly<Record<string, Scenario>>} */
 export const SCENARIOS = {
@@ -50,7 +50,7 @@ export const SCENARIOS = {
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
-    // Connections are distributed randomly: some servers have 50 % more connections than others, and one server is always down.
+    // Connections are distributed randomly: some servers have 50 % more than others, and one server at a time is down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {
@@ -148,7 +148,7 @@ function stalled(seconds, at, length) {
  * @returns {Fault}
  */
 function fault(seconds, at, length, title, change) {
-  const scale = seconds / WHOLE;
+  const scale = seconds / FULL_SECONDS;
   const from = at * scale * 1_000;
-  return { from, to: from + Math.max(length * scale, Math.min(length, MIN_WINDOWS)) * 1_000, title, ...change };
+  return { from, to: from + Math.max(length * scale, Math.min(length, MIN_FAULT_SECONDS)) * 1_000, title, ...change };
 }

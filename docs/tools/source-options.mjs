@@ -27,6 +27,7 @@ const GROUPS = {
   ChannelCheckAllOptions: { file: HEALTH },
   ServingCheckOptions: { file: 'health/grpc-serving.health-indicator.ts', defaults: 'DEFAULT_SERVING_CHECK' },
   ResilientGrpcServerOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
+  KubernetesResolverOptions: { file: 'kubernetes/kubernetes-options.ts' },
   ServerMethodOptions: { file: SERVER_OPTIONS, defaults: 'DEFAULT_SERVER_OPTIONS' },
   GrpcToRpcOptions: { file: 'nest/errors/grpc-to-rpc-exception.filter.ts' },
   DashboardMountOptions: { file: DASHBOARD_OPTIONS },

@@ -45,14 +45,14 @@ describe('FeedLedger', () => {
   });
 
   describe('the longest gap', () => {
-    it('starts when an event is available, not when the reader starts to wait', () => {
+    it('starts the longest gap when an event is available, not when the reader starts to wait', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 1_000);
       ledger.accept('2', 1_030);
       expect(ledger.figures(log(990, 1_000), 1_040).longestGapMs).toBe(30);
     });
 
-    it('excludes the time during which the reader is busy', () => {
+    it('excludes the time during which the reader is busy from the longest gap', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.wantsNext(500);
@@ -60,7 +60,7 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 20), 505).longestGapMs).toBe(5);
     });
 
-    it('does not end with an event that was delivered before', () => {
+    it('does not end the longest gap at a repeated event', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.accept('1', 200);
@@ -68,14 +68,14 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 20), 400).longestGapMs).toBe(380);
     });
 
-    it('starts at the first missing event if a later one was delivered', () => {
+    it('starts the longest gap at the first missing event if a later one was delivered', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.accept('3', 100);
       expect(ledger.figures(log(10, 40, 99), 100).longestGapMs).toBe(60);
     });
 
-    it('lasts to the end if the feed stopped before the end of the log', () => {
+    it('extends the longest gap to the end if the feed stopped before the end of the log', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       expect(ledger.figures(log(10, 100), 700).longestGapMs).toBe(600);

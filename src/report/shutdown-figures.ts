@@ -18,7 +18,7 @@ export const SHUTDOWN_FIGURES: readonly Figure<ShutdownResult>[] = [
 interface ShutdownReport {
   /** Time from SIGTERM to the exit of the process. */
   readonly exitMs: number;
-  /** True if the process did not exit within `seconds` and was killed. */
+  /** True if the process did not exit within `--seconds` and was killed. */
   readonly killed: boolean;
   /** Time from SIGTERM to the exit of an idle gateway. */
   readonly idleExitMs: number;
@@ -28,10 +28,10 @@ interface ShutdownReport {
   readonly unaryInFlight: number;
   /** Number of these reads that failed. */
   readonly unaryFailed: number;
-  /** Number of streams that ended cleanly: the feed, and exports with their last order. */
+  /** Number of streams that ended cleanly: the feed, and complete exports. */
   readonly streamsCompleted: number;
   readonly exportsFailed: number;
-  /** Number of exports that ended successfully but incomplete. */
+  /** Number of incomplete exports that ended with OK. */
   readonly exportsTruncated: number;
   readonly feed: ShutdownResult['feed'];
   /** Number of handles still open after Nest's shutdown, or when the process was killed. */

@@ -4,8 +4,8 @@ import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
 const WELL_MS = 1_000;
-/** Responses that were already received are still processed in this time. */
-const UNDER_WAY_MS = 100;
+/** Time in which clients process the responses that they have already received. */
+const IN_FLIGHT_MS = 100;
 
 /**
  * All open connections become black holes, as behind a firewall that has dropped their state: no byte passes, and neither side receives a
@@ -13,7 +13,7 @@ const UNDER_WAY_MS = 100;
  */
 export const blackhole = callScenario({
   proxied: true,
-  // Our client suspects a connection after 5 to 10 s of silence. It then probes it and opens another one before it closes it.
+  // Our client suspects a connection after 5 to 10 s of silence. It then probes the connection, and opens another before closing it.
   leastSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
@@ -24,8 +24,8 @@ export const blackhole = callScenario({
     proxy.holdBytes();
     const heldAtMs = epochMs();
     say('open connections are black holes; new connections work');
-    await delay(UNDER_WAY_MS);
+    await delay(IN_FLIGHT_MS);
     comparison.serverReachable(heldAtMs);
-    await delay(seconds * 1_000 - WELL_MS - UNDER_WAY_MS);
+    await delay(seconds * 1_000 - WELL_MS - IN_FLIGHT_MS);
   },
 });

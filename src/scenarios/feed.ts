@@ -15,7 +15,7 @@ const ORDERS_PER_SECOND = 300;
 /** Orders sent over the session of each contender. */
 const SESSION_ORDERS_PER_SECOND = 50;
 const CONNECTION_AGE_MS = 2_000;
-const EVERY_MS = 3_000;
+const KILL_INTERVAL_MS = 3_000;
 const DOWN_MS = 400;
 const FROZEN_MS = 700;
 /** Time to catch up after the last fault. */
@@ -59,10 +59,10 @@ async function causeFaults(
   { seconds, say }: { readonly seconds: number; readonly say: (text: string) => void },
 ): Promise<void> {
   const startedAtMs = epochMs();
-  const elapsed = (untilMs: number): Promise<void> => delay(Math.max(0, startedAtMs + untilMs - epochMs()));
-  let killAtMs = EVERY_MS;
-  for (let count = 0; killAtMs <= seconds * 1_000 - EVERY_MS; count++, killAtMs += EVERY_MS) {
-    await elapsed(killAtMs - EVERY_MS / 2);
+  const waitUntil = (elapsedMs: number): Promise<void> => delay(Math.max(0, startedAtMs + elapsedMs - epochMs()));
+  let killAtMs = KILL_INTERVAL_MS;
+  for (let count = 0; killAtMs <= seconds * 1_000 - KILL_INTERVAL_MS; count++, killAtMs += KILL_INTERVAL_MS) {
+    await waitUntil(killAtMs - KILL_INTERVAL_MS / 2);
     if (count % 2 === 0) {
       say('server receives SIGTERM; a new one replaces it');
       await upstream.restartGracefully();
@@ -72,11 +72,11 @@ async function causeFaults(
       await delay(FROZEN_MS);
       await upstream.listen();
     }
-    await Promise.all([elapsed(killAtMs), upstream.prepareNext()]);
+    await Promise.all([waitUntil(killAtMs), upstream.prepareNext()]);
     say('server killed');
     await upstream.kill();
     await delay(DOWN_MS);
     await upstream.listen();
   }
-  await elapsed(seconds * 1_000);
+  await waitUntil(seconds * 1_000);
 }

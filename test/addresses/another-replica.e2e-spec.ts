@@ -53,7 +53,7 @@ interface Replicas {
   readonly events: readonly GrpcClientEvent[];
 }
 
-/** A client of `count` replicas, all connected. */
+/** Starts `count` replicas and a client, and waits for the connections to all of them, or to one under pick_first. */
 async function replicas(
   count: number,
   policy: (typeof POLICIES)[number] | 'pick_first',
@@ -76,7 +76,7 @@ async function replicas(
   return { servers, echo, events };
 }
 
-/** Starts `count` calls in one turn. One after the other, the calls of a round robin would alternate between the replicas anyway. */
+/** Starts `count` calls in one turn. Sequential calls under round_robin would alternate between the replicas anyway. */
 const together = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, call));
 
@@ -92,7 +92,7 @@ describe('attempts of one call', () => {
   });
 
   it.each(EACH)(
-    'retry on the other replica if one of two fails, so that no call fails (%s, %s)',
+    'retries on the other replica if one of two fails, so that no call fails (%s, %s)',
     { timeout: 120_000 },
     async (policy, path) => {
       const { servers, echo } = await replicas(2, policy, path, retrying(2));
@@ -109,7 +109,7 @@ describe('attempts of one call', () => {
     },
   );
 
-  it.each(EACH)('reach the third replica if two of three fail (%s, %s)', async (policy, path) => {
+  it.each(EACH)('reaches the third replica if two of three fail (%s, %s)', async (policy, path) => {
     const { servers, echo } = await replicas(3, policy, path, retrying(3));
     for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
     for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
@@ -119,7 +119,7 @@ describe('attempts of one call', () => {
     expect(repeated).toEqual([]);
   });
 
-  it.each(PATHS)('use any replica after all have been tried (%s)', async (path) => {
+  it.each(PATHS)('retries on any replica after all have been tried (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));
     for (const sick of servers) sick.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
@@ -129,7 +129,7 @@ describe('attempts of one call', () => {
     expect(servers.flatMap((server) => callsOf(server))).not.toHaveLength(0);
   });
 
-  it.each(PATHS)('stay on the connection of pick_first (%s)', async (path) => {
+  it.each(PATHS)('retries on the same connection under pick_first (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'pick_first', path, retrying(4));
     servers[0]!.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
@@ -137,7 +137,7 @@ describe('attempts of one call', () => {
   });
 
   it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
-    'hedge after %s on another replica than the attempt that is running (%s)',
+    'sends a hedge after %s to another replica than the running attempt (%s)',
     async (delay, path) => {
       const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
@@ -150,7 +150,7 @@ describe('attempts of one call', () => {
     },
   );
 
-  it.each(PATHS)('retry on the other replica for all kinds of methods (%s)', async (path) => {
+  it.each(PATHS)('retries on the other replica for all kinds of methods (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, {
       ...retrying(2),
       methods: { '*': { idempotent: true } },
@@ -163,7 +163,7 @@ describe('attempts of one call', () => {
     expect(sick.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
   });
 
-  it.each(PATHS)('send the same metadata and their number, and nothing else (%s)', async (path) => {
+  it.each(PATHS)('sends a retry with the same metadata and the attempt count, and nothing else (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(2));
     const seen: object[] = [];
     for (const server of servers) {
@@ -177,7 +177,7 @@ describe('attempts of one call', () => {
     expect(second).toEqual({ ...first, 'grpc-previous-rpc-attempts': ['1'] });
   });
 
-  it.each(PATHS)('name their endpoint in the error and in their events (%s)', async (path) => {
+  it.each(PATHS)('reports the endpoint of each attempt in the error and in the events (%s)', async (path) => {
     const { servers, echo, events } = await replicas(2, 'round_robin', path, retrying(2));
     for (const sick of servers) sick.script('Unary', busy);
     const error = await failureOf(echo.unary({}));

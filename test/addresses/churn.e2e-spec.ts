@@ -33,8 +33,8 @@ const BACKOFF: ChannelOptions = {
   'grpc.initial_reconnect_backoff_ms': 400,
   'grpc.max_reconnect_backoff_ms': 400,
 };
-/** Longer than the longest backoff. */
-const SETTLED_MS = 600;
+/** Longer than the longest backoff, and than the interval in which a client checks whether removed connections still carry calls. */
+const SETTLED_MS = 1_800;
 
 setFlagsFromString('--expose-gc');
 // The cast is safe: the flag above gives each new context a `gc`.
@@ -179,6 +179,8 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
     for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
       // A WeakRef keeps an object that it returned alive until the next turn.
       await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
+      // grpc-js does this every 10 s.
+      pool.unrefUnusedSubchannels();
       collect();
       const now = alive(subchannels);
       if (now !== living) unchangedMs = 0;

@@ -165,7 +165,7 @@ describe('ejection of endpoints', () => {
     for (const server of servers) server.reset();
     for (let round = 0; round < 300; round++) await call(app);
     const share = sick!.counts('Get').calls / 300;
-    // A tenth of its third, with room for chance.
+    // A tenth of its third of the calls, plus a margin for chance.
     expect(share).toBeGreaterThan(0);
     expect(share).toBeLessThan(0.12);
     const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${sick!.url}`));

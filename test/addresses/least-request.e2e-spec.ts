@@ -15,7 +15,7 @@ interface Scene {
   readonly echo: EchoStub;
 }
 
-/** A client of two servers, both connected. */
+/** Starts two servers and a client, and waits for the connections to both. */
 async function pair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Scene> {
   if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
   const servers = [await startServer(), await startServer()] as const;
@@ -36,7 +36,7 @@ describe('least_request', () => {
   });
 
   it.each(PATHS)(
-    'fails no call of 500 with the default retry budget if one of two servers fails (%s)',
+    'fails none of 500 calls with the default retry budget if one of two servers fails (%s)',
     async (path) => {
       const { servers, echo } = await pair(path);
       const [sick, healthy] = servers;
@@ -81,7 +81,7 @@ describe('least_request', () => {
     expect(policyOf(client)).toMatch(/_least_request$/);
   });
 
-  it.each(PATHS)('waits in an outage and resumes when a server is back (%s)', async (path) => {
+  it.each(PATHS)('keeps calls waiting in an outage and sends them when a server is back (%s)', async (path) => {
     const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
     for (const server of servers) await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
@@ -92,7 +92,7 @@ describe('least_request', () => {
     expect(readyOf(client)).toBe(1);
   });
 
-  it('keeps the connections to addresses that are reported again, and follows those that change', async () => {
+  it('keeps the connections to addresses that are reported again, and connects to new ones', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(3);
     const source = new AddressSource();

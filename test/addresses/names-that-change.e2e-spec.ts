@@ -15,7 +15,7 @@ interface Scene {
   readonly events: readonly GrpcClientEvent[];
 }
 
-/** Starts `count` replicas and a client, which balances over them and resolves their name each second by default. */
+/** Starts `count` replicas and a client that, by default, balances over them and resolves their name every second. */
 async function scene(count: number, settings: Partial<GrpcClientSettings> = {}): Promise<Scene> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
@@ -59,7 +59,7 @@ const isReady = (app: OrdersApp, count: number): boolean =>
   app.client.snapshot().connections.filter(({ state }) => state === 'READY').length === count;
 
 describe('name with another address', () => {
-  it('sends calls to the new server and ends no connection', { tags: ['timed'] }, async ({ task }) => {
+  it('sends calls to an added server and ends no connection', { tags: ['timed'] }, async ({ task }) => {
     const { replicas, app, events } = await scene(2);
     await waitFor(() => isReady(app, 2), HANG);
     const load = reads({ app });
@@ -93,7 +93,7 @@ describe('name with another address', () => {
     const [, , removed] = replicas.all;
     const before = removed!.calls;
     const total = load.calls.length;
-    // A call that was on its way when the addresses changed may still arrive.
+    // A call that was sent before the addresses changed may still arrive.
     await waitFor(() => load.calls.length > total + 100, HANG);
     expect(removed!.calls).toBeLessThanOrEqual(before + 1);
     await waitFor(() => closed(events) === 1, HANG);
@@ -161,7 +161,7 @@ describe('name with another address', () => {
 });
 
 describe('name with only unreachable addresses', () => {
-  it('keeps the connections that work, and moves once an address is reachable', async () => {
+  it('keeps working connections if no new address is reachable, and replaces them once one is', async () => {
     const { replicas, app, events } = await scene(1);
     await waitFor(() => isReady(app, 1), HANG);
     const load = reads({ app });
@@ -185,7 +185,7 @@ describe('name with only unreachable addresses', () => {
 });
 
 describe('failed lookup', () => {
-  it('keeps the last addresses, and is logged once', async () => {
+  it('keeps the addresses in use and logs one warning if lookups fail', async () => {
     const { replicas, app, events } = await scene(2);
     await waitFor(() => isReady(app, 2), HANG);
     const load = reads({ app });
@@ -207,7 +207,7 @@ describe('failed lookup', () => {
 });
 
 describe('periodic lookup', () => {
-  it('runs for round_robin by default, but neither for pick_first nor if it is off', async () => {
+  it('resolves the name periodically for round_robin by default, but not for pick_first or if disabled', async () => {
     const { replicas, app } = await scene(1, { dnsRefreshMs: undefined });
     const first = await client(replicas, { dnsRefreshMs: undefined, loadBalancing: 'pick_first' });
     const off = await client(replicas, { dnsRefreshMs: false });
@@ -219,14 +219,14 @@ describe('periodic lookup', () => {
     for (const { client: one } of apps) expect(one.snapshot().resolution.lastLookupAt).toBeDefined();
   });
 
-  it('pauses while the channel is idle, and resumes with the next call', async () => {
+  it('pauses periodic lookups while the channel is idle, and resumes them with the next call', async () => {
     const { replicas, app } = await scene(1, { connection: 'on-demand', connectionIdleTimeoutMs: 1_000 });
     await firstValueFrom(app.orders.get({ id: '7' }));
     await waitFor(() => app.client.connectivity.state === 'IDLE', HANG);
     expect(app.client.snapshot().resolution.nextLookupAt).toBeUndefined();
     const { queries } = replicas.nameServer;
     const busy = await client(replicas);
-    // Three refreshes of a client that is not idle.
+    // Three more lookups of a client that is not idle.
     await waitFor(() => replicas.nameServer.queries >= queries + 4, HANG);
     expect(app.client.connectivity.state).toBe('IDLE');
     await busy.app.close();
@@ -238,7 +238,7 @@ describe('periodic lookup', () => {
 describe('load balancing of a live service config', () => {
   const balanced = (name: string) => ({ loadBalancingConfig: [{ [name]: {} }] });
 
-  it('changes without a failed call, while running calls finish on their connections', async () => {
+  it('changes load balancing without a failed call, while running calls finish on their connections', async () => {
     const configs = new Subject<object>();
     const opening = scene(3, {
       loadBalancing: undefined,

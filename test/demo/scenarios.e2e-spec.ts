@@ -17,7 +17,7 @@ import {
 } from '../support/demo-run.js';
 import { recordTiming } from '../support/timing.js';
 
-// Runs the program that `npm run demo` runs; `npm run pack:check` builds it first. Two at a time, because they mostly wait.
+// Runs the program that `npm run demo` runs; `npm run pack:check` builds it first. Two scenarios run at a time, because they mostly wait.
 vi.setConfig({ maxConcurrency: 2 });
 
 describe.concurrent('terminal demo', DEMO_LIMIT, () => {
@@ -32,7 +32,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
   });
 
-  it('reports the cost of an overload, to which our client adds little load', async () => {
+  it('reports failed calls in an overload, and few additional attempts of our client', async () => {
     const { plain, resilient } = await play('overload', 5);
     expect(Object.keys(resilient.failedByCode).sort()).toEqual(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
     expect(resilient.failed).toBeGreaterThan(resilient.calls / 2);
@@ -48,7 +48,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     expect(resilient).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
   });
 
-  it('prints the figures side by side with the log lines of our client', async () => {
+  it('prints the figures side by side, and the log lines of our client', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^reads {3}failed +[1-9]\d* +\d+ +0$/m);
@@ -82,7 +82,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
   });
 });
 
-// Sequential, because their measurements back the documented bounds.
+// Sequential, because parallel scenarios would distort the recorded durations.
 describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   it('reduces tail latency by hedging with few additional attempts', { tags: ['timed'] }, async ({ task }) => {
     const { plain, resilient } = await play('slow', 8);
@@ -136,7 +136,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient.calls).toBeGreaterThan(6 * 0.95 * CALLS_PER_SECOND);
       // Each write of the three clients reaches 50 feeds.
       expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
-      // The streams were ended: a client that restarts its stream received duplicates.
+      // Shows that the servers ended the streams: the plain client restarted its streams and received duplicates.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
       // A server exits before its drain time of 3 s is over.
       recordTiming(task, 'slowest end of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });

@@ -16,7 +16,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
   ['the server sends too_many_pings', 'too-many-pings'],
 ];
 
-/** Removes text that differs between runs: times, addresses, and the stages of a call that took a millisecond. */
+/** Removes text that differs between runs: times, addresses, and the call stages, which are listed only if they took 1 ms or more. */
 function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
@@ -26,7 +26,7 @@ function withoutNumbers(text: string): string {
 }
 
 describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, () => {
-  it.each(SHOWN)('match both clients: %s, docs/problems/%s.md', async (situation, page) => {
+  it.each(SHOWN)('shows the messages of both clients for "%s" in docs/problems/%s.md', async (situation, page) => {
     const lines = codeBlocks(`docs/problems/${page}.md`)
       .filter(({ language }) => language === 'text')
       .flatMap(({ text }) => text.split('\n').map(withoutNumbers));
@@ -35,7 +35,7 @@ describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, (
     if (plain !== ours) expect(lines).toContain(withoutNumbers(ours));
   });
 
-  it('keep their text in this client for resets that are not lost connections', async () => {
+  it('reports resets that are not lost connections with the same message in both clients', async () => {
     const [protocol, refused] = [await failuresOf('RST_STREAM 1'), await failuresOf('RST_STREAM 7')];
     expect(protocol).toEqual({ plain: '13 INTERNAL: Received RST_STREAM with code 1', ours: protocol.plain });
     expect(refused).toEqual({ plain: '14 UNAVAILABLE: Stream refused by server', ours: refused.plain });

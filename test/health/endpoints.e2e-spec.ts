@@ -87,7 +87,7 @@ describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
 });
 
 describe('health of each endpoint', () => {
-  it('counts an endpoint without the health service as healthy, and asks it once per connection', async () => {
+  it('counts an endpoint without the health service as healthy, and calls it once per connection', async () => {
     const servers = await Promise.all([startScripted(onTestFinished, {}), startScripted(onTestFinished, {})]);
     const app = await startApp(onTestFinished, settingsFor(servers));
     await waitFor(async () => (await peersOf(app)).size === 2);
@@ -95,7 +95,7 @@ describe('health of each endpoint', () => {
     expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
   });
 
-  it('opens a Watch again if the server ends it, and keeps the status meanwhile', async () => {
+  it('reopens a Watch that the server ends, and keeps the status meanwhile', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': [
         { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },

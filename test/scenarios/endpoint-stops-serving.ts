@@ -9,10 +9,10 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const SERVICE = 'orders.v1.Orders';
 const ENDPOINTS = 3;
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
-/** Time in which calls may still start. */
-const SETTLED_MS = 100;
+/** Time after the change of status in which calls may still start. */
+const MAX_REACTION_MS = 100;
 
-/** One of several servers reports NOT_SERVING, and SERVING again. */
+/** One of several servers reports NOT_SERVING, then SERVING again. */
 export const endpointStopsServing: Situation = {
   name: 'endpoint-stops-serving',
   promise:
@@ -46,7 +46,7 @@ async function play(run: Run): Promise<Measured> {
   await reach(() => started.length > 0);
   const before = started.length;
   sick.send({ status: 'NOT_SERVING' });
-  const from = Date.now() + SETTLED_MS;
+  const from = Date.now() + MAX_REACTION_MS;
   await reach(() => healthOf(app, sick.url) === 'not-serving');
   const reportedAt = Date.now();
   await pass(run, 3_000);

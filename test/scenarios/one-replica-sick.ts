@@ -8,7 +8,7 @@ import type { Upstream } from './support/upstream.js';
 
 const READS = { short: 2_000, full: 10_000 };
 const PER_SECOND = { counts: 100, all: 400 };
-/** The frozen server costs each attempt this time. Longer on a machine that may be busy. */
+/** Timeout of an attempt, which each attempt on the frozen replica reaches. Longer on a machine that may be busy. */
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 250 };
 const SICKNESSES = ['failing', 'frozen'] as const;
 /** Rejects each request immediately with UNAVAILABLE. */

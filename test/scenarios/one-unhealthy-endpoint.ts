@@ -10,10 +10,10 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const ENDPOINTS = 3;
 const LATENCY_MS = 20;
-const TIMES_SLOWER = 25;
+const SLOWDOWN_FACTOR = 25;
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
 /** Time that the client has to eject the endpoint. */
-const ADAPTED_MS = 2_000;
+const MAX_EJECTION_DELAY_MS = 2_000;
 const MEASURED_MS = { short: 4_000, full: 20_000 };
 
 /** A fault of one of the endpoints. */
@@ -24,7 +24,7 @@ interface Fault {
   end?(): void;
 }
 
-/** Several servers of which one fails, is slow, is frozen, or flaps. */
+/** One of several servers fails, is slow, is frozen, or flaps. */
 export const oneUnhealthyEndpoint: Situation = {
   name: 'one-unhealthy-endpoint',
   promise:
@@ -45,7 +45,7 @@ export const oneUnhealthyEndpoint: Situation = {
   },
   async play(run) {
     const plays: Measured[] = [];
-    // One after the other: each measures latencies.
+    // Played sequentially, because each play measures latencies.
     for (const start of [failing, slow, frozen, flapping]) plays.push(await play(run, await start(run)));
     const sum = (name: string) => plays.reduce((total, one) => total + Number(one[name]), 0);
     return {
@@ -79,8 +79,8 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     const faultAt = Date.now();
     fault.start();
     if (run.which === 'counts' && fault.name !== 'flapping') await reach(() => ejected.length > 0);
-    await pass(run, ADAPTED_MS + MEASURED_MS[run.length]);
-    const from = faultAt + ADAPTED_MS;
+    await pass(run, MAX_EJECTION_DELAY_MS + MEASURED_MS[run.length]);
+    const from = faultAt + MAX_EJECTION_DELAY_MS;
     const adapted = p99(calls, from, Date.now() - 1_000);
     fault.end?.();
     await stop(calls);
@@ -125,7 +125,7 @@ async function slow(run: Run): Promise<Fault> {
   return {
     name: 'slow',
     urls: [sick, ...others].map(({ url }) => url),
-    start: () => void sick.script('Get', { delayMs: LATENCY_MS * TIMES_SLOWER, message: { id: '1' } }),
+    start: () => void sick.script('Get', { delayMs: LATENCY_MS * SLOWDOWN_FACTOR, message: { id: '1' } }),
   };
 }
 
@@ -159,6 +159,6 @@ async function scripted(run: Run): Promise<[ScriptedGrpcServer, ...ScriptedGrpcS
     });
   const servers = await Promise.all(Array.from({ length: ENDPOINTS }, start));
   for (const server of servers) run.onEnd(() => server.close());
-  // The cast is safe: there are three.
+  // The cast is safe: there are three servers.
   return servers as [ScriptedGrpcServer, ...ScriptedGrpcServer[]];
 }

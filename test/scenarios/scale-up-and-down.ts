@@ -5,17 +5,17 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
 const PER_SECOND = { counts: 50, all: 300 };
-const [FEW, MANY] = [3, 12];
+const [MIN_REPLICAS, MAX_REPLICAS] = [3, 12];
 /** Number of times the deployment grows and shrinks. */
 const ROUNDS = { short: 1, full: 5 };
 
-/** A deployment grows from 3 to 12 replicas and shrinks again, under load. Its DNS name lists the replicas of the moment. */
+/** A deployment grows from 3 to 12 replicas and shrinks again, under load. Its DNS name lists the current replicas. */
 export const scaleUpAndDown: Situation = {
   name: 'scale-up-and-down',
   promise:
     'If a deployment grows from 3 to 12 replicas and shrinks again, each new replica receives calls, no call fails, no stream breaks off, and no connection ends early.',
   bounds: {
-    'new replicas with calls': { atLeast: MANY - FEW },
+    'new replicas with calls': { atLeast: MAX_REPLICAS - MIN_REPLICAS },
     'last new replica used after, ms': { atMost: 2_000, timed: true },
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },
@@ -26,7 +26,7 @@ export const scaleUpAndDown: Situation = {
 };
 
 async function scales(run: Run): Promise<Measured> {
-  const replicas = await Replicas.start(FEW);
+  const replicas = await Replicas.start(MIN_REPLICAS);
   run.onEnd(() => {
     replicas.close();
   });
@@ -38,20 +38,21 @@ async function scales(run: Run): Promise<Measured> {
   const feeds = [];
   for (let round = 0; round < ROUNDS[run.length] && !run.signal.aborted; round++) {
     const before = replicas.all.map(({ calls }) => calls);
-    await replicas.scale(MANY);
+    await replicas.scale(MAX_REPLICAS);
     const listedAt = performance.now();
-    const isUsed = () => replicas.all.slice(FEW).every(({ calls }, index) => calls > (before[FEW + index] ?? 0));
+    const isUsed = () =>
+      replicas.all.slice(MIN_REPLICAS).every(({ calls }, index) => calls > (before[MIN_REPLICAS + index] ?? 0));
     await reach(isUsed, { intervalMs: 5 });
     usedAfter.push(performance.now() - listedAt);
-    used = replicas.all.slice(FEW).filter(({ calls }) => calls > 0).length;
+    used = replicas.all.slice(MIN_REPLICAS).filter(({ calls }) => calls > 0).length;
     // At least one stream per replica.
     const open = load(run, 100, () => app.orders.watch({ from: '1' }));
     feeds.push(open);
-    await reach(() => open.calls.length >= 2 * MANY, { intervalMs: 5 });
+    await reach(() => open.calls.length >= 2 * MAX_REPLICAS, { intervalMs: 5 });
     open.pause();
-    await replicas.scale(FEW);
-    await reach(() => app.client.snapshot().resolution.addresses === FEW, { intervalMs: 5 });
-    // Several connections to removed replicas close meanwhile; those with streams stay.
+    await replicas.scale(MIN_REPLICAS);
+    await reach(() => app.client.snapshot().resolution.addresses === MIN_REPLICAS, { intervalMs: 5 });
+    // Meanwhile, connections to removed replicas close if they have no streams.
     const { length } = gets.calls;
     await reach(() => gets.calls.length > length + PER_SECOND[run.which], { intervalMs: 20 });
     replicas.release();

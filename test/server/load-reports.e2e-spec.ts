@@ -22,7 +22,7 @@ async function clientOf(servers: readonly NestServer[], settings: object = {}) {
   return app;
 }
 
-/** Trailers of a call that succeeds, and of one that fails. */
+/** Returns the trailers of a call that succeeds and of one that fails. */
 async function trailersOf(server: NestServer): Promise<readonly Metadata[]> {
   const app = await clientOf([server]);
   const trailers: Metadata[] = [];

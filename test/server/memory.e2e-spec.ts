@@ -7,7 +7,7 @@ import { bundled } from '../support/bundled.js';
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
 /** Number of messages that the server makes before the test requests the rest. */
-const FIRST = 32;
+const FIRST_MESSAGES = 32;
 const IDLE_MS = 1_500;
 
 interface Held {
@@ -18,7 +18,7 @@ interface Held {
   readonly lingering: number;
 }
 
-async function pouring(source: 'generator' | 'observable', options: object) {
+async function startPouringServer(source: 'generator' | 'observable', options: object) {
   const child = await ChildServer.start({
     script: bundled(new URL('./support/pouring-server.mjs', import.meta.url)),
     execArgv: ['--expose-gc'],
@@ -49,7 +49,7 @@ async function pouring(source: 'generator' | 'observable', options: object) {
     /** Makes the Observable emit more once the client has stopped reading and accepts no more bytes. */
     pour: async () => {
       await waitFor(() => got === 1);
-      await waitFor(async () => (await held()).made === FIRST, { timeoutMs: 20_000 });
+      await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
       // Requires ten unchanged values, with turns of the server, the proxy, and the client in between. A process that waits for the CPU has
       // not settled.
       let before = -1;
@@ -79,9 +79,9 @@ describe('client that stops reading', () => {
     ['generator', status.CANCELLED, IDLE_MS],
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(
-    'ends the stream and limits the memory of the server if the response source is of kind %s',
+    'ends the stream and limits server memory if the client stops reading, with a response source of kind %s',
     async (source, code, streamIdleTimeoutMs) => {
-      const server = await pouring(source, { streamIdleTimeoutMs });
+      const server = await startPouringServer(source, { streamIdleTimeoutMs });
       const before = await server.held();
       server.stopAfter(1);
       if (source === 'observable') await server.pour();
@@ -100,7 +100,7 @@ describe('client that stops reading', () => {
       );
       expect(most.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
       expect(most.resident).toBeLessThan(64 * MiB);
-      // Only what fits into the window, the buffers of both sides and the response queue, not all messages.
+      // The server makes only the messages that fit into the window, the buffers of both sides, and the response queue.
       expect(last.made).toBeLessThan(MESSAGES / 10);
       expect(last.lingering).toBe(0);
       server.readOn();
@@ -110,7 +110,7 @@ describe('client that stops reading', () => {
   );
 
   it('delivers every message if the client resumes reading in time', async () => {
-    const server = await pouring('generator', { streamIdleTimeoutMs: 20_000 });
+    const server = await startPouringServer('generator', { streamIdleTimeoutMs: 20_000 });
     server.stopAfter(1);
     await waitFor(() => server.got() === 1);
     let made = -1;

@@ -13,7 +13,7 @@ export const GO_PATH = '/usr/share/gocode';
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** An optional program or system feature that some tests use. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'procfs';
+export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'kubectl' | 'procfs';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
@@ -23,6 +23,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   'grpc-go': () => existsSync(`${GO_PATH}/src/google.golang.org/grpc`) && succeeds('go', 'version'),
   nginx: () => succeeds('nginx', '-v'),
   haproxy: () => succeeds('haproxy', '-v'),
+  kubectl: () => succeeds('kubectl', 'version', '--client'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
@@ -33,6 +34,7 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   'grpc-go': 'Debian: golang-go and golang-google-grpc-dev',
   nginx: 'Debian: nginx-light',
   haproxy: 'Debian: haproxy',
+  kubectl: 'Debian: kubernetes-client',
   procfs: 'Linux only',
 };
 

@@ -6,7 +6,7 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { NameServer } from './name-server.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from './orders-app.js';
 
-/** A server of `orders.v1.Orders` by grpc-js on its own address of the loopback network, as a pod has its own address. */
+/** A grpc-js server of `orders.v1.Orders` on its own loopback address, just as each pod has its own address. */
 export interface Replica {
   readonly address: string;
   /** Calls that it received. */
@@ -61,7 +61,7 @@ export class Replicas {
 
   private constructor(
     private readonly name: string,
-    /** Knows the name. */
+    /** Resolves the name. */
     readonly nameServer: NameServer,
     private readonly network: number,
   ) {}
@@ -78,7 +78,7 @@ export class Replicas {
     return replicas;
   }
 
-  /** 'dns:///orders-1.test:port' */
+  /** Target of the replicas: 'dns:///orders-1.test:port'. */
   get url(): string {
     return `dns:///${this.name}:${String(this.port)}`;
   }
@@ -96,7 +96,7 @@ export class Replicas {
     this.nameServer.addresses = replicas.map(({ address }) => address);
   }
 
-  /** Ends the calls that were started with the id 'hold'. */
+  /** Ends the held calls: each Get of 'hold', and each Watch. */
   release(): void {
     for (const end of this.held) end();
     this.held.clear();
@@ -127,7 +127,7 @@ export class Replicas {
     this.servers.push(server);
   }
 
-  /** Handlers that respond immediately. A Get or Watch of 'hold' (or from 1) ends at `release`; streams end with their requests. */
+  /** Handlers that respond immediately. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their requests. */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {
       replica.calls += 1;

@@ -58,7 +58,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     ['to-client', 11, 8],
     ['to-upstream', 8, 11],
   ] as const)(
-    'resets with the given code %s and with CANCEL in the other direction',
+    'sends RST_STREAM %s with the given code, and with CANCEL in the other direction',
     async (direction, toClient, toUpstream) => {
       proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: { afterRequests: 1 }, direction });
       const { stream } = call();
@@ -94,7 +94,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('sends GOAWAY with its code, last stream id and debug data', async () => {
+  it('sends GOAWAY with the given last stream id and debug data', async () => {
     call();
     await waitFor(() => served.length === 1);
     proxy.goaway({ lastStreamId: 'none', debugData: 'soon' });

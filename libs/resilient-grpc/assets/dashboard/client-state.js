@@ -124,7 +124,7 @@ export class ClientState {
  * Returns the assessment of a client: a tone (bad, warn, ok, off), a rank (higher is worse), a word, and an explanation.
  * `now` is in milliseconds since 1970, by the server's clock. `isClean` is true if calls succeeded in the last seconds and none failed.
  */
-export function assess({ connectivity, circuits, recent, waiting, drain }, now, isClean) {
+export function assess({ connectivity, circuits, recent, waiting, waitingForStream, drain }, now, isClean) {
   const { state, outage, lastError } = connectivity;
   const because = lastError === undefined ? '' : `: ${lastError}`;
   if (drain.state === 'closed' || state === 'SHUTDOWN')
@@ -163,6 +163,15 @@ export function assess({ connectivity, circuits, recent, waiting, drain }, now, 
     return isClean
       ? { tone: 'warn', rank: 3.2, word: 'Recovered', sentence: `Calls succeed again; ${share}` }
       : { tone: 'bad', rank: 4, word: 'Failing', sentence: `Connected, but ${share}` };
+  }
+  if (state === 'READY' && waitingForStream > 0) {
+    const calls = waitingForStream === 1 ? '1 call waits' : `${counted(waitingForStream, 'call')} wait`;
+    return {
+      tone: 'warn',
+      rank: 3.6,
+      word: 'Stream limit',
+      sentence: `Connected; ${calls} because each connection has reached the server's limit of concurrent streams.`,
+    };
   }
   if (state === 'READY' && waiting > 0) {
     const calls = waiting === 1 ? '1 waiting call is' : `${counted(waiting, 'waiting call')} are`;

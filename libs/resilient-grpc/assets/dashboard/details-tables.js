@@ -158,6 +158,13 @@ export function connectionTables() {
           tone: ({ state }) => ({ READY: 'ok', TRANSIENT_FAILURE: 'bad', CONNECTING: 'warn' })[state],
         },
         { title: 'since', text: ({ since }, now) => momentAndAge(since, now), cell: 'moment' },
+        {
+          title: 'streams',
+          number: true,
+          text: ({ streams }) =>
+            streams === undefined ? '' : `${streams.open}${streams.limit === undefined ? '' : ` of ${streams.limit}`}`,
+          tone: ({ streams }) => (streams?.open >= streams?.limit ? 'warn' : ''),
+        },
         number('ended', ({ ended }) => ended, 'Connections to this address that have ended'),
       ],
     }),

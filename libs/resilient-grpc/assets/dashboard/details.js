@@ -124,12 +124,13 @@ export class Details {
   }
 
   #showNow(client, now) {
-    const { recent, waiting, oldestWaitMs, active, streams, connectivity, drain } = client.snapshot;
+    const { recent, waiting, waitingForStream, oldestWaitMs, active, streams, connectivity, drain } = client.snapshot;
     const share = recent.failed === 0 ? '0' : `${count(recent.failed)} (${percent(recent.failed, recent.ended)})`;
     this.facts.show([
       ['calls', rate(client.rateNow('started'))],
       [`failed in ${age(recent.windowMs)}`, recent.ended === 0 ? NONE : share, faultsOf(recent.codes) > 0 && 'bad'],
       ['waiting', count(waiting), waiting > 0 && 'warn'],
+      ['waiting for a stream', count(waitingForStream), waitingForStream > 0 && 'warn'],
       ['oldest wait', waiting === 0 ? NONE : duration(oldestWaitMs), waiting > 0 && 'warn'],
       ['retries', rate(client.rateNow('retried'))],
       ['running', count(active)],

@@ -96,6 +96,21 @@ export type GrpcClientEvent = {
     }
   /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
   | { readonly type: 'slow-connect'; readonly cause: string; readonly waiting: number }
+  /** Calls have begun to wait because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). */
+  | {
+      readonly type: 'stream-limit';
+      readonly phase: 'begin';
+      readonly waiting: number;
+      /** Number of READY connections. */
+      readonly connections: number;
+      /** Sum of the servers' limits for these connections. */
+      readonly limit: number;
+      readonly maxConnectionsPerEndpoint: number;
+      /** True if another connection is being opened. */
+      readonly opensConnection: boolean;
+    }
+  /** No call waits for a stream any more. */
+  | { readonly type: 'stream-limit'; readonly phase: 'end'; readonly durationMs: number }
   | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
   | {
       readonly type: 'outage-end';

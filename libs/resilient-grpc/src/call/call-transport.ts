@@ -11,8 +11,10 @@ export interface ReadBarrier {
 /** Carries attempts. The only interface between calls and channels. */
 export interface CallTransport {
   readonly target: string;
-  /** True if an attempt may begin now. */
+  /** True if an attempt may begin now: the channel is READY, and a connection has a free stream. */
   readonly ready: boolean;
+  /** True if the channel is READY. */
+  readonly isConnected: boolean;
   readonly readBarrier: ReadBarrier;
   /** Starts an attempt. Requires `ready`. */
   start(request: AttemptRequest, listener: AttemptListener): Attempt;

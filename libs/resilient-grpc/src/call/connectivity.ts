@@ -45,13 +45,20 @@ export interface EndpointSnapshot {
   readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
 }
 
-/** One address and its connection. */
+/** One address and its connection. Further connections to an address are numbered: '10.0.0.7:50051#2'. */
 export interface ConnectionSnapshot extends EndpointSnapshot {
   readonly address: string;
   readonly state: ConnectivityState;
   readonly since: string;
   /** Number of connections to the address that have ended. */
   readonly ended: number;
+  /** Streams of the connection; absent if it is not READY, or if they are unknown. */
+  readonly streams?: {
+    /** Number of streams in use. */
+    readonly open: number;
+    /** The server's limit (SETTINGS_MAX_CONCURRENT_STREAMS); absent if it sets none. */
+    readonly limit?: number;
+  };
 }
 
 /** Addresses of the target's name, and the lookups that find them. */

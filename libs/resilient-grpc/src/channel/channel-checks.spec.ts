@@ -61,7 +61,7 @@ it.each([
   // Schemes of resolvers that an application registers with grpc-js.
   'consul:///orders:99999',
   'consul://agent:8500/orders',
-  'kubernetes:///orders.shop:grpc',
+  'consul:///orders.shop:grpc',
 ])('leaves %s to the resolver of its scheme', (target) => {
   expect(targetProblem(target)).toBeUndefined();
   expect(lacksPort(target)).toBe(false);

@@ -8,6 +8,7 @@ import { truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
+import { registeredResolver } from './quirks/library-resolver.js';
 
 /** Maximum length of a target. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
@@ -35,6 +36,7 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
     if (hasCustomResolver(url)) return undefined;
     return `expected a target without credentials, got '${shown}'; send them as \`metadata\``;
   }
+  if (url.startsWith('kubernetes:')) return kubernetesProblem(url);
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
     return `expected the IP address of a name server with an optional port, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's name servers`;
@@ -47,22 +49,29 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   return undefined;
 }
 
-/** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
-const CUSTOM_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
-
 /**
  * True if the application registered a resolver for the scheme of `url`. Targets with such a scheme may contain credentials, such as
  * 'consul://token@agent:8500/orders'.
  */
 function hasCustomResolver(url: string): boolean {
-  const [, scheme, authority = '', path] = CUSTOM_SCHEME.exec(url) ?? [];
-  const { createResolver } = experimental;
-  if (scheme === undefined || path === undefined || createResolver === undefined) return false;
   try {
-    createResolver({ scheme, authority, path }, () => true, {}).destroy();
-    return true;
+    return registeredResolver(url) !== undefined;
   } catch {
     return false;
+  }
+}
+
+/** Describes why no resolver accepts a `kubernetes:` target; `undefined` if one does. */
+function kubernetesProblem(url: string): string | undefined {
+  try {
+    registeredResolver(url);
+    return undefined;
+  } catch (error) {
+    const { message } = error as Error;
+    // grpc-js knows no resolver for the scheme.
+    if (message.startsWith('No resolver'))
+      return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
+    return message;
   }
 }
 

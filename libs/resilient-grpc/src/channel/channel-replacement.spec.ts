@@ -146,7 +146,7 @@ describe('change of load balancing', () => {
   const ROUND_ROBIN = { loadBalancing: [{ round_robin: {} }], dnsRefreshMs: 5_000 };
   const PICK_FIRST = { loadBalancing: [{ pick_first: {} }] };
 
-  it('takes over when READY, and retires the previous channel', () => {
+  it('uses the new channel when it is READY, and retires the previous one', () => {
     const { made, promoted, channel, enter, current } = make();
     channel.balance(ROUND_ROBIN);
     expect([made.length, current()]).toEqual([2, 0]);

@@ -25,10 +25,12 @@ export interface ChannelSettings extends BalancingSettings {
   /** Timeout of the first attempt to connect; grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
-  /** Rules of ejection, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
+  /** Ejection rules, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
   readonly ejection?: EjectionPolicy | undefined;
   /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
   readonly healthService?: string | undefined;
+  /** Maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: number;
   /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }

@@ -18,6 +18,8 @@ export type ConnectionEvent =
   | { readonly type: 'released'; readonly address: string }
   /** This side ended a call on `connection` because it took too long, `waitedMs` after its start. */
   | { readonly type: 'call-timed-out'; readonly connection: EstablishedConnection; readonly waitedMs: number }
+  /** Calls may find a free stream: a connection was opened or lost, its limit changed, or a call on it ended. */
+  | { readonly type: 'streams' }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   | { readonly type: 'lookup-ended'; readonly ok: boolean }
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }

@@ -96,6 +96,7 @@ function openChannel(
       connection: 'on-demand',
       loadBalancing: [{ pick_first: {} }],
       connectTimeoutMs: 20_000,
+      maxConnectionsPerEndpoint: 1,
       maxConnectionAgeMs: undefined,
       channelOptions: {
         'grpc.use_local_subchannel_pool': 1,

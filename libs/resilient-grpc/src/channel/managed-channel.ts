@@ -31,6 +31,7 @@ import { CallbackCall, type ResendBounds } from './callback-call.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
+import { isFurther } from './connection/address-connections.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 
@@ -55,6 +56,8 @@ export interface ChannelDescription {
     readonly latest: readonly OutageSnapshot[];
   };
   readonly waiting: number;
+  /** Number of waiting calls that need only a free stream. */
+  readonly waitingForStream: number;
   /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   /** Number of channels and connections that were replaced. */
@@ -74,6 +77,8 @@ const MAX_HISTORY_LENGTH = 100;
 const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
+/** A wait for a free stream is reported after this time while another connection is being opened, and at once otherwise. */
+const SLOW_STREAM_MS = 1_000;
 
 /**
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
@@ -82,7 +87,7 @@ const REFUSAL_BATCH_SIZE = 256;
 export class ManagedChannel implements CallTransport {
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
-  ready = false;
+  isConnected = false;
   lastError: string | undefined;
   isClosed = false;
   /** Number of open connections, including idle and closing ones. */
@@ -90,6 +95,10 @@ export class ManagedChannel implements CallTransport {
   readonly waiting: WaitingCalls;
   private readonly load: LoadBaseline;
   private readonly release: CallRelease;
+  /** Start of the wait for a free stream, in monotonic milliseconds; `undefined` if no call waits for one. */
+  private streamWaitSince: number | undefined;
+  /** True if the wait was reported. */
+  private streamWaitReported = false;
   private readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
@@ -133,8 +142,11 @@ export class ManagedChannel implements CallTransport {
     this.waiting = new WaitingCalls(clock);
     this.load = new LoadBaseline(clock.now());
     const { load, waiting } = this;
-    const usable = (): boolean => this.ready;
-    this.release = new CallRelease(waiting, { load, clock, usable, withinMs: settings.releaseWithinMs });
+    const usable = (): boolean => this.isConnected;
+    const hasFreeStream = (): boolean => this.current.hasFreeStream;
+    const streamWait = this.streamWait.bind(this);
+    const { releaseWithinMs: withinMs } = settings;
+    this.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs });
     const connecting = (): string | undefined => this.connecting;
     this.outage = new OutageWatch(
       settings.outageGraceMs,
@@ -161,6 +173,11 @@ export class ManagedChannel implements CallTransport {
     if (settings.connection === 'warm') this.connect();
   }
 
+  get ready(): boolean {
+    // A call that finds a free stream goes behind those that already wait for one.
+    return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
+  }
+
   /** grpc-js's channel for new calls. */
   get wire(): Channel {
     return this.current.channel;
@@ -173,14 +190,14 @@ export class ManagedChannel implements CallTransport {
 
   describe(): ChannelDescription {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
-    const { histories, endpoints } = current;
-    const { known } = histories;
+    const { connections: known, endpoints } = current;
     return {
       calls: current.callPath,
       connections:
         endpoints === undefined ? known : known.map((one) => ({ ...one, ...endpoints.describe(one.address) })),
       outages: { total: outage.total, latest: [...outage.past] },
       waiting: waiting.size,
+      waitingForStream: this.release.awaitsStream ? waiting.size : 0,
       oldestWaitMs: waiting.oldestMs(this.dependencies.clock.now()),
       replaced: replaced + suspicion.replacedByOthers,
       resolution: addresses.describe(current.nextLookupAt),
@@ -198,11 +215,17 @@ export class ManagedChannel implements CallTransport {
       state: this.state,
       since: moment(this.since),
       ...(lastError === undefined ? {} : { lastError }),
-      ...outage.describe(this.ready ? undefined : this.nextAttemptAt()),
+      ...outage.describe(this.isConnected ? undefined : this.nextAttemptAt()),
     };
   }
 
   whyNotReady(): string {
+    const capacity = this.isConnected ? this.current.streamCapacity : undefined;
+    if (capacity !== undefined) {
+      const { connections, limit } = capacity;
+      const streams = `the server allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}`;
+      return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.settings.maxConnectionsPerEndpoint)})`;
+    }
     const why = this.connecting ?? this.lastError;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
   }
@@ -237,7 +260,7 @@ export class ManagedChannel implements CallTransport {
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
     // A response on a closing connection is no evidence about the next one.
-    if (!this.ready) return;
+    if (!this.isConnected) return;
     this.current.histories.answered();
     this.outage.answered();
   }
@@ -250,20 +273,23 @@ export class ManagedChannel implements CallTransport {
     const refusal = this.refusalFor(waiter);
     if (refusal === undefined) {
       this.waiting.push(waiter);
-      this.outage.callQueued(this.ready);
+      this.outage.callQueued(this.isConnected);
     } else {
       this.outage.callsFailed(1);
       this.dependencies.clock.defer(() => {
         waiter.refuse(refusal);
       });
     }
-    if (this.ready) this.release.begin(this.outage.current !== undefined);
+    if (this.isConnected) this.release.begin(this.outage.current !== undefined);
     else if (this.state === 'IDLE') this.connect();
     else this.considerReconnect();
   }
 
   dequeue(waiter: Waiter): void {
-    if (this.waiting.remove(waiter)) this.outage.callAbandoned();
+    if (!this.waiting.remove(waiter)) return;
+    this.outage.callAbandoned();
+    if (this.release.awaitsStream && waiter.deadline <= this.dependencies.clock.epoch())
+      this.streamWaitTimedOut(waiter);
   }
 
   /** Returns why `waiter` may not wait; `undefined` if it may. */
@@ -271,12 +297,43 @@ export class ManagedChannel implements CallTransport {
     if (this.isClosed) return CLOSED;
     // Without an outage, no limit applies while the channel connects. grpc-js would queue any number of calls, too.
     if (this.outage.current === undefined) return undefined;
-    if (!this.ready && !this.mayWaitOut(waiter)) return this.outageRefusal();
+    if (!this.isConnected && !this.mayWaitOut(waiter)) return this.outageRefusal();
     return tooManyWaiting(this.target, this.waiting, waiter.bytes, this.settings);
   }
 
   private mayWaitOut(waiter: Waiter): boolean {
     return waiter.waitForReady ?? this.outage.insideGrace;
+  }
+
+  /** Handles a wait for a free stream: opens another connection, and reports the wait. Called again while the wait lasts. */
+  private streamWait(isWaiting: boolean): void {
+    const { clock, events } = this.dependencies;
+    const now = clock.now();
+    if (!isWaiting) {
+      const durationMs = now - (this.streamWaitSince ?? now);
+      this.streamWaitSince = undefined;
+      if (this.streamWaitReported && events.wanted) events.emit({ type: 'stream-limit', phase: 'end', durationMs });
+      this.streamWaitReported = false;
+      return;
+    }
+    this.streamWaitSince ??= now;
+    this.current.openAnother();
+    const { streamCapacity } = this.current;
+    if (streamCapacity === undefined || this.streamWaitReported) return;
+    const { connections, limit, isGrowing: opensConnection } = streamCapacity;
+    // A wait for a connection that opens at once is no sign of a problem.
+    if (opensConnection && now - this.streamWaitSince < SLOW_STREAM_MS) return;
+    this.streamWaitReported = true;
+    if (!events.wanted) return;
+    const { maxConnectionsPerEndpoint } = this.settings;
+    const details = { waiting: this.waiting.size, connections, limit, maxConnectionsPerEndpoint, opensConnection };
+    events.emit({ type: 'stream-limit', phase: 'begin', ...details });
+  }
+
+  /** If a connection is dead, its streams never end, and calls time out while they wait for one. */
+  private streamWaitTimedOut({ waitingSince }: Waiter): void {
+    const waitedMs = this.dependencies.clock.now() - waitingSince;
+    for (const connection of this.current.histories.ready) this.suspicion.timedOut(connection, waitedMs);
   }
 
   // ── connecting ──
@@ -347,6 +404,8 @@ export class ManagedChannel implements CallTransport {
         const { address, failure } = event;
         const at = address === undefined ? {} : { address };
         if (events.wanted) events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
+        // The channel does not depend on further connections.
+        if (address !== undefined && isFurther(address)) break;
         this.timeouts = failure.kind === 'timeout' ? this.timeouts + 1 : 0;
         if (isCurrent) this.connectFailed(failure);
         break;
@@ -358,6 +417,9 @@ export class ManagedChannel implements CallTransport {
       case 'ended':
         this.connectionLost('ended', event.ended);
         if (isCurrent) this.connectionEnded(event.ended);
+        break;
+      case 'streams':
+        if (isCurrent && this.isConnected) this.release.begin(this.outage.current !== undefined);
         break;
       case 'closed':
         this.connectionLost('closed', event.closed);
@@ -433,7 +495,7 @@ export class ManagedChannel implements CallTransport {
     if (state === this.state) return;
     const from = this.state;
     this.state = state;
-    this.ready = state === 'READY';
+    this.isConnected = state === 'READY';
     this.since = this.dependencies.clock.epoch();
     const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.lastError : undefined;
     const transition = { from, to: state, ...(cause === undefined ? {} : { cause }) };
@@ -489,7 +551,7 @@ export class ManagedChannel implements CallTransport {
 
   /** Fails expired waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
   private refuseInBatches(which: (waiter: Waiter) => boolean): void {
-    if (this.ready || this.outage.current === undefined) return;
+    if (this.isConnected || this.outage.current === undefined) return;
     const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
     if (leaving.length === 0) return;
     const refusal = this.outageRefusal();
@@ -559,7 +621,7 @@ export class ManagedChannel implements CallTransport {
     this.dropReplacement();
     const channel = this.createWireChannel();
     this.replacement = { channel, reason };
-    if (this.ready) channel.connect();
+    if (this.isConnected) channel.connect();
     else this.takeOver();
   }
 
@@ -644,4 +706,9 @@ export class ManagedChannel implements CallTransport {
     this.current.endpoints?.close();
     this.endpoints?.close();
   }
+}
+
+/** '1 connection', '2 connections' */
+function counted(count: number, noun: string): string {
+  return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
 }

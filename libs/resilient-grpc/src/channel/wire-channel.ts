@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } from '@grpc/grpc-js';
 import type { CallPath, ChannelPathReason } from '../call/call-path.js';
-import type { ConnectivityState } from '../call/connectivity.js';
+import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity.js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -11,6 +11,7 @@ import { closeUnused } from './quirks/close-unused.js';
 import { observeConnectionOf } from './quirks/wire-evidence.js';
 import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
+import { isFurther } from './connection/address-connections.js';
 import { AddressHistories } from './connection/address-histories.js';
 import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
@@ -20,6 +21,7 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
+import { hasLibraryResolver } from './quirks/library-resolver.js';
 import { experimental } from './quirks/experimental.js';
 import type { Endpoints } from './connection/endpoints.js';
 import {
@@ -27,6 +29,7 @@ import {
   supported,
   type ConnectionHealth,
   type PolicyOwner,
+  type StreamCapacity,
 } from './connection/load-balancing-policy.js';
 import { IdleReadBarrier } from './connection/idle-read-barrier.js';
 import { MissedResetDetector } from './connection/missed-reset-detector.js';
@@ -45,10 +48,13 @@ export interface WireChannelSettings extends BalancingSettings {
   readonly endpoints?: Endpoints | undefined;
   /** Present if the health of the endpoints is checked: the service, and the metadata of a Watch. */
   readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
+  readonly maxConnectionsPerEndpoint: number;
 }
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
+/** Created once, because it may follow each call. */
+const STREAMS: ConnectionEvent = { type: 'streams' };
 
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
@@ -77,6 +83,10 @@ export class WireChannel {
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
   private readonly hasKeepalive: boolean;
+  /** True if the server of a connection limits its streams. */
+  private isLimited = false;
+  /** Calls for which grpc-js's channel creates a stream later in this turn. */
+  private unplaced = 0;
   private active = 0;
   private closed = false;
   private retired = false;
@@ -128,7 +138,12 @@ export class WireChannel {
     this.watchPublicState();
   }
 
-  private observeConnections({ target, loadBalancing, healthCheck }: WireChannelSettings): PolicyOwner | undefined {
+  private observeConnections({
+    target,
+    loadBalancing,
+    healthCheck,
+    maxConnectionsPerEndpoint,
+  }: WireChannelSettings): PolicyOwner | undefined {
     // With xds:, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
     const { clock, random, attempts, histories, seams, endpoints, refresh } = this;
@@ -139,8 +154,8 @@ export class WireChannel {
       random,
       open: (connection, opening) => this.track(connection.openStream({ ...opening, authority: this.authority })),
     };
-    const parts = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health };
-    return observeConnections(loadBalancing, parts);
+    const dependencies = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health };
+    return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */
@@ -156,6 +171,31 @@ export class WireChannel {
 
   get ready(): boolean {
     return this.state === 'READY';
+  }
+
+  /** True if an attempt finds a free stream: no connection has a limit, or one has not reached its limit. */
+  get hasFreeStream(): boolean {
+    return !this.isLimited || (this.policy?.control?.hasFreeStream(this.unplaced) ?? true);
+  }
+
+  /** Streams of the READY connections; `undefined` if no server limits them. */
+  get streamCapacity(): StreamCapacity | undefined {
+    return this.isLimited ? this.policy?.control?.streamCapacity : undefined;
+  }
+
+  /** Opens another connection, because calls wait for a stream, if the maximum allows one. */
+  openAnother(): void {
+    this.policy?.control?.openAnother();
+  }
+
+  /** The addresses and their connections. */
+  get connections(): readonly ConnectionSnapshot[] {
+    return this.histories.known.map((connection) => {
+      const streams = this.policy?.control?.streamsAt(connection.address);
+      if (streams === undefined) return connection;
+      const { used: open, limit } = streams;
+      return { ...connection, streams: limit < Infinity ? { open, limit } : { open } };
+    });
   }
 
   /** Progress of the connection attempt; `undefined` between two attempts, or if this grpc-js does not expose it. */
@@ -217,15 +257,24 @@ export class WireChannel {
    * call exists in the next turn.
    */
   callCreated(call: object): void {
+    if (this.isLimited) this.reserveStream();
     if (this.policy?.control !== undefined) return;
     this.clock.defer(() => {
       observeConnectionOf(call);
     });
   }
 
+  private reserveStream(): void {
+    this.unplaced += 1;
+    this.clock.defer(() => {
+      this.unplaced -= 1;
+    });
+  }
+
   attemptEnded(): void {
     this.active -= 1;
     this.readBarrier.used();
+    if (this.isLimited) this.handle(this, STREAMS);
     if (this.retired && this.active === 0) this.close();
   }
 
@@ -276,7 +325,7 @@ export class WireChannel {
         this.enter(event.state, event.error);
         break;
       case 'unresolved':
-        this.nameUnresolved();
+        this.nameUnresolved(event.details);
         break;
       case 'connection':
         this.connectionChanged(event);
@@ -289,6 +338,13 @@ export class WireChannel {
         break;
       case 'reused':
         this.connectionReused(event);
+        break;
+      case 'streams':
+        this.isLimited = this.policy?.control?.isLimited ?? false;
+        this.handle(this, STREAMS);
+        break;
+      case 'unused':
+        if (!this.closed) closeUnused(this.channel);
         break;
       case 'lookup-ended':
       case 'addresses':
@@ -313,10 +369,12 @@ export class WireChannel {
     if (why !== undefined) this.connectFailed(connectFailure(why));
   }
 
-  private nameUnresolved(): void {
+  private nameUnresolved(details: string): void {
     if (this.closed) return;
-    this.connectFailed(connectFailure(this.resolutionError));
-    // After a failed lookup, grpc-js resolves the name again only if it is requested to connect, and after its backoff.
+    // Only this library's resolvers: the reason of another one may contain credentials of its target.
+    const reason = details !== '' && hasLibraryResolver(this.channel.getTarget()) ? `: ${details}` : '';
+    this.connectFailed(connectFailure(this.resolutionError + reason));
+    // After a failed lookup, grpc-js resolves the name again only on a request to connect, and not before its backoff ends.
     this.clock.defer(() => {
       this.connect();
     });
@@ -325,7 +383,9 @@ export class WireChannel {
   private connectionChanged({ address, from, to, error }: PolicyEventOf<'connection'>): void {
     const attempt = from === 'CONNECTING' ? this.attempts.settle(address, to === 'READY') : undefined;
     this.histories.entered(address, to);
-    if (to === 'READY' || from === 'READY') this.endpoints?.connectionChanged(address, to === 'READY');
+    // The health of an endpoint is that of its first connection.
+    const endpoints = isFurther(address) ? undefined : this.endpoints;
+    if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
       this.connectFailed(attempt?.timedOut ?? connectFailure(plainError(error ?? 'the connection failed')), address);
     }
@@ -334,7 +394,7 @@ export class WireChannel {
     } else if (from === 'READY') {
       const ended = this.histories.disconnected(address);
       if (this.closed) return;
-      if (!ended.reason.startsWith('GOAWAY')) this.endpoints?.connectionLost(address);
+      if (!ended.reason.startsWith('GOAWAY')) endpoints?.connectionLost(address);
       this.handle(this, { type: 'ended', ended });
       if (!ended.isUndecided) this.handle(this, { type: 'judged', ended });
     }
@@ -353,7 +413,7 @@ export class WireChannel {
   private connectionReused({ address, state }: PolicyEventOf<'reused'>): void {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
-    this.endpoints?.connectionReused(address);
+    if (!isFurther(address)) this.endpoints?.connectionReused(address);
     // An attempt that the channel did not use has succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);

@@ -39,7 +39,8 @@ export interface GrpcClientSnapshot {
   /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
   readonly calls: CallPath;
   /**
-   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's load-balancing policy (`xds:`).
+   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's
+   * load-balancing policy (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
   /** Lookups of the target's name. */
@@ -51,6 +52,8 @@ export interface GrpcClientSnapshot {
   };
   /** Number of calls waiting for the channel. */
   readonly waiting: number;
+  /** Number of waiting calls that need only a free stream: each connection has reached the server's limit of concurrent streams. */
+  readonly waitingForStream: number;
   /** Waiting time of the call that has waited longest, in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   /** Number of waits for the channel, by result. */

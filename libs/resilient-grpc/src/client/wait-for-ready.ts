@@ -14,7 +14,7 @@ export function waitForReady(
   clock: Clock,
 ): Promise<void> {
   return new Promise<void>((resolve, reject) => {
-    if (transport.ready) {
+    if (transport.isConnected) {
       resolve();
       return;
     }

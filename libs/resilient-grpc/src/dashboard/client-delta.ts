@@ -10,6 +10,7 @@ const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
   'connectivity',
   'history',
   'waiting',
+  'waitingForStream',
   'oldestWaitMs',
   'active',
   'counters',

@@ -5,7 +5,6 @@ import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import type { GrpcClients } from '../nest/grpc-clients.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
-import { SAMPLE_FIELDS, SampleRing, sampleOf } from './sample-ring.js';
 import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
 
@@ -23,6 +22,22 @@ const UPDATE_INTERVAL_MS = 1_000;
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
+
+/** Fields of a client's sample: time in milliseconds since 1970, cumulative counts, and the number of waiting calls. */
+const SAMPLE_FIELDS = [
+  'at',
+  'started',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'attempts',
+  'retried',
+  'hedged',
+  'waiting',
+] as const;
+
+/** Values in the order of {@link SAMPLE_FIELDS}. */
+type ClientSample = readonly number[];
 
 /** Connected page that receives updates. */
 export interface Visitor {
@@ -53,7 +68,8 @@ export interface DashboardProcess {
 }
 
 interface DashboardClient extends ShownClient {
-  readonly ring: SampleRing;
+  /** Latest samples, oldest first. */
+  readonly samples: ClientSample[];
   readonly delta: ClientDelta;
 }
 
@@ -69,7 +85,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
   /** Histories of clients that were replaced by clients in trouble: at most as many as are shown, the most recent last. */
-  private readonly setAside = new Map<ResilientGrpcClient, SampleRing>();
+  private readonly setAside = new Map<ResilientGrpcClient, ClientSample[]>();
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
   private total = 0;
@@ -204,14 +220,15 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       const known = before.get(one.key);
       const same = known?.client === one.client ? known : undefined;
       const isOpenInPage = openInPage.has(one.key);
-      const { ring, delta } = same ?? {
-        ring: this.setAside.get(one.client) ?? new SampleRing(HISTORY_LENGTH),
+      const { samples, delta } = same ?? {
+        samples: this.setAside.get(one.client) ?? [],
         delta: new ClientDelta(one.key, snapshot, isOpenInPage),
       };
       // Without visitors, nothing needs to be serialized.
       if (same !== undefined && this.visitors.size > 0) delta.update(snapshot, isOpenInPage);
-      if (due || same === undefined) ring.push(sampleOf(snapshot, epoch));
-      current.set(one.key, { ...one, ring, delta });
+      if (due || same === undefined) samples.push(sampleOf(snapshot, epoch));
+      if (samples.length > HISTORY_LENGTH) samples.shift();
+      current.set(one.key, { ...one, samples, delta });
       this.setAside.delete(one.client);
     }
     this.putAside(before, total > shown.length ? new Set(shown.map(({ client }) => client)) : undefined);
@@ -228,7 +245,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     shown: ReadonlySet<ResilientGrpcClient> | undefined,
   ): void {
     if (shown === undefined) return this.setAside.clear();
-    for (const { client, ring } of before.values()) if (!shown.has(client)) this.setAside.set(client, ring);
+    for (const { client, samples } of before.values()) if (!shown.has(client)) this.setAside.set(client, samples);
     for (const client of this.setAside.keys()) {
       if (this.setAside.size <= MAX_SHOWN_CLIENTS) break;
       this.setAside.delete(client);
@@ -250,7 +267,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private whole({ openClient }: Visitor): string {
     const all = [...this.shown.values()];
     const clients = all.map(({ key, delta }) => delta.whole(key === openClient));
-    const samples = all.map(({ key, ring }) => [key, ring.latest(key === openClient ? undefined : RATE_SAMPLES)]);
+    const samples = all.map((one) => [one.key, one.samples.slice(one.key === openClient ? 0 : -RATE_SAMPLES)]);
     const more = JSON.stringify({ process: this.process, sampleFields: SAMPLE_FIELDS, samples });
     return `{${this.common()},${more.slice(1, -1)},"clients":[${clients.join()}]}`;
   }
@@ -265,4 +282,9 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     // Uses the time of the last sampling, because later visitors also receive that state.
     return JSON.stringify({ at: sampledEpoch, accepting: this.clients.accepting, total }).slice(1, -1);
   }
+}
+
+function sampleOf({ counters, waiting }: GrpcClientSnapshot, at: number): ClientSample {
+  const { started, succeeded, failed, cancelled, attempts, retried, hedged } = counters;
+  return [at, started, succeeded, failed, cancelled, attempts, retried, hedged, waiting];
 }

@@ -2,6 +2,7 @@ import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js
 
 /** The name of a check. */
 export type CheckName =
+  | 'kubernetes'
   | 'target'
   | 'proxy'
   | 'address'

@@ -14,6 +14,7 @@ import { healthCheck } from './checks/health-check.js';
 import { keepaliveCheck } from './checks/keepalive-check.js';
 import { proxyCheck } from './checks/proxy-check.js';
 import { reflectionCheck, type Reflected } from './checks/reflection-check.js';
+import { kubernetesCheck } from './checks/kubernetes-check.js';
 import { MAX_ADDRESSES, targetCheck, unusableTarget } from './checks/target-check.js';
 import { resultsOf, type CheckResult, type Checks } from './check-result.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
@@ -28,6 +29,11 @@ const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name s
 
 /** Connects to `target` step by step as a client does, as far as possible. Returns the services and methods found by reflection. */
 export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
+  if (target.startsWith('kubernetes:')) {
+    const found = await kubernetesCheck(target, options.connectTimeoutMs);
+    yield found;
+    if (found.status === 'failed') return undefined;
+  }
   const created = createClient(target, options.tls);
   if (!created.ok) {
     yield unusableTarget(target, created.problems);

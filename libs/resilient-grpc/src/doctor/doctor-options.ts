@@ -32,6 +32,12 @@ export type DoctorArguments =
   | { readonly kind: 'help' }
   | { readonly kind: 'wrong'; readonly problems: readonly ConfigurationProblem[] };
 
+/**
+ * Number of pings sent by the keepalive check. By default, servers tolerate the first ping after data and two more (gRFC A8, A9), so the
+ * fourth ping reveals their limit. The fifth is a reserve.
+ */
+export const KEEPALIVE_PINGS = 5;
+
 const DEFAULT_TIMEOUT_MS = 20_000;
 const DEFAULT_CONNECT_TIMEOUT_MS = 5_000;
 

@@ -2,8 +2,7 @@ import { duration } from '../telemetry/log/log-text.js';
 import type { CheckResult, Checks } from './check-result.js';
 import type { Reflected } from './checks/reflection-check.js';
 import { shutdownCheck } from './checks/shutdown-check.js';
-import { readArguments, type DoctorOptions, type Env } from './doctor-options.js';
-import { KEEPALIVE_PINGS } from './keepalive-pings.js';
+import { KEEPALIVE_PINGS, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
 import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
 
 /** The parts of `process` that the command uses. */
@@ -16,7 +15,8 @@ export interface Terminal {
 const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
 
 Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
-<target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock
+<target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,
+kubernetes:///orders.shop:50051 (with the kubeconfig of KUBECONFIG, or the service account of the pod)
 
   --tls                    use TLS with the system's authorities, like tls: {} in a client
   --ca FILE                use TLS with this authority

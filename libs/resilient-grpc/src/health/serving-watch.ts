@@ -76,7 +76,7 @@ export class ServingWatch {
 
   private stateChanged(state: Connectivity['state']): void {
     if (state !== 'READY') this.reset();
-    // An answer without a Watch is always UNIMPLEMENTED: Watch is not called again on this connection.
+    // If there is an answer but no Watch, the answer is UNIMPLEMENTED, and Watch is not called again on this connection.
     else if (this.call === undefined && this.restart === undefined && this.answer === undefined) this.start();
   }
 

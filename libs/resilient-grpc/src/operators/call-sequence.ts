@@ -17,7 +17,7 @@ import { describeData } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
-import { PLAIN_PREFETCH, PlainSource } from './plain-source.js';
+import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
 import { readStreamFailure } from './read-stream-failure.js';
 import { schedulerClock } from './scheduler-clock.js';
 
@@ -160,13 +160,13 @@ export class CallSequence<T> implements StreamSource, StreamScope {
 
   fail(error: unknown): void {
     if (!this.finish('failed')) return;
-    this.outside(() => this.sink.error(error));
+    this.runInStartScope(() => this.sink.error(error));
   }
 
   /** Completes the stream. */
   succeed(): void {
     if (!this.finish('succeeded')) return;
-    this.outside(() => this.sink.complete());
+    this.runInStartScope(() => this.sink.complete());
   }
 
   // ── calls ──
@@ -233,7 +233,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
       demand: this.demand,
     };
     if (hasFlowControl(stream)) return stream.openStream(sink, this);
-    return new PlainSource(stream, sink, (error) => this.fail(error));
+    return new PlainSource(stream, sink, () => this.fail(bufferOverflowError()));
   }
 
   private receive(message: T): void {
@@ -295,7 +295,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
       this.state = decision.state;
       this.resumeAfter(decision.delayMs);
     } else if (decision.action === 'complete') this.succeed();
-    else if (decision.because === 'poison') this.fail(this.poisoned(failure?.error, ended.failure?.code));
+    else if (decision.because === 'poison') this.fail(this.createPoisonError(failure?.error, ended.failure?.code));
     else this.fail(failure?.error);
   }
 
@@ -307,8 +307,8 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.backoff = this.clock.setTimer(this.open, waitMs);
   }
 
-  /** Error for a server that failed repeatedly at one position; `error` is the last failure. */
-  private poisoned(error: unknown, code: StatusCode | undefined): ResumeError {
+  /** Creates the error for a server that failed repeatedly at one position; `error` is the last failure. */
+  private createPoisonError(error: unknown, code: StatusCode | undefined): ResumeError {
     const { where, remedy } = this.operator.describePoison();
     const last = error instanceof Error ? error.message : describeData(error);
     const message =
@@ -375,7 +375,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
    * Runs `work` in the scope in which this stream was started: calls that the reader starts in response to a synchronous event do not
    * belong to this stream.
    */
-  private outside(work: () => void): void {
+  private runInStartScope(work: () => void): void {
     if (this.isOpening) inStreamScope(this.startScope, work);
     else work();
   }

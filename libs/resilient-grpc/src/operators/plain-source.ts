@@ -1,33 +1,43 @@
 import type { Observable } from 'rxjs';
 import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ResumeError } from '../errors/resume-error.js';
+import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
 import { StatusCode } from '../status/status-code.js';
 import { CancellableRun } from './cancellable-run.js';
 
-/** Maximum number of messages buffered while the sink is full. */
+/** Default maximum number of messages buffered while the sink is full. */
 export const MAX_HELD_MESSAGES = 1_000;
 
 /** `prefetch` of a source without flow control; it does not limit the source. */
 export const PLAIN_PREFETCH = 16;
 
+/** Messages that a `PlainSource` may buffer. */
+export interface HeldLimits<T> extends LedgerLimits {
+  readonly bytesOf: (message: T) => number;
+}
+
+const DEFAULT_LIMITS: HeldLimits<unknown> = { messages: MAX_HELD_MESSAGES, bytes: Infinity, bytesOf: () => 0 };
+
 /**
  * Adapts an Observable to a stream source. An Observable cannot be paused, so messages that arrive while the sink is full are buffered, up
- * to `MAX_HELD_MESSAGES`. Buffered messages are delivered before the error or completion.
+ * to a limit. Buffered messages are delivered before the error or completion.
  */
 export class PlainSource<T> implements StreamSource {
   readonly prefetch = PLAIN_PREFETCH;
 
   private readonly run = new CancellableRun<T>();
   private readonly buffer: T[] = [];
+  private bufferedBytes = 0;
   private end: (() => void) | undefined;
-  private isSinkReady = true;
   private isDelivering = false;
 
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Receives the error if the buffer exceeds `MAX_HELD_MESSAGES`; no event follows. */
-    private readonly overflow: (error: ResumeError) => void,
+    /** Called with the amount buffered before the last message if it exceeds the limit; no event follows. */
+    private readonly overflow: (held: LedgerLimits) => void,
+    private readonly limits: HeldLimits<T> = DEFAULT_LIMITS,
+    private isSinkReady = true,
   ) {}
 
   begin(): void {
@@ -50,11 +60,17 @@ export class PlainSource<T> implements StreamSource {
   }
 
   private take(message: T): void {
-    this.buffer.push(message);
+    const { buffer, limits } = this;
+    const bytes = limits.bytesOf(message);
+    buffer.push(message);
+    this.bufferedBytes += bytes;
     this.deliver();
-    if (this.buffer.length <= MAX_HELD_MESSAGES) return;
+    const { length } = buffer;
+    // A single message may have any size, as in the ledger.
+    if (length <= 1 || (length <= limits.messages && this.bufferedBytes <= limits.bytes)) return;
+    const held = { messages: length - 1, bytes: this.bufferedBytes - bytes };
     this.unsubscribe();
-    this.overflow(bufferOverflowError());
+    this.overflow(held);
   }
 
   private endWith(end: () => void): void {
@@ -71,7 +87,9 @@ export class PlainSource<T> implements StreamSource {
     this.isDelivering = true;
     while (this.isSinkReady && this.buffer.length > 0) {
       // The cast is safe: `buffer` is not empty.
-      this.isSinkReady = this.sink.next(this.buffer.shift() as T) !== false;
+      const message = this.buffer.shift() as T;
+      this.bufferedBytes -= this.limits.bytesOf(message);
+      this.isSinkReady = this.sink.next(message) !== false;
     }
     this.isDelivering = false;
     if (this.buffer.length > 0) return;
@@ -82,7 +100,7 @@ export class PlainSource<T> implements StreamSource {
 }
 
 /** Error for a pulled stream whose reader is slower than a source without flow control. */
-function bufferOverflowError(): ResumeError {
+export function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',
     StatusCode.RESOURCE_EXHAUSTED,

@@ -1,3 +1,5 @@
+import { StreamIterator } from '../call/stream-iterator.js';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { ReplayError } from '../errors/replay-error.js';
 import {
   bufferLimits,
@@ -7,7 +9,7 @@ import {
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
 import { describeData } from '../policy/options/describe-value.js';
-import { replaySource, type ReplaySource, type SourceInput, type SourceConsumer } from './replay-source.js';
+import { replaySource, type SourceInput } from './replay-source.js';
 
 /** Id of a message. Compared like the keys of a Map: `5` and `'5'` are different. */
 export type ReplayId = PropertyKey | bigint;
@@ -35,13 +37,15 @@ export interface OutgoingCallbacks {
  * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends on
  * each call the hello, then the unacknowledged messages, then new messages.
  */
-export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<LedgerEntry<Id, Out>> {
+export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
-  private readonly source: ReplaySource;
+  private readonly source: StreamSource;
   private readonly ids = new ReplayIds();
   /** Messages of the current call. */
   private messages: AsyncIterable<Out> | undefined;
-  private reader: MessageReader<Out> | undefined;
+  private reader: StreamIterator<Out> | undefined;
+  /** Receives the messages that `reader` waits for. */
+  private sink: StreamSink<Out> | undefined;
   private isHelloDue = false;
   /** True if no more messages are sent on the current call. */
   private isRetiring = false;
@@ -57,7 +61,13 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
     private readonly callbacks: OutgoingCallbacks,
   ) {
     this.ledger = new ReplayLedger(rules.limits);
-    this.source = replaySource(input, (message) => this.entryOf(message), this, bufferLimits(rules.limits));
+    this.source = replaySource(
+      input,
+      (message) => this.entryOf(message),
+      this,
+      bufferLimits(rules.limits),
+      (held) => this.sourceOverflowed(held),
+    );
   }
 
   /** Number of unacknowledged messages. */
@@ -81,7 +91,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   }
 
   open(): void {
-    this.source.open();
+    this.source.begin();
   }
 
   /**
@@ -99,7 +109,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   endCall(): void {
     this.messages = undefined;
     this.isRetiring = false;
-    this.reader?.end();
+    void this.reader?.return();
     this.reader = undefined;
     this.ledger.startCall();
   }
@@ -127,13 +137,13 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
     this.isPulling = true;
-    this.source.pull();
+    this.source.readOn();
     return this.hasAnswered();
   }
 
   /** Stops reading from the source. Messages already read are still sent. */
   finish(): void {
-    this.source.close();
+    this.source.unsubscribe();
     this.hasEnded = true;
     this.serve();
   }
@@ -141,34 +151,36 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
   /** Closes the source and ends the messages of the current call. */
   close(): void {
     this.hasEnded = true;
-    this.source.close();
+    this.source.unsubscribe();
     this.endCall();
   }
 
-  onItem(entry: LedgerEntry<Id, Out>): void {
+  /** Receives a message of the source. Returns true if another one was requested meanwhile. */
+  next(entry: LedgerEntry<Id, Out>): boolean {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {
       const message = `A second message with id ${describeData(entry.id)} arrived while the first is unacknowledged; give each message a unique id`;
       this.callbacks.onOutgoingError(new ReplayError('duplicate-id', message, this.unacknowledged));
-      return;
+      return false;
     }
     this.waiting = entry;
     this.moveWaitingToLedger();
     this.serve();
+    return !this.hasAnswered();
   }
 
-  onSourceEnd(): void {
+  complete(): void {
     this.isPulling = false;
     this.hasEnded = true;
     this.serve();
     this.callbacks.onSourceEnd();
   }
 
-  onSourceError(error: unknown): void {
+  error(error: unknown): void {
     this.callbacks.onOutgoingError(error);
   }
 
-  onOverflow(held: LedgerLimits): void {
+  private sourceOverflowed(held: LedgerLimits): void {
     const { unacknowledged } = this;
     const message =
       `The source pushed more than the buffers hold: ${messageCount(unacknowledged)} unacknowledged, ${messageCount(held.messages)} queued; ` +
@@ -176,13 +188,17 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
     this.callbacks.onOutgoingError(new ReplayError('source-too-fast', message, unacknowledged));
   }
 
-  private readerOf(messages: AsyncIterable<Out>): MessageReader<Out> {
-    const reader = new MessageReader<Out>(() => this.serve());
+  private readerOf(messages: AsyncIterable<Out>): StreamIterator<Out> {
+    const serve = (): void => this.serve();
+    const reader = new StreamIterator<Out>((sink) => {
+      this.sink = sink;
+      return { prefetch: 0, begin: serve, readOn: serve, unsubscribe: () => undefined };
+    });
     if (this.messages !== messages) {
-      reader.end();
+      void reader.return();
       return reader;
     }
-    this.reader?.end();
+    void this.reader?.return();
     this.reader = reader;
     this.isHelloDue = this.rules.hello !== undefined;
     this.ledger.startCall();
@@ -205,22 +221,22 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
 
   /** Serves one pending read. Returns true if another one can follow. */
   private serveOne(): boolean {
-    const reader = this.reader;
-    if (reader?.isWaiting !== true) return false;
+    const { reader, sink } = this;
+    if (reader?.waiting !== true || sink === undefined) return false;
     if (this.isHelloDue) {
       this.isHelloDue = false;
       // The cast is safe: `isHelloDue` is set only if `hello` is given.
-      reader.give((this.rules.hello as () => Out)());
+      sink.next((this.rules.hello as () => Out)());
       return true;
     }
     const entry = this.isRetiring ? undefined : this.ledger.send();
     if (entry !== undefined) {
-      reader.give(entry.message);
+      sink.next(entry.message);
       this.callbacks.onSent();
       return true;
     }
     if (this.isRetiring || (this.hasEnded && this.waiting === undefined)) {
-      reader.end();
+      void reader.return();
       return false;
     }
     return this.lookAhead();
@@ -245,44 +261,6 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements SourceConsumer<
       throw new TypeError(`replayUnacknowledged.size: expected a number of 0 or more, got ${describeData(bytes)}`);
     }
     return { id: this.ids.ofMessage(id(message)), message, bytes };
-  }
-}
-
-const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
-
-/** Iterator over the messages sent on one call. Calls `onRead` for each pending read; its creator then supplies a message with `give`. */
-class MessageReader<M> implements AsyncIterator<M, undefined> {
-  private readonly waiting: ((result: IteratorResult<M, undefined>) => void)[] = [];
-  private isDone = false;
-
-  constructor(private readonly onRead: () => void) {}
-
-  /** True if a read is pending. */
-  get isWaiting(): boolean {
-    return this.waiting.length > 0;
-  }
-
-  next(): Promise<IteratorResult<M, undefined>> {
-    if (this.isDone) return Promise.resolve(DONE);
-    return new Promise((resolve) => {
-      this.waiting.push(resolve);
-      this.onRead();
-    });
-  }
-
-  return(): Promise<IteratorReturnResult<undefined>> {
-    this.end();
-    return Promise.resolve(DONE);
-  }
-
-  /** Resolves the oldest pending read with `message`. */
-  give(message: M): void {
-    this.waiting.shift()?.({ done: false, value: message });
-  }
-
-  end(): void {
-    this.isDone = true;
-    for (const resolve of this.waiting.splice(0)) resolve(DONE);
   }
 }
 

@@ -1,33 +1,15 @@
-import { from, map, type Observable, type ObservableInput } from 'rxjs';
+import { from, map, tap, type Observable, type ObservableInput } from 'rxjs';
+import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import type { LedgerLimits } from '../policy/replay/replay-ledger.js';
-import { CancellableRun } from './cancellable-run.js';
-
-/** Receives the items of a source, one per pull. */
-export interface SourceConsumer<T> {
-  onItem(item: T): void;
-  onSourceEnd(): void;
-  /** Also called without a pull: an Observable source may fail at any time. */
-  onSourceError(error: unknown): void;
-  /** Called if the source pushed more than the buffer may hold; `held` is the amount buffered. */
-  onOverflow(held: LedgerLimits): void;
-}
-
-/** Source of items that are pulled one at a time. */
-export interface ReplaySource {
-  /** Subscribes to an Observable source. */
-  open(): void;
-  /** Requests one item; the taker receives it now or later. */
-  pull(): void;
-  /** Ends iterators and subscriptions. No event follows. */
-  close(): void;
-}
+import { IteratorSource, isAsyncIterable, isIterable } from '../call/iterator-source.js';
+import { PlainSource } from './plain-source.js';
 
 /** Input from which messages are read. */
 export type SourceInput<M> = AsyncIterable<M> | Iterable<M> | Observable<M>;
 
 /** Returns `input` as an iterable or an Observable; `undefined` if RxJS does not accept it as a source. */
 export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | undefined {
-  if (isIterable(input)) return input;
+  if (isPulled(input)) return input;
   try {
     return from(input);
   } catch {
@@ -36,146 +18,70 @@ export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | un
 }
 
 /**
- * Creates a source that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls, which are
- * AsyncIterables. An Observable pushes at its own speed: `open` subscribes to it, because a hot one would not wait, and its messages are
- * buffered up to `room`.
+ * Creates a source, paused at first, that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls,
+ * which are AsyncIterables. An Observable pushes at its own speed: `begin` subscribes to it, because a hot one would not wait, and its
+ * messages are buffered up to `room`. Its error is delivered at once, ahead of buffered messages: the error ends the session anyway.
  */
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,
   itemOf: (message: M) => T,
-  taker: SourceConsumer<T>,
+  sink: StreamSink<T>,
   room: LedgerLimits,
-): ReplaySource {
-  return isIterable(input)
-    ? new IterableReplaySource(input, itemOf, taker)
-    : new ObservableReplaySource(input.pipe(map(itemOf)), taker, room);
+  overflow: (held: LedgerLimits) => void,
+): StreamSource {
+  if (isPulled(input)) return new IterableReplaySource(input, itemOf, sink);
+  const items = input.pipe(map(itemOf), tap({ error: (error: unknown) => sink.error(error) }));
+  return new PlainSource(items, sink, overflow, { ...room, bytesOf: ({ bytes }) => bytes }, false);
 }
 
-class IterableReplaySource<M, T> implements ReplaySource {
-  private iterator: AsyncIterator<M> | Iterator<M> | undefined;
-  private isClosed = false;
+class IterableReplaySource<M, T> implements StreamSource {
+  readonly prefetch = 1;
+  private source: IteratorSource<M> | undefined;
 
   constructor(
     private readonly input: AsyncIterable<M> | Iterable<M>,
     private readonly itemOf: (message: M) => T,
-    private readonly taker: SourceConsumer<T>,
+    private readonly sink: StreamSink<T>,
   ) {}
 
-  open(): void {
-    // Iteration starts with the first pull.
+  begin(): void {
+    // Iteration starts with the first `readOn`.
   }
 
-  pull(): void {
-    let result: IteratorResult<M>;
+  readOn(): void {
+    const { input, sink } = this;
     try {
-      this.iterator ??=
-        Symbol.asyncIterator in this.input ? this.input[Symbol.asyncIterator]() : this.input[Symbol.iterator]();
-      const next = this.iterator.next();
-      if ('then' in next) {
-        next.then(this.take, this.fail);
-        return;
-      }
-      result = next;
+      this.source ??= new IteratorSource(
+        Symbol.asyncIterator in input ? input[Symbol.asyncIterator]() : input[Symbol.iterator](),
+        {
+          onMessage: (message) => this.take(message),
+          onMessagesEnd: () => sink.complete(),
+          onMessagesError: (error) => sink.error(error),
+        },
+      );
     } catch (error) {
-      this.fail(error);
+      sink.error(error);
       return;
     }
-    this.take(result);
+    this.source.pull();
   }
 
-  close(): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    // Errors during the release are ignored, because nothing receives them any more.
-    try {
-      const returned: unknown = this.iterator?.return?.();
-      Promise.resolve(returned).catch(() => undefined);
-    } catch {
-      // As above.
-    }
+  unsubscribe(): void {
+    void this.source?.close();
   }
 
-  private readonly take = (result: IteratorResult<M>): void => {
-    if (this.isClosed) return;
-    if (result.done === true) {
-      this.taker.onSourceEnd();
-      return;
-    }
+  private take(message: M): void {
     let item: T;
     try {
-      item = this.itemOf(result.value);
+      item = this.itemOf(message);
     } catch (error) {
-      this.fail(error);
+      this.sink.error(error);
       return;
     }
-    this.taker.onItem(item);
-  };
-
-  private readonly fail = (error: unknown): void => {
-    if (!this.isClosed) this.taker.onSourceError(error);
-  };
-}
-
-class ObservableReplaySource<T extends { readonly bytes: number }> implements ReplaySource {
-  private readonly run = new CancellableRun<T>();
-  private readonly held: T[] = [];
-  private heldBytes = 0;
-  private isWanted = false;
-  private isComplete = false;
-
-  constructor(
-    private readonly items: Observable<T>,
-    private readonly taker: SourceConsumer<T>,
-    private readonly room: LedgerLimits,
-  ) {}
-
-  open(): void {
-    this.run.start(this.items, {
-      next: (item) => this.push(item),
-      // Reported immediately, ahead of buffered messages: the error ends the session anyway.
-      error: (error: unknown) => this.taker.onSourceError(error),
-      complete: () => {
-        this.isComplete = true;
-        if (this.isWanted) this.taker.onSourceEnd();
-      },
-    });
-  }
-
-  pull(): void {
-    const item = this.held.shift();
-    if (item !== undefined) {
-      this.heldBytes -= item.bytes;
-      this.taker.onItem(item);
-    } else if (this.isComplete) this.taker.onSourceEnd();
-    else this.isWanted = true;
-  }
-
-  close(): void {
-    this.held.length = 0;
-    this.isWanted = false;
-    this.run.stop();
-  }
-
-  private push(item: T): void {
-    if (this.isWanted) {
-      this.isWanted = false;
-      this.taker.onItem(item);
-      return;
-    }
-    const messages = this.held.length + 1;
-    const bytes = this.heldBytes + item.bytes;
-    // A single message may have any size, as in the ledger.
-    if (messages > 1 && (messages > this.room.messages || bytes > this.room.bytes)) {
-      this.taker.onOverflow({ messages: this.held.length, bytes: this.heldBytes });
-      return;
-    }
-    this.held.push(item);
-    this.heldBytes = bytes;
+    this.sink.next(item);
   }
 }
 
-function isIterable<M>(input: ObservableInput<M>): input is AsyncIterable<M> | Iterable<M> {
-  // The cast widens the type: JavaScript callers may pass null.
-  const given = input as unknown;
-  return typeof given === 'object' && given !== null && (Symbol.asyncIterator in given || Symbol.iterator in given);
+function isPulled<M>(input: ObservableInput<M>): input is AsyncIterable<M> | Iterable<M> {
+  return isAsyncIterable(input) || isIterable(input);
 }

@@ -62,10 +62,7 @@ export function implementationOf(
     return (wire, callback) => {
       const answer = kind === 'bidi' ? undefined : callback;
       const call = new PassThroughCall(wire, answer, own, calls, onCall?.(wire));
-      if (!admit(call, calls)) return;
-      call.inContext(() => {
-        call.serve();
-      });
+      if (admit(call, calls)) call.serve();
     };
   }
   const streamsRequests = kind === 'client-stream' || kind === 'bidi';
@@ -77,14 +74,7 @@ export function implementationOf(
     if (!admit(call, calls)) return;
     // The cast is safe: grpc-js's calls with a request stream are readable.
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
-    if (calls.captures) {
-      call.inContext(() => {
-        call.serve(request);
-      });
-    } else {
-      // Avoids a closure per call.
-      call.serve(request);
-    }
+    call.serve(request);
   };
 }
 

@@ -124,6 +124,10 @@ export function clientInstruments(meter: Meter) {
       unit: 's',
       ...buckets(OUTAGE_BUCKETS),
     }),
+    streamLimits: meter.createCounter('resilient_grpc.client.stream_limit_reached', {
+      description: 'Number of times calls began to wait because all streams of all connections were in use.',
+      unit: '{wait}',
+    }),
     waitDuration: meter.createHistogram('resilient_grpc.client.wait.duration', {
       description: 'Time that calls waited for the channel, by outcome.',
       ...SECONDS,

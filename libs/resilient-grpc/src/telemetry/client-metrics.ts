@@ -82,7 +82,7 @@ export class ClientMetrics {
     private readonly instruments: ClientInstruments,
     private readonly observed: ObservedClients,
     client: ObservableClient,
-    /** True if the durations of attempts have the address of their endpoint. */
+    /** True if attempt durations are recorded with the address of their endpoint. */
     private readonly byEndpoint: boolean,
   ) {
     this.target = { 'grpc.target': client.canonicalTarget };
@@ -149,6 +149,9 @@ export class ClientMetrics {
         return;
       case 'endpoint':
         this.endpoint(event);
+        return;
+      case 'stream-limit':
+        if (event.phase === 'begin') instruments.streamLimits.add(1, client);
         return;
       case 'stream-resumed':
         instruments.resumes.add(1, { ...this.of(event.path).own, 'resilient_grpc.progress': event.progress });

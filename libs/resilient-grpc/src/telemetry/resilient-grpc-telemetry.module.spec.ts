@@ -14,7 +14,6 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
     const options = { metrics: 'yes', trace: false, spans: true } as object;
     expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
       new GrpcConfigurationError([
-        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got string' },
         {
           path: 'ResilientGrpcTelemetryModule.forRoot.trace',
           message: "unknown key; did you mean 'traces'?",
@@ -23,6 +22,7 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
           path: 'ResilientGrpcTelemetryModule.forRoot.spans',
           message: 'unknown key; known keys: metrics, traces, endpointMetrics',
         },
+        { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got "yes"' },
       ]),
     );
   });

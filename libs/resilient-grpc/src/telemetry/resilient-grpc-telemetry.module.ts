@@ -7,8 +7,9 @@ import {
   type OnApplicationBootstrap,
   type Provider,
 } from '@nestjs/common';
-import { closest } from '../errors/closest.js';
-import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { flag, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
 import { GRPC_TELEMETRY } from './grpc-telemetry.js';
 import { LogLine } from './log/log-line.js';
@@ -33,7 +34,10 @@ export interface ResilientGrpcTelemetryOptions {
 /** Default options: metrics and traces are enabled. */
 const DEFAULT_TELEMETRY_OPTIONS = { metrics: true, traces: true, endpointMetrics: false } as const;
 
-const OPTIONS_PATH = 'ResilientGrpcTelemetryModule.forRoot';
+const optionsSchema = object(
+  { metrics: v.optional(flag), traces: v.optional(flag), endpointMetrics: v.optional(flag) },
+  'an object such as { traces: false }',
+);
 
 const telemetryOf = (parts: TelemetryParts): Provider => ({
   provide: GRPC_TELEMETRY,
@@ -61,8 +65,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
 
   /** @throws GrpcConfigurationError if an option is unknown or not a boolean. */
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
-    const problems = optionProblems(options);
-    if (problems.length > 0) throw new GrpcConfigurationError(problems);
+    requireOptions(optionsSchema, options, 'ResilientGrpcTelemetryModule.forRoot');
     const {
       metrics = DEFAULT_TELEMETRY_OPTIONS.metrics,
       traces = DEFAULT_TELEMETRY_OPTIONS.traces,
@@ -73,18 +76,4 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
       providers: [telemetryOf({ metrics, traces, endpointMetrics })],
     };
   }
-}
-
-function optionProblems(options: object): ConfigurationProblem[] {
-  return Object.entries(options).flatMap(([key, value]: [string, unknown]) => {
-    const path = `${OPTIONS_PATH}.${key}`;
-    if (!(key in DEFAULT_TELEMETRY_OPTIONS)) {
-      const known = Object.keys(DEFAULT_TELEMETRY_OPTIONS);
-      const meant = closest(key, known);
-      const remedy = meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`;
-      return [{ path, message: `unknown key; ${remedy}` }];
-    }
-    if (value === undefined || typeof value === 'boolean') return [];
-    return [{ path, message: `expected true or false, got ${typeof value}` }];
-  });
 }

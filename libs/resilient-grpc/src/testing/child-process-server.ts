@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { waitFor } from './wait-for.js';
 
 /** Options of a server that runs in a child process. */
@@ -160,24 +161,13 @@ export class ChildServer {
 
   private readOutput(child: ChildProcess, listening: (port: number) => void): void {
     const ready = this.options.ready ?? /listening on .*:(\d+)/i;
-    for (const stream of [child.stdout, child.stderr]) {
-      let rest = '';
-      const add = (lines: readonly string[]): void => {
-        for (const line of lines) {
-          const port = Number(ready.exec(line)?.[1] ?? 0);
-          if (port > 0) listening(port);
-        }
-        this.outputLines.push(...lines);
+    for (const input of [child.stdout, child.stderr]) {
+      if (input === null) continue;
+      createInterface({ input }).on('line', (line) => {
+        const port = Number(ready.exec(line)?.[1] ?? 0);
+        if (port > 0) listening(port);
+        this.outputLines.push(line);
         this.outputLines.splice(0, this.outputLines.length - MAX_KEPT_LINES);
-      };
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        const lines = (rest + text).split('\n');
-        rest = lines.pop() ?? '';
-        add(lines);
-      });
-      // The last line of a process that crashes may have no newline.
-      stream?.once('end', () => {
-        if (rest !== '') add([rest]);
       });
     }
   }

@@ -14,7 +14,13 @@ import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
 import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
-import { readConnectionCall, readWire, type WireFacts } from '../quirks/wire-evidence.js';
+import {
+  cancelWithEvidence,
+  connectionAddress,
+  readConnectionCall,
+  readWire,
+  type WireFacts,
+} from '../quirks/wire-evidence.js';
 import type { WireChannel } from '../wire-channel.js';
 
 type CallStream = experimental.CallStream;
@@ -146,8 +152,17 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       this.delayedStatus.replace({ code, details, metadata: new Metadata() });
       return;
     }
+    if (this.direct !== undefined) {
+      const { direct } = this;
+      if (!TIMEOUT_ENDS.has(why)) direct.cancelWithStatus(code, details);
+      else {
+        cancelWithEvidence(direct.onConnection, () => {
+          direct.cancelWithStatus(code, details);
+        });
+      }
+      return;
+    }
     this.call.cancelWithStatus(code, details);
-    if (this.direct !== undefined) return;
     // In the turn in which a call is created, grpc-js has no child call yet. It reports the cancellation, but then sends the RPC anyway
     // and never ends it. In the next turn, the child call exists, and a second cancellation reaches it.
     this.clock.defer(() => {
@@ -168,7 +183,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.headersReceived = true;
     this.headers = headers;
     this.wireChannel.endpoints?.answered(this);
-    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
+    if (this.wireChannel.histories.isUndecided) this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     this.listener.onHeaders(headers);
   }
 
@@ -217,7 +232,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
-      this.wireChannel.histories.answeredTo(this.peer, this.startedAt);
+      this.wireChannel.histories.answeredTo(this.address, this.startedAt);
     }
     if (this.telemetry !== undefined) {
       // A lost connection surfaces as several codes. Telemetry reports the status that callers receive.
@@ -233,7 +248,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Delays `status` if it is one that a server's transport sends at a shutdown: the GOAWAY that proves the shutdown may arrive later.
-   * Returns false if the proof exists already, or would change nothing.
+   * Returns false if the proof has already arrived, or would change nothing.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
@@ -255,7 +270,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (!TIMEOUT_ENDS.has(this.endedHere)) return;
     // A response stream with headers waited only for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
-    this.wireChannel.timedOut(this.peer, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
+    this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
   /** Reports the latency of a unary attempt. The application determines the duration of the others. */
@@ -285,6 +300,13 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
   }
 
+  /** Address of the connection in the history of the channel: the peer, and a number if there are several connections to it. */
+  private get address(): string | undefined {
+    const { direct, channelCall } = this;
+    if (channelCall === undefined) return undefined;
+    return connectionAddress(direct?.onConnection ?? channelCall, direct !== undefined) ?? this.peer;
+  }
+
   get wire(): WireEvidence | undefined {
     return this.wireFacts?.evidence;
   }
@@ -302,7 +324,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (this.channelCall === undefined) return undefined;
     const { direct } = this;
     this.facts ??= direct === undefined ? readWire(this.channelCall) : readConnectionCall(direct.onConnection);
-    // A response proves that there was a stream, so its fields are missing only if private names changed. `metadata` is set after the end.
+    // A response proves that there was a stream, so the stream's fields are missing only if private names changed. `contentType` reads
+    // `metadata`, which is set only at the end.
     if (this.ended && (this.headersReceived || this.contentType !== undefined)) {
       if (direct === undefined) this.wireChannel.seams.check('call', this.channelCall);
       else this.wireChannel.seams.check('direct call', direct.onConnection);

@@ -158,7 +158,7 @@ describe('address limit', () => {
       for (const name of used) uses.set(name, (uses.get(name) ?? 0) + 1);
     }
     expect(uses.size).toBe(2_000);
-    // On average, 20 of the 40 clients use each address. The probability that none or all use any one of them is 4 in 1,000,000,000.
+    // On average, 20 of the 40 clients use each address. The probability that no client or every client uses one of them is 4 in a billion.
     expect(Math.min(...uses.values())).toBeGreaterThan(0);
     expect(Math.max(...uses.values())).toBeLessThan(40);
   });

@@ -34,7 +34,7 @@ export class AddressUpdates {
   private empty = 0;
   /** The last update with addresses that the policy accepted. */
   private applied: { readonly keys: string; readonly options: AddressUpdate[2] } | undefined;
-  /** EndpointList in use, if the resolver reported more addresses than are used. */
+  /** Endpoints in use, if the resolver reported more addresses than are used. */
   private chosen: ReadonlySet<string> = new Set();
 
   /**
@@ -48,7 +48,7 @@ export class AddressUpdates {
     private readonly random: Random = systemRandom,
   ) {}
 
-  /** Returns false if the policy cannot use the update; true if the update waits. */
+  /** Returns false if the policy rejected the update; true if it was accepted or is delayed. */
   take(...update: AddressUpdate): boolean {
     // Calls are waiting for the first addresses after an empty update.
     const isUrgent = this.empty > 0 && hasAddresses(update[0]);
@@ -146,7 +146,7 @@ export function hasAddresses(endpoints: AddressUpdate[0]): boolean {
   return endpoints.ok && endpoints.value.length > 0;
 }
 
-/** Returns a text that is equal for equal sets of endpoints; `undefined` without endpoints, or if they have other properties. */
+/** Returns a key that is equal for equal sets of endpoints; `undefined` without endpoints, or if they have other properties. */
 function keysOf(endpoints: EndpointList): string | undefined {
   if (endpoints.length === 0 || endpoints.some((endpoint) => Object.keys(endpoint).length > 1)) return undefined;
   return JSON.stringify(endpoints.map(({ addresses }) => JSON.stringify(addresses)).sort());

@@ -42,7 +42,7 @@ describe('EndpointHandover', () => {
     ]);
   });
 
-  it('keeps READY endpoints that were removed until a new one is READY', () => {
+  it('keeps removed endpoints that are READY until a new one is READY', () => {
     const { applied, resolve, change } = make();
     resolve('a', 'b');
     change('a');
@@ -65,7 +65,7 @@ describe('EndpointHandover', () => {
     expect(applied).toEqual([['a'], ['b', 'a'], ['b']]);
   });
 
-  it('keeps an endpoint over several updates of which none is READY', () => {
+  it('keeps a READY endpoint over several updates without a READY endpoint', () => {
     const { applied, resolve, change } = make();
     resolve('a');
     change('a');

@@ -2,14 +2,14 @@ import type { Clock } from '../../time/clock.js';
 import type { AddressUpdate, EndpointList } from './address-updates.js';
 
 /**
- * Passes the endpoints of a name to a load-balancing policy. If none of them is READY, READY endpoints that the resolver no longer returns
- * are used until one is, or until their connections end. Otherwise, a wrong DNS record would cause an outage while working connections are
- * open. pick_first keeps its connection in this way on its own.
+ * Passes the endpoints of a name to a load-balancing policy. If none of them is READY, removed endpoints that are READY stay in use until
+ * a new one is READY, or until their connections end. Otherwise, a wrong DNS record would cause an outage while working connections are
+ * open. pick_first keeps its connection in the same way.
  */
 export class EndpointHandover {
-  /** EndpointList that the policy uses. */
+  /** Endpoints that the policy uses. */
   private used: EndpointList = [];
-  /** EndpointList that the resolver removed and the policy still uses. */
+  /** Endpoints that the resolver removed and the policy still uses. */
   private kept: EndpointList = [];
   /** Latest update, without `kept`; `undefined` if the policy has received it. */
   private pending: AddressUpdate | undefined;

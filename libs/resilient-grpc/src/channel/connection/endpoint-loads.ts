@@ -19,7 +19,7 @@ export class EndpointLoads {
     return load;
   }
 
-  /** Forgets the endpoints without an address in `addresses`. */
+  /** Removes the endpoints without an address in `addresses`. */
   keep(addresses: ReadonlySet<string>): void {
     for (const address of this.loads.keys()) if (!addresses.has(address)) this.loads.delete(address);
   }

@@ -43,27 +43,27 @@ function make({
 }
 
 describe('EndpointPicker', () => {
-  it('asks the child policy once for an attempt without tried endpoints', () => {
+  it('calls the child policy once for an attempt without tried endpoints', () => {
     const made = make({ picks: ['a', 'b'] });
     expect([made.pick(), made.pick(), made.pick()]).toEqual(['a', 'b', 'a']);
     expect(made.picks).toBe(3);
   });
 
-  it('asks the child policy once if it picks an untried endpoint', () => {
+  it('calls the child policy once if it picks an untried endpoint', () => {
     const made = make({ picks: ['a', 'b'] });
     expect([made.pick(['b']), made.picks]).toEqual(['a', 1]);
   });
 
-  it('follows the further picks of the child policy', () => {
+  it('uses a further pick of the child policy if it is untried', () => {
     expect(make({ picks: ['a', 'a', 'c', 'b'] }).pick(['a'])).toBe('c');
   });
 
-  it('selects another READY endpoint if the child policy prefers the tried one by far', () => {
+  it('selects another READY endpoint if the child policy keeps picking the tried one', () => {
     const made = make({ picks: ['a'], ready: ['a', 'b'] });
     expect([made.pick(['a']), made.picks]).toEqual(['b', 4]);
   });
 
-  it('accepts a tried endpoint if no other one is READY, and asks the child policy once', () => {
+  it('accepts a tried endpoint if no other one is READY, and calls the child policy once', () => {
     const made = make({ picks: ['a', 'b'], ready: ['a'] });
     expect([made.pick(['a']), made.picks]).toEqual(['a', 1]);
   });

@@ -15,19 +15,19 @@ const COMPLETE = 0;
 const MAX_FURTHER_PICKS = 3;
 
 /** Key of the tried endpoints in the options of `Metadata`. grpc-js copies the options with the metadata, and never sends them. */
-const TRIED = Symbol('tried endpoints');
+const TRIED_ENDPOINTS_KEY = Symbol('tried endpoints');
 
-type TriedOptions = MetadataOptions & { readonly [TRIED]?: string[] };
+type TriedOptions = MetadataOptions & { readonly [TRIED_ENDPOINTS_KEY]?: string[] };
 
 /** Sets the endpoints that an attempt with `metadata` should avoid. Changes `metadata`, but no copy of it. */
 export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
-  const options: TriedOptions = { ...metadata.getOptions(), [TRIED]: tried };
+  const options: TriedOptions = { ...metadata.getOptions(), [TRIED_ENDPOINTS_KEY]: tried };
   metadata.setOptions(options);
 }
 
 /** Returns the endpoints that an attempt with `metadata` should avoid. Interceptors may have replaced the metadata. */
 export function triedEndpoints(metadata: Metadata): string[] | undefined {
-  return (metadata.getOptions() as TriedOptions)[TRIED];
+  return (metadata.getOptions() as TriedOptions)[TRIED_ENDPOINTS_KEY];
 }
 
 /** The endpoints of one channel. */
@@ -53,21 +53,21 @@ export class EndpointPicker implements Picker {
     const pick = this.child.pick(args);
     const tried = triedEndpoints(args.metadata);
     if (tried === undefined || !isComplete(pick)) return pick;
-    const chosen = this.isUntried(pick, tried) ? pick : (this.another(args, tried) ?? pick);
+    const chosen = this.isUntried(pick, tried) ? pick : (this.pickUntried(args, tried) ?? pick);
     const address = chosen.subchannel?.getAddress();
     if (address !== undefined && !tried.includes(address)) tried.push(address);
     return chosen;
   }
 
   /** Returns a pick of an endpoint that is not in `tried`; `undefined` if none is READY. */
-  private another(args: PickArgs, tried: readonly string[]): PickResult | undefined {
+  private pickUntried(args: PickArgs, tried: readonly string[]): PickResult | undefined {
     const others = this.endpoints.pickable().filter((one) => !this.endpoints.isTried(one.getAddress(), tried));
     if (others.length === 0) return undefined;
     for (let picks = 0; picks < MAX_FURTHER_PICKS; picks++) {
       const pick = this.child.pick(args);
       if (isComplete(pick) && this.isUntried(pick, tried)) return pick;
     }
-    // The weights of the policy may prefer the tried endpoint by far.
+    // The policy may give the tried endpoint by far the highest weight.
     const subchannel = others[Math.floor(this.random() * others.length)] ?? null;
     return { pickResultType: COMPLETE, subchannel, status: null, onCallStarted: null, onCallEnded: null };
   }

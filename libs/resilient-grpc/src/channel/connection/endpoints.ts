@@ -50,7 +50,7 @@ interface Endpoint {
   health: EndpointHealth;
   /** True if it was usable at the last change. */
   wasUsable: boolean;
-  /** Start of the period in which it is or was usable, without interruptions of less than a second. */
+  /** Start of the latest period in which it was usable. Interruptions of less than a second do not end the period. */
   usableSince: number;
   /** Time at which it was last usable. */
   lastUsableAt: number;
@@ -59,23 +59,23 @@ interface Endpoint {
   /** Attempts that ended in the current and in the previous share period. */
   attempts: number;
   lastAttempts: number;
-  /** True if it is detected but spared, so that this is reported once. */
+  /** True if a limit prevented its ejection and this has been reported, so that it is reported once. */
   isSpared: boolean;
 }
 
 const SWEEP_MS = 250;
-/** A sweep that is later than this shows that this process was blocked: what looks like a silence is unread data. */
-const LATE_MS = 250;
-/** An endpoint that was away for less than this needs no slow start. */
+/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, because their responses are unread. */
+const MAX_SWEEP_DELAY_MS = 250;
+/** An endpoint is warm after this time in use. A shorter interruption requires no slow start. */
 const WARM_MS = 1_000;
 const SHARE_PERIOD_MS = 10_000;
-/** Addresses that are remembered, unless more are in use. */
-const KNOWN_ENDPOINTS = 256;
+/** Maximum number of endpoints that are kept, unless more are in use. */
+const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
- * Health of the endpoints of a channel: ejects those that do worse than the others, and those that report that they do not serve. It is
- * shared by the wire channels that replace each other, so that a replacement ejects the same endpoints. It exists only if a client ejects
- * or checks endpoints.
+ * Health of the endpoints of a channel. Ejects those that perform worse than the others, and excludes those that report that they do not
+ * serve. It is shared by the wire channels that replace each other, so that a replacement ejects the same endpoints. It exists only if a
+ * client ejects or checks endpoints.
  */
 export class Endpoints {
   private readonly endpoints = new Map<string, Endpoint>();
@@ -93,7 +93,7 @@ export class Endpoints {
   private isClosed = false;
 
   constructor(
-    /** Rules of ejection; `undefined` if endpoints are only checked. */
+    /** Ejection rules; `undefined` if endpoints are only checked. */
     private readonly policy: EjectionPolicy | undefined,
     /** True if endpoints report their health. */
     private readonly checksHealth: boolean,
@@ -167,7 +167,7 @@ export class Endpoints {
     this.decideReturns();
   }
 
-  /** Reports that a connection to `address` is READY, or no longer. */
+  /** Reports that a connection to `address` became READY, or is no longer READY. */
   connectionChanged(address: string, isReady: boolean): void {
     const endpoint = this.endpoint(address);
     if (!isReady && !this.isReady(endpoint)) endpoint.health = 'pending';
@@ -274,7 +274,7 @@ export class Endpoints {
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
-    // An attempt that this side gave up would have taken longer. Errors are often faster than responses, so they are no samples.
+    // An attempt that this side ended would have taken longer. Errors are often faster than responses, so they are not sampled.
     if (isFirst && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
       this.addLatency(endpoint, attempt);
     }
@@ -306,24 +306,24 @@ export class Endpoints {
     if (this.timer !== undefined || this.isClosed || this.policy === undefined) return;
     const now = this.clock.now();
     this.dueAt = now + SWEEP_MS;
-    // True at first, and after a time without calls.
+    // The first interval has not started, or the last one ended while no call was running.
     if (now >= this.intervalEndsAt) this.startInterval(now);
     this.timer = this.clock.setTimer(() => {
-      const late = this.clock.now() - this.dueAt > LATE_MS;
-      // In a turn of the event loop, timers run before sockets are read.
+      const isLate = this.clock.now() - this.dueAt > MAX_SWEEP_DELAY_MS;
+      // Deferred until pending responses are read, because the event loop runs timers before it reads sockets.
       this.clock.defer(() => {
         this.timer = undefined;
-        if (!this.isClosed) this.sweep(late);
+        if (!this.isClosed) this.sweep(isLate);
       });
     }, SWEEP_MS);
   }
 
-  private sweep(late: boolean): void {
+  private sweep(isLate: boolean): void {
     const now = this.clock.now();
     const wasSlow = this.isSlowStarting;
     if (now >= this.shareEndsAt) this.startSharePeriod(now);
     this.usualMs = this.medianOfAll(now);
-    if (!late) this.decide(now >= this.intervalEndsAt);
+    if (!isLate) this.decide(now >= this.intervalEndsAt);
     if (now >= this.intervalEndsAt) this.startInterval(now);
     if (wasSlow) this.refresh();
     const isNeeded = this.isActive || this.unanswered.size > 0 || wasSlow || this.hasEjected;
@@ -442,7 +442,7 @@ export class Endpoints {
     this.usabilityChanged(endpoint);
   }
 
-  /** Begins the slow start of an endpoint that appears, or returns after a while, beside others that are warm. */
+  /** Begins the slow start of an endpoint that appears, or returns after at least a second, if another endpoint is warm. */
   private usabilityChanged(endpoint: Endpoint): void {
     const now = this.clock.now();
     const isUsable = this.isUsable(endpoint);
@@ -461,7 +461,7 @@ export class Endpoints {
     this.sweepLater();
   }
 
-  /** True if another endpoint is in use for a while. Without one, as at the start of a client, all endpoints begin with a full share. */
+  /** True if another endpoint is warm. Without one, as at the start of a client, all endpoints begin with a full share. */
   private hasWarm(endpoint: Endpoint, now: number): boolean {
     for (const other of this.endpoints.values()) {
       if (other !== endpoint && other.wasUsable && now - other.usableSince >= WARM_MS) return true;
@@ -515,7 +515,7 @@ export class Endpoints {
 
   /** Removes the oldest unused endpoint if there are too many, because names resolve to other addresses over time. */
   private forgetUnused(): void {
-    if (this.endpoints.size < KNOWN_ENDPOINTS) return;
+    if (this.endpoints.size < MAX_KNOWN_ENDPOINTS) return;
     for (const [address, { gates }] of this.endpoints) {
       if (gates.size > 0) continue;
       this.endpoints.delete(address);

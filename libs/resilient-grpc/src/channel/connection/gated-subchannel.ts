@@ -1,6 +1,8 @@
 import type { experimental } from '@grpc/grpc-js';
+import { selectingSubchannelClass } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { Timer } from '../../time/clock.js';
+import type { AddressConnections } from './address-connections.js';
 import type { AddressHistories } from './address-histories.js';
 import type { EndpointGate, Endpoints } from './endpoints.js';
 import type { ObservedConnection } from './observed-connection.js';
@@ -22,8 +24,9 @@ export function gatedSubchannelClass(
   connection: ObservedConnection,
   holdOffs: HoldOffs,
   endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
+  connections: AddressConnections | undefined,
 ) => SubchannelInterface {
-  return class GatedSubchannel extends Base implements EndpointGate {
+  return class GatedSubchannel extends selectingSubchannelClass(Base) implements EndpointGate {
     private delayedStart: Timer | undefined;
 
     constructor(
@@ -31,6 +34,8 @@ export function gatedSubchannelClass(
       private readonly connection: ObservedConnection,
       private readonly holdOffs: HoldOffs,
       private readonly endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
+      /** Further connections to the address; `undefined` if there are never any. */
+      private readonly connections: AddressConnections | undefined,
     ) {
       super(child);
     }
@@ -59,7 +64,7 @@ export function gatedSubchannelClass(
     }
 
     override startConnecting(): void {
-      const address = this.child.getAddress();
+      const { address } = this.connection;
       if (this.holdOffs.holdOffMs(address) <= 0 || stateName(this.child.getConnectivityState()) !== 'IDLE') {
         this.child.startConnecting();
         return;
@@ -68,6 +73,15 @@ export function gatedSubchannelClass(
         this.delayedStart = undefined;
         this.child.startConnecting();
       });
+    }
+
+    /** True if no connection to the endpoint has a free stream. */
+    get isFull(): boolean {
+      return !this.connection.hasFreeStream && (this.connections?.free ?? 0) === 0;
+    }
+
+    override selectForCall(): SubchannelInterface {
+      return this.connections?.insteadOf(this.connection) ?? this.child;
     }
 
     protected override destroy(): void {

@@ -25,16 +25,16 @@ const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
 const SERVING = 1n;
 /** Time after which a connection without a response counts as not serving. */
-const FIRST_ANSWER_MS = 5_000;
+const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**
- * Watches the health of one connection while it is READY. A broken Watch is reopened: at once if it worked, else after a backoff. A server
- * without the health service counts as healthy.
+ * Watches the health of one connection while it is READY. A Watch that ends is reopened: at once if it worked, otherwise after a backoff.
+ * A server without the health service counts as healthy.
  */
 export class HealthWatch {
   private stream: ConnectionStream | undefined;
   private timer: Timer | undefined;
-  private patience: Timer | undefined;
+  private firstResponseTimer: Timer | undefined;
   private failures = 0;
   private isStopped = false;
 
@@ -44,9 +44,9 @@ export class HealthWatch {
     private readonly dependencies: HealthWatchDependencies,
   ) {
     const { clock } = dependencies;
-    this.patience = clock.setTimer(() => {
+    this.firstResponseTimer = clock.setTimer(() => {
       this.report('unanswered');
-    }, FIRST_ANSWER_MS);
+    }, FIRST_RESPONSE_TIMEOUT_MS);
     this.start();
   }
 
@@ -54,7 +54,7 @@ export class HealthWatch {
   stop(): void {
     this.isStopped = true;
     this.timer?.clear();
-    this.patience?.clear();
+    this.firstResponseTimer?.clear();
     this.stream?.cancel();
   }
 
@@ -111,8 +111,8 @@ export class HealthWatch {
   }
 
   private answer(health: EndpointHealth): void {
-    this.patience?.clear();
-    this.patience = undefined;
+    this.firstResponseTimer?.clear();
+    this.firstResponseTimer = undefined;
     this.report(health);
   }
 }

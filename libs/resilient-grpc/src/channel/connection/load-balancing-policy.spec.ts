@@ -32,6 +32,7 @@ const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 /** Records the reports of the policy. */
 class Recorder implements PolicyDependencies {
   readonly clock = systemClock;
+  readonly maxConnectionsPerEndpoint = 1;
   readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
@@ -45,7 +46,7 @@ class Recorder implements PolicyDependencies {
   readonly held: { readonly address: string; readonly task: () => void }[] = [];
   holdMs = 0;
 
-  /** The installed grpc-js has all private names. */
+  /** Ignores checks, because the installed grpc-js has all private names. */
   readonly seams = { check: () => undefined };
   readonly attempts = {
     abortable: (address: SubchannelAddress): SubchannelAddress => {
@@ -93,6 +94,9 @@ class Recorder implements PolicyDependencies {
       case 'reused':
         this.connections.push(`${event.address} used again in ${event.state}`);
         break;
+      case 'streams':
+      case 'unused':
+        break;
       case 'keepalive-throttled':
         this.throttled.push(`${event.address} ${event.keepaliveTimeMs}`);
     }
@@ -127,7 +131,7 @@ function checkForLeaks(): void {
   });
 }
 
-/** Starts a server that responds to a health check with UNIMPLEMENTED and to no other call. */
+/** Starts a server that responds only to health checks, with UNIMPLEMENTED. */
 async function startPeer(options: ServerOptions = {}): Promise<Peer> {
   checkForLeaks();
   const sessions = new Set<ServerHttp2Session>();

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import { AddressConnections, furtherAddress, isFurther, type CreatedConnection } from './address-connections.js';
 import { addressKey } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
@@ -21,6 +22,7 @@ import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
 import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
+import type { StreamSlots } from '../quirks/stream-slots.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
@@ -56,10 +58,22 @@ export interface PolicyDependencies {
   /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
   readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
+  /** Maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
   /** Present if the health of the endpoints is checked. */
   readonly health?: ConnectionHealth | undefined;
+}
+
+/** Streams of the READY connections of a channel. */
+export interface StreamCapacity {
+  /** Number of READY connections. */
+  readonly connections: number;
+  /** Sum of their stream limits; Infinity if one has none. */
+  readonly limit: number;
+  /** True if another connection is being opened. */
+  readonly isGrowing: boolean;
 }
 
 /** Opens the health Watches of the connections. */
@@ -158,8 +172,8 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 }
 
 /**
- * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the names that it needs. A policy
- * that the application registered under this name is used as it is.
+ * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the
+ * names that the policy needs. A policy that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
@@ -225,8 +239,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly removed = new RemovedConnections();
   /** Connections released during an update, which may use them again: round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
-  /** True while the child policy receives an update without addresses. */
-  private isUnresolved = false;
+  /** Further connections by address. */
+  private readonly further = new Map<string, AddressConnections>();
+  /** The resolver's reason, while the child policy receives an update without addresses. */
+  private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
   private handover: EndpointHandover | undefined;
   private state: ConnectivityState = 'IDLE';
@@ -287,7 +303,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
     this.state = stateName(state);
     this.helper.updateState(state, picker, error);
-    if (this.isUnresolved && stateName(state) === 'TRANSIENT_FAILURE') this.report({ type: 'unresolved' });
+    if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
+      this.report({ type: 'unresolved', details: this.unresolved });
     this.report({ type: 'state', state: stateName(state), error: error ?? undefined });
   }
 
@@ -308,12 +325,36 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private createSubchannel(address: SubchannelAddress, args: ChannelOptions): SubchannelInterface {
     const { owner } = this;
     if (owner === undefined) return this.helper.createSubchannel(address, args);
-    const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
     const key = addressKey(address);
-    const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), {
-      ...args,
-      [ADDRESS_ARGUMENT]: key,
-    });
+    const { dependencies } = owner;
+    const { maxConnectionsPerEndpoint: maximum, clock } = dependencies;
+    const create = (number: number): CreatedConnection =>
+      this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
+    let connections = this.further.get(key);
+    if (connections === undefined && maximum > 1) {
+      const dropped = (isIdle: boolean): void => {
+        this.prune(key);
+        dependencies.handle({ type: isIdle ? 'unused' : 'streams' });
+      };
+      connections = new AddressConnections({ maximum, clock, create, dropped });
+      this.further.set(key, connections);
+    }
+    return this.createConnection(owner, address, args, key, connections).subchannel;
+  }
+
+  private createConnection(
+    owner: PolicyOwner,
+    address: SubchannelAddress,
+    args: ChannelOptions,
+    key: string,
+    connections: AddressConnections | undefined,
+  ): CreatedConnection {
+    const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
+    // The health of an endpoint is that of its first connection, which the child policy selects.
+    const isFirst = !isFurther(key);
+    // A different argument results in a different connection.
+    const options = { ...args, [ADDRESS_ARGUMENT]: key };
+    const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
     const real = realSubchannel(subchannel);
     let connection = this.known.get(real);
     if (connection === undefined) {
@@ -321,11 +362,19 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         handle(event);
         if (event.type === 'connection') this.handover?.connectionChanged();
       };
-      const watch = this.healthWatch(owner);
-      connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch);
+      const watch = isFirst ? this.healthWatch(owner) : undefined;
+      connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch, key);
       this.known.set(real, connection);
     }
-    return new GatedSubchannel(subchannel, connection, histories, this.isBalancing ? endpoints : undefined);
+    const gate = isFirst && this.isBalancing ? endpoints : undefined;
+    return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
+  }
+
+  /** Forgets `address` if it has no further connections and the child policy does not use it. */
+  private prune(address: string): void {
+    if (this.further.get(address)?.isEmpty !== true) return;
+    for (const connection of this.connections) if (connection.address === address) return;
+    this.further.delete(address);
   }
 
   /** Returns the function that watches the health of a connection. */
@@ -352,6 +401,64 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.connections.delete(connection);
     connection.stop();
     if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
+    this.prune(connection.address);
+  }
+
+  /** True if the server of a READY connection limits its streams. */
+  get isLimited(): boolean {
+    for (const { streams } of this.connections) if (streams !== undefined && streams.limit < Infinity) return true;
+    return false;
+  }
+
+  /** True if more than `reserved` streams can start without waiting for others to end, or if that is unknown. */
+  hasFreeStream(reserved: number): boolean {
+    let free = 0;
+    let isKnown = false;
+    for (const connection of this.connections) {
+      const { address, streams } = connection;
+      if (streams === undefined || isFurther(address) || !this.isSelectable(connection)) continue;
+      free += streams.free + (this.further.get(address)?.free ?? 0);
+      if (free > reserved) return true;
+      isKnown = true;
+    }
+    return !isKnown;
+  }
+
+  /** True if the child policy may select `connection`: it is healthy, or the policy ignores its health, as pick_first does. */
+  private isSelectable(connection: ObservedConnection): boolean {
+    return !this.isBalancing || connection.isHealthy;
+  }
+
+  get streamCapacity(): StreamCapacity {
+    let connections = 0;
+    let limit = 0;
+    let isGrowing = false;
+    for (const one of this.connections) {
+      if (one.streams === undefined) isGrowing ||= isFurther(one.address);
+      else {
+        connections += 1;
+        limit += one.streams.limit;
+      }
+    }
+    return { connections, limit, isGrowing };
+  }
+
+  /** Streams of the connection to `address`; `undefined` if it is not READY, or if they are unknown. */
+  streamsAt(address: string): StreamSlots | undefined {
+    for (const connection of this.connections) if (connection.address === address) return connection.streams;
+    return undefined;
+  }
+
+  /** Opens another connection to the address with the fewest ones, if its maximum allows one. */
+  openAnother(): void {
+    let fewest: AddressConnections | undefined;
+    for (const one of this.connections) {
+      const connections =
+        one.streams === undefined || isFurther(one.address) ? undefined : this.further.get(one.address);
+      if (connections === undefined || !this.isSelectable(one)) continue;
+      if (fewest === undefined || connections.count < fewest.count) fewest = connections;
+    }
+    fewest?.open();
   }
 
   /** Runs `change`, then stops observing the connections that it released and did not use again. */
@@ -415,10 +522,11 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   };
 
   private readonly update = (...update: AddressUpdate): boolean => {
-    const [endpoints, child] = update;
+    const [endpoints, child, , note] = update;
     if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
-    // Without addresses, the child policy keeps the previous ones. If there are none, it reports a failure that no connection caused.
-    this.isUnresolved = !hasAddresses(endpoints);
+    // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
+    if (!endpoints.ok) this.unresolved = endpoints.error.details;
+    else if (endpoints.value.length === 0) this.unresolved = note;
     const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
     this.isHeld = health !== undefined;
     try {
@@ -428,7 +536,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       health?.addressesChanged();
       this.isHeld = false;
       if (health !== undefined && this.childState !== undefined) this.publish(this.childState);
-      this.isUnresolved = false;
+      this.unresolved = undefined;
     }
   };
 
@@ -458,7 +566,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   pickable(): SubchannelInterface[] {
     const found: SubchannelInterface[] = [];
-    for (const { pickable } of this.connections) if (pickable !== undefined) found.push(pickable);
+    for (const { address, pickable } of this.connections) {
+      // A further connection belongs to the endpoint of the first one.
+      if (pickable !== undefined && !isFurther(address)) found.push(pickable);
+    }
     return found;
   }
 
@@ -493,6 +604,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.owner?.dependencies.refresh?.stop();
     this.updating(() => {
       this.child.destroy();
+      for (const connections of this.further.values()) connections.release();
     });
     // Calls of an idle or closed channel have ended.
     this.removed.release();
@@ -533,6 +645,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {
+      // A stream that stays open would keep a further connection from closing.
+      if (isFurther(connection.address)) continue;
       const stream = connection.openStream(opening);
       if (stream !== undefined) return stream;
     }

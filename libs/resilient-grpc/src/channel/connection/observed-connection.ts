@@ -5,7 +5,8 @@ import { removeClosedStreamListeners } from '../quirks/closed-stream-listeners.j
 import { LivenessProbe } from './liveness-probe.js';
 import { ConnectionStream, type StreamOpening } from './connection-stream.js';
 import type { SeamReport } from '../quirks/seam.js';
-import { backoffEndsAt, endBackoff, observeSession, realSubchannel } from '../quirks/subchannel.js';
+import type { StreamSlots } from '../quirks/stream-slots.js';
+import { backoffEndsAt, endBackoff, observeSession, realSubchannel, streamsOf } from '../quirks/subchannel.js';
 import type { HealthWatch } from './health-watch.js';
 import type { PolicyEvent } from './policy-event.js';
 
@@ -13,7 +14,6 @@ type SubchannelInterface = experimental.SubchannelInterface;
 
 /** Observes one pooled connection while the child policy uses it, through any number of wrappers. */
 export class ObservedConnection {
-  readonly address: string;
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
@@ -22,7 +22,9 @@ export class ObservedConnection {
   private isWatching = false;
   private healthWatch: HealthWatch | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
-  private streams: readonly ConnectionStream[] = [];
+  private ownStreams: readonly ConnectionStream[] = [];
+  /** Streams of the connection; `undefined` if it is not READY, or if this grpc-js does not expose them. */
+  streams: StreamSlots | undefined;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;
 
@@ -34,9 +36,9 @@ export class ObservedConnection {
     private readonly useChanged: (connection: ObservedConnection) => void,
     /** Watches the health of a READY connection; `undefined` if it is not checked. */
     private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
+    /** Address of the connection. Further connections to one address have a number, as in '10.0.0.7:50051#2'. */
+    readonly address: string = subchannel.getAddress(),
   ) {
-    const address = subchannel.getAddress();
-    this.address = address;
     this.listener = (_, from, to, keepaliveTimeMs, error) => {
       // A listener that is added while grpc-js reports a change receives that change, too.
       if (from !== this.state) return;
@@ -46,6 +48,7 @@ export class ObservedConnection {
         handle({ type: 'keepalive-throttled', address, keepaliveTimeMs });
       }
       this.keepaliveTimeMs = keepaliveTimeMs;
+      if (stateName(from) === 'READY') this.setStreams(undefined);
       handle({ type: 'connection', address, from: stateName(from), to: stateName(to), error });
       if (stateName(to) === 'READY') this.reportSession();
     };
@@ -57,6 +60,16 @@ export class ObservedConnection {
 
   get isReady(): boolean {
     return this.isIn('READY');
+  }
+
+  /** True if the endpoint of the connection is neither ejected nor reported as not serving. */
+  get isHealthy(): boolean {
+    return this.user?.isHealthy() !== false;
+  }
+
+  /** True if a stream can start without waiting for another one to end, or if the limit is unknown. */
+  get hasFreeStream(): boolean {
+    return this.streams === undefined || this.streams.free > 0;
   }
 
   /** @param user the wrapper through which the child policy uses the connection */
@@ -89,8 +102,19 @@ export class ObservedConnection {
       const session = observeSession(real);
       if (session === undefined) return;
       removeClosedStreamListeners(session);
+      this.setStreams(streamsOf(real, this.address));
       this.handle({ type: 'session', address: this.address, session });
     });
+  }
+
+  private setStreams(streams: StreamSlots | undefined): void {
+    if (this.streams === undefined && streams === undefined) return;
+    this.streams = streams;
+    const report = (): void => {
+      if (this.streams === streams) this.handle({ type: 'streams' });
+    };
+    if (streams !== undefined) streams.changed = report;
+    report();
   }
 
   /** The connection for an attempt; `undefined` if it is not READY, or if its endpoint is unhealthy. */
@@ -107,7 +131,7 @@ export class ObservedConnection {
     const stream = ConnectionStream.open(this.subchannel, opening);
     if (stream === undefined) return undefined;
     this.seams.check('call on one connection', stream.call);
-    this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
+    this.ownStreams = [...this.ownStreams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
 
@@ -127,10 +151,11 @@ export class ObservedConnection {
   stop(): void {
     this.isWatching = false;
     this.stopHealth();
+    this.setStreams(undefined);
     this.subchannel.removeConnectivityStateListener(this.listener);
     this.handle({ type: 'released', address: this.address, state: stateName(this.subchannel.getConnectivityState()) });
-    // They would keep the connection open.
-    for (const stream of this.streams) stream.endWithConnection();
+    // Open streams would keep the connection open.
+    for (const stream of this.ownStreams) stream.endWithConnection();
   }
 
   private isIn(state: ConnectivityState): boolean {

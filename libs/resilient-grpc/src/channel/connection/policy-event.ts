@@ -9,8 +9,8 @@ export type PolicyEvent =
   | { readonly type: 'lookup-ended'; readonly ok: boolean }
   /** The child policy uses these addresses, which may be the same as before. */
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
-  /** The name could not be resolved, or has no address. A 'state' event follows. */
-  | { readonly type: 'unresolved' }
+  /** The name could not be resolved, or has no address. `details`: the resolver's reason. A 'state' event follows. */
+  | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   /** grpc-js destroyed the policy, because the channel is idle or closed. */
@@ -29,5 +29,9 @@ export type PolicyEvent =
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`, which is in `state`. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
+  /** The number of streams that a connection may carry became known, or changed. */
+  | { readonly type: 'streams' }
+  /** A further connection was idle and is no longer used. */
+  | { readonly type: 'unused' }
   /** The server rejected keepalive pings (too_many_pings). grpc-js now pings every `keepaliveTimeMs`. */
   | { readonly type: 'keepalive-throttled'; readonly address: string; readonly keepaliveTimeMs: number };

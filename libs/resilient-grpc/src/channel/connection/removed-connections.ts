@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** Interval between two checks whether calls still run on a removed connection. */
+/** Interval between two checks for calls on removed connections. */
 const CHECK_INTERVAL_MS = 1_000;
 
 /**

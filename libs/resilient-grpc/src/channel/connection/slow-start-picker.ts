@@ -9,7 +9,7 @@ const MAX_PICKS = 8;
 
 /**
  * Picks an endpoint in its slow start less often, by picking again. It is used only during a slow start. A picker has no side effects until
- * its call starts, except that round_robin moves on.
+ * its call starts, except that round_robin advances.
  */
 export class SlowStartPicker implements Picker {
   constructor(

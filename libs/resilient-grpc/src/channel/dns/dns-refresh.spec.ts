@@ -4,7 +4,7 @@ import { DnsRefresh } from './dns-refresh.js';
 
 const REFRESH_MS = 5_000;
 
-/** Creates a refresh whose lookups end when the test says so, and reports the end of the first lookup. */
+/** Creates a refresh whose lookups end when the test calls `end()`, and ends the first one. */
 function make(clock = new VirtualClock(), random = 0) {
   const refresh = new DnsRefresh(REFRESH_MS, clock, () => random);
   onTestFinished(() => {

@@ -72,7 +72,7 @@ export class DnsRefresh {
     this.schedule();
   }
 
-  /** Lets the next lookup start if this one was running, and withdraws it if it was due. */
+  /** Withdraws this refresh if it is due, and starts the next one that is due if this one was running. */
   private release(): void {
     if (due.includes(this)) due.splice(due.indexOf(this), 1);
     if (running !== this) return;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Waiter } from '../../call/call-transport.js';
 import { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
-import { BusyClock } from '../../testing/busy-clock.js';
+import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { CallRelease } from './call-release.js';
 import { WaitingCalls } from './waiting-calls.js';
 
@@ -12,9 +12,12 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   const clock = new BusyClock();
   const waiting = new WaitingCalls(new BusyClock());
   const load = new LoadBaseline(clock.now());
-  const channel = { usable: true };
+  const channel = { usable: true, freeStreams: Infinity };
   const usable = () => channel.usable;
-  const release = new CallRelease(waiting, { load, clock, usable, withinMs: BOUND_MS });
+  const hasFreeStream = () => channel.freeStreams > 0;
+  const streamWaits: boolean[] = [];
+  const streamWait = (isWaiting: boolean) => void streamWaits.push(isWaiting);
+  const release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs: BOUND_MS });
   const released: { readonly number: number; readonly at: number }[] = [];
   const push = (number: number) => {
     waiting.push({
@@ -24,13 +27,16 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: true,
-      release: () => released.push({ number, at: clock.now() }),
+      release: () => {
+        channel.freeStreams -= 1;
+        released.push({ number, at: clock.now() });
+      },
       refuse: () => undefined,
       ...change(number),
     });
   };
   for (let number = 1; number <= count; number++) push(number);
-  return { clock, waiting, load, channel, release, released, push };
+  return { clock, waiting, load, channel, release, released, push, streamWaits };
 }
 
 const UNARY = { expectsPromptResponse: true };
@@ -350,5 +356,52 @@ describe('release pace', () => {
     }
     // The slowest pace sends the 2,000 calls in 14.25 s, the bound less its 5 % margin: about 140 in 1 s.
     expect(released.length).toBeLessThanOrEqual(145);
+  });
+});
+
+describe('release without free streams', () => {
+  it('sends as many calls as streams are free, oldest first, and continues when a stream ends', () => {
+    const { clock, channel, release, released, streamWaits, push } = make(5);
+    channel.freeStreams = 2;
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2]);
+    expect(release.awaitsStream).toBe(true);
+    push(6);
+    channel.freeStreams = 1;
+    release.begin(false);
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2, 3]);
+    channel.freeStreams = 100;
+    release.begin(false);
+    clock.advance(0);
+    expect(released.map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(release.awaitsStream).toBe(false);
+    expect(streamWaits).toEqual([true, true, false]);
+  });
+
+  it('checks for a free stream also if no call reports its end', () => {
+    const { clock, channel, release, released } = make(1);
+    channel.freeStreams = 0;
+    release.begin(false);
+    clock.advance(0);
+    channel.freeStreams = 1;
+    clock.advance(250);
+    expect(released).toHaveLength(1);
+  });
+
+  it('keeps the pace of an outage while it waits for streams', () => {
+    const { clock, channel, release, released } = make(1_000);
+    channel.freeStreams = 1;
+    release.begin(true);
+    clock.advance(500);
+    expect(released).toHaveLength(1);
+    channel.freeStreams = 1_000;
+    release.begin(true);
+    clock.advance(100);
+    expect(released.length).toBeLessThan(200);
+    clock.advance(BOUND_MS);
+    expect(released).toHaveLength(1_000);
   });
 });

@@ -10,6 +10,8 @@ import type { Clock, Timer } from '../../time/clock.js';
 const RELEASE_BATCH_SIZE = 256;
 /** Maximum delay of a tick. A longer one shows that this process was busy. Equals the tolerance for slow responses. */
 const MAX_TICK_DELAY_MS = 20;
+/** Interval of the checks for a free stream, in addition to those at the end of each call. A health Watch may end, too. */
+const STREAM_POLL_MS = 250;
 
 /** Dependencies of a release. */
 export interface ReleaseDependencies {
@@ -17,6 +19,10 @@ export interface ReleaseDependencies {
   readonly clock: Clock;
   /** True if calls may be sent. */
   readonly usable: () => boolean;
+  /** True if a call finds a free stream. */
+  readonly hasFreeStream: () => boolean;
+  /** Called when calls begin to wait for a free stream, at each check while they wait, and when none waits any more. */
+  readonly streamWait: (isWaiting: boolean) => void;
   /** Milliseconds after READY within which every waiting call is sent. */
   readonly withinMs: number;
 }
@@ -30,6 +36,10 @@ export class CallRelease {
   private pace: ReleasePace | undefined;
   private timer: Timer | undefined;
   private running = false;
+  /** True while waiting calls need only a free stream. New calls then wait behind them. */
+  awaitsStream = false;
+  /** Like `awaitsStream`, but stays true while a stream became free for some of the calls. */
+  private isStreamWait = false;
   /** Due time of the next tick. */
   private dueAt = Infinity;
   private readyAt = 0;
@@ -47,7 +57,11 @@ export class CallRelease {
 
   /** Starts to send the waiting calls. `afterOutage`: false if they only waited for the channel to connect. */
   begin(afterOutage: boolean): void {
-    if (this.running || this.waiting.size === 0) return;
+    if (this.waiting.size === 0) return;
+    if (this.running) {
+      this.streamFreed();
+      return;
+    }
     this.running = true;
     const { load, clock, withinMs } = this.dependencies;
     const now = clock.now();
@@ -66,6 +80,7 @@ export class CallRelease {
   /** Stops the release, because the channel is no longer usable or no call is waiting. */
   stop(): void {
     this.running = false;
+    this.streamWaitEnded();
     this.pace = undefined;
     this.order = [];
     this.next = 0;
@@ -92,11 +107,43 @@ export class CallRelease {
       return;
     }
     if (now - this.surveyedAt >= POLICY.stepMs) this.pace?.require(this.survey(now));
-    this.releaseSome(this.pace === undefined ? RELEASE_BATCH_SIZE : this.pace.take(now, this.waiting.size));
+    const { hasFreeStream } = this.dependencies;
+    this.awaitsStream = !hasFreeStream();
+    if (!this.awaitsStream) {
+      this.releaseSome(this.pace === undefined ? RELEASE_BATCH_SIZE : this.pace.take(now, this.waiting.size));
+    }
     if (this.waiting.size === 0) this.stop();
-    else if (this.pace === undefined) this.tickNext();
-    else this.tickIn(this.pace.msUntilNext(now));
+    else if (hasFreeStream()) this.tickAgain(now);
+    else this.awaitStream();
   };
+
+  private tickAgain(now: number): void {
+    this.streamWaitEnded();
+    if (this.pace === undefined) this.tickNext();
+    else this.tickIn(this.pace.msUntilNext(now));
+  }
+
+  private awaitStream(): void {
+    this.awaitsStream = true;
+    this.isStreamWait = true;
+    this.dependencies.streamWait(true);
+    this.tickIn(STREAM_POLL_MS);
+  }
+
+  private streamWaitEnded(): void {
+    this.awaitsStream = false;
+    if (!this.isStreamWait) return;
+    this.isStreamWait = false;
+    this.dependencies.streamWait(false);
+  }
+
+  /** Continues in the next turn, because a stream may be free. Further reports in this turn do nothing. */
+  private streamFreed(): void {
+    if (!this.awaitsStream || this.timer === undefined) return;
+    this.timer.clear();
+    this.timer = undefined;
+    this.tickNext();
+  }
 
   private tickNext(): void {
     this.dueAt = Infinity;
@@ -111,7 +158,7 @@ export class CallRelease {
   private releaseSome(allowed: number): void {
     const times = this.times(this.dependencies.clock.now());
     let remaining = allowed;
-    while (remaining > 0) {
+    while (remaining > 0 && this.dependencies.hasFreeStream()) {
       const waiter = this.shift();
       if (waiter === undefined) return;
       // A call with less time left than calls usually take would only load the server. Its own deadline ends it.

@@ -74,7 +74,13 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'experimental',
     needs: ['createResolver()'],
-    lostWithout: 'credentials in the targets of custom resolvers',
+    lostWithout:
+      'credentials in the targets of custom resolvers; direct calls and `round_robin` for `kubernetes:` targets',
+  },
+  {
+    on: 'experimental',
+    needs: ['registerResolver()'],
+    lostWithout: '`kubernetes:` targets',
   },
   {
     on: 'channel',
@@ -95,7 +101,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'connection',
     needs: ['transport.session', 'transport.activeCalls', 'transport.addDisconnectListener()'],
     lostWithout:
-      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection), calls on removed addresses that last longer than a keepalive interval',
+      'evidence from connections (resends after GOAWAY, disconnect reasons, dead-connection detection, stream limits), calls on removed addresses that last longer than a keepalive interval',
   },
   {
     on: 'connection',

@@ -23,6 +23,8 @@ export interface ConnectionRecord {
   goawayCode: number | undefined;
   /** Called at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
+  /** Address of the connection in the history of its channel; `undefined` if it is the peer's. */
+  address: string | undefined;
   /** True if `observeTransport` listens to the connection. */
   isObserved: boolean;
 }
@@ -39,7 +41,7 @@ const unprocessedStreams = new WeakMap<object, Unprocessed>();
 export function connectionRecord(transport: object): ConnectionRecord {
   let record = records.get(transport);
   if (record === undefined) {
-    record = { goawayCode: undefined, endListeners: new Set(), isObserved: false };
+    record = { goawayCode: undefined, endListeners: new Set(), address: undefined, isObserved: false };
     records.set(transport, record);
   }
   return record;
@@ -48,6 +50,20 @@ export function connectionRecord(transport: object): ConnectionRecord {
 /** Reason why the application never saw `stream`; `undefined` if it may have. */
 export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
+}
+
+/** True if HTTP/2 still queues `stream` on this side, for example because the peer's limit of concurrent streams is reached. */
+export function isQueued(stream: StreamState): boolean {
+  return !stream.closed && !stream.destroyed && (stream.id === undefined || stream.state.state === IDLE);
+}
+
+/**
+ * Records that `stream` was never sent, if it was queued before this side reset it and still is right after. Before a reset, Node sends
+ * what can be sent; nghttp2 then drops a request that is still queued, and otherwise tracks the stream until the reset is sent. Inside an
+ * event of the same session, Node postpones the reset, so this is no evidence there.
+ */
+export function recordResetInQueue(stream: StreamState): void {
+  if (stream.closed && !stream.destroyed && stream.state.state === IDLE) unprocessedStreams.set(stream, 'never-sent');
 }
 
 /**
@@ -87,10 +103,10 @@ function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly Act
   for (const call of calls) {
     const stream = call.http2Stream;
     if (stream === undefined || stream.closed || stream.destroyed) continue;
-    if (stream.id === undefined || stream.state.state === IDLE) {
+    if (isQueued(stream)) {
       unprocessedStreams.set(stream, 'never-sent');
       queued.push(call);
-    } else if (stream.id > lastStreamId) {
+    } else if ((stream.id ?? 0) > lastStreamId) {
       unprocessedStreams.set(stream, 'rejected');
     }
   }

@@ -105,6 +105,7 @@ function makeWireChannel(
       },
       loadBalancing: [{ [loadBalancing]: {} }],
       connectTimeoutMs: () => timeoutMs,
+      maxConnectionsPerEndpoint: 1,
     },
     (_, event) => {
       if (event.type === 'state') states.push(event.state);

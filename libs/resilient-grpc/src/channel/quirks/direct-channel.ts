@@ -8,6 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import type { ChannelPathReason } from '../../call/call-path.js';
 import { DIRECT_SEAM } from './client-seams.js';
+import { hasLibraryResolver } from './library-resolver.js';
 import { isPresent } from './seam.js';
 
 type Picker = experimental.Picker;
@@ -62,6 +63,8 @@ interface Internals {
 const COMPLETE = 0;
 const READY = 2;
 const NO_PICK_INFORMATION = {};
+/** Maximum number of further picks while the picked endpoint has no free stream. */
+const MAX_FURTHER_PICKS = 16;
 
 /** Codes of the errors that Node throws for headers that HTTP/2 does not allow. */
 const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
@@ -86,7 +89,8 @@ export class DirectChannel {
   static of(channel: Channel, options: ChannelOptions): DirectChannel | ChannelPathReason {
     if (process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'] === 'off') return 'disabled';
     // grpc-js adds the scheme `dns` to a target without one.
-    if (!BUILT_IN_SCHEMES.has(channel.getTarget().split(':')[0] ?? '')) return 'resolver';
+    const target = channel.getTarget();
+    if (!BUILT_IN_SCHEMES.has(target.split(':')[0] ?? '') && !hasLibraryResolver(target)) return 'resolver';
     if ((options['grpc.default_compression_algorithm'] ?? 0) !== 0) return 'send-compression';
     if (!isPresent(DIRECT_SEAM, channel)) return 'grpc-js-release';
     // Safe: `isPresent` found the names.
@@ -105,10 +109,10 @@ export class DirectChannel {
     metadata: Metadata,
     listener: ConnectionCallListener,
   ): PickedCall | undefined {
-    const { pickResultType, subchannel, onCallStarted, onCallEnded } = picker.pick({
-      metadata,
-      extraPickInfo: NO_PICK_INFORMATION,
-    });
+    const args = { metadata, extraPickInfo: NO_PICK_INFORMATION };
+    let result = picker.pick(args);
+    for (let more = MAX_FURTHER_PICKS; more > 0 && isFull(result.subchannel); more -= 1) result = picker.pick(args);
+    const { pickResultType, subchannel, onCallStarted, onCallEnded } = result;
     if ((pickResultType as number) !== COMPLETE || subchannel === null) return undefined;
     if ((subchannel.getConnectivityState() as number) !== READY) return undefined;
     if (!this.isEmpty(subchannel.getCallCredentials())) {
@@ -142,6 +146,12 @@ export class DirectChannel {
   private isEmpty(credentials: CallCredentials): boolean {
     return credentials === this.noCredentials || credentials.constructor === this.noCredentials.constructor;
   }
+}
+
+/** True if `subchannel` has reached the server's limit of concurrent streams on all its connections. */
+function isFull(subchannel: object | null): boolean {
+  // The library's own policy creates subchannels with this property.
+  return (subchannel as { readonly isFull?: boolean } | null)?.isFull === true;
 }
 
 function codeOf(error: unknown): unknown {

@@ -14,8 +14,8 @@ interface DecodedReport {
   readonly application_utilization: number;
 }
 
-/** Report of a server that reports nothing; the weight of its endpoint stays as it is. */
-const EMPTY: DecodedReport = { rps_fractional: 0, eps: 0, application_utilization: 0 };
+/** Replaces an invalid report; the weight of the endpoint stays unchanged. */
+const EMPTY_REPORT: DecodedReport = { rps_fractional: 0, eps: 0, application_utilization: 0 };
 
 /**
  * Decodes the load reports of servers for the picker of grpc-js's `weighted_round_robin`, which would load and parse the `.proto` files
@@ -43,7 +43,7 @@ function decodeReportOf(metadata: Metadata): void {
   // Other releases of grpc-js may lack the method. They decode the report themselves.
   if (!Buffer.isBuffer(report) || (metadata as Partial<Metadata>).setOpaque === undefined) return;
   const decoded = decodeLoadReport(report);
-  metadata.setOpaque(DECODED_KEY, decoded === undefined ? EMPTY : grpcJsReport(decoded));
+  metadata.setOpaque(DECODED_KEY, decoded === undefined ? EMPTY_REPORT : grpcJsReport(decoded));
 }
 
 function grpcJsReport(report: NonNullable<ReturnType<typeof decodeLoadReport>>): DecodedReport {

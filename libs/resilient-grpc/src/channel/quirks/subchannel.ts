@@ -1,6 +1,7 @@
 import type { experimental } from '@grpc/grpc-js';
 import type { WatchedSession } from '../connection/disconnect-reason-watch.js';
-import { observeTransport, type ConnectionTransport } from './connection-record.js';
+import { connectionRecord, observeTransport, type ConnectionTransport } from './connection-record.js';
+import { streamSlotsOf, type StreamSlots } from './stream-slots.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelChannel = ReturnType<SubchannelInterface['getChannel']>;
@@ -37,6 +38,16 @@ export function runningCalls(subchannel: SubchannelInterface): number {
   return [...(realSubchannel(subchannel).transport?.activeCalls ?? [])].length;
 }
 
+/**
+ * Returns the streams of the connection of a subchannel, and names the connection `address`; `undefined` if it is not connected, or if
+ * this grpc-js does not expose them.
+ */
+export function streamsOf({ transport }: RealSubchannel, address: string): StreamSlots | undefined {
+  if (transport === undefined || transport === null) return undefined;
+  connectionRecord(transport).address = address;
+  return streamSlotsOf(transport);
+}
+
 /** Returns the session of `subchannel` if it can be pinged. */
 export function pingableSession(subchannel: SubchannelInterface): Pingable | undefined {
   const session = realSubchannel(subchannel).transport?.session;
@@ -64,4 +75,31 @@ export function setAuthority(call: object, authority: string): void {
   // Safe for the supported releases of grpc-js. Without these options, the call keeps the authority of the target.
   const { options } = call as { readonly options?: { host?: string } };
   if (options !== undefined) options.host = authority;
+}
+
+/** A wrapper of subchannels that selects the connection of each call. */
+type SelectingSubchannel = experimental.BaseSubchannelWrapper & {
+  /** Returns the subchannel for the next call. grpc-js calls this function once for each call. */
+  selectForCall(): SubchannelInterface;
+};
+
+/** Extends grpc-js's wrapper of subchannels so that a subclass can select the connection of each call. */
+export function selectingSubchannelClass(
+  Base: typeof experimental.BaseSubchannelWrapper,
+): new (child: SubchannelInterface) => SelectingSubchannel {
+  class Selecting extends Base {
+    selectForCall(): SubchannelInterface {
+      return this.child;
+    }
+
+    override getRealSubchannel(): ReturnType<SubchannelInterface['getRealSubchannel']> {
+      return this.selectForCall().getRealSubchannel();
+    }
+
+    /** Compares the wrapped subchannels, whichever of their connections carries the next call. */
+    override realSubchannelEquals(other: SubchannelInterface): boolean {
+      return this.child.realSubchannelEquals(other instanceof Selecting ? other.child : other);
+    }
+  }
+  return Selecting;
 }

@@ -2,7 +2,9 @@ import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import {
   connectionRecord,
+  isQueued,
   observeTransport,
+  recordResetInQueue,
   unprocessed,
   type ConnectionRecord,
   type ConnectionTransport,
@@ -10,7 +12,7 @@ import {
 
 /** grpc-js's call on one connection. */
 interface SubchannelCall {
-  readonly http2Stream?: { readonly rstCode: number };
+  readonly http2Stream?: { readonly rstCode: number } & Parameters<typeof isQueued>[0];
   /** Has `rstCode` only if grpc-js derived the status from the way the stream closed. */
   readonly finalStatus?: { readonly rstCode?: number } | null;
   readonly httpStatusCode?: number;
@@ -51,6 +53,28 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
  */
 export function readWire(channelCall: object): WireFacts | undefined {
   return readConnectionCall(subchannelCall(channelCall) ?? {});
+}
+
+/**
+ * Address of the connection that carried `call` in the history of its channel, if it is not the peer's: there may be several connections
+ * to one peer. `call` is a call on one connection, or of the channel.
+ */
+export function connectionAddress(call: object, isDirect: boolean): string | undefined {
+  // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.
+  const { transport } = (isDirect ? (call as SubchannelCall) : subchannelCall(call)) ?? {};
+  return transport === undefined ? undefined : connectionRecord(transport).address;
+}
+
+/**
+ * Runs `cancel`, which resets the stream of `connectionCall`, and records whether the stream was never sent. Call it from a timer: inside an
+ * event of the connection, the stream may be sent afterwards.
+ */
+export function cancelWithEvidence(connectionCall: object, cancel: () => void): void {
+  // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.
+  const { http2Stream } = connectionCall as SubchannelCall;
+  const wasQueued = http2Stream !== undefined && isQueued(http2Stream);
+  cancel();
+  if (wasQueued) recordResetInQueue(http2Stream);
 }
 
 /** Like `readWire`, for a call on one connection. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify } from '../../policy/evidence/classify.js';
-import { BusyClock } from '../../testing/busy-clock.js';
+import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { ENDS, MemoryTransport } from '../../testing/spec-support/memory-transport.js';
 import { withAttemptTimeout } from './attempt-timeout.js';
 

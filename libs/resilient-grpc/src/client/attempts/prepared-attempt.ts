@@ -3,10 +3,13 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { StatusCode } from '../../status/status-code.js';
+import type { Waiter } from '../../call/call-transport.js';
 import type { ClientContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../call/call-failure.js';
+
+const LOST = 'The channel was lost before the call was sent';
 
 /** Attempt of a call that ended before anything was sent. */
 const UNSENT_ATTEMPT: Attempt = {
@@ -66,6 +69,8 @@ class PreparedAttempt implements Attempt {
   private closing = false;
   private reading = false;
   private over = false;
+  /** Set while the attempt waits for a free stream. */
+  private waiter: Waiter | undefined;
 
   constructor(
     start: StartAttempt,
@@ -78,7 +83,8 @@ class PreparedAttempt implements Attempt {
       (ready) => {
         if (this.over) return;
         if (this.client.transport.ready) this.begin(start, requestWith(request, ready));
-        else this.end(StatusCode.UNAVAILABLE, 'The channel was lost before the call was sent', false);
+        else if (this.client.transport.isConnected) this.awaitStream(start, requestWith(request, ready));
+        else this.end(StatusCode.UNAVAILABLE, LOST, false);
       },
       (error: unknown) => {
         const { code, details } = preparationFailure(error);
@@ -107,13 +113,42 @@ class PreparedAttempt implements Attempt {
   }
 
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
+    this.leave();
     if (this.inner === undefined) this.end(code, details, true, undefined, why);
     else this.inner.cancel(why, code, details);
   }
 
   abandon(because?: 'deadline'): void {
     this.over = true;
+    this.leave();
     this.inner?.abandon(because);
+  }
+
+  /** Waits for a free stream, because other calls took those that were free. The call enforces its deadline meanwhile. */
+  private awaitStream(start: StartAttempt, request: AttemptRequest): void {
+    const { transport, clock } = this.client;
+    this.waiter = {
+      waitForReady: undefined,
+      deadline: request.deadline,
+      waitingSince: clock.now(),
+      bytes: 0,
+      rateLimited: false,
+      expectsPromptResponse: !request.method.responseStream,
+      release: () => {
+        this.waiter = undefined;
+        this.begin(start, request);
+      },
+      refuse: ({ details }) => {
+        this.waiter = undefined;
+        this.end(StatusCode.UNAVAILABLE, details, false);
+      },
+    };
+    transport.wait(this.waiter);
+  }
+
+  private leave(): void {
+    if (this.waiter !== undefined) this.client.transport.dequeue(this.waiter);
+    this.waiter = undefined;
   }
 
   private begin(start: StartAttempt, request: AttemptRequest): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Attempt } from '../../call/attempt.js';
-import { BusyClock } from '../../testing/busy-clock.js';
+import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { CallRegistry, type RegisteredCall } from './call-registry.js';
 
 type Changeable = { -readonly [K in keyof RegisteredCall]: RegisteredCall[K] };

@@ -1,3 +1,5 @@
+import type { IteratorConsumer } from '../../call/iterator-source.js';
+
 /** Result of `encode` for a message that cannot be sent. */
 export const UNSENDABLE = Symbol('unsendable');
 
@@ -12,12 +14,16 @@ export interface BufferedMessages {
   readonly oldestAt: number | undefined;
 }
 
-/** Receives the messages of a source, one event per pull. */
-export interface MessageConsumer {
-  /** Maximum bytes of messages that may be pushed ahead of the connection. */
-  readonly maxQueuedBytes: number;
+/** Receives the messages of a source, one event per pull. An Observable may be any number of messages ahead. */
+export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
   /** True if an Observable's error is delivered after its buffered messages; otherwise the error is delivered at once. */
   readonly failsInOrder?: boolean;
+}
+
+/** Consumer that limits how far an Observable may be ahead. */
+export interface MessageConsumer extends UnlimitedConsumer {
+  /** Maximum bytes of messages that may be pushed ahead of the connection. */
+  readonly maxQueuedBytes: number;
   /** Returns the payload of `message`, serialized or unchanged. If it cannot be sent, ends the call and returns `UNSENDABLE`. */
   encode(message: unknown): unknown;
   /** Returns the size on the wire of a payload from `encode`. */
@@ -34,9 +40,6 @@ export interface MessageConsumer {
   onOverflow(queuedBytes: number): void;
   /** Called if a source pushed many messages in one event-loop turn, in which backpressure cannot slow it down. */
   onBurst(messages: number): void;
-  onMessage(message: unknown): void;
-  onMessagesEnd(): void;
-  onMessagesError(error: unknown): void;
 }
 
 /** Source of the messages of one side of a stream, pulled one at a time. */

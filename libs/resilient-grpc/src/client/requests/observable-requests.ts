@@ -1,6 +1,6 @@
 import type { Unsubscribable } from 'rxjs';
 import { MESSAGE_OVERHEAD_BYTES } from '../../policy/replay/replay-limits.js';
-import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
+import { UNSENDABLE, type RequestSource, type MessageConsumer, type UnlimitedConsumer } from './message-consumer.js';
 
 /** An Observable from any library. */
 export interface Subscribable {
@@ -45,11 +45,13 @@ export class ObservableRequests implements RequestSource {
   private ended = false;
   private readonly subscription: Unsubscribable;
   private closed = false;
+  private readonly limits: MessageConsumer | undefined;
 
   constructor(
     input: Subscribable,
-    private readonly consumer: MessageConsumer,
+    private readonly consumer: MessageConsumer | UnlimitedConsumer,
   ) {
+    this.limits = 'maxQueuedBytes' in consumer ? consumer : undefined;
     this.subscription = input.subscribe({
       next: (message: unknown) => {
         this.pushMessage(message);
@@ -113,23 +115,24 @@ export class ObservableRequests implements RequestSource {
 
   private pushMessage(message: unknown): void {
     if (this.closed || this.ended) return;
-    if (this.earlierItems === 0) {
+    const { limits } = this;
+    if (this.earlierItems === 0 || limits === undefined) {
       this.push('message', message, 0);
       return;
     }
-    const payload = this.consumer.encode(message);
+    const payload = limits.encode(message);
     if (payload === UNSENDABLE) return;
-    const bytes = this.consumer.bytesOf(payload) + MESSAGE_OVERHEAD_BYTES;
+    const bytes = limits.bytesOf(payload) + MESSAGE_OVERHEAD_BYTES;
     this.bytesSinceTaken += bytes;
     this.messagesSinceTaken += 1;
-    if (this.exceedsLimit(this.queuedBytes + bytes)) this.consumer.onOverflow(this.queuedBytes);
+    if (this.exceedsLimit(limits, this.queuedBytes + bytes)) limits.onOverflow(this.queuedBytes);
     else this.push('encoded', payload, bytes);
   }
 
-  private exceedsLimit(bytes: number): boolean {
-    const { consumer, bytesSinceTaken, messagesSinceTaken } = this;
-    if (bytes <= consumer.maxQueuedBytes) return false;
-    return consumer.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
+  private exceedsLimit(limits: MessageConsumer, bytes: number): boolean {
+    const { bytesSinceTaken, messagesSinceTaken } = this;
+    if (bytes <= limits.maxQueuedBytes) return false;
+    return limits.exceedsLimit?.({ bytes, bytesSinceTaken, messagesSinceTaken, oldestAt: this.first?.at }) ?? true;
   }
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {
@@ -139,7 +142,7 @@ export class ObservableRequests implements RequestSource {
       this.give(kind, value);
       return;
     }
-    const item: Item = { kind, value, bytes, at: this.consumer.now?.(), next: undefined };
+    const item: Item = { kind, value, bytes, at: this.limits?.now?.(), next: undefined };
     if (this.last === undefined) this.first = item;
     else this.last.next = item;
     this.last = item;
@@ -148,16 +151,16 @@ export class ObservableRequests implements RequestSource {
     if (kind === 'message') this.burstMessages += 1;
     if (this.hasItemsInTurn || kind === 'end' || kind === 'error') return;
     this.hasItemsInTurn = true;
-    this.consumer.defer(this.endTurn);
+    this.limits?.defer(this.endTurn);
   }
 
   private readonly endTurn = (): void => {
-    const { burstMessages, consumer } = this;
+    const { burstMessages, limits } = this;
     this.hasItemsInTurn = false;
     this.earlierItems = this.bufferedItems;
     this.burstMessages = 0;
-    if (!this.closed && burstMessages * ASSUMED_MESSAGE_BYTES > consumer.maxQueuedBytes)
-      consumer.onBurst(burstMessages);
+    if (this.closed || limits === undefined) return;
+    if (burstMessages * ASSUMED_MESSAGE_BYTES > limits.maxQueuedBytes) limits.onBurst(burstMessages);
   };
 
   private give(kind: Item['kind'], value: unknown): void {
@@ -166,7 +169,7 @@ export class ObservableRequests implements RequestSource {
         this.consumer.onMessage(value);
         return;
       case 'encoded':
-        this.consumer.onEncodedMessage(value);
+        this.limits?.onEncodedMessage(value);
         return;
       case 'error':
         this.consumer.onMessagesError(value);

@@ -151,7 +151,7 @@ describe('iterator without a result', () => {
     messageSource(input, consumer).pull();
     await turn();
     expect(events).toEqual([
-      ['error', new TypeError('expected an iterator result from the request source, got undefined')],
+      ['error', new TypeError('expected an iterator result from the source of messages, got undefined')],
     ]);
   });
 });

@@ -84,7 +84,8 @@ export interface GrpcClientDefaults {
   /**
    * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
    * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it uses the less
-   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48).
+   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48). A
+   * `kubernetes:` target uses 'round_robin' by default.
    * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
@@ -160,11 +161,17 @@ export interface GrpcClientDefaults {
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
+  /**
+   * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
+   * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call.
+   * @defaultValue 1
+   */
+  readonly maxConnectionsPerEndpoint?: number | undefined;
 }
 
 /** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
 export interface GrpcClientSettings extends GrpcClientDefaults {
-  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders'. */
+  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders', 'kubernetes:///orders.shop:50051'. */
   readonly url: string;
   /**
    * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
@@ -173,8 +180,8 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
    * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
-   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the policy it started with;
-   * invalid updates are logged and ignored.
+   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the
+   * policy it started with; invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
 }
@@ -279,6 +286,7 @@ export const DEFAULT_CLIENT_SETTINGS = {
   prefetch: 16,
   maxQueuedRequestBytes: 16 * 1024 * 1024,
   unreadStreamWarningMs: 60_000,
+  maxConnectionsPerEndpoint: 1,
 } as const;
 
 /** Minimum interval between two HTTP/2 pings, as in gRPC (gRFC A8). Smaller values are raised to it. */

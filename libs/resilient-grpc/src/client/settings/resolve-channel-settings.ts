@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { insecureCredentials, isDnsName, loadBalancingProblem, policyNameOf } from '../../channel/channel-checks.js';
 import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
+import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
@@ -147,6 +148,7 @@ export function resolveChannelSettings(
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
+    maxConnectionsPerEndpoint = DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
   } = settings;
   return Object.freeze({
     target: settings.url,
@@ -161,6 +163,7 @@ export function resolveChannelSettings(
     maxConnectionAgeMs,
     ejection: ejectionOf(settings),
     healthService: healthCheck?.serviceName,
+    maxConnectionsPerEndpoint,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }
@@ -178,17 +181,24 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
   return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
 }
 
+/** Returns the load-balancing policy of a client without one. Under pick_first, all pods except one of a `kubernetes:` target would be idle. */
+export function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
+  return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
+}
+
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */
 function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
   if (value === 'least_request') return [{ [A48_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
-function grpcOptions(settings: GrpcClientDefaults, random: Random, warn: (message: string) => void): ChannelOptions {
+function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (message: string) => void): ChannelOptions {
   const { connectionIdleTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectionIdleTimeoutMs, dnsRefreshMs } = settings;
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
+    // With a proxy in the environment, grpc-js would replace the target by the proxy, and the proxy would resolve the name.
+    ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),

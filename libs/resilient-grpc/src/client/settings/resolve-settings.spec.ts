@@ -275,7 +275,7 @@ describe('dnsRefreshMs', () => {
       { url: NAME, loadBalancing: 'round_robin', channelOptions: { [INTERVAL]: 30_000 } },
       30_000,
     ],
-  ])('resolves to the interval for %s', (_given, settings, refreshMs) => {
+  ])('resolves dnsRefreshMs for %s', (_given, settings, refreshMs) => {
     expect(resolve(settings).settings.channel.dnsRefreshMs).toBe(refreshMs);
   });
 

@@ -22,6 +22,7 @@ import { unreadable } from './copy-options.js';
 import { propagationProblems, resolvePropagation } from './propagation-settings.js';
 import {
   channelOptionProblems,
+  defaultLoadBalancing,
   interceptorsOf,
   openCredentials,
   resolveBalancing,
@@ -126,7 +127,7 @@ function resolveInto(
   const balancing = (config: ParsedServiceConfig | undefined) =>
     resolveBalancing(
       joined,
-      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? DEFAULT_CLIENT_SETTINGS.loadBalancing,
+      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url),
     );
   const live = isObservable(source)
     ? new LiveServiceConfig({
@@ -142,10 +143,7 @@ function resolveInto(
       })
     : undefined;
   const loadBalancing =
-    own.loadBalancing ??
-    serviceConfig?.loadBalancingConfig ??
-    joined.loadBalancing ??
-    DEFAULT_CLIENT_SETTINGS.loadBalancing;
+    own.loadBalancing ?? serviceConfig?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
   const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
   const channel = resolveChannelSettings(
     joined,

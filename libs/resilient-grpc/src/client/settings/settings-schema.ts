@@ -115,6 +115,7 @@ const defaultsEntries = {
       'a number of milliseconds of 1000 or more, or false for lookups only on demand',
     ),
   ),
+  maxConnectionsPerEndpoint: v.optional(integer(1)),
 } as const;
 
 /** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */

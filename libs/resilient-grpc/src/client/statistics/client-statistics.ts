@@ -1,14 +1,13 @@
 import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import type { StatusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import type { ClientCounters, GrpcClientSnapshot, MethodSnapshot, RecentCalls } from '../client-snapshot.js';
+import type { ClientCounters, GrpcClientSnapshot, RecentCalls } from '../client-snapshot.js';
 import { LastFailures } from './last-failures.js';
-import { MethodStatistics, type CountedFailure, type FailureCounter } from './method-statistics.js';
+import { MethodStatistics, sumOfCalls, type CountFailure } from './method-statistics.js';
 
 /** Counters of a client for its snapshot. They are always maintained, even if no snapshot is taken. */
-export class ClientStatistics implements FailureCounter {
+export class ClientStatistics {
   readonly waits: Record<WaitEnd, number> = { released: 0, refused: 0, abandoned: 0 };
   private readonly byPath = new Map<string, MethodStatistics>();
   private readonly failures = new Map<FailureReason, number>();
@@ -21,17 +20,10 @@ export class ClientStatistics implements FailureCounter {
   of(method: Pick<MethodDescriptor, 'path' | 'kind'>): MethodStatistics {
     let found = this.byPath.get(method.path);
     if (found === undefined) {
-      found = new MethodStatistics(method, this, this.clock.now());
+      found = new MethodStatistics(method, this.countFailure, this.clock.now());
       this.byPath.set(method.path, found);
     }
     return found;
-  }
-
-  failed(path: string, failure: CountedFailure, attempted: boolean): void {
-    const { code, reason, details, notRetriedBecause, peer } = failure;
-    count(this.failures, reason);
-    if (attempted) count(this.notRetried, notRetriedBecause ?? reason);
-    this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
   }
 
   /** Returns the counts of recently ended calls, summed over all methods. */
@@ -61,6 +53,13 @@ export class ClientStatistics implements FailureCounter {
       errors: this.log.snapshot(),
     };
   }
+
+  private readonly countFailure: CountFailure = (path, failure, attempted) => {
+    const { code, reason, details, notRetriedBecause, peer } = failure;
+    count(this.failures, reason);
+    if (attempted) count(this.notRetried, notRetriedBecause ?? reason);
+    this.log.add({ path, code, reason, details, peer }, this.clock.epoch());
+  };
 }
 
 /** The part of a client's snapshot that `ClientStatistics` provides. */
@@ -71,18 +70,6 @@ function count<Key>(counts: Map<Key, number>, key: Key): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-function sumOf(all: readonly MethodSnapshot['recent'][]): RecentCalls {
-  const codes: Partial<Record<StatusName, number>> = {};
-  for (const one of all) {
-    // The keys are status names.
-    for (const [name, number] of Object.entries(one.codes) as [StatusName, number][]) {
-      codes[name] = (codes[name] ?? 0) + number;
-    }
-  }
-  return {
-    windowMs: Math.max(0, ...all.map(({ windowMs }) => windowMs)),
-    ended: all.reduce((sum, { ended }) => sum + ended, 0),
-    failed: all.reduce((sum, { failed }) => sum + failed, 0),
-    codes,
-  };
+function sumOf(all: readonly RecentCalls[]): RecentCalls {
+  return { windowMs: Math.max(0, ...all.map(({ windowMs }) => windowMs)), ...sumOfCalls(all) };
 }

@@ -4,7 +4,7 @@ import { MethodStatistics } from './method-statistics.js';
 
 const SECOND = 1_000;
 
-const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, { failed: () => undefined }, 0);
+const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, () => undefined, 0);
 const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) as const;
 
 describe('MethodStatistics', () => {

@@ -1,6 +1,6 @@
 import type { MethodDescriptor } from '../../call/method.js';
 import type { FailureReason } from '../../errors/grpc-call-error.js';
-import { isStatusCode, StatusCode, statusName, type StatusName } from '../../status/status-code.js';
+import { statusName, type StatusCode, type StatusName } from '../../status/status-code.js';
 import { LatencyHistogram } from '../../time/latency-histogram.js';
 import type { MethodSnapshot, RecentCalls } from '../client-snapshot.js';
 
@@ -13,16 +13,11 @@ export interface CountedFailure {
   readonly peer?: string | undefined;
 }
 
-/** Counts the failures of all methods. */
-export interface FailureCounter {
-  /** @param attempted true if an attempt was made */
-  failed(path: string, failure: CountedFailure, attempted: boolean): void;
-}
+/** Counts a failure of any method. `attempted` is true if an attempt was made. */
+export type CountFailure = (path: string, failure: CountedFailure, attempted: boolean) => void;
 
 /** Length of one slice of the recent calls: half of the maximum window. */
 const SLICE_MS = 30_000;
-/** Number of gRPC status codes, 0 to 16. */
-const STATUS_CODE_COUNT = 17;
 
 /**
  * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice.
@@ -36,13 +31,13 @@ export class MethodStatistics {
   private succeededCalls = 0;
   private failedCalls = 0;
   private cancelledCalls = 0;
-  private readonly codes = new StatusCounts();
+  private readonly codes: StatusCounts = {};
   private current: Slice;
   private previous: Slice;
 
   constructor(
     private readonly method: Pick<MethodDescriptor, 'path' | 'kind'>,
-    private readonly client: FailureCounter,
+    private readonly countFailure: CountFailure,
     private readonly beganAt: number,
   ) {
     this.current = new Slice(beganAt);
@@ -70,12 +65,13 @@ export class MethodStatistics {
   /** @param attempted true if an attempt was made */
   failed(failure: CountedFailure, attempted: boolean, now: number): void {
     this.failedCalls += 1;
-    this.codes.add(failure.code);
+    const status = statusName(failure.code);
+    count(this.codes, status);
     const slice = this.sliceAt(now);
     slice.ended += 1;
     slice.failed += 1;
-    slice.codes.add(failure.code);
-    this.client.failed(this.method.path, failure, attempted);
+    count(slice.codes, status);
+    this.countFailure(this.method.path, failure, attempted);
   }
 
   /** Counts a call whose request source threw or pushed too much. */
@@ -85,20 +81,15 @@ export class MethodStatistics {
 
   /** Counts a call that was rejected before it started. It counts as a failure of the client, not of the method. */
   refused(failure: CountedFailure): void {
-    this.client.failed(this.method.path, failure, false);
+    this.countFailure(this.method.path, failure, false);
   }
 
   recentCalls(now: number): RecentCalls {
     const current = this.sliceAt(now);
     const { previous } = this;
-    const codes = new StatusCounts();
-    codes.addAll(current.codes);
-    codes.addAll(previous.codes);
     return {
+      ...sumOfCalls([current, previous]),
       windowMs: Math.round(now - Math.max(this.beganAt, previous.beganAt)),
-      ended: current.ended + previous.ended,
-      failed: current.failed + previous.failed,
-      codes: codes.toJSON(),
     };
   }
 
@@ -114,7 +105,7 @@ export class MethodStatistics {
       attempts: this.attempts,
       retried: this.retried,
       hedged: this.hedged,
-      codes: this.codes.toJSON(),
+      codes: { ...this.codes },
       recent: this.recentCalls(now),
       ...(latency === undefined ? {} : { latency }),
     };
@@ -147,40 +138,11 @@ export class MethodStatistics {
   }
 }
 
-/** Counts failed calls by status code. Allocates memory for the first failure, because most methods of a client never fail. */
-class StatusCounts {
-  private counts: Uint32Array | undefined;
-
-  add(code: StatusCode): void {
-    // A server may send an unknown code, which grpc-js forwards.
-    this.count(isStatusCode(code) ? code : StatusCode.UNKNOWN, 1);
-  }
-
-  addAll(other: StatusCounts): void {
-    for (const [code, count] of other.counts?.entries() ?? []) this.count(code, count);
-  }
-
-  clear(): void {
-    this.counts?.fill(0);
-  }
-
-  /** Returns the counts by status name, without zeros. */
-  toJSON(): Readonly<Partial<Record<StatusName, number>>> {
-    const entries = [...(this.counts?.entries() ?? [])].filter(([, count]) => count > 0);
-    return Object.fromEntries(entries.map(([code, count]) => [statusName(code), count]));
-  }
-
-  private count(code: number, by: number): void {
-    this.counts ??= new Uint32Array(STATUS_CODE_COUNT);
-    this.counts[code] = (this.counts[code] ?? 0) + by;
-  }
-}
-
 /** Calls that ended in one time slice. */
 class Slice {
   ended = 0;
   failed = 0;
-  readonly codes = new StatusCounts();
+  codes: StatusCounts = {};
   /** Created by the first measured call, because many methods of a client are never called. */
   latencies: LatencyHistogram | undefined;
 
@@ -190,7 +152,28 @@ class Slice {
     this.beganAt = now;
     this.ended = 0;
     this.failed = 0;
-    this.codes.clear();
+    this.codes = {};
     this.latencies?.clear();
   }
+}
+
+/** Number of failed calls by status name. */
+type StatusCounts = Partial<Record<StatusName, number>>;
+
+function count(counts: StatusCounts, status: StatusName, by = 1): void {
+  counts[status] = (counts[status] ?? 0) + by;
+}
+
+/** Adds up the counts of several methods or slices. */
+export function sumOfCalls(all: readonly Omit<RecentCalls, 'windowMs'>[]): Omit<RecentCalls, 'windowMs'> {
+  const codes: StatusCounts = {};
+  for (const one of all) {
+    // The keys are status names.
+    for (const [status, number] of Object.entries(one.codes) as [StatusName, number][]) count(codes, status, number);
+  }
+  return {
+    ended: all.reduce((sum, { ended }) => sum + ended, 0),
+    failed: all.reduce((sum, { failed }) => sum + failed, 0),
+    codes,
+  };
 }

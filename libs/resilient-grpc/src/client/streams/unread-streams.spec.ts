@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BusyClock } from '../../testing/busy-clock.js';
+import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { UnreadStreams } from './unread-streams.js';
 
 /** Creates a watch that reports streams after a minute, and records its reports. */

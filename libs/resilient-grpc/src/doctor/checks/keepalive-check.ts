@@ -4,7 +4,7 @@ import { WATCH } from '../../health/health-service.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
-import { KEEPALIVE_PINGS } from '../keepalive-pings.js';
+import { KEEPALIVE_PINGS } from '../doctor-options.js';
 import { openConnection, type ConnectParameters } from '../open-connection.js';
 import type { TargetAddress } from '../target-address.js';
 import { within } from '../time-budget.js';

@@ -40,7 +40,7 @@ describe('EndpointLoad', () => {
       99.9,
     ],
     [
-      'quadruples at a failure that is fast',
+      'quadruples its latency after a fast failure',
       [
         [5, 'succeeded', 0],
         [1, 'failed', 1],
@@ -48,14 +48,14 @@ describe('EndpointLoad', () => {
       20,
     ],
     [
-      'takes the latency of a failure that is slow',
+      'takes the latency of a slow failure',
       [
         [5, 'succeeded', 0],
         [1_000, 'failed', 1],
       ],
       1_000,
     ],
-    ['quadruples a first latency that is a failure', [[5, 'failed', 0]], 20],
+    ['quadruples the first latency if the attempt failed', [[5, 'failed', 0]], 20],
     [
       'ignores a cancelled attempt that was faster',
       [

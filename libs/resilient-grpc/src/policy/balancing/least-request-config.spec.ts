@@ -7,7 +7,7 @@ describe('choiceCountOf', () => {
     [{ choiceCount: 2 }, 2],
     [{ choiceCount: 7 }, 7],
     [{ choiceCount: 100 }, 10],
-  ])('reads %j as %i', (config, expected) => {
+  ])('reads %j as a choiceCount of %i', (config, expected) => {
     expect(choiceCountOf(config)).toBe(expected);
   });
 
@@ -18,7 +18,7 @@ describe('choiceCountOf', () => {
     },
   );
 
-  it('rejects a config that is no object', () => {
+  it('rejects a config that is not an object', () => {
     expect(() => choiceCountOf(null)).toThrow('expected an object');
   });
 });

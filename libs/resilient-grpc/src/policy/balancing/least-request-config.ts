@@ -1,9 +1,9 @@
 /** Name of `least_request` in service configs (gRFC A48). */
 export const A48_POLICY_NAME = 'least_request_experimental';
 
-/** Number of compared endpoints (gRFC A48). */
+/** Default number of endpoints to compare (gRFC A48). */
 const DEFAULT_CHOICE_COUNT = 2;
-/** Larger values count as this one (gRFC A48). */
+/** Maximum number of endpoints to compare; larger values are reduced to it (gRFC A48). */
 const MAX_CHOICE_COUNT = 10;
 
 /**

@@ -4,13 +4,13 @@ import { chooseLeastLoaded } from './least-request.js';
 
 const loadOf = (inFlight: number, latencyMs?: number) => ({ inFlight, latencyMs: () => latencyMs });
 
-/** A source that returns the given values in turn, as shares of the number of endpoints left. */
+/** Creates a random source that returns the given values in turn. */
 function drawing(...values: number[]): () => number {
   let next = 0;
   return () => values[next++ % values.length]!;
 }
 
-/** A deterministic source of random numbers. */
+/** Creates a deterministic random source. */
 function seeded(): () => number {
   let state = 1;
   return () => {
@@ -48,7 +48,7 @@ describe('chooseLeastLoaded', () => {
     expect([2, 3, 4].map((count) => chooseLeastLoaded(loads, count, drawing(0), 0))).toEqual([1, 2, 3]);
   });
 
-  it('sends equal endpoints equal shares', () => {
+  it('sends equal shares of the calls to equal endpoints', () => {
     const random = seeded();
     const counts = [0, 0, 0, 0, 0];
     for (let calls = 0; calls < 10_000; calls++) {
@@ -63,7 +63,7 @@ describe('chooseLeastLoaded', () => {
     for (const count of counts) expect(count).toBeGreaterThan(1_800);
   });
 
-  it('sends a server that is 25 times as slow as its two peers less than 2 % of the calls', () => {
+  it('sends less than 2 % of the calls to a server that is 25 times as slow as its two peers', () => {
     const random = seeded();
     const loads = [new EndpointLoad(), new EndpointLoad(), new EndpointLoad()];
     const latencies = [5, 5, 125];
@@ -86,7 +86,7 @@ describe('chooseLeastLoaded', () => {
     expect(Math.abs(counts[0]! - counts[1]!) / total).toBeLessThan(0.1);
   });
 
-  it('sends a server that fails fast at most one call per 2.5 s if the other server is idle', () => {
+  it('sends at most one call per 2.5 s to a server that fails fast if the other server is idle', () => {
     const random = seeded();
     const loads = [new EndpointLoad(), new EndpointLoad()];
     let failed = 0;

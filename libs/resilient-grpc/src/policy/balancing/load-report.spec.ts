@@ -19,7 +19,7 @@ const NOTHING = {
 const BYTES = '09000000000000d03f119a9999999999b93f31000000000000144039000000000000004049000000000000e03f';
 
 describe('encodeLoadReport and decodeLoadReport', () => {
-  it('encodes a report as Protocol Buffers do', () => {
+  it('encodes a report as a Protocol Buffers message', () => {
     expect(Buffer.from(encodeLoadReport(REPORT)).toString('hex')).toBe(BYTES);
   });
 

@@ -77,7 +77,7 @@ export function decodeLoadReport(bytes: Uint8Array): LoadReport | undefined {
   return at === bytes.length ? report : undefined;
 }
 
-/** Reads a varint at `at`. Values above 32 bits are truncated, because no used field has one. */
+/** Reads a varint at `at`. Values above 32 bits are truncated, because only skipped fields have them. */
 function readVarint(bytes: Uint8Array, at: number): { readonly value: number; readonly next: number } | undefined {
   let value = 0;
   for (let index = 0; index < 10; index++) {

@@ -16,9 +16,9 @@ describe('measuredOutcome', () => {
     ['an overloaded server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
     ['a response above a limit of this side as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
     ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
-    ['a request that was rejected unprocessed as nothing', 'refused', UNAVAILABLE, 'no', undefined],
-    ['an unsent request as nothing', 'unsent', UNAVAILABLE, 'no', undefined],
-    ['a local failure as nothing', 'local', INTERNAL, 'no', undefined],
+    ['a request that was rejected unprocessed as no outcome', 'refused', UNAVAILABLE, 'no', undefined],
+    ['an unsent request as no outcome', 'unsent', UNAVAILABLE, 'no', undefined],
+    ['a local failure as no outcome', 'local', INTERNAL, 'no', undefined],
   ])('counts %s', (_, kind, code, reachedServer, expected) => {
     expect(measuredOutcome({ kind, code, reachedServer })).toBe(expected);
   });

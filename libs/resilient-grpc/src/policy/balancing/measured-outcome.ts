@@ -11,7 +11,7 @@ const ENDPOINT_FAULTS: ReadonlySet<StatusCode> = new Set([
   StatusCode.UNKNOWN,
 ]);
 
-/** Returns the outcome of a measured attempt; `undefined` if its latency says nothing about the endpoint. */
+/** Returns the outcome of a measured attempt; `undefined` if its latency does not describe the endpoint. */
 export function measuredOutcome({
   kind,
   code,

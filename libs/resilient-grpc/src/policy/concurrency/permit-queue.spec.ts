@@ -14,7 +14,7 @@ describe('PermitQueue', () => {
     expect([queue.running, queue.queued]).toEqual([2, 1]);
   });
 
-  it('grants a released permit to the longest waiter', () => {
+  it('grants a released permit to the waiter that has waited longest', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
     for (const name of ['a', 'b', 'c']) queue.acquire(waiter(log, name));

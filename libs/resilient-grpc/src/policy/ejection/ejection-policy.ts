@@ -2,8 +2,8 @@
 export interface EjectUnhealthyOptions {
   /**
    * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
-   * counted: UNAVAILABLE, timeouts after a fair time, resets, and HTTP 502 to 504. A lost connection counts once. Envoy:
-   * `consecutive_gateway_failure`.
+   * counted: UNAVAILABLE, timeouts after at least three times the usual latency, resets, and HTTP 502 to 504. A lost connection counts
+   * once. Envoy: `consecutive_gateway_failure`.
    * @defaultValue 5
    */
   readonly consecutiveFailures?: number | undefined;
@@ -65,7 +65,7 @@ export interface EjectionPolicy {
   /** Time without an ejection after which the next one is shorter by `baseEjectionMs`. */
   readonly forgetMs: number;
   readonly slowStartMs: number;
-  /** The other rules are off if `undefined`. */
+  /** This and the following rules are off if `undefined`. */
   readonly consecutiveFailures: number | undefined;
   /** Eject below the mean success rate minus this many thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;

@@ -2,20 +2,20 @@ import { StatusCode } from '../../status/status-code.js';
 import type { AttemptEvidence } from '../evidence/attempt-evidence.js';
 import type { Verdict } from '../evidence/verdict.js';
 
-/** Outcome of an attempt as evidence about its endpoint. 'none': it says nothing about the endpoint. */
+/** Outcome of an attempt as evidence about its endpoint. 'none': it is no evidence. */
 export type EndpointOutcome = 'success' | 'failure' | 'none';
 
-/** HTTP statuses of a gateway that cannot reach its server (Envoy: gateway failures). 429 is a limit of the caller. */
+/** HTTP statuses of a gateway that cannot reach its server (Envoy: gateway failures). 429 reports a limit of the caller. */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
-/** A timeout is fair if it was at least this multiple of the usual latency of the endpoints. */
-const FAIR_TIMES = 3;
-const MIN_FAIR_MS = 100;
-/** Fair timeout while the usual latency is unknown. */
-const FAIR_UNKNOWN_MS = 1_000;
+/** A timeout counts if the attempt took at least this multiple of the usual latency of the endpoints. */
+const MIN_TIMEOUT_FACTOR = 3;
+const MIN_TIMEOUT_MS = 100;
+/** Minimum timeout that counts while the usual latency is unknown. */
+const DEFAULT_MIN_TIMEOUT_MS = 1_000;
 
 /**
- * Returns whether an attempt counts against its endpoint. Envoy splits failures the same way: its `gateway_failure` and
- * `local_origin_failure` count, errors of the application do not. A status of the application, such as NOT_FOUND or INTERNAL, shows that
+ * Classifies an attempt as evidence about its endpoint. Envoy splits failures the same way: its `gateway_failure` and
+ * `local_origin_failure` count; errors of the application do not. A status of the application, such as NOT_FOUND or INTERNAL, shows that
  * the endpoint responds.
  *
  * @param elapsedMs duration of the attempt
@@ -36,11 +36,11 @@ export function endpointOutcome(
     case 'cancelled':
     // The response may be invalid for this client only.
     case 'protocol':
-    // A quiet feed is no failure.
+    // A stream without messages is not a failure of the endpoint.
     case 'stream-idle':
       return 'none';
     case 'refused':
-      // A GOAWAY rejects calls without a fault.
+      // Calls that a GOAWAY rejected are not a failure of the endpoint.
       return verdict.reachedServer === 'no' ? 'none' : 'failure';
     case 'connection-lost':
       return lost(wire);
@@ -56,17 +56,18 @@ export function endpointOutcome(
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'deadline':
     case 'attempt-timeout':
-      // A stream that began has no fault if its deadline ends it.
+      // A deadline that ends a stream with a response is not a failure of the endpoint.
       return verdict.reachedServer === 'yes' ? 'none' : timedOut(elapsedMs, usualMs);
   }
 }
 
-/** All attempts on a lost connection have one cause, which counts once, when the connection ends. */
+/** Attempts on a connection that accepts no more streams do not count: its loss counts once, when it ends. */
 function lost(wire: AttemptEvidence['wire']): EndpointOutcome {
   return wire?.acceptsNoStreams === true ? 'none' : 'failure';
 }
 
 function timedOut(elapsedMs: number, usualMs: number | undefined): EndpointOutcome {
-  const fairMs = usualMs === undefined ? FAIR_UNKNOWN_MS : Math.max(MIN_FAIR_MS, usualMs * FAIR_TIMES);
-  return elapsedMs >= fairMs ? 'failure' : 'none';
+  const minTimeoutMs =
+    usualMs === undefined ? DEFAULT_MIN_TIMEOUT_MS : Math.max(MIN_TIMEOUT_MS, usualMs * MIN_TIMEOUT_FACTOR);
+  return elapsedMs >= minTimeoutMs ? 'failure' : 'none';
 }

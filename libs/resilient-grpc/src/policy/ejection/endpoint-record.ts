@@ -1,10 +1,10 @@
-/** Number of latencies that are kept. */
-const SAMPLES = 32;
+/** Maximum number of latencies that are kept. */
+const MAX_SAMPLES = 32;
 /**
  * Minimum time between two samples: the samples then span at least a second. Without it, a pause of 200 ms (garbage collection) would fill
  * them with slow responses at a thousand calls per second.
  */
-const SAMPLE_SPACING_MS = 1_000 / SAMPLES;
+const SAMPLE_SPACING_MS = 1_000 / MAX_SAMPLES;
 const MAX_SAMPLE_AGE_MS = 30_000;
 /** Weight of one attempt in the average of failures. */
 const FAILURE_WEIGHT = 0.1;
@@ -38,7 +38,7 @@ export class EndpointRecord {
     const last = this.latencies.at(-1);
     if (last !== undefined && at - last.at < SAMPLE_SPACING_MS) return;
     this.latencies.push({ at, ms });
-    if (this.latencies.length > SAMPLES) this.latencies.shift();
+    if (this.latencies.length > MAX_SAMPLES) this.latencies.shift();
   }
 
   /** Recent latencies in milliseconds, oldest first. */

@@ -80,17 +80,21 @@ describe('decideEjections', () => {
   it.each<[string, readonly EndpointView[], readonly string[]]>([
     ['keeps endpoints that succeed', fleet({ successes: 50 }), []],
     ['keeps an endpoint with four consecutive failures', fleet({ successes: 50, consecutive: 4 }), []],
-    ['ejects an endpoint with five', fleet({ successes: 50, consecutive: 5 }), ['eject 0 consecutive-failures']],
+    [
+      'ejects an endpoint with five consecutive failures',
+      fleet({ successes: 50, consecutive: 5 }),
+      ['eject 0 consecutive-failures'],
+    ],
     ['keeps all endpoints if all of them fail', fleet({ consecutive: 9 }, { failures: 50 }), []],
     [
       'ejects an endpoint that fails more than half of its attempts',
       fleet({ failures: 30, successes: 20 }),
       ['eject 0 failure-percentage'],
     ],
-    ['keeps it with half of its attempts', fleet({ failures: 25, successes: 25 }), []],
-    ['keeps it with few attempts', fleet({ failures: 15, successes: 4 }), []],
+    ['keeps an endpoint that fails half of its attempts', fleet({ failures: 25, successes: 25 }), []],
+    ['keeps a failing endpoint with fewer than 20 attempts', fleet({ failures: 15, successes: 4 }), []],
     [
-      'keeps it if the others fail as often',
+      'keeps a failing endpoint if the others fail more than half as often',
       fleet({ failures: 60, successes: 40 }, { failures: 40, successes: 60 }),
       [],
     ],
@@ -99,32 +103,32 @@ describe('decideEjections', () => {
       fleet({ latencyMs: 100 }, { latencyMs: 20 }),
       ['eject 0 latency'],
     ],
-    ['keeps one with four times the latency', fleet({ latencyMs: 80 }, { latencyMs: 20 }), []],
-    ['keeps one that is slower by less than 10 ms', fleet({ latencyMs: 9 }, { latencyMs: 1 }), []],
-    ['ejects one of two', fleet({ latencyMs: 500 }, { latencyMs: 20 }, 2), ['eject 0 latency']],
+    ['keeps an endpoint with four times the latency', fleet({ latencyMs: 80 }, { latencyMs: 20 }), []],
+    ['keeps an endpoint that is slower by less than 10 ms', fleet({ latencyMs: 9 }, { latencyMs: 1 }), []],
+    ['ejects the slower of two endpoints', fleet({ latencyMs: 500 }, { latencyMs: 20 }, 2), ['eject 0 latency']],
     [
       'ejects an endpoint that does not respond for 1 s',
       fleet({ unanswered: { count: 5, forMs: 1_100 }, respondedAgoMs: 1_000 }, { latencyMs: 20 }),
       ['eject 0 no-response'],
     ],
     [
-      'keeps it with four waiting attempts',
+      'keeps a silent endpoint with only four waiting attempts',
       fleet({ unanswered: { count: 4, forMs: 1_100 }, respondedAgoMs: 1_000 }),
       [],
     ],
     [
-      'keeps it if no endpoint responds',
+      'keeps a silent endpoint if the others do not respond either',
       fleet({ unanswered: { count: 9, forMs: 1_100 }, respondedAgoMs: 1_000 }, { respondedAgoMs: 1_050 }),
       [],
     ],
     [
-      'keeps it if the responses of the others take half as long',
+      'keeps a silent endpoint if the others take more than half as long to respond',
       fleet({ unanswered: { count: 9, forMs: 1_100 }, respondedAgoMs: 1_000 }, { latencyMs: 501 }),
       [],
     ],
     ['never ejects the only endpoint', fleet({ consecutive: 9 }, {}, 1), []],
     [
-      'ejects one of three at most',
+      'ejects the failing endpoint of three',
       [
         endpoint('0', { consecutive: 5 }),
         endpoint('1', { consecutive: 5 }),
@@ -134,7 +138,7 @@ describe('decideEjections', () => {
       ['eject 1 consecutive-failures'],
     ],
     [
-      'ejects half of four, and spares the next',
+      'ejects the slow endpoint of three',
       ['0', '1', '2', '3', '4', '5']
         .map((name) => endpoint(name, Number(name) < 4 ? { latencyMs: 500 } : { latencyMs: 20 }))
         .slice(3),
@@ -155,7 +159,7 @@ describe('decideEjections', () => {
       ['spare 0 panic-threshold'],
     ],
     ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 time-over']],
-    ['keeps it ejected until then', fleet({ state: ejectedUntil(NOW + 1) }), []],
+    ['keeps an endpoint ejected until the end of its ejection', fleet({ state: ejectedUntil(NOW + 1) }), []],
     [
       'returns an endpoint early if the others become unusable',
       fleet({ state: ejectedUntil(NOW + 1) }, { isUsable: false }),
@@ -167,7 +171,7 @@ describe('decideEjections', () => {
       [],
     ],
     [
-      'returns as many endpoints as needed, the next to return first',
+      'returns only as many endpoints early as needed, first the one whose ejection ends first',
       [
         endpoint('0', { state: ejectedUntil(NOW + 9) }),
         endpoint('1', { state: ejectedUntil(NOW + 5) }),
@@ -185,7 +189,7 @@ describe('decideEjections', () => {
     ['second', { kind: 'included', since: NOW - 1_000, ejections: 1 }, 60_000],
     ['eleventh', { kind: 'included', since: NOW - 1_000, ejections: 10 }, 300_000],
     [
-      'second, if two minutes passed since the second one',
+      'third, if two minutes have passed since the second one',
       { kind: 'included', since: NOW - 120_000, ejections: 2 },
       30_000,
     ],
@@ -209,13 +213,23 @@ describe('standard outlier detection (gRFC A50)', () => {
     ['ejects by the failure percentage', { failurePercentageEjection: {} }, failing(5), ['eject 0 failure-percentage']],
     ['needs five endpoints by default', { failurePercentageEjection: {} }, failing(4), []],
     [
-      'accepts another minimum',
+      'accepts another minimum number of endpoints',
       { failurePercentageEjection: { minimumHosts: 2 } },
       failing(3),
       ['eject 0 failure-percentage'],
     ],
-    ['needs the request volume', { failurePercentageEjection: { requestVolume: 101 } }, failing(5), []],
-    ['needs more failures than the threshold', { failurePercentageEjection: { threshold: 100 } }, failing(5), []],
+    [
+      'keeps endpoints with fewer attempts than the request volume',
+      { failurePercentageEjection: { requestVolume: 101 } },
+      failing(5),
+      [],
+    ],
+    [
+      'keeps endpoints whose failures equal the threshold',
+      { failurePercentageEjection: { threshold: 100 } },
+      failing(5),
+      [],
+    ],
     [
       'ejects by the success rate',
       { successRateEjection: {} },
@@ -264,7 +278,7 @@ describe('standard outlier detection (gRFC A50)', () => {
     expect(standard(config)).toMatchObject({ intervalMs: 1_000, baseEjectionMs: 500, maxEjectionMs: 300_000 });
   });
 
-  it('names the value that is invalid', () => {
+  it('reports the path of an invalid value', () => {
     const entry = readOutlierDetection({ outlierDetection: { interval: '1 min', childPolicy: [{ round_robin: {} }] } });
     expect(entry).toMatchObject({ ok: false });
     expect(String(entry?.ok === false && entry.problem)).toContain('outlierDetection.interval: expected a duration');
@@ -302,7 +316,7 @@ describe('slowStartWeight', () => {
     [5_000, 0.5],
     [10_000, 1],
     [Infinity, 1],
-  ])('after %i ms, is %d', (elapsedMs, weight) => {
+  ])('maps %i ms of slow start to a weight of %d', (elapsedMs, weight) => {
     expect(slowStartWeight(elapsedMs, 10_000)).toBe(weight);
   });
 });

@@ -566,6 +566,16 @@ describe('attempt that the client ended', () => {
       { kind: 'deadline', reachedServer: 'maybe', code: DEADLINE_EXCEEDED, details: 'too late' },
     ],
     [
+      'reports reachedServer no if the deadline passes while HTTP/2 still queues the stream',
+      {
+        ...SENT,
+        endedHere: 'deadline',
+        code: DEADLINE_EXCEEDED,
+        wire: { ...NO_MORE_STREAMS, unprocessed: 'never-sent' },
+      },
+      { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
+    ],
+    [
       'reports reachedServer no if the deadline passes before sending',
       { ...UNPICKED, endedHere: 'deadline', code: DEADLINE_EXCEEDED },
       { kind: 'deadline', reachedServer: 'no' },

@@ -168,7 +168,7 @@ function hasResponseBegun(e: AttemptEvidence): boolean {
 
 function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   if (hasResponseBegun(e)) return 'yes';
-  return e.picked ? 'maybe' : 'no';
+  return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
 function unsent(e: AttemptEvidence): Verdict {

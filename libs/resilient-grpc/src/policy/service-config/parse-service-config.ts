@@ -36,7 +36,7 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
   };
 }
 
-/** Returns a problem for each name that is listed twice. It also reads invalid documents, so that all problems are reported at once. */
+/** Returns a problem for each name that is listed twice. Also reads invalid documents, so that all problems are reported at once. */
 function repeatedNames(document: unknown, path: string): ConfigurationProblem[] {
   const problems: ConfigurationProblem[] = [];
   const seen = new Map<string, string>();

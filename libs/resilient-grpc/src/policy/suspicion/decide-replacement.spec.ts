@@ -25,7 +25,7 @@ describe('decideReplacement', () => {
   });
 
   it.each<[string, number]>([
-    ['after ten seconds', 2 * MINUTE + 10_000],
+    ['ten seconds after the third', 2 * MINUTE + 10_000],
     ['until ten minutes after the first', 10 * MINUTE - 1],
   ])('refuses a fourth replacement %s', (_, now) => {
     const past = [0, MINUTE, 2 * MINUTE];

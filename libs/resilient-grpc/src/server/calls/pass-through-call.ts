@@ -1,6 +1,6 @@
 import { isObservable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { isThenable, ServedCall, type CallHost, type ServedMethod } from './served-call.js';
+import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
 import { endStream, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
@@ -22,18 +22,9 @@ export class PassThroughCall extends ServedCall {
     super(wire, method, host, onDone);
   }
 
-  serve(): void {
-    const { wire, callback } = this;
+  protected override callHandler(): unknown {
     const { handler } = this.method;
-    let result: unknown;
-    try {
-      result = callback === undefined ? handler(wire) : handler(wire, this.answer);
-    } catch (error) {
-      this.onError(error);
-      return;
-    }
-    if (isThenable(result)) result.then(this.onResult, this.onError);
-    else this.onResult(result);
+    return this.callback === undefined ? handler(this.wire) : handler(this.wire, this.answer);
   }
 
   protected override releaseHandler(): void {
@@ -63,7 +54,7 @@ export class PassThroughCall extends ServedCall {
     this.end(error === null || error === undefined ? StatusCode.OK : error.code);
   };
 
-  private readonly onResult = (result: unknown): void => {
+  protected override readonly onResult = (result: unknown): void => {
     if (!isObservable(result) || this.over) {
       this.release();
       return;
@@ -74,7 +65,7 @@ export class PassThroughCall extends ServedCall {
     });
   };
 
-  private readonly onError = (error: unknown): void => {
+  protected override readonly onError = (error: unknown): void => {
     if (!this.over && !this.wire.writableEnded) this.send(this.failureStatus(error, true));
     this.release();
   };

@@ -1,5 +1,6 @@
 import { Observable, Subject, concat, from } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
+import type { ServedCall } from './served-call.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
@@ -32,12 +33,8 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
   }
 }
 
-/** Part of a `ServedCall` that reading its requests uses. */
-interface RequestReader {
-  readonly isCallerGone: boolean;
-  noteReceived(): void;
-  inContext(work: () => void): void;
-}
+/** Part of a call that reading its requests uses. */
+type RequestReader = Pick<ServedCall, 'isCallerGone' | 'noteReceived' | 'inContext'>;
 
 class Requests<T> {
   private readonly subject = new Subject<T>();

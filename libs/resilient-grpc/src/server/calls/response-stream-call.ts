@@ -1,8 +1,9 @@
 import { isObservable } from 'rxjs';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
+import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
+import { messageSource } from '../../client/requests/request-source.js';
 import type { RequestSource, BufferedMessages, MessageConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
-import { isThenable, ServedCall } from './served-call.js';
+import { ServedCall } from './served-call.js';
 import { endStream, type StatusLike } from './wire-call.js';
 
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
@@ -31,21 +32,6 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   private ending = false;
   /** Final status; set before the client receives it. */
   private status: StatusLike | undefined;
-
-  /** @param request the request message, or the stream of requests */
-  serve(request: unknown): void {
-    const { wire } = this;
-    if (this.method.kind === 'server-stream') this.received = 1;
-    let result: unknown;
-    try {
-      result = this.method.handler(request, wire.metadata, wire);
-    } catch (error) {
-      this.failed(error);
-      return;
-    }
-    if (isThenable(result)) result.then(this.begin, this.failed);
-    else this.begin(result);
-  }
 
   get maxQueuedBytes(): number {
     return this.method.options.maxQueuedResponseBytes;
@@ -87,7 +73,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     }
     if (message === null) {
       // A Node stream treats null as its end and throws.
-      this.failed({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
+      this.onError({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
       return;
     }
     this.wire.write(message, this.onTaken);
@@ -172,7 +158,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.pump();
   };
 
-  private readonly begin = (result: unknown): void => {
+  protected override readonly onResult = (result: unknown): void => {
     this.answered = true;
     if (this.over || this.ending) {
       releaseUnread(result);
@@ -182,7 +168,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     this.pull(isMessageStream(result) || isObservable(result) ? result : [result]);
   };
 
-  private readonly failed = (error: unknown): void => {
+  protected override readonly onError = (error: unknown): void => {
     this.fail(error, true);
   };
 

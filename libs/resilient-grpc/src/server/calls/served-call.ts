@@ -97,6 +97,39 @@ export abstract class ServedCall {
     return this.inboundCall;
   }
 
+  /**
+   * Runs the handler, in the context of this call if outgoing calls may be bound to it.
+   * @param request the request message, or the stream of requests; `undefined` if the handler reads them from the call
+   */
+  serve(request?: unknown): void {
+    // Without captures, no closure per call is created.
+    if (this.host.captures) runInbound(this.inbound, () => this.run(request));
+    else this.run(request);
+  }
+
+  private run(request: unknown): void {
+    let result: unknown;
+    try {
+      result = this.callHandler(request);
+    } catch (error) {
+      this.onError(error);
+      return;
+    }
+    if (isThenable(result)) result.then(this.onResult, this.onError);
+    else this.onResult(result);
+  }
+
+  protected callHandler(request: unknown): unknown {
+    const { kind, handler } = this.method;
+    if (kind === 'unary' || kind === 'server-stream') this.received = 1;
+    return handler(request, this.wire.metadata, this.wire);
+  }
+
+  /** Receives the result of the handler, after its promise has resolved. */
+  protected abstract readonly onResult: (result: unknown) => void;
+  /** Receives the error of the handler. */
+  protected abstract readonly onError: (error: unknown) => void;
+
   /** Ends the call, and returns true, if its caller had cancelled or its deadline had passed before grpc-js started it. */
   endIfOver(): boolean {
     if (!this.wire.cancelled && !isStreamOver(this.wire)) return false;

@@ -7,7 +7,7 @@ import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { StatusCode } from '../../status/status-code.js';
-import { BusyClock } from '../../testing/busy-clock.js';
+import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { implementationOf } from '../served-methods.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import { servedCallOf, type ServedHandler } from './served-call.js';

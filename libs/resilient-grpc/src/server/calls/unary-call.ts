@@ -24,21 +24,6 @@ export class UnaryCall extends ServedCall {
     super(wire, method, host, onDone);
   }
 
-  /** @param request the request message, or the stream of requests */
-  serve(request: unknown): void {
-    const { wire } = this;
-    if (this.method.kind === 'unary') this.received = 1;
-    let result: unknown;
-    try {
-      result = this.method.handler(request, wire.metadata, wire);
-    } catch (error) {
-      this.fail(error);
-      return;
-    }
-    if (isThenable(result)) result.then(this.settle, this.fail);
-    else this.settle(result);
-  }
-
   protected override releaseHandler(): void {
     this.subscription?.unsubscribe();
   }
@@ -49,7 +34,7 @@ export class UnaryCall extends ServedCall {
     this.end(status.code);
   }
 
-  private readonly settle = (result: unknown): void => {
+  protected override readonly onResult = (result: unknown): void => {
     if (!isObservable(result)) {
       // Set before the response, because the handler would otherwise count as outliving its call.
       this.done = true;
@@ -68,7 +53,7 @@ export class UnaryCall extends ServedCall {
       next: (value) => {
         this.take(value);
       },
-      error: this.fail,
+      error: this.onError,
       complete: () => {
         this.complete();
       },
@@ -102,7 +87,7 @@ export class UnaryCall extends ServedCall {
   }
 
   private complete(): void {
-    // Set before the response; see `settle`.
+    // Set before the response; see `onResult`.
     this.done = true;
     if (this.hasValue) this.respond(this.value);
     else if (!this.over) {
@@ -121,7 +106,7 @@ export class UnaryCall extends ServedCall {
     }
     value.then((settled) => {
       this.answer(settled);
-    }, this.fail);
+    }, this.onError);
   }
 
   private answer(value: unknown): void {
@@ -131,7 +116,7 @@ export class UnaryCall extends ServedCall {
     this.end(StatusCode.OK);
   }
 
-  private readonly fail = (error: unknown): void => {
+  protected override readonly onError = (error: unknown): void => {
     const ends = !this.done;
     this.done = true;
     if (!this.over) this.send(this.failureStatus(error, true));

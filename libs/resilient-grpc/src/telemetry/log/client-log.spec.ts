@@ -143,6 +143,38 @@ describe('recurring outages', () => {
   );
 });
 
+describe('stream-limit event', () => {
+  const LIMIT = { type: 'stream-limit', phase: 'begin', connections: 1, limit: 100 } as const;
+
+  it('logs one warning a minute with the limit and the remedy', () => {
+    const { clock, take, aboveDebug, kept } = make();
+    const atMaximum = { ...LIMIT, maxConnectionsPerEndpoint: 1, opensConnection: false };
+    take({ ...atMaximum, waiting: 3 });
+    take({ type: 'stream-limit', phase: 'end', durationMs: 20 });
+    clock.advance(20_000);
+    take({ ...atMaximum, waiting: 4 });
+    expect(aboveDebug()).toEqual([
+      'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (3 calls waiting); calls wait until ' +
+        "others end; raise maxConnectionsPerEndpoint (now 1) or the server's limit",
+    ]);
+    expect(kept[0]?.fields).toMatchObject({
+      event: 'stream-limit',
+      limit: 100,
+      maxConnectionsPerEndpoint: 1,
+      waiting: 3,
+    });
+  });
+
+  it('names the connection that is being opened', () => {
+    const { take, aboveDebug } = make();
+    take({ ...LIMIT, maxConnectionsPerEndpoint: 4, opensConnection: true, waiting: 1 });
+    expect(aboveDebug()).toEqual([
+      'warn 10.0.0.7:50051 allows 100 concurrent streams on 1 connection, and all are in use (1 call waiting); another connection ' +
+        'is being opened',
+    ]);
+  });
+});
+
 describe('slow-connect event', () => {
   it('logs one warning a minute with the cause and the remedy', () => {
     const { clock, take, aboveDebug, kept } = make();

@@ -67,6 +67,9 @@ export class ClientLog {
       case 'slow-connect':
         this.slowConnect(event);
         return;
+      case 'stream-limit':
+        this.streamLimit(event);
+        return;
       case 'outage-start':
         this.lines.connectionUnstable();
         this.outages.started(event);
@@ -187,6 +190,29 @@ export class ClientLog {
     );
   }
 
+  private streamLimit(event: EventOf<'stream-limit'>): void {
+    const { target } = this.client;
+    const { type, phase } = event;
+    if (phase === 'end') {
+      const { durationMs } = event;
+      this.debug(() => [
+        `no call waits for a stream any more, after ${duration(durationMs)}`,
+        { event: type, phase, durationMs: Math.round(durationMs) },
+      ]);
+      return;
+    }
+    const { waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection } = event;
+    const consequence = opensConnection
+      ? 'another connection is being opened'
+      : `calls wait until others end; raise maxConnectionsPerEndpoint (now ${String(maxConnectionsPerEndpoint)}) or the server's limit`;
+    this.repeated(
+      target,
+      `${target} allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}, and all are in use ` +
+        `(${counted(waiting, 'call')} waiting); ${consequence}`,
+      { event: type, phase, target, waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection },
+    );
+  }
+
   private attemptEnded(event: EventOf<'attempt-end'>): void {
     const { attempt, next, reason, reachedServer } = event;
     if (attempt.code === StatusCode.OK) return;
@@ -204,7 +230,7 @@ export class ClientLog {
   private replaced(event: EventOf<'connection-replaced'>): void {
     const { type, reason } = event;
     if (reason !== 'suspicion') {
-      const why = REPLACED_BECAUSE[reason];
+      const why = REPLACEMENT_REASONS[reason];
       this.debug(() => [`connection replaced: ${why}`, { event: type, reason }]);
       return;
     }
@@ -265,8 +291,8 @@ export class ClientLog {
   }
 }
 
-/** Why a channel was replaced. */
-const REPLACED_BECAUSE = {
+/** Log texts for the reasons of a replacement. */
+const REPLACEMENT_REASONS = {
   age: 'maximum age reached',
   credentials: 'new credentials',
   'load-balancing': 'load balancing changed',

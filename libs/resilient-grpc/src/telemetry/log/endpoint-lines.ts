@@ -31,9 +31,9 @@ export function endpointLine(
     case 'health': {
       const { from, to } = event;
       const [level, text] = HEALTH[to];
-      // The first report of a new connection is no news if the endpoint serves.
-      const isNews = level === 'log' && from === 'pending' && to === 'serving' ? 'debug' : level;
-      return [isNews, `endpoint ${address} ${text}`, { ...fields, from, to }];
+      // The first report of a new connection is expected if the endpoint serves.
+      const effectiveLevel = level === 'log' && from === 'pending' && to === 'serving' ? 'debug' : level;
+      return [effectiveLevel, `endpoint ${address} ${text}`, { ...fields, from, to }];
     }
   }
 }

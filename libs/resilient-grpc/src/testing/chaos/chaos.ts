@@ -97,22 +97,13 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
     return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
   const aborts = aborted === undefined ? [] : [abortOf(aborted, end.signal)];
-  const ended = await outcomeOf(Promise.race([running, fullPlan, ...aborts]));
+  const [ended] = await Promise.allSettled([Promise.race([running, fullPlan, ...aborts])]);
   end.abort();
   over.abort();
-  const healed = await outcomeOf(finished);
-  const causes = [ended, healed].flatMap((outcome) => ('error' in outcome ? [outcome.error] : []));
-  if (causes.length > 0 || 'error' in ended) throw new ChaosError(plan, played, causes);
+  const [healed] = await Promise.allSettled([finished]);
+  const causes = [ended, healed].flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
+  if (causes.length > 0 || ended.status === 'rejected') throw new ChaosError(plan, played, causes);
   return ended.value;
-}
-
-type Outcome<T> = { readonly value: T } | { readonly error: unknown };
-
-function outcomeOf<T>(promise: Promise<T>): Promise<Outcome<T>> {
-  return promise.then(
-    (value) => ({ value }),
-    (error: unknown) => ({ error }),
-  );
 }
 
 /** Rejects with the reason of `signal` on abort. `over` ends the wait. */

@@ -57,6 +57,7 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
   return {
     target: FAKE_CLIENT,
     ready: true,
+    isConnected: true,
     // There is no peer whose data could be pending.
     readBarrier: { isDue: false, whenRead: nothing },
     start,

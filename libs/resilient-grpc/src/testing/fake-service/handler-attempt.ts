@@ -1,10 +1,10 @@
 import { Metadata } from '@grpc/grpc-js';
 import { isObservable } from 'rxjs';
 import type { Attempt, AttemptEnd, AttemptListener } from '../../call/attempt.js';
-import { isAsyncIterable, isIterable, messageSource } from '../../client/requests/request-source.js';
-import type { RequestSource, MessageConsumer } from '../../client/requests/message-consumer.js';
+import { isAsyncIterable, isIterable } from '../../call/iterator-source.js';
+import { messageSource } from '../../client/requests/request-source.js';
+import type { RequestSource, UnlimitedConsumer } from '../../client/requests/message-consumer.js';
 import { StatusCode } from '../../status/status-code.js';
-import { systemClock } from '../../time/clock.js';
 import type { AnyHandler, FakeCall, FakeCallOutcome } from './fake-call.js';
 import type { FakeMethod } from './fake-method.js';
 import { FakeRequests } from './fake-requests.js';
@@ -18,10 +18,8 @@ export interface OpenRecord {
 }
 
 /** Runs a handler in place of an attempt on the wire. Never calls its listener synchronously while the attempt is being started. */
-export class HandlerAttempt implements Attempt, MessageConsumer {
+export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   readonly peer = undefined;
-  // MessageConsumer: an Observable may push without limit, because messages are not serialized.
-  readonly maxQueuedBytes = Infinity;
   readonly failsInOrder = true;
 
   private readonly requests: FakeRequests | undefined;
@@ -156,30 +154,6 @@ export class HandlerAttempt implements Attempt, MessageConsumer {
       metadata: error.metadata,
       cause: new HandlerFailure(error),
     });
-  }
-
-  encode(message: unknown): unknown {
-    return message;
-  }
-
-  bytesOf(): number {
-    return 0;
-  }
-
-  defer(task: () => void): void {
-    systemClock.defer(task);
-  }
-
-  onEncodedMessage(message: unknown): void {
-    this.onMessage(message);
-  }
-
-  onOverflow(): void {
-    /* The buffer of a fake is unbounded. */
-  }
-
-  onBurst(): void {
-    /* The buffer of a fake is unbounded. */
   }
 
   // ── end of the call ──

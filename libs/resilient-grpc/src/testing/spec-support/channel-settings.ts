@@ -24,6 +24,7 @@ export function channelSettings(changes: Partial<ChannelSettings> & Pick<Channel
     loadBalancing: [{ pick_first: {} }],
     connectTimeoutMs: 20_000,
     maxConnectionAgeMs: undefined,
+    maxConnectionsPerEndpoint: 1,
     channelOptions: {},
     ...changes,
   };

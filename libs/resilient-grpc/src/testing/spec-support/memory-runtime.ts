@@ -24,7 +24,7 @@ export const MEMORY_METHOD: MethodDescriptor = {
   responseDeserialize: () => 'answer',
 };
 
-/** Creates the runtime of a client on `transport`, in the time of its clock. */
+/** Creates the runtime of a client on `transport`. The runtime uses the transport's clock. */
 export function memoryRuntime(
   transport: MemoryTransport,
   client: Partial<ClientContext> = {},

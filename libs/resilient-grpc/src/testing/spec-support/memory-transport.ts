@@ -157,6 +157,11 @@ export class MemoryAttempt implements Attempt {
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   ready = true;
+
+  get isConnected(): boolean {
+    return this.ready;
+  }
+
   /** True if a call must wait for the read barrier before it starts. */
   mustAwaitRead = false;
   readonly attempts: MemoryAttempt[] = [];

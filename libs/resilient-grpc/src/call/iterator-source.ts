@@ -1,0 +1,73 @@
+/** Receives the messages of an iterator. */
+export interface IteratorConsumer<M> {
+  onMessage(message: M): void;
+  onMessagesEnd(): void;
+  onMessagesError(error: unknown): void;
+}
+
+/** Pulls the messages of an iterator, synchronous or not, one at a time. Nothing is delivered after `close`. */
+export class IteratorSource<M> {
+  private isClosed = false;
+
+  constructor(
+    private readonly iterator: AsyncIterator<M> | Iterator<M>,
+    private readonly consumer: IteratorConsumer<M>,
+  ) {}
+
+  /** Requests one message. The consumer receives it now or later. */
+  pull(): void {
+    let next: IteratorResult<M> | PromiseLike<IteratorResult<M>>;
+    try {
+      next = this.iterator.next();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    // A handwritten async iterator may return a plain result instead of a promise. `for await` accepts this, too.
+    if (isThenable(next)) next.then(this.take, this.fail);
+    else this.take(next);
+  }
+
+  /** Ends the iterator, once; its errors are ignored. The promise settles when an asynchronous iterator has ended. */
+  close(): Promise<unknown> | undefined {
+    if (this.isClosed) return undefined;
+    this.isClosed = true;
+    try {
+      const returned = this.iterator.return?.();
+      return isThenable(returned) ? Promise.resolve(returned).catch(() => undefined) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  private readonly take = (result: IteratorResult<M>): void => {
+    if (this.isClosed) return;
+    // A faulty iterator may return a value of another type.
+    if (!isNonNullObject(result)) {
+      this.fail(new TypeError(`expected an iterator result from the source of messages, got ${typeof result}`));
+    } else if (result.done === true) this.consumer.onMessagesEnd();
+    else this.consumer.onMessage(result.value);
+  };
+
+  private readonly fail = (error: unknown): void => {
+    if (!this.isClosed) this.consumer.onMessagesError(error);
+  };
+}
+
+/** True if `for await` accepts the value. */
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return isNonNullObject(value) && Symbol.asyncIterator in value;
+}
+
+/** True if `for...of` accepts the value. Strings are excluded, because a string is almost certainly a mistake. */
+export function isIterable(value: unknown): value is Iterable<unknown> {
+  return isNonNullObject(value) && Symbol.iterator in value;
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return isNonNullObject(value) && 'then' in value;
+}
+
+function isNonNullObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

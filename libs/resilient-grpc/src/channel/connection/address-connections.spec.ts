@@ -1,0 +1,398 @@
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { Metadata } from '@grpc/grpc-js';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import type { AttemptEnd } from '../../call/attempt.js';
+import type { GrpcClientEvent } from '../../call/call-event.js';
+import type { Waiter } from '../../call/call-transport.js';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodDescriptor } from '../../call/method.js';
+import { classify } from '../../policy/evidence/classify.js';
+import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
+import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
+import { VirtualClock } from '../../testing/virtual-clock.js';
+import { waitFor } from '../../testing/wait-for.js';
+import { insecureCredentials } from '../channel-checks.js';
+import type { ChannelSettings } from '../channel-settings.js';
+import { ManagedChannel } from '../managed-channel.js';
+import type { StreamSlots } from '../quirks/stream-slots.js';
+import { FURTHER_IDLE_MS } from './address-connections.js';
+
+// Real connections in virtual time.
+
+beforeEach(() => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+const METHOD: MethodDescriptor = {
+  path: '/testing.v1.Echo/Feed',
+  service: 'testing.v1.Echo',
+  method: 'Feed',
+  kind: 'server-stream',
+  requestStream: false,
+  responseStream: true,
+  declaredIdempotent: false,
+  requestSerialize: (message) => message as Buffer,
+  responseDeserialize: (bytes) => bytes,
+};
+
+interface Peer {
+  readonly address: string;
+  readonly sessions: ServerHttp2Session[];
+  readonly streams: ServerHttp2Stream[];
+  /** Number of connections that are accepted; others are closed at once. */
+  accepts: number;
+}
+
+/** Starts a server that keeps each stream open. */
+async function startPeer(maxConcurrentStreams: number): Promise<Peer> {
+  const peer = { address: '', sessions: [] as ServerHttp2Session[], streams: [] as ServerHttp2Stream[], accepts: 100 };
+  const server = createServer({ settings: { maxConcurrentStreams } });
+  server.on('session', (session) => {
+    session.on('error', () => undefined);
+    if (peer.sessions.length >= peer.accepts) session.destroy();
+    else peer.sessions.push(session);
+  });
+  server.on('stream', (stream) => {
+    stream.on('error', () => undefined);
+    peer.streams.push(stream);
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(async () => {
+    for (const session of peer.sessions) session.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  // Safe: the server listens on TCP.
+  peer.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return peer;
+}
+
+interface Feed {
+  readonly number: number;
+  state: 'waiting' | 'started' | 'open' | 'ended';
+  end: AttemptEnd | undefined;
+  cancel(why?: AttemptEnd['endedHere']): void;
+}
+
+async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target = peer.address) {
+  const clock = new VirtualClock();
+  const events: GrpcClientEvent[] = [];
+  const hub = new EventHub({ client: 'echo' }, () => clock.epoch());
+  hub.listen((event) => events.push(event), false);
+  const channel = new ManagedChannel(
+    {
+      target,
+      credentials: { current: insecureCredentials(), watch: () => () => undefined, close: () => undefined },
+      outageGraceMs: 5_000,
+      releaseWithinMs: 15_000,
+      maxWaitingCalls: 1_000,
+      maxWaitingBytes: 1_000,
+      connection: 'on-demand',
+      loadBalancing: [{ pick_first: {} }],
+      connectTimeoutMs: 20_000,
+      maxConnectionsPerEndpoint: 3,
+      maxConnectionAgeMs: undefined,
+      channelOptions: {
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_channelz': 0,
+        'grpc.service_config_disable_resolution': 1,
+        'grpc.client_idle_timeout_ms': 1_800_000,
+      },
+      ...settings,
+    },
+    { clock, random: () => 0.5, events: hub, changed: () => undefined },
+  );
+  onTestFinished(() => {
+    channel.close();
+  });
+  let feeds = 0;
+  const begin = (feed: Feed): void => {
+    feed.state = 'started';
+    const attempt = channel.start(
+      {
+        method: METHOD,
+        deadline: Infinity,
+        metadata: new Metadata(),
+        options: undefined,
+        interceptors: undefined,
+        number: 1,
+        mayRepeat: false,
+        maxReceiveBytes: Infinity,
+      },
+      {
+        onHeaders: () => (feed.state = 'open'),
+        onMessage: () => undefined,
+        onEnd: (end) => {
+          feed.end = end;
+          feed.state = 'ended';
+        },
+      },
+    );
+    attempt.startRead();
+    attempt.send(Buffer.alloc(0));
+    attempt.halfClose();
+    feed.cancel = (why = 'cancel') => {
+      attempt.cancel(why, 1, 'Cancelled');
+    };
+    onTestFinished(() => {
+      attempt.abandon();
+    });
+  };
+  /** Starts a feed as a call does: at once, or from the queue of the channel. */
+  const start = (): Feed => {
+    const feed: Feed = { number: (feeds += 1), state: 'waiting', end: undefined, cancel: () => undefined };
+    if (channel.ready) {
+      begin(feed);
+      return feed;
+    }
+    const waiter: Waiter = {
+      waitForReady: undefined,
+      deadline: Infinity,
+      waitingSince: clock.now(),
+      bytes: 0,
+      rateLimited: false,
+      expectsPromptResponse: false,
+      // As a call's gate does.
+      release: () => {
+        if (channel.ready) begin(feed);
+        else channel.wait(waiter);
+      },
+      refuse: () => (feed.state = 'ended'),
+    };
+    channel.wait(waiter);
+    return feed;
+  };
+  const startAll = (count: number): Feed[] => Array.from({ length: count }, start);
+  /** Runs the timers that are due, until `condition` holds. */
+  const reach = (condition: () => boolean): Promise<unknown> =>
+    waitFor(() => {
+      clock.advance(0);
+      return condition();
+    });
+  const states = (all: readonly Feed[]): string => all.map(({ state }) => state).join(' ');
+  await reach(() => {
+    if (channel.connectivity.state === 'IDLE') channel.wire.getConnectivityState(true);
+    return channel.isConnected;
+  });
+  await reach(() => channel.current.streamCapacity !== undefined);
+  return { channel, clock, events, start, startAll, reach, states };
+}
+
+const count = (feeds: readonly Feed[], state: Feed['state']): number =>
+  feeds.filter((feed) => feed.state === state).length;
+
+describe('further connections', () => {
+  it('open one after another while calls wait, up to the maximum, and carry calls first in, first out', async () => {
+    const peer = await startPeer(2);
+    const { channel, startAll, reach } = await open(peer);
+    const feeds = startAll(8);
+    await reach(() => count(feeds, 'open') === 6);
+    expect(feeds.map(({ state }) => state).slice(6)).toEqual(['waiting', 'waiting']);
+    expect(peer.sessions).toHaveLength(3);
+    expect(channel.describe().connections.map(({ address }) => address)).toEqual([
+      peer.address,
+      `${peer.address}#2`,
+      `${peer.address}#3`,
+    ]);
+    expect(channel.whyNotReady()).toContain(
+      'the server allows 6 concurrent streams on 3 connections; maxConnectionsPerEndpoint: 3',
+    );
+    feeds[3]!.cancel();
+    await reach(() => feeds[6]!.state === 'open');
+    expect(feeds[7]!.state).toBe('waiting');
+  });
+
+  it('close after one to two idle periods, and not while a call uses them', async () => {
+    const peer = await startPeer(1);
+    const { channel, clock, startAll, reach } = await open(peer);
+    const feeds = startAll(3);
+    await reach(() => count(feeds, 'open') === 3);
+    clock.advance(3 * FURTHER_IDLE_MS);
+    await reach(() => true);
+    expect(channel.openConnections).toBe(3);
+    feeds[1]!.cancel();
+    await reach(() => feeds[1]!.state === 'ended');
+    clock.advance(2 * FURTHER_IDLE_MS);
+    await reach(() => channel.openConnections === 2);
+    expect(peer.sessions.map(({ closed, destroyed }) => closed || destroyed)).toEqual([false, true, false]);
+    expect([feeds[0]!.state, feeds[2]!.state]).toEqual(['open', 'open']);
+    const [next] = startAll(1);
+    await reach(() => next!.state === 'open');
+    expect(peer.sessions).toHaveLength(4);
+  });
+
+  it('do not open by default', async () => {
+    const peer = await startPeer(1);
+    const { channel, startAll, reach, events } = await open(peer, { maxConnectionsPerEndpoint: 1 });
+    const feeds = startAll(3);
+    await reach(() => count(feeds, 'open') === 1);
+    await reach(() => events.some(({ type }) => type === 'stream-limit'));
+    expect(peer.sessions).toHaveLength(1);
+    expect(channel.describe()).toMatchObject({ waiting: 2, waitingForStream: 2 });
+  });
+
+  it('delay no call and start no outage if they cannot be opened', async () => {
+    const peer = await startPeer(1);
+    peer.accepts = 1;
+    const { channel, clock, startAll, reach, events } = await open(peer);
+    const feeds = startAll(2);
+    await reach(() => events.some((event) => event.type === 'connection' && event.change !== 'connected'));
+    clock.advance(60_000);
+    expect(channel.connectivity).toMatchObject({ state: 'READY' });
+    expect(channel.connectivity.outage).toBeUndefined();
+    feeds[0]!.cancel();
+    await reach(() => feeds[1]!.state === 'open');
+  });
+
+  it('survive a GOAWAY of the first connection, and continue their calls', async () => {
+    const peer = await startPeer(1);
+    const { channel, startAll, reach } = await open(peer);
+    const feeds = startAll(2);
+    await reach(() => count(feeds, 'open') === 2);
+    peer.sessions[0]!.goaway(0);
+    await reach(() => channel.connectivity.state !== 'READY');
+    const [next] = startAll(1);
+    await reach(() => next!.state === 'open');
+    expect(count(feeds, 'open')).toBe(2);
+  });
+
+  it('reopen while calls wait if they are lost', async () => {
+    const peer = await startPeer(1);
+    const { channel, startAll, reach } = await open(peer, { maxConnectionsPerEndpoint: 2 });
+    const feeds = startAll(3);
+    await reach(() => count(feeds, 'open') === 2);
+    peer.sessions[1]!.destroy();
+    await reach(() => feeds[1]!.state === 'ended' && feeds[2]!.state === 'open');
+    expect(feeds[0]!.state).toBe('open');
+    expect(channel.connectivity.state).toBe('READY');
+    expect(peer.sessions).toHaveLength(3);
+  });
+
+  it('close with the channel', async () => {
+    const peer = await startPeer(1);
+    const { channel, startAll, reach } = await open(peer);
+    const feeds = startAll(3);
+    await reach(() => count(feeds, 'open') === 3);
+    for (const feed of feeds) feed.cancel();
+    channel.close();
+    await waitFor(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
+  });
+
+  it('open only after the free streams of other endpoints are in use', async () => {
+    const [one, two] = [await startPeer(2), await startPeer(2)];
+    const { startAll, reach } = await open(
+      one,
+      { loadBalancing: [{ round_robin: {} }], maxConnectionsPerEndpoint: 2 },
+      `ipv4:${one.address},${two.address}`,
+    );
+    await reach(() => two.sessions.length === 1);
+    const feeds = startAll(4);
+    await reach(() => count(feeds, 'open') === 4);
+    expect([one.sessions.length, two.sessions.length]).toEqual([1, 1]);
+    const more = startAll(4);
+    await reach(() => count(more, 'open') === 4);
+    expect([one.sessions.length, two.sessions.length]).toEqual([2, 2]);
+  });
+});
+
+describe('the limit of a connection', () => {
+  it('applies when the server changes it: calls start if it rises, and wait if it falls or is 0', async () => {
+    const peer = await startPeer(1);
+    const { channel, startAll, reach } = await open(peer, { maxConnectionsPerEndpoint: 1 });
+    const feeds = startAll(5);
+    await reach(() => count(feeds, 'open') === 1);
+    peer.sessions[0]!.settings({ maxConcurrentStreams: 3 });
+    await reach(() => count(feeds, 'open') === 3);
+    peer.sessions[0]!.settings({ maxConcurrentStreams: 0 });
+    await reach(() => channel.describe().connections[0]?.streams?.limit === 0);
+    for (const feed of feeds.slice(0, 3)) feed.cancel();
+    await reach(() => count(feeds, 'ended') === 3);
+    expect(count(feeds, 'waiting')).toBe(2);
+    peer.sessions[0]!.settings({ maxConcurrentStreams: 4_294_967_295 });
+    await reach(() => count(feeds, 'open') === 2);
+    expect(channel.describe().connections[0]?.streams).toEqual({ open: 2 });
+  });
+});
+
+/** Starts a call that HTTP/2 queues: the server lowers its limit to 1, and the client has not noticed. */
+async function queuedByHttp2() {
+  const peer = await startPeer(3);
+  const opened = await open(peer, { maxConnectionsPerEndpoint: 1 });
+  const { channel, start, reach } = opened;
+  const first = start();
+  await reach(() => first.state === 'open');
+  peer.sessions[0]!.settings({ maxConcurrentStreams: 1 });
+  await reach(() => channel.describe().connections[0]?.streams?.limit === 1);
+  // As before the SETTINGS. Node reports them in the turn in which nghttp2 applies them.
+  const { policy } = channel.current as unknown as {
+    policy: { control: { connections: Set<{ streams: StreamSlots }> } };
+  };
+  for (const { streams } of policy.control.connections) streams.limit = 3;
+  const late = start();
+  expect(late.state).toBe('started');
+  await new Promise(setImmediate);
+  return { peer, reach, first, late };
+}
+
+describe('evidence of a call that HTTP/2 queues', () => {
+  it('proves that it was not sent if a timer ends it', async () => {
+    const { peer, reach, first, late } = await queuedByHttp2();
+    setTimeout(() => {
+      late.cancel('attempt-timeout');
+    });
+    await reach(() => late.state === 'ended');
+    expect(late.end?.wire?.unprocessed).toBe('never-sent');
+    expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'no' });
+    first.cancel();
+    await reach(() => first.state === 'ended' && peer.streams[0]!.destroyed);
+    expect(peer.streams).toHaveLength(1);
+  });
+
+  it('leaves open whether it was sent if the reset of another call in the same turn lets Node send it', async () => {
+    const { peer, reach, first, late } = await queuedByHttp2();
+    setTimeout(() => {
+      first.cancel('attempt-timeout');
+      late.cancel('attempt-timeout');
+    });
+    await reach(() => first.state === 'ended' && late.state === 'ended');
+    await reach(() => peer.streams.length === 2);
+    expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'maybe' });
+  });
+});
+
+describe('a connection whose streams are all in use', () => {
+  it('ends if it is dead: calls time out while they wait for a stream, and the server answers no ping', async () => {
+    const peer = await startPeer(1);
+    const proxy = await FaultProxy.start(peer.address);
+    onTestFinished(() => proxy.close());
+    const { channel, clock, events, start, reach } = await open(peer, { maxConnectionsPerEndpoint: 1 }, proxy.url);
+    const feed = start();
+    await reach(() => feed.state === 'open');
+    proxy.holdBytes();
+    for (let call = 0; call < 3; call += 1) {
+      const waiter: Waiter = {
+        waitForReady: undefined,
+        deadline: clock.epoch() + 1_000,
+        waitingSince: clock.now(),
+        bytes: 0,
+        rateLimited: false,
+        expectsPromptResponse: true,
+        release: () => undefined,
+        refuse: () => undefined,
+      };
+      channel.wait(waiter);
+      await clock.advanceAsync(1_000);
+      channel.dequeue(waiter);
+    }
+    for (let second = 0; second < 60 && feed.state === 'open'; second += 1) {
+      await clock.advanceAsync(500);
+      await new Promise(setImmediate);
+    }
+    await reach(() => feed.state === 'ended');
+    expect(events.filter(({ type }) => type === 'connection-replaced')).toMatchObject([{ reason: 'suspicion' }]);
+  });
+});

@@ -1,0 +1,36 @@
+import type { experimental as GrpcJs } from '@grpc/grpc-js';
+import { experimental } from './experimental.js';
+
+/**
+ * Marks the resolvers of this library. They return all endpoints of a service and no service config. The symbol is global, because copies of
+ * the library may share one grpc-js.
+ */
+export const IS_LIBRARY_RESOLVER = Symbol.for('nestjs-resilient-grpc.resolver');
+
+/** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
+const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
+
+/**
+ * Creates the resolver of `target` for inspection, and destroys it. Returns `undefined` if grpc-js includes the resolver of the scheme, or if
+ * no resolver is registered for it.
+ *
+ * @throws Error of the resolver if it rejects the target
+ */
+export function registeredResolver(target: string): GrpcJs.Resolver | undefined {
+  const [, scheme, authority = '', path] = OWN_SCHEME.exec(target) ?? [];
+  const { createResolver } = experimental;
+  if (scheme === undefined || path === undefined || createResolver === undefined) return undefined;
+  const resolver = createResolver({ scheme, authority, path }, () => true, {});
+  resolver.destroy();
+  return resolver;
+}
+
+/** True if a resolver of this library resolves `target`. */
+export function hasLibraryResolver(target: string): boolean {
+  try {
+    const resolver = registeredResolver(target);
+    return resolver !== undefined && IS_LIBRARY_RESOLVER in resolver;
+  } catch {
+    return false;
+  }
+}

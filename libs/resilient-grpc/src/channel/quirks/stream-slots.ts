@@ -1,0 +1,84 @@
+import { connect, type ClientHttp2Session } from 'node:http2';
+import { Duplex } from 'node:stream';
+import type { ConnectionTransport } from './connection-record.js';
+
+/** Limits from this one on count as no limit. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
+const UNLIMITED = 2 ** 31 - 1;
+
+type LimitedSession = Pick<ClientHttp2Session, 'on'> & Partial<Pick<ClientHttp2Session, 'remoteSettings'>>;
+
+/** Streams of one connection, and the server's limit for them (SETTINGS_MAX_CONCURRENT_STREAMS). */
+export class StreamSlots {
+  /** Maximum number of concurrent streams; Infinity if the server sets none. */
+  limit = Infinity;
+  /** Called after each change of `limit`. */
+  changed: () => void = () => undefined;
+
+  constructor(
+    /** Calls of all kinds on the connection. */
+    private readonly calls: { readonly size: number },
+    session: LimitedSession,
+  ) {
+    this.read(session);
+    reportSettings(session);
+    session.on('remoteSettings', () => {
+      const before = this.limit;
+      this.read(session);
+      if (this.limit !== before) this.changed();
+    });
+  }
+
+  /** Number of streams in use. */
+  get used(): number {
+    return this.calls.size;
+  }
+
+  /** Number of streams that can start now: 0 also if the server lowered its limit below the streams in use. */
+  get free(): number {
+    return Math.max(0, this.limit - this.calls.size);
+  }
+
+  private read({ remoteSettings }: LimitedSession): void {
+    const limit = remoteSettings?.maxConcurrentStreams ?? UNLIMITED;
+    this.limit = limit < UNLIMITED ? limit : Infinity;
+  }
+}
+
+type Listener = (...args: unknown[]) => void;
+/** Node's own listener for added listeners; `null` if it does not exist, `undefined` until it is looked up. */
+let listenerAdded: Listener | null | undefined;
+
+/**
+ * Makes Node report further SETTINGS frames of `session`. Node does so only if its own listener for added listeners has seen a listener
+ * for them, and grpc-js removes that one with all others. It is read from a session without a peer. Without it, the limit is the first
+ * one of the connection.
+ */
+function reportSettings(session: LimitedSession): void {
+  if (listenerAdded === undefined) listenerAdded = readListenerAdded() ?? null;
+  listenerAdded?.call(session, 'remoteSettings');
+}
+
+function readListenerAdded(): Listener | undefined {
+  const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() });
+  const session = connect('http://localhost', { createConnection: () => socket });
+  session.on('error', () => undefined);
+  // Safe: listeners are functions, and Node calls this one in the same way.
+  const [found] = session.listeners('newListener') as Listener[];
+  session.destroy();
+  return found;
+}
+
+const slots = new WeakMap<object, StreamSlots>();
+
+/** Returns the streams of the connection of `transport`; `undefined` if this grpc-js does not expose them. */
+export function streamSlotsOf(transport: ConnectionTransport): StreamSlots | undefined {
+  const known = slots.get(transport);
+  if (known !== undefined) return known;
+  const { session } = transport;
+  const calls = transport.activeCalls as { readonly size?: unknown } | undefined;
+  if (session === undefined || session.destroyed || typeof calls?.size !== 'number') return undefined;
+  // Safe: the session is a `ClientHttp2Session`, and the type of `size` was checked.
+  const found = new StreamSlots(calls as { readonly size: number }, session as unknown as LimitedSession);
+  slots.set(transport, found);
+  return found;
+}

@@ -1,0 +1,75 @@
+import { errorMessage } from '../../errors/error-message.js';
+import { selectEndpoints } from '../../policy/kubernetes/select-endpoints.js';
+import { counted, duration, oneLine } from '../../telemetry/log/log-text.js';
+import { systemClock } from '../../time/clock.js';
+import { resultsOf, type CheckResult } from '../check-result.js';
+import { targetUri } from '../resolve-target.js';
+
+const INSTALL =
+  'install the client library in the application: npm i @kubernetes/client-node; on Node 20, npm i @kubernetes/client-node@1';
+
+/**
+ * Registers the resolver of `kubernetes:` targets, and reports what its watch sees: the pods of the service by condition, or what is
+ * missing.
+ */
+export async function kubernetesCheck(target: string, timeoutMs: number): Promise<CheckResult> {
+  let modules;
+  try {
+    modules = await load();
+  } catch (error) {
+    const message = `@kubernetes/client-node cannot be loaded: ${oneLine(errorMessage(error))}`;
+    return resultsOf('kubernetes')('failed', message, INSTALL);
+  }
+  const { register, parseKubernetesTarget, inspectSlices, requestFailure, missingEndpoints } = modules;
+  let server;
+  let service;
+  try {
+    server = register({});
+    service = parseKubernetesTarget(targetUri(target));
+  } catch (error) {
+    return resultsOf('kubernetes')('failed', errorMessage(error), 'run the doctor where the application runs');
+  }
+  const { namespace = server.namespace } = service;
+  const facts = { server: server.url, namespace, service: service.service };
+  const limit = new AbortController();
+  const timer = systemClock.setTimer(
+    () => {
+      limit.abort();
+    },
+    timeoutMs,
+    true,
+  );
+  let slices;
+  try {
+    slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
+  } catch (thrown) {
+    const error = limit.signal.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
+    const [message = '', remedy = `check that ${server.url} is reachable from here, and the credentials`] =
+      requestFailure(error, server, namespace).split('; ');
+    return resultsOf('kubernetes', facts)('failed', message, remedy);
+  } finally {
+    timer.clear();
+  }
+  const selection = selectEndpoints(slices, service.port, undefined);
+  const { counts } = selection;
+  const result = resultsOf('kubernetes', { ...facts, ...counts, slices: slices.length });
+  if (!selection.found) {
+    const [message = '', remedy] = missingEndpoints(selection, service, namespace).split('; ');
+    return result('failed', message, remedy);
+  }
+  const pods = `${String(counts.ready)} ready, ${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating`;
+  const message = `service ${service.service} in namespace ${namespace}: ${pods}; ${counted(slices.length, 'EndpointSlice')} at ${server.url}`;
+  return selection.because === 'terminating'
+    ? result('warning', `${message}; only terminating pods receive calls`, 'check the readiness probes of the pods')
+    : result('ok', message);
+}
+
+/** Loads the resolver, which requires the optional client library. */
+async function load() {
+  return {
+    ...(await import('../../kubernetes/register-kubernetes-resolver.js')),
+    ...(await import('../../kubernetes/kubernetes-target.js')),
+    ...(await import('../../kubernetes/missing-endpoints.js')),
+    ...(await import('../../kubernetes/slice-requests.js')),
+  };
+}

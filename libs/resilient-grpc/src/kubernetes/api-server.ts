@@ -1,0 +1,164 @@
+import { request as requestHttp, type IncomingMessage } from 'node:http';
+import { request as requestHttps, type RequestOptions } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node';
+import { errorMessage } from '../errors/error-message.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { duration } from '../telemetry/log/log-text.js';
+import type { KubernetesResolverOptions } from './kubernetes-options.js';
+
+/** Maximum time in milliseconds without a byte from the API server before the end of a response, or before the headers of a watch. */
+const SILENT_REQUEST_MS = 10_000;
+/** The kernel's probes detect a lost connection of a watch in about 40 s. */
+const TCP_KEEPALIVE_MS = 30_000;
+/** Maximum length of an error response that is read. */
+const MAX_ERROR_BYTES = 65_536;
+
+/** Response of the API server with a status other than 200, or an `ERROR` event of a watch. */
+export class ApiServerError extends Error {
+  override readonly name = 'ApiServerError';
+
+  constructor(
+    /** HTTP status code. */
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The API server that the Kubernetes configuration names. Reads the configuration once, and credentials for each request. */
+export class ApiServer {
+  private readonly config: KubeConfig;
+  /** Namespace of the pod or of the context. */
+  readonly namespace: string;
+  /** URL of the API server. */
+  readonly url: string;
+
+  /** @throws GrpcConfigurationError if there is no usable configuration */
+  constructor(options: KubernetesResolverOptions) {
+    this.config = loadConfig(options);
+    const { context } = options;
+    if (context !== undefined) {
+      const known = this.config.getContexts().map(({ name }) => name);
+      if (!known.includes(context))
+        throw wrong('context', `expected one of ${known.join(', ') || 'no context'}, got '${context}'`);
+      this.config.setCurrentContext(context);
+    }
+    const cluster = this.config.getCurrentCluster();
+    if (cluster === null || cluster.server === DEFAULT_SERVER)
+      throw wrong(
+        'kubeconfig',
+        'expected a Kubernetes configuration, got none; run in a pod with a service account, or set KUBECONFIG',
+      );
+    this.url = cluster.server;
+    // A file ends with a line break.
+    const own = this.config.getContextObject(this.config.getCurrentContext())?.namespace?.trim();
+    this.namespace = options.namespace ?? (own || 'default');
+  }
+
+  /** Returns the JSON that the API server responds with. */
+  async get(path: string, signal: AbortSignal): Promise<unknown> {
+    return JSON.parse(await textOf(await this.open(path, signal), Infinity)) as unknown;
+  }
+
+  /**
+   * Opens a watch, and calls `onEvent` with each event until the API server ends it. The watch does not keep the process alive.
+   *
+   * @param silentMs ends the watch if no event was received for this many milliseconds
+   * @throws ApiServerError if the API server rejects the request
+   */
+  async watch(
+    path: string,
+    signal: AbortSignal,
+    silentMs: number,
+    onOpen: () => void,
+    onEvent: (event: unknown) => void,
+  ): Promise<void> {
+    const response = await this.open(path, signal);
+    const silence = { isOver: false };
+    response.setTimeout(silentMs, () => {
+      silence.isOver = true;
+      response.destroy();
+    });
+    response.socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
+    response.socket.unref();
+    onOpen();
+    let rest = '';
+    try {
+      for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) if (line !== '') onEvent(JSON.parse(line));
+      }
+    } catch (error) {
+      if (!silence.isOver) throw error;
+    }
+  }
+
+  private async open(path: string, signal: AbortSignal): Promise<IncomingMessage> {
+    const options: RequestOptions = { headers: { accept: 'application/json' } };
+    // Adds the authority, the client certificate or the token, and the proxy. Tokens of pods change every hour.
+    await this.config.applyToHTTPSOptions(options);
+    signal.throwIfAborted();
+    // The URL may have a path: a proxy in front of several clusters adds one.
+    const url = new URL(this.url.replace(/\/+$/, '') + path);
+    const send = url.protocol === 'http:' ? requestHttp : requestHttps;
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = send(url, { ...options, signal, timeout: SILENT_REQUEST_MS });
+      const giveUp = (): void => {
+        request.destroy(new Error(`no response within ${duration(SILENT_REQUEST_MS)}`));
+      };
+      request.on('timeout', giveUp);
+      request.on('error', reject);
+      request.on('response', (opened) => {
+        request.off('timeout', giveUp);
+        resolve(opened);
+      });
+      request.end();
+    });
+    const { statusCode = 0 } = response;
+    if (statusCode === 200) return response;
+    const text = await textOf(response, MAX_ERROR_BYTES);
+    throw new ApiServerError(statusCode, `${String(statusCode)} ${messageOf(text) ?? response.statusMessage ?? ''}`);
+  }
+}
+
+/** Server that the client library assumes without any configuration. */
+const DEFAULT_SERVER = 'http://localhost:8080';
+
+function loadConfig({ kubeconfig }: KubernetesResolverOptions): KubeConfig {
+  const config = new KubeConfig();
+  try {
+    if (kubeconfig === undefined) config.loadFromDefault();
+    else config.loadFromFile(kubeconfig);
+  } catch (error) {
+    throw wrong('kubeconfig', `expected a readable kubeconfig, got an error: ${errorMessage(error)}`);
+  }
+  return config;
+}
+
+function wrong(option: string, message: string): GrpcConfigurationError {
+  return new GrpcConfigurationError([{ path: `registerKubernetesResolver.${option}`, message }]);
+}
+
+async function textOf(response: IncomingMessage, maxBytes: number): Promise<string> {
+  response.setTimeout(SILENT_REQUEST_MS, () => response.destroy(new Error('the response stopped')));
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxBytes) break;
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Returns the message of a `Status`, which the API server responds with. */
+function messageOf(text: string): string | undefined {
+  try {
+    const { message } = JSON.parse(text) as { readonly message?: unknown };
+    return typeof message === 'string' ? message : undefined;
+  } catch {
+    return undefined;
+  }
+}

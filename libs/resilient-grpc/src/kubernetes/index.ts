@@ -1,0 +1,2 @@
+export type { KubernetesResolverOptions } from './kubernetes-options.js';
+export { registerKubernetesResolver } from './register-kubernetes-resolver.js';

@@ -1,0 +1,21 @@
+/** Options of `registerKubernetesResolver`. */
+export interface KubernetesResolverOptions {
+  /**
+   * Path of a kubeconfig file.
+   * @defaultValue the files in the environment variable `KUBECONFIG`, or else `~/.kube/config`, or else the service account of the pod
+   */
+  readonly kubeconfig?: string | undefined;
+  /** Context of the kubeconfig. @defaultValue its `current-context` */
+  readonly context?: string | undefined;
+  /**
+   * Namespace of targets without one, such as `kubernetes:///orders:50051`.
+   * @defaultValue the pod's own namespace, or that of the context, or else 'default'
+   */
+  readonly namespace?: string | undefined;
+  /**
+   * Zone of this process, such as 'eu-central-1a'. Endpoints whose hints name it are preferred; Kubernetes sets hints for a service with
+   * `trafficDistribution: PreferSameZone`. All ready endpoints are used if one of them has no hint, or if no hint names the zone.
+   * @defaultValue none: all ready endpoints are used
+   */
+  readonly zone?: string | undefined;
+}

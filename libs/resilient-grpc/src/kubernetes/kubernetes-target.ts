@@ -1,0 +1,34 @@
+import type { experimental } from '@grpc/grpc-js';
+import type { PortSelector } from '../policy/kubernetes/select-endpoints.js';
+
+/** A service and a port, parsed from a target such as 'kubernetes:///orders.shop:50051'. */
+export interface KubernetesTarget {
+  readonly service: string;
+  /** `undefined` for the own namespace. */
+  readonly namespace: string | undefined;
+  readonly port: PortSelector;
+  /** The host and the port number as written, for `:authority` and the name in the certificate. */
+  readonly authority: string;
+}
+
+const EXAMPLE = "write 'kubernetes:///orders.shop:50051' (service.namespace:port)";
+const LABEL = '[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?';
+/** 'orders', 'orders.shop', 'orders.shop.svc', and 'orders.shop.svc.cluster.local', each with an optional port number or port name. */
+const PATH = new RegExp(`^((${LABEL})(?:\\.(${LABEL})(?:\\.svc(?:\\.${LABEL})*)?)?)(?::([-a-z0-9]{1,15}))?$`);
+
+/** @throws Error if the target is invalid */
+export function parseKubernetesTarget({ authority = '', path }: experimental.GrpcUri): KubernetesTarget {
+  if (authority !== '')
+    throw new Error(
+      `expected an API server from the Kubernetes configuration, got '${authority}' in the target; write 'kubernetes:///${path}'`,
+    );
+  const [, host, service, namespace, port] = PATH.exec(path) ?? [];
+  if (host === undefined || service === undefined)
+    throw new Error(`expected a Kubernetes service, got '${path}'; ${EXAMPLE}`);
+  if (port === undefined) return { service, namespace, port, authority: host };
+  if (!/^\d+$/.test(port)) return { service, namespace, port, authority: host };
+  const number = Number(port);
+  if (number < 1 || number > 65_535)
+    throw new Error(`expected a port from 1 to 65535, got '${port}' in '${path}'; ${EXAMPLE}`);
+  return { service, namespace, port: number, authority: `${host}:${port}` };
+}

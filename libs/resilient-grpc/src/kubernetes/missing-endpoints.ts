@@ -1,0 +1,23 @@
+import type { EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
+import type { KubernetesTarget } from './kubernetes-target.js';
+
+/** Describes why a service has no endpoints, and what to check. */
+export function missingEndpoints(
+  { because, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
+  { service, port }: KubernetesTarget,
+  namespace: string,
+): string {
+  const name = `service ${service} in namespace ${namespace}`;
+  switch (because) {
+    case 'no-slices':
+      return `${name} has no EndpointSlices; check the names: kubectl -n ${namespace} get service ${service}`;
+    case 'no-endpoints':
+      return `${name} has no pods; check its selector, and that its pods run: kubectl -n ${namespace} describe service ${service}`;
+    case 'port': {
+      const wanted = port === undefined ? "one port, or one named 'grpc'" : `port ${String(port)}`;
+      return `${name}: expected ${wanted} of its pods, got ${ports.join(', ') || 'none'}; write the number or the name of a port of the pods in the target`;
+    }
+    case 'not-ready':
+      return `${name} has no ready pods (${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating); check their readiness probes`;
+  }
+}

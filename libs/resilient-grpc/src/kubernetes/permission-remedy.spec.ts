@@ -1,0 +1,26 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { permissionRemedy } from './permission-remedy.js';
+
+interface Manifest {
+  readonly items: readonly { readonly subjects?: readonly object[] }[];
+}
+
+/** The manifest that the shell passes to kubectl. */
+function manifestOf(remedy: string): Manifest {
+  const command = remedy.replace(/^permit it: /, '').replace(/ \| kubectl apply -f -$/, '');
+  return JSON.parse(spawnSync('sh', ['-c', command], { encoding: 'utf8' }).stdout) as Manifest;
+}
+
+const message = (user: string) => `endpointslices.discovery.k8s.io is forbidden: User "${user}" cannot list resource`;
+
+describe('permissionRemedy', () => {
+  it.each([
+    ['system:serviceaccount:shop:gateway', { kind: 'ServiceAccount', name: 'gateway', namespace: 'shop' }],
+    ['jane', { kind: 'User', name: 'jane', apiGroup: 'rbac.authorization.k8s.io' }],
+    ["o'hara", { kind: 'User', name: "o'hara", apiGroup: 'rbac.authorization.k8s.io' }],
+  ])('binds the role to %s', (user, subject) => {
+    const { items } = manifestOf(permissionRemedy(message(user), 'shop'));
+    expect(items).toMatchObject([{ kind: 'Role' }, { kind: 'RoleBinding', subjects: [subject] }]);
+  });
+});

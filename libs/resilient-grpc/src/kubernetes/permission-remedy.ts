@@ -1,0 +1,38 @@
+const NAME = 'grpc-endpoints';
+
+/**
+ * Returns a command that permits the watch. `message` is the API server's, which names the user: 'endpointslices.discovery.k8s.io is
+ * forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The manifest is JSON, because an error has one line.
+ */
+export function permissionRemedy(message: string, namespace: string): string {
+  const user = /User "([^"]+)"/.exec(message)?.[1] ?? 'system:serviceaccount:default:default';
+  const [, accountNamespace, account] = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(user) ?? [];
+  const subject =
+    account === undefined
+      ? { kind: 'User', name: user, apiGroup: 'rbac.authorization.k8s.io' }
+      : { kind: 'ServiceAccount', name: account, namespace: accountNamespace };
+  const apiVersion = 'rbac.authorization.k8s.io/v1';
+  const metadata = { name: NAME, namespace };
+  const manifest = {
+    apiVersion: 'v1',
+    kind: 'List',
+    items: [
+      {
+        apiVersion,
+        kind: 'Role',
+        metadata,
+        rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }],
+      },
+      {
+        apiVersion,
+        kind: 'RoleBinding',
+        metadata,
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: NAME },
+        subjects: [subject],
+      },
+    ],
+  };
+  // The shell's quotes contain the manifest.
+  const json = JSON.stringify(manifest).replaceAll("'", '\\u0027');
+  return `permit it: echo '${json}' | kubectl apply -f -`;
+}

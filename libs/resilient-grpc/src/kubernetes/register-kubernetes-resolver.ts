@@ -1,0 +1,54 @@
+import { experimental } from '../channel/quirks/experimental.js';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { optionProblems } from '../policy/options/option-problems.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { systemClock } from '../time/clock.js';
+import { systemRandom } from '../time/random.js';
+import { ApiServer } from './api-server.js';
+import type { KubernetesResolverOptions } from './kubernetes-options.js';
+import { kubernetesResolverClass } from './kubernetes-resolver.js';
+import { kubernetesOptionsSchema } from './kubernetes-options-schema.js';
+import { ServiceWatch } from './service-watch.js';
+
+/**
+ * Registers the scheme `kubernetes:` with grpc-js, so that a client with the `url` 'kubernetes:///orders.shop:50051' (service.namespace:port)
+ * sends its calls to the ready pods of the service. Call it before `ResilientGrpcModule` is configured, for example at the top of the file
+ * of the root module. It reads the Kubernetes configuration and sends nothing; the first call of a client starts the watch, and closing the
+ * client stops it. A later call of this function applies to the clients that are created after it.
+ *
+ * @throws GrpcConfigurationError if an option is invalid, or if there is no usable Kubernetes configuration
+ */
+export function registerKubernetesResolver(options: KubernetesResolverOptions = {}): void {
+  register(options);
+}
+
+/** Registers the scheme, and returns the API server of its watches. */
+export function register(options: KubernetesResolverOptions): ApiServer {
+  const problems = optionProblems(kubernetesOptionsSchema, options, 'registerKubernetesResolver');
+  if (problems.length > 0) throw new GrpcConfigurationError(problems);
+  const { registerResolver } = experimental;
+  if (registerResolver === undefined) {
+    const message = 'expected a release that exports experimental.registerResolver; install a tested version';
+    throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message }]);
+  }
+  const server = new ApiServer(options);
+  const dependencies = {
+    server,
+    clock: systemClock,
+    random: systemRandom,
+    logger: new LibraryLogger('ResilientGrpc'),
+  };
+  const watches = new Map<string, ServiceWatch>();
+  const watchOf = (service: string, namespace: string): ServiceWatch => {
+    const key = `${service}.${namespace}`;
+    const watch = watches.get(key) ?? new ServiceWatch({ service, namespace }, dependencies);
+    watches.set(key, watch);
+    return watch;
+  };
+  const { namespace } = server;
+  registerResolver(
+    'kubernetes',
+    kubernetesResolverClass({ clock: systemClock, zone: options.zone, namespace, watchOf }),
+  );
+  return server;
+}

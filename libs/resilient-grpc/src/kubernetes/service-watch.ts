@@ -1,0 +1,211 @@
+import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
+import { STABLE_MS, watchDelayMs } from '../policy/kubernetes/watch-delay.js';
+import { duration } from '../telemetry/log/log-text.js';
+import type { LibraryLogger } from '../telemetry/log/library-logger.js';
+import type { Clock } from '../time/clock.js';
+import type { Random } from '../time/random.js';
+import { ApiServerError, type ApiServer } from './api-server.js';
+import { requestFailure, slicesPath, type ServiceName, type SliceList } from './slice-requests.js';
+
+/** Receives the EndpointSlices of one service. */
+export interface SliceListener {
+  /** Called with all slices of the service, after each change. */
+  onSlices(slices: readonly EndpointSlice[]): void;
+  /** Called if no slices are known and the API server did not return them. The watch continues. */
+  onFailure(message: string): void;
+}
+
+/** Dependencies of all watches of one API server. */
+export interface WatchDependencies {
+  readonly server: Pick<ApiServer, 'get' | 'watch' | 'url'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Pick<LibraryLogger, 'log' | 'warn'>;
+}
+
+/** The API server ends a watch after a random time in this range, in seconds, as for client-go's reflector. */
+const MIN_WATCH_SECONDS = 300;
+const MAX_WATCH_SECONDS = 600;
+/** The API server sends a bookmark about once a minute, so a watch without an event for this time has lost its connection. */
+const SILENT_WATCH_MS = 90_000;
+/** Slices are kept for this time after the last channel has become idle, for the case that the API server is unreachable then. */
+const KEPT_MS = 600_000;
+const GONE = 410;
+
+interface WatchEvent {
+  readonly type?: string;
+  readonly object?: EndpointSlice & { readonly code?: number; readonly message?: string };
+}
+
+/**
+ * Lists and watches the EndpointSlices of one service while it has listeners. All channels to the service share it. After an error, the
+ * last slices stay in use, and the watch resumes from the last resource version.
+ *
+ * The official client library provides the configuration and the credentials. Its `ListWatch` is not used: it stops at the first error,
+ * restarts without a delay if the server ends each watch at once, and requests no bookmarks. Its `Watch` discards the body of an error
+ * response, and exceptions of the callback.
+ */
+export class ServiceWatch {
+  private readonly listeners = new Set<SliceListener>();
+  /** Slices of the service by name; `undefined` until the first list. */
+  private slices: Map<string, EndpointSlice> | undefined;
+  private resourceVersion: string | undefined;
+  private running: AbortController | undefined;
+  private stoppedAt = -Infinity;
+  /** Message of the latest failure; `undefined` while requests succeed. */
+  private failure: string | undefined;
+  private failingSince = 0;
+  /** Time at which the API server accepted the current watch. */
+  private openedAt: number | undefined;
+  /** True from 410 Gone to the next list. */
+  private isExpired = false;
+
+  constructor(
+    private readonly name: ServiceName,
+    private readonly dependencies: WatchDependencies,
+  ) {}
+
+  /** Adds a listener; the first one starts the watch. Returns a function that removes it; the last one stops the watch. */
+  subscribe(listener: SliceListener): () => void {
+    this.listeners.add(listener);
+    // Slices that an earlier watch received are reported only if they cannot be listed again.
+    const isSettled = this.resourceVersion !== undefined || this.failure !== undefined;
+    if (this.running === undefined) this.start();
+    else if (isSettled && this.slices !== undefined) listener.onSlices([...this.slices.values()]);
+    else if (this.failure !== undefined) listener.onFailure(this.failure);
+    return () => {
+      this.listeners.delete(listener);
+      if (this.listeners.size === 0) this.stop();
+    };
+  }
+
+  private start(): void {
+    const { clock } = this.dependencies;
+    // The addresses of pods may belong to other pods by now.
+    if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
+    this.resourceVersion = undefined;
+    this.failure = undefined;
+    const running = new AbortController();
+    this.running = running;
+    void this.run(running.signal);
+  }
+
+  private stop(): void {
+    this.running?.abort();
+    this.running = undefined;
+    this.stoppedAt = this.dependencies.clock.now();
+  }
+
+  /** Never rejects. */
+  private async run(signal: AbortSignal): Promise<void> {
+    const { random } = this.dependencies;
+    let isRelisted = false;
+    for (let failures = 0; isActive(signal);) {
+      this.openedAt = undefined;
+      try {
+        if (this.resourceVersion === undefined) await this.list(signal);
+        await this.watch(signal);
+        failures = this.isStable() ? 0 : failures + 1;
+      } catch (error) {
+        if (!isActive(signal)) return;
+        failures = this.isStable() ? 0 : failures + 1;
+        if (error instanceof ApiServerError && error.status === GONE) {
+          this.resourceVersion = undefined;
+          this.isExpired = true;
+        } else if (failures > 0) {
+          // If a stable watch ends, the next request shows whether the API server is reachable.
+          this.failed(error);
+        }
+      }
+      // The slices are outdated after 410 Gone, so a list follows at once, but not repeatedly.
+      isRelisted = this.isExpired && !isRelisted;
+      if (!isRelisted) await this.pause(watchDelayMs(failures, random), signal);
+    }
+  }
+
+  private isStable(): boolean {
+    return this.openedAt !== undefined && this.dependencies.clock.now() - this.openedAt >= STABLE_MS;
+  }
+
+  private async list(signal: AbortSignal): Promise<void> {
+    // Version 0 is served from the cache of the API server, which may be as outdated as an expired watch.
+    const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
+    const { metadata, items = [] } = (await this.dependencies.server.get(url, signal)) as SliceList;
+    this.slices = new Map(items.map((slice) => [slice.metadata?.name ?? '', slice]));
+    this.resourceVersion = metadata?.resourceVersion ?? '';
+    this.isExpired = false;
+    this.report();
+  }
+
+  private watch(signal: AbortSignal): Promise<void> {
+    const { server, random } = this.dependencies;
+    const seconds = MIN_WATCH_SECONDS + Math.round((MAX_WATCH_SECONDS - MIN_WATCH_SECONDS) * random());
+    const url = slicesPath(this.name, {
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      resourceVersion: this.resourceVersion ?? '',
+      timeoutSeconds: String(seconds),
+    });
+    return server.watch(url, signal, SILENT_WATCH_MS, this.opened, (event) => {
+      // Lines that were received before the watch was stopped.
+      if (!signal.aborted) this.apply(event as WatchEvent);
+    });
+  }
+
+  private apply({ type, object }: WatchEvent): void {
+    const name = object?.metadata?.name ?? '';
+    if (type === 'ERROR') throw new ApiServerError(object?.code ?? 500, object?.message ?? 'the watch failed');
+    if (type === 'ADDED' || type === 'MODIFIED') this.slices?.set(name, object ?? {});
+    else if (type === 'DELETED') this.slices?.delete(name);
+    this.resourceVersion = object?.metadata?.resourceVersion ?? this.resourceVersion;
+    if (type !== 'BOOKMARK') this.report();
+  }
+
+  private report(): void {
+    const slices = [...(this.slices?.values() ?? [])];
+    for (const listener of [...this.listeners]) listener.onSlices(slices);
+  }
+
+  private readonly opened = (): void => {
+    const { clock, logger } = this.dependencies;
+    this.openedAt = clock.now();
+    if (this.failure === undefined) return;
+    this.failure = undefined;
+    logger.log(`${this.label}: the watch works again after ${duration(clock.now() - this.failingSince)}`);
+  };
+
+  private failed(error: unknown): void {
+    const { clock, logger, server } = this.dependencies;
+    const isNew = this.failure === undefined;
+    if (isNew) this.failingSince = clock.now();
+    this.failure = requestFailure(error, server, this.name.namespace);
+    if (isNew) {
+      const kept = this.slices === undefined ? 'no endpoints are known' : 'the last endpoints stay in use';
+      logger.warn(`${this.label}: ${this.failure}; ${kept}, and the request is repeated at least every 30 s`);
+    }
+    if (this.slices !== undefined) this.report();
+    else for (const listener of [...this.listeners]) listener.onFailure(this.failure);
+  }
+
+  /** Beginning of log lines. */
+  private get label(): string {
+    return `kubernetes service ${this.name.service}.${this.name.namespace}`;
+  }
+
+  private pause(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        timer.clear();
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = this.dependencies.clock.setTimer(end, ms);
+      signal.addEventListener('abort', end);
+    });
+  }
+}
+
+/** True until `signal` is aborted. A function, because the compiler assumes that the property does not change. */
+function isActive(signal: AbortSignal): boolean {
+  return !signal.aborted;
+}

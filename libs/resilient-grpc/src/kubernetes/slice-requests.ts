@@ -1,0 +1,59 @@
+import { errorMessage } from '../errors/error-message.js';
+import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
+import { oneLine } from '../telemetry/log/log-text.js';
+import { ApiServerError, type ApiServer } from './api-server.js';
+import { permissionRemedy } from './permission-remedy.js';
+
+/** A service of Kubernetes. */
+export interface ServiceName {
+  readonly service: string;
+  readonly namespace: string;
+}
+
+/** The response to a list. */
+export interface SliceList {
+  readonly metadata?: { readonly resourceVersion?: string };
+  readonly items?: readonly EndpointSlice[];
+}
+
+const FORBIDDEN = 403;
+
+/** Returns the path of a request for the EndpointSlices of a service. */
+export function slicesPath({ service, namespace }: ServiceName, parameters: Readonly<Record<string, string>>): string {
+  const query = new URLSearchParams({ labelSelector: `kubernetes.io/service-name=${service}`, ...parameters });
+  return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?${query.toString()}`;
+}
+
+/** Describes the failure of such a request in one line: what failed, and after '; ' what to do, if that is known. */
+export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): string {
+  // An AggregateError of several addresses has no message.
+  const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
+  const what = `cannot watch EndpointSlices at ${server.url}: ${text}`;
+  return error instanceof ApiServerError && error.status === FORBIDDEN
+    ? `${what}; ${permissionRemedy(error.message, namespace)}`
+    : what;
+}
+
+/**
+ * Lists the EndpointSlices of a service and opens a watch, which it ends at once, because each of them needs a permission.
+ *
+ * @throws ApiServerError if the API server rejects a request
+ */
+export async function inspectSlices(
+  server: ApiServer,
+  name: ServiceName,
+  signal: AbortSignal,
+): Promise<readonly EndpointSlice[]> {
+  const { metadata, items = [] } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
+  const { resourceVersion = '' } = metadata ?? {};
+  // The API server ends the watch after one second.
+  const path = slicesPath(name, { watch: 'true', resourceVersion, timeoutSeconds: '1' });
+  const opened = new AbortController();
+  const end = (): void => {
+    opened.abort();
+  };
+  await server.watch(path, AbortSignal.any([signal, opened.signal]), 1_000, end, end).catch((error: unknown) => {
+    if (!opened.signal.aborted) throw error;
+  });
+  return items;
+}

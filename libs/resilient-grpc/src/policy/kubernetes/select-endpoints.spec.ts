@@ -1,0 +1,155 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { EndpointSlice, SliceEndpoint } from './endpoint-slice.js';
+import { selectEndpoints, type EndpointSelection } from './select-endpoints.js';
+
+const GRPC = [{ name: 'grpc', port: 50_051 }];
+
+interface PodState {
+  readonly ready?: boolean | null;
+  readonly serving?: boolean | null;
+  readonly terminating?: boolean | null;
+  readonly zones?: readonly string[];
+  readonly uid?: string;
+}
+
+const pod = (address: string, { zones, uid, ...conditions }: PodState = {}): SliceEndpoint => ({
+  addresses: [address],
+  conditions,
+  ...(uid !== undefined && { targetRef: { uid } }),
+  ...(zones !== undefined && { hints: { forZones: zones.map((name) => ({ name })) } }),
+});
+
+const slice = (endpoints: readonly SliceEndpoint[], rest: Partial<EndpointSlice> = {}): EndpointSlice => ({
+  addressType: 'IPv4',
+  ports: GRPC,
+  endpoints,
+  ...rest,
+});
+
+function hosts(selection: EndpointSelection): readonly string[] | string {
+  if (!selection.found) return selection.because;
+  return selection.endpoints.map(({ addresses }) =>
+    addresses.map(({ host, port }) => `${host}:${String(port)}`).join('+'),
+  );
+}
+
+const SERVING = { ready: false, serving: true, terminating: true };
+
+describe('selectEndpoints', () => {
+  it.each<[string, readonly SliceEndpoint[], readonly string[] | string]>([
+    ['a ready pod', [pod('10.0.0.1', { ready: true })], ['10.0.0.1:50051']],
+    ['a pod without conditions', [pod('10.0.0.1')], ['10.0.0.1:50051']],
+    ['a pod whose readiness is null', [pod('10.0.0.1', { ready: null })], ['10.0.0.1:50051']],
+    ['only the ready one of two', [pod('10.0.0.1', { ready: false }), pod('10.0.0.2')], ['10.0.0.2:50051']],
+    ['no terminating pod while one is ready', [pod('10.0.0.1', SERVING), pod('10.0.0.2')], ['10.0.0.2:50051']],
+    [
+      'a terminating pod that publishes itself as ready',
+      [pod('10.0.0.1', { ready: true, terminating: true })],
+      ['10.0.0.1:50051'],
+    ],
+    ['a terminating pod that serves, if no pod is ready', [pod('10.0.0.1', SERVING)], ['10.0.0.1:50051']],
+    ['no terminating pod that does not serve', [pod('10.0.0.1', { ...SERVING, serving: false })], 'not-ready'],
+    ['no pod that is not ready', [pod('10.0.0.1', { ready: false })], 'not-ready'],
+    ['no pod of a service without pods', [], 'no-endpoints'],
+    ['no pod without an address', [{ addresses: [] }], 'no-endpoints'],
+  ])('selects %s', (_, endpoints, expected) => {
+    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', undefined))).toEqual(expected);
+  });
+
+  it('reports that a service has no slices, or only slices with DNS names', () => {
+    expect(hosts(selectEndpoints([], 'grpc', undefined))).toBe('no-slices');
+    const names = slice([pod('orders.example')], { addressType: 'FQDN' });
+    expect(hosts(selectEndpoints([names], 'grpc', undefined))).toBe('no-slices');
+  });
+
+  it.each<
+    [string, NonNullable<EndpointSlice['ports']> | null, number | string | undefined, readonly string[] | string]
+  >([
+    ['a number that the slice has', GRPC, 50_051, ['10.0.0.1:50051']],
+    ['a number that the slice lacks', GRPC, 80, 'port'],
+    ['a number without any port in the slice', [], 80, ['10.0.0.1:80']],
+    ['a number with a null port list', null, 80, ['10.0.0.1:80']],
+    ['a number if the slice has every port', [{ port: null }], 80, ['10.0.0.1:80']],
+    ['a name that the slice has', [{ name: 'http', port: 80 }, ...GRPC], 'grpc', ['10.0.0.1:50051']],
+    ['a name that the slice lacks', GRPC, 'http', 'port'],
+    ['a name whose port is null', [{ name: 'grpc', port: null }], 'grpc', 'port'],
+    ['no port and one in the slice', [{ name: 'web', port: 80 }], undefined, ['10.0.0.1:80']],
+    ["no port and one named 'grpc' in the slice", [{ name: 'http', port: 80 }, ...GRPC], undefined, ['10.0.0.1:50051']],
+    ['no port and none in the slice', [], undefined, 'port'],
+  ])('resolves %s', (_, ports, port, expected) => {
+    expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
+  });
+
+  it('lists the ports of a service that lacks the wanted one', () => {
+    const ports = [
+      { name: 'http', port: 80 },
+      { name: '', port: null },
+    ];
+    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81.5, undefined)).toMatchObject({ found: true });
+    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc', undefined)).toEqual({
+      found: false,
+      because: 'port',
+      counts: { ready: 1, notReady: 0, terminating: 0 },
+      ports: ['80 (http)', 'any'],
+    });
+  });
+
+  it('counts each pod once', () => {
+    const endpoints = [pod('10.0.0.1'), pod('10.0.0.2', { ready: false }), pod('10.0.0.3', SERVING)];
+    expect(selectEndpoints([slice(endpoints), slice(endpoints)], 'grpc', undefined).counts).toEqual({
+      ready: 1,
+      notReady: 1,
+      terminating: 1,
+    });
+  });
+
+  it('merges the addresses of a pod with IPv4 and IPv6 into one endpoint', () => {
+    const slices = [
+      slice([pod('10.0.0.1', { uid: 'a' }), pod('10.0.0.2', { uid: 'b' })]),
+      slice([pod('fd00::2', { uid: 'b' }), pod('fd00::1', { uid: 'a' })], { addressType: 'IPv6' }),
+    ];
+    expect(hosts(selectEndpoints(slices, 'grpc', undefined))).toEqual([
+      '10.0.0.1:50051+fd00::1:50051',
+      '10.0.0.2:50051+fd00::2:50051',
+    ]);
+  });
+
+  it('treats a pod that terminates in one of its slices as terminating', () => {
+    const copies = [slice([pod('10.0.0.1', SERVING)]), slice([pod('10.0.0.1')]), slice([pod('10.0.0.2')])];
+    expect(hosts(selectEndpoints(copies, 'grpc', undefined))).toEqual(['10.0.0.2:50051']);
+  });
+
+  it.each<[string, readonly (readonly string[] | undefined)[], readonly string[]]>([
+    ['all pods whose hints name the zone', [['a'], ['b'], ['a', 'b']], ['10.0.0.1:50051', '10.0.0.3:50051']],
+    ['all pods if one has no hint', [['a'], undefined], ['10.0.0.1:50051', '10.0.0.2:50051']],
+    ['all pods if no hint names the zone', [['b'], ['c']], ['10.0.0.1:50051', '10.0.0.2:50051']],
+  ])('selects %s', (_, zones, expected) => {
+    const endpoints = zones.map((hint, index) =>
+      pod(`10.0.0.${String(index + 1)}`, hint === undefined ? {} : { zones: hint }),
+    );
+    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(expected);
+  });
+
+  it('ignores the hints of pods that are not ready', () => {
+    const endpoints = [pod('10.0.0.1', { ready: false, zones: ['a'] }), pod('10.0.0.2', { zones: ['b'] })];
+    expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(['10.0.0.2:50051']);
+  });
+
+  it('returns the same list for the same endpoints in any order', () => {
+    const anyPod = fc.record({
+      address: fc.integer({ min: 1, max: 20 }).map((last) => `10.0.0.${String(last)}`),
+      ready: fc.boolean(),
+      terminating: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(anyPod), fc.array(anyPod), (one, other) => {
+        const slices = [one, other].map((pods) => slice(pods.map(({ address, ...state }) => pod(address, state))));
+        const reversed = slices
+          .map((each) => ({ ...each, endpoints: [...(each.endpoints ?? [])].reverse() }))
+          .reverse();
+        expect(selectEndpoints(reversed, 'grpc', undefined)).toEqual(selectEndpoints(slices, 'grpc', undefined));
+      }),
+    );
+  });
+});

@@ -1,0 +1,147 @@
+import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpoint-slice.js';
+
+/** The port of a target: a number, the name of a port of the service, or `undefined` for the only port, or else the one named 'grpc'. */
+export type PortSelector = number | string | undefined;
+
+/** An endpoint that receives calls. A pod with an IPv4 and an IPv6 address is one endpoint with two addresses. */
+export interface SelectedEndpoint {
+  readonly addresses: readonly { readonly host: string; readonly port: number }[];
+}
+
+/** Number of endpoints of a service by condition. */
+export interface EndpointCounts {
+  readonly ready: number;
+  readonly notReady: number;
+  readonly terminating: number;
+}
+
+/** The endpoints of a service that receive calls, or the reason why no endpoint does. */
+export type EndpointSelection =
+  | {
+      readonly found: true;
+      /** Sorted by address, so that the same endpoints always give the same list. */
+      readonly endpoints: readonly SelectedEndpoint[];
+      /**
+       * - 'ready': all ready endpoints.
+       * - 'zone': the ready endpoints whose hints name the zone.
+       * - 'terminating': no endpoint is ready, and these terminate but still serve.
+       */
+      readonly because: 'ready' | 'zone' | 'terminating';
+      readonly counts: EndpointCounts;
+    }
+  | {
+      readonly found: false;
+      /**
+       * - 'no-slices': no EndpointSlice has the name of the service.
+       * - 'no-endpoints': the service has no pods.
+       * - 'port': no EndpointSlice has the port.
+       * - 'not-ready': no pod is ready, and none serves while it terminates.
+       */
+      readonly because: 'no-slices' | 'no-endpoints' | 'port' | 'not-ready';
+      readonly counts: EndpointCounts;
+      /** Ports of the slices: '50051 (grpc)'. */
+      readonly ports: readonly string[];
+    };
+
+/** A pod, merged from all slices that contain it. */
+interface Pod {
+  readonly addresses: Map<string, { readonly host: string; readonly port: number }>;
+  isReady: boolean;
+  isServing: boolean;
+  isTerminating: boolean;
+  readonly zones: Set<string>;
+}
+
+/**
+ * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones, or without a ready one those that terminate but still
+ * serve (KEP-1669). If every ready endpoint has zone hints and some name `zone`, only these are used, because the control plane sets the
+ * hints so that no zone is overloaded.
+ */
+export function selectEndpoints(
+  slices: Iterable<EndpointSlice>,
+  port: PortSelector,
+  zone: string | undefined,
+): EndpointSelection {
+  const all = [...slices].filter(({ addressType }) => addressType !== 'FQDN');
+  const pods = new Map<string, Pod>();
+  const seen = new Map<string, Pod>();
+  for (const slice of all) {
+    const number = portOf(slice.ports ?? [], port);
+    for (const endpoint of slice.endpoints ?? []) {
+      const host = endpoint.addresses?.[0];
+      if (host === undefined) continue;
+      const key = endpoint.targetRef?.uid ?? host;
+      merge(seen, key, endpoint);
+      if (number === undefined) continue;
+      const pod = merge(pods, key, endpoint);
+      pod.addresses.set(host, { host, port: number });
+    }
+  }
+  const counts = countsOf([...seen.values()]);
+  const ready = [...pods.values()].filter(isReady);
+  if (ready.length > 0) {
+    const hinted = zone === undefined || ready.some(({ zones }) => zones.size === 0) ? [] : inZone(ready, zone);
+    return hinted.length > 0
+      ? { found: true, endpoints: endpointsOf(hinted), because: 'zone', counts }
+      : { found: true, endpoints: endpointsOf(ready), because: 'ready', counts };
+  }
+  const serving = [...pods.values()].filter(({ isServing, isTerminating }) => isServing && isTerminating);
+  if (serving.length > 0) return { found: true, endpoints: endpointsOf(serving), because: 'terminating', counts };
+  const because =
+    all.length === 0 ? 'no-slices' : seen.size === 0 ? 'no-endpoints' : pods.size === 0 ? 'port' : 'not-ready';
+  const ports = new Set(all.flatMap((slice) => slice.ports ?? []).map(portText));
+  return { found: false, because, counts, ports: [...ports] };
+}
+
+/**
+ * Adds what one slice states about a pod. While Kubernetes moves a pod between slices, an outdated copy may remain: a pod that terminates in
+ * one slice terminates, and one that is ready in any slice is ready.
+ */
+function merge(pods: Map<string, Pod>, key: string, { conditions, hints }: SliceEndpoint): Pod {
+  let pod = pods.get(key);
+  if (pod === undefined) {
+    pod = { addresses: new Map(), isReady: false, isServing: false, isTerminating: false, zones: new Set() };
+    pods.set(key, pod);
+  }
+  const ready = conditions?.ready ?? true;
+  pod.isReady ||= ready;
+  pod.isServing ||= conditions?.serving ?? ready;
+  pod.isTerminating ||= conditions?.terminating ?? false;
+  for (const { name } of hints?.forZones ?? []) pod.zones.add(name);
+  return pod;
+}
+
+const isReady = ({ isReady, isTerminating }: Pod): boolean => isReady && !isTerminating;
+
+const inZone = (pods: readonly Pod[], zone: string): readonly Pod[] => pods.filter(({ zones }) => zones.has(zone));
+
+function countsOf(pods: readonly Pod[]): EndpointCounts {
+  const ready = pods.filter(isReady).length;
+  const terminating = pods.filter(({ isTerminating }) => isTerminating).length;
+  return { ready, notReady: pods.length - ready - terminating, terminating };
+}
+
+/** Returns the port number of a slice's endpoints; `undefined` if the slice lacks the port. */
+function portOf(ports: readonly SlicePort[], wanted: PortSelector): number | undefined {
+  if (typeof wanted === 'number') {
+    const isAny = ports.length === 0 || ports.some(({ port }) => port === null || port === undefined);
+    return isAny || ports.some(({ port }) => port === wanted) ? wanted : undefined;
+  }
+  const found =
+    ports.length === 1 && wanted === undefined ? ports[0] : ports.find(({ name }) => name === (wanted ?? 'grpc'));
+  return found?.port ?? undefined;
+}
+
+const portText = ({ name, port }: SlicePort): string =>
+  [port === undefined || port === null ? 'any' : String(port), ...(name ? [`(${name})`] : [])].join(' ');
+
+function endpointsOf(pods: readonly Pod[]): readonly SelectedEndpoint[] {
+  return pods
+    .map(({ addresses }) => ({ addresses: [...addresses.values()].sort(byHost) }))
+    .sort((one, other) => byHost(one.addresses[0], other.addresses[0]));
+}
+
+function byHost(one: { readonly host: string } | undefined, other: { readonly host: string } | undefined): number {
+  const [a, b] = [one?.host ?? '', other?.host ?? ''];
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,20 @@
+import type { Random } from '../../time/random.js';
+
+/** A request that lasted at least this many milliseconds ends a series of failures. */
+export const STABLE_MS = 10_000;
+/** Maximum delay after a watch that was stable. All watches end together if the API server restarts, so each client draws its own delay. */
+const SPREAD_MS = 1_000;
+const FIRST_BACKOFF_MS = 1_000;
+/** Maximum of client-go's reflector. */
+const MAX_BACKOFF_MS = 30_000;
+
+/**
+ * Returns the milliseconds from the end of a watch to the next request.
+ *
+ * @param failures requests in a row that failed or ended within `STABLE_MS`
+ */
+export function watchDelayMs(failures: number, random: Random): number {
+  if (failures === 0) return SPREAD_MS * random();
+  const capped = Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), MAX_BACKOFF_MS);
+  return capped * (0.5 + 0.5 * random());
+}

@@ -1,0 +1,307 @@
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Endpoint, EndpointSlice } from 'kubernetes-types/discovery/v1.d.ts';
+import { certificate } from '../support/orders-app.js';
+
+const GROUP = 'discovery.k8s.io';
+const API_VERSION = `${GROUP}/v1`;
+const TOKEN = 'token-of-gateway';
+const USER = 'system:serviceaccount:shop:gateway';
+
+/** Objects of the discovery API, which kubectl reads before a request. */
+const DISCOVERY: Readonly<Record<string, object>> = {
+  '/version': { major: '1', minor: '32', gitVersion: 'v1.32.0' },
+  '/api': { kind: 'APIVersions', versions: ['v1'] },
+  '/api/v1': { kind: 'APIResourceList', groupVersion: 'v1', resources: [] },
+  '/apis': {
+    kind: 'APIGroupList',
+    apiVersion: 'v1',
+    groups: [
+      {
+        name: GROUP,
+        versions: [{ groupVersion: API_VERSION, version: 'v1' }],
+        preferredVersion: { groupVersion: API_VERSION, version: 'v1' },
+      },
+    ],
+  },
+  [`/apis/${API_VERSION}`]: {
+    kind: 'APIResourceList',
+    apiVersion: 'v1',
+    groupVersion: API_VERSION,
+    resources: [
+      {
+        name: 'endpointslices',
+        singularName: 'endpointslice',
+        namespaced: true,
+        kind: 'EndpointSlice',
+        verbs: ['get', 'list', 'watch'],
+      },
+    ],
+  },
+};
+
+interface StoredEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  readonly version: number;
+  readonly object: EndpointSlice;
+}
+
+interface OpenWatch {
+  readonly matches: (slice: EndpointSlice) => boolean;
+  readonly response: ServerResponse;
+  readonly wantsBookmarks: boolean;
+}
+
+/** A request for EndpointSlices that the stub received. */
+export interface SliceRequest {
+  readonly kind: 'list' | 'watch';
+  readonly resourceVersion: string | null;
+  readonly token: string | undefined;
+}
+
+/** Behavior of the stub for requests for EndpointSlices. */
+export type StubFault =
+  /** Responds with 403, as without a Role. */
+  | 'forbidden'
+  /** Accepts requests and never responds. */
+  | 'silent'
+  /** Responds to a list, and ends each watch at once. */
+  | 'short-watches';
+
+/** A pod of a service in the stub. Each pod has an EndpointSlice of its own, because slices have one port for all their endpoints. */
+export interface Pod {
+  readonly service?: string;
+  readonly name: string;
+  readonly port: number;
+  readonly ready?: boolean;
+  readonly serving?: boolean;
+  readonly terminating?: boolean;
+}
+
+/**
+ * A Kubernetes API server with EndpointSlices only, over TLS and with a bearer token: list, watch, resource versions, bookmarks, 410 Gone, and
+ * 403. kubectl accepts it.
+ */
+export class ApiServerStub {
+  readonly requests: SliceRequest[] = [];
+  fault: StubFault | undefined;
+  private server: Server | undefined;
+  private port = 0;
+  private readonly folder = mkdtempSync(join(tmpdir(), 'kubernetes-'));
+  private readonly sockets = new Set<Socket>();
+  private readonly watches = new Set<OpenWatch>();
+  private readonly slices = new Map<string, EndpointSlice>();
+  private version = 100;
+  private events: StoredEvent[] = [];
+  /** Events before this version are no longer available. */
+  private compacted = 0;
+
+  static async start(): Promise<ApiServerStub> {
+    const stub = new ApiServerStub();
+    await stub.start();
+    return stub;
+  }
+
+  /** Listens, on the same port as before. */
+  async start(): Promise<void> {
+    const [cert, key] = ['server', 'server-key'].map((name) => readFileSync(certificate(name)));
+    this.server = createServer({ cert, key }, (request, response) => {
+      this.handle(request, response);
+    });
+    this.server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.on('close', () => this.sockets.delete(socket));
+    });
+    this.server.listen(this.port, '127.0.0.1');
+    await once(this.server, 'listening');
+    this.port = (this.server.address() as AddressInfo).port;
+  }
+
+  /** Stops like a killed process: all connections are reset. The objects remain. */
+  async kill(): Promise<void> {
+    const closed = new Promise((resolve) => this.server?.close(resolve));
+    this.dropConnections();
+    await closed;
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.folder, { recursive: true });
+  }
+
+  dropConnections(): void {
+    for (const socket of this.sockets) socket.resetAndDestroy();
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${String(this.port)}`;
+  }
+
+  get openWatches(): number {
+    return this.watches.size;
+  }
+
+  /** Path of a kubeconfig for this server. */
+  get kubeconfig(): string {
+    const path = join(this.folder, 'kubeconfig');
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      'current-context': 'stub',
+      clusters: [{ name: 'stub', cluster: { server: this.url, 'certificate-authority': certificate('ca') } }],
+      users: [{ name: 'gateway', user: { token: TOKEN } }],
+      contexts: [{ name: 'stub', context: { cluster: 'stub', user: 'gateway', namespace: 'shop' } }],
+    };
+    writeFileSync(path, JSON.stringify(config));
+    return path;
+  }
+
+  /** Adds or changes a pod. */
+  set({ service = 'orders', name, port, ready = true, terminating = false, serving = ready }: Pod): void {
+    const endpoint: Endpoint = {
+      addresses: ['127.0.0.1'],
+      conditions: { ready: ready && !terminating, serving, terminating },
+      targetRef: { kind: 'Pod', name, uid: `uid-${name}` },
+    };
+    this.put({
+      apiVersion: API_VERSION,
+      kind: 'EndpointSlice',
+      metadata: {
+        name: `${service}-${name}`,
+        namespace: 'shop',
+        labels: { 'kubernetes.io/service-name': service },
+        creationTimestamp: new Date().toISOString(),
+      },
+      addressType: 'IPv4',
+      endpoints: [endpoint],
+      ports: [{ name: 'grpc', port, protocol: 'TCP' }],
+    });
+  }
+
+  remove(name: string, service = 'orders'): void {
+    const key = `${service}-${name}`;
+    const object = this.slices.get(key);
+    if (object === undefined) return;
+    this.slices.delete(key);
+    this.publish('DELETED', object);
+  }
+
+  put(slice: EndpointSlice): void {
+    const key = slice.metadata?.name ?? '';
+    const type = this.slices.has(key) ? 'MODIFIED' : 'ADDED';
+    this.slices.set(key, this.publish(type, slice));
+  }
+
+  /** Sends a bookmark to each watch that requested bookmarks. Returns the resource version. */
+  bookmark(): string {
+    const resourceVersion = String(++this.version);
+    const object = { apiVersion: API_VERSION, kind: 'EndpointSlice', metadata: { resourceVersion } };
+    for (const { response, wantsBookmarks } of this.watches)
+      if (wantsBookmarks) response.write(line({ type: 'BOOKMARK', object }));
+    return resourceVersion;
+  }
+
+  /** Forgets the events so far: a watch from an earlier version gets 410 Gone. */
+  compact(): void {
+    this.compacted = ++this.version;
+    this.events = [];
+  }
+
+  /** Ends each watch with an ERROR event of 410 Gone. */
+  expireWatches(): void {
+    this.compact();
+    for (const { response } of this.watches) response.end(line({ type: 'ERROR', object: expired(0, this.compacted) }));
+  }
+
+  /** Ends each watch as after its `timeoutSeconds`. */
+  endWatches(): void {
+    for (const { response } of this.watches) response.end();
+  }
+
+  private publish(type: StoredEvent['type'], slice: EndpointSlice): EndpointSlice {
+    this.version += 1;
+    const object = { ...slice, metadata: { ...slice.metadata, resourceVersion: String(this.version) } };
+    this.events.push({ type, version: this.version, object });
+    for (const { matches, response } of this.watches) if (matches(object)) response.write(line({ type, object }));
+    return object;
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): void {
+    const url = new URL(request.url ?? '/', this.url);
+    const { pathname, searchParams } = url;
+    const known = DISCOVERY[pathname];
+    if (known !== undefined) {
+      send(response, 200, known);
+      return;
+    }
+    const [, namespace] = new RegExp(`^/apis/${API_VERSION}/namespaces/([^/]+)/endpointslices$`).exec(pathname) ?? [];
+    if (namespace === undefined) {
+      send(response, 404, status(404, 'NotFound', `the server could not find ${pathname}`));
+      return;
+    }
+    const kind = ['1', 'true'].includes(searchParams.get('watch') ?? '') ? 'watch' : 'list';
+    const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
+    this.requests.push({ kind, resourceVersion: searchParams.get('resourceVersion'), token });
+    if (token !== TOKEN) {
+      send(response, 401, status(401, 'Unauthorized', 'Unauthorized'));
+    } else if (this.fault === 'forbidden') {
+      const what = `cannot ${kind} resource "endpointslices" in API group "${GROUP}" in the namespace "${namespace}"`;
+      const message = `endpointslices.${GROUP} is forbidden: User "${USER}" ${what}`;
+      send(response, 403, status(403, 'Forbidden', message));
+    } else if (this.fault !== 'silent') {
+      const [, service] = /^kubernetes\.io\/service-name=(.+)$/.exec(searchParams.get('labelSelector') ?? '') ?? [];
+      const matches = ({ metadata }: EndpointSlice): boolean =>
+        metadata?.namespace === namespace &&
+        (service === undefined || metadata.labels?.['kubernetes.io/service-name'] === service);
+      if (kind === 'watch') this.watch(searchParams, matches, response);
+      else this.list(matches, response);
+    }
+  }
+
+  private list(matches: OpenWatch['matches'], response: ServerResponse): void {
+    send(response, 200, {
+      apiVersion: API_VERSION,
+      kind: 'EndpointSliceList',
+      metadata: { resourceVersion: String(this.version) },
+      items: [...this.slices.values()].filter(matches),
+    });
+  }
+
+  private watch(parameters: URLSearchParams, matches: OpenWatch['matches'], response: ServerResponse): void {
+    const from = Number(parameters.get('resourceVersion') ?? this.version);
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.flushHeaders();
+    if (this.fault === 'short-watches') {
+      response.end();
+      return;
+    }
+    if (from < this.compacted) {
+      response.end(line({ type: 'ERROR', object: expired(from, this.compacted) }));
+      return;
+    }
+    for (const { type, version, object } of this.events)
+      if (version > from && matches(object)) response.write(line({ type, object }));
+    const watch = { matches, response, wantsBookmarks: parameters.get('allowWatchBookmarks') === 'true' };
+    this.watches.add(watch);
+    response.on('close', () => this.watches.delete(watch));
+  }
+}
+
+const line = (event: object): string => `${JSON.stringify(event)}\n`;
+
+function send(response: ServerResponse, code: number, body: object): void {
+  response.writeHead(code, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
+
+function status(code: number, reason: string, message: string): object {
+  return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code };
+}
+
+const expired = (from: number, oldest: number): object =>
+  status(410, 'Expired', `too old resource version: ${String(from)} (${String(oldest)})`);

@@ -1,0 +1,146 @@
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, Subject, toArray } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { callOnce, EACH_METHOD, failureOf, upTo } from '../calls/support.js';
+import { recordTiming } from '../support/timing.js';
+import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
+
+describe('kubernetes target', () => {
+  it('sends calls of all kinds to all ready pods, straight on their connections', async () => {
+    const api = await startApiServer();
+    const pods = await startPods(api, 'a', 'b');
+    const { client, echo } = await startPodClient();
+    for (const method of EACH_METHOD)
+      for (let i = 0; i < 4; i++) await lastValueFrom(callOnce(echo, method).pipe(toArray()));
+    for (const { server } of pods) expect(server.counts().calls).toBeGreaterThanOrEqual(8);
+    expect(client.snapshot().calls).toEqual({ direct: true });
+    expect(client.snapshot().connections).toHaveLength(2);
+  });
+
+  it('gives a new pod its share of the calls and ends no connection', { tags: ['timed'] }, async ({ task }) => {
+    const api = await startApiServer();
+    const pods = await startPods(api, 'a', 'b');
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    const third = await startPod('c');
+    const sockets = pods.map(({ server }) => server.connections);
+    const startedAt = performance.now();
+    api.set({ name: 'c', port: third.server.port });
+    await callUntil(caller, are('a', 'b', 'c'));
+    recordTiming(task, 'new pod has its share after, ms', performance.now() - startedAt, { atMost: 2_000 });
+    expect(pods.map(({ server }) => server.connections)).toEqual(sockets);
+  });
+
+  it('sends no calls to a pod that is not ready, and sends calls again once it is ready', async () => {
+    const api = await startApiServer();
+    const [a, b] = await startPods(api, 'a', 'b');
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    api.set({ name: 'b', port: b!.server.port, ready: false });
+    await callUntil(caller, are('a'));
+    api.set({ name: 'b', port: b!.server.port });
+    await callUntil(caller, are('a', 'b'));
+    expect(a!.server.counts().calls).toBeGreaterThan(b!.server.counts().calls);
+  });
+
+  it('sends no new calls to a pod that terminates, while its open calls finish', async () => {
+    const api = await startApiServer();
+    const [a, b] = await startPods(api, 'a', 'b');
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    const requests = new Subject<{ text: string }>();
+    // Two feeds, so that each pod has one.
+    const feeds = [1, 2].map(() => lastValueFrom(caller.echo.bidi(requests).pipe(toArray())));
+    await waitFor(() => a!.server.counts().open === 1 && b!.server.counts().open === 1);
+    api.set({ name: 'b', port: b!.server.port, terminating: true, serving: true });
+    await callUntil(caller, are('a'));
+    requests.next({ text: 'late' });
+    requests.complete();
+    for (const feed of feeds) expect((await feed).map(({ text }) => text)).toEqual(['late']);
+  });
+
+  it('sends calls to pods that terminate if no other pod is ready', async () => {
+    const api = await startApiServer();
+    const [a] = await startPods(api, 'a');
+    const { call } = await startPodClient();
+    await call();
+    api.set({ name: 'a', port: a!.server.port, terminating: true, serving: true });
+    for (let i = 0; i < 20; i++) expect(await call()).toBe('a');
+  });
+
+  it('fails calls with the state of the pods if none is ready, and recovers with the first ready one', async () => {
+    const api = await startApiServer();
+    const { name, server } = await startPod('a');
+    api.set({ name, port: server.port, ready: false });
+    const { echo, call } = await startPodClient({ outageGraceMs: 50 });
+    const error = await failureOf(echo.unary({}));
+    expect(error.message).toContain('service orders in namespace shop has no ready pods (1 not ready, 0 terminating)');
+    expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'no' });
+    api.set({ name, port: server.port });
+    await waitFor(async () => (await call().catch(() => '')) === 'a');
+  });
+
+  it.each([
+    ['kubernetes:///missing', 'service missing in namespace shop has no EndpointSlices'],
+    ['kubernetes:///orders.other:grpc', 'service orders in namespace other has no EndpointSlices'],
+    ['kubernetes:///orders:80', 'expected port 80 of its pods, got 50051 (grpc)'],
+    ['kubernetes:///orders:http', 'expected port http of its pods, got 50051 (grpc)'],
+  ])('fails calls to %s with the reason', async (url, reason) => {
+    const api = await startApiServer();
+    api.set({ name: 'a', port: 50_051 });
+    const { echo } = await startPodClient({ url, outageGraceMs: 50 });
+    expect((await failureOf(echo.unary({}))).message).toContain(reason);
+  });
+
+  it.each(['orders', 'orders.shop', 'orders.shop.svc', 'orders.shop.svc.cluster.local'])(
+    'resolves %s with a port number',
+    async (host) => {
+      const api = await startApiServer();
+      const [a] = await startPods(api, 'a');
+      const port = String(a!.server.port);
+      const { call } = await startPodClient({ url: `kubernetes:///${host}:${port}` });
+      expect(await call()).toBe('a');
+    },
+  );
+
+  it('keeps pick_first if the client requests it', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a', 'b');
+    const caller = await startPodClient({ loadBalancing: 'pick_first' });
+    expect(await callUntil(caller, () => true)).toHaveLength(1);
+  });
+
+  it('reads messages of a response stream to its end after its pod was removed', async () => {
+    const api = await startApiServer();
+    const [, b] = await startPods(api, 'a', 'b');
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    b!.server.script('ServerStream', { messages: upTo(2), intervalMs: 50 });
+    const streams = [1, 2].map(() => lastValueFrom(caller.echo.serverStream({ number: 2 }).pipe(toArray())));
+    api.remove('b');
+    for (const stream of streams) expect(await stream).toHaveLength(2);
+    await callUntil(caller, are('a'));
+  });
+
+  it('fails no call of any kind while each pod is replaced in turn', async () => {
+    const api = await startApiServer();
+    const pods = await startPods(api, 'a1', 'b1', 'c1');
+    const { echo } = await startPodClient();
+    let isOver = false;
+    let calls = 0;
+    const callers = EACH_METHOD.map(async (method) => {
+      for (; !isOver; calls++) await lastValueFrom(callOnce(echo, method).pipe(toArray()));
+    });
+    for (const old of pods) {
+      const [replacement] = await startPods(api, old.name.replace('1', '2'));
+      await waitFor(() => replacement!.server.counts().calls > 10, { timeoutMs: 20_000 });
+      api.set({ name: old.name, port: old.server.port, terminating: true, serving: true });
+      // The pod receives SIGTERM at the same time, and calls still arrive.
+      await old.server.stop('graceful');
+      api.remove(old.name);
+    }
+    isOver = true;
+    await Promise.all(callers);
+    expect(calls).toBeGreaterThan(100);
+  });
+});

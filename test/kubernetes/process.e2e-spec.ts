@@ -1,0 +1,128 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { ConfigurableModuleBuilder } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { getGrpcClientToken, ResilientGrpcModule, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { registerKubernetesResolver } from 'nestjs-resilient-grpc/kubernetes';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import type { EchoService } from '../calls/support.js';
+import { CapturedLog } from '../support/captured-log.js';
+import { ECHO_PROTO } from '../testing/echo-client.js';
+import type { ApiServerStub } from './api-server-stub.js';
+import { startApiServer, startPods, TARGET } from './support.js';
+
+const run = promisify(execFile);
+const PROGRAM = fileURLToPath(new URL('calling-process.mjs', import.meta.url));
+
+interface Printed {
+  readonly names?: readonly string[];
+  readonly calls?: object;
+  readonly error?: string;
+}
+
+/** Runs the program until it exits. */
+async function inProcess(
+  api: ApiServerStub,
+  {
+    env = {},
+    target = TARGET,
+    mode = '',
+  }: { env?: Readonly<Record<string, string>>; target?: string; mode?: string } = {},
+): Promise<Printed> {
+  const { stdout } = await run(process.execPath, [PROGRAM, ECHO_PROTO, target, mode], {
+    env: { ...process.env, KUBECONFIG: api.kubeconfig, ...env },
+    timeout: 60_000,
+  });
+  return JSON.parse(stdout) as Printed;
+}
+
+describe('process with a kubernetes target', () => {
+  it('exits while its client and the watch are open', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    expect(await inProcess(api)).toEqual({ names: Array(5).fill('a'), calls: { direct: true } });
+    expect(api.requests.map(({ kind }) => kind)).toEqual(['list', 'watch']);
+    await waitFor(() => api.openWatches === 0);
+  });
+
+  it('connects to the pods and not to the HTTP proxy of its environment', async () => {
+    const api = await startApiServer();
+    const [a] = await startPods(api, 'a');
+    // grpc-js uses a proxy only for targets with a port number. Nothing listens on port 1.
+    const target = `kubernetes:///orders:${String(a!.server.port)}`;
+    const env = { http_proxy: 'http://127.0.0.1:1', no_proxy: '', no_grpc_proxy: '' };
+    expect(await inProcess(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });
+  });
+
+  it('fails at its start with the missing line if the resolver is not registered', async () => {
+    const api = await startApiServer();
+    const { error } = await inProcess(api, { mode: 'unregistered' });
+    expect(error).toBe(
+      "clients.echo.url: expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured",
+    );
+  });
+});
+
+describe('Nest application', () => {
+  it('registers the resolver in the factory of forFeatureAsync, with options from its configuration', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<{
+      kubeconfig: string;
+    }>().build();
+    class ConfigModule extends ConfigurableModuleClass {}
+    const config = { ...ConfigModule.register({ kubeconfig: api.kubeconfig }), exports: [MODULE_OPTIONS_TOKEN] };
+    class AppModule {}
+    const clients = ResilientGrpcModule.forFeatureAsync([
+      {
+        name: 'echo',
+        protoPath: ECHO_PROTO,
+        imports: [config],
+        inject: [MODULE_OPTIONS_TOKEN],
+        useFactory: ({ kubeconfig }: { kubeconfig: string }) => {
+          registerKubernetesResolver({ kubeconfig });
+          return { url: TARGET };
+        },
+      },
+    ]);
+    const app = await NestFactory.createApplicationContext(
+      { module: AppModule, imports: [clients] },
+      { logger: false },
+    );
+    const client = app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
+    expect(await firstValueFrom(client.getService<EchoService>('Echo').unary({}))).toMatchObject({ text: 'a' });
+    await app.close();
+    await waitFor(() => api.openWatches === 0);
+  });
+
+  it('logs one line when the API server becomes unreachable, and one when it is back', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const log = new CapturedLog();
+    class AppModule {}
+    const clients = ResilientGrpcModule.forFeature([{ name: 'echo', url: TARGET, protoPath: ECHO_PROTO }]);
+    const app = await NestFactory.createApplicationContext({ module: AppModule, imports: [clients] }, { logger: log });
+    const client = app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
+    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
+    await waitFor(() => api.openWatches === 1);
+    const lines = () => log.lines.filter(({ text }) => text.startsWith('kubernetes service orders.shop: '));
+    await api.kill();
+    await waitFor(() => lines().length === 1);
+    await api.start();
+    await waitFor(() => lines().length === 2, { timeoutMs: 20_000 });
+    expect(lines()).toMatchObject([
+      {
+        level: 'warn',
+        context: 'ResilientGrpc',
+        text: expect.stringMatching(
+          /cannot watch EndpointSlices at https:\S+: .+; the last endpoints stay in use, and the request is repeated at least every 30 s$/,
+        ),
+      },
+      { level: 'log', text: expect.stringMatching(/the watch works again after [\d.]+ m?s$/) },
+    ]);
+    await app.close();
+  });
+});

@@ -1,0 +1,193 @@
+import { registerKubernetesResolver } from 'nestjs-resilient-grpc/kubernetes';
+import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { lastValueFrom, toArray } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { callOnce, EACH_METHOD, failureOf, rejection, startClient } from '../calls/support.js';
+import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
+
+describe('watch', () => {
+  it('lists once, watches from the version of the list, and is shared by all clients of a service', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const callers = [await startPodClient(), await startPodClient(), await startPodClient({ connection: 'warm' })];
+    for (const { call } of callers) expect(await call()).toBe('a');
+    await waitFor(() => api.openWatches === 1);
+    expect(api.requests).toEqual([
+      { kind: 'list', resourceVersion: '0', token: 'token-of-gateway' },
+      { kind: 'watch', resourceVersion: '101', token: 'token-of-gateway' },
+    ]);
+  });
+
+  it('ends when the last client is closed', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const one = await startPodClient();
+    const other = await startPodClient();
+    await one.call();
+    await other.call();
+    await waitFor(() => api.openWatches === 1);
+    await one.client.close();
+    expect(await other.call()).toBe('a');
+    expect(api.openWatches).toBe(1);
+    await other.client.close();
+    await waitFor(() => api.openWatches === 0);
+  });
+
+  it('fails no call of any kind while the API server is killed, and finds new pods once it is back', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a', 'b');
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    await waitFor(() => api.openWatches === 1);
+    await api.kill();
+    for (let i = 0; i < 10; i++)
+      for (const method of EACH_METHOD) await lastValueFrom(callOnce(caller.echo, method).pipe(toArray()));
+    // A connection to a pod is restored without the API server, too.
+    await startPods(api, 'c');
+    await api.start();
+    await callUntil(caller, are('a', 'b', 'c'));
+    expect(api.requests.filter(({ kind }) => kind === 'list')).toHaveLength(1);
+  });
+
+  it('resumes from the last bookmark after its connection drops', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const caller = await startPodClient();
+    await caller.call();
+    await waitFor(() => api.openWatches === 1);
+    const version = api.bookmark();
+    const { name, server } = await startPod('b');
+    // The event after the bookmark shows that the bookmark was received.
+    api.set({ name, port: server.port });
+    await callUntil(caller, are('a', 'b'));
+    const bookmark = api.bookmark();
+    expect(Number(bookmark)).toBeGreaterThan(Number(version));
+    api.endWatches();
+    await waitFor(() => api.requests.length === 3);
+    expect(api.requests.at(-1)).toMatchObject({ kind: 'watch', resourceVersion: bookmark });
+  });
+
+  it.each([
+    ['the version of a watch has expired', 'compact'],
+    ['a watch receives an ERROR event', 'expireWatches'],
+  ] as const)('lists again after 410 Gone, if %s', async (_, expire) => {
+    const api = await startApiServer();
+    const [, b] = await startPods(api, 'a', 'b');
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    await waitFor(() => api.openWatches === 1);
+    // The watch misses both changes.
+    const third = await startPod('c');
+    await api.kill();
+    api.remove('b');
+    api.set({ name: 'c', port: third.server.port });
+    api[expire]();
+    await api.start();
+    await callUntil(caller, are('a', 'c'));
+    expect(api.requests.filter(({ kind }) => kind === 'list')).toMatchObject([
+      { resourceVersion: '0' },
+      // The cache of the API server may be as outdated as the watch.
+      { resourceVersion: null },
+    ]);
+    expect(b!.server.counts().open).toBe(0);
+  });
+
+  it('lists again after an ERROR event of an open watch', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const caller = await startPodClient();
+    await caller.call();
+    await waitFor(() => api.openWatches === 1);
+    api.expireWatches();
+    await waitFor(() => api.openWatches === 1 && api.requests.length === 4);
+    await startPods(api, 'b');
+    await callUntil(caller, are('a', 'b'));
+  });
+
+  it('waits longer each time if the API server ends each watch at once', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    api.fault = 'short-watches';
+    const { call } = await startPodClient();
+    const startedAt = performance.now();
+    await call();
+    await waitFor(() => api.requests.length >= 4, { timeoutMs: 20_000 });
+    // One list and three watches, with delays of at least 0.5 s and 1 s.
+    expect(performance.now() - startedAt).toBeGreaterThan(1_400);
+  });
+
+  it('fails calls with the manifest that permits the watch, and recovers once it is permitted', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    api.fault = 'forbidden';
+    const { echo, call } = await startPodClient({ outageGraceMs: 50 });
+    const { message } = await failureOf(echo.unary({}));
+    expect(message).toContain('403 endpointslices.discovery.k8s.io is forbidden');
+    const manifest = /permit it: echo '(.*?)' \| kubectl apply -f -/.exec(message)?.[1] ?? '';
+    expect(JSON.parse(manifest)).toMatchObject({
+      kind: 'List',
+      items: [
+        {
+          kind: 'Role',
+          metadata: { namespace: 'shop' },
+          rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }],
+        },
+        { kind: 'RoleBinding', subjects: [{ kind: 'ServiceAccount', name: 'gateway', namespace: 'shop' }] },
+      ],
+    });
+    api.fault = undefined;
+    await waitFor(async () => (await call().catch(() => '')) === 'a', { timeoutMs: 20_000 });
+  });
+
+  it('keeps calls waiting while the API server does not respond, until their deadline', async () => {
+    const api = await startApiServer();
+    api.fault = 'silent';
+    const { echo } = await startPodClient();
+    expect(await failureOf(echo.unary({}, { timeoutMs: 200 }))).toMatchObject({ reachedServer: 'no' });
+    expect(api.requests).toHaveLength(1);
+  });
+
+  it('uses the last endpoints if the API server is unreachable after the channel was idle', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const { call, client } = await startPodClient({ connectionIdleTimeoutMs: 1_000 });
+    await call();
+    await waitFor(() => client.snapshot().connectivity.state === 'IDLE' && api.openWatches === 0, {
+      timeoutMs: 20_000,
+    });
+    await api.kill();
+    expect(await call()).toBe('a');
+    await api.start();
+  });
+});
+
+describe('registerKubernetesResolver', () => {
+  it.each([
+    [
+      { kubeconfig: '/none' },
+      /^registerKubernetesResolver\.kubeconfig: expected a readable kubeconfig, got an error: ENOENT/,
+    ],
+    [{ zone: '' }, /^registerKubernetesResolver\.zone: expected a zone such as 'eu-central-1a', got ""/],
+    [{ zones: 'a' }, /^registerKubernetesResolver\.zones: unknown key; did you mean 'zone'\?/],
+  ])('rejects the options %j', (options: object, message) => {
+    expect(() => {
+      registerKubernetesResolver(options);
+    }).toThrow(message);
+  });
+
+  it('rejects an unknown context with the known ones', async () => {
+    const api = await startApiServer();
+    expect(() => {
+      registerKubernetesResolver({ kubeconfig: api.kubeconfig, context: 'prod' });
+    }).toThrow("registerKubernetesResolver.context: expected one of stub, got 'prod'");
+  });
+
+  it.each([
+    ['kubernetes://shop/orders:50051', "got 'shop' in the target; write 'kubernetes:///orders:50051'"],
+    ['kubernetes:///Orders:50051', "expected a Kubernetes service, got 'Orders:50051'"],
+    ['kubernetes:///orders:0', "expected a port from 1 to 65535, got '0'"],
+  ])('makes the start fail for the target %s', async (url, message) => {
+    await startApiServer();
+    expect(String(await rejection(startClient({ url })))).toContain(message);
+  });
+});

@@ -1,0 +1,158 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
+import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { Subscription } from 'rxjs';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import {
+  failureOf,
+  scene,
+  startClient,
+  startServer,
+  toList,
+  type ClientSettings,
+  type EchoService,
+} from '../calls/support.js';
+
+const limitedTo = (streams: number, options = {}) => ({
+  serverOptions: { 'grpc.max_concurrent_streams': streams, ...options },
+});
+const FEED = { messages: [{}], never: true };
+const interceptor: Interceptor = (options, next) => new InterceptingCall(next(options));
+/** Options of both paths of a call. grpc-js's channel carries calls with interceptors. */
+const PATHS: readonly (readonly [string, ClientSettings])[] = [
+  ['on a connection', {}],
+  ["through grpc-js's channel", { channelOptions: { interceptors: [interceptor] } }],
+];
+
+function eventsOf(client: ResilientGrpcClient) {
+  const events: GrpcClientEvent[] = [];
+  const subscription = client.events$.subscribe((event) => events.push(event));
+  onTestFinished(() => {
+    subscription.unsubscribe();
+  });
+  return events;
+}
+
+/** Opens `count` feeds and returns the state of each. They close at the end of the test. */
+function openFeeds(client: ResilientGrpcClient, count: number) {
+  const echo = client.getService<EchoService>('Echo');
+  const all = new Subscription();
+  onTestFinished(() => {
+    all.unsubscribe();
+  });
+  const feeds = { opened: 0, failed: [] as unknown[], subscriptions: [] as Subscription[] };
+  for (let feed = 0; feed < count; feed += 1) {
+    const one = echo.serverStream({ number: feed }).subscribe({
+      next: () => (feeds.opened += 1),
+      error: (error: unknown) => feeds.failed.push(error),
+    });
+    feeds.subscriptions.push(one);
+    all.add(one);
+  }
+  return feeds;
+}
+
+const openStreams = (client: ResilientGrpcClient) => client.snapshot().connections.map(({ streams }) => streams?.open);
+
+async function fullConnection(settings: ClientSettings, streams = 2, server?: ScriptedGrpcServer) {
+  const own = server ?? (await startServer(limitedTo(streams)));
+  own.script('ServerStream', FEED);
+  const client = await startClient({ url: own.url, ...settings });
+  const events = eventsOf(client);
+  const feeds = openFeeds(client, streams);
+  await waitFor(() => feeds.opened === streams);
+  const echo = client.getService<EchoService>('Echo');
+  return { server: own, client, echo, feeds, events };
+}
+
+describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, settings) => {
+  it('fail at their deadline as calls that did not reach the server', async () => {
+    const { echo, server } = await fullConnection(settings);
+    const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));
+    expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
+    expect(error.details).toContain('the server allows 2 concurrent streams on 1 connection');
+    expect(server.counts('UnsafeUnary').calls).toBe(0);
+  });
+
+  it('fail as calls that did not reach the server if they are cancelled', async () => {
+    const { echo, client, server } = await fullConnection(settings);
+    const controller = new AbortController();
+    const failed = failureOf(echo.unsafeUnary({}, { signal: controller.signal }));
+    await waitFor(() => client.snapshot().waitingForStream === 1);
+    controller.abort();
+    expect(await failed).toMatchObject({ codeName: 'CANCELLED', reachedServer: 'no' });
+    expect(server.counts('UnsafeUnary').calls).toBe(0);
+  });
+
+  it('start in the order in which they were made, each when another call ends', async () => {
+    const { echo, client, feeds, server } = await fullConnection(settings);
+    const order: number[] = [];
+    const calls = [1, 2, 3, 4].map((number) => toList(echo.unsafeUnary({ number })).then(() => order.push(number)));
+    await waitFor(() => client.snapshot().waitingForStream === 4);
+    expect(server.counts('UnsafeUnary').calls).toBe(0);
+    feeds.subscriptions[0]!.unsubscribe();
+    await Promise.all(calls);
+    expect(order).toEqual([1, 2, 3, 4]);
+    expect(client.snapshot()).toMatchObject({ waitingForStream: 0, waiting: 0 });
+  });
+
+  it('run on further connections, up to maxConnectionsPerEndpoint', async () => {
+    const { client, server } = await fullConnection({ ...settings, maxConnectionsPerEndpoint: 3 });
+    const more = openFeeds(client, 10);
+    await waitFor(() => more.opened === 4);
+    await waitFor(() => client.snapshot().waitingForStream === 6);
+    expect(server.connections.accepted).toBe(3);
+    expect(openStreams(client)).toEqual([2, 2, 2]);
+    more.subscriptions[0]!.unsubscribe();
+    await waitFor(() => more.opened === 5);
+    expect(server.connections.accepted).toBe(3);
+    expect(more.failed).toEqual([]);
+  });
+
+  it('end within the drain time', async () => {
+    const { client, echo } = await fullConnection(settings);
+    const failed = failureOf(echo.unsafeUnary({}));
+    await waitFor(() => client.snapshot().waitingForStream === 1);
+    await client.drain({ timeoutMs: 50 });
+    expect(await failed).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'draining', reachedServer: 'no' });
+  });
+});
+
+describe('a wait for a free stream', () => {
+  it('emits one event at the maximum of connections, and one when it ends', async () => {
+    const { client, echo, feeds, events } = await fullConnection({});
+    const calls = [toList(echo.unary({})), toList(echo.unary({}))];
+    await waitFor(() => client.snapshot().waitingForStream === 2);
+    await waitFor(() => events.some(({ type }) => type === 'stream-limit'));
+    feeds.subscriptions[0]!.unsubscribe();
+    await Promise.all(calls);
+    const reported = events.filter(({ type }) => type === 'stream-limit');
+    expect(reported).toMatchObject([
+      { phase: 'begin', connections: 1, limit: 2, maxConnectionsPerEndpoint: 1, opensConnection: false },
+      { phase: 'end' },
+    ]);
+  });
+
+  it('does not occur without a limit of the server', async () => {
+    const { server, client } = await scene();
+    server.script('ServerStream', FEED);
+    const feeds = openFeeds(client, 150);
+    await waitFor(() => feeds.opened === 150);
+    expect(server.connections.accepted).toBe(1);
+    expect(client.snapshot().connections).toMatchObject([{ streams: { open: 150 } }]);
+    expect(client.snapshot().connections[0]?.streams).not.toHaveProperty('limit');
+  });
+});
+
+describe('further connections', () => {
+  it('carry the calls that a GOAWAY of the first connection rejects, without repeating a write', async () => {
+    const { client, server, echo, feeds } = await fullConnection({ maxConnectionsPerEndpoint: 2 });
+    const more = openFeeds(client, 1);
+    await waitFor(() => more.opened === 1);
+    server.drainConnections(60_000);
+    await waitFor(() => client.snapshot().connections[0]!.ended === 1);
+    await Promise.all(Array.from({ length: 20 }, () => toList(echo.unsafeUnary({}))));
+    expect(server.counts('UnsafeUnary').calls).toBe(20);
+    expect([...feeds.failed, ...more.failed]).toEqual([]);
+  });
+});

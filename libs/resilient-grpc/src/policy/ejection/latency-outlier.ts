@@ -9,7 +9,7 @@ const MIN_SAMPLES = 16;
 /** Minimum difference of the medians in milliseconds. A smaller one is not worth an ejection. */
 const MIN_DIFFERENCE_MS = 10;
 /**
- * Minimum score of the rank-sum test. With equal distributions of latencies, whatever they are, a higher score has a probability of
+ * Minimum score of the rank-sum test. If both samples have the same distribution, of any shape, the probability of a higher score is
  * 3 in 10 million.
  */
 const MIN_SCORE = 5;
@@ -17,7 +17,7 @@ const MIN_SCORE = 5;
 /**
  * Compares the latencies of an endpoint with those of the others, in milliseconds. It is an outlier if its median is higher by `factor`
  * and the difference is no coincidence. The medians alone would eject healthy endpoints: with methods of 5 ms and of 200 ms, the median of
- * a few samples is either.
+ * a few samples can be either.
  *
  * @param all latencies of all endpoints including `own`, sorted
  */
@@ -77,7 +77,7 @@ function rankSumScore(own: readonly number[], others: readonly number[]): number
   return (wins - pairs / 2) / deviation;
 }
 
-/** Number of values in `sorted` that are below `limit`, or also equal to it. */
+/** Number of values in `sorted` that are below `limit`, or equal to it if `orEqual` is true. */
 function countBelow(sorted: readonly number[], limit: number, orEqual: boolean): number {
   let from = 0;
   let to = sorted.length;

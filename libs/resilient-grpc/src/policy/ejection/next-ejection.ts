@@ -38,11 +38,11 @@ export type EjectionState =
 /** State of an endpoint that was never ejected. */
 export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
 
-/** One endpoint as the decision sees it. */
+/** One endpoint, as input of the decision. */
 export interface EndpointView {
   readonly address: string;
   readonly state: EjectionState;
-  /** True if it is connected and says that it serves, whether ejected or not. */
+  /** True if it is connected and reports that it serves, whether ejected or not. */
   readonly isUsable: boolean;
   readonly record: EndpointRecord;
   /** Unary attempts without a response, and the start of the oldest. */
@@ -74,11 +74,11 @@ const EJECTION_JITTER = 0.1;
 /** Minimum time without a response before an endpoint is ejected for it. */
 const MIN_SILENCE_MS = 1_000;
 /** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
-const SILENCE_PER_LATENCY = 2;
+const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;
-/** The failure share of the other endpoints must be at most this part of the endpoint's own: otherwise all of them fail. */
-const OTHERS_SHARE = 0.5;
+/** Maximum failure share of the other endpoints, as a multiple of the endpoint's own. Above it, all endpoints fail. */
+const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
  * Decides which endpoints are ejected and which return. It is called every 250 ms, and after consecutive failures of an endpoint.
@@ -106,16 +106,16 @@ export function decideEjections(
         ? evidenceOf(endpoint, fleet, now, isIntervalOver, rates, policy)
         : consecutiveFailures(endpoint, fleet, policy);
     if (evidence === undefined) continue;
-    const spared = fleet.sparedBy ?? enforcedBy(evidence, policy, random);
+    const spared = fleet.sparedBy ?? sparedByEnforcement(evidence, policy, random);
     if (spared !== undefined) {
       decisions.push({ kind: 'spare', address, evidence, because: spared });
       continue;
     }
-    const ejections = forgotten(state, now, policy) + 1;
+    const ejections = remainingEjections(state, now, policy) + 1;
     const ms = Math.min(policy.baseEjectionMs * ejections, Math.max(policy.baseEjectionMs, policy.maxEjectionMs));
     const until = now + jitter(ms, EJECTION_JITTER, random);
     decisions.push({ kind: 'eject', address, state: { kind: 'ejected', since: now, until, ejections, evidence } });
-    fleet.ejects(endpoint);
+    fleet.eject(endpoint);
   }
   return decisions;
 }
@@ -134,13 +134,13 @@ function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number):
   for (const { address, state } of endpoints) {
     if (state.kind !== 'ejected' || now < state.until) continue;
     decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
-    fleet.includes(address);
+    fleet.include(address);
   }
   if (!fleet.isInPanic) return decisions;
   for (const { address, state, isUsable } of [...endpoints].sort(byEnd)) {
     if (state.kind !== 'ejected' || !isUsable || now >= state.until) continue;
     decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
-    fleet.includes(address);
+    fleet.include(address);
     if (!fleet.isInPanic) break;
   }
   return decisions;
@@ -193,14 +193,14 @@ class Fleet {
     return this.included.filter((other) => other !== endpoint);
   }
 
-  includes(address: string): void {
+  include(address: string): void {
     this.ejected.delete(address);
     this.returned.add(address);
     this.usable = undefined;
     this.sorted = undefined;
   }
 
-  ejects({ address, record }: EndpointView): void {
+  eject({ address, record }: EndpointView): void {
     this.ejected.add(address);
     this.usable = undefined;
     this.sorted &&= withoutSorted(this.sorted, sortedNumbers(record.latenciesAt(this.now)));
@@ -226,7 +226,7 @@ function evidenceOf(
   const byRate = isIntervalOver ? rateEvidence(endpoint, fleet, rates, policy) : undefined;
   if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
   const slow = latencyOutlier(endpoint.record.latenciesAt(now), fleet.latencies, policy.latencyFactor);
-  return slow === undefined ? silence(endpoint, fleet, now) : { because: 'latency', ...slow };
+  return slow === undefined ? noResponseEvidence(endpoint, fleet, now) : { because: 'latency', ...slow };
 }
 
 function consecutiveFailures(
@@ -240,7 +240,9 @@ function consecutiveFailures(
   if (others.length === 0) return undefined;
   // If all endpoints fail, ejecting one sends its calls to others that fail, too.
   const othersShare = meanOf(others, (other) => other.record.failureShare);
-  return othersShare <= failureShare * OTHERS_SHARE ? { because: 'consecutive-failures', failures } : undefined;
+  return othersShare <= failureShare * MAX_OTHERS_FAILURE_FACTOR
+    ? { because: 'consecutive-failures', failures }
+    : undefined;
 }
 
 function rateEvidence(
@@ -280,20 +282,24 @@ function successRateThreshold(included: readonly EndpointView[], { successRate }
 }
 
 /** Returns the silence of an endpoint that stopped responding while others respond. */
-function silence(endpoint: EndpointView, fleet: Fleet, now: number): EjectionEvidence | undefined {
+function noResponseEvidence(endpoint: EndpointView, fleet: Fleet, now: number): EjectionEvidence | undefined {
   const { record, unanswered } = endpoint;
   if (unanswered.count < MIN_UNANSWERED) return undefined;
   const from = Math.max(record.respondedAt, unanswered.oldestAt);
   const silentMs = now - from;
   if (silentMs < MIN_SILENCE_MS) return undefined;
   const others = withoutSorted(fleet.latencies, sortedNumbers(record.latenciesAt(now)));
-  if (silentMs < SILENCE_PER_LATENCY * (others.at(-1) ?? 0)) return undefined;
+  if (silentMs < MIN_SILENCE_LATENCIES * (others.at(-1) ?? 0)) return undefined;
   if (!fleet.others(endpoint).some((other) => other.record.respondedAt > from)) return undefined;
   return { because: 'no-response', silentMs, unanswered: unanswered.count };
 }
 
-/** Applies the enforcement percentage of the rule. */
-function enforcedBy(evidence: EjectionEvidence, policy: EjectionPolicy, random: Random): 'enforcement' | undefined {
+/** Returns 'enforcement' if the enforcement percentage of the rule prevents the ejection. */
+function sparedByEnforcement(
+  evidence: EjectionEvidence,
+  policy: EjectionPolicy,
+  random: Random,
+): 'enforcement' | undefined {
   const rule = { 'success-rate': policy.successRate, 'failure-percentage': policy.failurePercentage } as const;
   const percent =
     evidence.because === 'success-rate' || evidence.because === 'failure-percentage'
@@ -307,7 +313,7 @@ function included({ ejections }: EjectionState, now: number): Extract<EjectionSt
 }
 
 /** Number of ejections that still count. */
-function forgotten({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
+function remainingEjections({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
   return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / forgetMs));
 }
 

@@ -136,12 +136,12 @@ function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number):
     decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
     fleet.include(address);
   }
-  if (!fleet.isInPanic) return decisions;
-  for (const { address, state, isUsable } of [...endpoints].sort(byEnd)) {
+  const candidates = fleet.isInPanic ? [...endpoints].sort(byEnd) : [];
+  for (const { address, state, isUsable } of candidates) {
+    if (!fleet.isInPanic) break;
     if (state.kind !== 'ejected' || !isUsable || now >= state.until) continue;
     decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
     fleet.include(address);
-    if (!fleet.isInPanic) break;
   }
   return decisions;
 }

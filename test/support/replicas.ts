@@ -51,7 +51,7 @@ const names = new Map<string, NameServer>();
 let replicasSoFar = 0;
 
 /**
- * Replicas behind one DNS name, which has the addresses of those that are listed. `dns.lookup()` queries their name server, as it would
+ * Replicas that share one DNS name, which has the addresses of those that are listed. `dns.lookup()` queries their name server, as it would
  * if the machine were configured to use it.
  */
 export class Replicas {

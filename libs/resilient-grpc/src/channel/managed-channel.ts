@@ -32,6 +32,7 @@ import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
 import { isFurther } from './connection/address-connections.js';
+import { StreamWait } from './outage/stream-wait.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
 
@@ -77,8 +78,6 @@ const MAX_HISTORY_LENGTH = 100;
 const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
-/** A wait for a free stream is reported after this time while another connection is being opened, and at once otherwise. */
-const SLOW_STREAM_MS = 1_000;
 
 /**
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
@@ -95,10 +94,6 @@ export class ManagedChannel implements CallTransport {
   readonly waiting: WaitingCalls;
   private readonly load: LoadBaseline;
   private readonly release: CallRelease;
-  /** Start of the wait for a free stream, in monotonic milliseconds; `undefined` if no call waits for one. */
-  private streamWaitSince: number | undefined;
-  /** True if the wait was reported. */
-  private streamWaitReported = false;
   private readonly outage: OutageWatch;
   private readonly suspicion: SuspicionWatch;
   private readonly unwatchCredentials: () => void;
@@ -144,8 +139,10 @@ export class ManagedChannel implements CallTransport {
     const { load, waiting } = this;
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
-    const streamWait = this.streamWait.bind(this);
-    const { releaseWithinMs: withinMs } = settings;
+    const { releaseWithinMs: withinMs, maxConnectionsPerEndpoint } = settings;
+    const current = (): WireChannel => this.current;
+    const size = (): number => waiting.size;
+    const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: size });
     this.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs });
     const connecting = (): string | undefined => this.connecting;
     this.outage = new OutageWatch(
@@ -174,7 +171,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   get ready(): boolean {
-    // A call that finds a free stream goes behind those that already wait for one.
+    // Calls that already wait for a stream come first.
     return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
   }
 
@@ -303,31 +300,6 @@ export class ManagedChannel implements CallTransport {
 
   private mayWaitOut(waiter: Waiter): boolean {
     return waiter.waitForReady ?? this.outage.insideGrace;
-  }
-
-  /** Handles a wait for a free stream: opens another connection, and reports the wait. Called again while the wait lasts. */
-  private streamWait(isWaiting: boolean): void {
-    const { clock, events } = this.dependencies;
-    const now = clock.now();
-    if (!isWaiting) {
-      const durationMs = now - (this.streamWaitSince ?? now);
-      this.streamWaitSince = undefined;
-      if (this.streamWaitReported && events.wanted) events.emit({ type: 'stream-limit', phase: 'end', durationMs });
-      this.streamWaitReported = false;
-      return;
-    }
-    this.streamWaitSince ??= now;
-    this.current.openAnother();
-    const { streamCapacity } = this.current;
-    if (streamCapacity === undefined || this.streamWaitReported) return;
-    const { connections, limit, isGrowing: opensConnection } = streamCapacity;
-    // A wait for a connection that opens at once is no sign of a problem.
-    if (opensConnection && now - this.streamWaitSince < SLOW_STREAM_MS) return;
-    this.streamWaitReported = true;
-    if (!events.wanted) return;
-    const { maxConnectionsPerEndpoint } = this.settings;
-    const details = { waiting: this.waiting.size, connections, limit, maxConnectionsPerEndpoint, opensConnection };
-    events.emit({ type: 'stream-limit', phase: 'begin', ...details });
   }
 
   /** If a connection is dead, its streams never end, and calls time out while they wait for one. */

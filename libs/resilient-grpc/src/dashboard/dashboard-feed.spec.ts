@@ -104,7 +104,7 @@ describe('feed with no page open', () => {
 });
 
 describe('visitor', () => {
-  it('sends the full state, then the changes every second, even if there are none', () => {
+  it('sends the full state, then the changes of each second, even if nothing changed', () => {
     const visitor = join('orders');
     expect(visitor.received).toMatchObject([
       { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },

@@ -8,6 +8,7 @@ import type { Waiter } from '../../call/call-transport.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { classify } from '../../policy/evidence/classify.js';
+import { systemClock } from '../../time/clock.js';
 import { FaultProxy } from '../../testing/fault-proxy/fault-proxy.js';
 import { captureLeaks } from '../../testing/leaks/capture-leaks.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
@@ -341,9 +342,9 @@ async function queuedByHttp2() {
 describe('evidence of a call that HTTP/2 queues', () => {
   it('proves that it was not sent if a timer ends it', async () => {
     const { peer, reach, first, late } = await queuedByHttp2();
-    setTimeout(() => {
+    systemClock.setTimer(() => {
       late.cancel('attempt-timeout');
-    });
+    }, 0);
     await reach(() => late.state === 'ended');
     expect(late.end?.wire?.unprocessed).toBe('never-sent');
     expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'no' });
@@ -354,10 +355,10 @@ describe('evidence of a call that HTTP/2 queues', () => {
 
   it('leaves open whether it was sent if the reset of another call in the same turn lets Node send it', async () => {
     const { peer, reach, first, late } = await queuedByHttp2();
-    setTimeout(() => {
+    systemClock.setTimer(() => {
       first.cancel('attempt-timeout');
       late.cancel('attempt-timeout');
-    });
+    }, 0);
     await reach(() => first.state === 'ended' && late.state === 'ended');
     await reach(() => peer.streams.length === 2);
     expect(classify(late.end!)).toMatchObject({ kind: 'attempt-timeout', reachedServer: 'maybe' });

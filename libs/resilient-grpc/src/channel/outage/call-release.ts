@@ -1,3 +1,4 @@
+import type { StreamWait } from './stream-wait.js';
 import type { WaitingCalls } from './waiting-calls.js';
 import type { ReleasedCallResult, Waiter } from '../../call/call-transport.js';
 import { inSendOrder, spareMs, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
@@ -21,8 +22,8 @@ export interface ReleaseDependencies {
   readonly usable: () => boolean;
   /** True if a call finds a free stream. */
   readonly hasFreeStream: () => boolean;
-  /** Called when calls begin to wait for a free stream, at each check while they wait, and when none waits any more. */
-  readonly streamWait: (isWaiting: boolean) => void;
+  /** Receives a wait for a free stream: when it begins, at each check while it lasts, and its end. */
+  readonly streamWait: Pick<StreamWait, 'continues' | 'ended'>;
   /** Milliseconds after READY within which every waiting call is sent. */
   readonly withinMs: number;
 }
@@ -36,7 +37,7 @@ export class CallRelease {
   private pace: ReleasePace | undefined;
   private timer: Timer | undefined;
   private running = false;
-  /** True while waiting calls need only a free stream. New calls then wait behind them. */
+  /** True while waiting calls need only a free stream. New calls then join the end of the queue. */
   awaitsStream = false;
   /** Like `awaitsStream`, but stays true while a stream became free for some of the calls. */
   private isStreamWait = false;
@@ -126,7 +127,7 @@ export class CallRelease {
   private awaitStream(): void {
     this.awaitsStream = true;
     this.isStreamWait = true;
-    this.dependencies.streamWait(true);
+    this.dependencies.streamWait.continues();
     this.tickIn(STREAM_POLL_MS);
   }
 
@@ -134,7 +135,7 @@ export class CallRelease {
     this.awaitsStream = false;
     if (!this.isStreamWait) return;
     this.isStreamWait = false;
-    this.dependencies.streamWait(false);
+    this.dependencies.streamWait.ended();
   }
 
   /** Continues in the next turn, because a stream may be free. Further reports in this turn do nothing. */

@@ -16,7 +16,7 @@ function make(count: number, change: (number: number) => Partial<Waiter> = () =>
   const usable = () => channel.usable;
   const hasFreeStream = () => channel.freeStreams > 0;
   const streamWaits: boolean[] = [];
-  const streamWait = (isWaiting: boolean) => void streamWaits.push(isWaiting);
+  const streamWait = { continues: () => void streamWaits.push(true), ended: () => void streamWaits.push(false) };
   const release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs: BOUND_MS });
   const released: { readonly number: number; readonly at: number }[] = [];
   const push = (number: number) => {

@@ -64,10 +64,10 @@ export type GrpcClientEvent = {
       readonly type: 'endpoint';
       readonly change: 'returned';
       readonly address: string;
-      readonly because: 'time-over' | 'panic';
+      readonly because: 'expired' | 'panic';
       readonly ejectedMs: number;
     }
-  /** An endpoint met a rule of ejection, but a limit prevented the ejection. */
+  /** An endpoint met an ejection rule, but a limit prevented the ejection. */
   | {
       readonly type: 'endpoint';
       readonly change: 'spared';

@@ -158,7 +158,7 @@ describe('decideEjections', () => {
       [endpoint('0', { consecutive: 5 }), endpoint('1', { isUsable: false }), endpoint('2', { successes: 9 })],
       ['spare 0 panic-threshold'],
     ],
-    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 time-over']],
+    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 expired']],
     ['keeps an endpoint ejected until the end of its ejection', fleet({ state: ejectedUntil(NOW + 1) }), []],
     [
       'returns an endpoint early if the others become unusable',

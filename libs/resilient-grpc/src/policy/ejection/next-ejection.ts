@@ -60,7 +60,7 @@ export type EjectionDecision =
       readonly kind: 'return';
       readonly address: string;
       /** 'panic': too few other endpoints are usable. */
-      readonly because: 'time-over' | 'panic';
+      readonly because: 'expired' | 'panic';
       readonly state: Extract<EjectionState, { kind: 'included' }>;
     }
   | {
@@ -133,7 +133,7 @@ function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number):
   const decisions: EjectionDecision[] = [];
   for (const { address, state } of endpoints) {
     if (state.kind !== 'ejected' || now < state.until) continue;
-    decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
+    decisions.push({ kind: 'return', address, because: 'expired', state: included(state, now) });
     fleet.include(address);
   }
   const candidates = fleet.isInPanic ? [...endpoints].sort(byEnd) : [];

@@ -64,7 +64,7 @@ export type GrpcClientEvent = {
       readonly type: 'endpoint';
       readonly change: 'returned';
       readonly address: string;
-      readonly because: 'time-over' | 'panic';
+      readonly reason: 'time-over' | 'panic';
       readonly ejectedMs: number;
     }
   /** An endpoint met a rule of ejection, but a limit prevented the ejection. */

@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns';
 import { isIP } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
-import { choiceCountOf, A48_POLICY_NAME } from '../policy/balancing/least-request-config.js';
+import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request-config.js';
 import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
 import { truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-name.js';
@@ -119,8 +119,11 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
-      if (A48_POLICY_NAME in policy && experimental.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) !== true) {
-        choiceCountOf(policy[A48_POLICY_NAME]);
+      if (
+        LEAST_REQUEST_POLICY_NAME in policy &&
+        experimental.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) !== true
+      ) {
+        parseChoiceCount(policy[LEAST_REQUEST_POLICY_NAME]);
         return undefined;
       }
       // Safe: `parse` throws if the value has another shape.

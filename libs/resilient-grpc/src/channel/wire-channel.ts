@@ -365,7 +365,7 @@ export class WireChannel {
 
   /** Reports that endpoints are connected and none is serving, so that an outage starts. */
   private reportUnusable(): void {
-    const why = this.closed ? undefined : this.endpoints?.whyUnusable;
+    const why = this.closed ? undefined : this.endpoints?.unusableReason;
     if (why !== undefined) this.connectFailed(connectFailure(why));
   }
 

@@ -37,7 +37,7 @@ export interface EndpointAttempt extends AttemptEvidence {
 }
 
 /** A load-balancing policy whose picks depend on weights and health. */
-export interface WeighedPolicy {
+export interface WeightedPolicy {
   /** Called when slow start begins or ends, or when the health of a connection is known. */
   refresh(): void;
 }
@@ -64,7 +64,7 @@ interface Endpoint {
 }
 
 const SWEEP_MS = 250;
-/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, because their responses are unread. */
+/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, reason their responses are unread. */
 const MAX_SWEEP_DELAY_MS = 250;
 /** An endpoint is warm after this time in use. A shorter interruption requires no slow start. */
 const WARM_MS = 1_000;
@@ -79,7 +79,7 @@ const MAX_KNOWN_ENDPOINTS = 256;
  */
 export class Endpoints {
   private readonly endpoints = new Map<string, Endpoint>();
-  private readonly policies = new Set<WeighedPolicy>();
+  private readonly policies = new Set<WeightedPolicy>();
   /** Unary attempts without a response. */
   private readonly unanswered = new Set<EndpointAttempt>();
   private timer: Timer | undefined;
@@ -136,7 +136,7 @@ export class Endpoints {
   // ── connections ──
 
   /** Adds a policy, and returns a function that removes it. */
-  join(policy: WeighedPolicy): () => void {
+  join(policy: WeightedPolicy): () => void {
     this.policies.add(policy);
     return () => {
       this.policies.delete(policy);
@@ -207,7 +207,7 @@ export class Endpoints {
   }
 
   /** Reason why no endpoint is usable, although at least one is connected; `undefined` otherwise. */
-  get whyUnusable(): string | undefined {
+  get unusableReason(): string | undefined {
     const ready = [...this.endpoints.values()].filter((one) => this.isReady(one));
     if (ready.length === 0 || ready.some((one) => this.isServing(one))) return undefined;
     const list = ready.map(({ address, health }) => `${address}: ${health}`).join(', ');
@@ -371,8 +371,8 @@ export class Endpoints {
     if (decision.kind === 'spare') {
       if (endpoint.isSpared) return;
       endpoint.isSpared = true;
-      const { evidence, because } = decision;
-      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: because });
+      const { evidence, reason } = decision;
+      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: reason });
       return;
     }
     endpoint.state = decision.state;
@@ -387,7 +387,7 @@ export class Endpoints {
       endpoint.slowSince = clock.now();
       const ejectedMs = clock.now() - before.since;
       if (events.wanted) {
-        events.emit({ type: 'endpoint', change: 'returned', address, because: decision.because, ejectedMs });
+        events.emit({ type: 'endpoint', change: 'returned', address, reason: decision.reason, ejectedMs });
       }
     }
     this.update(endpoint);

@@ -27,7 +27,7 @@ import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
-import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -176,8 +176,12 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
  * names that the policy needs. A policy that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
-  if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
-  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
+  if (
+    !(LEAST_REQUEST_POLICY_NAME in policy) ||
+    grpcJs.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) === true
+  )
+    return policy;
+  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] };
 }
 
 /** True if `name` is this library's own policy. Only the library may use it. */
@@ -256,7 +260,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** True if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
   private isBalancing = false;
   /** True if the picker follows the weights of a slow start. */
-  private isWeighed = false;
+  private isWeighted = false;
   private leaveEndpoints: (() => void) | undefined;
   /** True while an update may change which endpoints are ejected. The state is published after it. */
   private isHeld = false;
@@ -279,15 +283,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private publish({ state, picker, error }: ChildState): void {
     const endpoints = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
-    this.isWeighed = false;
+    this.isWeighted = false;
     if (stateName(state) === 'READY') {
       const { random } = this.owner?.dependencies ?? {};
-      this.isWeighed = endpoints?.isSlowStarting === true;
-      const weighed =
-        this.isWeighed && endpoints !== undefined && random !== undefined
+      this.isWeighted = endpoints?.isSlowStarting === true;
+      const weighted =
+        this.isWeighted && endpoints !== undefined && random !== undefined
           ? new SlowStartPicker(picker, endpoints, random)
           : picker;
-      this.picker = this.wrapPicker?.(weighed) ?? weighed;
+      this.picker = this.wrapPicker?.(weighted) ?? weighted;
     } else if (endpoints !== undefined && this.isHealthPending(state)) {
       // A connection whose health is unknown is still connecting (gRFC A17). The child policy knows only healthy and unhealthy.
       const { QueuePicker } = grpcJs;
@@ -317,7 +321,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const { childState, owner } = this;
     if (childState === undefined || !this.isBalancing || this.isHeld) return;
     const isReady = stateName(childState.state) === 'READY';
-    if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
+    if (isReady ? this.isWeighted === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
       return;
     this.publish(childState);
   }

@@ -5,7 +5,7 @@ import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../.
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
 import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
@@ -188,7 +188,7 @@ export function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' 
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */
 function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
-  if (value === 'least_request') return [{ [A48_POLICY_NAME]: {} }];
+  if (value === 'least_request') return [{ [LEAST_REQUEST_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 

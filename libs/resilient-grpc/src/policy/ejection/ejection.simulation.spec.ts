@@ -55,7 +55,7 @@ function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, lat
   const fleet: Simulated[] = Array.from({ length: endpoints }, () => {
     return { record: new EndpointRecord(), state: NEVER_EJECTED, running: [] };
   });
-  const ejections: { readonly at: number; readonly address: string; readonly because: string }[] = [];
+  const ejections: { readonly at: number; readonly address: string; readonly reason: string }[] = [];
   let calls = 0;
   let intervalEndsAt = intervalMs;
   const endOf = (one: Simulated, now: number): void => {
@@ -84,7 +84,7 @@ function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, lat
       one.state = decision.state;
       one.record.clear();
       if (decision.kind !== 'eject') continue;
-      ejections.push({ at: now, address: decision.address, because: decision.state.evidence.because });
+      ejections.push({ at: now, address: decision.address, reason: decision.state.evidence.reason });
     }
   };
   for (let now = 0; now < durationMs; now += SWEEP_MS) {

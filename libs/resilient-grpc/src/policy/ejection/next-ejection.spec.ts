@@ -53,7 +53,7 @@ const ejectedUntil = (until: number): EjectionState => ({
   since: NOW - 30_000,
   until,
   ejections: 1,
-  evidence: { because: 'consecutive-failures', failures: 5 },
+  evidence: { reason: 'consecutive-failures', failures: 5 },
 });
 
 function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEFAULT_EJECTION, random = HALF) {
@@ -63,8 +63,8 @@ function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEF
 /** Formats decisions: 'eject 0 latency', 'return 1 panic', 'spare 2 panic-threshold'. */
 function formatted(decisions: readonly EjectionDecision[]): string[] {
   return decisions.map((one) => {
-    if (one.kind === 'eject') return `eject ${one.address} ${one.state.evidence.because}`;
-    return `${one.kind} ${one.address} ${one.because}`;
+    if (one.kind === 'eject') return `eject ${one.address} ${one.state.evidence.reason}`;
+    return `${one.kind} ${one.address} ${one.reason}`;
   });
 }
 

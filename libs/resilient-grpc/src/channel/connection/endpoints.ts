@@ -200,6 +200,11 @@ export class Endpoints {
     this.refresh();
   }
 
+  /** True if the endpoint at `address` reports that it serves, or if its health is not checked. */
+  isServingAt(address: string): boolean {
+    return this.isServing(this.endpoint(address));
+  }
+
   /** True if an endpoint is connected and its health is not known yet. */
   get isHealthPending(): boolean {
     if (!this.checksHealth) return false;

@@ -364,7 +364,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (connection === undefined) {
       const handleAndReconsider = (event: PolicyEvent): void => {
         handle(event);
-        if (event.type === 'connection') this.handover?.connectionChanged();
+        if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
       connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch, key);
@@ -390,6 +390,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         (opening) => health.open(connection, opening),
         (reported) => {
           endpoints.healthChanged(connection.address, reported);
+          this.handover?.endpointChanged();
         },
         health,
       );
@@ -501,11 +502,16 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   private createUpdates(clock: Clock, handle: PolicyDependencies['handle']): AddressUpdates {
-    const isReady = (endpoint: EndpointList[number]): boolean => {
+    const isUsable = (endpoint: EndpointList[number]): boolean => {
       const keys = keysOf(endpoint);
-      return [...this.connections].some(({ isReady: ready, address }) => ready && keys.includes(address));
+      const health = this.owner?.dependencies.endpoints;
+      // Not whether it is ejected: ejected endpoints return if too few others are usable.
+      const isServing = (address: string): boolean => health?.isServingAt(address) !== false;
+      return [...this.connections].some(
+        ({ isReady, address }) => isReady && keys.includes(address) && isServing(address),
+      );
     };
-    const handover = new EndpointHandover(clock, isReady, this.update);
+    const handover = new EndpointHandover(clock, isUsable, this.update);
     this.handover = handover;
     const apply = (...update: AddressUpdate): boolean => {
       const [endpoints] = update;

@@ -96,10 +96,15 @@ export function isDnsName(url: string): boolean {
   return name !== undefined && isIP(name.host) === 0;
 }
 
-/** Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. */
+/**
+ * Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. For outlier detection, it is the name of the
+ * child policy, which selects the endpoints.
+ */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
-  return usable === undefined ? undefined : Object.keys(usable)[0];
+  if (usable === undefined) return undefined;
+  const outliers = readOutlierDetection(usable);
+  return outliers?.ok === true ? policyNameOf(outliers.childPolicy) : Object.keys(usable)[0];
 }
 
 /** Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. */
@@ -139,8 +144,7 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
 }
 
 function childProblem(policies: Parameters<typeof loadBalancingProblem>[0]): string | undefined {
-  const [first] = policies;
-  return first !== undefined && 'pick_first' in first
+  return policyNameOf(policies) === 'pick_first'
     ? 'outlier detection has no effect on pick_first, which uses one endpoint'
     : loadBalancingProblem(policies);
 }

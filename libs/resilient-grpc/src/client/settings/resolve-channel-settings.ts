@@ -125,7 +125,7 @@ export function resolveBalancing(
   value: NonNullable<GrpcClientDefaults['loadBalancing']>,
 ): BalancingSettings {
   const loadBalancing = loadBalancingOf(value);
-  const isOn = dnsRefreshMs ?? policyNameOf(loadBalancing) !== 'pick_first';
+  const isOn = dnsRefreshMs ?? balancingPolicyOf(value) !== 'pick_first';
   if (isOn === false || !isDnsName(url)) return { loadBalancing, dnsRefreshMs: undefined };
   const refreshMs = dnsRefreshMs || DEFAULT_CLIENT_SETTINGS.dnsRefreshMs;
   // grpc-js would delay more frequent lookups.
@@ -184,6 +184,11 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
 /** Returns the load-balancing policy of a client without one. Under pick_first, all pods except one of a `kubernetes:` target would be idle. */
 export function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
   return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
+}
+
+/** Name of the policy that selects the endpoints; `undefined` if grpc-js supports none. */
+export function balancingPolicyOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): string | undefined {
+  return policyNameOf(loadBalancingOf(value));
 }
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */

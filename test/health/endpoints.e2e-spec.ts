@@ -1,6 +1,6 @@
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, ChildServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
 import type { OrdersApp } from '../support/orders-app.js';
@@ -137,6 +137,29 @@ describe('health of each endpoint', () => {
     servers[0]!.send({ status: 'NOT_SERVING' });
     await waitFor(() => healthOf(app).get(servers[0]!.url) === 'not-serving');
     expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
+  });
+
+  it('follows the healthCheckConfig of a live service config without a failed call', async () => {
+    const servers = await startServers(2);
+    const { url } = settingsFor(servers);
+    const configOf = (serviceName?: string) => ({
+      loadBalancingConfig: [{ round_robin: {} }],
+      ...(serviceName !== undefined && { healthCheckConfig: { serviceName } }),
+    });
+    const configs = new BehaviorSubject<object>(configOf());
+    const app = await startApp(onTestFinished, { url, serviceConfig: configs });
+    await waitFor(async () => (await peersOf(app)).size === 2);
+    servers[0]!.send({ status: 'NOT_SERVING' });
+    configs.next(configOf(ORDERS));
+    await waitFor(async () => {
+      await peersOf(app, 1);
+      return healthOf(app).get(servers[0]!.url) === 'not-serving';
+    });
+    await waitFor(async () => !(await peersOf(app, 4)).has(servers[0]!.url));
+    expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
+    const replaced = app.lines.filter(({ text }) => text.includes('health check changed'));
+    expect(replaced).toHaveLength(1);
+    expect(app.client.snapshot().outages.total).toBe(0);
   });
 
   it('opens no Watch with pick_first', async () => {

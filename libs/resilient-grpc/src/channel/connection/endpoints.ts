@@ -42,6 +42,13 @@ export interface WeightedPolicy {
   refresh(): void;
 }
 
+/** Health of a service at the endpoints in use. */
+export interface EndpointsHealth {
+  readonly service: string;
+  /** By address. 'disconnected' while there is no connection. */
+  readonly endpoints: ReadonlyMap<string, EndpointHealth | 'disconnected'>;
+}
+
 interface Endpoint {
   readonly address: string;
   readonly gates: Set<EndpointGate>;
@@ -95,8 +102,8 @@ export class Endpoints {
   constructor(
     /** Ejection rules; `undefined` if endpoints are only checked. */
     private readonly policy: EjectionPolicy | undefined,
-    /** True if endpoints report their health. */
-    private readonly checksHealth: boolean,
+    /** Full name of the service whose health the endpoints report; `undefined` if it is not checked. */
+    private readonly healthService: string | undefined,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly events: EventHub,
@@ -128,9 +135,16 @@ export class Endpoints {
     };
   }
 
-  /** Health of the endpoints in use, by address. `disconnected` while there is no connection. */
-  get health(): ReadonlyMap<string, EndpointHealth | 'disconnected'> {
-    return new Map(this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
+  /** Checked service, and its health at the endpoints in use, by address; `undefined` if health is not checked. */
+  get health(): EndpointsHealth | undefined {
+    const { healthService: service } = this;
+    if (service === undefined) return undefined;
+    const endpoints = this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected'] as const);
+    return { service, endpoints: new Map(endpoints) };
+  }
+
+  private get checksHealth(): boolean {
+    return this.healthService !== undefined;
   }
 
   // ── connections ──

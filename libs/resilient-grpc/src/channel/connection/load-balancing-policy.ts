@@ -58,8 +58,8 @@ export interface PolicyDependencies {
   /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
   readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
-  /** Maximum number of connections to one address. */
-  readonly maxConnectionsPerEndpoint: number;
+  /** Returns the maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
   /** Present if the health of the endpoints is checked. */
@@ -335,7 +335,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const create = (number: number): CreatedConnection =>
       this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
     let connections = this.further.get(key);
-    if (connections === undefined && maximum > 1) {
+    if (connections === undefined) {
       const dropped = (isIdle: boolean): void => {
         this.prune(key);
         dependencies.handle({ type: isIdle ? 'unused' : 'streams' });

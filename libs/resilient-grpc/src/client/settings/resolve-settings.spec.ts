@@ -262,6 +262,19 @@ describe('options for several endpoints', () => {
   });
 });
 
+describe('maxConnectionsPerEndpoint', () => {
+  const serviceConfig = { connectionScaling: { maxConnectionsPerSubchannel: 4 } };
+
+  it.each<[Partial<GrpcClientSettings>, number]>([
+    [{}, 1],
+    [{ maxConnectionsPerEndpoint: 20 }, 20],
+    [{ serviceConfig }, 4],
+    [{ serviceConfig, maxConnectionsPerEndpoint: 20 }, 20],
+  ])('is the own option, else connectionScaling of the service config: %j', (settings, count) => {
+    expect(resolve(settings).settings.channel.maxConnectionsPerEndpoint).toBe(count);
+  });
+});
+
 describe('dnsRefreshMs', () => {
   const NAME = 'dns:///orders.shop:50051';
   const INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';

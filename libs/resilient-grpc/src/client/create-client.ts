@@ -221,12 +221,9 @@ class GrpcClient implements InternalGrpcClient {
   }
 
   get endpointHealth(): InternalGrpcClient['endpointHealth'] {
-    const { endpointHealth: endpoints } = this.channel;
-    const { healthService: service } = this.settings.channel;
+    const { endpointHealth } = this.channel;
     // pick_first has no endpoints that are checked.
-    return service === undefined || endpoints === undefined || endpoints.size === 0
-      ? undefined
-      : { service, endpoints };
+    return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
   get outageGraceMs(): number {

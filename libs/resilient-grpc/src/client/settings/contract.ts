@@ -57,7 +57,7 @@ function loadChecked(contract: GivenContract, path: string): LoadedContract {
   const refuse: Refuse = (key, message, index) => {
     const at = pathOf(path, key);
     problems.push({ path: index === undefined ? at : pathOf(at, index), message });
-    return undefined;
+    return null;
   };
   const definition = definitionOf(contract, refuse);
   const wanted = packagesOf(contract.package, refuse);

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
-import type { MethodDescriptor, MethodKind } from '../../call/method.js';
+import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
@@ -215,7 +215,7 @@ function methodDescriptor(
     service,
     method,
     ...(originalName !== undefined && originalName !== method ? { alias: originalName } : {}),
-    kind: kindOf(requestStream, responseStream),
+    kind: kindOf(definition),
     requestStream,
     responseStream,
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
@@ -223,11 +223,6 @@ function methodDescriptor(
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
   });
-}
-
-function kindOf(requestStream: boolean, responseStream: boolean): MethodKind {
-  if (requestStream) return responseStream ? 'bidi' : 'client-stream';
-  return responseStream ? 'server-stream' : 'unary';
 }
 
 /** Result of a lookup of a service name in a client. */

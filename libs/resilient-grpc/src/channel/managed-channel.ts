@@ -72,7 +72,7 @@ export class ManagedChannel implements CallTransport {
   private readonly unwatchCredentials: () => void;
   /** Endpoints of new wire channels; `undefined` if they are neither ejected nor checked. */
   private endpoints: Endpoints | undefined;
-  private readonly addresses: ResolvedAddresses;
+  readonly addresses: ResolvedAddresses;
   /** Load balancing of new wire channels. */
   private balancing: BalancingSettings;
   /** The latest load balancing; applied when `balanceTimer` ends. */
@@ -146,16 +146,6 @@ export class ManagedChannel implements CallTransport {
   get ready(): boolean {
     // Calls that already wait for a stream come first.
     return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
-  }
-
-  /** grpc-js's channel for new calls. */
-  get wire(): Channel {
-    return this.current.channel;
-  }
-
-  /** Number of addresses in use; 0 before the first lookup. */
-  get addressCount(): number {
-    return this.addresses.count;
   }
 
   /** Describes the state of the channel in addition to its connectivity and history. */

@@ -175,7 +175,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** `target` with its scheme: 'dns:///orders:50051'. */
   get canonicalTarget(): string {
-    return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.wire));
+    return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.current.channel));
   }
 
   /** True if its connections are encrypted. */
@@ -202,7 +202,7 @@ class GrpcClient implements ResilientGrpcClient {
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
-      addresses: channel.isClosed ? 0 : channel.addressCount,
+      addresses: channel.isClosed ? 0 : channel.addresses.count,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }

@@ -99,7 +99,7 @@ export class WireChannel {
     private readonly random: Random,
   ) {
     this.endpoints = isPresent(ENDPOINT_SEAM, experimental) ? settings.endpoints : undefined;
-    const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.probe(address);
+    const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.at(address)?.probe();
     this.histories = new AddressHistories(probe, clock, random, (event) => {
       handle(this, event);
     });
@@ -192,7 +192,7 @@ export class WireChannel {
   /** The addresses and their connections. */
   get connections(): readonly ConnectionSnapshot[] {
     return this.histories.known.map((connection) => {
-      const streams = this.policy?.control?.streamsAt(connection.address);
+      const streams = this.policy?.control?.at(connection.address)?.streams;
       if (streams === undefined) return connection;
       const { used: open, limit } = streams;
       return { ...connection, streams: limit < Infinity ? { open, limit } : { open } };

@@ -2,6 +2,7 @@ import { Metadata, type Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
 import type { CallPath } from '../call/call-path.js';
+import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type {
   ConnectionSnapshot,
@@ -183,6 +184,11 @@ export class ManagedChannel implements CallTransport {
   /** Number of addresses in use; 0 before the first lookup. */
   get addressCount(): number {
     return this.addresses.count;
+  }
+
+  get watchFigures(): WatchFigures | undefined {
+    const { watchFigures } = this.addresses;
+    return watchFigures && this.isClosed ? { failingMs: 0, ready: 0, notReady: 0, terminating: 0 } : watchFigures;
   }
 
   describe(): ChannelDescription {
@@ -409,10 +415,13 @@ export class ManagedChannel implements CallTransport {
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
       case 'lookup-ended':
-        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok);
+        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok, event.isError);
         break;
       case 'addresses':
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
+        break;
+      case 'endpoint-watch':
+        if (isCurrent || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
       case 'untested-version':

@@ -186,6 +186,7 @@ class GrpcClient implements InternalGrpcClient {
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
       addresses: channel.isClosed ? 0 : channel.addressCount,
+      watch: channel.watchFigures,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }

@@ -159,7 +159,7 @@ export class Details {
         ['connection attempts', `${count(outage.attempts)} failed`],
         ['next attempt', nextText],
         ...(outage.flapping ? [['flapping', 'three outages in a minute share one grace period', 'bad']] : []),
-        ['last error', lastError ?? NONE],
+        ['last error', lastError ?? NONE, '', 'wide'],
       ]);
     }
     this.drainNow.hidden = drain.state === 'none';

@@ -13,9 +13,9 @@ class AppModule {}
 const clients = ResilientGrpcModule.forFeature([{ name: 'echo', url, protoPath }]);
 const app = await NestFactory.createApplicationContext({ module: AppModule, imports: [clients] }, { logger: false });
 const echo = app.get(getGrpcClientToken('echo')).getService('Echo');
-for await (const _ of createInterface({ input: process.stdin })) {
-  const name = await firstValueFrom(echo.unary({})).then(
-    ({ text }) => text,
+for await (const text of createInterface({ input: process.stdin })) {
+  const name = await firstValueFrom(echo.unary({ text })).then(
+    (response) => response.text,
     ({ message }) => message,
   );
   console.log(name);

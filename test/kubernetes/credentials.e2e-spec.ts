@@ -42,13 +42,13 @@ function startInPod(api: ApiServerStub): { call(): Promise<string> } {
       child.stdin.write('\n');
       const { value, done } = await lines.next();
       if (done === true) throw new Error('the process has exited');
-      return value as string;
+      return value;
     },
   };
 }
 
 describe('credentials of a kubernetes target', () => {
-  it('are those of the service account in a pod, and follow the rotation of its token', async ({ skip }) => {
+  it('uses the service account of a pod, and follows the rotation of its token', async ({ skip }) => {
     skip(...skipWithout('namespaces'));
     const api = await ApiServerStub.start();
     onTestFinished(() => api.close());
@@ -72,7 +72,7 @@ describe('credentials of a kubernetes target', () => {
     await waitFor(async () => (await call()) === 'b');
   });
 
-  it('may be a client certificate of a kubeconfig', async () => {
+  it('uses the client certificate of a kubeconfig', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     registerKubernetesResolver({ kubeconfig: api.kubeconfigWithCertificate });
@@ -82,7 +82,7 @@ describe('credentials of a kubernetes target', () => {
     expect(api.requests.map(({ token }) => token)).toEqual([undefined, undefined]);
   });
 
-  it('fail calls with 401 if the token is wrong, until the kubeconfig contains another one', async () => {
+  it('fails calls with 401 if the token is wrong, until the kubeconfig contains another one', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.token = 'another-token';

@@ -176,7 +176,7 @@ const slice = (name: string, fields: Pick<EndpointSlice, 'addressType' | 'endpoi
 });
 
 describe('EndpointSlices of a service', () => {
-  it('are merged: pods in several slices, in two address families, and without selector or conditions', async () => {
+  it('merges pods in several slices and address families, and endpoints without selector or conditions', async () => {
     const api = await startApiServer();
     const both = await startPod('a');
     await listenOnIPv6(both.server.port);
@@ -211,7 +211,7 @@ describe('EndpointSlices of a service', () => {
     expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThanOrEqual(3);
   });
 
-  it('may contain only IPv6 addresses', async () => {
+  it('connects to pods that have only IPv6 addresses', async () => {
     const api = await startApiServer();
     const { server } = await startPod('a');
     await listenOnIPv6(server.port);
@@ -221,7 +221,7 @@ describe('EndpointSlices of a service', () => {
     expect(await call()).toBe('a');
   });
 
-  it('prefer the zone of the client by their hints, and lose it with the hints', async () => {
+  it('prefers endpoints whose hints name the zone of the client, while all endpoints have hints', async () => {
     const api = await startApiServer({ zone: 'here' });
     const pods = await Promise.all(['a', 'b'].map((name) => startPod(name)));
     const publish = (hinted: boolean): void => {
@@ -240,7 +240,7 @@ describe('EndpointSlices of a service', () => {
     await callUntil(caller, are('a'));
   });
 
-  it('may disappear with their service: calls fail with the reason, and succeed once the service is created again', async () => {
+  it('fails calls with the reason after the service was deleted, and recovers once it is created again', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient({ outageGraceMs: 50 });
@@ -260,7 +260,7 @@ describe('EndpointSlices of a service', () => {
     expect(events).not.toContain('lookup-failed');
   });
 
-  it('may have no ready pod for a moment: calls wait for the outage grace and then succeed', async () => {
+  it('keeps calls waiting within the outage grace while no pod is ready', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     const { call, client } = await startPodClient({ outageGraceMs: 20_000 });

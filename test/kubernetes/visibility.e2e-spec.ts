@@ -11,6 +11,7 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { failureOf, type ClientSettings, type EchoService } from '../calls/support.js';
 import { startDashboardApp } from '../dashboard/dashboard-app.js';
+import { codeBlocks } from '../docs/markdown.js';
 import { openPage, startBrowser } from '../support/browser.js';
 import { CapturedLog } from '../support/captured-log.js';
 import { skipWithout } from '../support/programs.js';
@@ -19,6 +20,20 @@ import { ECHO_PROTO } from '../testing/echo-client.js';
 import { startApiServer, startPods, TARGET } from './support.js';
 
 const SLOW = { timeoutMs: 20_000 };
+
+/** The log lines of the guide. */
+const documentedLines = codeBlocks('docs/guides/kubernetes-resolver.md')
+  .find(({ text }) => text.startsWith('WARN'))!
+  .text.trim()
+  .split('\n');
+
+/** A log line without the values that differ from run to run. */
+const shape = (line: string): string =>
+  line
+    .replace(/\[ResilientGrpc:\w+\] kubernetes:\S+:/, 'TARGET:')
+    .replace(/at https:\S+: [^;]+;/, 'at SERVER: CAUSE;')
+    .replace(/\d+ address(es)?/, 'ADDRESSES')
+    .replace(/after [\d.]+ m?s$/, 'after TIME');
 
 /** An application with a client of the pods, its log, and its events. */
 async function startApp(settings: ClientSettings = {}) {
@@ -52,7 +67,7 @@ async function startApp(settings: ClientSettings = {}) {
 }
 
 describe('watch of a kubernetes target', () => {
-  it('is in the snapshot with its endpoints by condition, while it works, and while the channel is idle', async () => {
+  it('shows the state of the watch and the endpoints by condition in the snapshot, also while the channel is idle', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     api.set({ name: 'b', port: 1, ready: false });
@@ -71,7 +86,7 @@ describe('watch of a kubernetes target', () => {
     expect(client.connectivity.state).toBe('IDLE');
   });
 
-  it('is logged once when the API server becomes unreachable, and once when it is back', async () => {
+  it('logs one line when the API server becomes unreachable, and one when it is back', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, watch, of, lines } = await startApp();
@@ -102,6 +117,8 @@ describe('watch of a kubernetes target', () => {
       },
       { level: 'log', text: expect.stringMatching(/^kubernetes:\S+: endpoints are watched again after [\d.]+ m?s$/) },
     ]);
+    const written = lines().map(({ level, context, text }) => `${level.toUpperCase()} [${context}] ${text}`);
+    expect(written.map(shape)).toEqual(documentedLines.map(shape));
   });
 
   it('shows the manifest in the log, the event, and the snapshot if its permission is missing, also if it was removed later', async () => {
@@ -122,7 +139,7 @@ describe('watch of a kubernetes target', () => {
     expect(lines()[0]!.text).toContain(remedy);
   });
 
-  it('is reported to a client that is created while the watch fails', async () => {
+  it('reports a failing watch to a client that is created later', async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const one = await startApp({ outageGraceMs: 50 });
@@ -150,7 +167,7 @@ describe('watch of a kubernetes target', () => {
     expect(lines()).toEqual([]);
   });
 
-  it('has metrics of its endpoints and of the time for which it fails', async () => {
+  it('measures the endpoints by condition, and the time for which the watch fails', async () => {
     const telemetry = collectTelemetry();
     const endpoints = (condition: string) =>
       telemetry.gauge('resilient_grpc.client.endpoints', { 'resilient_grpc.condition': condition });
@@ -171,32 +188,36 @@ describe('watch of a kubernetes target', () => {
     await api.start();
   });
 
-  it('is on the dashboard with its state, its error, and the remedy', { timeout: 120_000 }, async ({ skip }) => {
-    skip(...skipWithout('Chromium'));
-    const browser = await startBrowser();
-    onTestFinished(() => browser.close());
-    const api = await startApiServer();
-    api.fault = 'forbidden';
-    const dashboard = await startDashboardApp({ clients: [{ name: 'orders', url: TARGET, outageGraceMs: 50 }] });
-    onTestFinished(dashboard.close);
-    await firstValueFrom(dashboard.orders('orders').get({ id: '1' })).catch(() => undefined);
-    const { page, problems, close } = await openPage(browser, `${dashboard.url}/grpc`);
-    onTestFinished(close);
-    const totals = page.getByRole('region', { name: 'Since creation' });
-    const value = (name: string) =>
-      totals
-        .locator('dl > div')
-        .filter({ has: page.locator(`dt:text-is("${name}")`) })
-        .locator('dd');
-    await value('remedy').waitFor();
-    expect(await value('error of the watch').textContent()).toContain('is forbidden');
-    expect(await value('remedy').textContent()).toMatch(/^permit it: echo/);
-    expect(await value(`watch at ${api.url}`).textContent()).toMatch(/^failing since /);
-    await startPods(api, 'a');
-    api.fault = undefined;
-    await totals.getByText('1 ready, 0 not ready, 0 terminating').waitFor();
-    await totals.getByText(/^watching since /).waitFor();
-    expect(await value('remedy').count()).toBe(0);
-    expect(problems).toEqual([]);
-  });
+  it(
+    'shows the state of the watch, its error, and the remedy on the dashboard',
+    { timeout: 120_000 },
+    async ({ skip }) => {
+      skip(...skipWithout('Chromium'));
+      const browser = await startBrowser();
+      onTestFinished(() => browser.close());
+      const api = await startApiServer();
+      api.fault = 'forbidden';
+      const dashboard = await startDashboardApp({ clients: [{ name: 'orders', url: TARGET, outageGraceMs: 50 }] });
+      onTestFinished(dashboard.close);
+      await firstValueFrom(dashboard.orders('orders').get({ id: '1' })).catch(() => undefined);
+      const { page, problems, close } = await openPage(browser, `${dashboard.url}/grpc`);
+      onTestFinished(close);
+      const totals = page.getByRole('region', { name: 'Since creation' });
+      const value = (name: string) =>
+        totals
+          .locator('dl > div')
+          .filter({ has: page.locator(`dt:text-is("${name}")`) })
+          .locator('dd');
+      await value('remedy').waitFor();
+      expect(await value('error of the watch').textContent()).toContain('is forbidden');
+      expect(await value('remedy').textContent()).toMatch(/^permit it: echo/);
+      expect(await value(`watch at ${api.url}`).textContent()).toMatch(/^failing since /);
+      await startPods(api, 'a');
+      api.fault = undefined;
+      await totals.getByText('1 ready, 0 not ready, 0 terminating').waitFor();
+      await totals.getByText(/^watching since /).waitFor();
+      expect(await value('remedy').count()).toBe(0);
+      expect(problems).toEqual([]);
+    },
+  );
 });

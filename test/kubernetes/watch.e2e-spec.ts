@@ -192,7 +192,7 @@ describe('watch', () => {
     await api.start();
   });
 
-  it('is shared by clients of later registrations with the same configuration', async () => {
+  it('shares the watch with clients of later registrations with the same configuration', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const one = await startPodClient();

@@ -13,7 +13,7 @@ export interface ServiceName {
 /** The response to a list. */
 export interface SliceList {
   readonly metadata?: { readonly resourceVersion?: string };
-  /** `null` or absent if there are none. */
+  /** `null` or absent if the service has no slices. */
   readonly items?: readonly EndpointSlice[] | null;
 }
 

@@ -70,7 +70,7 @@ export function selectEndpoints(
     for (const endpoint of slice.endpoints ?? []) {
       const host = endpoint.addresses?.[0];
       if (host === undefined) continue;
-      // Backends without a pod, such as two processes of one host, are told apart by their ports, as in kube-proxy.
+      // Backends without a pod, such as two processes of one host, differ by their ports, as in kube-proxy.
       const key = endpoint.targetRef?.uid ?? `${host} ${String(number)}`;
       merge(seen, key, endpoint);
       if (number === undefined) continue;

@@ -398,13 +398,18 @@ describe('events', () => {
       },
       'warn',
       /: cannot watch EndpointSlices at https:\/\/api: 403; 3 addresses from before in use, and the request is repeated at least every 30 s; permit it: echo '\{\}'/,
-      { change: 'failed', addresses: 3, remedy: "permit it: echo '{}' | kubectl apply -f -" },
+      {
+        change: 'failed',
+        cause: 'cannot watch EndpointSlices at https://api: 403',
+        addresses: 3,
+        remedy: "permit it: echo '{}' | kubectl apply -f -",
+      },
     ],
     [
       { type: 'endpoint-watch', change: 'failed', cause: 'cannot watch', addresses: 0 },
       'warn',
       /: cannot watch; no endpoints are known, and the request is repeated at least every 30 s$/,
-      { change: 'failed', addresses: 0 },
+      { change: 'failed', cause: 'cannot watch', addresses: 0 },
     ],
     [
       { type: 'endpoint-watch', change: 'restored', failedMs: 12_000.4 },

@@ -1,12 +1,11 @@
 // grpc-js reports the ejections of its outlier detection only in its trace, which it configures when it is loaded. Programs therefore import
 // this module first.
-const TRACE_KEY = 'GRPC_TRACE';
-const traced = process.env[TRACE_KEY];
-process.env[TRACE_KEY] = traced ? `${traced},outlier_detection` : 'outlier_detection';
+const traced = process.env['GRPC_TRACE'];
+process.env['GRPC_TRACE'] = traced ? `${traced},outlier_detection` : 'outlier_detection';
 const { logVerbosity, setLogger, setLogVerbosity } = await import('@grpc/grpc-js');
 // Upstreams inherit the environment.
-if (traced === undefined) delete process.env[TRACE_KEY];
-else process.env[TRACE_KEY] = traced;
+if (traced === undefined) delete process.env['GRPC_TRACE'];
+else process.env['GRPC_TRACE'] = traced;
 
 let count = 0;
 

@@ -32,11 +32,11 @@ const SETTLE_MS = 10_000 * PATIENCE;
 /** Shares of the run. Each of the three replicas in turn is sick and then healthy again; at the end, one is replaced. */
 const SHARES = { before: 2 / 32, sick: 4 / 32, healthy: 5 / 32, replaced: 3 / 32 };
 
-/** A fault of one replica. `end` restores normal operation. */
+/** A fault of one replica. */
 interface Fault {
   readonly state: ReplicaState;
   readonly text: string;
-  start(replica: UpstreamProcess): void | Promise<void>;
+  readonly start: (replica: UpstreamProcess) => void | Promise<void>;
 }
 
 const FAULTS: readonly Fault[] = [
@@ -100,9 +100,14 @@ export class ReplicasRun {
     await this.comparison.finish(SETTLE_MS);
   }
 
+  /** Makes {@link play} reject. */
+  stop(): void {
+    this.closing.abort();
+  }
+
   /** Ends the run, kills the replicas, and closes the clients. */
   async close(): Promise<void> {
-    this.closing.abort();
+    this.stop();
     this.comparison.close();
     await this.contenders.close();
     await this.replicas.stop();

@@ -12,7 +12,10 @@ export interface CallResult extends ContenderResult {
 
 /** All rows that a table of calls can show. */
 const FIGURES = {
-  failed: { label: 'calls   failed', cell: ({ failed, unsafeInFlightFailed }) => String(failed + unsafeInFlightFailed) },
+  failed: {
+    label: 'calls   failed',
+    cell: ({ failed, unsafeInFlightFailed }) => String(failed + unsafeInFlightFailed),
+  },
   failedReads: { label: 'reads   failed', cell: ({ failedReads }) => String(failedReads) },
   failedWrites: {
     label: 'writes  failed',

@@ -71,7 +71,11 @@ export const rolling: Scenario = {
 };
 
 /** Returns the time that each process took to exit, in milliseconds. */
-async function restartInTurn(pair: UpstreamGroup, seconds: number, say: ScenarioRun['say']): Promise<readonly number[]> {
+async function restartInTurn(
+  pair: UpstreamGroup,
+  seconds: number,
+  say: ScenarioRun['say'],
+): Promise<readonly number[]> {
   const { upstreams } = pair;
   const exitMs: number[] = [];
   const everyMs = (seconds * 1_000) / (ROUNDS * upstreams.length + 0.5);

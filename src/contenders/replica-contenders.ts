@@ -106,7 +106,7 @@ function outlierDetection(ejectionMs: number): object {
       interval: { seconds: 1, nanos: 0 },
       base_ejection_time: duration(ejectionMs),
       max_ejection_percent: 50,
-      failure_percentage_ejection: { threshold: 50, enforcement_percentage: 100, minimum_hosts: 3, request_volume: 10 },
+      failure_percentage_ejection: { threshold: 50, enforcement_percentage: 100, minimum_hosts: 3, request_volume: 5 },
       child_policy: [{ round_robin: {} }],
     },
   };

@@ -39,10 +39,10 @@ export class ReplicasShow implements BeforeApplicationShutdown {
     return this.live;
   }
 
-  /** Starts a run. Resolves at its end. */
-  async play(server: ServerKind, rate: CallRate): Promise<void> {
+  /** Starts a run. `onLoad` is called when the replicas have started and the load begins. Resolves at the end of the run. */
+  async play(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
     this.stopping = false;
-    this.playing = this.perform(server, rate);
+    this.playing = this.perform(server, rate, onLoad);
     await this.playing;
   }
 
@@ -58,7 +58,7 @@ export class ReplicasShow implements BeforeApplicationShutdown {
     await this.stop();
   }
 
-  private async perform(server: ServerKind, rate: CallRate): Promise<void> {
+  private async perform(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
     this.live = { isRunning: true, text: 'three replicas start', states: [], results: [] };
     let end = 'finished';
     try {
@@ -71,7 +71,10 @@ export class ReplicasShow implements BeforeApplicationShutdown {
       });
       this.run = run;
       try {
-        if (!this.stopping) await run.play();
+        if (!this.stopping) {
+          onLoad();
+          await run.play();
+        }
       } finally {
         this.state();
         this.run = undefined;

@@ -34,7 +34,7 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: the load calls three replicas instead, until about `phaseEndsInMs`.
+   * `replicas`: the load calls three replicas instead, for `phaseEndsInMs` from their start.
    */
   readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas';
   readonly phaseEndsInMs: number | undefined;
@@ -57,7 +57,8 @@ const SETTLE_MS = 2_000;
 
 /** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no visitor has come yet. */
 type Phase =
-  { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' };
+  | { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number }
+  | { readonly name: 'idle' | 'free' | 'replicas' };
 
 /**
  * Runs the live comparison for the page. It starts with the first visitor: load starts immediately, the server is killed after 5 s and
@@ -167,8 +168,11 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   private startReplicas(): void {
     this.settle();
     this.comparison.load.stop();
-    this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
-    void this.replicas.play(this.upstream.server, RATE).then(() => {
+    this.phase = { name: 'replicas' };
+    const onLoad = (): void => {
+      this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
+    };
+    void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => {
       if (this.phase.name !== 'replicas') return;
       this.phase = { name: 'free' };
       if (this.hasVisitors) this.comparison.load.start(RATE);

@@ -26,12 +26,12 @@ const POSSIBLE = {
 };
 /** The faults available in scripted phases. The opening has none. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
-/** The rows of the table of a run with replicas. `bad`: true for figures above 0 that are failures. */
+/** The rows of the table of a run with replicas. */
 const REPLICA_FIGURES = [
   { label: 'calls', cell: ({ calls }) => number.format(calls) },
-  { label: 'failed', cell: ({ failed }) => number.format(failed), isFailure: ({ failed }) => failed > 0 },
+  { label: 'failed', cell: ({ failed }) => number.format(failed), tone: ({ failed }) => (failed > 0 ? 'bad' : 'ok') },
   {
-    label: 'retries to a replica that the call had already tried',
+    label: 'retries on a tried replica',
     cell: ({ triedAgain }) => number.format(triedAgain),
   },
   { label: '99 % of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
@@ -179,13 +179,14 @@ function showReplicas(replicas) {
     item.dataset.state = states[index];
     setText(item, `replica ${index + 1}: ${states[index]}`);
   }
+  byId('replicas-table').hidden = results.length === 0;
   const titles = results.map(({ name }) => TITLES[name]?.[0] ?? name);
   for (const [index, cell] of fill(byId('replicas-clients'), 'th', titles.length + 1).entries()) {
     cell.scope = 'col';
     setText(cell, titles[index - 1] ?? '');
   }
   const rows = fill(byId('replicas-figures'), 'tr', REPLICA_FIGURES.length);
-  for (const [index, { label, cell, isFailure }] of REPLICA_FIGURES.entries()) {
+  for (const [index, { label, cell, tone }] of REPLICA_FIGURES.entries()) {
     const row = rows[index];
     if (row.childElementCount === 0)
       row.append(Object.assign(document.createElement('th'), { scope: 'row', textContent: label }));
@@ -193,7 +194,7 @@ function showReplicas(replicas) {
     for (const [column, result] of results.entries()) {
       const place = row.children[column + 1];
       setText(place, cell(result));
-      place.classList.toggle('bad', isFailure?.(result) ?? false);
+      if (tone) place.className = tone(result);
     }
   }
 }
@@ -209,7 +210,7 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
-  const texts = { free: 'your turn: click a button', replicas: 'without load; the replicas get it' };
+  const texts = { free: 'your turn: click a button', replicas: 'the load goes to three replicas' };
   setText(byId('server-text'), upstream === 'listening' ? (texts[phase] ?? text) : text);
   byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
   // Does not change the selection while the user has it focused.

@@ -1,8 +1,8 @@
-import dns from 'node:dns';
 import { loadSync } from '@grpc/proto-loader';
 import { Server, ServerCredentials, type ServerUnaryCall, type ServiceDefinition } from '@grpc/grpc-js';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { resolveAt } from './name-lookup.js';
 import { NameServer } from './name-server.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from './orders-app.js';
 
@@ -47,33 +47,30 @@ export async function startReplicaClient(
 
 /** Domain of the names that a `Replicas` resolves. RFC 6761 reserves it for tests. */
 const DOMAIN = '.test';
-const names = new Map<string, NameServer>();
 let replicasSoFar = 0;
 
-/**
- * Replicas that share one DNS name, which has the addresses of those that are listed. `dns.lookup()` queries their name server, as it would
- * if the machine were configured to use it.
- */
+/** Replicas that share one DNS name, which has the addresses of those that are listed. */
 export class Replicas {
   readonly all: Replica[] = [];
   private readonly servers: Server[] = [];
   private readonly held = new Set<() => void>();
+  private readonly forgetName: () => void;
 
   private constructor(
     private readonly name: string,
     /** Resolves the name. */
     readonly nameServer: NameServer,
     private readonly network: number,
-  ) {}
+  ) {
+    this.forgetName = resolveAt(name, nameServer.url);
+  }
 
   /** Starts `count` replicas, and lists all of them. */
   static async start(count: number): Promise<Replicas> {
-    installNames();
     const number = ++replicasSoFar;
     const nameServer = await NameServer.start();
     nameServer.knows = true;
     const replicas = new Replicas(`orders-${String(number)}${DOMAIN}`, nameServer, number % 200);
-    names.set(replicas.name, nameServer);
     await replicas.scale(count);
     return replicas;
   }
@@ -106,7 +103,7 @@ export class Replicas {
     this.release();
     for (const server of this.servers) server.forceShutdown();
     this.nameServer.close();
-    names.delete(this.name);
+    this.forgetName();
   }
 
   private async add(): Promise<void> {
@@ -182,23 +179,4 @@ interface ReadableCall {
 interface WritableCall extends ReadableCall {
   write(message: object): boolean;
   end(): void;
-}
-
-let areNamesInstalled = false;
-
-/** Resolves names of `DOMAIN` with their name servers. Other names are resolved as before. */
-function installNames(): void {
-  if (areNamesInstalled) return;
-  areNamesInstalled = true;
-  const system = dns.promises.lookup;
-  const lookup = async (name: string, options: dns.LookupAllOptions): Promise<dns.LookupAddress[]> => {
-    const nameServer = names.get(name);
-    if (nameServer === undefined) return system(name, options);
-    const resolver = new dns.promises.Resolver({ timeout: 1_000, tries: 1 });
-    resolver.setServers([nameServer.url]);
-    const addresses = await resolver.resolve4(name);
-    return addresses.map((address) => ({ address, family: 4 }));
-  };
-  // Safe: grpc-js looks up all addresses.
-  dns.promises.lookup = lookup as typeof dns.promises.lookup;
 }

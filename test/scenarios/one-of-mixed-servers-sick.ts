@@ -73,7 +73,11 @@ export const oneOfMixedServersSick: Situation = {
   },
 };
 
-async function play(run: Run, servers: MixedServers, { name, implementation, start, end }: Sickness): Promise<Measured> {
+async function play(
+  run: Run,
+  servers: MixedServers,
+  { name, implementation, start, end }: Sickness,
+): Promise<Measured> {
   const app = await startMixedClient(run, servers, settings(run));
   const sick = servers.of(implementation);
   const ejected: { readonly address: string; readonly at: number }[] = [];

@@ -39,7 +39,10 @@ export class Dnsmasq {
 
   async close(): Promise<void> {
     this.process?.kill('SIGTERM');
-    await waitFor(() => this.process === undefined, { timeoutMs: 20_000, describe: () => `dnsmasq to end:\n${this.output}` });
+    await waitFor(() => this.process === undefined, {
+      timeoutMs: 20_000,
+      describe: () => `dnsmasq to end:\n${this.output}`,
+    });
     rmSync(this.folder, { recursive: true });
   }
 

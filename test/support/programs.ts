@@ -13,7 +13,8 @@ export const GO_PATH = '/usr/share/gocode';
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** An optional program or system feature that some tests use. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'kubectl' | 'procfs';
+export type OptionalProgram =
+  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'kubectl' | 'procfs';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 

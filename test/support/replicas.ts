@@ -1,3 +1,4 @@
+import { promisify } from 'node:util';
 import { loadSync } from '@grpc/proto-loader';
 import { Server, ServerCredentials, type ServerUnaryCall, type ServiceDefinition } from '@grpc/grpc-js';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
@@ -13,6 +14,8 @@ export interface Replica {
   calls: number;
   /** Client addresses of the connections with calls. */
   readonly peers: Set<string>;
+  /** Sends GOAWAY and rejects new connections; resolves when the last call has ended. */
+  shutDown(): Promise<void>;
 }
 
 /** A client of replicas, with the number of its connections that a server or a failure ended. */
@@ -52,6 +55,10 @@ let replicasSoFar = 0;
 /** Replicas that share one DNS name, which has the addresses of those that are listed. */
 export class Replicas {
   readonly all: Replica[] = [];
+  /** Request IDs of the writes that the replicas executed. */
+  readonly writes: string[] = [];
+  /** Time until a Get or a Create is answered. */
+  latencyMs = 0;
   private readonly servers: Server[] = [];
   private readonly held = new Set<() => void>();
   private readonly forgetName: () => void;
@@ -80,7 +87,7 @@ export class Replicas {
     return `dns:///${this.name}:${String(this.port)}`;
   }
 
-  private port = 0;
+  port = 0;
 
   /** Starts replicas until there are `count`, then lists the first `count`. Replicas that are no longer listed keep serving. */
   async scale(count: number): Promise<void> {
@@ -106,10 +113,12 @@ export class Replicas {
     this.forgetName();
   }
 
-  private async add(): Promise<void> {
+  /** Starts a replica, which is not listed. */
+  async add(): Promise<Replica> {
     const address = `127.1.${String(this.network)}.${String(this.all.length + 1)}`;
-    const replica: Replica = { address, calls: 0, peers: new Set() };
     const server = new Server();
+    const shutDown = () => promisify(server.tryShutdown.bind(server))();
+    const replica: Replica = { address, calls: 0, peers: new Set(), shutDown };
     server.addService(
       loadSync(ORDERS_PROTO, { longs: String })['orders.v1.Orders'] as ServiceDefinition,
       this.methods(replica),
@@ -122,9 +131,15 @@ export class Replicas {
     });
     this.all.push(replica);
     this.servers.push(server);
+    return replica;
   }
 
-  /** Handlers that respond immediately. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their requests. */
+  private later(respond: () => void): void {
+    if (this.latencyMs === 0) respond();
+    else setTimeout(respond, this.latencyMs);
+  }
+
+  /** Handlers that respond after the latency. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their requests. */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {
       replica.calls += 1;
@@ -138,7 +153,7 @@ export class Replicas {
           callback(null, { id, item: replica.address });
         };
         if (id === 'hold') this.held.add(respond);
-        else respond();
+        else this.later(respond);
       },
       Watch: (call: WritableCall) => {
         count(call);
@@ -148,9 +163,15 @@ export class Replicas {
           call.end();
         });
       },
-      Create: (call: { getPeer(): string }, callback: (error: null, value: object) => void) => {
+      Create: (
+        call: ServerUnaryCall<{ requestId: string }, object>,
+        callback: (error: null, value: object) => void,
+      ) => {
         count(call);
-        callback(null, { item: replica.address });
+        this.writes.push(call.request.requestId);
+        this.later(() => {
+          callback(null, { item: replica.address });
+        });
       },
       Session: (call: WritableCall) => {
         count(call);

@@ -28,24 +28,24 @@ const [HEALTHY, SLOW, REJECTING] = [
 
 interface Sickness {
   readonly name: string;
-  /** Each implementation is sick once. */
   readonly implementation: MixedImplementation;
   start(server: Upstream): void;
   end(server: Upstream): void;
 }
 
-const recover = (server: Upstream): void => {
-  server.change(HEALTHY);
-};
-
+/** Each implementation is sick once. */
 const SICKNESSES: readonly Sickness[] = [
-  { name: 'failing', implementation: 'grpcio', start: (server) => void server.change(REJECTING), end: recover },
-  { name: 'slow', implementation: 'grpc-go', start: (server) => void server.change(SLOW), end: recover },
+  { name: 'failing', implementation: 'grpcio', ...changing(REJECTING) },
+  { name: 'slow', implementation: 'grpc-go', ...changing(SLOW) },
   {
     name: 'frozen',
     implementation: 'grpc-js',
-    start: (server) => void server.freeze(),
-    end: (server) => void server.thaw(),
+    start: (server) => {
+      server.freeze();
+    },
+    end: (server) => {
+      server.thaw();
+    },
   },
 ];
 
@@ -123,4 +123,11 @@ function settings(run: Run): Partial<GrpcClientSettings> {
     methods: { Get: { attemptTimeoutMs: ATTEMPT_TIMEOUT_MS[run.which] } },
     serviceConfig: { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] },
   };
+}
+
+function changing(options: Parameters<Upstream['change']>[0]): Pick<Sickness, 'start' | 'end'> {
+  const change = (to: typeof options) => (server: Upstream) => {
+    server.change(to);
+  };
+  return { start: change(options), end: change(HEALTHY) };
 }

@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
 const ENDPOINTS = 3;
-/** By default, at least half of the endpoints stay in use. */
+/** The default panic threshold is half of the endpoints. */
 const MIN_ENDPOINTS = 2;
 const LATENCY_MS = 20;
 const SLOWDOWN_FACTOR = 25;

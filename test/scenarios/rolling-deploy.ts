@@ -16,7 +16,7 @@ const CALLS_FOR_SHARE = 10 * (PODS + 1);
 /** Time that every second pod serves after it starts to terminate, at least until its clients have stopped using it. */
 const PRE_STOP_MS = 500;
 
-/** Where clients find the pods. */
+/** Source of the addresses of the pods. */
 interface Directory {
   readonly url: string;
   /** Lists a pod that is ready. */

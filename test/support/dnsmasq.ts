@@ -17,9 +17,13 @@ export class Dnsmasq {
     private readonly port: number,
   ) {}
 
-  /** Starts dnsmasq; it responds when this resolves. */
-  static async start(name: string, addresses: readonly string[]): Promise<Dnsmasq> {
-    const server = new Dnsmasq(name, await freePort());
+  /**
+   * Starts dnsmasq; it responds when this resolves.
+   *
+   * @param port an unused port by default
+   */
+  static async start(name: string, addresses: readonly string[], port?: number): Promise<Dnsmasq> {
+    const server = new Dnsmasq(name, port ?? (await freePort()));
     server.list(addresses);
     await server.startProcess();
     return server;

@@ -14,7 +14,10 @@ export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) =
 
 /** An optional program or system feature that some tests use. */
 export type OptionalProgram =
-  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'kubectl' | 'procfs';
+  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'kubectl' | 'procfs' | 'namespaces';
+
+/** Command that runs another one in network and mount namespaces of its own, without privileges. */
+export const IN_NAMESPACES = ['unshare', '--map-root-user', '--net', '--mount'] as const;
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
@@ -26,6 +29,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   haproxy: () => succeeds('haproxy', '-v'),
   dnsmasq: () => succeeds('dnsmasq', '--version') && succeeds('setpriv', '--version'),
   kubectl: () => succeeds('kubectl', 'version', '--client'),
+  namespaces: () => succeeds(...IN_NAMESPACES, 'ip', 'link', 'set', 'lo', 'up'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
@@ -38,6 +42,7 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   haproxy: 'Debian: haproxy',
   dnsmasq: 'Debian: dnsmasq-base',
   kubectl: 'Debian: kubernetes-client',
+  namespaces: 'Linux only; Debian: iproute2; user namespaces must be permitted',
   procfs: 'Linux only',
 };
 

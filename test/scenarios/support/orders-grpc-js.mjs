@@ -109,7 +109,7 @@ if (standby) {
 } else {
   listen();
 }
-process.on('message', ({ listenAt, ...changes }) => {
+process.on('message', (changes) => {
   Object.assign(settings, changes);
   if ('health' in changes) for (const call of healthWatches) call.write({ status: settings.health });
 });

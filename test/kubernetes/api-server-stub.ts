@@ -77,6 +77,8 @@ export type StubFault =
 export interface Pod {
   readonly service?: string;
   readonly name: string;
+  /** @defaultValue '127.0.0.1' */
+  readonly address?: string;
   readonly port: number;
   readonly ready?: boolean;
   readonly serving?: boolean;
@@ -192,9 +194,17 @@ export class ApiServerStub {
   }
 
   /** Adds or changes a pod. */
-  set({ service = 'orders', name, port, ready = true, terminating = false, serving = ready }: Pod): void {
+  set({
+    service = 'orders',
+    name,
+    address = '127.0.0.1',
+    port,
+    ready = true,
+    terminating = false,
+    serving = ready,
+  }: Pod): void {
     const endpoint: Endpoint = {
-      addresses: ['127.0.0.1'],
+      addresses: [address],
       conditions: { ready: ready && !terminating, serving, terminating },
       targetRef: { kind: 'Pod', name, uid: `uid-${name}` },
     };

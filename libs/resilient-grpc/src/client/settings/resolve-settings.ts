@@ -124,11 +124,9 @@ function resolveInto(
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
-  const balancing = (config: ParsedServiceConfig | undefined) =>
-    resolveBalancing(
-      joined,
-      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url),
-    );
+  const loadBalancingOf = (config: ParsedServiceConfig | undefined) =>
+    own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
+  const balancing = (config: ParsedServiceConfig | undefined) => resolveBalancing(joined, loadBalancingOf(config));
   const live = isObservable(source)
     ? new LiveServiceConfig({
         source,
@@ -142,8 +140,7 @@ function resolveInto(
         warn: dependencies.report,
       })
     : undefined;
-  const loadBalancing =
-    own.loadBalancing ?? serviceConfig?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
+  const loadBalancing = loadBalancingOf(serviceConfig);
   const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
   const channel = resolveChannelSettings(
     joined,

@@ -33,9 +33,9 @@ async function main(): Promise<void> {
   if (!isServerKind(server)) throw new UsageError(`--server: expected ${SERVER_KINDS.join(' or ')}, got '${server}'`);
   const scenario: Scenario = SCENARIOS[name];
   const seconds = Number(values.seconds ?? scenario.defaultSeconds);
-  if (!(seconds >= scenario.leastSeconds)) {
+  if (!(seconds >= scenario.minSeconds)) {
     throw new UsageError(
-      `--seconds: expected a number of ${scenario.leastSeconds} or more for '${name}', got '${values.seconds ?? ''}'`,
+      `--seconds: expected a number of ${scenario.minSeconds} or more for '${name}', got '${values.seconds ?? ''}'`,
     );
   }
 

@@ -27,7 +27,7 @@ const SETTLE_MS = 10_000 * PATIENCE;
  * All contenders call both servers by round robin and follow the shared log. No contender is notified in advance.
  */
 export const rolling: Scenario = {
-  leastSeconds: 6,
+  minSeconds: 6,
   defaultSeconds: 12,
   play: (run) => {
     const start = () => UpstreamPair.start({ server: run.server });

@@ -42,7 +42,7 @@ export interface ChannelDependencies {
 /** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
 interface Replacement {
   readonly channel: WireChannel;
-  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'suspicion';
+  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' | 'suspicion';
 }
 
 /** Maximum number of state changes kept. */
@@ -112,7 +112,8 @@ export class ManagedChannel implements CallTransport {
     const { load, waiting } = this;
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
-    const { releaseWithinMs: withinMs, maxConnectionsPerEndpoint } = settings;
+    const { releaseWithinMs: withinMs } = settings;
+    const { maxConnectionsPerEndpoint } = this;
     const current = (): WireChannel => this.current;
     const size = (): number => waiting.size;
     const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: size });
@@ -165,9 +166,9 @@ export class ManagedChannel implements CallTransport {
     };
   }
 
-  /** Health that the endpoints in use report, by address; `undefined` if it is not checked. */
-  get endpointHealth(): Endpoints['health'] | undefined {
-    return this.settings.healthService === undefined ? undefined : this.current.endpoints?.health;
+  /** Health that the endpoints in use report; `undefined` if it is not checked. */
+  get endpointHealth(): Endpoints['health'] {
+    return this.current.endpoints?.health;
   }
 
   get connectivity(): Connectivity {
@@ -185,7 +186,7 @@ export class ManagedChannel implements CallTransport {
     if (capacity !== undefined) {
       const { connections, limit } = capacity;
       const streams = `the server allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}`;
-      return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.settings.maxConnectionsPerEndpoint)})`;
+      return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     const why = this.connecting ?? this.lastError;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
@@ -517,7 +518,10 @@ export class ManagedChannel implements CallTransport {
 
   // ── replacement ──
 
-  /** Uses other load-balancing policies. A channel with them takes over once it is READY; calls finish where they run. */
+  /**
+   * Uses other settings. A channel with another load-balancing policy or health check takes over once it is READY; calls finish where they
+   * run. Another maximum of connections applies at once.
+   */
   balance(balancing: BalancingSettings): void {
     this.wantedBalancing = balancing;
     if (this.balanceTimer === undefined) this.applyBalancing();
@@ -526,18 +530,23 @@ export class ManagedChannel implements CallTransport {
   private applyBalancing(): void {
     this.balanceTimer = undefined;
     const { balancing, wantedBalancing: wanted } = this;
-    const isSame = JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing);
-    if (this.isClosed || (isSame && balancing.dnsRefreshMs === wanted.dnsRefreshMs)) return;
+    const isBalanced =
+      JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing) &&
+      balancing.dnsRefreshMs === wanted.dnsRefreshMs;
+    const isChecked = balancing.healthService === wanted.healthService;
+    if (this.isClosed || (isBalanced && isChecked)) return;
     this.balancing = wanted;
-    if (JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
+    if (!isChecked || JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
       // The previous channel keeps its own until its calls have ended.
       this.endpoints = this.createEndpoints();
     }
     this.balanceTimer = this.dependencies.clock.setTimer(() => {
       this.applyBalancing();
     }, MIN_BALANCING_INTERVAL_MS);
-    this.replace('load-balancing');
+    this.replace(isBalanced ? 'health-check' : 'load-balancing');
   }
+
+  private readonly maxConnectionsPerEndpoint = (): number => this.wantedBalancing.maxConnectionsPerEndpoint;
 
   /** Rules of ejection under `balancing`; `undefined` if endpoints are not ejected. */
   private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {
@@ -547,9 +556,9 @@ export class ManagedChannel implements CallTransport {
   private createEndpoints(): Endpoints | undefined {
     const { clock, random, events } = this.dependencies;
     const ejection = this.ejectionOf(this.balancing);
-    const checksHealth = this.settings.healthService !== undefined;
-    if (ejection === undefined && !checksHealth) return undefined;
-    return new Endpoints(ejection, checksHealth, clock, random, events);
+    const { healthService } = this.balancing;
+    if (ejection === undefined && healthService === undefined) return undefined;
+    return new Endpoints(ejection, healthService, clock, random, events);
   }
 
   /** Creates a replacement for `reason`, and drops a pending one. */
@@ -602,9 +611,9 @@ export class ManagedChannel implements CallTransport {
   /** Overridden by simulations and tests, which have no sockets. */
   protected createWireChannel(): WireChannel {
     const { clock, random } = this.dependencies;
-    const { endpoints } = this;
-    const { credentials, healthService: service, ...others } = this.settings;
-    const { loadBalancing, dnsRefreshMs } = this.balancing;
+    const { endpoints, maxConnectionsPerEndpoint } = this;
+    const { credentials, ...others } = this.settings;
+    const { loadBalancing, dnsRefreshMs, healthService: service } = this.balancing;
     const { healthMetadata: metadata = () => Promise.resolve(new Metadata()) } = this.dependencies;
     const wireSettings = {
       ...others,
@@ -613,6 +622,7 @@ export class ManagedChannel implements CallTransport {
       dnsRefreshMs,
       connectTimeoutMs: this.nextConnectTimeoutMs.bind(this),
       endpoints,
+      maxConnectionsPerEndpoint,
       ...(service !== undefined && { healthCheck: { service, metadata } }),
     };
     return new WireChannel(wireSettings, this.handle.bind(this), clock, random);

@@ -38,7 +38,7 @@ import { isPresent, SeamReport } from './quirks/seam.js';
 import { stateName } from './state-name.js';
 
 /** Settings of a wire channel. */
-export interface WireChannelSettings extends BalancingSettings {
+export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {
   readonly target: string;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
@@ -48,7 +48,8 @@ export interface WireChannelSettings extends BalancingSettings {
   readonly endpoints?: Endpoints | undefined;
   /** Present if the health of the endpoints is checked: the service, and the metadata of a Watch. */
   readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
-  readonly maxConnectionsPerEndpoint: number;
+  /** Returns the maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: () => number;
 }
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
@@ -365,7 +366,7 @@ export class WireChannel {
 
   /** Reports that endpoints are connected and none is serving, so that an outage starts. */
   private reportUnusable(): void {
-    const why = this.closed ? undefined : this.endpoints?.whyUnusable;
+    const why = this.closed ? undefined : this.endpoints?.unusableReason;
     if (why !== undefined) this.connectFailed(connectFailure(why));
   }
 

@@ -12,7 +12,6 @@ import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
 import { isSecure } from '../channel/channel-checks.js';
-import type { Endpoints } from '../channel/connection/endpoints.js';
 import type { ConnectionStream, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
@@ -242,13 +241,10 @@ class GrpcClient implements ResilientGrpcClient {
    * Health of its endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints; otherwise
    * `undefined`.
    */
-  get endpointHealth(): { readonly service: string; readonly endpoints: Endpoints['health'] } | undefined {
-    const { endpointHealth: endpoints } = this.channel;
-    const { healthService: service } = this.settings.channel;
+  get endpointHealth(): ManagedChannel['endpointHealth'] {
+    const { endpointHealth } = this.channel;
     // pick_first has no endpoints that are checked.
-    return service === undefined || endpoints === undefined || endpoints.size === 0
-      ? undefined
-      : { service, endpoints };
+    return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
   /** Time that calls wait in an outage, in milliseconds. */

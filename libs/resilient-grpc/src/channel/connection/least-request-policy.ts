@@ -1,7 +1,7 @@
 import { connectivityState, type ChannelOptions, type experimental } from '@grpc/grpc-js';
 import type { EndpointLoad } from '../../policy/balancing/endpoint-load.js';
 import { chooseLeastLoaded } from '../../policy/balancing/least-request.js';
-import { choiceCountOf } from '../../policy/balancing/least-request-config.js';
+import { parseChoiceCount } from '../../policy/balancing/least-request-config.js';
 import type { LeafParts } from '../quirks/experimental.js';
 import { addressKey } from './address-key.js';
 import type { AddressUpdate } from './address-updates.js';
@@ -49,7 +49,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
     }
 
     static createFromJson(json: unknown): LeastRequestConfig {
-      return new LeastRequestConfig(choiceCountOf(json));
+      return new LeastRequestConfig(parseChoiceCount(json));
     }
   }
 

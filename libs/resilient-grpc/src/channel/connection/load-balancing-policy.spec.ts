@@ -32,7 +32,7 @@ const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 /** Records the reports of the policy. */
 class Recorder implements PolicyDependencies {
   readonly clock = systemClock;
-  readonly maxConnectionsPerEndpoint = 1;
+  readonly maxConnectionsPerEndpoint = () => 1;
   readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];

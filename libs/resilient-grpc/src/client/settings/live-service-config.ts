@@ -27,7 +27,7 @@ export interface LiveServiceConfigInput {
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
   /** Returns the policy of each method, by path, with or without a service config. */
   readonly policies: (config: ParsedServiceConfig | undefined) => ReadonlyMap<string, ResolvedMethodPolicy>;
-  /** Returns the load balancing, with or without a service config. */
+  /** Returns the channel settings, with or without a service config. */
   readonly balancing: (config: ParsedServiceConfig | undefined) => BalancingSettings;
   readonly clock: Clock;
   readonly random: Random;

@@ -59,7 +59,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   }
   const pods = `${String(counts.ready)} ready, ${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating`;
   const message = `service ${service.service} in namespace ${namespace}: ${pods}; ${counted(slices.length, 'EndpointSlice')} at ${server.url}`;
-  return selection.because === 'terminating'
+  return selection.reason === 'terminating'
     ? result('warning', `${message}; only terminating pods receive calls`, 'check the readiness probes of the pods')
     : result('ok', message);
 }

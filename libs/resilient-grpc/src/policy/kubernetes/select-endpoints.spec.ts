@@ -28,7 +28,7 @@ const slice = (endpoints: readonly SliceEndpoint[], rest: Partial<EndpointSlice>
 });
 
 function hosts(selection: EndpointSelection): readonly string[] | string {
-  if (!selection.found) return selection.because;
+  if (!selection.found) return selection.reason;
   return selection.endpoints.map(({ addresses }) =>
     addresses.map(({ host, port }) => `${host}:${String(port)}`).join('+'),
   );
@@ -89,7 +89,7 @@ describe('selectEndpoints', () => {
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81.5, undefined)).toMatchObject({ found: true });
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc', undefined)).toEqual({
       found: false,
-      because: 'port',
+      reason: 'port',
       counts: { ready: 1, notReady: 0, terminating: 0 },
       ports: ['80 (http)', 'any'],
     });

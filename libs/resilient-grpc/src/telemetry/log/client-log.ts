@@ -296,6 +296,7 @@ const REPLACEMENT_REASONS = {
   age: 'maximum age reached',
   credentials: 'new credentials',
   'load-balancing': 'load balancing changed',
+  'health-check': 'health check changed',
 } as const;
 
 /** Maximum number of addresses of one kind in a log line. */

@@ -170,6 +170,18 @@ export type GrpcClientEvent = {
     }
   /** The name of the target could not be resolved. Emitted once until a lookup succeeds. `addresses` earlier ones stay in use. */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
+  /** Requests for the endpoints of the target fail (`kubernetes:`). Emitted once until one succeeds. `addresses` stay in use. */
+  | {
+      readonly type: 'endpoint-watch';
+      readonly change: 'failed';
+      readonly cause: string;
+      /** Command that fixes it, if that is known. */
+      readonly remedy?: string;
+      /** Number of addresses in use. */
+      readonly addresses: number;
+    }
+  /** The endpoints of the target are watched again. */
+  | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {
       readonly type: 'connection-replaced';

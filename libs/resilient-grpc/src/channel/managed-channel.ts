@@ -1,6 +1,7 @@
 import { Metadata, type Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
+import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
@@ -147,6 +148,11 @@ export class ManagedChannel implements CallTransport {
   get ready(): boolean {
     // Calls that already wait for a stream come first.
     return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
+  }
+
+  get watchFigures(): WatchFigures | undefined {
+    const { watchFigures } = this.addresses;
+    return watchFigures && this.isClosed ? { failingMs: 0, ready: 0, notReady: 0, terminating: 0 } : watchFigures;
   }
 
   /** Describes the state of the channel in addition to its connectivity and history. */
@@ -374,10 +380,13 @@ export class ManagedChannel implements CallTransport {
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
       case 'lookup-ended':
-        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok);
+        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok, event.isError);
         break;
       case 'addresses':
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
+        break;
+      case 'endpoint-watch':
+        if (isCurrent || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
       case 'untested-version':

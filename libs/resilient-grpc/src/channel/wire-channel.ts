@@ -21,7 +21,7 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
-import { hasLibraryResolver } from './quirks/library-resolver.js';
+import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
 import { experimental } from './quirks/experimental.js';
 import type { Endpoints } from './connection/endpoints.js';
 import {
@@ -124,6 +124,7 @@ export class WireChannel {
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
+      ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
       'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
       // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, which proxies
       // send for requests that were processed.
@@ -157,6 +158,12 @@ export class WireChannel {
     };
     const dependencies = { clock, random, attempts, histories, seams, endpoints, refresh, handle, health };
     return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
+  }
+
+  private watchReceiver(): WatchReceiver {
+    return new WatchReceiver((watch) => {
+      this.handle(this, { type: 'endpoint-watch', watch });
+    });
   }
 
   /** True if each connection is observed; false if only the public states of the channel are. */

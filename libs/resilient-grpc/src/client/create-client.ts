@@ -202,6 +202,7 @@ class GrpcClient implements ResilientGrpcClient {
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
       addresses: channel.isClosed ? 0 : channel.addresses.count,
+      watch: channel.watchFigures,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }

@@ -491,7 +491,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
     this.leaveEndpoints ??= health?.join(this);
     const ok = hasAddresses(endpoints);
-    handle({ type: 'lookup-ended', ok });
+    handle({ type: 'lookup-ended', ok, isError: !endpoints.ok });
     refresh?.lookupEnded(ok, this.lookUp);
     this.updates ??= this.createUpdates(clock, handle);
     return this.updates.take(endpoints, config.child, options, note);

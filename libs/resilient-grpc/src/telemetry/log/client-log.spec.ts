@@ -389,6 +389,35 @@ describe('events', () => {
       { addresses: 3 },
     ],
     [
+      {
+        type: 'endpoint-watch',
+        change: 'failed',
+        cause: 'cannot watch EndpointSlices at https://api: 403',
+        remedy: "permit it: echo '{}' | kubectl apply -f -",
+        addresses: 3,
+      },
+      'warn',
+      /: cannot watch EndpointSlices at https:\/\/api: 403; 3 addresses from before in use, and the request is repeated at least every 30 s; permit it: echo '\{\}'/,
+      {
+        change: 'failed',
+        cause: 'cannot watch EndpointSlices at https://api: 403',
+        addresses: 3,
+        remedy: "permit it: echo '{}' | kubectl apply -f -",
+      },
+    ],
+    [
+      { type: 'endpoint-watch', change: 'failed', cause: 'cannot watch', addresses: 0 },
+      'warn',
+      /: cannot watch; no endpoints are known, and the request is repeated at least every 30 s$/,
+      { change: 'failed', cause: 'cannot watch', addresses: 0 },
+    ],
+    [
+      { type: 'endpoint-watch', change: 'restored', failedMs: 12_000.4 },
+      'log',
+      /: endpoints are watched again after 12 s$/,
+      { change: 'restored', failedMs: 12_000 },
+    ],
+    [
       { type: 'connection-replaced', reason: 'load-balancing' },
       'debug',
       /load balancing changed/,

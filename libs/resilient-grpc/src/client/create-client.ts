@@ -12,7 +12,6 @@ import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
 import { isSecure } from '../channel/channel-checks.js';
-import type { Endpoints } from '../channel/connection/endpoints.js';
 import type { ConnectionStream, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';

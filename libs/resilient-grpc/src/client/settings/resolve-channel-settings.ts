@@ -20,6 +20,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
+import { defined } from '../../policy/options/defined.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
@@ -225,7 +226,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),
-    ...withoutUndefined(given),
+    ...defined(given),
   };
   const interval = given[DNS_INTERVAL];
   if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
@@ -253,7 +254,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
 /** Returns the channel options that named options of this library set. Unset options are omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
-  return withoutUndefined({
+  return defined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
     'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
@@ -266,8 +267,4 @@ export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
 
 function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {
   return { current, watch: () => () => undefined, close: () => undefined };
-}
-
-function withoutUndefined(options: Readonly<Record<string, unknown>>): ChannelOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

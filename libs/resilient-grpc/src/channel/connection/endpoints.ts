@@ -45,7 +45,7 @@ export interface WeightedPolicy {
 /** Health of a service at the endpoints in use. */
 export interface EndpointsHealth {
   readonly service: string;
-  /** By address. 'disconnected' while there is no connection. */
+  /** Health by address; 'disconnected' while there is no connection. */
   readonly endpoints: ReadonlyMap<string, EndpointHealth | 'disconnected'>;
 }
 

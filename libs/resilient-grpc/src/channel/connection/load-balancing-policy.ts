@@ -557,7 +557,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private readonly update = (...update: AddressUpdate): boolean => {
     const [endpoints, child, , note] = update;
-    if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
+    if (endpoints.ok) {
+      this.prepare(endpoints.value, child.getLoadBalancerName());
+      if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
+    }
     // After an error, the child policy keeps the previous addresses. Without previous ones, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;

@@ -125,6 +125,26 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(feeds.failed).toEqual([]);
   });
 
+  it('use the free streams of another endpoint', async () => {
+    const servers = [await startServer(limitedTo(2)), await startServer(limitedTo(2))] as const;
+    for (const server of servers) server.script('ServerStream', FEED);
+    const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
+    const client = await startClient({ url, loadBalancing: 'round_robin', connection: 'warm', ...settings });
+    await waitFor(() => openStreams(client).join() === '0,0');
+    const feeds = openFeeds(client, 4);
+    await waitFor(() => feeds.opened === 4);
+    expect(openStreams(client)).toEqual([2, 2]);
+    const numbers = servers[1]
+      .calls('ServerStream')
+      .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
+    for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
+    await waitFor(() => openStreams(client)[1] === 0);
+    const next = openFeeds(client, 2);
+    await waitFor(() => next.opened === 2);
+    expect(openStreams(client)).toEqual([2, 2]);
+    expect(servers[0].counts('ServerStream').calls).toBe(2);
+  });
+
   it('end within the drain time', async () => {
     const { client, echo } = await fullConnection(settings);
     const failed = failureOf(echo.unsafeUnary({}));

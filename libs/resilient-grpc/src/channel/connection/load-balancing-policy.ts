@@ -338,10 +338,12 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         this.prune(key);
         dependencies.handle({ type: isIdle ? 'unused' : 'streams' });
       };
-      connections = new AddressConnections({ maximum, clock, create, dropped });
+      connections = new AddressConnections({ maximum, clock, create, dropped, spare: this.spare });
       this.further.set(key, connections);
     }
-    return this.createConnection(owner, address, args, key, connections).subchannel;
+    const first = this.createConnection(owner, address, args, key, connections);
+    connections.first = first.connection;
+    return first.subchannel;
   }
 
   private createConnection(
@@ -419,13 +421,35 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     let isKnown = false;
     for (const connection of this.connections) {
       const { address, streams } = connection;
-      if (streams === undefined || isFurther(address) || !this.isSelectable(connection)) continue;
-      free += streams.free + (this.further.get(address)?.free ?? 0);
+      if (isFurther(address) || !this.isSelectable(connection)) continue;
+      const further = this.further.get(address);
+      if (streams === undefined && further?.hasReady !== true) continue;
+      free += (streams?.free ?? 0) + (further?.free ?? 0);
       if (free > reserved) return true;
       isKnown = true;
     }
     return !isKnown;
   }
+
+  /**
+   * Returns the connection with the most free streams. A call uses it if all connections to the endpoint that the child policy selected are
+   * full. `undefined` if all are full, or if the child policy uses only one endpoint.
+   */
+  private readonly spare = (): SubchannelInterface | undefined => {
+    if (!this.isBalancing) return undefined;
+    let best: ObservedConnection | undefined;
+    let most = 0;
+    for (const connection of this.connections) {
+      const { address, streams } = connection;
+      if (isFurther(address) || !this.isSelectable(connection)) continue;
+      const free = (streams?.free ?? 0) + (this.further.get(address)?.free ?? 0);
+      if (free <= most) continue;
+      most = free;
+      best = connection;
+    }
+    if (best === undefined || (best.streams?.free ?? 0) > 0) return best?.subchannel;
+    return this.further.get(best.address)?.takeFree();
+  };
 
   /** True if the child policy may select `connection`: it is healthy, or the policy ignores its health, as pick_first does. */
   private isSelectable(connection: ObservedConnection): boolean {
@@ -529,7 +553,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private readonly update = (...update: AddressUpdate): boolean => {
     const [endpoints, child, , note] = update;
-    if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
+    if (endpoints.ok) {
+      this.prepare(endpoints.value, child.getLoadBalancerName());
+      if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
+    }
     // After an error, the child policy keeps the previous addresses. Without previous ones, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;

@@ -88,8 +88,8 @@ export class Endpoints {
   private shareEndsAt = 0;
   /** True if an attempt ran since the last sweep. */
   private isActive = false;
-  /** Median latency of all endpoints, at the last sweep. */
-  private usualMs: number | undefined;
+  /** Median latency of all endpoints. It is computed at most once per sweep, when an attempt fails; `undefined` until then. */
+  private usual: { readonly ms: number | undefined } | undefined;
   private isClosed = false;
 
   constructor(
@@ -236,7 +236,10 @@ export class Endpoints {
     const { policy } = this;
     if (policy === undefined || policy.slowStartMs === 0) return false;
     const now = this.clock.now();
-    return [...this.endpoints.values()].some((one) => this.isReady(one) && now - one.slowSince < policy.slowStartMs);
+    for (const one of this.endpoints.values()) {
+      if (now - one.slowSince < policy.slowStartMs && this.isReady(one)) return true;
+    }
+    return false;
   }
 
   // ── attempts ──
@@ -270,7 +273,7 @@ export class Endpoints {
     }
     const verdict = classify(attempt);
     const { wire } = attempt;
-    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs);
+    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs(now));
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
@@ -322,7 +325,7 @@ export class Endpoints {
     const now = this.clock.now();
     const wasSlow = this.isSlowStarting;
     if (now >= this.shareEndsAt) this.startSharePeriod(now);
-    this.usualMs = this.medianOfAll(now);
+    this.usual = undefined;
     if (!isLate) this.decide(now >= this.intervalEndsAt);
     if (now >= this.intervalEndsAt) this.startInterval(now);
     if (wasSlow) this.refresh();
@@ -429,9 +432,12 @@ export class Endpoints {
     }
   }
 
-  private medianOfAll(now: number): number | undefined {
-    const all = [...this.endpoints.values()].flatMap(({ record }) => record.latenciesAt(now));
-    return all.length === 0 ? undefined : median(all);
+  private usualMs(now: number): number | undefined {
+    if (this.usual === undefined) {
+      const all = [...this.endpoints.values()].flatMap(({ record }) => record.latenciesAt(now));
+      this.usual = { ms: all.length === 0 ? undefined : median(all) };
+    }
+    return this.usual.ms;
   }
 
   // ── state ──

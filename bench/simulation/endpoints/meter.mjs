@@ -112,6 +112,7 @@ export class EndpointMeter {
  * @param {number} share
  */
 function percentileOf({ calls, latencies }, share) {
+  if (calls === 0) return 0;
   let left = Math.ceil(calls * share);
   for (let step = 0; step < STEPS; step++) {
     left -= latencies[step] ?? 0;

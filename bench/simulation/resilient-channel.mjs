@@ -72,7 +72,7 @@ export class SimulatedChannel extends ManagedChannel {
     return this.current.server;
   }
 
-  /** The connection; `undefined` if there is none. */
+  /** The connection; `undefined` without one. */
   get connection() {
     return this.current.connection;
   }

@@ -36,7 +36,7 @@ export class SimulatedLeaf {
     return this.replica.address;
   }
 
-  /** As a gate of `Endpoints`. @param {boolean} isIncluded */
+  /** Called by `Endpoints`: puts the leaf into the pick set, or takes it out. @param {boolean} isIncluded */
   include(isIncluded) {
     if (this.isIncluded === isIncluded) return;
     this.isIncluded = isIncluded;
@@ -108,8 +108,8 @@ export class RoundRobin {
   }
 }
 
-const LEAST_REQUEST = 'simulated_least_request';
-const [LeastRequestPolicy, LeastRequestConfig] = leastRequestPolicy(LEAST_REQUEST, {
+const POLICY_NAME = 'simulated_least_request';
+const [LeastRequestPolicy, LeastRequestConfig] = leastRequestPolicy(POLICY_NAME, {
   ...experimental,
   LeafLoadBalancer: SimulatedLeaf,
 });

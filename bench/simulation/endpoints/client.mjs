@@ -78,7 +78,7 @@ export class EndpointClient {
   #balancing;
   #childPicker;
   #picker;
-  #isWeighed = false;
+  #isWeighted = false;
   #context;
   /** Leaves in use, by address. @type {Map<string, SimulatedLeaf>} */
   #leaves = new Map();
@@ -94,7 +94,7 @@ export class EndpointClient {
     this.fleet = fleet;
     this.random = random;
     if (policy.ejection !== undefined) {
-      this.#endpoints = new Endpoints(policy.ejection, false, clock, policy.ejectionRandom ?? random, fleet.events);
+      this.#endpoints = new Endpoints(policy.ejection, undefined, clock, random, fleet.events);
       this.#endpoints.join(this);
     }
     this.loads = policy.usesLoads ? new EndpointLoads(clock, random) : undefined;
@@ -156,17 +156,17 @@ export class EndpointClient {
     this.#publish();
   }
 
-  /** As member of `Endpoints`. */
+  /** Called by `Endpoints` when slow start begins or ends. */
   refresh() {
-    if (this.#isWeighed !== this.#endpoints?.isSlowStarting) this.#publish();
+    if (this.#isWeighted !== this.#endpoints?.isSlowStarting) this.#publish();
   }
 
   #publish() {
     const endpoints = this.#endpoints;
-    this.#isWeighed = endpoints?.isSlowStarting === true;
+    this.#isWeighted = endpoints?.isSlowStarting === true;
     const child = this.#childPicker;
-    const weighed = this.#isWeighed ? new SlowStartPicker(child, endpoints, this.random) : child;
-    this.#picker = new EndpointPicker(weighed, this, this.random);
+    const weighted = this.#isWeighted ? new SlowStartPicker(child, endpoints, this.random) : child;
+    this.#picker = new EndpointPicker(weighted, this, this.random);
   }
 
   isTried(address, tried) {

@@ -24,11 +24,11 @@ export class EndpointMeter {
   /** Attempts on watched replicas that are not healthy, and all attempts. */
   sickAttempts = 0;
   attempts = 0;
-  /** Ejections of watched replicas, in the order of time. @type {{ at: number, forMs: number, number: number, because: string }[]} */
+  /** Ejections of watched replicas, in the order of time. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
   ejections = [];
   /** Ejections of other replicas, by their rule. @type {Map<string, number>} */
   falseEjections = new Map();
-  /** Returns of watched replicas. @type {{ at: number, because: string }[]} */
+  /** Returns of watched replicas. @type {{ at: number, reason: string }[]} */
   returns = [];
   /** Smallest number of replicas that a client used. */
   minInUse;
@@ -81,11 +81,11 @@ export class EndpointMeter {
     if (event.type !== 'endpoint') return;
     const isWatched = this.#addresses.has(event.address);
     if (event.change === 'ejected') {
-      const { because } = event.evidence;
-      if (!isWatched) this.falseEjections.set(because, (this.falseEjections.get(because) ?? 0) + 1);
-      else this.ejections.push({ at: event.at, forMs: event.forMs, number: event.ejections, because });
+      const { reason } = event.evidence;
+      if (!isWatched) this.falseEjections.set(reason, (this.falseEjections.get(reason) ?? 0) + 1);
+      else this.ejections.push({ at: event.at, forMs: event.forMs, number: event.ejections, reason });
     } else if (event.change === 'returned' && isWatched) {
-      this.returns.push({ at: event.at, because: event.because });
+      this.returns.push({ at: event.at, reason: event.reason });
     }
   }
 

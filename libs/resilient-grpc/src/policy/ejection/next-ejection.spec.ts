@@ -301,6 +301,15 @@ describe('decideEjections with many endpoints', () => {
     expect(reads).toBe(200);
   });
 
+  it('reads no latencies of endpoints with fewer than 16', () => {
+    const endpoints = fleet({}, {}, 100);
+    for (const { record } of endpoints) {
+      for (let call = 15; call > 0; call--) record.addLatency(20, NOW - 32 * call);
+      record.latenciesAt = () => expect.fail('latencies are read');
+    }
+    expect(decide(endpoints)).toEqual([]);
+  });
+
   it('reads no latencies after a failure, and applies the rule to that endpoint', () => {
     const endpoints = fleet({ consecutive: 5 }, { successes: 50 }, 100);
     for (const { record } of endpoints) record.latenciesAt = () => expect.fail('latencies are read');

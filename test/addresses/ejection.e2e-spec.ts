@@ -2,6 +2,7 @@ import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc'
 import { captureLeaks, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { AddressSource } from './address-source.js';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
 const OK = { message: { id: '1' } };
@@ -185,6 +186,29 @@ describe('ejection of endpoints', () => {
     sick!.script('Get', OK);
     await other!.stop('kill-connections');
     await call(app);
+    expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it('returns an ejected endpoint at once, without an outage, if all others are removed from the name', async () => {
+    const servers = await startServers(3);
+    const source = new AddressSource();
+    source.resolve(servers.map(({ url }) => url));
+    const { app, ejected } = await startClient(servers, { url: source.target, ejectUnhealthy: true });
+    const [sick] = servers;
+    sick!.script('Get', FAILED);
+    await waitFor(async () => {
+      await callOften(app, 20);
+      return ejected().length > 0;
+    });
+    sick!.script('Get', OK);
+    const changes: unknown[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'connectivity') changes.push(event);
+    });
+    source.resolve([sick!.url]);
+    await waitFor(() => app.client.snapshot().resolution.addresses === 1);
+    for (let calls = 0; calls < 10; calls++) await call(app);
+    expect(changes).toEqual([]);
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 

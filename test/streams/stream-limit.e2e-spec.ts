@@ -1,7 +1,7 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
-import { Subscription } from 'rxjs';
+import { BehaviorSubject, Subscription } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   failureOf,
@@ -107,6 +107,22 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     await waitFor(() => more.opened === 5);
     expect(server.connections.accepted).toBe(3);
     expect(more.failed).toEqual([]);
+  });
+
+  it('run on further connections, as soon as connectionScaling of a live service config permits them', async () => {
+    const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
+    const configs = new BehaviorSubject<object>(scaled(1));
+    const { client } = await fullConnection({ ...settings, serviceConfig: configs });
+    const feeds = openFeeds(client, 3);
+    await waitFor(() => client.snapshot().waitingForStream === 3);
+    configs.next(scaled(3));
+    await waitFor(() => feeds.opened === 3);
+    expect(openStreams(client)).toEqual([2, 2, 1]);
+    configs.next(scaled(1));
+    const late = openFeeds(client, 2);
+    await waitFor(() => late.opened === 1 && client.snapshot().waitingForStream === 1);
+    expect(openStreams(client)).toEqual([2, 2, 2]);
+    expect(feeds.failed).toEqual([]);
   });
 
   it('end within the drain time', async () => {

@@ -13,7 +13,8 @@ export const GO_PATH = '/usr/share/gocode';
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** An optional program or system feature that some tests use. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'kubectl' | 'procfs';
+export type OptionalProgram =
+  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'kubectl' | 'namespaces' | 'procfs';
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
@@ -24,6 +25,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   nginx: () => succeeds('nginx', '-v'),
   haproxy: () => succeeds('haproxy', '-v'),
   kubectl: () => succeeds('kubectl', 'version', '--client'),
+  namespaces: () => succeeds('unshare', '--map-root-user', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/run'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
@@ -35,6 +37,7 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   nginx: 'Debian: nginx-light',
   haproxy: 'Debian: haproxy',
   kubectl: 'Debian: kubernetes-client',
+  namespaces: 'Linux with user namespaces',
   procfs: 'Linux only',
 };
 

@@ -137,7 +137,7 @@ const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
 
 /** Describes whether an endpoint gets calls. */
 function endpointText({ state, ejected, health, weight }, now) {
-  if (ejected) return `ejected (${ejected.because}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
+  if (ejected) return `ejected (${ejected.reason}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
   if (health !== undefined && health !== 'serving' && health !== 'unimplemented') return health;
   if (weight !== undefined && weight < 1) return `slow start, ${Math.round(weight * 100)} % of its share`;
   return health ?? (state === 'READY' ? 'in use' : NONE);

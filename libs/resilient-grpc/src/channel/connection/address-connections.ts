@@ -27,8 +27,8 @@ export interface CreatedConnection {
 
 /** Dependencies of the connections to one address. */
 export interface AddressConnectionsDependencies {
-  /** Maximum number of connections, including the first. */
-  readonly maximum: number;
+  /** Returns the maximum number of connections, including the first. It may change; a lower one closes no connection. */
+  readonly maximum: () => number;
   readonly clock: Clock;
   /** Creates the connection with this number; the first is number 1. */
   readonly create: (number: number) => CreatedConnection;
@@ -80,7 +80,7 @@ export class AddressConnections {
     const { further, dependencies } = this;
     // Also true in the backoff after a failed attempt.
     if (further.some(({ connection }) => connection.streams === undefined)) return true;
-    if (this.count >= dependencies.maximum) return false;
+    if (this.count >= dependencies.maximum()) return false;
     let number = 2;
     while (further.some((one) => one.number === number)) number += 1;
     const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, (wasOpen) => {

@@ -19,10 +19,10 @@ class Gate implements EndpointGate {
   }
 }
 
-function make(policy: EjectionPolicy | undefined, checksHealth = false) {
+function make(policy: EjectionPolicy | undefined, healthService?: string) {
   const clock = new VirtualClock();
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());
-  const endpoints = new Endpoints(policy, checksHealth, clock, () => 0.5, events);
+  const endpoints = new Endpoints(policy, healthService, clock, () => 0.5, events);
   const connect = (address: string): Gate => {
     const gate = new Gate(address);
     endpoints.use(gate);
@@ -96,7 +96,7 @@ describe('Endpoints', () => {
   });
 
   it('does not use the health of a previous connection for a new one', () => {
-    const { endpoints, connect } = make(undefined, true);
+    const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');
     endpoints.healthChanged('a', 'serving');
     expect(gate.isIncluded).toBe(true);
@@ -107,7 +107,7 @@ describe('Endpoints', () => {
   });
 
   it('keeps the health of a connection that a policy releases and uses again', () => {
-    const { endpoints, connect } = make(undefined, true);
+    const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');
     endpoints.healthChanged('a', 'serving');
     endpoints.release(gate);
@@ -116,7 +116,7 @@ describe('Endpoints', () => {
   });
 
   it('keeps the health of a connection while a replacement connects', () => {
-    const { endpoints, connect } = make(undefined, true);
+    const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     connect('a');
     endpoints.healthChanged('a', 'serving');
     expect(connect('a').isIncluded).toBe(true);

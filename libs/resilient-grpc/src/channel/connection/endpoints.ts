@@ -37,9 +37,16 @@ export interface EndpointAttempt extends AttemptEvidence {
 }
 
 /** A load-balancing policy whose picks depend on weights and health. */
-export interface WeighedPolicy {
+export interface WeightedPolicy {
   /** Called when slow start begins or ends, or when the health of a connection is known. */
   refresh(): void;
+}
+
+/** Health of a service at the endpoints in use. */
+export interface EndpointsHealth {
+  readonly service: string;
+  /** By address. 'disconnected' while there is no connection. */
+  readonly endpoints: ReadonlyMap<string, EndpointHealth | 'disconnected'>;
 }
 
 interface Endpoint {
@@ -64,7 +71,7 @@ interface Endpoint {
 }
 
 const SWEEP_MS = 250;
-/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, because their responses are unread. */
+/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, reason their responses are unread. */
 const MAX_SWEEP_DELAY_MS = 250;
 /** An endpoint is warm after this time in use. A shorter interruption requires no slow start. */
 const WARM_MS = 1_000;
@@ -79,7 +86,7 @@ const MAX_KNOWN_ENDPOINTS = 256;
  */
 export class Endpoints {
   private readonly endpoints = new Map<string, Endpoint>();
-  private readonly policies = new Set<WeighedPolicy>();
+  private readonly policies = new Set<WeightedPolicy>();
   /** Unary attempts without a response. */
   private readonly unanswered = new Set<EndpointAttempt>();
   private timer: Timer | undefined;
@@ -95,8 +102,8 @@ export class Endpoints {
   constructor(
     /** Ejection rules; `undefined` if endpoints are only checked. */
     private readonly policy: EjectionPolicy | undefined,
-    /** True if endpoints report their health. */
-    private readonly checksHealth: boolean,
+    /** Full name of the service whose health the endpoints report; `undefined` if it is not checked. */
+    private readonly healthService: string | undefined,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly events: EventHub,
@@ -128,15 +135,22 @@ export class Endpoints {
     };
   }
 
-  /** Health of the endpoints in use, by address. `disconnected` while there is no connection. */
-  get health(): ReadonlyMap<string, EndpointHealth | 'disconnected'> {
-    return new Map(this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
+  /** Checked service, and its health at the endpoints in use, by address; `undefined` if health is not checked. */
+  get health(): EndpointsHealth | undefined {
+    const { healthService: service } = this;
+    if (service === undefined) return undefined;
+    const endpoints = this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected'] as const);
+    return { service, endpoints: new Map(endpoints) };
+  }
+
+  private get checksHealth(): boolean {
+    return this.healthService !== undefined;
   }
 
   // ── connections ──
 
   /** Adds a policy, and returns a function that removes it. */
-  join(policy: WeighedPolicy): () => void {
+  join(policy: WeightedPolicy): () => void {
     this.policies.add(policy);
     return () => {
       this.policies.delete(policy);
@@ -200,6 +214,11 @@ export class Endpoints {
     this.refresh();
   }
 
+  /** True if the endpoint at `address` reports that it serves, or if its health is not checked. */
+  isServingAt(address: string): boolean {
+    return this.isServing(this.endpoint(address));
+  }
+
   /** True if an endpoint is connected and its health is not known yet. */
   get isHealthPending(): boolean {
     if (!this.checksHealth) return false;
@@ -207,7 +226,7 @@ export class Endpoints {
   }
 
   /** Reason why no endpoint is usable, although at least one is connected; `undefined` otherwise. */
-  get whyUnusable(): string | undefined {
+  get unusableReason(): string | undefined {
     const ready = [...this.endpoints.values()].filter((one) => this.isReady(one));
     if (ready.length === 0 || ready.some((one) => this.isServing(one))) return undefined;
     const list = ready.map(({ address, health }) => `${address}: ${health}`).join(', ');
@@ -371,8 +390,8 @@ export class Endpoints {
     if (decision.kind === 'spare') {
       if (endpoint.isSpared) return;
       endpoint.isSpared = true;
-      const { evidence, because } = decision;
-      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: because });
+      const { evidence, reason } = decision;
+      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: reason });
       return;
     }
     endpoint.state = decision.state;
@@ -387,7 +406,7 @@ export class Endpoints {
       endpoint.slowSince = clock.now();
       const ejectedMs = clock.now() - before.since;
       if (events.wanted) {
-        events.emit({ type: 'endpoint', change: 'returned', address, because: decision.because, ejectedMs });
+        events.emit({ type: 'endpoint', change: 'returned', address, reason: decision.reason, ejectedMs });
       }
     }
     this.update(endpoint);

@@ -29,7 +29,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   haproxy: () => succeeds('haproxy', '-v'),
   dnsmasq: () => succeeds('dnsmasq', '--version') && succeeds('setpriv', '--version'),
   kubectl: () => succeeds('kubectl', 'version', '--client'),
-  namespaces: () => succeeds(...IN_NAMESPACES, 'ip', 'link', 'set', 'lo', 'up'),
+  namespaces: () => succeeds(...IN_NAMESPACES, 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
 

@@ -178,7 +178,7 @@ class GrpcClient implements InternalGrpcClient {
   }
 
   figures(): ClientFigures {
-    const { channel, registry } = this;
+    const { channel, registry, parts } = this;
     const now = this.dependencies.clock.now();
     return {
       openConnections: channel.openConnections,
@@ -187,6 +187,8 @@ class GrpcClient implements InternalGrpcClient {
       retryBudget: this.retryBudget,
       addresses: channel.isClosed ? 0 : channel.addressCount,
       oldestStreamMs: registry.oldestStreamMs,
+      adaptiveLimits: parts.limits.filter(({ adaptive }) => adaptive !== undefined),
+      hedgingDelays: parts.hedgingDelays,
     };
   }
 
@@ -330,6 +332,7 @@ class GrpcClient implements InternalGrpcClient {
       retryBudget: this.retryBudget,
       hedgeBudget: parts.hedgeBudget,
       circuits: parts.circuits,
+      hedgingDelays: parts.hedgingDelays,
       limits: parts.limits,
       // The registry lists calls in the order in which they started.
       streams: { total: streams.length, oldest: asJson(streams.slice(0, MAX_LISTED_STREAMS)) },

@@ -1,6 +1,7 @@
 import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/api';
 import type { ClientFigures } from '../call/call-telemetry.js';
 import type { ObservedInstruments } from './client-instruments.js';
+import { methodName } from './instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
 
 /**
@@ -39,12 +40,14 @@ export class ObservedClients {
   }
 
   private get observables() {
-    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
-    return [waitingCalls, oldestWait, retryBudget, addresses, oldestStream];
+    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream, concurrencyLimit, hedgingDelay } =
+      this.instruments;
+    return [waitingCalls, oldestWait, retryBudget, addresses, oldestStream, concurrencyLimit, hedgingDelay];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {
-    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
+    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream, concurrencyLimit, hedgingDelay } =
+      this.instruments;
     const observe = (attributes: Attributes, figures: ClientFigures): void => {
       const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs } = figures;
       result.observe(waitingCalls, waiting, attributes);
@@ -52,6 +55,14 @@ export class ObservedClients {
       result.observe(retryBudget, budget.tokens / budget.maxTokens, attributes);
       result.observe(addresses, figures.addresses, attributes);
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
+      for (const { path, maxConcurrent } of figures.adaptiveLimits) {
+        const scope = path === undefined ? attributes : { ...attributes, 'grpc.method': methodName(path) };
+        result.observe(concurrencyLimit, maxConcurrent, scope);
+      }
+      for (const { path, delayMs } of figures.hedgingDelays) {
+        if (delayMs === undefined) continue;
+        result.observe(hedgingDelay, delayMs / 1_000, { ...attributes, 'grpc.method': methodName(path) });
+      }
     };
     // Closed clients come first: a new client with the same attributes must overwrite their values.
     for (const [attributes, figures] of this.closed) observe(attributes, figures);

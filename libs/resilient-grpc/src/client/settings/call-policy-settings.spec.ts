@@ -216,7 +216,43 @@ describe('validation of call policy settings', () => {
     ],
     ['a circuit breaker outside `methods`', { circuitBreaker: {} }, 'circuitBreaker', /per method/],
     ['a hedging policy outside `serviceConfig`', { hedgingPolicy: {} }, 'hedgingPolicy', /move it to `serviceConfig`/],
-    ['a client limit of 0 calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /an integer of 1 or more, got 0/],
+    [
+      'a client limit of 0 calls',
+      { maxConcurrentCalls: 0 },
+      'maxConcurrentCalls',
+      /an integer of 1 or more, or 'adaptive', got 0$/,
+    ],
+    ['a misspelled limit', { maxConcurrentCalls: 'adaptve' }, 'maxConcurrentCalls', /got "adaptve"; write 'adaptive'$/],
+    ['a limit as text', { maxConcurrentCalls: '8' }, 'maxConcurrentCalls', /got "8"; write 8 without quotes$/],
+    ['a limit of automatic', { maxConcurrentCalls: 'automatic' }, 'maxConcurrentCalls', /'adaptive', got "automatic"/],
+    [
+      'a misspelled hedging percentile',
+      { methods: { Get: { hedgingDelay: 'p95th' } } },
+      'methods.Get.hedgingDelay',
+      /expected 'p90', 'p95' or 'p99', got "p95th"; write 'p95'$/,
+    ],
+    [
+      'a fixed hedging delay outside the service config',
+      { methods: { Get: { hedgingDelay: 50 } } },
+      'methods.Get.hedgingDelay',
+      /got 50; write a fixed delay as `hedgingDelay` of a hedgingPolicy in `serviceConfig`$/,
+    ],
+    [
+      'a hedging delay of the client',
+      { hedgingDelay: 'p95' },
+      'hedgingDelay',
+      /per method: methods: \{ Get: \{ idempotent/,
+    ],
+    [
+      'a measured hedging delay in the service config',
+      {
+        serviceConfig: {
+          methodConfig: [{ name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: 'p95' } }],
+        },
+      },
+      'serviceConfig.methodConfig[0].hedgingPolicy.hedgingDelay',
+      /write "0\.5s" here, or methods: \{ Get: \{ hedgingDelay: 'p95' \} \} in the options of the client$/,
+    ],
     [
       'a method limit of 0 calls',
       { methods: { '*': { maxConcurrentCalls: 0 } } },

@@ -144,7 +144,8 @@ function resolveInto(
     : undefined;
   const loadBalancing =
     own.loadBalancing ?? serviceConfig?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
-  const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
+  const resolved = policies(serviceConfig);
+  const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, resolved, isObservable(source));
   const channel = resolveChannelSettings(
     joined,
     balancing(serviceConfig),
@@ -160,7 +161,7 @@ function resolveInto(
       name: input.name,
       target: maskAddress(own.url),
       services,
-      policies: policies(serviceConfig),
+      policies: resolved,
       retryThrottling: serviceConfig?.retryThrottling,
       maxConcurrentCalls: joined.maxConcurrentCalls,
       maxQueuedCalls: joined.maxQueuedCalls,

@@ -62,6 +62,7 @@ export class AdaptiveLimit {
   private limit: number;
   /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
   private unloadedMs: number | undefined;
+  private measuredMs: number | undefined;
   private count = 0;
   private overloadedCount = 0;
   private latencyCount = 0;
@@ -83,6 +84,16 @@ export class AdaptiveLimit {
   /** Maximum number of concurrent calls; an integer. */
   get current(): number {
     return Math.floor(this.limit);
+  }
+
+  /** The limit, also while a probe reduces it for a moment. */
+  get settled(): number {
+    return Math.floor(this.beforeProbe ?? this.limit);
+  }
+
+  /** Mean latency of the last measurement in milliseconds; `undefined` if there was none, or the server refused all its calls. */
+  get latencyMs(): number | undefined {
+    return this.measuredMs;
   }
 
   /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
@@ -120,6 +131,7 @@ export class AdaptiveLimit {
 
   private measured(): void {
     const meanMs = this.latencyCount === 0 ? undefined : this.latencySum / this.latencyCount;
+    this.measuredMs = meanMs;
     const inFlight = this.inFlightSum / this.count;
     const isOverloaded = this.overloadedCount / this.count > OVERLOADED_SHARE;
     this.count = this.overloadedCount = this.latencyCount = this.latencySum = this.inFlightSum = 0;

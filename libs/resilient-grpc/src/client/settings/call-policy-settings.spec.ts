@@ -52,6 +52,48 @@ describe('call policy settings', () => {
     });
   });
 
+  it('hedges a safe method with a hedgingDelay as often, and after the same failures, as it would be retried', () => {
+    const methods = { '*': { hedgingDelay: 'p95' } };
+    const config = {
+      methodConfig: [
+        {
+          name: [{ service: 'shop.v1.Orders', method: 'Put' }],
+          retryPolicy: {
+            maxAttempts: 3,
+            initialBackoff: '1s',
+            maxBackoff: '1s',
+            backoffMultiplier: 1,
+            retryableStatusCodes: ['ABORTED'],
+          },
+        },
+      ],
+    };
+    const hedgingOf = (method: string) => policy({ methods, serviceConfig: config }, method);
+    expect(hedgingOf('Get')).toMatchObject({
+      hedgingDelay: 'p95',
+      hedging: { maxAttempts: 4, hedgingDelayMs: Infinity, nonFatalStatusCodes: new Set([14]) },
+      retry: undefined,
+    });
+    expect(hedgingOf('Put')?.hedging).toMatchObject({ maxAttempts: 3, nonFatalStatusCodes: new Set([10]) });
+    for (const method of ['Create', 'Upload', 'Session', 'Watch']) expect(hedgingOf(method)?.hedging).toBeUndefined();
+  });
+
+  it('warns about an option that has no effect on the method that it names', () => {
+    const methods = {
+      Create: { hedgingDelay: 'p95' },
+      Upload: { idempotent: true, hedgingDelay: 'p95' },
+      Watch: { maxConcurrentCalls: 'adaptive' },
+      '*': { hedgingDelay: 'p99', maxConcurrentCalls: 'adaptive' },
+    };
+    expect(resolution({ url, methods })).toMatchObject({
+      warnings: [
+        'methods.Create.hedgingDelay has no effect, because the method is not safe to repeat; write idempotent: true if it is',
+        "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, which have no latency; write a number",
+        'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove it',
+      ],
+    });
+  });
+
   it('merges the patterns that match a method key by key; the most specific one wins', () => {
     const methods = {
       '*': { attemptTimeoutMs: 300, maxConcurrentCalls: 5, circuitBreaker: { minimumThroughput: 7 } },

@@ -91,7 +91,7 @@ export class AdaptiveLimit {
     return Math.floor(this.beforeProbe ?? this.limit);
   }
 
-  /** Mean latency of the last measurement in milliseconds; `undefined` if there was none, or the server refused all its calls. */
+  /** Mean latency of the last measurement in milliseconds; `undefined` before the first one, or if the server refused all its calls. */
   get latencyMs(): number | undefined {
     return this.measuredMs;
   }

@@ -26,7 +26,7 @@ describe('MeasuredDelay', () => {
     expect(spread(new MeasuredDelay('p95'), 200, 1).currentMs).toBe(5);
   });
 
-  it('is above a constant latency, which therefore causes no hedges', () => {
+  it('exceeds a constant latency, which therefore causes no hedges', () => {
     const delay = new MeasuredDelay('p95');
     for (let i = 0; i < 200; i++) delay.answered(50, 0);
     expect(delay.currentMs).toBeGreaterThanOrEqual(50);

@@ -8,6 +8,7 @@ import type {
 } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
+import type { HedgingPercentile } from '../policy/hedging/measured-delay.js';
 import type { StatusName } from '../status/status-code.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
@@ -187,7 +188,7 @@ export interface LimitSnapshot {
 /** Delay before a method's calls are hedged. */
 export interface HedgingDelaySnapshot {
   readonly path: string;
-  readonly percentile: 'p90' | 'p95' | 'p99';
+  readonly percentile: HedgingPercentile;
   /** Current delay; absent until enough attempts were measured. Until then, no hedge is sent. */
   readonly delayMs?: number;
 }

@@ -1,10 +1,10 @@
 import { RecentLatencies } from '../../time/recent-latencies.js';
 
-/** Percentiles that a hedging delay can follow. */
-export const HEDGING_PERCENTILES = { p90: 90, p95: 95, p99: 99 } as const;
-
 /** Percentile of the latency of first attempts, as the delay before a hedge. */
-export type HedgingPercentile = keyof typeof HEDGING_PERCENTILES;
+export type HedgingPercentile = 'p90' | 'p95' | 'p99';
+
+/** Percentiles that a hedging delay can follow. */
+export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
 /** An attempt counts half after this time, and a sixteenth after a minute. */
 const HALF_LIFE_MS = 15_000;

@@ -41,12 +41,26 @@ export interface ClientFigures {
   readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
   /** Number of addresses of the name in use; 0 before the first lookup and after the client is closed. */
   readonly addresses: number;
+  /** Present if the endpoints of the target are watched. All are 0 after the client is closed. */
+  readonly watch?: WatchFigures | undefined;
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
   /** Adaptive concurrency limits at present. Without `path`, the limit is the client's. */
   readonly adaptiveLimits: readonly { readonly path?: string; readonly maxConcurrent: number }[];
   /** Hedging delays that follow latency; without `delayMs`, not enough attempts were measured yet. */
   readonly hedgingDelays: readonly { readonly path: string; readonly delayMs?: number }[];
+}
+
+/** Figures of the watch that finds the endpoints of a target. */
+export interface WatchFigures {
+  /** Time since the watch fails, in milliseconds; 0 while it works. */
+  readonly failingMs: number;
+  /** Number of endpoints that are ready. */
+  readonly ready: number;
+  /** Number of endpoints that are neither ready nor terminating. */
+  readonly notReady: number;
+  /** Number of endpoints that terminate. */
+  readonly terminating: number;
 }
 
 /** Kind of an attempt. 'transparent-retry': no server application saw the previous attempt (gRFC A6). */

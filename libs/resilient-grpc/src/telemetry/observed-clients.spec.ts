@@ -25,6 +25,8 @@ function make() {
     oldestWait: waitingCalls,
     retryBudget: waitingCalls,
     addresses: waitingCalls,
+    endpoints: waitingCalls,
+    watchFailing: waitingCalls,
     oldestStream: waitingCalls,
     concurrencyLimit: waitingCalls,
     hedgingDelay: waitingCalls,

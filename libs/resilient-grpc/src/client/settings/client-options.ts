@@ -164,7 +164,8 @@ export interface GrpcClientDefaults {
   readonly dnsRefreshMs?: number | false | undefined;
   /**
    * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
-   * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call.
+   * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call. In a service config,
+   * `connectionScaling.maxConnectionsPerSubchannel` sets the same, up to 10.
    * @defaultValue 1
    */
   readonly maxConnectionsPerEndpoint?: number | undefined;

@@ -134,6 +134,7 @@ export class HedgedAttempt implements Attempt {
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   attemptBegan(hedge: HedgeAttempt, headers: Metadata): void {
     if (this.ended) return;
+    if (this.winner === undefined) this.measure(hedge, true);
     this.win(hedge);
     if (this.winner === hedge) this.listener.onHeaders(headers);
   }
@@ -155,6 +156,7 @@ export class HedgedAttempt implements Attempt {
     }
     const { clock } = this.client;
     const verdict = classify(end);
+    this.measure(hedge, verdict.kind === 'ok');
     if (verdict.kind === 'local' && this.hedges.size > 0) {
       // The attempt could not be sent. This does not affect those in flight.
       this.refused(end.cause);
@@ -339,8 +341,18 @@ export class HedgedAttempt implements Attempt {
     for (const hedge of [...this.hedges]) {
       if (hedge === except) continue;
       this.hedges.delete(hedge);
+      if (this.winner !== hedge) this.measure(hedge, false);
       hedge.attempt?.abandon(because);
     }
+  }
+
+  /** Records the latency of the first attempt if the delay follows it. Others start while the server is known to be slow. */
+  private measure({ number, startedAt }: HedgeAttempt, isAnswered: boolean): void {
+    const { delay } = this.hedging;
+    if (delay === undefined || number !== 1) return;
+    const now = this.client.clock.now();
+    if (isAnswered) delay.answered(now - startedAt, now);
+    else delay.unanswered(now - startedAt, now);
   }
 
   private stopTimer(): void {

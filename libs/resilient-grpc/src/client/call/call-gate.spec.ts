@@ -67,11 +67,11 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['failed', 20]]);
   });
 
-  it('releases the permit as failed if the deadline ends the attempt', () => {
+  it('releases the permit as timed out if the deadline ends the attempt', () => {
     const { clock, limit, begin } = setUp();
     begin({ timeoutMs: 40 });
     clock.advance(40);
-    expect(limit.released).toEqual([['failed', 40]]);
+    expect(limit.released).toEqual([['timed-out', 40]]);
   });
 
   it('releases the permit as cancelled if the reader unsubscribes', () => {

@@ -593,9 +593,9 @@ export class ClientCall
     if (attempt !== undefined) {
       const { clock, registry } = this.context.client;
       const startedAt = this.hedged?.decisiveStartedAt ?? this.attemptStartedAt;
-      const result = because === 'deadline' ? 'failed' : 'cancelled';
-      this.gate?.attemptEnded(result, clock.now() - startedAt);
-      this.gate?.reportReleased(result);
+      const isDeadline = because === 'deadline';
+      this.gate?.attemptEnded(isDeadline ? 'timed-out' : 'cancelled', clock.now() - startedAt);
+      this.gate?.reportReleased(isDeadline ? 'failed' : 'cancelled');
       registry.abandon(attempt, because);
     }
     this.gate?.reportReleased('cancelled');

@@ -15,6 +15,8 @@ export type PlainServerOptions = Pick<
   | 'maxConcurrentStreams'
   | 'reflection'
   | 'loadReports'
+  | 'overloadProtection'
+  | 'notServingInOverload'
 >;
 
 /** Flags of the process: TLS, an HTTP server, the CPU time of each call in milliseconds, an upstream server, and the drain options of the upstream clients (JSON). */

@@ -17,6 +17,8 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
+import { OverloadGate } from './overload/overload-gate.js';
+import { OverloadState, type ServerOverload } from './overload/overload-state.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { loadReports } from './load-reports.js';
 import { addReflection } from './reflection.js';
@@ -65,6 +67,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly seamReport: SeamReport;
   private readonly serviceStreams = new ServiceStreams();
   private readonly calls: ServerCalls;
+  private readonly overloadState: OverloadState;
+  private readonly gate: OverloadGate;
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
@@ -111,6 +115,10 @@ export class ResilientGrpcServer extends ServerGrpc {
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
+    this.overloadState = new OverloadState(clock, events, (isOverloaded) => {
+      this.health.markOverloaded(isOverloaded, resolved.notServingInOverload);
+    });
+    this.gate = new OverloadGate(clock, events, this.overloadState);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
     this.connections = new ServerConnections(
@@ -153,6 +161,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.calls.activeStreams();
   }
 
+  /** Returns the waiting and refused calls, and the start of the current overload. */
+  overload(): ServerOverload {
+    return this.overloadState.snapshot();
+  }
+
   /**
    * Adds the services, then listens. After a failure, it can be called again. A closed server cannot listen again, because its drain
    * and health status cannot be reset.
@@ -184,6 +197,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.grpcClient = null;
     this.boundPort = undefined;
     this.calls.close();
+    this.overloadState.close();
   }
 
   /** @internal Called by Nest. */
@@ -203,7 +217,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
-    const serve = implementationOf(method, streaming, this.calls, this.onCall);
+    const { calls, gate, onCall } = this;
+    const serve = implementationOf(method, streaming, { calls, gate, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because tracing may be installed after the server started to listen.
       if (!this.hasStartHook) {

@@ -22,6 +22,7 @@ describe('resolveServerOptions', () => {
       maxConcurrentStreams: undefined,
       backlog: 511,
       health: true,
+      notServingInOverload: false,
       reflection: false,
       patterns: [],
       warnings: [],
@@ -31,6 +32,7 @@ describe('resolveServerOptions', () => {
       onDrain: 'fail',
       streamIdleTimeoutMs: undefined,
       maxQueuedResponseBytes: 8_388_608,
+      overloadProtection: true,
     });
   });
 
@@ -44,6 +46,7 @@ describe('resolveServerOptions', () => {
       maxConcurrentStreams: 100,
       backlog: 10,
       health: false,
+      notServingInOverload: true,
       reflection: true,
     };
     expect(resolve(given)).toMatchObject(given);
@@ -55,13 +58,14 @@ describe('resolveServerOptions', () => {
       methods: {
         'orders.v1.Orders/Watch': { onDrain: 'finish', maxQueuedResponseBytes: undefined },
         '*': { streamIdleTimeoutMs: 30_000, onDrain: 'fail' },
-        'Watch*': { streamIdleTimeoutMs: 10_000, maxQueuedResponseBytes: 1_024 },
+        'Watch*': { streamIdleTimeoutMs: 10_000, maxQueuedResponseBytes: 1_024, overloadProtection: false },
       },
     });
     expect(methodOptions('orders.v1.Orders', 'Watch')).toEqual({
       onDrain: 'finish',
       streamIdleTimeoutMs: 10_000,
       maxQueuedResponseBytes: 1_024,
+      overloadProtection: false,
     });
     expect(methodOptions('orders.v1.Orders', 'Session').onDrain).toBe('fail');
     expect(patterns).toEqual(['orders.v1.Orders/Watch', '*', 'Watch*']);

@@ -64,6 +64,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
     maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
+    overloadProtection: options.overloadProtection ?? DEFAULT_SERVER_OPTIONS.overloadProtection,
   };
   const resolved = {
     path,
@@ -73,6 +74,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     ...connectionLimits(options),
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
+    notServingInOverload: options.notServingInOverload ?? DEFAULT_SERVER_OPTIONS.notServingInOverload,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
     loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),

@@ -6,8 +6,10 @@ import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
 import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { ServerCalls } from './calls/server-calls.js';
+import { ServiceTime } from '../policy/overload/service-time.js';
 import { UnaryCall } from './calls/unary-call.js';
 import type { AnswerCallback, ReadableCall, WireCall } from './calls/wire-call.js';
+import type { OverloadGate } from './overload/overload-gate.js';
 import type { ResolvedServerOptions } from './server-options.js';
 
 /** Method of a service in a package loaded by grpc-js. */
@@ -44,16 +46,24 @@ export function servedMethod(
     kind: kindOf(native),
     options: options.methodOptions(service, method),
     handler,
+    serviceTime: new ServiceTime(),
     serialize: (message) => native.responseSerialize(message),
   };
+}
+
+/** The server-side dependencies of a method. */
+export interface MethodRuntime {
+  readonly calls: ServerCalls;
+  /** Runs the handlers of unary calls. */
+  readonly gate: OverloadGate;
+  readonly onCall: CallHook | undefined;
 }
 
 /** Returns the implementation of a method for grpc-js. */
 export function implementationOf(
   method: ServedMethod,
   streaming: GrpcMethodStreamingType,
-  calls: ServerCalls,
-  onCall: CallHook | undefined,
+  { calls, gate, onCall }: MethodRuntime,
 ): MethodImplementation {
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
@@ -65,6 +75,7 @@ export function implementationOf(
       if (admit(call, calls)) call.serve();
     };
   }
+  const isGated = kind === 'unary' && method.options.overloadProtection;
   const streamsRequests = kind === 'client-stream' || kind === 'bidi';
   const streamsResponses = kind === 'server-stream' || kind === 'bidi';
   return (wire, callback) => {
@@ -74,7 +85,8 @@ export function implementationOf(
     if (!admit(call, calls)) return;
     // The cast is safe: grpc-js's calls with a request stream are readable.
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
-    call.serve(request);
+    if (isGated) gate.serve(call, request);
+    else call.serve(request);
   };
 }
 

@@ -17,6 +17,7 @@ const methodEntries = {
   onDrain: v.optional(onDrain),
   streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
   maxQueuedResponseBytes: v.optional(integer(1)),
+  overloadProtection: v.optional(flag),
 } as const;
 
 const nonEmptyText = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
@@ -117,6 +118,7 @@ export const serverOptionsSchema = object(
     maxConcurrentStreams: v.optional(integer(1)),
     backlog: v.optional(integer(1)),
     health: v.optional(flag),
+    notServingInOverload: v.optional(flag),
     reflection: v.optional(flag),
     loadReports: v.optional(flag),
   },

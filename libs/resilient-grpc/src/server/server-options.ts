@@ -30,6 +30,12 @@ export interface ServerMethodOptions {
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
+  /**
+   * Refuses unary calls that cannot be served in time while handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
+   * before their handlers run, and clients do not retry them. A call without a deadline is never refused. See docs/overload.md.
+   * @defaultValue true
+   */
+  readonly overloadProtection?: boolean | undefined;
 }
 
 /** Options of the server: Nest's gRPC options, with their usual meaning, and the following. */
@@ -68,6 +74,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly backlog?: number | undefined;
     /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
     readonly health?: boolean | undefined;
+    /**
+     * Sets the health of the server and its services to NOT_SERVING while the server refuses calls because of an overload. Use it only if
+     * other servers can take over the calls: otherwise they become overloaded next.
+     * @defaultValue false
+     */
+    readonly notServingInOverload?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
     /**
@@ -87,6 +99,8 @@ export const DEFAULT_SERVER_OPTIONS = {
   keepaliveTimeoutMs: 20_000,
   backlog: 511,
   health: true,
+  overloadProtection: true,
+  notServingInOverload: false,
   reflection: false,
   loadReports: false,
 } as const satisfies Record<string, unknown>;
@@ -96,6 +110,7 @@ export interface ResolvedServerMethod {
   readonly onDrain: ServerDrainMode;
   readonly streamIdleTimeoutMs: number | undefined;
   readonly maxQueuedResponseBytes: number;
+  readonly overloadProtection: boolean;
 }
 
 /** Resolved and validated options of the server. */
@@ -112,6 +127,7 @@ export interface ResolvedServerOptions {
   readonly maxConcurrentStreams: number | undefined;
   readonly backlog: number;
   readonly health: boolean;
+  readonly notServingInOverload: boolean;
   readonly reflection: boolean;
   readonly loadReports: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */

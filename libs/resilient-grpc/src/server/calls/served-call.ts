@@ -2,6 +2,7 @@ import type { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
+import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { serverStatusOf } from '../errors/server-status.js';
@@ -18,6 +19,8 @@ export interface ServedMethod {
   readonly options: ResolvedServerMethod;
   /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
+  /** CPU time of the handler, measured while calls wait. */
+  readonly serviceTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
 }
@@ -56,6 +59,8 @@ export abstract class ServedCall {
   done = false;
   /** True if a leak was reported; each is reported once. */
   leakReported = false;
+  /** Called if the call ends before its handler starts; `undefined` if the handler has started. */
+  held: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
   private readonly peerAtBegin: string | undefined;
@@ -256,8 +261,13 @@ export abstract class ServedCall {
   /** Marks the call as over for its caller. */
   protected end(code: number): void {
     if (this.over) return;
-    const { host } = this;
+    const { host, held } = this;
     this.over = true;
+    if (held !== undefined) {
+      this.held = undefined;
+      held();
+      this.release();
+    }
     if (!this.done) this.overAt = host.clock.now();
     if (code !== StatusCode.CANCELLED && code !== StatusCode.DEADLINE_EXCEEDED) this.inboundCall?.end();
     host.callOver(this);

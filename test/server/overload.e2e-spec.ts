@@ -103,6 +103,42 @@ describe('a server that is offered more calls than it can serve', { timeout: 60_
   });
 });
 
+describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
+  it('refuses calls beyond the limit and its queue, and serves the others when handlers end', async () => {
+    const server = await NestServer.start({ methods: { Get: { maxConcurrentCalls: 2, maxQueuedCalls: 3 } } });
+    onTestFinished(() => server.close());
+    const client = new PlainClient(server.url);
+    const settled: string[] = [];
+    const calls = Array.from({ length: 8 }, () =>
+      client.get('held').then(
+        () => settled.push('ok'),
+        (error: unknown) => settled.push(status[(error as ServiceError).code]),
+      ),
+    );
+    await waitFor(() => settled.length === 3, { timeoutMs: 20_000 });
+    expect(settled).toEqual(Array.from({ length: 3 }, () => 'RESOURCE_EXHAUSTED'));
+    await waitFor(() => {
+      server.release();
+      return settled.length === calls.length;
+    });
+    expect(settled.filter((one) => one === 'ok')).toHaveLength(5);
+  });
+
+  it('ends calls without a deadline of all kinds at maxCallMs', async () => {
+    const server = await NestServer.start({ maxCallMs: 200 });
+    onTestFinished(() => server.close());
+    const client = new PlainClient(server.url);
+    const [watch, session] = [client.watch(), client.session()];
+    await expect(client.get('held')).rejects.toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+      details: 'The call took longer than 200 ms (maxCallMs of the server)',
+    });
+    await waitFor(() => watch.status !== undefined && session.status !== undefined, { timeoutMs: 20_000 });
+    expect([watch.status?.code, session.status?.code]).toEqual([status.DEADLINE_EXCEEDED, status.DEADLINE_EXCEEDED]);
+    expect((await server.counts()).streams).toBe(0);
+  });
+});
+
 describe('a client of an overloaded server', { timeout: 60_000 }, () => {
   it('reports the overload and does not retry', async () => {
     const server = await start();

@@ -17,6 +17,7 @@ export type PlainServerOptions = Pick<
   | 'loadReports'
   | 'overloadProtection'
   | 'notServingInOverload'
+  | 'maxCallMs'
 >;
 
 /** Flags of the process: TLS, an HTTP server, the CPU time of each call in milliseconds, an upstream server, and the drain options of the upstream clients (JSON). */

@@ -17,6 +17,7 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
+import { ConcurrencyLimit } from './overload/concurrency-limit.js';
 import { OverloadGate } from './overload/overload-gate.js';
 import { OverloadState, type ServerOverload } from './overload/overload-state.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
@@ -28,7 +29,7 @@ import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
-import type { ResolvedServerOptions } from './server-options.js';
+import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
 /** Dependencies of a server. */
@@ -69,6 +70,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly calls: ServerCalls;
   private readonly overloadState: OverloadState;
   private readonly gate: OverloadGate;
+  private readonly serverLimit: ConcurrencyLimit | undefined;
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
@@ -119,6 +121,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.health.markOverloaded(isOverloaded, resolved.notServingInOverload);
     });
     this.gate = new OverloadGate(clock, events, this.overloadState);
+    this.serverLimit = this.limitOf(resolved);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
     this.connections = new ServerConnections(
@@ -218,7 +221,8 @@ export class ResilientGrpcServer extends ServerGrpc {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
     const { calls, gate, onCall } = this;
-    const serve = implementationOf(method, streaming, { calls, gate, onCall });
+    const limits = [this.limitOf(method.options), this.serverLimit].filter((limit) => limit !== undefined);
+    const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because tracing may be installed after the server started to listen.
       if (!this.hasStartHook) {
@@ -247,6 +251,15 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.startedByHook.get(wire)?.();
     };
   };
+
+  private limitOf({
+    maxConcurrentCalls,
+    maxQueuedCalls,
+  }: Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>): ConcurrencyLimit | undefined {
+    if (maxConcurrentCalls === undefined) return undefined;
+    const { clock } = this.dependencies;
+    return new ConcurrencyLimit(maxConcurrentCalls, maxQueuedCalls, clock, this.events, this.overloadState);
+  }
 
   /** Adds the services before it opens the port, so that clients never reach a server without services. */
   private async open(): Promise<void> {

@@ -23,6 +23,8 @@ describe('resolveServerOptions', () => {
       backlog: 511,
       health: true,
       notServingInOverload: false,
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 1_000,
       reflection: false,
       patterns: [],
       warnings: [],
@@ -33,6 +35,25 @@ describe('resolveServerOptions', () => {
       streamIdleTimeoutMs: undefined,
       maxQueuedResponseBytes: 8_388_608,
       overloadProtection: true,
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 1_000,
+      maxCallMs: undefined,
+    });
+  });
+
+  it('applies maxConcurrentCalls to the server, or in `methods` to each method', () => {
+    const { maxConcurrentCalls, methodOptions } = resolve({
+      maxConcurrentCalls: 50,
+      maxQueuedCalls: 7,
+      maxCallMs: 9_000,
+      methods: { Get: { maxConcurrentCalls: 10, maxCallMs: 500 } },
+    });
+    expect(maxConcurrentCalls).toBe(50);
+    expect(methodOptions('a', 'Get')).toMatchObject({ maxConcurrentCalls: 10, maxQueuedCalls: 7, maxCallMs: 500 });
+    expect(methodOptions('a', 'Put')).toMatchObject({
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 7,
+      maxCallMs: 9_000,
     });
   });
 
@@ -66,6 +87,9 @@ describe('resolveServerOptions', () => {
       streamIdleTimeoutMs: 10_000,
       maxQueuedResponseBytes: 1_024,
       overloadProtection: false,
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 1_000,
+      maxCallMs: undefined,
     });
     expect(methodOptions('orders.v1.Orders', 'Session').onDrain).toBe('fail');
     expect(patterns).toEqual(['orders.v1.Orders/Watch', '*', 'Watch*']);

@@ -18,6 +18,9 @@ const methodEntries = {
   streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
   maxQueuedResponseBytes: v.optional(integer(1)),
   overloadProtection: v.optional(flag),
+  maxConcurrentCalls: v.optional(integer(1)),
+  maxQueuedCalls: v.optional(integer(0)),
+  maxCallMs: v.optional(millisecondsOrNone(POSITIVE)),
 } as const;
 
 const nonEmptyText = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));

@@ -36,6 +36,24 @@ export interface ServerMethodOptions {
    * @defaultValue true
    */
   readonly overloadProtection?: boolean | undefined;
+  /**
+   * Maximum number of unary calls whose handlers run at the same time, 1 or more: of the server, and in `methods` of each method. Use it for
+   * handlers that wait, for example for a database, with a value slightly above what the resource serves at once. Further calls wait.
+   * @defaultValue none
+   */
+  readonly maxConcurrentCalls?: number | undefined;
+  /**
+   * Maximum number of calls that wait for each limit of concurrent calls, 0 or more, with and without a deadline each. Further calls, and
+   * calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
+   * @defaultValue 1000
+   */
+  readonly maxQueuedCalls?: number | undefined;
+  /**
+   * Maximum duration of a call in milliseconds, greater than 0, also if its client sent no deadline. Then the call ends with
+   * DEADLINE_EXCEEDED, and the handler is stopped: its `AbortSignal` is aborted, and its Observable is unsubscribed.
+   * @defaultValue none
+   */
+  readonly maxCallMs?: number | undefined;
 }
 
 /** Options of the server: Nest's gRPC options, with their usual meaning, and the following. */
@@ -100,6 +118,7 @@ export const DEFAULT_SERVER_OPTIONS = {
   backlog: 511,
   health: true,
   overloadProtection: true,
+  maxQueuedCalls: 1_000,
   notServingInOverload: false,
   reflection: false,
   loadReports: false,
@@ -111,6 +130,10 @@ export interface ResolvedServerMethod {
   readonly streamIdleTimeoutMs: number | undefined;
   readonly maxQueuedResponseBytes: number;
   readonly overloadProtection: boolean;
+  /** Limit of the method; the limit of the server applies in addition. */
+  readonly maxConcurrentCalls: number | undefined;
+  readonly maxQueuedCalls: number;
+  readonly maxCallMs: number | undefined;
 }
 
 /** Resolved and validated options of the server. */
@@ -128,6 +151,8 @@ export interface ResolvedServerOptions {
   readonly backlog: number;
   readonly health: boolean;
   readonly notServingInOverload: boolean;
+  readonly maxConcurrentCalls: number | undefined;
+  readonly maxQueuedCalls: number;
   readonly reflection: boolean;
   readonly loadReports: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */

@@ -62,7 +62,8 @@ export class OverloadQueue<T extends WaitingCall> {
   private plainBacklog = 0;
   private plainVariance = 0;
   private emptySince = 0;
-  private isServing = false;
+  /** Number of calls that are being served. */
+  private serving = 0;
   private lastEvidenceAt = -Infinity;
   private isOverloadedNow = false;
   private isShared = false;
@@ -90,7 +91,7 @@ export class OverloadQueue<T extends WaitingCall> {
 
   /** Adds a call, or returns false if it must be refused. */
   add(call: T, now: number): boolean {
-    if (this.size === 0 && !this.isServing) this.begin(now);
+    if (this.size === 0 && this.serving === 0) this.begin(now);
     const { limited, unlimited } = this;
     weigh(call);
     this.plainBacklog += call.weight;
@@ -128,7 +129,7 @@ export class OverloadQueue<T extends WaitingCall> {
   /** Decides about a call that `take` returned. If it runs, `served` must be called. */
   turnOf(call: T, now: number): Turn {
     const turn = this.decide(call, now);
-    this.isServing = turn === 'run';
+    if (turn === 'run') this.serving += 1;
     this.noteEmpty(now);
     return turn;
   }
@@ -171,11 +172,16 @@ export class OverloadQueue<T extends WaitingCall> {
    * @param work work that it took, in the unit of the weights
    */
   served(call: T, work: number, now: number): void {
-    this.isServing = false;
+    this.serving -= 1;
     this.forget(call);
+    this.noteWork(work, now);
+    this.noteEmpty(now);
+  }
+
+  /** Records the work of a call that did not wait. */
+  noteWork(work: number, now: number): void {
     this.periodWork += work;
     if (now - this.periodStartedAt >= SPEED_PERIOD_MS) this.measureSpeed(now);
-    this.noteEmpty(now);
   }
 
   /** Ends the overload if the queue is empty and nothing was refused for a second. Returns true if it ended now. */
@@ -287,7 +293,7 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   private noteEmpty(now: number): void {
-    if (this.size > 0 || this.isServing) return;
+    if (this.size > 0 || this.serving > 0) return;
     this.emptySince = now;
     this.isShared = false;
     this.balance = 0;

@@ -4,7 +4,7 @@ import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
 import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { serverStatusOf } from '../errors/server-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
@@ -21,6 +21,8 @@ export interface ServedMethod {
   readonly handler: ServedHandler;
   /** CPU time of the handler, measured while calls wait. */
   readonly serviceTime: ServiceTime;
+  /** Time from the start of the handler to its end, measured if there is a limit of concurrent calls. */
+  readonly runTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
 }
@@ -61,6 +63,9 @@ export abstract class ServedCall {
   leakReported = false;
   /** Called if the call ends before its handler starts; `undefined` if the handler has started. */
   held: (() => void) | undefined;
+  /** Ends the call at `maxCallMs`. */
+  limitTimer: Timer | undefined;
+  private handlerEnded: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
   private readonly peerAtBegin: string | undefined;
@@ -289,9 +294,22 @@ export abstract class ServedCall {
     this.notifyDone();
   }
 
+  /** Calls `listener` when the handler has ended. Listeners of several limits are called in the order in which they were added. */
+  onHandlerEnd(listener: () => void): void {
+    const earlier = this.handlerEnded;
+    this.handlerEnded =
+      earlier === undefined
+        ? listener
+        : () => {
+            earlier();
+            listener();
+          };
+  }
+
   protected notifyDone(): void {
     if (this.over) this.host.handlerDone(this);
     this.onDone?.();
+    this.handlerEnded?.();
   }
 
   /** Records that a request message was read. */

@@ -97,19 +97,24 @@ function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_0
       handler,
       serialize: () => Buffer.alloc(1_000),
       serviceTime: new ServiceTime(),
+      runTime: new ServiceTime(),
       options: {
         onDrain: 'fail',
         streamIdleTimeoutMs: undefined,
         maxQueuedResponseBytes: 8_000,
         overloadProtection: true,
+        maxConcurrentCalls: undefined,
+        maxQueuedCalls: 1_000,
+        maxCallMs: undefined,
         ...options,
       } as const,
     };
     const wire = Object.assign(new Wire(), as);
     const answers: unknown[] = [];
     const hook = onDone === undefined ? undefined : () => onDone;
-    implementationOf(method, streaming, { calls, gate, onCall: hook })(wire as unknown as WireCall, (...answer) =>
-      answers.push(answer),
+    implementationOf(method, streaming, { calls, gate, limits: [], onCall: hook })(
+      wire as unknown as WireCall,
+      (...answer) => answers.push(answer),
     );
     return { wire, answers, call: servedCallOf(wire)! };
   };
@@ -260,14 +265,21 @@ describe('call whose stream is closed on arrival', () => {
         handler,
         serialize: () => Buffer.alloc(1),
         serviceTime: new ServiceTime(),
+        runTime: new ServiceTime(),
         options: {
           onDrain: 'fail',
           streamIdleTimeoutMs: undefined,
           maxQueuedResponseBytes: 1,
           overloadProtection: true,
+          maxConcurrentCalls: undefined,
+          maxQueuedCalls: 1_000,
+          maxCallMs: undefined,
         } as const,
       };
-      implementationOf(method, RX, { calls, gate, onCall: undefined })(closed as unknown as WireCall, () => undefined);
+      implementationOf(method, RX, { calls, gate, limits: [], onCall: undefined })(
+        closed as unknown as WireCall,
+        () => undefined,
+      );
       expect([served, calls.size, calls.lingeringHandlers]).toEqual([0, 0, 0]);
       serve(kind, handler);
       expect([served, calls.size]).toEqual([1, 1]);

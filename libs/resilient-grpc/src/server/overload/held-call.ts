@@ -12,21 +12,16 @@ export class HeldCall extends AsyncResource implements WaitingCall {
 
   constructor(
     readonly call: ServedCall,
-    readonly request: unknown,
+    readonly serviceTime: ServiceTime,
     readonly arrivedAt: number,
     readonly deadline: number,
+    private readonly start: () => void,
   ) {
     super('GrpcHeldCall');
   }
 
   /** Starts the handler. */
   serve(): void {
-    this.runInAsyncScope(() => {
-      this.call.serve(this.request);
-    });
-  }
-
-  get serviceTime(): ServiceTime {
-    return this.call.method.serviceTime;
+    this.runInAsyncScope(this.start);
   }
 }

@@ -66,11 +66,20 @@ function scene(workMs = 5, overloadProtection = true) {
         kind: 'unary',
         handler,
         serviceTime: new ServiceTime(),
+        runTime: new ServiceTime(),
         serialize: () => Buffer.alloc(1),
-        options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 1, overloadProtection },
+        options: {
+          onDrain: 'fail',
+          streamIdleTimeoutMs: undefined,
+          maxQueuedResponseBytes: 1,
+          overloadProtection,
+          maxConcurrentCalls: undefined,
+          maxQueuedCalls: 1_000,
+          maxCallMs: undefined,
+        },
       },
       GrpcMethodStreamingType.NO_STREAMING,
-      { calls, gate, onCall: undefined },
+      { calls, gate, limits: [], onCall: undefined },
     );
   let next = 0;
   const method = methodOf(work);

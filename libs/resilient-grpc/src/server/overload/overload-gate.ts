@@ -2,13 +2,11 @@ import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { BusyPeriod } from '../../policy/overload/busy-period.js';
 import { OverloadQueue } from '../../policy/overload/overload-queue.js';
-import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
-import type { StatusLike } from '../calls/wire-call.js';
 import { HeldCall } from './held-call.js';
 import type { OverloadState } from './overload-state.js';
-import { overloadRefusal } from './refusal.js';
+import { EXPIRED, overloadRefusal } from './refusal.js';
 
 /** Handlers run for this long, then the event loop reads sockets, resets, and timers. In milliseconds. */
 const SLICE_MS = 10;
@@ -22,11 +20,6 @@ const MAX_UNLIMITED = 5_000;
 const MAX_HOPELESS = 100;
 
 const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
-const EXPIRED: StatusLike = {
-  code: StatusCode.DEADLINE_EXCEEDED,
-  details: 'Deadline exceeded in the queue of the server',
-};
-
 /**
  * Runs the handlers of unary calls. While they leave the process time for other work, a handler runs when its call arrives. Otherwise, calls
  * wait in a queue that refuses what cannot be served in time, and the event loop turns after each slice of work. Without the queue, calls
@@ -71,7 +64,9 @@ export class OverloadGate {
 
   private hold(call: ServedCall, request: unknown, now: number): void {
     const deadline = now + Number(call.wire.getDeadline()) - this.clock.epoch();
-    const held = new HeldCall(call, request, now, deadline);
+    const held = new HeldCall(call, call.method.serviceTime, now, deadline, () => {
+      call.serve(request);
+    });
     if (!this.queue.add(held, now)) {
       this.overload.refuse(call, REFUSED, this.queue);
       return;

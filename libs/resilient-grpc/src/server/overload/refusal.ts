@@ -13,3 +13,9 @@ export function overloadRefusal(details: string): StatusLike {
   metadata.set(OVERLOAD_KEY, OVERLOAD_VALUE);
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, metadata };
 }
+
+/** Status of a call whose deadline passed before its handler started. */
+export const EXPIRED: StatusLike = {
+  code: StatusCode.DEADLINE_EXCEEDED,
+  details: 'Deadline exceeded in the queue of the server',
+};

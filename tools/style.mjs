@@ -36,7 +36,7 @@ const RULES = {
     pattern: /\/\*\* (What(ever)?|Whether|Who|Whoever|Where|How|Of|By|With|As|For|To|From|Until|Since)\b/g,
     instead: 'a noun, a verb, or "True if"',
   },
-  superlative: { pattern: /\b(MOST|LONGEST|SHORTEST|LEAST)_\w+/g, instead: 'MAX_, MIN_, with a unit' },
+  superlative: { pattern: /\b(MOST|LONGEST|SHORTEST|LEAST(?!_REQUEST))_\w+/g, instead: 'MAX_, MIN_, with a unit' },
   title: {
     pattern: /\bit(\.each\([^)]*\))?\(['`](that|which|is|are|was|has|of|by|in|to)\b/g,
     instead: 'a verb first: the title must be complete without its describe',

@@ -2,6 +2,7 @@ import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc'
 import { captureLeaks, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { AddressSource } from './address-source.js';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
 const OK = { message: { id: '1' } };
@@ -103,7 +104,8 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
     const [sick] = servers;
     sick!.script('Get', FAILED);
     await waitFor(async () => {
-      await callOften(app, 20);
+      // Enough for the request volume of each endpoint, even if an interval has no other calls.
+      await callOften(app, 90);
       return ejected().length > 0;
     });
     expect(ejected()).toEqual([sick!.url]);
@@ -186,6 +188,51 @@ describe('ejection of endpoints', () => {
     await other!.stop('kill-connections');
     await call(app);
     expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it('returns an ejected endpoint at once, without an outage, if all others are removed from the name', async () => {
+    const servers = await startServers(3);
+    const source = new AddressSource();
+    source.resolve(servers.map(({ url }) => url));
+    const { app, ejected } = await startClient(servers, { url: source.target, ejectUnhealthy: true });
+    const [sick] = servers;
+    sick!.script('Get', FAILED);
+    await waitFor(async () => {
+      await callOften(app, 20);
+      return ejected().length > 0;
+    });
+    sick!.script('Get', OK);
+    const changes: unknown[] = [];
+    app.client.events$.subscribe((event) => {
+      if (event.type === 'connectivity') changes.push(event);
+    });
+    source.resolve([sick!.url]);
+    await waitFor(() => app.client.snapshot().resolution.addresses === 1);
+    for (let calls = 0; calls < 10; calls++) await call(app);
+    expect(changes).toEqual([]);
+    expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it('ejects an endpoint with several addresses as a whole', async () => {
+    const servers = await startServers(4);
+    const [first, second, ...others] = servers;
+    const source = new AddressSource();
+    source.resolve([[first!.url, second!.url], ...others.map(({ url }) => url)]);
+    const { app, ejected } = await startClient([first!, ...others], { url: source.target, ejectUnhealthy: true });
+    for (const sick of [first, second]) sick!.script('Get', FAILED);
+    await waitFor(async () => {
+      await callOften(app, 20);
+      return ejected().length > 0;
+    });
+    expect(ejected()).toEqual([first!.url]);
+    await first!.stop('kill-connections');
+    await waitFor(() => {
+      const connected = app.client.snapshot().connections.filter(({ state }) => state === 'READY');
+      return connected.some(({ address }) => address === second!.url);
+    });
+    for (let round = 0; round < 30; round++) await call(app);
+    expect(second!.counts('Get').calls).toBe(0);
+    expect(ejected()).toEqual([first!.url]);
   });
 
   it.each(['NOT_FOUND', 'INTERNAL', 'RESOURCE_EXHAUSTED'] as const)(

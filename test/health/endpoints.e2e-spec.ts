@@ -1,7 +1,8 @@
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { captureLeaks, ChildServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { AddressSource } from '../addresses/address-source.js';
 import type { OrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 import { servingOf, startApp, startScripted, statusOf } from './support.js';
@@ -138,6 +139,29 @@ describe('health of each endpoint', () => {
     expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
   });
 
+  it('follows the healthCheckConfig of a live service config without a failed call', async () => {
+    const servers = await startServers(2);
+    const { url } = settingsFor(servers);
+    const configOf = (serviceName?: string) => ({
+      loadBalancingConfig: [{ round_robin: {} }],
+      ...(serviceName !== undefined && { healthCheckConfig: { serviceName } }),
+    });
+    const configs = new BehaviorSubject<object>(configOf());
+    const app = await startApp(onTestFinished, { url, serviceConfig: configs });
+    await waitFor(async () => (await peersOf(app)).size === 2);
+    servers[0]!.send({ status: 'NOT_SERVING' });
+    configs.next(configOf(ORDERS));
+    await waitFor(async () => {
+      await peersOf(app, 1);
+      return healthOf(app).get(servers[0]!.url) === 'not-serving';
+    });
+    await waitFor(async () => !(await peersOf(app, 4)).has(servers[0]!.url));
+    expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
+    const replaced = app.lines.filter(({ text }) => text.includes('health check changed'));
+    expect(replaced).toHaveLength(1);
+    expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
   it('opens no Watch with pick_first', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
@@ -158,6 +182,29 @@ describe('health of each endpoint', () => {
     const app = await startApp(onTestFinished, { ...settingsFor([server]), metadata });
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect(healthOf(app).get(server.url)).toBe('serving');
+  });
+
+  it.each<[string, Record<string, Reply>]>([
+    ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
+    ['nothing yet', { 'Health/Watch': { never: true } }],
+  ])('keeps using a removed endpoint while the new one is READY and reports %s', async (_, scripts) => {
+    const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
+    const before = await startScripted(onTestFinished, serving);
+    const after = await startScripted(onTestFinished, scripts);
+    const source = new AddressSource();
+    source.resolve([before.url]);
+    const app = await startApp(onTestFinished, { ...settingsFor([]), url: source.target });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    source.resolve([after.url]);
+    await waitFor(() => after.counts('Health/Watch').open === 1);
+    expect(await peersOf(app)).toEqual(new Set([before.url]));
+    expect(app.client.snapshot().outages.total).toBe(0);
+    after.script('Health/Watch', serving['Health/Watch']);
+    await after.restart('kill-connections');
+    await waitFor(() => healthOf(app).get(after.url) === 'serving');
+    await waitFor(async () => !(await peersOf(app, 3)).has(before.url));
+    expect(await peersOf(app)).toEqual(new Set([after.url]));
+    expect(app.client.snapshot().outages.total).toBe(0);
   });
 
   it('keeps the serving indicator up while at least half of the endpoints serve', async () => {

@@ -1,7 +1,7 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import type { GrpcClientEvent, ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { waitFor, type ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
-import { Subscription } from 'rxjs';
+import { BehaviorSubject, Subscription } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   failureOf,
@@ -107,6 +107,42 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     await waitFor(() => more.opened === 5);
     expect(server.connections.accepted).toBe(3);
     expect(more.failed).toEqual([]);
+  });
+
+  it('run on further connections, as soon as connectionScaling of a live service config permits them', async () => {
+    const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
+    const configs = new BehaviorSubject<object>(scaled(1));
+    const { client } = await fullConnection({ ...settings, serviceConfig: configs });
+    const feeds = openFeeds(client, 3);
+    await waitFor(() => client.snapshot().waitingForStream === 3);
+    configs.next(scaled(3));
+    await waitFor(() => feeds.opened === 3);
+    expect(openStreams(client)).toEqual([2, 2, 1]);
+    configs.next(scaled(1));
+    const late = openFeeds(client, 2);
+    await waitFor(() => late.opened === 1 && client.snapshot().waitingForStream === 1);
+    expect(openStreams(client)).toEqual([2, 2, 2]);
+    expect(feeds.failed).toEqual([]);
+  });
+
+  it('use the free streams of another endpoint', async () => {
+    const servers = [await startServer(limitedTo(2)), await startServer(limitedTo(2))] as const;
+    for (const server of servers) server.script('ServerStream', FEED);
+    const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
+    const client = await startClient({ url, loadBalancing: 'round_robin', connection: 'warm', ...settings });
+    await waitFor(() => openStreams(client).join() === '0,0');
+    const feeds = openFeeds(client, 4);
+    await waitFor(() => feeds.opened === 4);
+    expect(openStreams(client)).toEqual([2, 2]);
+    const numbers = servers[1]
+      .calls('ServerStream')
+      .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
+    for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
+    await waitFor(() => openStreams(client)[1] === 0);
+    const next = openFeeds(client, 2);
+    await waitFor(() => next.opened === 2);
+    expect(openStreams(client)).toEqual([2, 2]);
+    expect(servers[0].counts('ServerStream').calls).toBe(2);
   });
 
   it('end within the drain time', async () => {

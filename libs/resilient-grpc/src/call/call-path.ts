@@ -14,5 +14,5 @@ export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | '
  */
 export type CallPath =
   | { readonly direct: true }
-  /** `because` is the reason why calls do not run directly on a connection. */
+  /** `reason` states why calls do not run directly on a connection. */
   | { readonly direct: false; readonly reason: ChannelPathReason };

@@ -30,12 +30,12 @@ function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
   return {
     // Closing one of two clients on a channel would break the other.
     close: () => undefined,
-    getTarget: () => channel.wire.getTarget(),
-    getConnectivityState: (connect) => channel.wire.getConnectivityState(connect && !channel.isClosed),
+    getTarget: () => channel.current.channel.getTarget(),
+    getConnectivityState: (connect) => channel.current.channel.getConnectivityState(connect && !channel.isClosed),
     watchConnectivityState: (state, deadline, callback) => {
-      channel.wire.watchConnectivityState(state, deadline, callback);
+      channel.current.channel.watchConnectivityState(state, deadline, callback);
     },
-    getChannelzRef: () => channel.wire.getChannelzRef(),
+    getChannelzRef: () => channel.current.channel.getChannelzRef(),
     createCall: (...args) => channel.createCallbackCall(bounds, args),
   } as Channel;
 }

@@ -1,6 +1,6 @@
 import { experimental } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { lacksPort, targetProblem } from './channel-checks.js';
+import { lacksPort, loadBalancingProblem, policyNameOf, targetProblem } from './channel-checks.js';
 
 describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
   "target that starts with '%s' and names a host",
@@ -65,4 +65,28 @@ it.each([
 ])('leaves %s to the resolver of its scheme', (target) => {
   expect(targetProblem(target)).toBeUndefined();
   expect(lacksPort(target)).toBe(false);
+});
+
+describe('policyNameOf', () => {
+  const within = (...childPolicy: readonly object[]) => ({ outlier_detection_experimental: { childPolicy } });
+
+  it.each<[string | undefined, readonly Record<string, unknown>[]]>([
+    ['round_robin', [{ round_robin: {} }]],
+    ['round_robin', [{ unknown: {} }, { round_robin: {} }, { pick_first: {} }]],
+    ['round_robin', [{ outlier_detection: { child_policy: [{ round_robin: {} }] } }]],
+    ['round_robin', [within({ unknown: {} }, { round_robin: {} })]],
+    ['round_robin', [within(within({ round_robin: {} }))]],
+    ['least_request_experimental', [within({ least_request_experimental: {} })]],
+    [undefined, [{ unknown: {} }]],
+  ])('returns %s, the policy that selects the endpoints, for %j', (name, config) => {
+    expect(policyNameOf(config)).toBe(name);
+  });
+
+  it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
+    'rejects outlier detection of pick_first: %j',
+    (policy) => {
+      expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
+      expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');
+    },
+  );
 });

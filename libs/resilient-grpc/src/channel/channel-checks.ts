@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns';
 import { isIP } from 'node:net';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
-import { choiceCountOf, A48_POLICY_NAME } from '../policy/balancing/least-request-config.js';
+import { parseChoiceCount, LEAST_REQUEST_POLICY_NAME } from '../policy/balancing/least-request-config.js';
 import { readOutlierDetection } from '../policy/ejection/outlier-detection.js';
 import { truncate } from '../policy/options/describe-value.js';
 import { dnsNameOf } from './dns/dns-name.js';
@@ -96,10 +96,15 @@ export function isDnsName(url: string): boolean {
   return name !== undefined && isIP(name.host) === 0;
 }
 
-/** Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. */
+/**
+ * Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. For outlier detection, it is the name of the
+ * child policy, which selects the endpoints.
+ */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
-  return usable === undefined ? undefined : Object.keys(usable)[0];
+  if (usable === undefined) return undefined;
+  const outliers = readOutlierDetection(usable);
+  return outliers?.ok === true ? policyNameOf(outliers.childPolicy) : Object.keys(usable)[0];
 }
 
 /** Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. */
@@ -119,8 +124,11 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
     try {
       const own = Object.keys(policy).find(isObservingPolicy);
       if (own !== undefined) return `${truncate(own)} is internal to this library`;
-      if (A48_POLICY_NAME in policy && experimental.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) !== true) {
-        choiceCountOf(policy[A48_POLICY_NAME]);
+      if (
+        LEAST_REQUEST_POLICY_NAME in policy &&
+        experimental.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) !== true
+      ) {
+        parseChoiceCount(policy[LEAST_REQUEST_POLICY_NAME]);
         return undefined;
       }
       // Safe: `parse` throws if the value has another shape.
@@ -136,8 +144,7 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
 }
 
 function childProblem(policies: Parameters<typeof loadBalancingProblem>[0]): string | undefined {
-  const [first] = policies;
-  return first !== undefined && 'pick_first' in first
+  return policyNameOf(policies) === 'pick_first'
     ? 'outlier detection has no effect on pick_first, which uses one endpoint'
     : loadBalancingProblem(policies);
 }

@@ -115,10 +115,10 @@ describe('channel replacement', () => {
     begin.age();
     resolve(1, '10.0.0.8:50051', '10.0.0.9:50051');
     enter(1, 'READY');
-    expect(channel.addressCount).toBe(2);
+    expect(channel.addresses.count).toBe(2);
     // The previous channel may resolve the name again while its calls run.
     resolve(0, '10.0.0.7:50051');
-    expect(channel.addressCount).toBe(2);
+    expect(channel.addresses.count).toBe(2);
   });
 
   it('closes a pending replacement when another one begins', () => {
@@ -143,8 +143,8 @@ describe('channel replacement', () => {
 });
 
 describe('change of load balancing', () => {
-  const ROUND_ROBIN = { loadBalancing: [{ round_robin: {} }], dnsRefreshMs: 5_000 };
-  const PICK_FIRST = { loadBalancing: [{ pick_first: {} }] };
+  const PICK_FIRST = { loadBalancing: [{ pick_first: {} }], maxConnectionsPerEndpoint: 1 };
+  const ROUND_ROBIN = { ...PICK_FIRST, loadBalancing: [{ round_robin: {} }], dnsRefreshMs: 5_000 };
 
   it('uses the new channel when it is READY, and retires the previous one', () => {
     const { made, promoted, channel, enter, current } = make();
@@ -157,7 +157,8 @@ describe('change of load balancing', () => {
 
   it('replaces nothing if load balancing is unchanged', () => {
     const { clock, made, channel } = make();
-    channel.balance({ loadBalancing: [{ pick_first: {} }] });
+    channel.balance({ ...PICK_FIRST, loadBalancing: [{ pick_first: {} }] });
+    channel.balance({ ...PICK_FIRST, maxConnectionsPerEndpoint: 4 });
     channel.balance(ROUND_ROBIN);
     channel.balance({ ...ROUND_ROBIN });
     clock.advance(30_000);

@@ -1,12 +1,16 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 
-/** Load balancing of a channel, and the interval of its lookups. A live service config may change both. */
+/** Settings of a channel that a live service config may change. */
 export interface BalancingSettings {
   /** The child policies, in the form of `loadBalancingConfig` in a service config. */
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Minimum interval between two periodic lookups of the target's name; `undefined` if it is resolved only on demand. */
   readonly dnsRefreshMs?: number | undefined;
+  /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
+  readonly healthService?: string | undefined;
+  /** Maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: number;
 }
 
 /** Settings of a managed channel: complete, validated, and frozen. */
@@ -27,10 +31,6 @@ export interface ChannelSettings extends BalancingSettings {
   readonly maxConnectionAgeMs: number | undefined;
   /** Ejection rules, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
   readonly ejection?: EjectionPolicy | undefined;
-  /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
-  readonly healthService?: string | undefined;
-  /** Maximum number of connections to one address. */
-  readonly maxConnectionsPerEndpoint: number;
   /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }

@@ -1,16 +1,9 @@
 import { Metadata, type Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallPath } from '../call/call-path.js';
+import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
-import type {
-  ConnectionSnapshot,
-  Connectivity,
-  ConnectivityState,
-  ConnectivityTransition,
-  OutageSnapshot,
-  ResolutionSnapshot,
-} from '../call/connectivity.js';
+import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
 import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
@@ -47,29 +40,10 @@ export interface ChannelDependencies {
   readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
 }
 
-/** State of a channel in addition to its connectivity and history. */
-export interface ChannelDescription {
-  readonly calls: CallPath;
-  readonly connections: readonly ConnectionSnapshot[];
-  readonly outages: {
-    readonly total: number;
-    /** The latest past outages, oldest first. */
-    readonly latest: readonly OutageSnapshot[];
-  };
-  readonly waiting: number;
-  /** Number of waiting calls that need only a free stream. */
-  readonly waitingForStream: number;
-  /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
-  readonly oldestWaitMs: number;
-  /** Number of channels and connections that were replaced. */
-  readonly replaced: number;
-  readonly resolution: ResolutionSnapshot;
-}
-
 /** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
 interface Replacement {
   readonly channel: WireChannel;
-  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'suspicion';
+  readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' | 'suspicion';
 }
 
 /** Maximum number of state changes kept. */
@@ -99,7 +73,7 @@ export class ManagedChannel implements CallTransport {
   private readonly unwatchCredentials: () => void;
   /** Endpoints of new wire channels; `undefined` if they are neither ejected nor checked. */
   private endpoints: Endpoints | undefined;
-  private readonly addresses: ResolvedAddresses;
+  readonly addresses: ResolvedAddresses;
   /** Load balancing of new wire channels. */
   private balancing: BalancingSettings;
   /** The latest load balancing; applied when `balanceTimer` ends. */
@@ -139,7 +113,8 @@ export class ManagedChannel implements CallTransport {
     const { load, waiting } = this;
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
-    const { releaseWithinMs: withinMs, maxConnectionsPerEndpoint } = settings;
+    const { releaseWithinMs: withinMs } = settings;
+    const { maxConnectionsPerEndpoint } = this;
     const current = (): WireChannel => this.current;
     const size = (): number => waiting.size;
     const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: size });
@@ -175,17 +150,13 @@ export class ManagedChannel implements CallTransport {
     return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
   }
 
-  /** grpc-js's channel for new calls. */
-  get wire(): Channel {
-    return this.current.channel;
+  get watchFigures(): WatchFigures | undefined {
+    const { watchFigures } = this.addresses;
+    return watchFigures && this.isClosed ? { failingMs: 0, ready: 0, notReady: 0, terminating: 0 } : watchFigures;
   }
 
-  /** Number of addresses in use; 0 before the first lookup. */
-  get addressCount(): number {
-    return this.addresses.count;
-  }
-
-  describe(): ChannelDescription {
+  /** Describes the state of the channel in addition to its connectivity and history. */
+  describe() {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     const { connections: known, endpoints } = current;
     return {
@@ -201,9 +172,9 @@ export class ManagedChannel implements CallTransport {
     };
   }
 
-  /** Health that the endpoints in use report, by address; `undefined` if it is not checked. */
-  get endpointHealth(): Endpoints['health'] | undefined {
-    return this.settings.healthService === undefined ? undefined : this.current.endpoints?.health;
+  /** Health that the endpoints in use report; `undefined` if it is not checked. */
+  get endpointHealth(): Endpoints['health'] {
+    return this.current.endpoints?.health;
   }
 
   get connectivity(): Connectivity {
@@ -221,7 +192,7 @@ export class ManagedChannel implements CallTransport {
     if (capacity !== undefined) {
       const { connections, limit } = capacity;
       const streams = `the server allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}`;
-      return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.settings.maxConnectionsPerEndpoint)})`;
+      return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     const why = this.connecting ?? this.lastError;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
@@ -409,10 +380,13 @@ export class ManagedChannel implements CallTransport {
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
       case 'lookup-ended':
-        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok);
+        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok, event.isError);
         break;
       case 'addresses':
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
+        break;
+      case 'endpoint-watch':
+        if (isCurrent || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
       case 'untested-version':
@@ -553,7 +527,10 @@ export class ManagedChannel implements CallTransport {
 
   // ── replacement ──
 
-  /** Uses other load-balancing policies. A channel with them takes over once it is READY; calls finish where they run. */
+  /**
+   * Uses other settings. A channel with another load-balancing policy or health check takes over once it is READY; calls finish where they
+   * run. Another maximum of connections applies at once.
+   */
   balance(balancing: BalancingSettings): void {
     this.wantedBalancing = balancing;
     if (this.balanceTimer === undefined) this.applyBalancing();
@@ -562,18 +539,23 @@ export class ManagedChannel implements CallTransport {
   private applyBalancing(): void {
     this.balanceTimer = undefined;
     const { balancing, wantedBalancing: wanted } = this;
-    const isSame = JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing);
-    if (this.isClosed || (isSame && balancing.dnsRefreshMs === wanted.dnsRefreshMs)) return;
+    const isBalanced =
+      JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing) &&
+      balancing.dnsRefreshMs === wanted.dnsRefreshMs;
+    const isChecked = balancing.healthService === wanted.healthService;
+    if (this.isClosed || (isBalanced && isChecked)) return;
     this.balancing = wanted;
-    if (JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
+    if (!isChecked || JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
       // The previous channel keeps its own until its calls have ended.
       this.endpoints = this.createEndpoints();
     }
     this.balanceTimer = this.dependencies.clock.setTimer(() => {
       this.applyBalancing();
     }, MIN_BALANCING_INTERVAL_MS);
-    this.replace('load-balancing');
+    this.replace(isBalanced ? 'health-check' : 'load-balancing');
   }
+
+  private readonly maxConnectionsPerEndpoint = (): number => this.wantedBalancing.maxConnectionsPerEndpoint;
 
   /** Rules of ejection under `balancing`; `undefined` if endpoints are not ejected. */
   private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {
@@ -583,9 +565,9 @@ export class ManagedChannel implements CallTransport {
   private createEndpoints(): Endpoints | undefined {
     const { clock, random, events } = this.dependencies;
     const ejection = this.ejectionOf(this.balancing);
-    const checksHealth = this.settings.healthService !== undefined;
-    if (ejection === undefined && !checksHealth) return undefined;
-    return new Endpoints(ejection, checksHealth, clock, random, events);
+    const { healthService } = this.balancing;
+    if (ejection === undefined && healthService === undefined) return undefined;
+    return new Endpoints(ejection, healthService, clock, random, events);
   }
 
   /** Creates a replacement for `reason`, and drops a pending one. */
@@ -638,9 +620,9 @@ export class ManagedChannel implements CallTransport {
   /** Overridden by simulations and tests, which have no sockets. */
   protected createWireChannel(): WireChannel {
     const { clock, random } = this.dependencies;
-    const { endpoints } = this;
-    const { credentials, healthService: service, ...others } = this.settings;
-    const { loadBalancing, dnsRefreshMs } = this.balancing;
+    const { endpoints, maxConnectionsPerEndpoint } = this;
+    const { credentials, ...others } = this.settings;
+    const { loadBalancing, dnsRefreshMs, healthService: service } = this.balancing;
     const { healthMetadata: metadata = () => Promise.resolve(new Metadata()) } = this.dependencies;
     const wireSettings = {
       ...others,
@@ -649,6 +631,7 @@ export class ManagedChannel implements CallTransport {
       dnsRefreshMs,
       connectTimeoutMs: this.nextConnectTimeoutMs.bind(this),
       endpoints,
+      maxConnectionsPerEndpoint,
       ...(service !== undefined && { healthCheck: { service, metadata } }),
     };
     return new WireChannel(wireSettings, this.handle.bind(this), clock, random);

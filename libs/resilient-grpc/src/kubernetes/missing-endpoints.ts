@@ -3,12 +3,12 @@ import type { KubernetesTarget } from './kubernetes-target.js';
 
 /** Describes why a service has no endpoints, and what to check. */
 export function missingEndpoints(
-  { because, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
+  { reason, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
   { service, port }: KubernetesTarget,
   namespace: string,
 ): string {
   const name = `service ${service} in namespace ${namespace}`;
-  switch (because) {
+  switch (reason) {
     case 'no-slices':
       return `${name} has no EndpointSlices; check the names: kubectl -n ${namespace} get service ${service}`;
     case 'no-endpoints':

@@ -187,17 +187,17 @@ export class ClientMetrics {
   private endpoint(event: Extract<GrpcClientEvent, { type: 'endpoint' }>): void {
     const { instruments, target, client } = this;
     if (event.change !== 'ejected' && event.change !== 'spared') return;
-    const { because } = event.evidence;
-    if (because === 'success-rate') instruments.successRateOutliers.add(1, target);
-    if (because === 'failure-percentage') instruments.failurePercentageOutliers.add(1, target);
+    const { reason } = event.evidence;
+    if (reason === 'success-rate') instruments.successRateOutliers.add(1, target);
+    if (reason === 'failure-percentage') instruments.failurePercentageOutliers.add(1, target);
     if (event.change === 'spared') {
       if (event.limit !== 'enforcement') instruments.ejectionsOverflow.add(1, target);
       return;
     }
     instruments.ejections.add(1, target);
-    if (because === 'success-rate') instruments.successRateEjections.add(1, target);
-    if (because === 'failure-percentage') instruments.failurePercentageEjections.add(1, target);
-    instruments.ejectionsByReason.add(1, { ...client, 'resilient_grpc.reason': because });
+    if (reason === 'success-rate') instruments.successRateEjections.add(1, target);
+    if (reason === 'failure-percentage') instruments.failurePercentageEjections.add(1, target);
+    instruments.ejectionsByReason.add(1, { ...client, 'resilient_grpc.reason': reason });
   }
 
   close(): void {

@@ -176,7 +176,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
     });
   const states = (all: readonly Feed[]): string => all.map(({ state }) => state).join(' ');
   await reach(() => {
-    if (channel.connectivity.state === 'IDLE') channel.wire.getConnectivityState(true);
+    if (channel.connectivity.state === 'IDLE') channel.current.channel.getConnectivityState(true);
     return channel.isConnected;
   });
   await reach(() => channel.current.streamCapacity !== undefined);
@@ -255,11 +255,48 @@ describe('further connections', () => {
     const feeds = startAll(2);
     await reach(() => count(feeds, 'open') === 2);
     peer.sessions[0]!.goaway(0);
-    await reach(() => channel.connectivity.state !== 'READY');
+    await reach(() => peer.sessions.length === 3);
     const [next] = startAll(1);
     await reach(() => next!.state === 'open');
     expect(count(feeds, 'open')).toBe(2);
+    expect(channel.history.at(-1)?.to).toBe('READY');
   });
+
+  it.each(['pick_first', 'round_robin'])(
+    'carry new calls while the first connection cannot be opened again, until they end (%s)',
+    async (policy) => {
+      const peer = await startPeer(2);
+      const settings = { loadBalancing: [{ [policy]: {} }], maxConnectionsPerEndpoint: 2 };
+      const { channel, clock, startAll, reach } = await open(peer, settings);
+      const feeds = startAll(3);
+      await reach(() => count(feeds, 'open') === 3);
+      peer.accepts = 2;
+      const changes = channel.history.length;
+      peer.sessions[0]!.goaway(0);
+      await reach(() => channel.describe().connections[0]?.state !== 'READY');
+      const [next, waiting] = startAll(2);
+      await reach(() => next!.state === 'open');
+      // An idle period ends, but without this connection, no call could start.
+      feeds[2]!.cancel();
+      next!.cancel();
+      await reach(() => waiting!.state === 'open');
+      waiting!.cancel();
+      await reach(() => waiting!.state === 'ended');
+      clock.advance(3 * FURTHER_IDLE_MS);
+      const [late] = startAll(1);
+      await reach(() => late!.state === 'open');
+      expect(channel.history.length).toBe(changes);
+      expect(channel.isConnected).toBe(true);
+      peer.sessions[1]!.destroy();
+      await reach(() => !channel.isConnected);
+      peer.accepts = 100;
+      const [last] = startAll(1);
+      await reach(() => {
+        clock.advance(1_000);
+        return last!.state === 'open';
+      });
+    },
+  );
 
   it('reopen while calls wait if they are lost', async () => {
     const peer = await startPeer(1);

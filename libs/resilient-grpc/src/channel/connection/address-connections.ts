@@ -27,11 +27,13 @@ export interface CreatedConnection {
 
 /** Dependencies of the connections to one address. */
 export interface AddressConnectionsDependencies {
-  /** Maximum number of connections, including the first. */
-  readonly maximum: number;
+  /** Returns the maximum number of connections, including the first. It may change; a lower one closes no connection. */
+  readonly maximum: () => number;
   readonly clock: Clock;
   /** Creates the connection with this number; the first is number 1. */
   readonly create: (number: number) => CreatedConnection;
+  /** Returns a connection to another address with a free stream; `undefined` if there is none. */
+  readonly spare: () => SubchannelInterface | undefined;
   /** Called after a further connection was dropped. `wasOpen`: it was READY, and no call used it. */
   readonly dropped: (wasOpen: boolean) => void;
 }
@@ -42,8 +44,11 @@ export interface AddressConnectionsDependencies {
  * reach another server.
  */
 export class AddressConnections {
+  /** The connection that the load-balancing policy selects. */
+  first: Pick<ObservedConnection, 'isReady' | 'streams'> | undefined;
   /** In the order in which they were opened. */
   private further: readonly FurtherConnection[] = [];
+  private readonly listeners = new Set<() => void>();
 
   constructor(private readonly dependencies: AddressConnectionsDependencies) {}
 
@@ -63,15 +68,37 @@ export class AddressConnections {
     return free;
   }
 
+  /** True if a further connection is READY. Calls can then start, even if the first connection has ended. */
+  get hasReady(): boolean {
+    return this.further.some(isReady);
+  }
+
+  /** Calls `listener` after each change of the state of a further connection. Returns a function that removes it. */
+  watch(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => {
+      this.listeners.delete(listener);
+    };
+  }
+
   /**
-   * Returns the connection for the next call if it is not `first`: the oldest one with a free stream. If none has one, opens another
-   * connection, and the call is queued on the first by HTTP/2.
+   * Returns the connection for the next call if it is not the first one: the oldest one with a free stream, else one to another address. If
+   * there is none, opens a further connection, and HTTP/2 queues the call.
    */
-  insteadOf(first: ObservedConnection): SubchannelInterface | undefined {
-    if (first.hasFreeStream) return undefined;
+  insteadOfFirst(): SubchannelInterface | undefined {
+    const { first, further } = this;
+    const streams = first?.streams;
+    if (streams === undefined ? further.length === 0 || first?.isReady === true : streams.free > 0) return undefined;
+    const found = this.takeFree() ?? this.dependencies.spare();
+    if (found !== undefined) return found;
+    this.open();
+    return first?.isReady === true ? undefined : further.find(isReady)?.subchannel;
+  }
+
+  /** Returns the oldest further connection with a free stream for a call; `undefined` if none has one. */
+  takeFree(): SubchannelInterface | undefined {
     const found = this.further.find(({ connection }) => (connection.streams?.free ?? 0) > 0);
-    if (found === undefined) this.open();
-    else found.isUnused = false;
+    if (found !== undefined) found.isUnused = false;
     return found?.subchannel;
   }
 
@@ -80,12 +107,18 @@ export class AddressConnections {
     const { further, dependencies } = this;
     // Also true in the backoff after a failed attempt.
     if (further.some(({ connection }) => connection.streams === undefined)) return true;
-    if (this.count >= dependencies.maximum) return false;
+    if (this.count >= dependencies.maximum()) return false;
     let number = 2;
     while (further.some((one) => one.number === number)) number += 1;
-    const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, (wasOpen) => {
-      this.further = this.further.filter((one) => one !== opened);
-      dependencies.dropped(wasOpen);
+    const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, {
+      isNeeded: () => this.first?.isReady !== true,
+      changed: () => {
+        for (const listener of [...this.listeners]) listener();
+      },
+      dropped: (wasOpen) => {
+        this.further = this.further.filter((one) => one !== opened);
+        dependencies.dropped(wasOpen);
+      },
     });
     this.further = [...further, opened];
     opened.connect();
@@ -96,6 +129,18 @@ export class AddressConnections {
   release(): void {
     for (const one of this.further) one.drop(false);
   }
+}
+
+interface FurtherConnectionCallbacks {
+  /** Returns true if the connection must not be dropped while it is idle. */
+  readonly isNeeded: () => boolean;
+  /** Called after each change of its state. */
+  readonly changed: () => void;
+  readonly dropped: (wasOpen: boolean) => void;
+}
+
+function isReady({ subchannel }: FurtherConnection): boolean {
+  return stateName(subchannel.getConnectivityState()) === 'READY';
 }
 
 /** One further connection: dropped when it ends, when it cannot be opened, and when it is idle. */
@@ -110,7 +155,7 @@ class FurtherConnection {
     readonly number: number,
     { connection, subchannel }: CreatedConnection,
     private readonly clock: Clock,
-    private readonly dropped: (wasOpen: boolean) => void,
+    private readonly callbacks: FurtherConnectionCallbacks,
   ) {
     this.connection = connection;
     this.subchannel = subchannel;
@@ -128,18 +173,19 @@ class FurtherConnection {
     this.timer?.clear();
     this.subchannel.removeConnectivityStateListener(this.stateChanged);
     this.subchannel.unref();
-    this.dropped(isIdle);
+    this.callbacks.dropped(isIdle);
   }
 
   /** After a failed attempt, grpc-js leaves its backoff to IDLE. Calls that still wait open the connection again. */
   private readonly stateChanged: Listener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop(false);
+    this.callbacks.changed();
   };
 
   private checkLater(): void {
     this.timer = this.clock.setTimer(() => {
       const { streams } = this.connection;
-      if (streams === undefined || streams.used > 0) this.isUnused = false;
+      if (streams === undefined || streams.used > 0 || this.callbacks.isNeeded()) this.isUnused = false;
       else if (this.isUnused) {
         this.drop(true);
         return;

@@ -17,7 +17,7 @@ export function childPolicies(policies: Policies): {
     if (entry === undefined) {
       if (isSupported(policy)) break;
     } else if (entry.ok) {
-      return { policies: entry.childPolicy, ejection: entry.ejection };
+      return { policies: childPolicies(entry.childPolicy).policies, ejection: entry.ejection };
     }
   }
   return { policies, ejection: undefined };

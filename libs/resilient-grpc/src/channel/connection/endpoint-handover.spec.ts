@@ -5,13 +5,13 @@ import { EndpointHandover } from './endpoint-handover.js';
 
 function make(policy = 'round_robin') {
   const clock = new VirtualClock();
-  const ready = new Set<string>();
+  const usable = new Set<string>();
   const applied: (readonly string[] | 'failed')[] = [];
   const hostOf = ({ addresses: [address] }: { readonly addresses: readonly unknown[] }): string =>
     (address as { readonly host: string }).host;
   const handover = new EndpointHandover(
     clock,
-    (endpoint) => ready.has(hostOf(endpoint)),
+    (endpoint) => usable.has(hostOf(endpoint)),
     (endpoints) => applied.push(endpoints.ok ? endpoints.value.map(hostOf) : 'failed') > 0,
   );
   // Safe: nothing else of the config is read.
@@ -20,9 +20,9 @@ function make(policy = 'round_robin') {
     handover.take({ ok: true, value: hosts.map((host) => ({ addresses: [{ host, port: 1 }] })) }, config, {}, '');
   };
   const change = (...hosts: readonly string[]): void => {
-    ready.clear();
-    for (const host of hosts) ready.add(host);
-    handover.connectionChanged();
+    usable.clear();
+    for (const host of hosts) usable.add(host);
+    handover.endpointChanged();
     clock.advance(0);
   };
   // Safe: grpc-js reports an error in this form.
@@ -31,7 +31,7 @@ function make(policy = 'round_robin') {
 }
 
 describe('EndpointHandover', () => {
-  it('drops removed endpoints immediately if another one is READY', () => {
+  it('drops removed endpoints immediately if another one is usable', () => {
     const { applied, resolve, change } = make();
     resolve('a', 'b');
     change('a', 'b');
@@ -42,7 +42,7 @@ describe('EndpointHandover', () => {
     ]);
   });
 
-  it('keeps removed endpoints that are READY until a new one is READY', () => {
+  it('keeps removed endpoints that are usable until a new one is usable', () => {
     const { applied, resolve, change } = make();
     resolve('a', 'b');
     change('a');
@@ -56,7 +56,7 @@ describe('EndpointHandover', () => {
     expect(applied).toHaveLength(3);
   });
 
-  it('drops removed endpoints once their connections end', () => {
+  it('drops removed endpoints once they are unusable', () => {
     const { applied, resolve, change } = make();
     resolve('a');
     change('a');
@@ -65,7 +65,7 @@ describe('EndpointHandover', () => {
     expect(applied).toEqual([['a'], ['b', 'a'], ['b']]);
   });
 
-  it('keeps a READY endpoint over several updates without a READY endpoint', () => {
+  it('keeps a usable endpoint over several updates without a usable endpoint', () => {
     const { applied, resolve, change } = make();
     resolve('a');
     change('a');
@@ -95,7 +95,7 @@ describe('EndpointHandover', () => {
     resolve('a');
     change('a');
     resolve('b');
-    handover.connectionChanged();
+    handover.endpointChanged();
     handover.stop();
     clock.advance(0);
     expect(applied).toHaveLength(2);

@@ -2,9 +2,9 @@ import type { Clock } from '../../time/clock.js';
 import type { AddressUpdate, EndpointList } from './address-updates.js';
 
 /**
- * Passes the endpoints of a name to a load-balancing policy. If none of them is READY, removed endpoints that are READY stay in use until
- * a new one is READY, or until their connections end. Otherwise, a wrong DNS record would cause an outage while working connections are
- * open. pick_first keeps its connection in the same way.
+ * Passes the endpoints of a name to a load-balancing policy. If none of them is usable (READY and serving), removed endpoints that are
+ * usable stay in use until a new one is, or until they are not. Otherwise, a wrong DNS record would cause an outage while working
+ * connections are open. pick_first keeps its connection in the same way.
  */
 export class EndpointHandover {
   /** Endpoints that the policy uses. */
@@ -16,12 +16,12 @@ export class EndpointHandover {
   private isScheduled = false;
 
   /**
-   * @param isReady true if a connection to an address of the endpoint is READY
+   * @param isUsable true if a connection to an address of the endpoint is READY, and the endpoint serves
    * @param apply returns false if the policy cannot use the update
    */
   constructor(
     private readonly clock: Clock,
-    private readonly isReady: (endpoint: EndpointList[number]) => boolean,
+    private readonly isUsable: (endpoint: EndpointList[number]) => boolean,
     private readonly apply: (...update: AddressUpdate) => boolean,
   ) {}
 
@@ -30,15 +30,15 @@ export class EndpointHandover {
     if (!endpoints.ok) return this.apply(...update);
     const next = endpoints.value;
     const isCovered =
-      next.length === 0 || config.getLoadBalancerName() === 'pick_first' || next.some((one) => this.isReady(one));
-    this.kept = isCovered ? [] : this.used.filter(this.isReady);
+      next.length === 0 || config.getLoadBalancerName() === 'pick_first' || next.some((one) => this.isUsable(one));
+    this.kept = isCovered ? [] : this.used.filter(this.isUsable);
     this.pending = this.kept.length > 0 ? update : undefined;
     this.used = [...next, ...this.kept];
     return this.apply({ ...endpoints, value: this.used }, config, ...others);
   }
 
-  /** Reports that a connection changed its state. */
-  connectionChanged(): void {
+  /** Reports that a connection changed its state, or its endpoint its health. */
+  endpointChanged(): void {
     if (this.pending === undefined || this.isScheduled) return;
     this.isScheduled = true;
     // The policy may still be handling the change.
@@ -55,6 +55,6 @@ export class EndpointHandover {
     this.isScheduled = false;
     const { pending, kept } = this;
     if (pending?.[0].ok !== true) return;
-    if (pending[0].value.some(this.isReady) || !kept.some(this.isReady)) this.take(...pending);
+    if (pending[0].value.some(this.isUsable) || !kept.some(this.isUsable)) this.take(...pending);
   };
 }

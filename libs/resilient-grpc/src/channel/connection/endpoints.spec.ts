@@ -19,10 +19,10 @@ class Gate implements EndpointGate {
   }
 }
 
-function make(policy: EjectionPolicy | undefined, checksHealth = false) {
+function make(policy: EjectionPolicy | undefined, healthService?: string) {
   const clock = new VirtualClock();
   const events = new EventHub({ client: 'orders' }, () => clock.epoch());
-  const endpoints = new Endpoints(policy, checksHealth, clock, () => 0.5, events);
+  const endpoints = new Endpoints(policy, healthService, clock, () => 0.5, events);
   const connect = (address: string): Gate => {
     const gate = new Gate(address);
     endpoints.use(gate);
@@ -57,8 +57,43 @@ function make(policy: EjectionPolicy | undefined, checksHealth = false) {
     for (let round = 0; round < 10; round++) call(other, StatusCode.OK);
     for (let round = 0; round < 5; round++) call(sick, StatusCode.UNAVAILABLE);
   };
-  return { clock, endpoints, connect, disconnect, eject };
+  return { clock, endpoints, connect, disconnect, call, eject };
 }
+
+describe('endpoint with several addresses', () => {
+  it('is ejected as a whole, by the failures on all its addresses', () => {
+    const { endpoints, connect, call } = make(EJECTION);
+    endpoints.group([['a', 'a6'], ['b'], ['c']]);
+    const [first, second, other] = ['a', 'a6', 'b', 'c'].map(connect);
+    for (let round = 0; round < 10; round++) for (const peer of ['b', 'c']) call(peer, StatusCode.OK);
+    for (const peer of ['a', 'a', 'a6', 'a']) call(peer, StatusCode.UNAVAILABLE);
+    expect(first!.isIncluded).toBe(true);
+    call('a6', StatusCode.UNAVAILABLE);
+    expect([first, second, other].map((gate) => gate!.isIncluded)).toEqual([false, false, true]);
+    for (const address of ['a', 'a6']) expect(endpoints.describe(address)).toMatchObject({ ejected: { ejections: 1 } });
+    endpoints.group([['a', 'a6'], ['b'], ['c']]);
+    expect(connect('a6').isIncluded).toBe(false);
+  });
+
+  it('counts as one of the endpoints that stay', () => {
+    const { endpoints, connect, call } = make(EJECTION);
+    endpoints.group([['a', 'a6'], ['b', 'b6'], ['c']]);
+    const [a, , b] = ['a', 'a6', 'b', 'b6', 'c'].map(connect);
+    for (let round = 0; round < 50; round++) call('c', StatusCode.OK);
+    for (const peer of ['a6', 'b']) for (let round = 0; round < 9; round++) call(peer, StatusCode.UNAVAILABLE);
+    expect([a!.isIncluded, b!.isIncluded]).toEqual([false, true]);
+  });
+
+  it('keeps its ejection if an address is added, and gives none to an address that is removed', () => {
+    const { endpoints, connect, eject } = make(EJECTION);
+    const [a, , a6] = ['a', 'b', 'a6', 'c'].map(connect);
+    eject('a', 'b');
+    endpoints.group([['a', 'a6'], ['b'], ['c']]);
+    expect([a!.isIncluded, a6!.isIncluded]).toEqual([false, false]);
+    endpoints.group([['a'], ['a6'], ['b'], ['c']]);
+    expect([a!.isIncluded, a6!.isIncluded]).toEqual([false, true]);
+  });
+});
 
 describe('Endpoints', () => {
   it('sets no timer while its ejected endpoints are not in use', () => {
@@ -96,7 +131,7 @@ describe('Endpoints', () => {
   });
 
   it('does not use the health of a previous connection for a new one', () => {
-    const { endpoints, connect } = make(undefined, true);
+    const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');
     endpoints.healthChanged('a', 'serving');
     expect(gate.isIncluded).toBe(true);
@@ -107,7 +142,7 @@ describe('Endpoints', () => {
   });
 
   it('keeps the health of a connection that a policy releases and uses again', () => {
-    const { endpoints, connect } = make(undefined, true);
+    const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');
     endpoints.healthChanged('a', 'serving');
     endpoints.release(gate);
@@ -116,7 +151,7 @@ describe('Endpoints', () => {
   });
 
   it('keeps the health of a connection while a replacement connects', () => {
-    const { endpoints, connect } = make(undefined, true);
+    const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     connect('a');
     endpoints.healthChanged('a', 'serving');
     expect(connect('a').isIncluded).toBe(true);

@@ -37,13 +37,22 @@ export interface EndpointAttempt extends AttemptEvidence {
 }
 
 /** A load-balancing policy whose picks depend on weights and health. */
-export interface WeighedPolicy {
+export interface WeightedPolicy {
   /** Called when slow start begins or ends, or when the health of a connection is known. */
   refresh(): void;
 }
 
+/** Health of a service at the endpoints in use. */
+export interface EndpointsHealth {
+  readonly service: string;
+  /** Health by address; 'disconnected' while there is no connection. */
+  readonly endpoints: ReadonlyMap<string, EndpointHealth | 'disconnected'>;
+}
+
 interface Endpoint {
+  /** The first of `addresses`. It identifies the endpoint. */
   readonly address: string;
+  readonly addresses: readonly string[];
   readonly gates: Set<EndpointGate>;
   readonly record: EndpointRecord;
   state: EjectionState;
@@ -78,8 +87,10 @@ const MAX_KNOWN_ENDPOINTS = 256;
  * client ejects or checks endpoints.
  */
 export class Endpoints {
-  private readonly endpoints = new Map<string, Endpoint>();
-  private readonly policies = new Set<WeighedPolicy>();
+  /** In the order in which they were first used. */
+  private readonly endpoints = new Set<Endpoint>();
+  private readonly byAddress = new Map<string, Endpoint>();
+  private readonly policies = new Set<WeightedPolicy>();
   /** Unary attempts without a response. */
   private readonly unanswered = new Set<EndpointAttempt>();
   private timer: Timer | undefined;
@@ -88,15 +99,15 @@ export class Endpoints {
   private shareEndsAt = 0;
   /** True if an attempt ran since the last sweep. */
   private isActive = false;
-  /** Median latency of all endpoints, at the last sweep. */
-  private usualMs: number | undefined;
+  /** Median latency of all endpoints. It is computed at most once per sweep, when an attempt fails; `undefined` until then. */
+  private usual: { readonly ms: number | undefined } | undefined;
   private isClosed = false;
 
   constructor(
     /** Ejection rules; `undefined` if endpoints are only checked. */
     private readonly policy: EjectionPolicy | undefined,
-    /** True if endpoints report their health. */
-    private readonly checksHealth: boolean,
+    /** Full name of the service whose health the endpoints report; `undefined` if it is not checked. */
+    private readonly healthService: string | undefined,
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly events: EventHub,
@@ -104,13 +115,13 @@ export class Endpoints {
 
   /** State of the endpoint at `address`; `undefined` if it is unknown. */
   describe(address: string): EndpointSnapshot | undefined {
-    const endpoint = this.endpoints.get(address);
+    const endpoint = this.byAddress.get(address);
     if (endpoint === undefined) return undefined;
     const { state, health, record } = endpoint;
     const now = this.clock.now();
     const latencies = record.latenciesAt(now);
     const attempts = (one: Endpoint): number => one.attempts + one.lastAttempts;
-    const all = [...this.endpoints.values()].reduce((sum, one) => sum + attempts(one), 0);
+    const all = [...this.endpoints].reduce((sum, one) => sum + attempts(one), 0);
     return {
       ...(this.checksHealth && { health }),
       ...(this.policy !== undefined && {
@@ -128,19 +139,39 @@ export class Endpoints {
     };
   }
 
-  /** Health of the endpoints in use, by address. `disconnected` while there is no connection. */
-  get health(): ReadonlyMap<string, EndpointHealth | 'disconnected'> {
-    return new Map(this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected']));
+  /** Checked service, and its health at the endpoints in use, by address; `undefined` if health is not checked. */
+  get health(): EndpointsHealth | undefined {
+    const { healthService: service } = this;
+    if (service === undefined) return undefined;
+    const endpoints = this.used.map((one) => [one.address, this.isReady(one) ? one.health : 'disconnected'] as const);
+    return { service, endpoints: new Map(endpoints) };
+  }
+
+  private get checksHealth(): boolean {
+    return this.healthService !== undefined;
   }
 
   // ── connections ──
 
   /** Adds a policy, and returns a function that removes it. */
-  join(policy: WeighedPolicy): () => void {
+  join(policy: WeightedPolicy): () => void {
     this.policies.add(policy);
     return () => {
       this.policies.delete(policy);
     };
+  }
+
+  /**
+   * Combines the addresses of each endpoint, such as an IPv4 and an IPv6 address: they belong to one server, so they are ejected together
+   * (gRFC A61).
+   */
+  group(endpoints: readonly (readonly string[])[]): void {
+    for (const addresses of endpoints) {
+      const known = this.byAddress.get(addresses[0] ?? '')?.addresses;
+      if (addresses.length === 1 && (known === undefined || known.length === 1)) continue;
+      if (known?.length !== addresses.length || known.some((address, index) => address !== addresses[index]))
+        this.regroup(addresses);
+    }
   }
 
   /** Adds a connection of a policy. */
@@ -200,15 +231,20 @@ export class Endpoints {
     this.refresh();
   }
 
+  /** True if the endpoint at `address` reports that it serves, or if its health is not checked. */
+  isServingAt(address: string): boolean {
+    return this.isServing(this.endpoint(address));
+  }
+
   /** True if an endpoint is connected and its health is not known yet. */
   get isHealthPending(): boolean {
     if (!this.checksHealth) return false;
-    return [...this.endpoints.values()].some((one) => one.health === 'pending' && this.isReady(one));
+    return [...this.endpoints].some((one) => one.health === 'pending' && this.isReady(one));
   }
 
   /** Reason why no endpoint is usable, although at least one is connected; `undefined` otherwise. */
-  get whyUnusable(): string | undefined {
-    const ready = [...this.endpoints.values()].filter((one) => this.isReady(one));
+  get unusableReason(): string | undefined {
+    const ready = [...this.endpoints].filter((one) => this.isReady(one));
     if (ready.length === 0 || ready.some((one) => this.isServing(one))) return undefined;
     const list = ready.map(({ address, health }) => `${address}: ${health}`).join(', ');
     return `no endpoint is serving (${list})`;
@@ -217,7 +253,7 @@ export class Endpoints {
   /** Share of its calls that an endpoint gets: 1, or less during its slow start. */
   weightOf(address: string): number {
     const { policy } = this;
-    const endpoint = this.endpoints.get(address);
+    const endpoint = this.byAddress.get(address);
     if (policy === undefined || policy.slowStartMs === 0 || endpoint === undefined) return 1;
     const now = this.clock.now();
     const weight = (one: Endpoint): number => slowStartWeight(now - one.slowSince, policy.slowStartMs);
@@ -225,7 +261,7 @@ export class Endpoints {
     if (own === 1) return 1;
     let largest = own;
     // If all endpoints are in their slow start, the calls are shared among them.
-    for (const other of this.endpoints.values()) {
+    for (const other of this.endpoints) {
       if (this.isUsable(other) && other.state.kind === 'included') largest = Math.max(largest, weight(other));
     }
     return own / largest;
@@ -236,7 +272,10 @@ export class Endpoints {
     const { policy } = this;
     if (policy === undefined || policy.slowStartMs === 0) return false;
     const now = this.clock.now();
-    return [...this.endpoints.values()].some((one) => this.isReady(one) && now - one.slowSince < policy.slowStartMs);
+    for (const one of this.endpoints) {
+      if (now - one.slowSince < policy.slowStartMs && this.isReady(one)) return true;
+    }
+    return false;
   }
 
   // ── attempts ──
@@ -270,7 +309,7 @@ export class Endpoints {
     }
     const verdict = classify(attempt);
     const { wire } = attempt;
-    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs);
+    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs(now));
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
@@ -297,7 +336,7 @@ export class Endpoints {
   }
 
   private endpointOf(peer: string | undefined): Endpoint | undefined {
-    return this.policy === undefined || peer === undefined ? undefined : this.endpoints.get(peer);
+    return this.policy === undefined || peer === undefined ? undefined : this.byAddress.get(peer);
   }
 
   // ── decisions ──
@@ -322,7 +361,7 @@ export class Endpoints {
     const now = this.clock.now();
     const wasSlow = this.isSlowStarting;
     if (now >= this.shareEndsAt) this.startSharePeriod(now);
-    this.usualMs = this.medianOfAll(now);
+    this.usual = undefined;
     if (!isLate) this.decide(now >= this.intervalEndsAt);
     if (now >= this.intervalEndsAt) this.startInterval(now);
     if (wasSlow) this.refresh();
@@ -333,7 +372,7 @@ export class Endpoints {
 
   /** True if an endpoint in use is ejected. */
   private get hasEjected(): boolean {
-    for (const { state, gates } of this.endpoints.values()) if (state.kind === 'ejected' && gates.size > 0) return true;
+    for (const { state, gates } of this.endpoints) if (state.kind === 'ejected' && gates.size > 0) return true;
     return false;
   }
 
@@ -361,7 +400,7 @@ export class Endpoints {
   }
 
   private get used(): readonly Endpoint[] {
-    return [...this.endpoints.values()].filter(({ gates }) => gates.size > 0);
+    return [...this.endpoints].filter(({ gates }) => gates.size > 0);
   }
 
   private apply(decision: EjectionDecision): void {
@@ -371,15 +410,16 @@ export class Endpoints {
     if (decision.kind === 'spare') {
       if (endpoint.isSpared) return;
       endpoint.isSpared = true;
-      const { evidence, because } = decision;
-      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: because });
+      const { evidence, reason } = decision;
+      if (events.wanted) events.emit({ type: 'endpoint', change: 'spared', address, evidence, limit: reason });
       return;
     }
     endpoint.state = decision.state;
     endpoint.record.clear();
     if (decision.kind === 'eject') {
       const { since, until, ejections, evidence } = decision.state;
-      for (const attempt of this.unanswered) if (attempt.peer === address) this.unanswered.delete(attempt);
+      for (const attempt of this.unanswered)
+        if (this.endpointOf(attempt.peer) === endpoint) this.unanswered.delete(attempt);
       if (events.wanted) {
         events.emit({ type: 'endpoint', change: 'ejected', address, evidence, forMs: until - since, ejections });
       }
@@ -387,7 +427,7 @@ export class Endpoints {
       endpoint.slowSince = clock.now();
       const ejectedMs = clock.now() - before.since;
       if (events.wanted) {
-        events.emit({ type: 'endpoint', change: 'returned', address, because: decision.because, ejectedMs });
+        events.emit({ type: 'endpoint', change: 'returned', address, reason: decision.reason, ejectedMs });
       }
     }
     this.update(endpoint);
@@ -395,17 +435,18 @@ export class Endpoints {
   }
 
   private views(used: readonly Endpoint[]): EndpointView[] {
-    const waiting = new Map<string, { count: number; oldestAt: number }>();
+    const waiting = new Map<Endpoint, { count: number; oldestAt: number }>();
     for (const { peer, startedAt } of this.unanswered) {
-      if (peer === undefined) continue;
-      const one = waiting.get(peer);
-      if (one === undefined) waiting.set(peer, { count: 1, oldestAt: startedAt });
+      const endpoint = this.endpointOf(peer);
+      if (endpoint === undefined) continue;
+      const one = waiting.get(endpoint);
+      if (one === undefined) waiting.set(endpoint, { count: 1, oldestAt: startedAt });
       // Attempts are added in the order in which they start.
       else one.count += 1;
     }
     return used.map((endpoint) => {
       const { address, state, record } = endpoint;
-      const unanswered = waiting.get(address) ?? { count: 0, oldestAt: Infinity };
+      const unanswered = waiting.get(endpoint) ?? { count: 0, oldestAt: Infinity };
       return { address, state, record, isUsable: this.isUsable(endpoint), unanswered };
     });
   }
@@ -415,7 +456,7 @@ export class Endpoints {
     if (policy === undefined) return;
     this.intervalEndsAt = now + policy.intervalMs;
     const minimum = policy.failurePercentage?.minimumAttempts ?? 0;
-    for (const { record } of this.endpoints.values()) {
+    for (const { record } of this.endpoints) {
       if (record.carried < policy.carriedIntervals && record.successes + record.failures < minimum) record.carried += 1;
       else record.startInterval();
     }
@@ -423,15 +464,18 @@ export class Endpoints {
 
   private startSharePeriod(now: number): void {
     this.shareEndsAt = now + SHARE_PERIOD_MS;
-    for (const endpoint of this.endpoints.values()) {
+    for (const endpoint of this.endpoints) {
       endpoint.lastAttempts = endpoint.attempts;
       endpoint.attempts = 0;
     }
   }
 
-  private medianOfAll(now: number): number | undefined {
-    const all = [...this.endpoints.values()].flatMap(({ record }) => record.latenciesAt(now));
-    return all.length === 0 ? undefined : median(all);
+  private usualMs(now: number): number | undefined {
+    if (this.usual === undefined) {
+      const all = [...this.endpoints].flatMap(({ record }) => record.latenciesAt(now));
+      this.usual = { ms: all.length === 0 ? undefined : median(all) };
+    }
+    return this.usual.ms;
   }
 
   // ── state ──
@@ -463,7 +507,7 @@ export class Endpoints {
 
   /** True if another endpoint is warm. Without one, as at the start of a client, all endpoints begin with a full share. */
   private hasWarm(endpoint: Endpoint, now: number): boolean {
-    for (const other of this.endpoints.values()) {
+    for (const other of this.endpoints) {
       if (other !== endpoint && other.wasUsable && now - other.usableSince >= WARM_MS) return true;
     }
     return false;
@@ -491,34 +535,61 @@ export class Endpoints {
   }
 
   private endpoint(address: string): Endpoint {
-    let endpoint = this.endpoints.get(address);
-    if (endpoint === undefined) {
-      endpoint = {
-        address,
-        gates: new Set(),
-        record: new EndpointRecord(),
-        state: NEVER_EJECTED,
-        health: 'pending',
-        wasUsable: false,
-        usableSince: -Infinity,
-        lastUsableAt: -Infinity,
-        slowSince: -Infinity,
-        attempts: 0,
-        lastAttempts: 0,
-        isSpared: false,
-      };
-      this.forgetUnused();
-      this.endpoints.set(address, endpoint);
-    }
+    return this.byAddress.get(address) ?? this.create([address]);
+  }
+
+  private create(addresses: readonly string[]): Endpoint {
+    const endpoint: Endpoint = {
+      address: addresses[0] ?? '',
+      addresses,
+      gates: new Set(),
+      record: new EndpointRecord(),
+      state: NEVER_EJECTED,
+      health: 'pending',
+      wasUsable: false,
+      usableSince: -Infinity,
+      lastUsableAt: -Infinity,
+      slowSince: -Infinity,
+      attempts: 0,
+      lastAttempts: 0,
+      isSpared: false,
+    };
+    this.forgetUnused();
+    this.endpoints.add(endpoint);
+    for (const address of addresses) this.byAddress.set(address, endpoint);
     return endpoint;
+  }
+
+  /** Creates an endpoint with `addresses`. It continues the one that had the first of them. */
+  private regroup(addresses: readonly string[]): void {
+    const former = new Set(addresses.map((address) => this.byAddress.get(address)));
+    const known = this.byAddress.get(addresses[0] ?? '');
+    const endpoint = this.create(addresses);
+    if (known !== undefined)
+      Object.assign(endpoint, { ...known, addresses, address: endpoint.address, gates: new Set() });
+    for (const one of former) {
+      if (one === undefined) continue;
+      for (const gate of one.gates) if (addresses.includes(gate.address)) endpoint.gates.add(gate);
+      this.endpoints.delete(one);
+      // Addresses that are reported alone from now on start without a history.
+      for (const address of one.addresses) {
+        if (this.byAddress.get(address) !== one) continue;
+        const rest = this.create([address]);
+        rest.health = one.health;
+        for (const gate of one.gates) if (gate.address === address) rest.gates.add(gate);
+        this.update(rest);
+      }
+    }
+    this.update(endpoint);
   }
 
   /** Removes the oldest unused endpoint if there are too many, because names resolve to other addresses over time. */
   private forgetUnused(): void {
     if (this.endpoints.size < MAX_KNOWN_ENDPOINTS) return;
-    for (const [address, { gates }] of this.endpoints) {
-      if (gates.size > 0) continue;
-      this.endpoints.delete(address);
+    for (const endpoint of this.endpoints) {
+      if (endpoint.gates.size > 0) continue;
+      this.endpoints.delete(endpoint);
+      for (const address of endpoint.addresses) this.byAddress.delete(address);
       return;
     }
   }

@@ -1,4 +1,4 @@
-import type { experimental } from '@grpc/grpc-js';
+import { connectivityState, type experimental } from '@grpc/grpc-js';
 import { selectingSubchannelClass } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { Timer } from '../../time/clock.js';
@@ -8,6 +8,7 @@ import type { EndpointGate, Endpoints } from './endpoints.js';
 import type { ObservedConnection } from './observed-connection.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
+type Listener = experimental.ConnectivityStateListener;
 
 /** Hold-offs of addresses whose servers close each connection immediately. */
 type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
@@ -15,7 +16,8 @@ type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 /**
  * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff as soon as a connection is READY, so it would
  * connect 150 times a second to a server that closes each connection after its SETTINGS. It is unhealthy while its endpoint is ejected or
- * does not serve; balancing policies then do not pick it.
+ * does not serve; balancing policies then do not pick it. It stays READY when its connection ends while a further connection to the address
+ * is READY (gRFC A105).
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
@@ -28,13 +30,17 @@ export function gatedSubchannelClass(
 ) => SubchannelInterface {
   return class GatedSubchannel extends selectingSubchannelClass(Base) implements EndpointGate {
     private delayedStart: Timer | undefined;
+    private readonly listeners = new Set<Listener>();
+    private unwatch: (() => void) | undefined;
+    /** True while the listeners do not know that the first connection is not READY. */
+    private isCovered = false;
 
     constructor(
       child: SubchannelInterface,
       private readonly connection: ObservedConnection,
       private readonly holdOffs: HoldOffs,
       private readonly endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
-      /** Further connections to the address; `undefined` if there are never any. */
+      /** Further connections to the address; `undefined` if this is one of them. */
       private readonly connections: AddressConnections | undefined,
     ) {
       super(child);
@@ -45,8 +51,51 @@ export function gatedSubchannelClass(
     }
 
     get isReady(): boolean {
-      return stateName(this.child.getConnectivityState()) === 'READY';
+      return stateName(this.getConnectivityState()) === 'READY';
     }
+
+    override getConnectivityState(): connectivityState {
+      const state = this.child.getConnectivityState();
+      return stateName(state) !== 'READY' && this.connections?.hasReady === true ? connectivityState.READY : state;
+    }
+
+    override addConnectivityStateListener(listener: Listener): void {
+      const isFirst = this.listeners.size === 0;
+      this.listeners.add(listener);
+      if (!isFirst) return;
+      this.isCovered = this.getConnectivityState() !== this.child.getConnectivityState();
+      this.child.addConnectivityStateListener(this.stateChanged);
+      this.unwatch = this.connections?.watch(this.furtherChanged);
+    }
+
+    override removeConnectivityStateListener(listener: Listener): void {
+      if (!this.listeners.delete(listener) || this.listeners.size > 0) return;
+      this.child.removeConnectivityStateListener(this.stateChanged);
+      this.unwatch?.();
+    }
+
+    private readonly stateChanged: Listener = (_, from, to, keepaliveTimeMs, error) => {
+      const isReady = stateName(to) === 'READY';
+      if (!isReady && this.isReady) {
+        // Calls use the further connections until the first one is connected again.
+        this.isCovered = true;
+        if (stateName(to) === 'IDLE') this.startConnecting();
+        return;
+      }
+      const before = this.isCovered ? connectivityState.READY : from;
+      this.isCovered = false;
+      if (before === to) return;
+      for (const listener of [...this.listeners]) listener(this, before, to, keepaliveTimeMs, error);
+    };
+
+    private readonly furtherChanged = (): void => {
+      const state = this.child.getConnectivityState();
+      const isCovered = stateName(state) !== 'READY' && this.isReady;
+      if (isCovered === this.isCovered) return;
+      this.isCovered = isCovered;
+      const [from, to] = isCovered ? [state, connectivityState.READY] : [connectivityState.READY, state];
+      for (const listener of [...this.listeners]) listener(this, from, to, -1);
+    };
 
     include(isIncluded: boolean): void {
       this.setHealthy(isIncluded);
@@ -75,13 +124,8 @@ export function gatedSubchannelClass(
       });
     }
 
-    /** True if no connection to the endpoint has a free stream. */
-    get isFull(): boolean {
-      return !this.connection.hasFreeStream && (this.connections?.free ?? 0) === 0;
-    }
-
     override selectForCall(): SubchannelInterface {
-      return this.connections?.insteadOf(this.connection) ?? this.child;
+      return this.connections?.insteadOfFirst() ?? this.child;
     }
 
     protected override destroy(): void {

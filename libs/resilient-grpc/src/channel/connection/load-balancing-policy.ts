@@ -5,7 +5,6 @@ import { addressKey } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
-import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
 import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
@@ -22,12 +21,11 @@ import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
 import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
-import type { StreamSlots } from '../quirks/stream-slots.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
 import type { ConnectivityState } from '../../call/connectivity.js';
-import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
@@ -58,8 +56,8 @@ export interface PolicyDependencies {
   /** Resolves the name periodically; `undefined` if it is resolved only on demand. */
   readonly refresh?: Pick<DnsRefresh, 'lookupEnded' | 'stop'> | undefined;
   readonly handle: (event: PolicyEvent) => void;
-  /** Maximum number of connections to one address. */
-  readonly maxConnectionsPerEndpoint: number;
+  /** Returns the maximum number of connections to one address. */
+  readonly maxConnectionsPerEndpoint: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
   /** Present if the health of the endpoints is checked. */
@@ -176,8 +174,12 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
  * names that the policy needs. A policy that the application registered under this name is used as it is.
  */
 export function supported(policy: Policies[number]): Policies[number] {
-  if (!(A48_POLICY_NAME in policy) || grpcJs.isLoadBalancerNameRegistered?.(A48_POLICY_NAME) === true) return policy;
-  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[A48_POLICY_NAME] };
+  if (
+    !(LEAST_REQUEST_POLICY_NAME in policy) ||
+    grpcJs.isLoadBalancerNameRegistered?.(LEAST_REQUEST_POLICY_NAME) === true
+  )
+    return policy;
+  return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] };
 }
 
 /** True if `name` is this library's own policy. Only the library may use it. */
@@ -256,7 +258,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** True if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
   private isBalancing = false;
   /** True if the picker follows the weights of a slow start. */
-  private isWeighed = false;
+  private isWeighted = false;
   private leaveEndpoints: (() => void) | undefined;
   /** True while an update may change which endpoints are ejected. The state is published after it. */
   private isHeld = false;
@@ -279,15 +281,15 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private publish({ state, picker, error }: ChildState): void {
     const endpoints = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
-    this.isWeighed = false;
+    this.isWeighted = false;
     if (stateName(state) === 'READY') {
       const { random } = this.owner?.dependencies ?? {};
-      this.isWeighed = endpoints?.isSlowStarting === true;
-      const weighed =
-        this.isWeighed && endpoints !== undefined && random !== undefined
+      this.isWeighted = endpoints?.isSlowStarting === true;
+      const weighted =
+        this.isWeighted && endpoints !== undefined && random !== undefined
           ? new SlowStartPicker(picker, endpoints, random)
           : picker;
-      this.picker = this.wrapPicker?.(weighed) ?? weighed;
+      this.picker = this.wrapPicker?.(weighted) ?? weighted;
     } else if (endpoints !== undefined && this.isHealthPending(state)) {
       // A connection whose health is unknown is still connecting (gRFC A17). The child policy knows only healthy and unhealthy.
       const { QueuePicker } = grpcJs;
@@ -317,7 +319,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const { childState, owner } = this;
     if (childState === undefined || !this.isBalancing || this.isHeld) return;
     const isReady = stateName(childState.state) === 'READY';
-    if (isReady ? this.isWeighed === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
+    if (isReady ? this.isWeighted === owner?.dependencies.endpoints?.isSlowStarting : this.picker === childState.picker)
       return;
     this.publish(childState);
   }
@@ -331,15 +333,17 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const create = (number: number): CreatedConnection =>
       this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
     let connections = this.further.get(key);
-    if (connections === undefined && maximum > 1) {
+    if (connections === undefined) {
       const dropped = (isIdle: boolean): void => {
         this.prune(key);
         dependencies.handle({ type: isIdle ? 'unused' : 'streams' });
       };
-      connections = new AddressConnections({ maximum, clock, create, dropped });
+      connections = new AddressConnections({ maximum, clock, create, dropped, spare: this.spare });
       this.further.set(key, connections);
     }
-    return this.createConnection(owner, address, args, key, connections).subchannel;
+    const first = this.createConnection(owner, address, args, key, connections);
+    connections.first = first.connection;
+    return first.subchannel;
   }
 
   private createConnection(
@@ -360,7 +364,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (connection === undefined) {
       const handleAndReconsider = (event: PolicyEvent): void => {
         handle(event);
-        if (event.type === 'connection') this.handover?.connectionChanged();
+        if (event.type === 'connection') this.handover?.endpointChanged();
       };
       const watch = isFirst ? this.healthWatch(owner) : undefined;
       connection = new ObservedConnection(subchannel, handleAndReconsider, seams, this.useChanged, watch, key);
@@ -386,6 +390,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
         (opening) => health.open(connection, opening),
         (reported) => {
           endpoints.healthChanged(connection.address, reported);
+          this.handover?.endpointChanged();
         },
         health,
       );
@@ -416,13 +421,35 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     let isKnown = false;
     for (const connection of this.connections) {
       const { address, streams } = connection;
-      if (streams === undefined || isFurther(address) || !this.isSelectable(connection)) continue;
-      free += streams.free + (this.further.get(address)?.free ?? 0);
+      if (isFurther(address) || !this.isSelectable(connection)) continue;
+      const further = this.further.get(address);
+      if (streams === undefined && further?.hasReady !== true) continue;
+      free += (streams?.free ?? 0) + (further?.free ?? 0);
       if (free > reserved) return true;
       isKnown = true;
     }
     return !isKnown;
   }
+
+  /**
+   * Returns the connection with the most free streams. A call uses it if all connections to the endpoint that the child policy selected are
+   * full. `undefined` if all are full, or if the child policy uses only one endpoint.
+   */
+  private readonly spare = (): SubchannelInterface | undefined => {
+    if (!this.isBalancing) return undefined;
+    let best: ObservedConnection | undefined;
+    let most = 0;
+    for (const connection of this.connections) {
+      const { address, streams } = connection;
+      if (isFurther(address) || !this.isSelectable(connection)) continue;
+      const free = (streams?.free ?? 0) + (this.further.get(address)?.free ?? 0);
+      if (free <= most) continue;
+      most = free;
+      best = connection;
+    }
+    if (best === undefined || (best.streams?.free ?? 0) > 0) return best?.subchannel;
+    return this.further.get(best.address)?.takeFree();
+  };
 
   /** True if the child policy may select `connection`: it is healthy, or the policy ignores its health, as pick_first does. */
   private isSelectable(connection: ObservedConnection): boolean {
@@ -443,10 +470,13 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { connections, limit, isGrowing };
   }
 
-  /** Streams of the connection to `address`; `undefined` if it is not READY, or if they are unknown. */
-  streamsAt(address: string): StreamSlots | undefined {
-    for (const connection of this.connections) if (connection.address === address) return connection.streams;
-    return undefined;
+  /** The connection to `address`, a READY one if there are several; `undefined` if the child policy uses none. */
+  at(address: string): ObservedConnection | undefined {
+    let found: ObservedConnection | undefined;
+    for (const connection of this.connections) {
+      if (connection.address === address && found?.isReady !== true) found = connection;
+    }
+    return found;
   }
 
   /** Opens another connection to the address with the fewest ones, if its maximum allows one. */
@@ -473,12 +503,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     }
   }
 
-  updateAddressList(
-    endpoints: Parameters<LoadBalancer['updateAddressList']>[0],
-    config: TypedLoadBalancingConfig,
-    options: ChannelOptions,
-    note: string,
-  ): boolean {
+  updateAddressList(...[endpoints, config, options, note]: AddressUpdate): boolean {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
@@ -490,18 +515,23 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
     this.leaveEndpoints ??= health?.join(this);
     const ok = hasAddresses(endpoints);
-    handle({ type: 'lookup-ended', ok });
+    handle({ type: 'lookup-ended', ok, isError: !endpoints.ok });
     refresh?.lookupEnded(ok, this.lookUp);
     this.updates ??= this.createUpdates(clock, handle);
     return this.updates.take(endpoints, config.child, options, note);
   }
 
   private createUpdates(clock: Clock, handle: PolicyDependencies['handle']): AddressUpdates {
-    const isReady = (endpoint: EndpointList[number]): boolean => {
+    const isUsable = (endpoint: EndpointList[number]): boolean => {
       const keys = keysOf(endpoint);
-      return [...this.connections].some(({ isReady: ready, address }) => ready && keys.includes(address));
+      const health = this.owner?.dependencies.endpoints;
+      // Not whether it is ejected: ejected endpoints return if too few others are usable.
+      const isServing = (address: string): boolean => health?.isServingAt(address) !== false;
+      return [...this.connections].some(
+        ({ isReady, address }) => isReady && keys.includes(address) && isServing(address),
+      );
     };
-    const handover = new EndpointHandover(clock, isReady, this.update);
+    const handover = new EndpointHandover(clock, isUsable, this.update);
     this.handover = handover;
     const apply = (...update: AddressUpdate): boolean => {
       const [endpoints] = update;
@@ -523,7 +553,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private readonly update = (...update: AddressUpdate): boolean => {
     const [endpoints, child, , note] = update;
-    if (endpoints.ok) this.prepare(endpoints.value, child.getLoadBalancerName());
+    if (endpoints.ok) {
+      this.prepare(endpoints.value, child.getLoadBalancerName());
+      if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
+    }
     // After an error, the child policy keeps the previous addresses. Without previous ones, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;
@@ -565,12 +598,9 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   pickable(): SubchannelInterface[] {
-    const found: SubchannelInterface[] = [];
-    for (const { address, pickable } of this.connections) {
-      // A further connection belongs to the endpoint of the first one.
-      if (pickable !== undefined && !isFurther(address)) found.push(pickable);
-    }
-    return found;
+    // A further connection belongs to the endpoint of the first one.
+    const firsts = [...this.connections].filter(({ address }) => !isFurther(address));
+    return firsts.flatMap(({ pickable }) => pickable ?? []);
   }
 
   /**
@@ -625,21 +655,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined {
-    let earliest: number | undefined;
-    for (const connection of this.connections) {
-      const at = connection.backoffEndsAt();
-      if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
-    }
-    return earliest;
-  }
-
-  /** Creates a probe of the connection to `address`; `undefined` if it is not READY, or if this grpc-js cannot probe connections. */
-  probe(address: string): LivenessProbe | undefined {
-    for (const connection of this.connections) {
-      const probe = connection.address === address ? connection.probe() : undefined;
-      if (probe !== undefined) return probe;
-    }
-    return undefined;
+    const ends = [...this.connections].flatMap((connection) => connection.backoffEndsAt() ?? []);
+    return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
   /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */

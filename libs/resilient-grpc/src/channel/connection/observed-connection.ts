@@ -67,11 +67,6 @@ export class ObservedConnection {
     return this.user?.isHealthy() !== false;
   }
 
-  /** True if a stream can start without waiting for another one to end, or if the limit is unknown. */
-  get hasFreeStream(): boolean {
-    return this.streams === undefined || this.streams.free > 0;
-  }
-
   /** @param user the wrapper through which the child policy uses the connection */
   ref(user: SubchannelInterface): void {
     this.refs += 1;

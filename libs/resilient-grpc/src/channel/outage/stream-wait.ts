@@ -9,7 +9,7 @@ const SLOW_STREAM_MS = 1_000;
 export interface StreamWaitDependencies {
   readonly clock: Clock;
   readonly events: EventHub;
-  readonly maxConnectionsPerEndpoint: number;
+  readonly maxConnectionsPerEndpoint: () => number;
   readonly current: () => Pick<WireChannel, 'openAnother' | 'streamCapacity'>;
   /** Returns the number of waiting calls. */
   readonly waiting: () => number;
@@ -36,7 +36,8 @@ export class StreamWait {
     if (opensConnection && now - this.since < SLOW_STREAM_MS) return;
     this.isReported = true;
     if (!events.wanted) return;
-    const details = { waiting: waiting(), connections, limit, maxConnectionsPerEndpoint, opensConnection };
+    const maximum = { maxConnectionsPerEndpoint: maxConnectionsPerEndpoint() };
+    const details = { waiting: waiting(), connections, limit, ...maximum, opensConnection };
     events.emit({ type: 'stream-limit', phase: 'begin', ...details });
   }
 

@@ -105,7 +105,7 @@ function makeWireChannel(
       },
       loadBalancing: [{ [loadBalancing]: {} }],
       connectTimeoutMs: () => timeoutMs,
-      maxConnectionsPerEndpoint: 1,
+      maxConnectionsPerEndpoint: () => 1,
     },
     (_, event) => {
       if (event.type === 'state') states.push(event.state);

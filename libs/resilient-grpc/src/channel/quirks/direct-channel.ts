@@ -63,8 +63,6 @@ interface Internals {
 const COMPLETE = 0;
 const READY = 2;
 const NO_PICK_INFORMATION = {};
-/** Maximum number of further picks while the picked endpoint has no free stream. */
-const MAX_FURTHER_PICKS = 16;
 
 /** Codes of the errors that Node throws for headers that HTTP/2 does not allow. */
 const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
@@ -110,9 +108,7 @@ export class DirectChannel {
     listener: ConnectionCallListener,
   ): PickedCall | undefined {
     const args = { metadata, extraPickInfo: NO_PICK_INFORMATION };
-    let result = picker.pick(args);
-    for (let more = MAX_FURTHER_PICKS; more > 0 && isFull(result.subchannel); more -= 1) result = picker.pick(args);
-    const { pickResultType, subchannel, onCallStarted, onCallEnded } = result;
+    const { pickResultType, subchannel, onCallStarted, onCallEnded } = picker.pick(args);
     if ((pickResultType as number) !== COMPLETE || subchannel === null) return undefined;
     if ((subchannel.getConnectivityState() as number) !== READY) return undefined;
     if (!this.isEmpty(subchannel.getCallCredentials())) {
@@ -146,12 +142,6 @@ export class DirectChannel {
   private isEmpty(credentials: CallCredentials): boolean {
     return credentials === this.noCredentials || credentials.constructor === this.noCredentials.constructor;
   }
-}
-
-/** True if `subchannel` has reached the server's limit of concurrent streams on all its connections. */
-function isFull(subchannel: object | null): boolean {
-  // The library's own policy creates subchannels with this property.
-  return (subchannel as { readonly isFull?: boolean } | null)?.isFull === true;
 }
 
 function codeOf(error: unknown): unknown {

@@ -5,12 +5,12 @@ import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../.
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
 import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { A48_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
 import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
 import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
 import { firstBackoffMs, MAX_BACKOFF_MS } from '../../policy/reconnect/backoff.js';
-import type { HealthCheckConfig } from '../../policy/service-config/service-config.js';
+import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { jitter, type Random } from '../../time/random.js';
 import {
   DEFAULT_CLIENT_SETTINGS,
@@ -20,6 +20,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
+import { defined } from '../../policy/options/defined.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
@@ -61,42 +62,33 @@ const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
 
 /** Returns the problems of the settings that affect the channel. */
 export function channelOptionProblems(settings: GrpcClientDefaults, path: string): ConfigurationProblem[] {
-  const problems: ConfigurationProblem[] = [];
+  const given: Readonly<Record<string, unknown>> = settings.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
-  for (const [key, value] of Object.entries(settings.channelOptions ?? {})) {
+  const problems: ConfigurationProblem[] = [];
+  const add = (key: string, message: string, below = path) => problems.push({ path: pathOf(below, key), message });
+  for (const [key, value] of Object.entries(given)) {
     const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
-    if (reason !== undefined && value !== undefined)
-      problems.push({ path: pathOf(at, key), message: `cannot be set: ${reason}` });
+    if (reason !== undefined && value !== undefined) add(key, `cannot be set: ${reason}`, at);
   }
-  problems.push(...channelValueProblems(settings.channelOptions ?? {}, at));
-  const interceptors: unknown = settings.channelOptions?.['interceptors'];
-  if (
-    interceptors !== undefined &&
-    !(Array.isArray(interceptors) && interceptors.every((one) => typeof one === 'function'))
-  ) {
-    problems.push({
-      path: pathOf(at, 'interceptors'),
-      message: `expected an array of grpc-js interceptor functions, got ${describeValue(interceptors)}; write [(options, nextCall) => new InterceptingCall(nextCall(options))]`,
-    });
+  problems.push(...channelValueProblems(given, at));
+  const { interceptors } = given;
+  const areFunctions = Array.isArray(interceptors) && interceptors.every((one) => typeof one === 'function');
+  if (interceptors !== undefined && !areFunctions) {
+    const remedy = 'write [(options, nextCall) => new InterceptingCall(nextCall(options))]';
+    const found = describeValue(interceptors);
+    add('interceptors', `expected an array of grpc-js interceptor functions, got ${found}; ${remedy}`, at);
   }
   if (Array.isArray(settings.loadBalancing)) {
     // The schema has validated that an array here contains objects.
     const problem = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
-    if (problem !== undefined) {
-      problems.push({
-        path: pathOf(path, 'loadBalancing'),
-        message: `expected a policy that grpc-js supports, got none (${problem}); write [{ round_robin: {} }]`,
-      });
-    }
+    const message = `expected a policy that grpc-js supports, got none (${problem ?? ''}); write [{ round_robin: {} }]`;
+    if (problem !== undefined) add('loadBalancing', message);
   }
   if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
-    problems.push({
-      path: pathOf(path, 'ejectUnhealthy'),
-      message: 'expected ejectUnhealthy or outlierDetection, got both; keep one',
-    });
+    add('ejectUnhealthy', 'expected ejectUnhealthy or outlierDetection, got both; keep one');
   }
   if (settings.tls !== undefined && settings.credentials !== undefined) {
-    problems.push({ path: pathOf(path, 'tls'), message: 'expected tls or credentials, got both; keep one' });
+    add('tls', 'expected tls or credentials, got both; keep one');
   }
   return problems;
 }
@@ -119,24 +111,54 @@ export function openCredentials(
   return opened.problems.map(({ key, message }) => ({ path: pathOf(at, key), message }));
 }
 
-/** Returns the load-balancing policies `value`, and whether they need periodic lookups of the name. */
+/**
+ * Returns the channel settings that a service config may set.
+ *
+ * @param own the client's options
+ * @param joined the client's options, completed by the defaults of the module
+ * @param config the service config; it overrides the defaults of the module, and the client's options override it
+ */
 export function resolveBalancing(
-  { url, dnsRefreshMs, channelOptions }: GrpcClientSettings,
-  value: NonNullable<GrpcClientDefaults['loadBalancing']>,
+  own: GrpcClientSettings,
+  joined: GrpcClientSettings,
+  config: ParsedServiceConfig | undefined,
 ): BalancingSettings {
-  const loadBalancing = loadBalancingOf(value);
-  const isOn = dnsRefreshMs ?? policyNameOf(loadBalancing) !== 'pick_first';
-  if (isOn === false || !isDnsName(url)) return { loadBalancing, dnsRefreshMs: undefined };
+  const value = resolveLoadBalancing(own, joined, config);
+  const healthCheck = own.healthCheckConfig ?? config?.healthCheckConfig ?? joined.healthCheckConfig;
+  return {
+    loadBalancing: loadBalancingOf(value),
+    dnsRefreshMs: dnsRefreshOf(joined, balancingPolicyOf(value)),
+    healthService: healthCheck?.serviceName,
+    maxConnectionsPerEndpoint:
+      own.maxConnectionsPerEndpoint ??
+      config?.maxConnectionsPerEndpoint ??
+      joined.maxConnectionsPerEndpoint ??
+      DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
+  };
+}
+
+/** Returns the load balancing of the client's options, of its service config, or of the defaults, in this order. */
+export function resolveLoadBalancing(
+  own: GrpcClientSettings,
+  joined: GrpcClientSettings,
+  config: ParsedServiceConfig | undefined,
+): NonNullable<GrpcClientDefaults['loadBalancing']> {
+  return own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
+}
+
+/** Returns the interval of periodic lookups; `undefined` if the name is resolved only on demand. */
+function dnsRefreshOf({ url, dnsRefreshMs, channelOptions }: GrpcClientSettings, policy: string | undefined) {
+  const isOn = dnsRefreshMs ?? policy !== 'pick_first';
+  if (isOn === false || !isDnsName(url)) return undefined;
   const refreshMs = dnsRefreshMs || DEFAULT_CLIENT_SETTINGS.dnsRefreshMs;
   // grpc-js would delay more frequent lookups.
-  return { loadBalancing, dnsRefreshMs: Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0) };
+  return Math.max(refreshMs, channelOptions?.[DNS_INTERVAL] ?? 0);
 }
 
 /** Completes the validated settings of a channel. */
 export function resolveChannelSettings(
   settings: GrpcClientSettings,
   balancing: BalancingSettings,
-  healthCheck: HealthCheckConfig | undefined,
   credentials: CredentialsSource,
   random: Random,
   warn: (message: string) => void,
@@ -148,7 +170,6 @@ export function resolveChannelSettings(
     connection = DEFAULT_CLIENT_SETTINGS.connection,
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
-    maxConnectionsPerEndpoint = DEFAULT_CLIENT_SETTINGS.maxConnectionsPerEndpoint,
   } = settings;
   return Object.freeze({
     target: settings.url,
@@ -162,8 +183,6 @@ export function resolveChannelSettings(
     connectTimeoutMs,
     maxConnectionAgeMs,
     ejection: ejectionOf(settings),
-    healthService: healthCheck?.serviceName,
-    maxConnectionsPerEndpoint,
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
 }
@@ -182,13 +201,18 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
 }
 
 /** Returns the load-balancing policy of a client without one. Under pick_first, all pods except one of a `kubernetes:` target would be idle. */
-export function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
+function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
   return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
+}
+
+/** Name of the policy that selects the endpoints; `undefined` if grpc-js supports none. */
+export function balancingPolicyOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): string | undefined {
+  return policyNameOf(loadBalancingOf(value));
 }
 
 /** Returns the `loadBalancingConfig` for `loadBalancing`. */
 function loadBalancingOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): LoadBalancing {
-  if (value === 'least_request') return [{ [A48_POLICY_NAME]: {} }];
+  if (value === 'least_request') return [{ [LEAST_REQUEST_POLICY_NAME]: {} }];
   return typeof value === 'string' ? [{ [value]: {} }] : value;
 }
 
@@ -202,7 +226,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),
-    ...withoutUndefined(given),
+    ...defined(given),
   };
   const interval = given[DNS_INTERVAL];
   if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
@@ -230,7 +254,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
 /** Returns the channel options that named options of this library set. Unset options are omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
-  return withoutUndefined({
+  return defined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
     'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
@@ -243,8 +267,4 @@ export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
 
 function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {
   return { current, watch: () => () => undefined, close: () => undefined };
-}
-
-function withoutUndefined(options: Readonly<Record<string, unknown>>): ChannelOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

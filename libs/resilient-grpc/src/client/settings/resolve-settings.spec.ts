@@ -249,6 +249,32 @@ describe('channel options', () => {
   });
 });
 
+describe('options for several endpoints', () => {
+  it.each<[Partial<GrpcClientSettings>, number]>([
+    [{}, 1],
+    [{ loadBalancing: [{ pick_first: {} }] }, 1],
+    [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { pick_first: {} }] } }, 1],
+    [{ loadBalancing: 'round_robin' }, 0],
+    [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { round_robin: {} }] } }, 0],
+  ])('warns that ejectUnhealthy has no effect with pick_first: %j', (settings, count) => {
+    const { warnings } = resolve({ ...settings, ejectUnhealthy: true });
+    expect(warnings.filter((line) => line.startsWith('ejectUnhealthy has no effect'))).toHaveLength(count);
+  });
+});
+
+describe('maxConnectionsPerEndpoint', () => {
+  const serviceConfig = { connectionScaling: { maxConnectionsPerSubchannel: 4 } };
+
+  it.each<[Partial<GrpcClientSettings>, number]>([
+    [{}, 1],
+    [{ maxConnectionsPerEndpoint: 20 }, 20],
+    [{ serviceConfig }, 4],
+    [{ serviceConfig, maxConnectionsPerEndpoint: 20 }, 20],
+  ])('is the own option, else connectionScaling of the service config: %j', (settings, count) => {
+    expect(resolve(settings).settings.channel.maxConnectionsPerEndpoint).toBe(count);
+  });
+});
+
 describe('dnsRefreshMs', () => {
   const NAME = 'dns:///orders.shop:50051';
   const INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
@@ -262,6 +288,11 @@ describe('dnsRefreshMs', () => {
     [
       'the policy of a service config',
       { url: NAME, serviceConfig: { loadBalancingConfig: [{ round_robin: {} }] } },
+      5_000,
+    ],
+    [
+      'the child policy of outlier detection',
+      { url: NAME, loadBalancing: [{ outlier_detection: { childPolicy: [{ round_robin: {} }] } }] },
       5_000,
     ],
     ['an explicit value', { url: NAME, dnsRefreshMs: 1_000 }, 1_000],

@@ -22,7 +22,7 @@ import { unreadable } from './copy-options.js';
 import { propagationProblems, resolvePropagation } from './propagation-settings.js';
 import {
   channelOptionProblems,
-  defaultLoadBalancing,
+  resolveLoadBalancing,
   interceptorsOf,
   openCredentials,
   resolveBalancing,
@@ -124,11 +124,7 @@ function resolveInto(
       maxAttemptsLimit: limit,
       serviceConfig: config,
     });
-  const balancing = (config: ParsedServiceConfig | undefined) =>
-    resolveBalancing(
-      joined,
-      own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url),
-    );
+  const balancing = (config: ParsedServiceConfig | undefined) => resolveBalancing(own, joined, config);
   const live = isObservable(source)
     ? new LiveServiceConfig({
         source,
@@ -142,16 +138,10 @@ function resolveInto(
         warn: dependencies.report,
       })
     : undefined;
-  const loadBalancing =
-    own.loadBalancing ?? serviceConfig?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
+  const loadBalancing = resolveLoadBalancing(own, joined, serviceConfig);
   const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
-  const channel = resolveChannelSettings(
-    joined,
-    balancing(serviceConfig),
-    own.healthCheckConfig ?? serviceConfig?.healthCheckConfig ?? joined.healthCheckConfig,
-    opened,
-    dependencies.random,
-    (message) => warnings.push(message),
+  const channel = resolveChannelSettings(joined, balancing(serviceConfig), opened, dependencies.random, (message) =>
+    warnings.push(message),
   );
   return {
     ok: true,

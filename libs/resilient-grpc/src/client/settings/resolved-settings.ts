@@ -44,22 +44,20 @@ export interface ResolvedClientSettings {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** Returns `settings` with the load balancing and the health check of the first live service config. A channel keeps the health check. */
+/** Returns `settings` with the channel settings of the first live service config. */
 export function withInitialServiceConfig(settings: ResolvedClientSettings): ResolvedClientSettings {
   const { live, channel } = settings;
   if (live?.config === undefined) return settings;
-  // The client's own option overrides the service config.
-  const healthService = channel.healthService ?? live.config.healthCheckConfig?.serviceName;
-  return Object.freeze({ ...settings, channel: Object.freeze({ ...channel, ...live.balancing, healthService }) });
+  return Object.freeze({ ...settings, channel: Object.freeze({ ...channel, ...live.balancing }) });
 }
 
-/** Policies of methods, and load balancing, that change while a client is open. */
+/** Policies of methods, and settings of the channel, that change while a client is open. */
 export interface LivePolicies {
   /** Settles when the start no longer needs to wait; rejects if the start must fail. */
   readonly first: Promise<void>;
   /** The current service config; `undefined` before the first one. */
   readonly config: ParsedServiceConfig | undefined;
-  /** The load balancing of the current service config, or of the options if it has none. */
+  /** The channel settings of the current service config, or of the options if it has none. */
   readonly balancing: BalancingSettings;
   /** Returns the policy of a method for a call that starts now. */
   policyOf(path: string): ResolvedMethodPolicy | undefined;

@@ -4,7 +4,7 @@ import type { ParsedServiceConfig } from '../../policy/service-config/service-co
 import type { GrpcClientSettings } from './client-options.js';
 import type { Services } from './contract.js';
 import { pathOf, truncate } from '../../policy/options/describe-value.js';
-import { channelOptionProblems } from './resolve-channel-settings.js';
+import { balancingPolicyOf, channelOptionProblems } from './resolve-channel-settings.js';
 import { shortName } from './contract.js';
 import { canHedge } from './resolve-method-policies.js';
 
@@ -49,7 +49,7 @@ export function settingsWarnings(
 
 /** Returns a warning for each option of the client that has no effect with pick_first. */
 function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): string[] {
-  if (settings.loadBalancing !== 'pick_first') return [];
+  if (settings.loadBalancing === undefined || balancingPolicyOf(settings.loadBalancing) !== 'pick_first') return [];
   return (['ejectUnhealthy', 'outlierDetection', 'healthCheckConfig'] as const)
     .filter((key) => (settings[key] ?? false) !== false)
     .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);

@@ -44,8 +44,11 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
   } catch (thrown) {
     const error = limit.signal.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
-    const [message = '', remedy = `check that ${server.url} is reachable from here, and the credentials`] =
-      requestFailure(error, server, namespace).split('; ');
+    const { message, remedy = `check that ${server.url} is reachable from here, and the credentials` } = requestFailure(
+      error,
+      server,
+      namespace,
+    );
     return resultsOf('kubernetes', facts)('failed', message, remedy);
   } finally {
     timer.clear();
@@ -59,7 +62,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   }
   const pods = `${String(counts.ready)} ready, ${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating`;
   const message = `service ${service.service} in namespace ${namespace}: ${pods}; ${counted(slices.length, 'EndpointSlice')} at ${server.url}`;
-  return selection.because === 'terminating'
+  return selection.reason === 'terminating'
     ? result('warning', `${message}; only terminating pods receive calls`, 'check the readiness probes of the pods')
     : result('ok', message);
 }

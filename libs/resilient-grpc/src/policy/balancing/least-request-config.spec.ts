@@ -1,24 +1,24 @@
 import { describe, expect, it } from 'vitest';
-import { choiceCountOf } from './least-request-config.js';
+import { parseChoiceCount } from './least-request-config.js';
 
-describe('choiceCountOf', () => {
+describe('parseChoiceCount', () => {
   it.each([
     [{}, 2],
     [{ choiceCount: 2 }, 2],
     [{ choiceCount: 7 }, 7],
     [{ choiceCount: 100 }, 10],
   ])('reads %j as a choiceCount of %i', (config, expected) => {
-    expect(choiceCountOf(config)).toBe(expected);
+    expect(parseChoiceCount(config)).toBe(expected);
   });
 
   it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])(
     'rejects %j',
     (config) => {
-      expect(() => choiceCountOf(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got /);
+      expect(() => parseChoiceCount(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got /);
     },
   );
 
   it('rejects a config that is not an object', () => {
-    expect(() => choiceCountOf(null)).toThrow('expected an object');
+    expect(() => parseChoiceCount(null)).toThrow('expected an object');
   });
 });

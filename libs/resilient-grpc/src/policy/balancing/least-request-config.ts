@@ -1,5 +1,5 @@
 /** Name of `least_request` in service configs (gRFC A48). */
-export const A48_POLICY_NAME = 'least_request_experimental';
+export const LEAST_REQUEST_POLICY_NAME = 'least_request_experimental';
 
 /** Default number of endpoints to compare (gRFC A48). */
 const DEFAULT_CHOICE_COUNT = 2;
@@ -11,7 +11,7 @@ const MAX_CHOICE_COUNT = 10;
  *
  * @throws Error if the value is invalid
  */
-export function choiceCountOf(config: unknown): number {
+export function parseChoiceCount(config: unknown): number {
   if (typeof config !== 'object' || config === null) throw new Error('expected an object; write { choiceCount: 2 }');
   const { choiceCount = DEFAULT_CHOICE_COUNT } = config as { readonly choiceCount?: unknown };
   if (!Number.isInteger(choiceCount) || (choiceCount as number) < 2)

@@ -63,7 +63,7 @@ export interface EjectionPolicy {
   readonly maxEjectionPercent: number;
   readonly panicThresholdPercent: number;
   /** Time without an ejection after which the next one is shorter by `baseEjectionMs`. */
-  readonly forgetMs: number;
+  readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
   /** This and the following rules are off if `undefined`. */
   readonly consecutiveFailures: number | undefined;
@@ -82,7 +82,7 @@ export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
   maxEjectionMs: 300_000,
   maxEjectionPercent: 100,
   panicThresholdPercent: 50,
-  forgetMs: 60_000,
+  ejectionDecayMs: 60_000,
   slowStartMs: 10_000,
   consecutiveFailures: 5,
   successRate: undefined,

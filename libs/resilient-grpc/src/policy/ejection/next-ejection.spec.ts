@@ -53,7 +53,7 @@ const ejectedUntil = (until: number): EjectionState => ({
   since: NOW - 30_000,
   until,
   ejections: 1,
-  evidence: { because: 'consecutive-failures', failures: 5 },
+  evidence: { reason: 'consecutive-failures', failures: 5 },
 });
 
 function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEFAULT_EJECTION, random = HALF) {
@@ -63,8 +63,8 @@ function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEF
 /** Formats decisions: 'eject 0 latency', 'return 1 panic', 'spare 2 panic-threshold'. */
 function formatted(decisions: readonly EjectionDecision[]): string[] {
   return decisions.map((one) => {
-    if (one.kind === 'eject') return `eject ${one.address} ${one.state.evidence.because}`;
-    return `${one.kind} ${one.address} ${one.because}`;
+    if (one.kind === 'eject') return `eject ${one.address} ${one.state.evidence.reason}`;
+    return `${one.kind} ${one.address} ${one.reason}`;
   });
 }
 
@@ -128,21 +128,22 @@ describe('decideEjections', () => {
     ],
     ['never ejects the only endpoint', fleet({ consecutive: 9 }, {}, 1), []],
     [
-      'ejects the failing endpoint of three',
+      'ejects at most one of three failing endpoints',
+      [endpoint('0', { consecutive: 5 }), endpoint('1', { consecutive: 5 }), endpoint('2', { successes: 50 })],
+      ['eject 0 consecutive-failures', 'spare 1 panic-threshold'],
+    ],
+    [
+      'ejects half of four endpoints, and spares the third failing one',
       [
-        endpoint('0', { consecutive: 5 }),
-        endpoint('1', { consecutive: 5 }),
-        endpoint('2', { successes: 50 }),
-        endpoint('3', { successes: 50 }),
-      ].slice(1),
-      ['eject 1 consecutive-failures'],
+        ...['0', '1', '2'].map((name) => endpoint(name, { failures: 30, successes: 20 })),
+        endpoint('3', { successes: 5_000 }),
+      ],
+      ['eject 0 failure-percentage', 'eject 1 failure-percentage', 'spare 2 panic-threshold'],
     ],
     [
       'ejects the slow endpoint of three',
-      ['0', '1', '2', '3', '4', '5']
-        .map((name) => endpoint(name, Number(name) < 4 ? { latencyMs: 500 } : { latencyMs: 20 }))
-        .slice(3),
-      ['eject 3 latency'],
+      [endpoint('0', { latencyMs: 500 }), endpoint('1', { latencyMs: 20 }), endpoint('2', { latencyMs: 20 })],
+      ['eject 0 latency'],
     ],
     [
       'spares an endpoint while another one is ejected',
@@ -158,7 +159,7 @@ describe('decideEjections', () => {
       [endpoint('0', { consecutive: 5 }), endpoint('1', { isUsable: false }), endpoint('2', { successes: 9 })],
       ['spare 0 panic-threshold'],
     ],
-    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 time-over']],
+    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 expired']],
     ['keeps an endpoint ejected until the end of its ejection', fleet({ state: ejectedUntil(NOW + 1) }), []],
     [
       'returns an endpoint early if the others become unusable',
@@ -298,6 +299,15 @@ describe('decideEjections with many endpoints', () => {
     }
     decide(endpoints);
     expect(reads).toBe(200);
+  });
+
+  it('reads no latencies of endpoints with fewer than 16', () => {
+    const endpoints = fleet({}, {}, 100);
+    for (const { record } of endpoints) {
+      for (let call = 15; call > 0; call--) record.addLatency(20, NOW - 32 * call);
+      record.latenciesAt = () => expect.fail('latencies are read');
+    }
+    expect(decide(endpoints)).toEqual([]);
   });
 
   it('reads no latencies after a failure, and applies the rule to that endpoint', () => {

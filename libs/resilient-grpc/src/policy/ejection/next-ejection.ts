@@ -1,30 +1,30 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 import type { EndpointRecord } from './endpoint-record.js';
-import { latencyOutlier, sortedNumbers, withoutSorted } from './latency-outlier.js';
+import { latencyOutlier, MIN_LATENCY_SAMPLES, sortedNumbers, withoutSorted } from './latency-outlier.js';
 
 /** Evidence for an ejection, by its rule. Durations are in milliseconds. */
 export type EjectionEvidence =
   /** Consecutive failed attempts (Envoy: `consecutive_gateway_failure`). */
-  | { readonly because: 'consecutive-failures'; readonly failures: number }
+  | { readonly reason: 'consecutive-failures'; readonly failures: number }
   /** gRFC A50, failure percentage. */
-  | { readonly because: 'failure-percentage'; readonly failures: number; readonly attempts: number }
+  | { readonly reason: 'failure-percentage'; readonly failures: number; readonly attempts: number }
   /** gRFC A50, success rate. `threshold` is the rate below which endpoints are ejected, 0 to 1. */
   | {
-      readonly because: 'success-rate';
+      readonly reason: 'success-rate';
       readonly failures: number;
       readonly attempts: number;
       readonly threshold: number;
     }
   /** Median latency of the endpoint and of the others. */
-  | { readonly because: 'latency'; readonly medianMs: number; readonly othersMs: number }
+  | { readonly reason: 'latency'; readonly medianMs: number; readonly othersMs: number }
   /** No response for `silentMs`, while `unanswered` unary attempts wait and other endpoints respond. */
-  | { readonly because: 'no-response'; readonly silentMs: number; readonly unanswered: number };
+  | { readonly reason: 'no-response'; readonly silentMs: number; readonly unanswered: number };
 
 /** Reason for an ejection. */
-export type EjectionReason = EjectionEvidence['because'];
+export type EjectionReason = EjectionEvidence['reason'];
 
-/** State of an endpoint. `ejections` grows with each ejection, and falls by one per `forgetMs` without one. */
+/** State of an endpoint. `ejections` grows with each ejection, and falls by one per `ejectionDecayMs` without one. */
 export type EjectionState =
   | { readonly kind: 'included'; readonly since: number; readonly ejections: number }
   | {
@@ -60,14 +60,14 @@ export type EjectionDecision =
       readonly kind: 'return';
       readonly address: string;
       /** 'panic': too few other endpoints are usable. */
-      readonly because: 'time-over' | 'panic';
+      readonly reason: 'expired' | 'panic';
       readonly state: Extract<EjectionState, { kind: 'included' }>;
     }
   | {
       readonly kind: 'spare';
       readonly address: string;
       readonly evidence: EjectionEvidence;
-      readonly because: 'panic-threshold' | 'max-ejection-percent' | 'enforcement';
+      readonly reason: 'panic-threshold' | 'max-ejection-percent' | 'enforcement';
     };
 
 const EJECTION_JITTER = 0.1;
@@ -108,7 +108,7 @@ export function decideEjections(
     if (evidence === undefined) continue;
     const spared = fleet.sparedBy ?? sparedByEnforcement(evidence, policy, random);
     if (spared !== undefined) {
-      decisions.push({ kind: 'spare', address, evidence, because: spared });
+      decisions.push({ kind: 'spare', address, evidence, reason: spared });
       continue;
     }
     const ejections = remainingEjections(state, now, policy) + 1;
@@ -133,14 +133,14 @@ function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number):
   const decisions: EjectionDecision[] = [];
   for (const { address, state } of endpoints) {
     if (state.kind !== 'ejected' || now < state.until) continue;
-    decisions.push({ kind: 'return', address, because: 'time-over', state: included(state, now) });
+    decisions.push({ kind: 'return', address, reason: 'expired', state: included(state, now) });
     fleet.include(address);
   }
   const candidates = fleet.isInPanic ? [...endpoints].sort(byEnd) : [];
   for (const { address, state, isUsable } of candidates) {
     if (!fleet.isInPanic) break;
     if (state.kind !== 'ejected' || !isUsable || now >= state.until) continue;
-    decisions.push({ kind: 'return', address, because: 'panic', state: included(state, now) });
+    decisions.push({ kind: 'return', address, reason: 'panic', state: included(state, now) });
     fleet.include(address);
   }
   return decisions;
@@ -151,7 +151,7 @@ class Fleet {
   private readonly ejected: Set<string>;
   private readonly returned = new Set<string>();
   private usable: readonly EndpointView[] | undefined;
-  private sorted: readonly number[] | undefined;
+  private sorted: Float64Array | undefined;
 
   constructor(
     private readonly endpoints: readonly EndpointView[],
@@ -168,7 +168,7 @@ class Fleet {
   }
 
   /** Latencies of all included endpoints, sorted. */
-  get latencies(): readonly number[] {
+  get latencies(): Float64Array {
     this.sorted ??= sortedNumbers(this.included.flatMap(({ record }) => record.latenciesAt(this.now)));
     return this.sorted;
   }
@@ -225,8 +225,20 @@ function evidenceOf(
   if (failing !== undefined) return failing;
   const byRate = isIntervalOver ? rateEvidence(endpoint, fleet, rates, policy) : undefined;
   if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
-  const slow = latencyOutlier(endpoint.record.latenciesAt(now), fleet.latencies, policy.latencyFactor);
-  return slow === undefined ? noResponseEvidence(endpoint, fleet, now) : { because: 'latency', ...slow };
+  const slow = latencyEvidence(endpoint.record, fleet, now, policy.latencyFactor);
+  return slow ?? noResponseEvidence(endpoint, fleet, now);
+}
+
+function latencyEvidence(
+  record: EndpointRecord,
+  fleet: Fleet,
+  now: number,
+  factor: number,
+): EjectionEvidence | undefined {
+  // Most endpoints of a client with few calls have too few. Reading and sorting the latencies is the largest cost of a decision.
+  if (record.keptLatencies < MIN_LATENCY_SAMPLES) return undefined;
+  const slow = latencyOutlier(record.latenciesAt(now), fleet.latencies, factor);
+  return slow && { reason: 'latency', ...slow };
 }
 
 function consecutiveFailures(
@@ -241,7 +253,7 @@ function consecutiveFailures(
   // If all endpoints fail, ejecting one sends its calls to others that fail, too.
   const othersShare = meanOf(others, (other) => other.record.failureShare);
   return othersShare <= failureShare * MAX_OTHERS_FAILURE_FACTOR
-    ? { because: 'consecutive-failures', failures }
+    ? { reason: 'consecutive-failures', failures }
     : undefined;
 }
 
@@ -256,7 +268,7 @@ function rateEvidence(
   // The minimum may be 0.
   if (attempts === 0) return undefined;
   if (successRate !== undefined && rates !== undefined && attempts >= successRate.minimumAttempts) {
-    if (successes / attempts < rates) return { because: 'success-rate', failures, attempts, threshold: rates };
+    if (successes / attempts < rates) return { reason: 'success-rate', failures, attempts, threshold: rates };
   }
   if (failurePercentage === undefined || attempts < failurePercentage.minimumAttempts) return undefined;
   if ((failures * 100) / attempts <= failurePercentage.threshold) return undefined;
@@ -267,7 +279,7 @@ function rateEvidence(
   const otherAttempts = sumOf(others, (other) => other.record.failures + other.record.successes);
   const otherShare = otherAttempts === 0 ? 0 : otherFailures / otherAttempts;
   if (otherShare * failurePercentage.timesOthers > failures / attempts) return undefined;
-  return { because: 'failure-percentage', failures, attempts };
+  return { reason: 'failure-percentage', failures, attempts };
 }
 
 /** Success rate below which gRFC A50 ejects; `undefined` if too few endpoints have enough attempts. */
@@ -291,7 +303,7 @@ function noResponseEvidence(endpoint: EndpointView, fleet: Fleet, now: number): 
   const others = withoutSorted(fleet.latencies, sortedNumbers(record.latenciesAt(now)));
   if (silentMs < MIN_SILENCE_LATENCIES * (others.at(-1) ?? 0)) return undefined;
   if (!fleet.others(endpoint).some((other) => other.record.respondedAt > from)) return undefined;
-  return { because: 'no-response', silentMs, unanswered: unanswered.count };
+  return { reason: 'no-response', silentMs, unanswered: unanswered.count };
 }
 
 /** Returns 'enforcement' if the enforcement percentage of the rule prevents the ejection. */
@@ -302,8 +314,8 @@ function sparedByEnforcement(
 ): 'enforcement' | undefined {
   const rule = { 'success-rate': policy.successRate, 'failure-percentage': policy.failurePercentage } as const;
   const percent =
-    evidence.because === 'success-rate' || evidence.because === 'failure-percentage'
-      ? (rule[evidence.because]?.enforcementPercent ?? 100)
+    evidence.reason === 'success-rate' || evidence.reason === 'failure-percentage'
+      ? (rule[evidence.reason]?.enforcementPercent ?? 100)
       : 100;
   return percent < 100 && random() * 100 >= percent ? 'enforcement' : undefined;
 }
@@ -313,8 +325,12 @@ function included({ ejections }: EjectionState, now: number): Extract<EjectionSt
 }
 
 /** Number of ejections that still count. */
-function remainingEjections({ ejections, since }: EjectionState, now: number, { forgetMs }: EjectionPolicy): number {
-  return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / forgetMs));
+function remainingEjections(
+  { ejections, since }: EjectionState,
+  now: number,
+  { ejectionDecayMs }: EjectionPolicy,
+): number {
+  return ejections === 0 ? 0 : Math.max(0, ejections - Math.floor((now - since) / ejectionDecayMs));
 }
 
 function byEnd(a: EndpointView, b: EndpointView): number {

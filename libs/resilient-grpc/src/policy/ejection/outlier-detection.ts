@@ -150,7 +150,7 @@ function policyOf({
     maxEjectionMs: times.maxEjectionTime,
     maxEjectionPercent: times.maxEjectionPercent,
     panicThresholdPercent: 50,
-    forgetMs: Math.max(1, times.interval),
+    ejectionDecayMs: Math.max(1, times.interval),
     slowStartMs: 0,
     consecutiveFailures: undefined,
     successRate: success && {

@@ -28,7 +28,7 @@ const slice = (endpoints: readonly SliceEndpoint[], rest: Partial<EndpointSlice>
 });
 
 function hosts(selection: EndpointSelection): readonly string[] | string {
-  if (!selection.found) return selection.because;
+  if (!selection.found) return selection.reason;
   return selection.endpoints.map(({ addresses }) =>
     addresses.map(({ host, port }) => `${host}:${String(port)}`).join('+'),
   );
@@ -89,7 +89,7 @@ describe('selectEndpoints', () => {
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81.5, undefined)).toMatchObject({ found: true });
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc', undefined)).toEqual({
       found: false,
-      because: 'port',
+      reason: 'port',
       counts: { ready: 1, notReady: 0, terminating: 0 },
       ports: ['80 (http)', 'any'],
     });
@@ -113,6 +113,17 @@ describe('selectEndpoints', () => {
       '10.0.0.1:50051+fd00::1:50051',
       '10.0.0.2:50051+fd00::2:50051',
     ]);
+  });
+
+  it('selects each port of a host whose endpoints are no pods', () => {
+    const slices = [1, 2].map((number) =>
+      slice([pod('10.0.0.1')], { ports: [{ name: 'grpc', port: 50_050 + number }] }),
+    );
+    expect(hosts(selectEndpoints(slices, 'grpc', undefined))).toEqual(['10.0.0.1:50051', '10.0.0.1:50052']);
+    expect(selectEndpoints(slices.reverse(), 'grpc', undefined)).toEqual(
+      selectEndpoints(slices.reverse(), 'grpc', undefined),
+    );
+    expect(selectEndpoints(slices, 'grpc', undefined).counts.ready).toBe(2);
   });
 
   it('treats a pod that terminates in one of its slices as terminating', () => {

@@ -26,7 +26,7 @@ export type EndpointSelection =
        * - 'zone': the ready endpoints whose hints name the zone.
        * - 'terminating': no endpoint is ready, and these terminate but still serve.
        */
-      readonly because: 'ready' | 'zone' | 'terminating';
+      readonly reason: 'ready' | 'zone' | 'terminating';
       readonly counts: EndpointCounts;
     }
   | {
@@ -37,7 +37,7 @@ export type EndpointSelection =
        * - 'port': no EndpointSlice has the port.
        * - 'not-ready': no pod is ready, and none serves while it terminates.
        */
-      readonly because: 'no-slices' | 'no-endpoints' | 'port' | 'not-ready';
+      readonly reason: 'no-slices' | 'no-endpoints' | 'port' | 'not-ready';
       readonly counts: EndpointCounts;
       /** Ports of the slices: '50051 (grpc)'. */
       readonly ports: readonly string[];
@@ -70,7 +70,8 @@ export function selectEndpoints(
     for (const endpoint of slice.endpoints ?? []) {
       const host = endpoint.addresses?.[0];
       if (host === undefined) continue;
-      const key = endpoint.targetRef?.uid ?? host;
+      // Backends without a pod, such as two processes of one host, differ by their ports, as in kube-proxy.
+      const key = endpoint.targetRef?.uid ?? `${host} ${String(number)}`;
       merge(seen, key, endpoint);
       if (number === undefined) continue;
       const pod = merge(pods, key, endpoint);
@@ -82,15 +83,15 @@ export function selectEndpoints(
   if (ready.length > 0) {
     const hinted = zone === undefined || ready.some(({ zones }) => zones.size === 0) ? [] : inZone(ready, zone);
     return hinted.length > 0
-      ? { found: true, endpoints: endpointsOf(hinted), because: 'zone', counts }
-      : { found: true, endpoints: endpointsOf(ready), because: 'ready', counts };
+      ? { found: true, endpoints: endpointsOf(hinted), reason: 'zone', counts }
+      : { found: true, endpoints: endpointsOf(ready), reason: 'ready', counts };
   }
   const serving = [...pods.values()].filter(({ isServing, isTerminating }) => isServing && isTerminating);
-  if (serving.length > 0) return { found: true, endpoints: endpointsOf(serving), because: 'terminating', counts };
-  const because =
+  if (serving.length > 0) return { found: true, endpoints: endpointsOf(serving), reason: 'terminating', counts };
+  const reason =
     all.length === 0 ? 'no-slices' : seen.size === 0 ? 'no-endpoints' : pods.size === 0 ? 'port' : 'not-ready';
   const ports = new Set(all.flatMap((slice) => slice.ports ?? []).map(portText));
-  return { found: false, because, counts, ports: [...ports] };
+  return { found: false, reason, counts, ports: [...ports] };
 }
 
 /**
@@ -137,11 +138,13 @@ const portText = ({ name, port }: SlicePort): string =>
 
 function endpointsOf(pods: readonly Pod[]): readonly SelectedEndpoint[] {
   return pods
-    .map(({ addresses }) => ({ addresses: [...addresses.values()].sort(byHost) }))
-    .sort((one, other) => byHost(one.addresses[0], other.addresses[0]));
+    .map(({ addresses }) => ({ addresses: [...addresses.values()].sort(byAddress) }))
+    .sort((one, other) => byAddress(one.addresses[0], other.addresses[0]));
 }
 
-function byHost(one: { readonly host: string } | undefined, other: { readonly host: string } | undefined): number {
+type Address = SelectedEndpoint['addresses'][number];
+
+function byAddress(one: Address | undefined, other: Address | undefined): number {
   const [a, b] = [one?.host ?? '', other?.host ?? ''];
-  return a < b ? -1 : a > b ? 1 : 0;
+  return a < b ? -1 : a > b ? 1 : (one?.port ?? 0) - (other?.port ?? 0);
 }

@@ -92,6 +92,26 @@ describe('valid service config', () => {
     expect(configOf({ healthCheckConfig })).toEqual({ methodConfig: [], healthCheckConfig });
   });
 
+  it.each([
+    [{ maxConnectionsPerSubchannel: 4 }, { maxConnectionsPerEndpoint: 4 }],
+    [{ maxConnectionsPerSubchannel: 11 }, { maxConnectionsPerEndpoint: 10 }],
+    [{ maxConnectionsPerSubchannel: null }, {}],
+    [{}, {}],
+  ])('reads connectionScaling %j', (connectionScaling, expected) => {
+    expect(configOf({ connectionScaling })).toEqual({ methodConfig: [], ...expected });
+  });
+
+  it.each([
+    [{ maxConnectionsPerSubchannel: 0 }, 'maxConnectionsPerSubchannel: expected an integer of 1 or more, got 0'],
+    [{ maxConnectionsPerSubchannel: '4' }, 'maxConnectionsPerSubchannel: expected an integer of 1 or more, got "4"'],
+    [{ maxConnectionsPerEndpoint: 4 }, 'maxConnectionsPerEndpoint: unknown key; write maxConnectionsPerSubchannel'],
+  ])('rejects connectionScaling %j', (connectionScaling, problem) => {
+    const result = parse({ connectionScaling });
+    expect(result.ok ? [] : result.problems.map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      expect.stringContaining(`connectionScaling.${problem}`),
+    ]);
+  });
+
   it('applies loadBalancingPolicy only if loadBalancingConfig is absent', () => {
     expect(configOf({ loadBalancingPolicy: 'ROUND_ROBIN' }).loadBalancingConfig).toEqual([{ round_robin: {} }]);
     expect(
@@ -160,7 +180,7 @@ describe('invalid service config', () => {
     [
       'a method without a service',
       withMethod({ name: [{ method: 'Get' }] }),
-      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write its full name as service',
+      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write the full name of its service in "service"',
     ],
     [
       'a service that is not a string',

@@ -21,10 +21,11 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
   if (!read.ok) return read;
   const parsed = parseOptions(serviceConfigSchema, read.document, path, () => repeatedNames(read.document, path));
   if (!parsed.ok) return parsed;
-  const { loadBalancingPolicy, methodConfig, retryThrottling, healthCheckConfig } = parsed.options;
+  const { loadBalancingPolicy, methodConfig, retryThrottling, healthCheckConfig, connectionScaling } = parsed.options;
   const {
     loadBalancingConfig = loadBalancingPolicy === undefined ? undefined : [{ [loadBalancingPolicy.toLowerCase()]: {} }],
   } = parsed.options;
+  const { maxConnectionsPerSubchannel: maxConnectionsPerEndpoint } = connectionScaling ?? {};
   return {
     ok: true,
     config: {
@@ -32,6 +33,7 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
       methodConfig,
       ...(retryThrottling && { retryThrottling }),
       ...(healthCheckConfig && { healthCheckConfig }),
+      ...(maxConnectionsPerEndpoint !== undefined && { maxConnectionsPerEndpoint }),
     },
   };
 }

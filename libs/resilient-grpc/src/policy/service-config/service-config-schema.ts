@@ -18,7 +18,7 @@ const methodName = v.pipe(
   ruleOf('method', (value) => {
     const { service = '', method = '' } = value as { readonly service?: unknown; readonly method?: unknown };
     if (service !== '' || method === '' || typeof method !== 'string') return undefined;
-    return `expected a service for method ${describeValue(method)}, got none; write its full name as service`;
+    return `expected a service for method ${describeValue(method)}, got none; write the full name of its service in "service"`;
   }),
 );
 
@@ -118,6 +118,26 @@ export const healthCheckConfigSchema = jsonObject(
   { service: 'write serviceName', service_name: 'write serviceName' },
 );
 
+/** Limit of the client for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has none. */
+const MAX_CONNECTIONS_PER_SUBCHANNEL = 10;
+
+/** gRFC A105. */
+const connectionScaling = jsonObject(
+  {
+    maxConnectionsPerSubchannel: v.exactOptional(
+      v.pipe(
+        integer(1),
+        v.transform((count) => Math.min(count, MAX_CONNECTIONS_PER_SUBCHANNEL)),
+      ),
+    ),
+  },
+  'an object such as { "maxConnectionsPerSubchannel": 4 }',
+  {
+    maxConnectionsPerEndpoint: 'write maxConnectionsPerSubchannel',
+    max_connections_per_subchannel: 'write maxConnectionsPerSubchannel',
+  },
+);
+
 /** Service config in proto3 JSON, by the rules of gRFC A2 and A6. */
 export const serviceConfigSchema = v.pipe(
   v.unknown(),
@@ -149,6 +169,7 @@ export const serviceConfigSchema = v.pipe(
         ),
       ),
       healthCheckConfig: v.exactOptional(healthCheckConfigSchema),
+      connectionScaling: v.exactOptional(connectionScaling),
     },
     'a service config as an object',
   ),

@@ -22,6 +22,13 @@ export interface ServiceConfig {
   readonly methodConfig?: readonly MethodConfig[] | undefined;
   readonly retryThrottling?: RetryThrottling | undefined;
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
+  readonly connectionScaling?: ConnectionScaling | undefined;
+}
+
+/** `connectionScaling` of a service config (gRFC A105). */
+export interface ConnectionScaling {
+  /** Maximum number of connections to one address, 1 or more. Values above 10 are reduced to 10, as gRFC A105 specifies. */
+  readonly maxConnectionsPerSubchannel?: number | undefined;
 }
 
 /** `healthCheckConfig` of a service config (gRFC A17). */
@@ -78,6 +85,8 @@ export interface ParsedServiceConfig {
   readonly methodConfig: readonly ParsedMethodConfig[];
   readonly retryThrottling?: RetryThrottling;
   readonly healthCheckConfig?: HealthCheckConfig;
+  /** `connectionScaling.maxConnectionsPerSubchannel`, with its limit applied. */
+  readonly maxConnectionsPerEndpoint?: number;
 }
 
 /**

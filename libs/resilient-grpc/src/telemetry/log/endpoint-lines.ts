@@ -18,10 +18,10 @@ export function endpointLine(
       return ['warn', text, { ...fields, ...rounded(evidence), forMs: Math.round(forMs), ejections }];
     }
     case 'returned': {
-      const { because, ejectedMs } = event;
-      const why = because === 'panic' ? ', early, because too few other endpoints are usable' : '';
+      const { reason, ejectedMs } = event;
+      const why = reason === 'panic' ? ', early, because too few other endpoints are usable' : '';
       const text = `endpoint ${address} gets calls again after ${duration(ejectedMs)}${why}`;
-      return ['log', text, { ...fields, because, ejectedMs: Math.round(ejectedMs) }];
+      return ['log', text, { ...fields, reason, ejectedMs: Math.round(ejectedMs) }];
     }
     case 'spared': {
       const { evidence, limit } = event;
@@ -48,7 +48,7 @@ const HEALTH = {
 } as const;
 
 function evidenceText(evidence: EjectionEvidence): string {
-  switch (evidence.because) {
+  switch (evidence.reason) {
     case 'consecutive-failures':
       return `${String(evidence.failures)} consecutive attempts failed`;
     case 'failure-percentage':

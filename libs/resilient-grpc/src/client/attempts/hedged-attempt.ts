@@ -3,7 +3,6 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
-import { classify } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import {
   decideHedge,
@@ -14,7 +13,7 @@ import {
   type HedgeState,
 } from '../../policy/hedging/decide-hedge.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
-import { lostConnection, pushbackOf } from '../call/attempt-history.js';
+import { lostConnection, pushbackOf, verdictOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -155,7 +154,7 @@ export class HedgedAttempt implements Attempt {
       return;
     }
     const { clock } = this.client;
-    const verdict = classify(end);
+    const verdict = verdictOf(end);
     this.measure(hedge, verdict.kind === 'ok');
     if (verdict.kind === 'local' && this.hedges.size > 0) {
       // The attempt could not be sent. This does not affect those in flight.

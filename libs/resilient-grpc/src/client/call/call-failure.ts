@@ -36,6 +36,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   'connection-lost': 'connection-lost',
   http: 'server',
   server: 'server',
+  overloaded: 'overloaded',
   committed: 'server',
   deadline: 'deadline',
   'attempt-timeout': 'attempt-timeout',

@@ -1,5 +1,6 @@
 // Runs the demo in a terminal: node dist/demo.js [--scenario NAME] [--seconds N] [--server resilient|nest] [--json]
 import 'reflect-metadata';
+import './contenders/outlier-trace.js';
 import { parseArgs } from 'node:util';
 import type { CallRate } from './load/due-calls.js';
 import { PATIENCE } from './patience.js';
@@ -33,9 +34,9 @@ async function main(): Promise<void> {
   if (!isServerKind(server)) throw new UsageError(`--server: expected ${SERVER_KINDS.join(' or ')}, got '${server}'`);
   const scenario: Scenario = SCENARIOS[name];
   const seconds = Number(values.seconds ?? scenario.defaultSeconds);
-  if (!(seconds >= scenario.leastSeconds)) {
+  if (!(seconds >= scenario.minSeconds)) {
     throw new UsageError(
-      `--seconds: expected a number of ${scenario.leastSeconds} or more for '${name}', got '${values.seconds ?? ''}'`,
+      `--seconds: expected a number of ${scenario.minSeconds} or more for '${name}', got '${values.seconds ?? ''}'`,
     );
   }
 

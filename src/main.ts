@@ -1,6 +1,7 @@
 // Serves the demo page: node dist/main.js, then http://localhost:3000 (set PORT and HOST for another address;
 // --server nest runs the upstream with Nest's own server).
 import 'reflect-metadata';
+import './contenders/outlier-trace.js';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConsoleLogger } from '@nestjs/common';

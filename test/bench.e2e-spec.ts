@@ -165,11 +165,11 @@ describe('npm run simulate', () => {
   });
 });
 
-describe('README benchmark table', () => {
+describe('benchmark table of docs/performance.md', () => {
   const place = /^<!-- pasted: npm run bench -->\n\n```text\n(.*?)\n```\n\n<!-- end of pasted -->$/ms;
 
   it('matches the form that the command prints without arguments', () => {
-    const [, table = ''] = place.exec(pageText('README.md')) ?? [];
+    const [, table = ''] = place.exec(pageText('docs/performance.md')) ?? [];
     expect(shapeOf(table)).toEqual(shapeOf(tableOf()));
   });
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { POLICIES } from '../bench/simulation/policies.mjs';
+import { POLICIES, varied } from '../bench/simulation/policies.mjs';
 import { SCENARIOS } from '../bench/simulation/scenarios.mjs';
 import { DEFAULT_WORLD, simulate as play } from '../bench/simulation/simulate.mjs';
 import { IS_FULL } from './support/full-tables.js';
@@ -80,3 +80,14 @@ it(
     expect(figures.peakLoadRatio).toBeLessThanOrEqual(1.6);
   },
 );
+
+it('retries simulated calls within the retry budget that it varies', SLOW, () => {
+  const [overload] = SCENARIOS.overload!.faults(60);
+  const world = { ...DEFAULT_WORLD, clients: 20, callsPerSecond: 50 };
+  const [few, many] = varied('budget.perSuccess', [0.05, 0.5]).map(
+    (policy) => play(world, policy, [overload!], 20).figures.amplification,
+  );
+  expect(few).toBeGreaterThan(1.01);
+  expect(many).toBeGreaterThan(1.1);
+  expect(many).toBeGreaterThan(few!);
+});

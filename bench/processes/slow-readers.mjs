@@ -29,7 +29,7 @@ export function outlineOfSlowReaders({ bench, rounds, messages }) {
   return {
     bench,
     question: 'How much does a client buffer if responses or requests of a stream are not read?',
-    how: `medians of ${String(rounds)} rounds; streams of ${((messages * MESSAGE_BYTES) / 1_048_576).toFixed(0)} MiB, of which only one message is read`,
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * MESSAGE_BYTES) / 1_048_576).toFixed(0)} MiB, of which the client reads only one message`,
     varied: { name: 'direction', title: 'direction', label: String },
     figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
   };

@@ -1,5 +1,5 @@
-import { CallHeap } from './call-heap.mjs';
 import { Ring } from './ring.mjs';
+import { TimedHeap } from './timed-heap.mjs';
 
 /** Phases of a call. */
 export const PHASE = { ended: 0, waiting: 1, backoff: 2, running: 3 };
@@ -10,8 +10,8 @@ export class Calls {
   deadlines = new Ring();
   /** Attempt timeouts by call and attempt, if the policy has any. */
   timeouts = new Ring();
-  /** Calls in backoff. */
-  backoffs = new CallHeap();
+  /** @type {TimedHeap<number>} Calls in backoff. */
+  backoffs = new TimedHeap();
   #mask;
   #next = 0;
   #numbers;

@@ -53,7 +53,7 @@ export function figuresOf(meter, faults, length) {
         return sum(meter.attempts, half, to) / Math.max(sum(meter.calls, half, to), 1);
       }),
     ),
-    peakLoadRatio: Math.max(...spans.map(({ to, until }) => peak(meter, to, until))),
+    peakLoadRatio: Math.max(...spans.map(({ to, until }) => peakOf(meter, to, until))),
     goodput: sum(meter.successes, WARM_UP_SAMPLES, length) / sum(meter.calls, WARM_UP_SAMPLES, length),
     newCallsFailed: Math.max(...meter.fresh.map(({ all }) => shareFailed(all))),
     newCallsFailedConnected: Math.max(...meter.fresh.map(({ connected }) => shareFailed(connected))),
@@ -72,7 +72,7 @@ function shareFailed({ begun, failed }) {
  * @param {number} begin
  * @param {number} end
  */
-function peak({ load, usual }, begin, end) {
+export function peakOf({ load, usual }, begin, end) {
   const together = Math.min(Math.ceil(MIN_COMBINED_CALLS / usual), SAMPLES_PER_SECOND);
   let most = 0;
   for (let from = begin; from + together <= end; from++) most = Math.max(most, sum(load, from, from + together));

@@ -1,7 +1,9 @@
 // Simulates how a fleet of clients affects failing servers and itself, for example with `npm run simulate -- outage`. Compares the
-// library's policies with three others, in virtual time. The same seed gives the same figures.
+// library's policies with three others, in virtual time. The same seed gives the same figures. endpoints/command.mjs runs the scenarios
+// with several endpoints.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { isEndpointScenario, runEndpoints, ENDPOINT_USAGE } from './endpoints/command.mjs';
 import { POLICIES, VARIABLE, varied } from './policies.mjs';
 import { toJson, toTable } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
@@ -16,14 +18,23 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})
   --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE.join(', ')}
   --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)
-  --json           print only one JSON object on one line: npm run --silent simulate -- outage --json`;
+  --json           print only one JSON object on one line: npm run --silent simulate -- outage --json
 
-const plan = parse();
-if (plan === undefined) {
+${ENDPOINT_USAGE}`;
+
+if (!(await simulateArguments())) {
   console.error(USAGE);
   process.exitCode = 2;
-} else {
+}
+
+/** Returns false if the arguments are invalid. */
+async function simulateArguments() {
+  const args = process.argv.slice(2);
+  if (isEndpointScenario(args[0])) return runEndpoints(args);
+  const plan = parse();
+  if (plan === undefined) return false;
   await run(plan);
+  return true;
 }
 
 /** @param {NonNullable<ReturnType<typeof parse>>} plan */

@@ -1,17 +1,21 @@
 import { init } from 'echarts';
 import { SAMPLE_MS } from './meter.mjs';
 
-/** @typedef {import('./simulate.mjs').Result} Result */
-/** @typedef {import('./scenarios.mjs').Fault} Fault */
-/** @typedef {(meter: Result['meter'], from: number, to: number) => number} Curve */
+/** @typedef {{ readonly from: number, readonly to: number }} Shaded A fault in milliseconds. */
+/**
+ * A curve: the value of the samples from `from` until `to`.
+ *
+ * @template M
+ * @typedef {{ readonly title: string, readonly curve: (meter: M, from: number, to: number) => number }} Panel
+ */
 
 const COLOURS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'];
 const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
 /** Number of points of a curve. */
 const POINTS = 300;
 
-/** @type {readonly { readonly title: string, readonly curve: Curve }[]} */
-const PANELS = [
+/** @type {readonly Panel<import('./meter.mjs').Meter>[]} */
+const FLEET_PANELS = [
   {
     title: 'load: arriving attempts relative to the usual load',
     curve: ({ load, usual }, from, to) => most(load, from, to) / usual,
@@ -29,14 +33,16 @@ const PANELS = [
 /**
  * Draws the curves of all policies as SVG, with shaded faults.
  *
- * @param {readonly Result[]} results
- * @param {readonly Fault[]} faults
+ * @template M
+ * @param {readonly { readonly policy: { readonly name: string }, readonly meter: M }[]} results
+ * @param {readonly Shaded[]} faults
  * @param {number} seconds
  * @param {string} title
+ * @param {readonly Panel<M>[]} panels
  * @returns {string}
  */
-export function plot(results, faults, seconds, title) {
-  const height = TOP + PANELS.length * (HEIGHT + GAP);
+export function plot(results, faults, seconds, title, panels = FLEET_PANELS) {
+  const height = TOP + panels.length * (HEIGHT + GAP);
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
   const names = results.map(({ policy }) => policy.name);
   chart.setOption({
@@ -45,13 +51,13 @@ export function plot(results, faults, seconds, title) {
     color: COLOURS,
     title: { text: title, left: 10, top: 6, textStyle: { fontSize: 13 } },
     legend: { data: names, top: 28 },
-    grid: PANELS.map((_, index) => ({
+    grid: panels.map((_, index) => ({
       left: 50,
       right: 20,
       top: TOP + 20 + index * (HEIGHT + GAP),
       height: HEIGHT - 30,
     })),
-    xAxis: PANELS.map((_, gridIndex) => ({
+    xAxis: panels.map((_, gridIndex) => ({
       gridIndex,
       type: 'value',
       min: 0,
@@ -59,14 +65,14 @@ export function plot(results, faults, seconds, title) {
       axisLabel: { formatter: '{value} s' },
       splitLine: { show: false },
     })),
-    yAxis: PANELS.map((panel, gridIndex) => ({
+    yAxis: panels.map((panel, gridIndex) => ({
       gridIndex,
       type: 'value',
       min: 0,
       name: panel.title,
       nameTextStyle: { align: 'left' },
     })),
-    series: PANELS.flatMap(({ curve }, index) =>
+    series: panels.flatMap(({ curve }, index) =>
       results.map(({ policy, meter }, place) => ({
         name: policy.name,
         type: 'line',
@@ -95,9 +101,10 @@ export function plot(results, faults, seconds, title) {
 }
 
 /**
- * @param {Result['meter']} meter
+ * @template M
+ * @param {M} meter
  * @param {number} seconds
- * @param {Curve} curve
+ * @param {Panel<M>['curve']} curve
  */
 function points(meter, seconds, curve) {
   const samples = (seconds * 1_000) / SAMPLE_MS;

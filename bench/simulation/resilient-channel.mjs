@@ -72,8 +72,9 @@ export class SimulatedChannel extends ManagedChannel {
     return this.current.server;
   }
 
-  get connectionKey() {
-    return this.current.connectionKey();
+  /** The connection; `undefined` without one. */
+  get connection() {
+    return this.current.connection;
   }
 
   loseConnection() {
@@ -119,9 +120,8 @@ class SimulatedWireChannel {
     return this.#subchannel.server;
   }
 
-  /** Differs for each connection. */
-  connectionKey() {
-    return `${TARGET}#${this.#histories.known.find(({ address }) => address === TARGET)?.ended ?? 0}`;
+  get connection() {
+    return this.#connection;
   }
 
   connect() {

@@ -1,7 +1,7 @@
 import { AttemptHistory } from '../../libs/resilient-grpc/dist/client/call/attempt-history.js';
 import { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
 import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
-import { LiveBudget } from '../../libs/resilient-grpc/dist/policy/throttling/live-budget.js';
+import { DefaultBudget } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
 import { PHASE } from './calls.mjs';
 import { SimulatedChannel } from './resilient-channel.mjs';
 
@@ -38,7 +38,8 @@ export class ResilientClient {
   #waiters = new Map();
   /** @type {Set<number>} Calls in backoff whose connection was lost. */
   #rateLimited = new Set();
-  #lostKey = '';
+  /** @type {object | undefined} The connection that was lost last. */
+  #lost;
 
   /**
    * @param {Fleet} fleet
@@ -47,7 +48,7 @@ export class ResilientClient {
   constructor(fleet, constants) {
     this.fleet = fleet;
     this.channel = SimulatedChannel.open(fleet, constants);
-    this.#budget = new LiveBudget(undefined, constants.budget);
+    this.#budget = { current: new DefaultBudget(constants.budget) };
     const client = {
       clock: fleet.clock,
       random: fleet.random,
@@ -56,7 +57,12 @@ export class ResilientClient {
       throttled: () => undefined,
     };
     // Contains only the properties that retry decisions use.
-    this.#context = { client, policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } } };
+    this.#context = {
+      client,
+      policy: { retry: { ...DEFAULT_RETRY_POLICY, ...constants.retry } },
+      hedging: undefined,
+      isSafeToRepeat: true,
+    };
   }
 
   get isConnected() {
@@ -140,12 +146,12 @@ export class ResilientClient {
   refused(call) {
     this.channel.attemptEnds();
     this.channel.answered(undefined);
-    this.#attemptFailed(call, REFUSED, '');
+    this.#attemptFailed(call, REFUSED, undefined);
   }
 
   /** @param {number} call */
   attemptLost(call) {
-    this.#attemptFailed(call, LOST, this.#lostKey);
+    this.#attemptFailed(call, LOST, this.#lost);
   }
 
   attemptTimedOut() {
@@ -172,16 +178,16 @@ export class ResilientClient {
   /** @param {number} server */
   connectionLost(server) {
     if (this.channel.server !== server) return;
-    this.#lostKey = this.channel.connectionKey;
+    this.#lost = this.channel.connection;
     this.channel.loseConnection();
   }
 
   /**
    * @param {number} call
    * @param {import('../../libs/resilient-grpc/dist/policy/evidence/verdict.js').Verdict} verdict
-   * @param {string} connectionKey
+   * @param {object | undefined} connection
    */
-  #attemptFailed(call, verdict, connectionKey) {
+  #attemptFailed(call, verdict, connection) {
     const { fleet } = this;
     this.#reportReleased(call, undefined);
     let history = this.#histories.get(call);
@@ -189,7 +195,13 @@ export class ResilientClient {
       history = new AttemptHistory();
       this.#histories.set(call, history);
     }
-    const end = { code: verdict.code, details: verdict.details, metadata: NO_METADATA, connectionKey };
+    const end = {
+      code: verdict.code,
+      details: verdict.details,
+      metadata: NO_METADATA,
+      connection,
+      wire: { acceptsNoStreams: connection !== undefined },
+    };
     const { decision } = history.judge(this.#context, end, verdict, {
       options: undefined,
       deadline: fleet.deadlineOf(call),

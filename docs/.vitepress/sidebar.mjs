@@ -5,7 +5,7 @@ const DOCS = join(import.meta.dirname, '..');
 
 /** Pages without their extension, in reading order. The name of a folder includes all its pages. */
 const GROUPS = {
-  Start: ['index', 'differences'],
+  Start: ['index', 'tour', 'differences', 'demo'],
   'From your problem': ['problems'],
   Guides: [
     'policies',
@@ -24,7 +24,7 @@ const GROUPS = {
   ],
   Recipes: ['recipes'],
   Migration: ['migration'],
-  Reference: ['options', 'call-lifecycle', 'guarantees', 'security', 'compatibility', 'doctor'],
+  Reference: ['options', 'call-lifecycle', 'guarantees', 'performance', 'security', 'compatibility', 'doctor'],
   Why: ['architecture', 'decisions', 'upstream', 'fleet'],
 };
 

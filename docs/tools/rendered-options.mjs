@@ -8,12 +8,7 @@ const SHORT = [
   ['MethodOptions', 'idempotent', 'methods[…].idempotent'],
   ['MethodOptions', 'waitForReady', 'methods[…].waitForReady'],
   ['GrpcClientSettings', 'serviceConfig'],
-  ['GrpcClientDefaults', 'connection'],
-  ['GrpcClientDefaults', 'loadBalancing'],
   ['GrpcClientDefaults', 'tls'],
-  ['GrpcClientDefaults', 'keepalive'],
-  ['GrpcClientDefaults', 'streamIdleTimeoutMs'],
-  ['MethodOptions', 'onDrain', 'methods[…].onDrain'],
   ['DrainOptions', 'timeoutMs', 'drain.timeoutMs'],
 ];
 

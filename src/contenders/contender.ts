@@ -1,7 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { CreateOrderRequest, Order } from '../gen/orders.pb.js';
-import { CONTENDER_KEY } from '../upstream/arrivals.interceptor.js';
+import { CALL_KEY, CONTENDER_KEY } from '../upstream/arrivals.interceptor.js';
 
 /** Names of the contenders, in display order. */
 export const CONTENDER_NAMES = ['plain', 'tuned', 'resilient'] as const;
@@ -20,6 +20,8 @@ export interface Contender {
   waiting?(): number;
   /** Number of times the connection was lost so far, if the contender provides it. */
   connectionLosses?(): number;
+  /** Number of ejections of an endpoint so far, if the contender ejects endpoints. */
+  ejections?(): number;
 }
 
 /** Returns metadata that identifies the contender to the upstream. */
@@ -28,3 +30,12 @@ export function contenderMetadata(name: ContenderName): Metadata {
   metadata.set(CONTENDER_KEY, name);
   return metadata;
 }
+
+/** Returns the same metadata with an id of the call, by which the upstream recognizes further attempts. */
+export function callMetadata(name: ContenderName): Metadata {
+  const metadata = contenderMetadata(name);
+  metadata.set(CALL_KEY, `${name}/${++callCount}`);
+  return metadata;
+}
+
+let callCount = 0;

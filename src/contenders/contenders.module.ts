@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { type ClientGrpc, ClientsModule, Transport } from '@nestjs/microservices';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
-import type { UpstreamPair } from '../chaos/upstream-pair.js';
+import type { UpstreamGroup } from '../chaos/upstream-group.js';
 import type { UpstreamProcess } from '../chaos/upstream-process.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
 import { PATIENCE } from '../patience.js';
@@ -28,7 +28,7 @@ export const CONTENDERS = Symbol('contenders');
 export const STREAM_CONTENDERS = Symbol('stream contenders');
 
 /** The upstream that the contenders call. */
-export type CalledUpstream = UpstreamProcess | UpstreamPair;
+export type CalledUpstream = UpstreamProcess | UpstreamGroup;
 
 /** Overrides the defaults: {@link OUTAGE_SETUP} and a direct connection to the upstream. */
 export interface ContendersOptions {

@@ -2,7 +2,7 @@ import type { CallOptions, Metadata } from '@grpc/grpc-js';
 import type { ClientGrpc } from '@nestjs/microservices';
 import type { Observable } from 'rxjs';
 import { type CreateOrderRequest, type GetOrderRequest, type Order, ORDERS_SERVICE_NAME } from '../gen/orders.pb.js';
-import { type Contender, contenderMetadata, type ContenderName } from './contender.js';
+import { callMetadata, type Contender, type ContenderName } from './contender.js';
 import { isLostConnection } from './lost-connection.js';
 
 /** Nest passes the options of unary calls to grpc-js. The interface generated from the proto does not declare them. */
@@ -26,11 +26,11 @@ export class NestContender implements Contender {
   }
 
   get(id: string): Observable<Order> {
-    return this.orders.get({ id }, contenderMetadata(this.name), this.options());
+    return this.orders.get({ id }, callMetadata(this.name), this.options());
   }
 
   create(request: CreateOrderRequest): Observable<Order> {
-    return this.orders.create(request, contenderMetadata(this.name), this.options());
+    return this.orders.create(request, callMetadata(this.name), this.options());
   }
 
   // grpc-js expects a deadline as a point in time. This one is correct because callers subscribe immediately.

@@ -7,6 +7,7 @@ import { MetricsModule } from '../metrics/metrics.module.js';
 import { CapturedLogger } from '../report/captured-logger.js';
 import { OrdersController } from './orders.controller.js';
 import { PageController } from './page.controller.js';
+import { ReplicasShow } from './replicas-show.js';
 import { Show } from './show.js';
 
 /** Dependencies of the gateway. */
@@ -22,7 +23,7 @@ export class GatewayModule {
     return {
       module: GatewayModule,
       imports: [ContendersModule.forUpstream(upstream), ResilientGrpcDashboardModule.forRoot({ public: true })],
-      providers: [Show, { provide: CapturedLogger, useValue: logger }],
+      providers: [Show, ReplicasShow, { provide: CapturedLogger, useValue: logger }],
     };
   }
 }

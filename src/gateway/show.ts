@@ -16,9 +16,10 @@ import { warmUp } from '../load/warm-up.js';
 import { PATIENCE } from '../patience.js';
 import { CapturedLogger, type LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
+import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
 
-/** The faults that a visitor can cause. */
-const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start'] as const;
+/** The faults that a visitor can cause. `replicas` starts a run with faults of its own. */
+const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas'] as const;
 type Fault = (typeof FAULTS)[number];
 
 export function isFault(name: string): name is Fault {
@@ -33,11 +34,14 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
+   * `replicas`: the load calls three replicas instead, for `phaseEndsInMs` from their start.
    */
-  readonly phase: 'idle' | 'opening' | 'killed' | 'free';
+  readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas';
   readonly phaseEndsInMs: number | undefined;
   readonly results: readonly ContenderResult[];
   readonly log: readonly LogLine[];
+  /** The current or last run with three replicas. */
+  readonly replicas: ReplicasLiveState | undefined;
 }
 
 /** 200 calls per second for each contender. */
@@ -52,7 +56,9 @@ const SHOWN_LOG_LINES = 12;
 const SETTLE_MS = 2_000;
 
 /** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no visitor has come yet. */
-type Phase = { readonly name: 'opening' | 'killed'; readonly endsAtMs: number } | { readonly name: 'idle' | 'free' };
+type Phase =
+  | { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number }
+  | { readonly name: 'idle' | 'free' | 'replicas' };
 
 /**
  * Runs the live comparison for the page. It starts with the first visitor: load starts immediately, the server is killed after 5 s and
@@ -68,10 +74,12 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   private phase: Phase = { name: 'idle' };
   private nextPhase: NodeJS.Timeout | undefined;
   private lingering: NodeJS.Timeout | undefined;
+  private hasVisitors = false;
 
   constructor(
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
     private readonly upstream: UpstreamProcess,
+    private readonly replicas: ReplicasShow,
     logger: CapturedLogger,
   ) {
     this.comparison = new Comparison(contenders, upstream);
@@ -95,8 +103,9 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Performs the action of a button of the page. */
+  /** Performs the action of a button of the page. Ignored while the load calls the replicas. */
   async cause(fault: Fault): Promise<void> {
+    if (this.phase.name === 'replicas') return;
     switch (fault) {
       case 'kill':
         await this.kill();
@@ -121,6 +130,9 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         this.settle();
         await this.upstream.listen();
         break;
+      case 'replicas':
+        this.startReplicas();
+        break;
     }
   }
 
@@ -133,6 +145,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async startOver(): Promise<void> {
     clearTimeout(this.nextPhase);
     this.comparison.load.stop();
+    await this.replicas.stop();
     await this.upstream.listen();
     this.log.length = 0;
     this.open();
@@ -151,15 +164,34 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.comparison.close();
   }
 
+  /** Calls three replicas instead of the server, for half a minute. */
+  private startReplicas(): void {
+    this.settle();
+    this.comparison.load.stop();
+    this.phase = { name: 'replicas' };
+    const onLoad = (): void => {
+      this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
+    };
+    void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => {
+      if (this.phase.name !== 'replicas') return;
+      this.phase = { name: 'free' };
+      if (this.hasVisitors) this.comparison.load.start(RATE);
+    });
+  }
+
   private visitorsCame(): void {
     clearTimeout(this.lingering);
+    this.hasVisitors = true;
     if (this.phase.name === 'idle') this.open();
-    else this.comparison.load.start(RATE);
+    else if (this.phase.name !== 'replicas') this.comparison.load.start(RATE);
   }
 
   private visitorsLeft(): void {
     clearTimeout(this.lingering);
-    this.lingering = setTimeout(() => this.comparison.load.stop(), LINGER_MS);
+    this.lingering = setTimeout(() => {
+      this.hasVisitors = false;
+      this.comparison.load.stop();
+    }, LINGER_MS);
   }
 
   private open(): void {
@@ -204,6 +236,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       phaseEndsInMs: 'endsAtMs' in this.phase ? Math.max(0, this.phase.endsAtMs - nowMs) : undefined,
       results: this.comparison.results(),
       log: this.log,
+      replicas: this.replicas.state(),
     };
   }
 }

@@ -15,12 +15,16 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly lostWrites: number;
   /** Requests that reached the upstream. */
   readonly attempts: number;
+  /** Number of these requests that reached an upstream process that their call had already tried. */
+  readonly triedAgain: number;
   /** Number of connections of these requests, except the first. */
   readonly connectionsReplaced: number;
   /** Number of calls waiting for a connection, if the contender provides it. */
   readonly waiting: number | undefined;
   /** Number of times the connection was lost, if the contender provides it. */
   readonly connectionLosses: number | undefined;
+  /** Number of ejections of an endpoint since the contender was created, if it ejects endpoints. */
+  readonly ejections: number | undefined;
 }
 
 /** The upstream of a comparison, or several upstreams that share a log. */
@@ -37,6 +41,7 @@ export class Comparison {
   private readonly log: LogFollower;
   private readonly requests: CountsSince;
   private readonly connections: CountsSince;
+  private readonly repeats: CountsSince;
   /** The contenders' counts before the comparison, in their order. */
   private readonly connectionLossesBefore: readonly number[];
 
@@ -50,6 +55,7 @@ export class Comparison {
     this.log = LogFollower.fromNow(upstream.logPath);
     this.requests = new CountsSince(upstream.countsPaths.map((path) => `${path}.requests`));
     this.connections = new CountsSince(upstream.countsPaths.map((path) => `${path}.connections`));
+    this.repeats = new CountsSince(upstream.countsPaths.map((path) => `${path}.repeats`));
     this.connectionLossesBefore = contenders.map((contender) => contender.connectionLosses?.() ?? 0);
     upstream.events$.subscribe(({ type, atMs }) => {
       if (type === 'listening') this.serverReachable(atMs);
@@ -83,6 +89,7 @@ export class Comparison {
       ledgers.get(requestId.slice(0, requestId.indexOf('/')))?.applied(requestId);
     const attempts = this.requests.read();
     const connections = this.connections.read();
+    const repeats = this.repeats.read();
     const nowMs = epochMs();
     return this.entrants.map(({ contender, measurement, ledger }, index) => ({
       ...measurement.snapshot(nowMs),
@@ -90,10 +97,12 @@ export class Comparison {
       duplicatedWrites: ledger.duplicated,
       lostWrites: ledger.lost,
       attempts: attempts(contender.name),
+      triedAgain: repeats(contender.name),
       connectionsReplaced: connections(contender.name),
       waiting: contender.waiting?.(),
       connectionLosses:
         contender.connectionLosses && contender.connectionLosses() - (this.connectionLossesBefore[index] ?? 0),
+      ejections: contender.ejections?.(),
     }));
   }
 

@@ -15,7 +15,7 @@ export interface ShutdownFigures {
   /** Number of these reads that got no response or an error. */
   readonly unaryFailed: number;
   /** Number of exports that ended with their last order. */
-  readonly exportsWhole: number;
+  readonly completeExports: number;
   /** Number of exports that failed in a way that the reader can detect. */
   readonly exportsFailed: number;
   /** Number of exports that ended like complete ones but were incomplete. */
@@ -95,7 +95,7 @@ export class ShutdownRun {
       name: this.name,
       unaryInFlight: reads.length,
       unaryFailed: reads.filter(({ status }) => status !== 200).length,
-      exportsWhole: count('whole'),
+      completeExports: count('whole'),
       exportsFailed: count('failed'),
       exportsTruncated: count('truncated'),
     };

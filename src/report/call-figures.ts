@@ -12,6 +12,10 @@ export interface CallResult extends ContenderResult {
 
 /** All rows that a table of calls can show. */
 const FIGURES = {
+  failed: {
+    label: 'calls   failed',
+    cell: ({ failed, unsafeInFlightFailed }) => String(failed + unsafeInFlightFailed),
+  },
   failedReads: { label: 'reads   failed', cell: ({ failedReads }) => String(failedReads) },
   failedWrites: {
     label: 'writes  failed',
@@ -23,6 +27,8 @@ const FIGURES = {
     label: 'attempts per call',
     cell: ({ attempts, calls }) => (calls === 0 ? '-' : (attempts / calls).toFixed(3)),
   },
+  triedAgain: { label: 'retries to tried replica', cell: ({ triedAgain }) => String(triedAgain) },
+  ejections: { label: 'ejections', cell: ({ ejections }) => String(ejections ?? 0) },
   p50: { label: 'half of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p50) },
   p90: { label: '90 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
   p99: { label: '99 % of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },

@@ -20,9 +20,11 @@ const result = (name: ContenderResult['name'], figures: Partial<ContenderResult>
   duplicatedWrites: 0,
   lostWrites: 0,
   attempts: 1_000,
+  triedAgain: 0,
   connectionsReplaced: 0,
   waiting: undefined,
   connectionLosses: undefined,
+  ejections: undefined,
   ...figures,
 });
 

@@ -3,7 +3,7 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
-const WELL_MS = 1_000;
+const HEALTHY_MS = 1_000;
 /** Time in which clients process the responses that they have already received. */
 const IN_FLIGHT_MS = 100;
 
@@ -14,18 +14,18 @@ const IN_FLIGHT_MS = 100;
 export const blackhole = callScenario({
   proxied: true,
   // Our client suspects a connection after 5 to 10 s of silence. It then probes the connection, and opens another before closing it.
-  leastSeconds: 20,
+  minSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
   figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
   async perform({ comparison, proxy, seconds, rate, say }) {
     comparison.load.start(rate);
-    await delay(WELL_MS);
+    await delay(HEALTHY_MS);
     proxy.holdBytes();
     const heldAtMs = epochMs();
     say('open connections are black holes; new connections work');
     await delay(IN_FLIGHT_MS);
     comparison.serverReachable(heldAtMs);
-    await delay(seconds * 1_000 - WELL_MS - IN_FLIGHT_MS);
+    await delay(seconds * 1_000 - HEALTHY_MS - IN_FLIGHT_MS);
   },
 });

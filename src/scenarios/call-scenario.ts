@@ -33,7 +33,7 @@ export interface ProxiedStage extends Stage {
 }
 
 interface CommonTerms {
-  readonly leastSeconds: number;
+  readonly minSeconds: number;
   readonly defaultSeconds?: number;
   readonly setup: ContenderSetup;
   /** True if each contender also follows the log. */
@@ -49,8 +49,8 @@ export type CallTerms =
 
 /** Creates a scenario in which all contenders get the same calls. */
 export function callScenario(terms: CallTerms): Scenario {
-  const { leastSeconds, defaultSeconds = DEFAULT_SECONDS } = terms;
-  return { leastSeconds, defaultSeconds, play: (run) => play(terms, run) };
+  const { minSeconds, defaultSeconds = DEFAULT_SECONDS } = terms;
+  return { minSeconds, defaultSeconds, play: (run) => play(terms, run) };
 }
 
 function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {

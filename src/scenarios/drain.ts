@@ -9,7 +9,7 @@ const EVERY_SECONDS = 30;
 /** A rolling deploy: the server finishes its calls and exits (`tryShutdown`), and a new one listens within a second. */
 export const drain = callScenario({
   proxied: false,
-  leastSeconds: 3,
+  minSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ comparison, upstream, seconds, rate, say }) {

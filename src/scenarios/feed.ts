@@ -27,7 +27,7 @@ const SETTLE_MS = 10_000 * PATIENCE;
  * the end, the results are compared with the log on disk.
  */
 export const feed: Scenario = {
-  leastSeconds: 7,
+  minSeconds: 7,
   defaultSeconds: 15,
   play: (run) =>
     inArena(

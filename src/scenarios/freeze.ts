@@ -3,7 +3,7 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
-const WELL_MS = 1_000;
+const HEALTHY_MS = 1_000;
 const FROZEN_MS = 5_000;
 // Each call that exceeds its deadline resets its stream, and Node closes a server connection that receives more than about 1000 resets at
 // once (nghttp2's protection against rapid resets). 200 calls per second would come close to that.
@@ -15,7 +15,7 @@ const RATE_SHARE = 0.5;
  */
 export const freeze = callScenario({
   proxied: false,
-  leastSeconds: 8,
+  minSeconds: 8,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
   followed: true,
   figures: [
@@ -30,13 +30,13 @@ export const freeze = callScenario({
   ],
   async perform({ comparison, upstream, seconds, rate, say }) {
     comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
-    await delay(WELL_MS);
+    await delay(HEALTHY_MS);
     upstream.freeze();
     say('server frozen');
     await delay(FROZEN_MS);
     await upstream.listen();
     comparison.serverReachable(epochMs());
     say('server continues');
-    await delay(seconds * 1_000 - FROZEN_MS - WELL_MS);
+    await delay(seconds * 1_000 - FROZEN_MS - HEALTHY_MS);
   },
 });

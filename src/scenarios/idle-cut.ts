@@ -19,7 +19,7 @@ const WRITES = 1;
  */
 export const idleCut = callScenario({
   proxied: true,
-  leastSeconds: 2,
+  minSeconds: 2,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ comparison, proxy, seconds, say }) {

@@ -26,7 +26,7 @@ const RETRY_THROTTLING = { maxTokens: 100, tokenRatio: 0.1 };
  */
 export const overload = callScenario({
   proxied: false,
-  leastSeconds: 4,
+  minSeconds: 4,
   setup: {
     tunedTitle: '+ retryPolicy, retryThrottling',
     tuned: {

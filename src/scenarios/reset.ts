@@ -9,7 +9,7 @@ const EVERY_MS = 1_000;
 /** All connections are reset every second under load, as by a firewall or a proxy that is reloaded. The server keeps running. */
 export const reset = callScenario({
   proxied: true,
-  leastSeconds: 3,
+  minSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ comparison, proxy, seconds, rate, say }) {

@@ -10,7 +10,7 @@ const EVERY_SECONDS = 30;
 /** The only server is killed under load and listens again after 3 s, about every 30 s. */
 export const restart = callScenario({
   proxied: false,
-  leastSeconds: 6,
+  minSeconds: 6,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ comparison, upstream, seconds, rate, say }) {

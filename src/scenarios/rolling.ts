@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { UpstreamPair } from '../chaos/upstream-pair.js';
+import { UpstreamGroup } from '../chaos/upstream-group.js';
 import { ROUND_ROBIN_SETUP } from '../contenders/contender-setup.js';
 import type { Contender } from '../contenders/contender.js';
 import { CONTENDERS, STREAM_CONTENDERS } from '../contenders/contenders.module.js';
@@ -27,10 +27,10 @@ const SETTLE_MS = 10_000 * PATIENCE;
  * All contenders call both servers by round robin and follow the shared log. No contender is notified in advance.
  */
 export const rolling: Scenario = {
-  leastSeconds: 6,
+  minSeconds: 6,
   defaultSeconds: 12,
   play: (run) => {
-    const start = () => UpstreamPair.start({ server: run.server });
+    const start = () => UpstreamGroup.start(2, { server: run.server });
     return inArena({ setup: ROUND_ROBIN_SETUP, start }, run, async ({ upstream: pair, app, onEnd }) => {
       const { seconds, rate, logger, say } = run;
       pair.lines$.subscribe(({ level, context, message }) => {
@@ -71,7 +71,11 @@ export const rolling: Scenario = {
 };
 
 /** Returns the time that each process took to exit, in milliseconds. */
-async function restartInTurn(pair: UpstreamPair, seconds: number, say: ScenarioRun['say']): Promise<readonly number[]> {
+async function restartInTurn(
+  pair: UpstreamGroup,
+  seconds: number,
+  say: ScenarioRun['say'],
+): Promise<readonly number[]> {
   const { upstreams } = pair;
   const exitMs: number[] = [];
   const everyMs = (seconds * 1_000) / (ROUNDS * upstreams.length + 0.5);

@@ -28,7 +28,7 @@ export interface Outcome {
 
 /** A scenario: faults that affect all contenders equally, and their figures. */
 export interface Scenario {
-  readonly leastSeconds: number;
+  readonly minSeconds: number;
   /** Duration if `--seconds` is not given. */
   readonly defaultSeconds: number;
   /** Runs the scenario and cleans up. */

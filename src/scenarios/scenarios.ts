@@ -4,6 +4,7 @@ import { feed } from './feed.js';
 import { freeze } from './freeze.js';
 import { idleCut } from './idle-cut.js';
 import { overload } from './overload.js';
+import { replicas } from './replicas.js';
 import { reset } from './reset.js';
 import { restart } from './restart.js';
 import { rolling } from './rolling.js';
@@ -24,6 +25,7 @@ export const SCENARIOS = {
   blackhole,
   shutdown,
   rolling,
+  replicas,
 } as const satisfies Record<string, Scenario>;
 export type ScenarioName = keyof typeof SCENARIOS;
 

@@ -24,7 +24,7 @@ const POLL_MS = 5;
  * background, a call in backoff, a short export, and a long export. Then an idle gateway receives SIGTERM.
  */
 export const shutdown: Scenario = {
-  leastSeconds: 4,
+  minSeconds: 4,
   defaultSeconds: 8,
   async play(run) {
     const upstream = await UpstreamProcess.start({ server: run.server });

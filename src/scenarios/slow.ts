@@ -21,7 +21,7 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
 /** Reads of a server with tail latency: 1.5 % of the responses take 20 times as long as the others. */
 export const slow = callScenario({
   proxied: false,
-  leastSeconds: 3,
+  minSeconds: 3,
   setup: {
     tunedTitle: '+ hedgingPolicy',
     tuned: { channelOptions: { 'grpc.service_config': JSON.stringify({ methodConfig: METHOD_CONFIG }) } },

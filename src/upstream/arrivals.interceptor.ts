@@ -2,23 +2,32 @@ import type { Metadata } from '@grpc/grpc-js';
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import type { DurableCounts } from './durable-counts.js';
+import { RecentIds } from './recent-ids.js';
 
 /** Metadata key of the contender's name, by which requests are counted. */
 export const CONTENDER_KEY = 'x-contender';
+
+/** Metadata key of the id of a unary call, which all its attempts send. */
+export const CALL_KEY = 'x-call';
 
 /** Returns the name of the contender that sent a request. */
 export function senderOf(metadata: Metadata): string {
   return String(metadata.get(CONTENDER_KEY)[0] ?? 'unnamed');
 }
 
-/** Counts requests and connections per contender, before the requests are handled. */
+/**
+ * Counts, per contender and before the requests are handled: requests, connections, and requests of a call that this process has received
+ * before.
+ */
 @Injectable()
 export class ArrivalsInterceptor implements NestInterceptor {
   private readonly seen = new Set<string>();
+  private readonly calls = new RecentIds();
 
   constructor(
     private readonly requests: DurableCounts,
     private readonly connections: DurableCounts,
+    private readonly repeats: DurableCounts,
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -26,6 +35,8 @@ export class ArrivalsInterceptor implements NestInterceptor {
     const [, metadata, call] = context.getArgs<[unknown, Metadata, { getPeer(): string }]>();
     const sender = senderOf(metadata);
     this.requests.add(sender);
+    const [id] = metadata.get(CALL_KEY);
+    if (id !== undefined && !this.calls.add(String(id))) this.repeats.add(sender);
     const connection = `${sender} ${call.getPeer()}`;
     if (!this.seen.has(connection)) {
       this.seen.add(connection);

@@ -30,7 +30,7 @@ export class OrdersController {
   /** Returns an Observable, so that a cancelled call does not read the order. */
   @GrpcMethod('Orders')
   get({ id }: GetOrderRequest, metadata: Metadata): Observable<Order> {
-    if (this.workload.now.overloaded) throw nextRefusal(Math.random);
+    this.checkRefusal();
     return timer(this.workload.nextReadMs(senderOf(metadata))).pipe(
       map(() => {
         const order = this.log.get(id);
@@ -46,8 +46,8 @@ export class OrdersController {
    */
   @GrpcMethod('Orders')
   async create(request: CreateOrderRequest): Promise<Order> {
-    const { overloaded, writeMs } = this.workload.now;
-    if (overloaded) throw nextRefusal(Math.random);
+    this.checkRefusal();
+    const { writeMs } = this.workload.now;
     await delay(writeMs / 2);
     const order = this.log.append(request);
     await delay(writeMs / 2);
@@ -75,5 +75,12 @@ export class OrdersController {
     return requests$.pipe(
       reduce(({ count }, order) => ({ count: count + 1, lastSequence: this.log.append(order).sequence }), none),
     );
+  }
+
+  /** @throws GrpcException if the workload refuses calls */
+  private checkRefusal(): void {
+    const { overloaded, failing } = this.workload.now;
+    if (overloaded) throw nextRefusal(Math.random);
+    if (failing) throw new GrpcException('UNAVAILABLE', 'no database');
   }
 }

@@ -51,6 +51,7 @@ export class UpstreamModule {
         new ArrivalsInterceptor(
           new DurableCounts(`${countsPath}.requests`),
           new DurableCounts(`${countsPath}.connections`),
+          new DurableCounts(`${countsPath}.repeats`),
         ),
     };
     const ours = ResilientGrpcServerModule.forRoot({ ...serverOptions(setup), drain: { timeoutMs: DRAIN_MS } });

@@ -8,10 +8,19 @@ export interface Work {
   readonly slowFactor: number;
   /** True to reject every unary call immediately, like an overloaded server. */
   readonly overloaded: boolean;
+  /** True to fail every unary call immediately with UNAVAILABLE, like a server whose database is unreachable. */
+  readonly failing: boolean;
 }
 
 /** Normal operation. */
-export const NORMAL_WORK: Work = { readMs: 5, writeMs: 20, slowShare: 0, slowFactor: 1, overloaded: false };
+export const NORMAL_WORK: Work = {
+  readMs: 5,
+  writeMs: 20,
+  slowShare: 0,
+  slowFactor: 1,
+  overloaded: false,
+  failing: false,
+};
 
 /** Returns the duration of the next read. `tail` and `spread` are random values from 0 to below 1. */
 export function nextReadMs({ readMs, slowShare, slowFactor }: Work, tail: number, spread: number): number {

@@ -87,8 +87,14 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       await Promise.allSettled(Array.from({ length: 30 }, () => firstValueFrom(client.get({ id: '1' }))));
       return row.isVisible();
     }, IN_TIME);
-    const healthy = page.locator('table tr', { hasText: servers[1]!.url }).filter({ hasText: /\d+ %/ });
+    const healthy = page.locator('table tr', { hasText: servers[1]!.url }).filter({ hasText: /in use.*\d+ %/ });
     await healthy.waitFor();
+    // Three addresses fit on a phone, and no table is clipped on a wide screen.
+    for (const width of [390, 1_440]) {
+      await page.setViewportSize({ width, height: 800 });
+      await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width, IN_TIME);
+      expect(await clippedTables(page)).toEqual([]);
+    }
     await page.goto(`${url}/grpc`);
     await page.getByRole('link', { name: 'plain' }).click();
     await page.getByRole('heading', { name: 'Connections' }).waitFor();
@@ -157,10 +163,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await firstValueFrom(orders('orders').get({ id: '1' })).catch(() => undefined);
     const { page } = await open(test, `${url}/grpc`, { viewport: { width: 390, height: 800 } });
     await page.getByText(details).first().waitFor();
-    const sideways = await page.evaluate<string[]>(
-      `[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)`,
-    );
-    expect(sideways).toEqual([]);
+    expect(await clippedTables(page)).toEqual([]);
     // The details have a separate row below their error.
     const cell = page.getByRole('region', { name: 'Last errors' }).locator('td.wide');
     expect((await cell.boundingBox())!.width).toBeGreaterThan(300);
@@ -329,6 +332,27 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
+  it('opens the first client of a filtered list by Enter, and clears the filter by Escape', async (test) => {
+    const { url } = await start(test, { clients: clientsOf('orders', 'audit', 'billing') });
+    const { page, problems } = await open(test, `${url}/grpc`);
+    const filter = page.getByRole('searchbox');
+    const links = page.locator('.clients a');
+    await links.nth(2).waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('bill');
+    await waitFor(async () => (await links.count()) === 1, IN_TIME);
+    await page.keyboard.press('Escape');
+    await waitFor(async () => (await links.count()) === 3, IN_TIME);
+    expect(await filter.inputValue()).toBe('');
+    await page.keyboard.press('ArrowDown');
+    expect(await focused(page)).toBe(await links.first().textContent());
+    await page.keyboard.press('/');
+    await page.keyboard.type('bill');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Idle billing' }).waitFor();
+    expect(problems).toEqual([]);
+  });
+
   it.concurrent(
     'shows the shutdown, then the lack of a response, and resumes automatically with a new application',
     { tags: ['timed'] },
@@ -456,6 +480,13 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(watched.problems).toEqual([]);
   });
 });
+
+/** Texts of the tables that are wider than their panel. */
+function clippedTables(page: Page): Promise<readonly string[]> {
+  return page.evaluate<string[]>(
+    `[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)`,
+  );
+}
 
 /** Value of a named fact in a region of the page. */
 async function fact(page: Page, part: string, name: string): Promise<string | null> {

@@ -108,6 +108,88 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
 
+  /** Reads the state of the page until `isReached`. The load runs while the state is read. */
+  const liveUntil = async (isReached: (state: any) => boolean): Promise<any> => {
+    const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    for (;;) {
+      const { value, done } = await reader.read();
+      expect(done).toBe(false);
+      const parts = (text + value).split('\n\n');
+      text = parts.pop()!;
+      for (const part of parts) {
+        const [, data] = /^data: (.*)$/m.exec(part) ?? [];
+        if (data === undefined || !isReached(JSON.parse(data))) continue;
+        await reader.cancel();
+        return JSON.parse(data);
+      }
+    }
+  };
+  const clientNames = async () => (await json('/grpc/snapshot')).clients.map(({ name }: any) => name);
+  const startReplicas = async () => {
+    await liveUntil(({ phase }) => phase === 'free');
+    expect((await fetch(`${url}/faults/replicas`, { method: 'POST' })).status).toBe(204);
+    return liveUntil(({ replicas }) => replicas?.results.some(({ failed }: any) => failed > 0));
+  };
+
+  it('calls three replicas on request, shows our client in the dashboard, and stops them by "Start over"', async () => {
+    const { phase, upstream, replicas } = await startReplicas();
+    expect({ phase, upstream }).toEqual({ phase: 'replicas', upstream: 'listening' });
+    expect(replicas).toMatchObject({ isRunning: true, states: ['failing', 'running', 'running'] });
+    expect(replicas.results.map(({ name }: any) => name)).toEqual(['plain', 'tuned', 'resilient']);
+    expect(await clientNames()).toEqual(['orders', 'replicas']);
+    expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
+    expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('replicas');
+    expect(await clientNames()).toEqual(['orders']);
+  });
+
+  it('shuts down while it calls replicas', async () => {
+    await startReplicas();
+    gateway.kill('SIGTERM');
+    expect(await once(gateway, 'exit')).toEqual([null, 'SIGTERM']);
+  });
+
+  // Needs a browser.
+  it.skipIf(!isInstalled('Chromium'))('shows the figures of three clients that call replicas', async () => {
+    const browser = await startBrowser();
+    try {
+      const { page, problems } = await openPage(browser, url, {});
+      const button = page.getByRole('button', { name: 'Replicas' });
+      expect(await page.locator('#replicas').isHidden()).toBe(true);
+      await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
+      await button.click();
+      const region = page.getByRole('region', { name: 'Three replicas, one of them sick' });
+      await region.getByText('replica 1: failing').waitFor();
+      const headings = await region.getByRole('columnheader').allTextContents();
+      expect(headings).toEqual(['', 'Nest ClientGrpc', 'Nest ClientGrpc, tuned', 'nestjs-resilient-grpc']);
+      const rows = await region.getByRole('rowheader').allTextContents();
+      expect(rows).toEqual([
+        'calls',
+        'failed',
+        'retries on a tried replica',
+        '99 % of calls within',
+        'ejections of a replica',
+      ]);
+      const failed = region
+        .getByRole('row', { name: /^failed/ })
+        .getByRole('cell')
+        .first();
+      await waitFor(async () => Number(await failed.textContent()) > 0, { timeoutMs: 60_000 });
+      await page.getByRole('link', { name: 'replicas', exact: true }).click();
+      await page
+        .getByRole('region', { name: 'Endpoints' })
+        .getByText(/^ejected/)
+        .waitFor();
+      for (const width of [390, 1_440]) {
+        await page.setViewportSize({ width, height: 800 });
+        await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
+      }
+      expect(problems).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+  });
+
   // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))(
     'shows only our client in the dashboard, shows a kill in both parts, and performs the actions of its buttons',

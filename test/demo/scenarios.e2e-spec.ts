@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import {
   type Figures,
   type FeedFigures,
+  type ReplicasFigures,
   type RollingFigures,
   type ShutdownFigures,
   type Report,
@@ -68,7 +69,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining(
-        'restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown|rolling',
+        'restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown|rolling|replicas',
       ),
     });
     await expect(demo('--seconds', 'soon')).rejects.toMatchObject({
@@ -139,7 +140,39 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       // Shows that the servers ended the streams: the plain client restarted its streams and received duplicates.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
       // A server exits before its drain time of 3 s is over.
-      recordTiming(task, 'slowest end of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
+      recordTiming(task, 'longest exit of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
+    },
+  );
+
+  it(
+    'ejects sick replicas, and sends no retry to a replica that its call has tried',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const seconds = 20;
+      const { plain, tuned, resilient } = await figuresOf<ReplicasFigures>('replicas', seconds);
+      for (const figures of [plain, tuned, resilient]) {
+        expect(figures).toEqual({
+          calls: expect.any(Number),
+          failed: expect.any(Number),
+          triedAgain: expect.any(Number),
+          p99Ms: expect.any(Number),
+          ejections: expect.any(Number),
+        });
+        expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
+      }
+      // The replicas were sick, grpc-js ejected one, and its retries returned to tried replicas.
+      expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
+      expect(plain.failed).toBeGreaterThan(0);
+      expect(tuned.ejections).toBeGreaterThan(0);
+      expect(tuned.triedAgain).toBeGreaterThan(0);
+      // On a busy machine, a few attempts time out although a response has started, so they are not retried.
+      expect(resilient.failed).toBeLessThan(plain.failed / 4);
+      const failedShare = resilient.failed / resilient.calls;
+      recordTiming(task, 'share of our calls that failed', failedShare, { atMost: 0.001 });
+      expect(resilient.triedAgain).toBe(0);
+      expect(resilient.ejections).toBeGreaterThanOrEqual(1);
+      const ratio = resilient.p99Ms / plain.p99Ms;
+      recordTiming(task, "p99 of our calls over the plain client's", ratio, { atMost: 1 / 2 });
     },
   );
 

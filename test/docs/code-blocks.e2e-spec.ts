@@ -54,7 +54,7 @@ describe('code in the README and the docs', () => {
     );
   });
 
-  it('behaves as the README says with a real server', () => {
+  it('behaves as the README and the tour say with a real server', () => {
     const output = JSON.parse(application.node(DRIVER, 'dist/readme')) as unknown;
     expect(output).toEqual({
       order: { status: 200, body: expect.objectContaining({ id: '7', item: 'tea' }) },
@@ -142,7 +142,7 @@ describe('code in the README and the docs', () => {
       /\[ResilientGrpc\] drained 1 client in \d+ ms/,
     ],
     ['orders-service', '[NestMicroservice]', /\[ResilientGrpcServer\] drained in \d+ ms: 0 calls finished/],
-  ])('shuts down on SIGTERM as the README says: %s', async (program, started, drained) => {
+  ])('shuts down on SIGTERM as the tour says: %s', async (program, started, drained) => {
     const main = spawn(process.execPath, [compiled(`blocks/readme/${program}`)], {
       cwd: application.folder,
       env: { ...process.env, PORT: '0', GRPC_URL: '127.0.0.1:0', NODE_ENV: 'production', NO_COLOR: '1' },

@@ -100,7 +100,9 @@ export function writeCodeBlocks(application: string): readonly string[] {
   return files;
 }
 
+/** The tour continues the programs of the README. */
 function folderOf(page: string): string {
+  if (page === 'docs/tour.md') return folderOf('README.md');
   return join('blocks', page.replace(/\.md$/, '').toLowerCase());
 }
 

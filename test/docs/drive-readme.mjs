@@ -1,4 +1,4 @@
-// node drive-readme.mjs FOLDER: runs the modules of the README, compiled in FOLDER, against a real server and prints the results
+// node drive-readme.mjs FOLDER: runs the modules of the README and the tour, compiled in FOLDER, against a real server and prints the results
 // as JSON. It is copied to a separate application.
 import 'reflect-metadata';
 import { join } from 'node:path';

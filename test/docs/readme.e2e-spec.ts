@@ -20,6 +20,14 @@ function figures(label: string): number[] {
   return [...row.slice(label.length).matchAll(/\d+/g)].slice(0, 3).map(Number);
 }
 
+describe('README size', () => {
+  it('stays within 12 KB, with the install command in the first 3 KB', () => {
+    const bytes = Buffer.from(pageText('README.md'));
+    expect(bytes.length).toBeLessThanOrEqual(12_288);
+    expect(bytes.subarray(0, 3_072).toString()).toContain('npm i nestjs-resilient-grpc');
+  });
+});
+
 describe('README commands', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const commands = [...pageText('README.md').matchAll(/\bnpm (?:run )?(start|test|demo|bench)\b/g)].map(
@@ -61,9 +69,11 @@ describe('README demo table', () => {
         inFlight: 0,
         lostWrites: 0,
         attempts: 0,
+        triedAgain: 0,
         connectionsReplaced: 0,
         waiting: undefined,
         connectionLosses: undefined,
+        ejections: undefined,
         failedReads: cells.reads[index]!,
         failedWrites: ours ? 0 : cells.writes[index]!,
         unsafeInFlightFailed: ours ? cells.writes[index]! : 0,

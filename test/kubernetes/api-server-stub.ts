@@ -1,16 +1,16 @@
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import type { Endpoint, EndpointSlice } from 'kubernetes-types/discovery/v1.d.ts';
 import { certificate } from '../support/orders-app.js';
 
 const GROUP = 'discovery.k8s.io';
 const API_VERSION = `${GROUP}/v1`;
-const TOKEN = 'token-of-gateway';
 const USER = 'system:serviceaccount:shop:gateway';
 
 /** Objects of the discovery API, which kubectl reads before a request. */
@@ -77,6 +77,8 @@ export type StubFault =
 export interface Pod {
   readonly service?: string;
   readonly name: string;
+  /** @defaultValue '127.0.0.1' */
+  readonly address?: string;
   readonly port: number;
   readonly ready?: boolean;
   readonly serving?: boolean;
@@ -84,12 +86,14 @@ export interface Pod {
 }
 
 /**
- * A Kubernetes API server with EndpointSlices only, over TLS and with a bearer token: list, watch, resource versions, bookmarks, 410 Gone, and
- * 403. kubectl accepts it.
+ * A Kubernetes API server with EndpointSlices only, over TLS and with a bearer token or a client certificate: list, watch, resource
+ * versions, bookmarks, 401, 403, and 410 Gone. kubectl accepts it.
  */
 export class ApiServerStub {
   readonly requests: SliceRequest[] = [];
   fault: StubFault | undefined;
+  /** The token that the stub accepts. */
+  token = 'token-of-gateway';
   private server: Server | undefined;
   private port = 0;
   private readonly folder = mkdtempSync(join(tmpdir(), 'kubernetes-'));
@@ -110,7 +114,8 @@ export class ApiServerStub {
   /** Listens, on the same port as before. */
   async start(): Promise<void> {
     const [cert, key] = ['server', 'server-key'].map((name) => readFileSync(certificate(name)));
-    this.server = createServer({ cert, key }, (request, response) => {
+    const ca = readFileSync(certificate('ca'));
+    this.server = createServer({ cert, key, ca, requestCert: true, rejectUnauthorized: false }, (request, response) => {
       this.handle(request, response);
     });
     this.server.on('connection', (socket: Socket) => {
@@ -146,15 +151,42 @@ export class ApiServerStub {
     return this.watches.size;
   }
 
-  /** Path of a kubeconfig for this server. */
+  /** Path of a kubeconfig for this server, with the current token. */
   get kubeconfig(): string {
-    const path = join(this.folder, 'kubeconfig');
+    return this.writeKubeconfig();
+  }
+
+  writeKubeconfig(): string {
+    return this.kubeconfigOf('kubeconfig', { token: this.token });
+  }
+
+  /** Path of a kubeconfig with a client certificate. */
+  get kubeconfigWithCertificate(): string {
+    const user = { 'client-certificate': certificate('client'), 'client-key': certificate('client-key') };
+    return this.kubeconfigOf('kubeconfig-certificate', user);
+  }
+
+  /** Writes the files that the kubelet mounts for a service account, with the current token. Returns their folder. */
+  writeServiceAccount(): string {
+    const path = join(this.folder, 'serviceaccount');
+    mkdirSync(path, { recursive: true });
+    const files = { token: this.token, namespace: 'shop', 'ca.crt': readFileSync(certificate('ca')) };
+    for (const [name, content] of Object.entries(files)) {
+      // The kubelet replaces the files, too.
+      writeFileSync(join(path, `${name}-new`), content);
+      renameSync(join(path, `${name}-new`), join(path, name));
+    }
+    return path;
+  }
+
+  private kubeconfigOf(name: string, user: object): string {
+    const path = join(this.folder, name);
     const config = {
       apiVersion: 'v1',
       kind: 'Config',
       'current-context': 'stub',
       clusters: [{ name: 'stub', cluster: { server: this.url, 'certificate-authority': certificate('ca') } }],
-      users: [{ name: 'gateway', user: { token: TOKEN } }],
+      users: [{ name: 'gateway', user }],
       contexts: [{ name: 'stub', context: { cluster: 'stub', user: 'gateway', namespace: 'shop' } }],
     };
     writeFileSync(path, JSON.stringify(config));
@@ -162,9 +194,17 @@ export class ApiServerStub {
   }
 
   /** Adds or changes a pod. */
-  set({ service = 'orders', name, port, ready = true, terminating = false, serving = ready }: Pod): void {
+  set({
+    service = 'orders',
+    name,
+    address = '127.0.0.1',
+    port,
+    ready = true,
+    terminating = false,
+    serving = ready,
+  }: Pod): void {
     const endpoint: Endpoint = {
-      addresses: ['127.0.0.1'],
+      addresses: [address],
       conditions: { ready: ready && !terminating, serving, terminating },
       targetRef: { kind: 'Pod', name, uid: `uid-${name}` },
     };
@@ -247,7 +287,7 @@ export class ApiServerStub {
     const kind = ['1', 'true'].includes(searchParams.get('watch') ?? '') ? 'watch' : 'list';
     const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
     this.requests.push({ kind, resourceVersion: searchParams.get('resourceVersion'), token });
-    if (token !== TOKEN) {
+    if (token !== this.token && !(request.socket as TLSSocket).authorized) {
       send(response, 401, status(401, 'Unauthorized', 'Unauthorized'));
     } else if (this.fault === 'forbidden') {
       const what = `cannot ${kind} resource "endpointslices" in API group "${GROUP}" in the namespace "${namespace}"`;

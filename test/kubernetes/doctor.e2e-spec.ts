@@ -1,7 +1,22 @@
-import { describe, expect, it } from 'vitest';
-import { doctor } from '../doctor/support.js';
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { codeBlocks, ROOT } from '../docs/markdown.js';
+import { command, doctor } from '../doctor/support.js';
 import type { ApiServerStub } from './api-server-stub.js';
 import { startApiServer, startPods, TARGET } from './support.js';
+
+/** A line of the output without the values that differ. */
+const shape = (line: string): string =>
+  line
+    .replace(/ in \d+ ms/, '')
+    .replace(/https:\S+/, 'SERVER')
+    .replace(/\d+ EndpointSlices?/, 'SLICES')
+    .replace(/\d+ addresses?: .*/, 'ADDRESSES')
+    .replace(/\d+ (ready|not ready|terminating)/g, 'N $1');
 
 const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
@@ -19,6 +34,11 @@ describe('doctor for a kubernetes target', () => {
     expect(of('target')).toMatchObject({ status: 'ok', facts: { total: 2 } });
     expect(checks.filter(({ check }) => check === 'address')).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
     expect(of('client')).toMatchObject({ status: 'ok' });
+    // The page shows the output of the command.
+    const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
+    const page = codeBlocks('docs/guides/kubernetes-resolver.md').find(({ text }) => text.startsWith('$ npx'))!;
+    const documented = page.text.trim().split('\n').slice(1);
+    expect(stdout.split('\n').slice(0, documented.length).map(shape)).toEqual(documented.map(shape));
   });
 
   it('prints the manifest that permits the watch if the account lacks the permission', async () => {
@@ -30,6 +50,52 @@ describe('doctor for a kubernetes target', () => {
       status: 'failed',
       message: expect.stringContaining('403 endpointslices.discovery.k8s.io is forbidden'),
       remedy: expect.stringMatching(/^permit it: echo '\{.*"kind":"RoleBinding".*\}' \| kubectl apply -f -$/),
+    });
+  });
+
+  it('prints the manifest in a terminal in full, so that it can be pasted', async () => {
+    const api = await startApiServer();
+    api.fault = 'forbidden';
+    const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
+    const manifest = /^ +-> permit it: echo '(.*)' \| kubectl apply -f -$/m.exec(stdout)?.[1] ?? '';
+    expect(JSON.parse(manifest)).toMatchObject({ kind: 'List', items: [{ kind: 'Role' }, { kind: 'RoleBinding' }] });
+  });
+
+  it('names the command that installs the client library if it is missing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'without-kubernetes-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const modules = join(ROOT, 'node_modules');
+    mkdirSync(join(folder, 'node_modules'));
+    for (const name of readdirSync(modules).filter((name) => !['@kubernetes', '.bin'].includes(name)))
+      symlinkSync(join(modules, name), join(folder, 'node_modules', name));
+    const bin = join(folder, 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js');
+    // Node resolves imports from the paths of the links, so that it does not find the library's own dependencies.
+    const links = ['--preserve-symlinks', '--preserve-symlinks-main'];
+    const run = promisify(execFile)(process.execPath, [...links, bin, 'doctor', TARGET], { cwd: folder });
+    await expect(run).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(
+        /FAIL {2}kubernetes +@kubernetes\/client-node cannot be loaded: Cannot find package '@kubernetes\/client-node'.*\n +-> install the client library in the application: npm i @kubernetes\/client-node; on Node 20, npm i @kubernetes\/client-node@1\n/,
+      ),
+    });
+  });
+
+  it('reports an account that the API server does not accept, and a missing configuration', async () => {
+    const api = await startApiServer();
+    const { kubeconfig } = api;
+    api.token = 'another-token';
+    const { of } = await doctor([TARGET], { env: { KUBECONFIG: kubeconfig } });
+    expect(of('kubernetes')).toMatchObject({
+      status: 'failed',
+      message: `cannot watch EndpointSlices at ${api.url}: 401 Unauthorized`,
+      remedy: expect.stringContaining('credentials'),
+    });
+    const without = await doctor([TARGET], { env: { KUBECONFIG: '', HOME: '/nonexistent' } });
+    expect(without.of('kubernetes')).toMatchObject({
+      status: 'failed',
+      message: expect.stringContaining('expected a Kubernetes configuration, got none; run in a pod'),
     });
   });
 

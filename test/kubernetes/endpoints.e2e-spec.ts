@@ -1,6 +1,9 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import type { EndpointSlice } from 'kubernetes-types/discovery/v1.d.ts';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, Subject, toArray } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { callOnce, EACH_METHOD, failureOf, upTo } from '../calls/support.js';
 import { recordTiming } from '../support/timing.js';
 import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
@@ -142,5 +145,131 @@ describe('kubernetes target', () => {
     isOver = true;
     await Promise.all(callers);
     expect(calls).toBeGreaterThan(100);
+  });
+});
+
+/** Forwards connections to [::1]:`port` to the server on 127.0.0.1. */
+async function listenOnIPv6(port: number): Promise<void> {
+  const sockets = new Set<Socket>();
+  const relay = createServer((client) => {
+    const server = connect(port, '127.0.0.1');
+    for (const socket of [client, server]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+    }
+    client.pipe(server).pipe(client);
+  });
+  relay.listen(port, '::1');
+  await once(relay, 'listening');
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    relay.close();
+  });
+}
+
+/** An EndpointSlice of the service `orders` as the stub stores it. */
+const slice = (name: string, fields: Pick<EndpointSlice, 'addressType' | 'endpoints' | 'ports'>): EndpointSlice => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { name, namespace: 'shop', labels: { 'kubernetes.io/service-name': 'orders' } },
+  ...fields,
+});
+
+describe('EndpointSlices of a service', () => {
+  it('merges pods in several slices and address families, and endpoints without selector or conditions', async () => {
+    const api = await startApiServer();
+    const both = await startPod('a');
+    await listenOnIPv6(both.server.port);
+    const other = await startPod('b');
+    const ports = [
+      { name: 'http', port: 80 },
+      { name: 'grpc', port: both.server.port },
+    ];
+    const targetRef = { kind: 'Pod', name: 'a', uid: 'uid-a' };
+    const conditions = { ready: true };
+    api.put(
+      slice('v4', { addressType: 'IPv4', ports, endpoints: [{ addresses: ['127.0.0.1'], conditions, targetRef }] }),
+    );
+    // The same pod again: Kubernetes moves endpoints between slices, and both may contain one for a moment.
+    api.put(
+      slice('moved', { addressType: 'IPv4', ports, endpoints: [{ addresses: ['127.0.0.1'], conditions, targetRef }] }),
+    );
+    api.put(slice('v6', { addressType: 'IPv6', ports, endpoints: [{ addresses: ['::1'], conditions, targetRef }] }));
+    // A slice that an administrator writes for a service without a selector.
+    const own = [{ name: 'grpc', port: other.server.port }];
+    api.put(slice('own', { addressType: 'IPv4', ports: own, endpoints: [{ addresses: ['127.0.0.1'] }] }));
+    const caller = await startPodClient();
+    await callUntil(caller, are('a', 'b'));
+    expect(caller.client.snapshot().resolution).toMatchObject({
+      addresses: 3,
+      watch: { endpoints: { ready: 2, notReady: 0, terminating: 0 } },
+    });
+    const ready = caller.client.snapshot().connections.filter(({ state }) => state === 'READY');
+    expect(ready).toHaveLength(2);
+    const counts = [both, other].map(({ server }) => server.counts().calls);
+    // A pod with two addresses gets one share.
+    expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThanOrEqual(3);
+  });
+
+  it('connects to pods that have only IPv6 addresses', async () => {
+    const api = await startApiServer();
+    const { server } = await startPod('a');
+    await listenOnIPv6(server.port);
+    const ports = [{ name: 'grpc', port: server.port }];
+    api.put(slice('v6', { addressType: 'IPv6', ports, endpoints: [{ addresses: ['::1'] }] }));
+    const { call } = await startPodClient({ url: `kubernetes:///orders:${String(server.port)}` });
+    expect(await call()).toBe('a');
+  });
+
+  it('prefers endpoints whose hints name the zone of the client, while all endpoints have hints', async () => {
+    const api = await startApiServer({ zone: 'here' });
+    const pods = await Promise.all(['a', 'b'].map((name) => startPod(name)));
+    const publish = (hinted: boolean): void => {
+      for (const [index, { name, server }] of pods.entries()) {
+        const hints = { forZones: [{ name: index === 0 ? 'here' : 'there' }] };
+        const endpoints = [{ addresses: ['127.0.0.1'], conditions: { ready: true }, ...(hinted && { hints }) }];
+        api.put(slice(name, { addressType: 'IPv4', ports: [{ name: 'grpc', port: server.port }], endpoints }));
+      }
+    };
+    publish(true);
+    const caller = await startPodClient();
+    expect(await callUntil(caller, () => true)).toEqual(['a']);
+    publish(false);
+    await callUntil(caller, are('a', 'b'));
+    publish(true);
+    await callUntil(caller, are('a'));
+  });
+
+  it('fails calls with the reason after the service was deleted, and recovers once it is created again', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a', 'b');
+    const caller = await startPodClient({ outageGraceMs: 50 });
+    const events: string[] = [];
+    caller.client.events$.subscribe(({ type }) => events.push(type));
+    await callUntil(caller, are('a', 'b'));
+    api.remove('a');
+    api.remove('b');
+    await waitFor(() => caller.client.snapshot().resolution.addresses === 0);
+    const { message } = await failureOf(caller.echo.unary({}));
+    expect(message).toContain('service orders in namespace shop has no EndpointSlices');
+    expect(caller.client.snapshot().resolution).toMatchObject({ failing: true, watch: { state: 'watching' } });
+    await startPods(api, 'c');
+    await waitFor(async () => (await caller.call().catch(() => '')) === 'c');
+    expect(caller.client.snapshot().resolution).toMatchObject({ addresses: 1, failing: false });
+    // A lookup that reports no endpoints has not failed, and no addresses stay in use.
+    expect(events).not.toContain('lookup-failed');
+  });
+
+  it('keeps calls waiting within the outage grace while no pod is ready', async () => {
+    const api = await startApiServer();
+    const [a] = await startPods(api, 'a');
+    const { call, client } = await startPodClient({ outageGraceMs: 20_000 });
+    await call();
+    api.set({ name: 'a', port: a!.server.port, ready: false });
+    await waitFor(() => client.snapshot().resolution.addresses === 0);
+    const waiting = call();
+    await waitFor(() => client.snapshot().waiting === 1);
+    api.set({ name: 'a', port: a!.server.port });
+    expect(await waiting).toBe('a');
   });
 });

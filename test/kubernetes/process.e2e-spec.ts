@@ -9,7 +9,6 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { EchoService } from '../calls/support.js';
-import { CapturedLog } from '../support/captured-log.js';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import type { ApiServerStub } from './api-server-stub.js';
 import { startApiServer, startPods, TARGET } from './support.js';
@@ -96,33 +95,5 @@ describe('Nest application', () => {
     expect(await firstValueFrom(client.getService<EchoService>('Echo').unary({}))).toMatchObject({ text: 'a' });
     await app.close();
     await waitFor(() => api.openWatches === 0);
-  });
-
-  it('logs one line when the API server becomes unreachable, and one when it is back', async () => {
-    const api = await startApiServer();
-    await startPods(api, 'a');
-    const log = new CapturedLog();
-    class AppModule {}
-    const clients = ResilientGrpcModule.forFeature([{ name: 'echo', url: TARGET, protoPath: ECHO_PROTO }]);
-    const app = await NestFactory.createApplicationContext({ module: AppModule, imports: [clients] }, { logger: log });
-    const client = app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
-    await firstValueFrom(client.getService<EchoService>('Echo').unary({}));
-    await waitFor(() => api.openWatches === 1);
-    const lines = () => log.lines.filter(({ text }) => text.startsWith('kubernetes service orders.shop: '));
-    await api.kill();
-    await waitFor(() => lines().length === 1);
-    await api.start();
-    await waitFor(() => lines().length === 2, { timeoutMs: 20_000 });
-    expect(lines()).toMatchObject([
-      {
-        level: 'warn',
-        context: 'ResilientGrpc',
-        text: expect.stringMatching(
-          /cannot watch EndpointSlices at https:\S+: .+; the last endpoints stay in use, and the request is repeated at least every 30 s$/,
-        ),
-      },
-      { level: 'log', text: expect.stringMatching(/the watch works again after [\d.]+ m?s$/) },
-    ]);
-    await app.close();
   });
 });

@@ -147,6 +147,68 @@ describe('watch', () => {
     expect(api.requests).toHaveLength(1);
   });
 
+  it.each([
+    ['refuses connections', undefined],
+    ['does not permit the watch', 'forbidden'],
+  ] as const)('keeps calls waiting within the grace if the API server %s at the start', async (_, fault) => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    api.fault = fault;
+    if (fault === undefined) await api.kill();
+    const { call, client } = await startPodClient({ outageGraceMs: 30_000 });
+    const waiting = call();
+    await waitFor(() => client.snapshot().resolution.failing);
+    expect(client.snapshot()).toMatchObject({
+      waiting: 1,
+      resolution: { addresses: 0, watch: { state: 'failing' } },
+    });
+    expect(client.connectivity.lastError).toContain(`cannot watch EndpointSlices at ${api.url}: `);
+    api.fault = undefined;
+    if (fault === undefined) await api.start();
+    expect(await waiting).toBe('a');
+  });
+
+  it('fails calls with the reason after the grace if the API server refuses connections', async () => {
+    const api = await startApiServer();
+    await api.kill();
+    const { echo } = await startPodClient({ outageGraceMs: 50 });
+    const error = await failureOf(echo.unary({}));
+    expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reachedServer: 'no' });
+    expect(error.message).toContain(`cannot watch EndpointSlices at ${api.url}: connect ECONNREFUSED`);
+    await api.start();
+  });
+
+  it('reports a failure to grpc-js at most about once a second, so that it uses little CPU time', async () => {
+    const api = await startApiServer();
+    await api.kill();
+    const { client, echo } = await startPodClient({ outageGraceMs: 50 });
+    let failures = 0;
+    client.events$.subscribe(({ type }) => {
+      if (type === 'connection') failures += 1;
+    });
+    await failureOf(echo.unary({}));
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(failures).toBeLessThan(15);
+    await api.start();
+  });
+
+  it('shares the watch with clients of later registrations with the same configuration', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const one = await startPodClient();
+    await one.call();
+    await waitFor(() => api.openWatches === 1);
+    registerKubernetesResolver({ kubeconfig: api.kubeconfig });
+    const other = await startPodClient();
+    await other.call();
+    registerKubernetesResolver({ kubeconfig: api.kubeconfigWithCertificate });
+    expect(api.requests).toHaveLength(2);
+    const third = await startPodClient();
+    await third.call();
+    await waitFor(() => api.openWatches === 2);
+    expect(api.requests).toHaveLength(4);
+  });
+
   it('uses the last endpoints if the API server is unreachable after the channel was idle', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');

@@ -49,7 +49,7 @@ async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof 
 }
 
 /** Limit for conditions that a busy machine reaches late. */
-const HANG = { timeoutMs: 50_000, intervalMs: 20 };
+const WAIT_LIMITS = { timeoutMs: 50_000, intervalMs: 20 };
 /** Far more calls than are open at once on an idle machine. */
 const MAX_OPEN = 50;
 
@@ -65,7 +65,7 @@ async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): P
   const gets = CallLoad.start(150, () => orders.get({ id: '1' }), MAX_OPEN);
   const creates = CallLoad.start(150, () => create({ orders }), MAX_OPEN);
   try {
-    await waitFor(() => creates.succeeded.length > 20, HANG);
+    await waitFor(() => creates.succeeded.length > 20, WAIT_LIMITS);
     await busy();
   } finally {
     await Promise.all([gets.stop(20_000), creates.stop(20_000)]);
@@ -103,7 +103,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
         lastValueFrom(app.orders.watch({ from: '0' }).pipe(toArray())),
       ]);
       // The first line is logged after 1.5 s.
-      await waitFor(() => triedAt.length >= 5 && aboveDebug(app).length > 0, HANG);
+      await waitFor(() => triedAt.length >= 5 && aboveDebug(app).length > 0, WAIT_LIMITS);
       expect(app.client.snapshot().waiting).toBe(3);
       await proxy.forward();
       const cameAt = performance.now();
@@ -133,7 +133,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
       await becomes(client, 'IDLE');
       expect(performance.now() - usedAt).toBeGreaterThan(900);
     }
-    await waitFor(() => server.connections.open === 0, HANG);
+    await waitFor(() => server.connections.open === 0, WAIT_LIMITS);
     expect(client.connectivity.outage).toBeUndefined();
     expect(aboveDebug(app)).toEqual([]);
   });
@@ -148,7 +148,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
       await firstValueFrom(create(app));
       expect(proxy.counters.accepted).toBe(rounds);
       const usedAt = performance.now();
-      await waitFor(() => performance.now() - usedAt > 2_200, HANG);
+      await waitFor(() => performance.now() - usedAt > 2_200, WAIT_LIMITS);
     }
     await firstValueFrom(create(app));
   });
@@ -158,10 +158,10 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
   }) => {
     const server = await startServer(onTestFinished);
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
-    const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, HANG));
+    const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, WAIT_LIMITS));
     expect(server.counts().calls).toBe(calls);
     // An old connection is closed once its last call has ended.
-    await waitFor(() => server.connections.open === 1, HANG);
+    await waitFor(() => server.connections.open === 1, WAIT_LIMITS);
     expect(app.client.connectivity.state).toBe('READY');
     expect(aboveDebug(app)).toEqual([]);
   });
@@ -194,10 +194,10 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
       const { peer } = server.calls()[0]!;
       copyFileSync(certificate('next'), cert);
       copyFileSync(certificate('next-key'), key);
-      await waitFor(() => replaced.length > 0, HANG);
-      await waitFor(() => server.calls().at(-1)!.peer !== peer, HANG);
+      await waitFor(() => replaced.length > 0, WAIT_LIMITS);
+      await waitFor(() => server.calls().at(-1)!.peer !== peer, WAIT_LIMITS);
       // The old connection is closed.
-      await waitFor(() => server.connections.open === 1, HANG);
+      await waitFor(() => server.connections.open === 1, WAIT_LIMITS);
     });
     expect(server.counts().calls).toBe(calls);
     expect(server.connections.accepted).toBe(2);

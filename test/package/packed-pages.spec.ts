@@ -33,7 +33,7 @@ it('links images to raw files and pages to rendered files', () => {
 });
 
 it('does not change code blocks or links within a page', () => {
-  const { 'README.md': readme } = packedPages({ version: '1.2.3' });
-  expect(readme).toContain('](#the-servers-half)');
+  const { 'README.md': readme, 'docs/differences.md': differences } = packedPages({ version: '1.2.3' });
+  expect(differences).toContain('](#safe-methods-are-retried)');
   expect(readme).toContain("forFeature([{ name: 'orders', url, package: 'orders.v1', protoPath }])");
 });

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
 import { allSituations } from '../scenarios/support/situations.js';
 import { forgetLines } from '../support/orders-app.js';
-import { isInstalled, missingPrograms } from '../support/programs.js';
+import { missingPrograms, skipWithout } from '../support/programs.js';
 import { Sentinel } from './sentinel.js';
 import { tableOf } from './table.js';
 import { runTimedTests, timedFiles } from './timed-tests.js';
@@ -64,8 +64,9 @@ for (const [name, situation] of situations) {
   // Drawn for every situation, so that a seed repeats a play regardless of `--only`.
   const playSeed = Math.trunc(random() * 2 ** 31);
   if (!chosen.includes(name) || interrupted.signal.aborted) continue;
-  if (situation.needs !== undefined && !isInstalled(situation.needs)) {
-    console.log(`${name}: skipped, because ${situation.needs} is not installed`);
+  const [isSkipped, note] = skipWithout(...(situation.needs ?? []));
+  if (isSkipped) {
+    console.log(`${name}: skipped, because ${note}`);
     continue;
   }
   const lines: string[] = [];

@@ -15,7 +15,7 @@ const IDLE_MS = 500;
 /** Connections that end by GOAWAY or SIGKILL while this process is blocked, and calls made before the process has read the end. */
 export const closedUnread: Situation = {
   name: 'closed-unread',
-  needs: 'procfs',
+  needs: ['procfs'],
   promise:
     'If a connection ended while the process was too busy to read its end, the next read or write succeeds and is sent once.',
   bounds: {

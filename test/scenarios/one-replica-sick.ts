@@ -14,33 +14,57 @@ const SICKNESSES = ['failing', 'frozen'] as const;
 /** Rejects each request immediately with UNAVAILABLE. */
 const REJECTING = { queueMs: -1_000_000_000 };
 
+const METHOD_CONFIG = [
+  {
+    name: [{ service: 'orders.v1.Orders', method: 'Get' }],
+    retryPolicy: {
+      maxAttempts: 2,
+      initialBackoff: '0.01s',
+      maxBackoff: '0.01s',
+      backoffMultiplier: 1,
+      retryableStatusCodes: ['UNAVAILABLE', 'DEADLINE_EXCEEDED'],
+    },
+  },
+] as const;
+
 /** One of two replicas fails each call, or is frozen. */
 export const oneReplicaSick: Situation = {
   name: 'one-replica-sick',
   promise:
-    'If one of two replicas fails or is frozen, no read with maxAttempts 2 and a sufficient retry budget fails, because each retry goes to the other replica.',
+    'If one of two replicas fails or is frozen, no read with maxAttempts 2 fails under round_robin with a sufficient retry budget, or under least_request with the default one, because each retry goes to the other replica.',
   bounds: Object.fromEntries(
     SICKNESSES.flatMap((sickness) => [
       [`reads, ${sickness}`, { atLeast: READS.short }],
       [`reads, ${sickness} failed`, { atMost: 0 }],
       [`retries on the sick replica, ${sickness}`, { atMost: 0 }],
       [`retries on the other replica, ${sickness}`, { atLeast: 5 }],
+      [`reads, ${sickness}, least_request failed`, { atMost: 0, timed: true }],
+      [`retries on the sick replica, ${sickness}, least_request`, { atMost: 0 }],
     ]),
   ),
   play: (run) => againstEach(run, (kind) => sick(run, kind)),
 };
 
 async function sick(run: Run, kind: UpstreamKind): Promise<Measured> {
-  const [failing, frozen] = await Promise.all(SICKNESSES.map((sickness) => play(run, kind, sickness)));
-  return { ...failing, ...frozen };
+  const plays = SICKNESSES.flatMap((sickness) => [
+    play(run, kind, sickness, sickness, withBudget(run)),
+    play(run, kind, sickness, `${sickness}, least_request`, { ...settings(run), loadBalancing: 'least_request' }),
+  ]);
+  return Object.assign({}, ...(await Promise.all(plays))) as Measured;
 }
 
-async function play(run: Run, kind: UpstreamKind, sickness: (typeof SICKNESSES)[number]): Promise<Measured> {
+async function play(
+  run: Run,
+  kind: UpstreamKind,
+  sickness: (typeof SICKNESSES)[number],
+  name: string,
+  settings: Partial<GrpcClientSettings>,
+): Promise<Measured> {
   const [ill, healthy] = await Promise.all([
     startUpstream(run, kind, sickness === 'failing' ? REJECTING : {}),
     startUpstream(run, kind),
   ]);
-  const app = await startClientOf(run, ill, { url: `ipv4:${ill.url},${healthy.url}`, ...settings(run) });
+  const app = await startClientOf(run, ill, { url: `ipv4:${ill.url},${healthy.url}`, ...settings });
   // Both are connected before one is frozen.
   const before = reads(run, app, 50);
   await reach(() => [ill, healthy].every((upstream) => upstream.arrived('Get').length > 2), { intervalMs: 100 });
@@ -52,29 +76,26 @@ async function play(run: Run, kind: UpstreamKind, sickness: (typeof SICKNESSES)[
   await stop(gets);
   if (sickness === 'frozen') ill.thaw();
   return {
-    ...figuresOf(gets, `reads, ${sickness}`),
-    [`retries on the sick replica, ${sickness}`]: retriesOf(ill) - earlier,
-    [`retries on the other replica, ${sickness}`]: retriesOf(healthy) - earlierOnOther,
+    ...figuresOf(gets, `reads, ${name}`),
+    [`retries on the sick replica, ${name}`]: retriesOf(ill) - earlier,
+    [`retries on the other replica, ${name}`]: retriesOf(healthy) - earlierOnOther,
   };
 }
 
 function settings(run: Run): Partial<GrpcClientSettings> {
-  const retryPolicy = {
-    maxAttempts: 2,
-    initialBackoff: '0.01s',
-    maxBackoff: '0.01s',
-    backoffMultiplier: 1,
-    retryableStatusCodes: ['UNAVAILABLE', 'DEADLINE_EXCEEDED'],
-  } as const;
   return {
-    loadBalancing: 'round_robin',
     methods: { Get: { attemptTimeoutMs: ATTEMPT_TIMEOUT_MS[run.which] } },
-    serviceConfig: {
-      // Half of all attempts fail. The default budget permits retries of a tenth of the calls.
-      retryThrottling: { maxTokens: 1_000, tokenRatio: 1 },
-      methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }],
-    },
+    serviceConfig: { methodConfig: METHOD_CONFIG },
     ...outageGrace(run),
+  };
+}
+
+/** Under round_robin, half of all attempts fail. The default budget permits retries of a tenth of the calls. */
+function withBudget(run: Run): Partial<GrpcClientSettings> {
+  return {
+    ...settings(run),
+    loadBalancing: 'round_robin',
+    serviceConfig: { retryThrottling: { maxTokens: 1_000, tokenRatio: 1 }, methodConfig: METHOD_CONFIG },
   };
 }
 

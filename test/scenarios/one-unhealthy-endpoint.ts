@@ -1,7 +1,7 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { quantile, type CallLoad } from '../support/call-load.js';
-import { aboveDebug, ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { reads, stop } from './support/load.js';
 import { outageGrace, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
@@ -9,6 +9,8 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
 const ENDPOINTS = 3;
+/** The default panic threshold is half of the endpoints. */
+const MIN_ENDPOINTS = 2;
 const LATENCY_MS = 20;
 const SLOWDOWN_FACTOR = 25;
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
@@ -20,15 +22,17 @@ const MEASURED_MS = { short: 4_000, full: 20_000 };
 interface Fault {
   readonly name: string;
   readonly urls: readonly string[];
+  /** Number of faulty endpoints, the first ones of `urls`. @defaultValue 1 */
+  readonly count?: number;
   start(): void;
   end?(): void;
 }
 
-/** One of several servers fails, is slow, is frozen, or flaps. */
+/** One of several servers fails, is slow, is frozen, or flaps, or two of them fail. */
 export const oneUnhealthyEndpoint: Situation = {
   name: 'one-unhealthy-endpoint',
   promise:
-    'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` stops using it within 2 s: safe calls succeed, and their p99 is at most 1.5 times that of healthy servers.',
+    'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` stops using it within 2 s: safe calls succeed, and their p99 is at most 1.5 times that of healthy servers; at least half of the endpoints stay in use, also if two fail.',
   bounds: {
     'calls failed, failing': { atMost: 0 },
     'calls failed, slow': { atMost: 0 },
@@ -37,8 +41,10 @@ export const oneUnhealthyEndpoint: Situation = {
     'endpoints ejected, failing': { atLeast: 1, atMost: 1 },
     'endpoints ejected, slow': { atLeast: 1, atMost: 1 },
     'endpoints ejected, frozen': { atLeast: 1, atMost: 1 },
+    'endpoints ejected, two failing': { atLeast: 1, atMost: 1 },
     'healthy endpoints ejected': { atMost: 0 },
-    'log lines about ejections': { atLeast: 3, atMost: 4 },
+    'fewest endpoints in use': { atLeast: MIN_ENDPOINTS },
+    'log lines about ejections': { atLeast: 4, atMost: 5 },
     'p99 compared with healthy, failing': { atMost: 1.5, timed: true },
     'p99 compared with healthy, slow': { atMost: 1.5, timed: true },
     'p99 compared with healthy, frozen': { atMost: 1.5, timed: true },
@@ -46,11 +52,12 @@ export const oneUnhealthyEndpoint: Situation = {
   async play(run) {
     const plays: Measured[] = [];
     // Played sequentially, because each play measures latencies.
-    for (const start of [failing, slow, frozen, flapping]) plays.push(await play(run, await start(run)));
+    for (const start of [failing, slow, frozen, flapping, twoFailing]) plays.push(await play(run, await start(run)));
     const sum = (name: string) => plays.reduce((total, one) => total + Number(one[name]), 0);
     return {
       ...Object.assign({}, ...plays),
       'healthy endpoints ejected': sum('healthy endpoints ejected'),
+      'fewest endpoints in use': Math.min(...plays.map((one) => Number(one['fewest endpoints in use']))),
       'log lines about ejections': sum('log lines about ejections'),
     };
   },
@@ -66,6 +73,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     ...outageGrace(run),
   });
   const ejected: string[] = [];
+  let fewest = ENDPOINTS;
   app.client.events$.subscribe((event: GrpcClientEvent) => {
     if (event.type === 'endpoint' && event.change === 'ejected') ejected.push(event.address);
   });
@@ -74,6 +82,10 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     await reach(
       () => new Set(app.client.snapshot().connections.filter(({ state }) => state === 'READY')).size === ENDPOINTS,
     );
+    const watch = setInterval(() => (fewest = Math.min(fewest, inUse(app))), 10);
+    run.onEnd(() => {
+      clearInterval(watch);
+    });
     await pass(run, 2_000);
     const healthy = p99(calls, -Infinity, Date.now());
     const faultAt = Date.now();
@@ -84,8 +96,9 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     const adapted = p99(calls, from, Date.now() - 1_000);
     fault.end?.();
     await stop(calls);
+    clearInterval(watch);
     const failed = calls.failed.map(({ startedAt }) => startedAt);
-    const [sick] = fault.urls;
+    const sick = fault.urls.slice(0, fault.count ?? 1);
     return {
       [`calls, ${fault.name}`]: calls.calls.length,
       [`calls failed, ${fault.name}`]: failed.length,
@@ -94,13 +107,20 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
       [`endpoints ejected, ${fault.name}`]: new Set(ejected).size,
       [`p99 ms of healthy endpoints, ${fault.name}`]: healthy,
       [`p99 compared with healthy, ${fault.name}`]: adapted / healthy,
-      'healthy endpoints ejected': ejected.filter((address) => address !== sick).length,
+      'healthy endpoints ejected': ejected.filter((address) => !sick.includes(address)).length,
+      'fewest endpoints in use': fewest,
       'log lines about ejections': aboveDebug(app).filter((line) => line.includes('ejected')).length,
     };
   } finally {
     fault.end?.();
     await app.close();
   }
+}
+
+/** Number of connected endpoints that are not ejected. */
+function inUse({ client }: OrdersApp): number {
+  return client.snapshot().connections.filter(({ state, ejected }) => state === 'READY' && ejected === undefined)
+    .length;
 }
 
 function p99(calls: CallLoad, from: number, to: number): number {
@@ -111,12 +131,18 @@ function p99(calls: CallLoad, from: number, to: number): number {
   );
 }
 
-async function failing(run: Run): Promise<Fault> {
-  const [sick, ...others] = await scripted(run);
+const failing = (run: Run) => failingOf(run, 'failing', 1);
+const twoFailing = (run: Run) => failingOf(run, 'two failing', 2);
+
+async function failingOf(run: Run, name: string, count: number): Promise<Fault> {
+  const servers = await scripted(run);
   return {
-    name: 'failing',
-    urls: [sick, ...others].map(({ url }) => url),
-    start: () => void sick.script('Get', { status: 'UNAVAILABLE', details: 'no database' }),
+    name,
+    urls: servers.map(({ url }) => url),
+    count,
+    start: () => {
+      for (const sick of servers.slice(0, count)) sick.script('Get', { status: 'UNAVAILABLE', details: 'no database' });
+    },
   };
 }
 

@@ -17,7 +17,7 @@ const BETWEEN_CUTS_MS = 10;
 /** A proxy whose connections to its servers are cut repeatedly while the servers execute writes. */
 export const proxyLosesServers: Situation = {
   name: 'proxy-loses-servers',
-  needs: 'haproxy',
+  needs: ['haproxy'],
   promise:
     'If a proxy loses its server during a write and reports the write as refused (HAProxy, REFUSED_STREAM), the write is not executed twice: the call fails, and its error states that it may have reached the server.',
   bounds: {

@@ -12,7 +12,7 @@ const DELAY_MS = 50;
 /** Two grpcio servers are restarted in turn: one ends its calls immediately, and the other lets them finish. */
 export const rollingStops: Situation = {
   name: 'rolling-stops',
-  needs: 'grpcio',
+  needs: ['grpcio'],
   promise:
     "If two servers of Python's grpcio are stopped in turn, gracefully or immediately, no read fails, even though the servers end calls with their own statuses.",
   bounds: {

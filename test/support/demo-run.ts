@@ -41,6 +41,14 @@ export interface RollingFigures extends FeedFigures {
   readonly streamsLost: number;
   readonly restarts: number;
 }
+/** Figures of calls to three replicas. */
+export interface ReplicasFigures {
+  readonly calls: number;
+  readonly failed: number;
+  readonly triedAgain: number;
+  readonly p99Ms: number;
+  readonly ejections: number;
+}
 /** Figures of a gateway that is shut down. */
 export interface ShutdownFigures {
   readonly exitMs: number;

@@ -13,7 +13,11 @@ export const GO_PATH = '/usr/share/gocode';
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** An optional program or system feature that some tests use. */
-export type OptionalProgram = 'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'kubectl' | 'procfs';
+export type OptionalProgram =
+  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'kubectl' | 'procfs' | 'namespaces';
+
+/** Command that runs another one in network and mount namespaces of its own, without privileges. */
+export const IN_NAMESPACES = ['unshare', '--map-root-user', '--net', '--mount'] as const;
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
 
@@ -23,7 +27,9 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   'grpc-go': () => existsSync(`${GO_PATH}/src/google.golang.org/grpc`) && succeeds('go', 'version'),
   nginx: () => succeeds('nginx', '-v'),
   haproxy: () => succeeds('haproxy', '-v'),
+  dnsmasq: () => succeeds('dnsmasq', '--version') && succeeds('setpriv', '--version'),
   kubectl: () => succeeds('kubectl', 'version', '--client'),
+  namespaces: () => succeeds(...IN_NAMESPACES, 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
@@ -34,7 +40,9 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   'grpc-go': 'Debian: golang-go and golang-google-grpc-dev',
   nginx: 'Debian: nginx-light',
   haproxy: 'Debian: haproxy',
+  dnsmasq: 'Debian: dnsmasq-base',
   kubectl: 'Debian: kubernetes-client',
+  namespaces: 'Linux only; Debian: iproute2; user namespaces must be permitted',
   procfs: 'Linux only',
 };
 
@@ -54,7 +62,8 @@ export function missingPrograms(): readonly string[] {
     .map((program) => `${program} (${SOURCES[program]})`);
 }
 
-/** Arguments of vitest's `skip` for a test that needs `program`. */
-export function skipWithout(program: OptionalProgram): [condition: boolean, note: string] {
-  return [!isInstalled(program), `${program} is not installed (${SOURCES[program]})`];
+/** Arguments of vitest's `skip` for a test that needs `programs`. */
+export function skipWithout(...programs: readonly OptionalProgram[]): [condition: boolean, note: string] {
+  const missing = programs.filter((program) => !isInstalled(program));
+  return [missing.length > 0, missing.map((program) => `${program} is not installed (${SOURCES[program]})`).join(', ')];
 }

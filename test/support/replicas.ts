@@ -1,8 +1,9 @@
-import dns from 'node:dns';
+import { promisify } from 'node:util';
 import { loadSync } from '@grpc/proto-loader';
 import { Server, ServerCredentials, type ServerUnaryCall, type ServiceDefinition } from '@grpc/grpc-js';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { resolveAt } from './name-lookup.js';
 import { NameServer } from './name-server.js';
 import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from './orders-app.js';
 
@@ -13,6 +14,8 @@ export interface Replica {
   calls: number;
   /** Client addresses of the connections with calls. */
   readonly peers: Set<string>;
+  /** Sends GOAWAY and rejects new connections; resolves when the last call has ended. */
+  shutDown(): Promise<void>;
 }
 
 /** A client of replicas, with the number of its connections that a server or a failure ended. */
@@ -47,33 +50,34 @@ export async function startReplicaClient(
 
 /** Domain of the names that a `Replicas` resolves. RFC 6761 reserves it for tests. */
 const DOMAIN = '.test';
-const names = new Map<string, NameServer>();
 let replicasSoFar = 0;
 
-/**
- * Replicas that share one DNS name, which has the addresses of those that are listed. `dns.lookup()` queries their name server, as it would
- * if the machine were configured to use it.
- */
+/** Replicas that share one DNS name, which has the addresses of those that are listed. */
 export class Replicas {
   readonly all: Replica[] = [];
+  /** Request IDs of the writes that the replicas executed. */
+  readonly writes: string[] = [];
+  /** Time until a Get or a Create is answered. */
+  latencyMs = 0;
   private readonly servers: Server[] = [];
   private readonly held = new Set<() => void>();
+  private readonly forgetName: () => void;
 
   private constructor(
     private readonly name: string,
     /** Resolves the name. */
     readonly nameServer: NameServer,
     private readonly network: number,
-  ) {}
+  ) {
+    this.forgetName = resolveAt(name, nameServer.url);
+  }
 
   /** Starts `count` replicas, and lists all of them. */
   static async start(count: number): Promise<Replicas> {
-    installNames();
     const number = ++replicasSoFar;
     const nameServer = await NameServer.start();
     nameServer.knows = true;
     const replicas = new Replicas(`orders-${String(number)}${DOMAIN}`, nameServer, number % 200);
-    names.set(replicas.name, nameServer);
     await replicas.scale(count);
     return replicas;
   }
@@ -83,7 +87,7 @@ export class Replicas {
     return `dns:///${this.name}:${String(this.port)}`;
   }
 
-  private port = 0;
+  port = 0;
 
   /** Starts replicas until there are `count`, then lists the first `count`. Replicas that are no longer listed keep serving. */
   async scale(count: number): Promise<void> {
@@ -106,13 +110,15 @@ export class Replicas {
     this.release();
     for (const server of this.servers) server.forceShutdown();
     this.nameServer.close();
-    names.delete(this.name);
+    this.forgetName();
   }
 
-  private async add(): Promise<void> {
+  /** Starts a replica, which is not listed. */
+  async add(): Promise<Replica> {
     const address = `127.1.${String(this.network)}.${String(this.all.length + 1)}`;
-    const replica: Replica = { address, calls: 0, peers: new Set() };
     const server = new Server();
+    const shutDown = () => promisify(server.tryShutdown.bind(server))();
+    const replica: Replica = { address, calls: 0, peers: new Set(), shutDown };
     server.addService(
       loadSync(ORDERS_PROTO, { longs: String })['orders.v1.Orders'] as ServiceDefinition,
       this.methods(replica),
@@ -125,9 +131,15 @@ export class Replicas {
     });
     this.all.push(replica);
     this.servers.push(server);
+    return replica;
   }
 
-  /** Handlers that respond immediately. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their requests. */
+  private later(respond: () => void): void {
+    if (this.latencyMs === 0) respond();
+    else setTimeout(respond, this.latencyMs);
+  }
+
+  /** Handlers that respond after the latency. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their requests. */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {
       replica.calls += 1;
@@ -141,7 +153,7 @@ export class Replicas {
           callback(null, { id, item: replica.address });
         };
         if (id === 'hold') this.held.add(respond);
-        else respond();
+        else this.later(respond);
       },
       Watch: (call: WritableCall) => {
         count(call);
@@ -151,9 +163,15 @@ export class Replicas {
           call.end();
         });
       },
-      Create: (call: { getPeer(): string }, callback: (error: null, value: object) => void) => {
+      Create: (
+        call: ServerUnaryCall<{ requestId: string }, object>,
+        callback: (error: null, value: object) => void,
+      ) => {
         count(call);
-        callback(null, { item: replica.address });
+        this.writes.push(call.request.requestId);
+        this.later(() => {
+          callback(null, { item: replica.address });
+        });
       },
       Session: (call: WritableCall) => {
         count(call);
@@ -182,23 +200,4 @@ interface ReadableCall {
 interface WritableCall extends ReadableCall {
   write(message: object): boolean;
   end(): void;
-}
-
-let areNamesInstalled = false;
-
-/** Resolves names of `DOMAIN` with their name servers. Other names are resolved as before. */
-function installNames(): void {
-  if (areNamesInstalled) return;
-  areNamesInstalled = true;
-  const system = dns.promises.lookup;
-  const lookup = async (name: string, options: dns.LookupAllOptions): Promise<dns.LookupAddress[]> => {
-    const nameServer = names.get(name);
-    if (nameServer === undefined) return system(name, options);
-    const resolver = new dns.promises.Resolver({ timeout: 1_000, tries: 1 });
-    resolver.setServers([nameServer.url]);
-    const addresses = await resolver.resolve4(name);
-    return addresses.map((address) => ({ address, family: 4 }));
-  };
-  // Safe: grpc-js looks up all addresses.
-  dns.promises.lookup = lookup as typeof dns.promises.lookup;
 }

@@ -49,6 +49,7 @@ export type {
   ConnectivityTransition,
   EndpointSnapshot,
   OutageSnapshot,
+  EndpointWatchSnapshot,
   ResolutionSnapshot,
 } from './call/connectivity.js';
 export type { MethodKind } from './call/method.js';

@@ -15,9 +15,10 @@ const SERVER = {
   draining: ['Restarting', 'finishing its calls; then a new server starts'],
   down: ['Down', 'no process listens on its port'],
 };
+const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'replicas run for' };
 /** The faults available in each state of the server. */
 const POSSIBLE = {
-  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut'],
+  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas'],
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
   frozen: ['kill', 'keep-down', 'start'],
   draining: [],
@@ -25,6 +26,17 @@ const POSSIBLE = {
 };
 /** The faults available in scripted phases. The opening has none. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
+/** The rows of the table of a run with replicas. */
+const REPLICA_FIGURES = [
+  { label: 'calls', cell: ({ calls }) => number.format(calls) },
+  { label: 'failed', cell: ({ failed }) => number.format(failed), tone: ({ failed }) => (failed > 0 ? 'bad' : 'ok') },
+  {
+    label: 'retries on a tried replica',
+    cell: ({ triedAgain }) => number.format(triedAgain),
+  },
+  { label: '99 % of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
+  { label: 'ejections of a replica', cell: ({ ejections }) => number.format(ejections) },
+];
 const SHOWN_SECONDS = 30;
 /** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; higher spikes are clipped. */
 const MIN_AXIS_LIMIT = 240;
@@ -148,6 +160,7 @@ function take(next) {
   }
   for (const column of columns.values()) column.draw(nowSeconds, highest, marks);
   showServer(next);
+  showReplicas(next.replicas);
   showLog(next.log);
 }
 
@@ -155,16 +168,55 @@ function calls({ results }) {
   return results.reduce((sum, result) => sum + result.calls, 0);
 }
 
+function showReplicas(replicas) {
+  byId('replicas').hidden = replicas === undefined;
+  if (replicas === undefined) return;
+  const { isRunning, text, states, results } = replicas;
+  byId('replicas').dataset.running = isRunning;
+  setText(byId('replicas-text'), text);
+  const items = fill(byId('replica-states'), 'li', states.length);
+  for (const [index, item] of items.entries()) {
+    item.dataset.state = states[index];
+    setText(item, `replica ${index + 1}: ${states[index]}`);
+  }
+  byId('replicas-table').hidden = results.length === 0;
+  const titles = results.map(({ name }) => TITLES[name]?.[0] ?? name);
+  for (const [index, cell] of fill(byId('replicas-clients'), 'th', titles.length + 1).entries()) {
+    cell.scope = 'col';
+    setText(cell, titles[index - 1] ?? '');
+  }
+  const rows = fill(byId('replicas-figures'), 'tr', REPLICA_FIGURES.length);
+  for (const [index, { label, cell, tone }] of REPLICA_FIGURES.entries()) {
+    const row = rows[index];
+    if (row.childElementCount === 0)
+      row.append(Object.assign(document.createElement('th'), { scope: 'row', textContent: label }));
+    while (row.childElementCount < results.length + 1) row.append(document.createElement('td'));
+    for (const [column, result] of results.entries()) {
+      const place = row.children[column + 1];
+      setText(place, cell(result));
+      if (tone) place.className = tone(result);
+    }
+  }
+}
+
+/** Returns the children of `parent` after it was filled up to `count` elements with this tag. */
+function fill(parent, tag, count) {
+  while (parent.childElementCount > count) parent.lastElementChild.remove();
+  while (parent.childElementCount < count) parent.append(document.createElement(tag));
+  return [...parent.children];
+}
+
 function showServer({ upstream, server, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
-  setText(byId('server-text'), phase === 'free' && upstream === 'listening' ? 'your turn: click a button' : text);
+  const texts = { free: 'your turn: click a button', replicas: 'the load goes to three replicas' };
+  setText(byId('server-text'), upstream === 'listening' ? (texts[phase] ?? text) : text);
   byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
   // Does not change the selection while the user has it focused.
   if (document.activeElement !== byId('served-by') || byId('served-by').disabled) byId('served-by').value = server;
   byId('countdown').hidden = phaseEndsInMs === undefined;
-  setText(byId('countdown-text'), phase === 'opening' ? 'server is killed in' : 'killed; back in');
+  setText(byId('countdown-text'), COUNTDOWN[phase] ?? '');
   setText(byId('countdown-seconds'), ((phaseEndsInMs ?? 0) / 1000).toFixed(1));
   for (const button of document.querySelectorAll('[data-fault]')) {
     const possible = phase === 'free' ? POSSIBLE[upstream] : (POSSIBLE_IN[phase] ?? []);

@@ -30,7 +30,7 @@ const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
     throw new Error(`There is no situation '${name}'. There are: ${[...all.keys()].join(', ')}`);
   return situation;
 });
-const playable = situations.filter(({ needs }) => needs === undefined || isInstalled(needs));
+const playable = situations.filter(({ needs = [] }) => needs.every(isInstalled));
 if (playable.length === 0) throw new Error(`Not installed: ${missingPrograms().join(', ')}`);
 const interrupted = new AbortController();
 process.once('SIGINT', () => {

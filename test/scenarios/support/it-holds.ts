@@ -10,7 +10,7 @@ import type { Situation } from './situation.js';
  */
 export function itHolds(situation: Situation): void {
   it(situation.promise, { timeout: 300_000 }, async ({ skip }) => {
-    if (situation.needs !== undefined) skip(...skipWithout(situation.needs));
+    skip(...skipWithout(...(situation.needs ?? [])));
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
     const lines: string[] = [];
     const say = (line: string) => void lines.push(line);

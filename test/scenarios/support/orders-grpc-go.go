@@ -1,6 +1,6 @@
 // A grpc-go server of orders.v1.Orders in its own process: orders-grpc-go - '{ "port": 0, … }'. Its arguments, responses and log
-// are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get, Create and Watch in plain text. Like a child of Node it
-// exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
+// are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get, Create and Watch in plain text; its queue is either unlimited
+// or, if queueMs is negative, always full. Like a child of Node it exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,16 +26,43 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 )
 
 var options struct {
+	Host          string
 	Port          int
 	Standby       bool
 	Log           string
-	DelayMs       int
 	EventsEveryMs int
 	DrainMs       int64
 	ServerOptions map[string]int64
+}
+
+// Options that change while the server runs.
+type changeable struct {
+	DelayMs int
+	QueueMs int
+	Health  string
+}
+
+var current changeable
+var changed = make(chan struct{})
+var lock sync.Mutex
+
+// The current options, and a channel that is closed when they change.
+func now() (changeable, <-chan struct{}) {
+	lock.Lock()
+	defer lock.Unlock()
+	return current, changed
+}
+
+func change(options []byte) {
+	lock.Lock()
+	defer lock.Unlock()
+	check(json.Unmarshal(options, &current))
+	close(changed)
+	changed = make(chan struct{})
 }
 
 var log *os.File
@@ -103,7 +131,11 @@ func unary(what string) grpc.MethodDesc {
 		parts := append(strings.Split(key, "/"), "", "")
 		times, err := strconv.Atoi(parts[2])
 		fails := parts[1] != "" && (err != nil || previous < times)
-		delay := time.After(time.Duration(options.DelayMs) * time.Millisecond)
+		now, _ := now()
+		if now.QueueMs < 0 {
+			return nil, status.Error(codes.Unavailable, "the queue is full")
+		}
+		delay := time.After(time.Duration(now.DelayMs) * time.Millisecond)
 		if fails && parts[1] == "NEVER" {
 			delay = nil
 		}
@@ -147,8 +179,41 @@ func watch(_ interface{}, stream grpc.ServerStream) error {
 	}
 }
 
+var servingStatuses = map[string]uint64{"SERVING": 1, "NOT_SERVING": 2}
+
+// Sends the current status, and each change.
+func watchHealth(_ interface{}, stream grpc.ServerStream) error {
+	var request []byte
+	if err := stream.RecvMsg(&request); err != nil {
+		return err
+	}
+	for {
+		now, changed := now()
+		response := number(nil, 1<<3, servingStatuses[now.Health])
+		if err := stream.SendMsg(&response); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ending:
+			return nil
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+// Logs each Watch of the health service, also if the server has none.
+func logHealth(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if info.FullMethodName == "/grpc.health.v1.Health/Watch" {
+		write(ctx, "Health", "-")
+	}
+	return ctx, nil
+}
+
 func main() {
 	check(json.Unmarshal([]byte(os.Args[2]), &options))
+	change([]byte(os.Args[2]))
 	var err error
 	log, err = os.OpenFile(options.Log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	check(err)
@@ -170,21 +235,37 @@ func main() {
 		MaxConnectionAge:      time.Duration(options.ServerOptions["grpc.max_connection_age_ms"]) * time.Millisecond,
 		MaxConnectionAgeGrace: time.Duration(options.ServerOptions["grpc.max_connection_age_grace_ms"]) * time.Millisecond,
 	}
-	server := grpc.NewServer(grpc.KeepaliveParams(age))
+	serverOptions := []grpc.ServerOption{grpc.KeepaliveParams(age), grpc.InTapHandle(logHealth)}
+	if streams := options.ServerOptions["grpc.max_concurrent_streams"]; streams > 0 {
+		serverOptions = append(serverOptions, grpc.MaxConcurrentStreams(uint32(streams)))
+	}
+	server := grpc.NewServer(serverOptions...)
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "orders.v1.Orders",
 		HandlerType: (*interface{})(nil),
 		Methods:     []grpc.MethodDesc{unary("Get"), unary("Create")},
 		Streams:     []grpc.StreamDesc{{StreamName: "Watch", Handler: watch, ServerStreams: true}},
 	}, struct{}{})
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", options.Port))
+	if current.Health != "" {
+		server.RegisterService(&grpc.ServiceDesc{
+			ServiceName: "grpc.health.v1.Health",
+			HandlerType: (*interface{})(nil),
+			Streams:     []grpc.StreamDesc{{StreamName: "Watch", Handler: watchHealth, ServerStreams: true}},
+		}, struct{}{})
+	}
+	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", options.Host, options.Port))
 	check(err)
 	send("listening", int64(listener.Addr().(*net.TCPAddr).Port))
 	send("boundAt", time.Now().UnixNano()/1e6)
 	go func() {
-		lines.ReadByte()
-		// The process that started it has ended.
-		os.Exit(0)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				// The process that started it has ended.
+				os.Exit(0)
+			}
+			change(line)
+		}
 	}()
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)

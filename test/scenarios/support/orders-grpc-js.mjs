@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { service as healthService } from 'grpc-health-check';
 
-const { port, standby, log, delayMs, perSecond, queueMs, eventsEveryMs, drainMs, serverOptions, tls } = JSON.parse(
-  process.argv[2],
-);
+const settings = JSON.parse(process.argv[2]);
+const { host, port, standby, log, perSecond, eventsEveryMs, drainMs, serverOptions, tls } = settings;
 const proto = loadSync(fileURLToPath(new URL('../../../protos/orders.proto', import.meta.url)), { longs: String });
 const feeds = new Set();
 let sequence = 0;
@@ -25,12 +25,12 @@ async function answer(call, what, key, callback) {
   const previous = write(call, what, key);
   const [, code, times = Infinity] = key.split('/');
   call.once('cancelled', () => write(call, 'ended', what));
-  if (freeAt - performance.now() > queueMs) {
+  if (freeAt - performance.now() > settings.queueMs) {
     callback({ code: status.UNAVAILABLE, details: 'the queue is full' });
     return;
   }
   freeAt = Math.max(freeAt, performance.now()) + 1_000 / perSecond;
-  const waitMs = delayMs + freeAt - performance.now();
+  const waitMs = settings.delayMs + freeAt - performance.now();
   if (waitMs >= 1) await pause(waitMs);
   const fails = code !== undefined && previous < Number(times);
   if (fails && code === 'NEVER') return;
@@ -75,14 +75,26 @@ const methods = {
   },
 };
 
+const healthWatches = new Set();
+
+/** Sends the current status, and each change. */
+function watchHealth(call) {
+  write(call, 'Health', '-');
+  healthWatches.add(call);
+  feeds.add(() => call.end());
+  call.once('cancelled', () => healthWatches.delete(call));
+  call.write({ status: settings.health });
+}
+
 const server = new Server(serverOptions);
 server.addService(proto['orders.v1.Orders'], methods);
+if (settings.health !== null) server.addService(healthService, { Watch: watchHealth });
 const credentials = tls
   ? ServerCredentials.createSsl(null, [{ private_key: readFileSync(tls.key), cert_chain: readFileSync(tls.cert) }])
   : ServerCredentials.createInsecure();
 
 function listen() {
-  server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) => {
+  server.bindAsync(`${host}:${port}`, credentials, (error, bound) => {
     if (error) throw error;
     process.send({ listening: bound });
     process.send({ boundAt: Date.now() });
@@ -97,6 +109,10 @@ if (standby) {
 } else {
   listen();
 }
+process.on('message', (changes) => {
+  Object.assign(settings, changes);
+  if ('health' in changes) for (const call of healthWatches) call.write({ status: settings.health });
+});
 process.once('SIGTERM', () => {
   server.tryShutdown(() => process.exit(0));
   setTimeout(() => server.forceShutdown(), drainMs);

@@ -150,6 +150,37 @@ async def upload(requests, context):
     return {1: count, 2: next_sequence()}
 
 
+STATUSES = {"SERVING": 1, "NOT_SERVING": 2}
+HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+health_changed = asyncio.Event()
+
+
+async def watch_health(_request, _context):
+    """Sends the current status, and each change."""
+    while not ending.is_set():
+        yield {1: STATUSES[settings["health"]]}
+        await health_changed.wait()
+
+
+class HealthService(grpc.GenericRpcHandler):
+    """Logs each Watch, also if the server has no health service."""
+
+    def service(self, handler_call_details):
+        if handler_call_details.method != HEALTH_WATCH:
+            return None
+        log.write(f"{now()} Health - 0 -\n")
+        return settings["health"] and grpc.unary_stream_rpc_method_handler(watch_health, **CODEC)
+
+
+def change(options):
+    """Changes settings of the running server."""
+    global health_changed
+    settings.update(options)
+    if "health" in options:
+        health_changed.set()
+        health_changed = asyncio.Event()
+
+
 CODEC = {"request_deserializer": decode, "response_serializer": encode}
 METHODS = {
     "Get": grpc.unary_unary_rpc_method_handler(unary("Get", 1), **CODEC),
@@ -170,10 +201,10 @@ async def main():
 
     options = [("grpc.so_reuseport", 0), *settings["serverOptions"].items()]
     server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("orders.v1.Orders", METHODS),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("orders.v1.Orders", METHODS), HealthService()))
 
     async def listen():
-        address, tls = f"127.0.0.1:{settings['port']}", settings["tls"]
+        address, tls = f"{settings['host']}:{settings['port']}", settings["tls"]
         if tls:
             pair = open(tls["key"], "rb").read(), open(tls["cert"], "rb").read()
             port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
@@ -186,6 +217,7 @@ async def main():
     async def end():
         # Like tryShutdown of grpc-js: running calls may finish. Feeds never end on their own.
         ending.set()
+        health_changed.set()
         await server.stop(settings["drainMs"] / 1000)
         os._exit(0)
 
@@ -195,8 +227,9 @@ async def main():
         listen_at = json.loads(await reader.readline())["listenAt"]
         await asyncio.sleep(max(0, listen_at - now()) / 1000)
     await listen()
-    # Exits when the parent process exits.
-    await reader.read()
+    while line := await reader.readline():
+        change(json.loads(line))
+    # The parent process has ended.
     os._exit(0)
 
 

@@ -44,8 +44,8 @@ export interface SituationBound extends Bound {
 export interface Situation {
   /** Name of its file. */
   readonly name: string;
-  /** Program that the play needs. Without it, the situation is skipped. */
-  readonly needs?: OptionalProgram;
+  /** Programs that the play needs. Without one of them, the situation is skipped. */
+  readonly needs?: readonly OptionalProgram[];
   /** One sentence: the title of the test, and the guarantee in docs/guarantees.md. */
   readonly promise: string;
   /** Figures without a bound are informational. */

@@ -11,6 +11,12 @@ import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 
 export interface UpstreamOptions {
+  /** IP address to listen on. @defaultValue '127.0.0.1' */
+  readonly host?: string;
+  /** @defaultValue 0, which means any unused port */
+  readonly port?: number;
+  /** Status that its health service reports to each Watch. The servers of this library have their own. @defaultValue no health service */
+  readonly health?: ServingStatus;
   /** Processing time of a unary request. @defaultValue 0 */
   readonly delayMs?: number;
   /** Capacity in unary requests per second; requests beyond it are queued. @defaultValue unlimited */
@@ -27,15 +33,20 @@ export interface UpstreamOptions {
   readonly serverOptions?: Readonly<Record<string, number>>;
 }
 
-/** Method of a call of `orders.v1.Orders`, or 'ended' if its client has disconnected or its stream has ended. */
-export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended';
+export type ServingStatus = 'SERVING' | 'NOT_SERVING';
+
+/**
+ * Method of a call of `orders.v1.Orders`; 'ended' if its client has disconnected or its stream has ended; or 'Health' for a Watch of the
+ * health service. grpc-js does not log such a call if it has no health service.
+ */
+export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended' | 'Health';
 
 /** A line of the log of an upstream. */
 export interface Arrival {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly what: ArrivedWhat;
-  /** `id` of Get, `requestId` of Create, `from` of Watch, `messageId` of Session, or the method of a call that ended. */
+  /** `id` of Get, `requestId` of Create, `from` of Watch, `messageId` of Session, or the method of a call that ended; '-' for Health. */
   readonly key: string;
   readonly previousAttempts: number;
   /** Address of the client's connection. */
@@ -77,13 +88,21 @@ export class Upstream {
 
   static async start(kind: UpstreamKind, options: UpstreamOptions = {}): Promise<Upstream> {
     const upstream = new Upstream(kind, options);
-    upstream.server = await upstream.spawn(0, false);
+    upstream.server = await upstream.spawn(options.port ?? 0, false);
     return upstream;
   }
 
-  /** '127.0.0.1:port' */
+  /** 'host:port' */
   get url(): string {
-    return this.process.url;
+    return `${this.host}:${String(this.port)}`;
+  }
+
+  get host(): string {
+    return this.options.host ?? '127.0.0.1';
+  }
+
+  get port(): number {
+    return this.process.port;
   }
 
   get pid(): number | undefined {
@@ -141,6 +160,11 @@ export class Upstream {
     await this.process.terminate(ENDED_WITHIN_MS);
   }
 
+  /** Changes options of the running process. The servers of this library do not support this. */
+  change(options: Pick<UpstreamOptions, 'delayMs' | 'queueMs' | 'health'>): void {
+    this.process.send(options);
+  }
+
   /** SIGSTOP. */
   freeze(): void {
     this.process.freeze();
@@ -169,10 +193,12 @@ export class Upstream {
       eventsEveryMs = 10,
       drainMs = 3_600_000,
       serverOptions = {},
+      health = null,
     } = this.options;
     const { implementation, security } = this.kind;
     const tls = security === 'TLS' ? { cert: certificate('server'), key: certificate('server-key') } : null;
     const settings = {
+      host: this.host,
       port,
       standby,
       log: this.log,
@@ -182,6 +208,7 @@ export class Upstream {
       eventsEveryMs,
       drainMs,
       serverOptions,
+      health,
       tls,
     };
     return ChildServer.start({

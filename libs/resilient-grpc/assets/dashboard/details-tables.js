@@ -136,11 +136,11 @@ export function callTables() {
 const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
 
 /** Describes whether an endpoint gets calls. */
-function endpointText({ ejected, health, weight }, now) {
+function endpointText({ state, ejected, health, weight }, now) {
   if (ejected) return `ejected (${ejected.reason}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
   if (health !== undefined && health !== 'serving' && health !== 'unimplemented') return health;
   if (weight !== undefined && weight < 1) return `slow start, ${Math.round(weight * 100)} % of its share`;
-  return health ?? NONE;
+  return health ?? (state === 'READY' ? 'in use' : NONE);
 }
 
 /** Creates the tables of connections, streams, and limits. */
@@ -183,8 +183,8 @@ export function connectionTables() {
           cell: 'wide',
         },
         {
-          title: 'share',
-          note: 'Share of the attempts of the last 10 to 20 seconds',
+          title: 'share of attempts',
+          note: 'Of the last 10 to 20 seconds',
           number: true,
           text: ({ share }) => (share === undefined ? NONE : `${Math.round(share * 100)} %`),
         },

@@ -159,7 +159,7 @@ export class Details {
         ['connection attempts', `${count(outage.attempts)} failed`],
         ['next attempt', nextText],
         ...(outage.flapping ? [['flapping', 'three outages in a minute share one grace period', 'bad']] : []),
-        ['last error', lastError ?? NONE],
+        ['last error', lastError ?? NONE, '', 'wide'],
       ]);
     }
     this.drainNow.hidden = drain.state === 'none';
@@ -248,22 +248,41 @@ export class Details {
         'next lookup',
         resolution.nextLookupAt ? `in ${duration(Math.max(0, Date.parse(resolution.nextLookupAt) - now))}` : NONE,
       ],
+      ...(resolution.watch ? watchFacts(resolution.watch, now) : []),
     ]);
   }
 }
 
-/** List of names and values: [name, value, tone?] each. */
+/** Facts about the watch of a `kubernetes:` target. */
+function watchFacts({ state, since, endpoints, changedAt, server, error, remedy }, now) {
+  const { ready, notReady, terminating } = endpoints ?? {};
+  return [
+    [
+      'endpoints in Kubernetes',
+      endpoints ? `${count(ready)} ready, ${count(notReady)} not ready, ${count(terminating)} terminating` : NONE,
+      ready === 0 && 'bad',
+    ],
+    ['last change of endpoints', changedAt ? momentAndAge(changedAt, now) : NONE],
+    [`watch at ${server}`, `${state} since ${momentAndAge(since, now)}`, state === 'failing' && 'bad'],
+    ...(error ? [['error of the watch', error, 'bad', 'wide']] : []),
+    ...(remedy ? [['remedy', remedy, '', 'wide']] : []),
+  ];
+}
+
+/** List of names and values: [name, value, tone?, 'wide'?] each. A wide one takes a row of its own. */
 class Facts {
   constructor() {
     this.element = el('dl', { class: 'facts' });
     this.children = new Children(this.element, () => {
       const [name, value] = [el('dt'), el('dd')];
+      const element = el('div', {}, name, value);
       return {
-        element: el('div', {}, name, value),
-        show: ([nameText, valueText, tone]) => {
+        element,
+        show: ([nameText, valueText, tone, width]) => {
           setText(name, nameText);
           setText(value, valueText);
           setAttribute(value, 'data-tone', tone || '');
+          setAttribute(element, 'data-width', width || '');
         },
       };
     });

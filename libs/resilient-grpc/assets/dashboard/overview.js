@@ -24,6 +24,7 @@ export class Overview {
       autocomplete: 'off',
       spellcheck: 'false',
       oninput: () => this.#show(),
+      onkeydown: (event) => this.#filterKey(event),
     });
     this.counted = el('span', { class: 'dim', role: 'status' });
     this.filter = el(
@@ -79,6 +80,18 @@ export class Overview {
       .map((client) => ({ client, key: client.key, assessment: client.assess(now) }))
       .sort((a, b) => b.assessment.rank - a.assessment.rank || a.key.localeCompare(b.key));
     this.rows.show(rows, ({ key }) => key, now, windowMs);
+  }
+
+  /** In the filter, Escape clears it, the down arrow key moves to the first client, and Enter opens that client. */
+  #filterKey(event) {
+    const first = this.body.querySelector('a');
+    if (event.key === 'Escape') {
+      this.input.value = '';
+      this.#show();
+    } else if (event.key === 'ArrowDown') first?.focus();
+    else if (event.key === 'Enter') first?.click();
+    else return;
+    event.preventDefault();
   }
 
   /** Moves the focus between clients with the up and down arrow keys. */

@@ -64,10 +64,10 @@ export type GrpcClientEvent = {
       readonly type: 'endpoint';
       readonly change: 'returned';
       readonly address: string;
-      readonly reason: 'time-over' | 'panic';
+      readonly reason: 'expired' | 'panic';
       readonly ejectedMs: number;
     }
-  /** An endpoint met a rule of ejection, but a limit prevented the ejection. */
+  /** An endpoint met an ejection rule, but a limit prevented the ejection. */
   | {
       readonly type: 'endpoint';
       readonly change: 'spared';
@@ -170,6 +170,18 @@ export type GrpcClientEvent = {
     }
   /** The name of the target could not be resolved. Emitted once until a lookup succeeds. `addresses` earlier ones stay in use. */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
+  /** Requests for the endpoints of the target fail (`kubernetes:`). Emitted once until one succeeds. `addresses` stay in use. */
+  | {
+      readonly type: 'endpoint-watch';
+      readonly change: 'failed';
+      readonly cause: string;
+      /** Command that fixes it, if that is known. */
+      readonly remedy?: string;
+      /** Number of addresses in use. */
+      readonly addresses: number;
+    }
+  /** The endpoints of the target are watched again. */
+  | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {
       readonly type: 'connection-replaced';

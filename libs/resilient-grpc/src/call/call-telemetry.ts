@@ -41,8 +41,22 @@ export interface ClientFigures {
   readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
   /** Number of addresses of the name in use; 0 before the first lookup and after the client is closed. */
   readonly addresses: number;
+  /** Present if the endpoints of the target are watched. All are 0 after the client is closed. */
+  readonly watch?: WatchFigures | undefined;
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
+}
+
+/** Figures of the watch that finds the endpoints of a target. */
+export interface WatchFigures {
+  /** Time since the watch fails, in milliseconds; 0 while it works. */
+  readonly failingMs: number;
+  /** Number of endpoints that are ready. */
+  readonly ready: number;
+  /** Number of endpoints that are neither ready nor terminating. */
+  readonly notReady: number;
+  /** Number of endpoints that terminate. */
+  readonly terminating: number;
 }
 
 /** Kind of an attempt. 'transparent-retry': no server application saw the previous attempt (gRFC A6). */

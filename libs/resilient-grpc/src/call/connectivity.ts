@@ -71,6 +71,31 @@ export interface ResolutionSnapshot {
   readonly failing: boolean;
   /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, and while the channel is idle. */
   readonly nextLookupAt?: string;
+  /** Present for a target whose endpoints are watched (`kubernetes:`), from the first call on. */
+  readonly watch?: EndpointWatchSnapshot;
+}
+
+/** Watch of a target's endpoints (`kubernetes:`). All channels to a service share it. */
+export interface EndpointWatchSnapshot {
+  /** URL of the API server. */
+  readonly server: string;
+  /**
+   * - 'listing': the first list was requested.
+   * - 'watching': the API server reports changes.
+   * - 'failing': requests fail, and are repeated. Earlier endpoints stay in use.
+   * - 'stopped': the channel is idle.
+   */
+  readonly state: 'listing' | 'watching' | 'failing' | 'stopped';
+  /** Start of this state. */
+  readonly since: string;
+  /** Endpoints of the service by condition, as last reported; absent before the first list. */
+  readonly endpoints?: { readonly ready: number; readonly notReady: number; readonly terminating: number };
+  /** Last time at which the API server reported a list or a change. */
+  readonly changedAt?: string;
+  /** Reason why requests fail; present in the state 'failing'. */
+  readonly error?: string;
+  /** Command that fixes it, if that is known: the manifest that permits the watch. */
+  readonly remedy?: string;
 }
 
 /** An outage that has ended. */

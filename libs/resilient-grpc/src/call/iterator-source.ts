@@ -64,8 +64,9 @@ export function isIterable(value: unknown): value is Iterable<unknown> {
   return isNonNullObject(value) && Symbol.iterator in value;
 }
 
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return isNonNullObject(value) && 'then' in value;
+/** True if `await` would wait for the value: a promise, or a promise-like object such as a query builder. */
+export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return isNonNullObject(value) && 'then' in value && typeof value.then === 'function';
 }
 
 function isNonNullObject(value: unknown): value is object {

@@ -1,6 +1,15 @@
 /** Kind of a method: unary, or streaming in one or both directions. */
 export type MethodKind = 'unary' | 'client-stream' | 'server-stream' | 'bidi';
 
+/** Returns the kind of a method. */
+export function kindOf({
+  requestStream,
+  responseStream,
+}: Pick<MethodDescriptor, 'requestStream' | 'responseStream'>): MethodKind {
+  if (requestStream) return responseStream ? 'bidi' : 'client-stream';
+  return responseStream ? 'server-stream' : 'unary';
+}
+
 /** A method of a service, from its definition. */
 export interface MethodDescriptor {
   /** '/orders.v1.Orders/Get' */

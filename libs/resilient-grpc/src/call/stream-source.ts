@@ -10,6 +10,16 @@ export interface StreamSink<T> {
   readonly demand?: StreamDemand | undefined;
 }
 
+/** Returns `sink`, each of whose methods is called by `run`. */
+export function sinkWithin<T>(sink: StreamSink<T>, run: (work: () => unknown) => unknown): StreamSink<T> {
+  return {
+    demand: sink.demand,
+    next: (message) => run(() => sink.next(message)),
+    error: (error) => void run(() => sink.error(error)),
+    complete: () => void run(() => sink.complete()),
+  };
+}
+
 /** One run of a stream. */
 export interface StreamSource {
   /** Maximum number of messages that may be buffered for a slower reader. */

@@ -32,12 +32,12 @@ function sharedChannel(channel: ManagedChannel, unary: ReadonlySet<string>, boun
   return {
     // Closing one of two clients on a channel would break the other.
     close: () => undefined,
-    getTarget: () => channel.wire.getTarget(),
-    getConnectivityState: (connect) => channel.wire.getConnectivityState(connect && !channel.isClosed),
+    getTarget: () => channel.current.channel.getTarget(),
+    getConnectivityState: (connect) => channel.current.channel.getConnectivityState(connect && !channel.isClosed),
     watchConnectivityState: (state, deadline, callback) => {
-      channel.wire.watchConnectivityState(state, deadline, callback);
+      channel.current.channel.watchConnectivityState(state, deadline, callback);
     },
-    getChannelzRef: () => channel.wire.getChannelzRef(),
+    getChannelzRef: () => channel.current.channel.getChannelzRef(),
     createCall: (...args) =>
       channel.createCallbackCall({ replayLimits, trustRefusedStreams, isUnary: unary.has(args[0]) }, args),
   } as Channel;

@@ -115,10 +115,10 @@ describe('channel replacement', () => {
     begin.age();
     resolve(1, '10.0.0.8:50051', '10.0.0.9:50051');
     enter(1, 'READY');
-    expect(channel.addressCount).toBe(2);
+    expect(channel.addresses.count).toBe(2);
     // The previous channel may resolve the name again while its calls run.
     resolve(0, '10.0.0.7:50051');
-    expect(channel.addressCount).toBe(2);
+    expect(channel.addresses.count).toBe(2);
   });
 
   it('closes a pending replacement when another one begins', () => {

@@ -1,5 +1,5 @@
 import type { CallPath } from '../call/call-path.js';
-import type { ConnectivityState } from '../call/connectivity.js';
+import type { ConnectivityState, EndpointWatchSnapshot } from '../call/connectivity.js';
 import type { UntestedVersion } from '../call/untested-version.js';
 import type { AddressHistoryEvent, EndedConnection } from './connection/address-histories.js';
 import type { ConnectFailure } from './connection/connect-failure.js';
@@ -21,7 +21,8 @@ export type ConnectionEvent =
   /** Calls may find a free stream: a connection was opened or lost, its limit changed, or a call on it ended. */
   | { readonly type: 'streams' }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
-  | { readonly type: 'lookup-ended'; readonly ok: boolean }
+  | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
+  | { readonly type: 'endpoint-watch'; readonly watch: EndpointWatchSnapshot }
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
   | ({ readonly type: 'untested-version' } & UntestedVersion);

@@ -141,7 +141,7 @@ it('refuses all waiting calls if a connection that was READY at the end of the g
   const server = await startServer();
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock);
-  channel.wire.getConnectivityState(true);
+  channel.current.channel.getConnectivityState(true);
   await waitFor(() => channel.ready);
   // A connection that closes immediately, without a response, starts an outage.
   server.resetAll();
@@ -177,7 +177,7 @@ async function openInOutage(
   const server = await startServer();
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, settings);
-  channel.wire.getConnectivityState(true);
+  channel.current.channel.getConnectivityState(true);
   await waitFor(() => channel.ready);
   for (let call = 0; call < calls; call++) startCall(channel);
   server.resetAll();
@@ -314,7 +314,7 @@ it('ends the backoff early if a call begins to wait during it', async () => {
   const clock = new VirtualClock();
   const { channel, path } = openWithoutServer(clock);
   // This attempt fails. No call is waiting, so the next attempt would start only after the backoff.
-  channel.wire.getConnectivityState(true);
+  channel.current.channel.getConnectivityState(true);
   await waitFor(() => channel.connectivity.outage);
   const server = createServer();
   await new Promise<void>((resolve) => {
@@ -463,7 +463,7 @@ it('starts a call whose connection closes in the same turn, and closes the repla
   const channel = openChannel(server.url, new VirtualClock(), {
     credentials: { current: insecureCredentials(), watch, close: () => undefined },
   });
-  const old = channel.wire;
+  const old = channel.current.channel;
   old.getConnectivityState(true);
   await waitFor(() => channel.ready);
   // Creates a replacement, which takes over when it is READY or when the connection is lost.
@@ -472,7 +472,7 @@ it('starts a call whose connection closes in the same turn, and closes the repla
   const session = connect.mock.results[0]?.value as ClientHttp2Session;
   session.close();
   const attempt = startCall(channel);
-  expect(channel.wire).not.toBe(old);
+  expect(channel.current.channel).not.toBe(old);
   expect(old.getConnectivityState(false)).not.toBe(connectivityState.SHUTDOWN);
   attempt.cancel('cancel', 1, '');
   await waitFor(() => old.getConnectivityState(false) === connectivityState.SHUTDOWN);

@@ -1,16 +1,9 @@
 import { Metadata, type Channel } from '@grpc/grpc-js';
 import { maskAddress } from '../errors/mask-credentials.js';
 import type { Attempt, AttemptListener, AttemptRequest } from '../call/attempt.js';
-import type { CallPath } from '../call/call-path.js';
+import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
-import type {
-  ConnectionSnapshot,
-  Connectivity,
-  ConnectivityState,
-  ConnectivityTransition,
-  OutageSnapshot,
-  ResolutionSnapshot,
-} from '../call/connectivity.js';
+import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
 import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
@@ -47,25 +40,6 @@ export interface ChannelDependencies {
   readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
 }
 
-/** State of a channel in addition to its connectivity and history. */
-export interface ChannelDescription {
-  readonly calls: CallPath;
-  readonly connections: readonly ConnectionSnapshot[];
-  readonly outages: {
-    readonly total: number;
-    /** The latest past outages, oldest first. */
-    readonly latest: readonly OutageSnapshot[];
-  };
-  readonly waiting: number;
-  /** Number of waiting calls that need only a free stream. */
-  readonly waitingForStream: number;
-  /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
-  readonly oldestWaitMs: number;
-  /** Number of channels and connections that were replaced. */
-  readonly replaced: number;
-  readonly resolution: ResolutionSnapshot;
-}
-
 /** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
 interface Replacement {
   readonly channel: WireChannel;
@@ -99,7 +73,7 @@ export class ManagedChannel implements CallTransport {
   private readonly unwatchCredentials: () => void;
   /** Endpoints of new wire channels; `undefined` if they are neither ejected nor checked. */
   private endpoints: Endpoints | undefined;
-  private readonly addresses: ResolvedAddresses;
+  readonly addresses: ResolvedAddresses;
   /** Load balancing of new wire channels. */
   private balancing: BalancingSettings;
   /** The latest load balancing; applied when `balanceTimer` ends. */
@@ -176,17 +150,13 @@ export class ManagedChannel implements CallTransport {
     return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
   }
 
-  /** grpc-js's channel for new calls. */
-  get wire(): Channel {
-    return this.current.channel;
+  get watchFigures(): WatchFigures | undefined {
+    const { watchFigures } = this.addresses;
+    return watchFigures && this.isClosed ? { failingMs: 0, ready: 0, notReady: 0, terminating: 0 } : watchFigures;
   }
 
-  /** Number of addresses in use; 0 before the first lookup. */
-  get addressCount(): number {
-    return this.addresses.count;
-  }
-
-  describe(): ChannelDescription {
+  /** Describes the state of the channel in addition to its connectivity and history. */
+  describe() {
     const { addresses, current, outage, waiting, replaced, suspicion } = this;
     const { connections: known, endpoints } = current;
     return {
@@ -413,10 +383,13 @@ export class ManagedChannel implements CallTransport {
         if (events.wanted) events.emit({ type: event.type, keepaliveTimeMs: event.keepaliveTimeMs });
         break;
       case 'lookup-ended':
-        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok);
+        if (isCurrent || isReplacement) this.addresses.lookupEnded(event.ok, event.isError);
         break;
       case 'addresses':
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
+        break;
+      case 'endpoint-watch':
+        if (isCurrent || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
       case 'untested-version':

@@ -1,13 +1,19 @@
-import type { ResolutionSnapshot } from '../call/connectivity.js';
+import type { WatchFigures } from '../call/call-telemetry.js';
+import type { EndpointWatchSnapshot, ResolutionSnapshot } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
 import { moment, type Clock } from '../time/clock.js';
 
 /** The addresses that a channel uses, and the result of its last lookup. Emits an event for each change. */
 export class ResolvedAddresses {
   private used: ReadonlySet<string> = new Set();
+  private hasUsed = false;
   /** Milliseconds since 1970. */
   private lastLookupAt: number | undefined;
   private failing = false;
+  /** Watch of the endpoints; `undefined` if they are not watched. */
+  private watch: EndpointWatchSnapshot | undefined;
+  /** Monotonic time at which the watch began to fail; `undefined` while it does not. */
+  private watchFailingSince: number | undefined;
 
   constructor(
     private readonly clock: Clock,
@@ -18,34 +24,59 @@ export class ResolvedAddresses {
     return this.used.size;
   }
 
-  lookupEnded(ok: boolean): void {
+  /** `isError`: the lookup failed, and earlier addresses stay in use. Without an error, a lookup may also find no address. */
+  lookupEnded(ok: boolean, isError: boolean): void {
     this.lastLookupAt = this.clock.epoch();
     const { failing, used, events } = this;
     this.failing = !ok;
     // Without earlier addresses, the failure is a failed attempt to connect.
-    if (ok || failing || used.size === 0) return;
+    if (!isError || failing || used.size === 0) return;
     if (events.wanted) events.emit({ type: 'lookup-failed', addresses: used.size });
   }
 
   use(addresses: readonly string[]): void {
     const { used, events } = this;
     const next = new Set(addresses);
-    if (next.size === 0) return;
+    const isFirst = !this.hasUsed;
     this.used = next;
-    if (used.size === 0 || !events.wanted) return;
+    this.hasUsed ||= next.size > 0;
+    if (isFirst || !events.wanted) return;
     const added = [...next].filter((address) => !used.has(address));
     const removed = [...used].filter((address) => !next.has(address));
     if (added.length === 0 && removed.length === 0) return;
     events.emit({ type: 'addresses-changed', added, removed, total: next.size });
   }
 
+  watchChanged(watch: EndpointWatchSnapshot): void {
+    const { watchFailingSince: failingSince, events, used, clock } = this;
+    const { state, error: cause = '', remedy } = watch;
+    this.watch = watch;
+    this.watchFailingSince = state === 'failing' ? (failingSince ?? clock.now()) : undefined;
+    if (!events.wanted) return;
+    if (state === 'failing' && failingSince === undefined) {
+      const how = remedy === undefined ? {} : { remedy };
+      events.emit({ type: 'endpoint-watch', change: 'failed', cause, ...how, addresses: used.size });
+    } else if (state === 'watching' && failingSince !== undefined) {
+      events.emit({ type: 'endpoint-watch', change: 'restored', failedMs: clock.now() - failingSince });
+    }
+  }
+
+  /** Figures of the watch; `undefined` if the endpoints are not watched. */
+  get watchFigures(): WatchFigures | undefined {
+    const { watch, watchFailingSince: failingSince, clock } = this;
+    if (watch === undefined) return undefined;
+    const { ready = 0, notReady = 0, terminating = 0 } = watch.endpoints ?? {};
+    return { failingMs: failingSince === undefined ? 0 : clock.now() - failingSince, ready, notReady, terminating };
+  }
+
   describe(nextLookupAt: number | undefined): ResolutionSnapshot {
-    const { used, failing, lastLookupAt } = this;
+    const { used, failing, lastLookupAt, watch } = this;
     return {
       addresses: used.size,
       failing,
       ...(lastLookupAt === undefined ? {} : { lastLookupAt: moment(lastLookupAt).toISOString() }),
       ...(nextLookupAt === undefined ? {} : { nextLookupAt: moment(nextLookupAt).toISOString() }),
+      ...(watch === undefined ? {} : { watch }),
     };
   }
 }

@@ -21,7 +21,7 @@ import type { ConnectionStream, StreamOpening } from './connection/connection-st
 import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
-import { hasLibraryResolver } from './quirks/library-resolver.js';
+import { hasLibraryResolver, WATCH_OPTION, WatchReceiver } from './quirks/library-resolver.js';
 import { experimental } from './quirks/experimental.js';
 import type { Endpoints } from './connection/endpoints.js';
 import {
@@ -99,7 +99,7 @@ export class WireChannel {
     private readonly random: Random,
   ) {
     this.endpoints = isPresent(ENDPOINT_SEAM, experimental) ? settings.endpoints : undefined;
-    const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.probe(address);
+    const probe = (address: string): LivenessProbe | undefined => this.policy?.control?.at(address)?.probe();
     this.histories = new AddressHistories(probe, clock, random, (event) => {
       handle(this, event);
     });
@@ -124,6 +124,7 @@ export class WireChannel {
     this.channel = new Channel(settings.target, credentials, {
       ...settings.channelOptions,
       ...this.policy?.channelOptions,
+      ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
       'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
       // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, which proxies
       // send for requests that were processed.
@@ -159,6 +160,12 @@ export class WireChannel {
     return observeConnections(loadBalancing, { ...dependencies, maxConnectionsPerEndpoint });
   }
 
+  private watchReceiver(): WatchReceiver {
+    return new WatchReceiver((watch) => {
+      this.handle(this, { type: 'endpoint-watch', watch });
+    });
+  }
+
   /** True if each connection is observed; false if only the public states of the channel are. */
   get observed(): boolean {
     return this.policy !== undefined;
@@ -192,7 +199,7 @@ export class WireChannel {
   /** The addresses and their connections. */
   get connections(): readonly ConnectionSnapshot[] {
     return this.histories.known.map((connection) => {
-      const streams = this.policy?.control?.streamsAt(connection.address);
+      const streams = this.policy?.control?.at(connection.address)?.streams;
       if (streams === undefined) return connection;
       const { used: open, limit } = streams;
       return { ...connection, streams: limit < Infinity ? { open, limit } : { open } };

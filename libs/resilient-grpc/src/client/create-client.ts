@@ -12,6 +12,7 @@ import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
 import { isSecure } from '../channel/channel-checks.js';
+import type { ConnectionStream, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/live-budget.js';
@@ -25,10 +26,10 @@ import { MethodRuntime } from './method-context.js';
 import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
-import type { InternalGrpcClient, AuxiliaryStreamListener, AuxiliaryStream } from './internal-grpc-client.js';
 import { prepareAttempt } from './interceptors/prepare-attempt.js';
 import { markClosed, markOpen, type OpenClient } from './open-clients.js';
 import { ReplayLimits } from '../policy/replay/replay-limits.js';
+import type { ResilientGrpcClient } from './resilient-grpc-client.js';
 import type { Resilient, ResilientMethod } from './resilient-types.js';
 import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
@@ -59,6 +60,17 @@ const HEALTH_WATCH = {
 /** Default timeout of a drain in milliseconds. */
 const DEFAULT_DRAIN_TIMEOUT_MS = 10_000;
 
+/** A client as other parts of the library use it: lifecycle, telemetry, and services outside its contract. */
+export type InternalGrpcClient = Pick<GrpcClient, keyof GrpcClient>;
+
+/** Listener of an auxiliary stream. */
+export interface AuxiliaryStreamListener extends Pick<StreamOpening, 'onEnd'> {
+  onMessage(message: unknown): void;
+}
+
+/** A stream that is not one of the client's calls. */
+export type AuxiliaryStream = Pick<ConnectionStream, 'cancel'>;
+
 /** Creates a client from complete settings. The creator must close it. */
 export function createResilientGrpcClient(
   settings: ResolvedClientSettings,
@@ -67,7 +79,7 @@ export function createResilientGrpcClient(
   return new GrpcClient(settings, dependencies);
 }
 
-class GrpcClient implements InternalGrpcClient {
+class GrpcClient implements ResilientGrpcClient {
   readonly name: string;
   readonly target: string;
   readonly connectivity$: Observable<Connectivity>;
@@ -160,14 +172,17 @@ class GrpcClient implements InternalGrpcClient {
     return `GrpcClient ${inspect(this.toJSON())}`;
   }
 
+  /** `target` with its scheme: 'dns:///orders:50051'. */
   get canonicalTarget(): string {
-    return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.wire));
+    return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.current.channel));
   }
 
+  /** True if its connections are encrypted. */
   get isSecure(): boolean {
     return isSecure(this.settings.channel.credentials.current);
   }
 
+  /** Reports its calls to `telemetry` from now on. It may be called at most once. */
   setTelemetry(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
     if (contexts !== undefined) this.stopKeepingTraces = keepTraces(contexts);
@@ -177,6 +192,7 @@ class GrpcClient implements InternalGrpcClient {
     }, false);
   }
 
+  /** Returns the values for metrics. Unlike a snapshot, its cost does not depend on the number of calls. */
   figures(): ClientFigures {
     const { channel, registry } = this;
     const now = this.dependencies.clock.now();
@@ -185,7 +201,8 @@ class GrpcClient implements InternalGrpcClient {
       waiting: channel.waiting.size,
       oldestWaitMs: channel.waiting.oldestMs(now),
       retryBudget: this.retryBudget,
-      addresses: channel.isClosed ? 0 : channel.addressCount,
+      addresses: channel.isClosed ? 0 : channel.addresses.count,
+      watch: channel.watchFigures,
       oldestStreamMs: registry.oldestStreamMs,
     };
   }
@@ -216,24 +233,36 @@ class GrpcClient implements InternalGrpcClient {
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
+  /** True if its connections are observed individually; false under `xds:`. */
   get observesConnections(): boolean {
     return this.channel.current.observed;
   }
 
-  get endpointHealth(): InternalGrpcClient['endpointHealth'] {
+  /**
+   * Health of its endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints; otherwise
+   * `undefined`.
+   */
+  get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;
     // pick_first has no endpoints that are checked.
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
+  /** Time that calls wait in an outage, in milliseconds. */
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }
 
+  /** Returns the calls of the contract that ended recently. */
   recentCalls(): RecentCalls {
     return this.statistics.recentCalls();
   }
 
+  /**
+   * Returns a stub for a method outside the contract. It copies the state of the client, such as its telemetry, when it is created. Its
+   * calls have no policy of their own and no limits. They are not part of the client's statistics, which count the application's calls,
+   * and a drain does not wait for them.
+   */
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
     const { outside: registry, dependencies, settings } = this;
     const client = { ...this.context, registry, statistics: new ClientStatistics(dependencies.clock) };
@@ -254,6 +283,13 @@ class GrpcClient implements InternalGrpcClient {
     return await prepareAttempt(call, 1, Infinity, { hooks: undefined, metadataSource });
   }
 
+  /**
+   * Opens a response stream on one READY connection. The stream is not one of the client's calls: it is not counted, nothing waits for its
+   * end, and the channel becomes idle even while it is open. It sends the client's metadata and bypasses interceptors. Resolves to
+   * `undefined` if no connection is READY.
+   *
+   * @throws the error that the client's metadata function throws
+   */
   async openStream(
     descriptor: MethodDescriptor,
     request: object,
@@ -289,10 +325,12 @@ class GrpcClient implements InternalGrpcClient {
     await waitForReady(this.channel, options, this.dependencies.clock);
   }
 
+  /** Number of calls waiting for the channel. */
   get waitingCalls(): number {
     return this.channel.waiting.size;
   }
 
+  /** Returns the number of calls that failed for `reason`, including rejected ones. */
   failedBy(reason: FailureReason): number {
     return this.statistics.failedBy(reason);
   }
@@ -353,6 +391,10 @@ class GrpcClient implements InternalGrpcClient {
     return report;
   }
 
+  /**
+   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of them starts or resumes anymore. Other calls continue,
+   * and new ones may start.
+   */
   endStreams(): Promise<void> {
     return this.registry.endStreams();
   }

@@ -2,7 +2,7 @@ import type { Metadata } from '@grpc/grpc-js';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
-import type { StreamSink } from '../call/stream-source.js';
+import { sinkWithin, type StreamSink } from '../call/stream-source.js';
 import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
@@ -82,23 +82,11 @@ function callInScope(
 ): ClientCall {
   if (context.method.responseStream) return new ClientCall(context, input, sink, { scope, isDirect: false });
   ScopedStream.of(scope, context, input.openedAt);
-  return new ClientCall(context, input, sinkInScope(sink, scope));
-}
-
-function sinkInScope(sink: StreamSink<unknown>, scope: StreamScope): StreamSink<unknown> {
-  return {
-    next: (message) => inStreamScope(scope, () => sink.next(message)),
-    error: (error) => {
-      inStreamScope(scope, () => {
-        sink.error(error);
-      });
-    },
-    complete: () => {
-      inStreamScope(scope, () => {
-        sink.complete();
-      });
-    },
-  };
+  return new ClientCall(
+    context,
+    input,
+    sinkWithin(sink, (work) => inStreamScope(scope, work)),
+  );
 }
 
 function lowerFirst(name: string): string {

@@ -91,7 +91,8 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private total = 0;
   /** Time of the last sampling, in milliseconds since 1970. */
   private sampledEpoch = 0;
-  private ended = false;
+  /** True if no more visitors are accepted. */
+  ending = false;
   private next: { readonly timer: Timer; readonly at: number } | undefined;
   // Monotonic milliseconds.
   private sampledAt = -Infinity;
@@ -104,19 +105,14 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     private readonly process: DashboardProcess,
   ) {}
 
-  /** True if no more visitors are accepted. */
-  get ending(): boolean {
-    return this.ended;
-  }
-
   onApplicationBootstrap(): void {
     this.wake(0);
   }
 
   /** Runs before the servers close, because they would wait for the visitors. */
   beforeApplicationShutdown(): void {
-    if (this.ended) return;
-    this.ended = true;
+    if (this.ending) return;
+    this.ending = true;
     this.next?.timer.clear();
     this.follow([]);
     if (this.visitors.size > 0) this.send();
@@ -176,7 +172,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   /** Schedules the next turn in at most `ms` milliseconds. */
   private wake(ms: number): void {
     const at = this.clock.now() + ms;
-    if (this.ended || (this.next !== undefined && this.next.at <= at)) return;
+    if (this.ending || (this.next !== undefined && this.next.at <= at)) return;
     this.next?.timer.clear();
     this.next = { at, timer: this.clock.setTimer(() => this.turn(), ms) };
   }
@@ -236,7 +232,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.sampledEpoch = epoch;
     this.removed = [...before.keys()].filter((key) => !current.has(key));
     this.shown = current;
-    if (this.visitors.size > 0 && !this.ended) this.follow(shown.map(({ client }) => client));
+    if (this.visitors.size > 0 && !this.ending) this.follow(shown.map(({ client }) => client));
   }
 
   /** Keeps the histories of clients in `before` that are not in `shown`. `undefined` means that all clients are shown, so none is kept. */

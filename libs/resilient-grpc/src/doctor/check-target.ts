@@ -1,7 +1,7 @@
 import { dnsNameOf } from '../channel/dns/dns-name.js';
 import type { TlsOptions } from '../channel/tls/tls-material.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 import { loadContract } from '../client/settings/contract.js';
 import { resolveSettings } from '../client/settings/resolve-settings.js';
 import { systemClock } from '../time/clock.js';

@@ -21,7 +21,7 @@ const STATUS_LABELS = {
 
 /** Maximum number of problems shown per check, and of entries in a JSON list. */
 const MAX_LISTED = 50;
-/** Maximum length of a string in JSON. */
+/** Maximum length of a string in JSON, and of a remedy, which may be a command with a manifest. */
 const MAX_CHARACTERS = 2_000;
 const LABEL_WIDTH = 4;
 const NAME_WIDTH = 'service-config'.length;
@@ -38,7 +38,7 @@ export function renderCheck(result: CheckResult, paint: Paint): string {
   for (const problem of problems.slice(0, MAX_LISTED))
     lines.push(`${INDENT}${oneLine(problem.path)}: ${oneLine(problem.message)}`);
   if (problems.length > MAX_LISTED) lines.push(`${INDENT}and ${String(problems.length - MAX_LISTED)} more`);
-  if (remedy !== undefined) lines.push(`${INDENT}-> ${oneLine(remedy)}`);
+  if (remedy !== undefined) lines.push(`${INDENT}-> ${oneLine(remedy, MAX_CHARACTERS)}`);
   return `${lines.join('\n')}\n`;
 }
 

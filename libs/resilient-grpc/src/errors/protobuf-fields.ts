@@ -1,7 +1,7 @@
-/** One field of an encoded message: its number, and a varint or bytes. Fixed 32-bit and 64-bit fields are skipped. */
+/** One field of an encoded message: its number, and a varint, a double, or bytes. Fixed 32-bit fields are skipped. */
 export interface WireField {
   readonly number: number;
-  readonly value: bigint | Uint8Array;
+  readonly value: bigint | number | Uint8Array;
 }
 
 const VARINT = 0;
@@ -15,6 +15,7 @@ const FIXED_32 = 5;
  */
 export function readFields(bytes: Uint8Array): readonly WireField[] {
   const fields: WireField[] = [];
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
   let offset = 0;
 
   function varint(): bigint {
@@ -28,16 +29,24 @@ export function readFields(bytes: Uint8Array): readonly WireField[] {
     throw new Error('a number is longer than ten bytes');
   }
 
-  function skip(length: number): Uint8Array {
-    const end = offset + length;
-    if (end > bytes.length) throw new Error('the message ends within a field');
-    const found = bytes.subarray(offset, end);
-    offset = end;
-    return found;
+  /** Reads a tag or a length, which usually has one byte. */
+  function integer(): number {
+    const byte = bytes[offset];
+    if (byte === undefined || byte >= 0x80) return Number(varint());
+    offset += 1;
+    return byte;
+  }
+
+  /** Skips bytes and returns their offset. */
+  function skip(length: number): number {
+    const start = offset;
+    offset += length;
+    if (offset > bytes.length) throw new Error('the message ends within a field');
+    return start;
   }
 
   while (offset < bytes.length) {
-    const tag = Number(varint());
+    const tag = integer();
     const number = tag >>> 3;
     if (number === 0) throw new Error('a field has no number');
     switch (tag & 7) {
@@ -45,10 +54,10 @@ export function readFields(bytes: Uint8Array): readonly WireField[] {
         fields.push({ number, value: varint() });
         break;
       case BYTES:
-        fields.push({ number, value: skip(Number(varint())) });
+        fields.push({ number, value: bytes.subarray(skip(integer()), offset) });
         break;
       case FIXED_64:
-        skip(8);
+        fields.push({ number, value: view.getFloat64(skip(8), true) });
         break;
       case FIXED_32:
         skip(4);
@@ -60,11 +69,12 @@ export function readFields(bytes: Uint8Array): readonly WireField[] {
   return fields;
 }
 
-/** Encodes one field (https://protobuf.dev/programming-guides/encoding/). Negative numbers are encoded as in int32 and int64. */
-export function writeField(number: number, value: bigint | Uint8Array): Uint8Array {
-  return typeof value === 'bigint'
-    ? Buffer.concat([tag(number, VARINT), varintBytes(value)])
-    : Buffer.concat([tag(number, BYTES), varintBytes(BigInt(value.length)), value]);
+/** Encodes one field (https://protobuf.dev/programming-guides/encoding/). Negative integers are encoded as in int32 and int64. */
+export function writeField(number: number, value: WireField['value']): Uint8Array {
+  if (typeof value === 'bigint') return Buffer.concat([tag(number, VARINT), varintBytes(value)]);
+  if (typeof value === 'number')
+    return Buffer.concat([tag(number, FIXED_64), new Uint8Array(Float64Array.of(value).buffer)]);
+  return Buffer.concat([tag(number, BYTES), varintBytes(BigInt(value.length)), value]);
 }
 
 function tag(number: number, wireType: number): Uint8Array {

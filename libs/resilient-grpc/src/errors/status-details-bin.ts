@@ -51,15 +51,13 @@ function encodeDetail(typeName: string, value: unknown, path: string): Uint8Arra
 }
 
 function encodeMessage(shape: Shape, value: unknown, path: string, what: string): Uint8Array {
-  const fields = new Map(
-    Object.entries(shape).map(([number, [name, kind]]) => [name, { number: Number(number), kind }]),
-  );
+  const names = Object.keys(shape);
   const encoded = entriesOf(value, path, `an object with the fields of ${what}`).map(([name, part]) => {
-    const field = fields.get(name);
-    if (field === undefined) {
-      throw new TypeError(`${path}.${name}: unknown field of ${what}; known fields: ${[...fields.keys()].join(', ')}`);
+    const kind = Object.hasOwn(shape, name) ? shape[name] : undefined;
+    if (kind === undefined) {
+      throw new TypeError(`${path}.${name}: unknown field of ${what}; known fields: ${names.join(', ')}`);
     }
-    return part === undefined ? new Uint8Array() : encodeField(field.number, field.kind, part, `${path}.${name}`);
+    return part === undefined ? new Uint8Array() : encodeField(names.indexOf(name) + 1, kind, part, `${path}.${name}`);
   });
   return Buffer.concat(encoded);
 }

@@ -17,9 +17,9 @@ export const STATUS_FIELDS = { code: 1, message: 2, details: 3 } as const;
 /** Field numbers of `google.protobuf.Any`. */
 export const ANY_FIELDS = { typeUrl: 1, value: 2 } as const;
 /** Shape of an entry of a map field. */
-const MAP_ENTRY: Shape = { 1: ['key', 'text'], 2: ['value', 'text'] };
+const MAP_ENTRY: Shape = { key: 'text', value: 'text' };
 /** Shape of `google.protobuf.Duration`. */
-const DURATION: Shape = { 1: ['seconds', 'number'], 2: ['nanos', 'number'] };
+const DURATION: Shape = { seconds: 'number', nanos: 'number' };
 
 /** True if the trailers contain details. */
 export function hasStatusDetails(trailers: Metadata): boolean {
@@ -34,7 +34,7 @@ export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
   const [encoded] = trailers.get(STATUS_DETAILS_KEY);
   if (encoded === undefined || typeof encoded === 'string') return [];
   return fieldsOf(encoded).flatMap(({ number, value }) =>
-    number === STATUS_FIELDS.details && typeof value !== 'bigint' ? [detailOf(value)] : [],
+    number === STATUS_FIELDS.details && value instanceof Uint8Array ? [detailOf(value)] : [],
   );
 }
 
@@ -49,7 +49,7 @@ function detailOf(any: Uint8Array): StatusDetail {
   let typeUrl = '';
   let bytes: Uint8Array = new Uint8Array();
   for (const { number, value } of fieldsOf(any)) {
-    if (typeof value === 'bigint') continue;
+    if (!(value instanceof Uint8Array)) continue;
     if (number === ANY_FIELDS.typeUrl) typeUrl = readText(value);
     else if (number === ANY_FIELDS.value) bytes = value;
   }
@@ -75,16 +75,19 @@ function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
  */
 function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {
   const message: Record<string, unknown> = {};
-  for (const [name, kind] of Object.values(shape)) {
+  const fields = Object.entries(shape);
+  for (const [name, kind] of fields) {
     const empty = emptyOf(kind);
     if (empty !== undefined) message[name] = empty;
   }
   for (const { number, value } of readFields(bytes)) {
-    const field = shape[number];
+    const field = fields[number - 1];
     if (field === undefined) continue;
     const [name, kind] = field;
     if (typeof value === 'bigint') {
       if (kind === 'number') message[name] = Number(BigInt.asIntN(64, value));
+    } else if (!(value instanceof Uint8Array)) {
+      continue;
     } else if (isRepeated(kind)) {
       // Safe: emptyOf set an array.
       (message[name] as unknown[]).push(decodeValue(kind[0], value));

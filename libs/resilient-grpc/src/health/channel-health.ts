@@ -1,4 +1,4 @@
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 
 /** Health of a channel, derived from its state. */
 export interface ChannelHealth {

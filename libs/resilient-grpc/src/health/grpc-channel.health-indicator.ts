@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { systemClock } from '../time/clock.js';
 import { channelHealth } from './channel-health.js';

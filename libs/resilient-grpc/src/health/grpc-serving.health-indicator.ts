@@ -1,7 +1,7 @@
 import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 import { isGrpcCallError } from '../errors/grpc-call-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { ClientRegistry } from '../nest/client-registry.js';

@@ -1,7 +1,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
-import type { AuxiliaryStreamListener } from '../client/internal-grpc-client.js';
+import type { AuxiliaryStreamListener } from '../client/create-client.js';
 import { StatusCode } from '../status/status-code.js';
 import { BusyClock } from '../testing/spec-support/busy-clock.js';
 import type { Random } from '../time/random.js';

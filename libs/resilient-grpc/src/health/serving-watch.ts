@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
-import type { InternalGrpcClient, AuxiliaryStream } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient, AuxiliaryStream } from '../client/create-client.js';
 import { nextWatch, restartDelayMs } from '../policy/health/next-watch.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';

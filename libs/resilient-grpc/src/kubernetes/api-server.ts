@@ -1,4 +1,4 @@
-import { request as requestHttp, type IncomingMessage } from 'node:http';
+import { request as requestHttp, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { request as requestHttps, type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 import { errorMessage } from '../errors/error-message.js';
@@ -12,6 +12,8 @@ const SILENT_REQUEST_MS = 10_000;
 const TCP_KEEPALIVE_MS = 30_000;
 /** Maximum length of an error response that is read. */
 const MAX_ERROR_BYTES = 65_536;
+const OK = 200;
+const UNAUTHORIZED = 401;
 
 /** Response of the API server with a status other than 200, or an `ERROR` event of a watch. */
 export class ApiServerError extends Error {
@@ -26,34 +28,38 @@ export class ApiServerError extends Error {
   }
 }
 
-/** The API server that the Kubernetes configuration names. Reads the configuration once, and credentials for each request. */
+/**
+ * The API server that the Kubernetes configuration names. Credentials are applied to each request. The client library reads the token file
+ * of a pod at most once a minute; after 401, the whole configuration is read again.
+ */
 export class ApiServer {
-  private readonly config: KubeConfig;
+  private config: KubeConfig;
   /** Namespace of the pod or of the context. */
   readonly namespace: string;
   /** URL of the API server. */
   readonly url: string;
 
   /** @throws GrpcConfigurationError if there is no usable configuration */
-  constructor(options: KubernetesResolverOptions) {
+  constructor(private readonly options: KubernetesResolverOptions) {
     this.config = loadConfig(options);
-    const { context } = options;
-    if (context !== undefined) {
-      const known = this.config.getContexts().map(({ name }) => name);
-      if (!known.includes(context))
-        throw wrong('context', `expected one of ${known.join(', ') || 'no context'}, got '${context}'`);
-      this.config.setCurrentContext(context);
-    }
-    const cluster = this.config.getCurrentCluster();
-    if (cluster === null || cluster.server === DEFAULT_SERVER)
-      throw wrong(
-        'kubeconfig',
-        'expected a Kubernetes configuration, got none; run in a pod with a service account, or set KUBECONFIG',
-      );
-    this.url = cluster.server;
+    this.url = serverOf(this.config);
     // A file ends with a line break.
     const own = this.config.getContextObject(this.config.getCurrentContext())?.namespace?.trim();
     this.namespace = options.namespace ?? (own || 'default');
+  }
+
+  /** The configuration as text, with the credentials that it contains. */
+  get identity(): string {
+    return this.config.exportConfig();
+  }
+
+  /** Reads the configuration again. The previous one stays in use if that fails. */
+  private reload(): void {
+    try {
+      this.config = loadConfig(this.options);
+    } catch {
+      // The file is missing or incomplete while it is replaced. The next 401 tries again.
+    }
   }
 
   /** Returns the JSON that the API server responds with. */
@@ -96,9 +102,12 @@ export class ApiServer {
   }
 
   private async open(path: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const options: RequestOptions = { headers: { accept: 'application/json' } };
-    // Adds the authority, the client certificate or the token, and the proxy. Tokens of pods change every hour.
+    const headers: OutgoingHttpHeaders = { accept: 'application/json' };
+    const options: RequestOptions = { headers };
+    // Adds the authority, the client certificate or the token, and the proxy.
     await this.config.applyToHTTPSOptions(options);
+    // A line break at the end of a token file is no part of the token, and Node rejects it in a header.
+    if (typeof headers['Authorization'] === 'string') headers['Authorization'] = headers['Authorization'].trim();
     signal.throwIfAborted();
     // The URL may have a path: a proxy in front of several clusters adds one.
     const url = new URL(this.url.replace(/\/+$/, '') + path);
@@ -117,7 +126,8 @@ export class ApiServer {
       request.end();
     });
     const { statusCode = 0 } = response;
-    if (statusCode === 200) return response;
+    if (statusCode === OK) return response;
+    if (statusCode === UNAUTHORIZED) this.reload();
     const text = await textOf(response, MAX_ERROR_BYTES);
     throw new ApiServerError(statusCode, `${String(statusCode)} ${messageOf(text) ?? response.statusMessage ?? ''}`);
   }
@@ -126,7 +136,7 @@ export class ApiServer {
 /** Server that the client library assumes without any configuration. */
 const DEFAULT_SERVER = 'http://localhost:8080';
 
-function loadConfig({ kubeconfig }: KubernetesResolverOptions): KubeConfig {
+function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeConfig {
   const config = new KubeConfig();
   try {
     if (kubeconfig === undefined) config.loadFromDefault();
@@ -134,7 +144,23 @@ function loadConfig({ kubeconfig }: KubernetesResolverOptions): KubeConfig {
   } catch (error) {
     throw wrong('kubeconfig', `expected a readable kubeconfig, got an error: ${errorMessage(error)}`);
   }
+  if (context !== undefined) {
+    const known = config.getContexts().map(({ name }) => name);
+    if (!known.includes(context))
+      throw wrong('context', `expected one of ${known.join(', ') || 'no context'}, got '${context}'`);
+    config.setCurrentContext(context);
+  }
   return config;
+}
+
+function serverOf(config: KubeConfig): string {
+  const cluster = config.getCurrentCluster();
+  if (cluster === null || cluster.server === DEFAULT_SERVER)
+    throw wrong(
+      'kubeconfig',
+      'expected a Kubernetes configuration, got none; run in a pod with a service account, or set KUBECONFIG',
+    );
+  return cluster.server;
 }
 
 function wrong(option: string, message: string): GrpcConfigurationError {

@@ -1,12 +1,12 @@
-import { Metadata, type experimental } from '@grpc/grpc-js';
-import { IS_LIBRARY_RESOLVER } from '../channel/quirks/library-resolver.js';
-import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
-import { selectEndpoints } from '../policy/kubernetes/select-endpoints.js';
+import { Metadata, type ChannelOptions, type experimental } from '@grpc/grpc-js';
+import type { EndpointWatchSnapshot } from '../call/connectivity.js';
+import { IS_LIBRARY_RESOLVER, WATCH_OPTION, WatchReceiver } from '../channel/quirks/library-resolver.js';
+import { selectEndpoints, type EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
 import { StatusCode } from '../status/status-code.js';
-import type { Clock } from '../time/clock.js';
+import { moment, type Clock } from '../time/clock.js';
 import { parseKubernetesTarget, type KubernetesTarget } from './kubernetes-target.js';
 import { missingEndpoints } from './missing-endpoints.js';
-import type { ServiceWatch, SliceListener } from './service-watch.js';
+import type { ServiceWatch, WatchListener, WatchState } from './service-watch.js';
 
 type Result = Parameters<experimental.ResolverListener>;
 type ResolverClass = Parameters<typeof experimental.registerResolver>[1];
@@ -14,6 +14,8 @@ type ResolverClass = Parameters<typeof experimental.registerResolver>[1];
 /** Parts of the registration that resolvers use. */
 export interface ResolverDependencies {
   readonly clock: Clock;
+  /** URL of the API server. */
+  readonly url: string;
   readonly zone: string | undefined;
   /** Namespace of targets without one. */
   readonly namespace: string;
@@ -22,7 +24,7 @@ export interface ResolverDependencies {
 
 /** Creates the class of resolvers that grpc-js creates for `kubernetes:` targets. A resolver does nothing before `updateResolution()`. */
 export function kubernetesResolverClass(dependencies: ResolverDependencies): ResolverClass {
-  return class KubernetesResolver implements experimental.Resolver, SliceListener {
+  return class KubernetesResolver implements experimental.Resolver, WatchListener {
     readonly [IS_LIBRARY_RESOLVER] = true;
     private readonly target: KubernetesTarget;
     private unsubscribe: (() => void) | undefined;
@@ -30,12 +32,18 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
     /** The latest endpoints as text. */
     private known: string | undefined;
     private isReporting = false;
+    /** Receives the state of the watch; `undefined` for channels that this library did not create. */
+    private readonly receiver: WatchReceiver | undefined;
+    private snapshot: EndpointWatchSnapshot | undefined;
 
     constructor(
       uri: experimental.GrpcUri,
       private readonly listener: experimental.ResolverListener,
+      options: ChannelOptions,
     ) {
       this.target = parseKubernetesTarget(uri);
+      const receiver: unknown = options[WATCH_OPTION];
+      this.receiver = receiver instanceof WatchReceiver ? receiver : undefined;
     }
 
     /** grpc-js calls it for the first call, and whenever a connection ends. */
@@ -45,7 +53,9 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
         return;
       }
       const { service, namespace = dependencies.namespace } = this.target;
-      this.unsubscribe = dependencies.watchOf(service, namespace).subscribe(this);
+      const watch = dependencies.watchOf(service, namespace);
+      this.unsubscribe = watch.subscribe(this);
+      this.onChange(watch.describe());
     }
 
     destroy(): void {
@@ -53,10 +63,35 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.unsubscribe = undefined;
       this.result = undefined;
       this.known = undefined;
+      const { snapshot } = this;
+      if (snapshot === undefined) return;
+      const { server, endpoints, changedAt } = snapshot;
+      const since = moment(dependencies.clock.epoch()).toISOString();
+      const known = { ...(endpoints && { endpoints }), ...(changedAt !== undefined && { changedAt }) };
+      this.describe({ server, state: 'stopped', since, ...known });
     }
 
-    onSlices(slices: readonly EndpointSlice[]): void {
-      const selection = selectEndpoints(slices, this.target.port, dependencies.zone);
+    onChange({ state, since, slices, changedAt, failure }: WatchState): void {
+      const selection = slices && selectEndpoints(slices, this.target.port, dependencies.zone);
+      this.describe({
+        server: dependencies.url,
+        state,
+        since: moment(since).toISOString(),
+        ...(selection && { endpoints: selection.counts }),
+        ...(changedAt !== undefined && { changedAt: moment(changedAt).toISOString() }),
+        ...(failure && { error: failure.message }),
+        ...(failure?.remedy !== undefined && { remedy: failure.remedy }),
+      });
+      if (selection !== undefined) this.use(selection);
+      else if (failure !== undefined) this.fail([failure.message, failure.remedy].filter(Boolean).join('; '));
+    }
+
+    private describe(snapshot: EndpointWatchSnapshot): void {
+      this.snapshot = snapshot;
+      this.receiver?.changed(snapshot);
+    }
+
+    private use(selection: EndpointSelection): void {
       const endpoints = selection.found
         ? selection.endpoints.map(({ addresses }) => ({ addresses: [...addresses] }))
         : [];
@@ -70,7 +105,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.reportLater();
     }
 
-    onFailure(details: string): void {
+    private fail(details: string): void {
       this.known = undefined;
       const error = { code: StatusCode.UNAVAILABLE as number, details, metadata: new Metadata() };
       this.result = [{ ok: false, error }, {}, null, ''];

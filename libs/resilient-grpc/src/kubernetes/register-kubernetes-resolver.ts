@@ -1,12 +1,11 @@
 import { experimental } from '../channel/quirks/experimental.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { optionProblems } from '../policy/options/option-problems.js';
-import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
 import { ApiServer } from './api-server.js';
 import type { KubernetesResolverOptions } from './kubernetes-options.js';
-import { kubernetesResolverClass } from './kubernetes-resolver.js';
+import { kubernetesResolverClass, type ResolverDependencies } from './kubernetes-resolver.js';
 import { kubernetesOptionsSchema } from './kubernetes-options-schema.js';
 import { ServiceWatch } from './service-watch.js';
 
@@ -32,23 +31,26 @@ export function register(options: KubernetesResolverOptions): ApiServer {
     throw new GrpcConfigurationError([{ path: '@grpc/grpc-js', message }]);
   }
   const server = new ApiServer(options);
-  const dependencies = {
-    server,
-    clock: systemClock,
-    random: systemRandom,
-    logger: new LibraryLogger('ResilientGrpc'),
-  };
+  const { identity, url, namespace } = server;
+  if (registered?.identity !== identity) registered = { identity, watchOf: watchesOf(server) };
+  const { watchOf } = registered;
+  const dependencies = { clock: systemClock, url, zone: options.zone, namespace, watchOf };
+  registerResolver('kubernetes', kubernetesResolverClass(dependencies));
+  return server;
+}
+
+type WatchOf = ResolverDependencies['watchOf'];
+
+/** The latest registration. Another one with the same configuration shares its watches, so that each service has one watch per process. */
+let registered: { readonly identity: string; readonly watchOf: WatchOf } | undefined;
+
+function watchesOf(server: ApiServer): WatchOf {
+  const dependencies = { server, clock: systemClock, random: systemRandom };
   const watches = new Map<string, ServiceWatch>();
-  const watchOf = (service: string, namespace: string): ServiceWatch => {
+  return (service, namespace) => {
     const key = `${service}.${namespace}`;
     const watch = watches.get(key) ?? new ServiceWatch({ service, namespace }, dependencies);
     watches.set(key, watch);
     return watch;
   };
-  const { namespace } = server;
-  registerResolver(
-    'kubernetes',
-    kubernetesResolverClass({ clock: systemClock, zone: options.zone, namespace, watchOf }),
-  );
-  return server;
 }

@@ -1,18 +1,26 @@
 import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
 import { STABLE_MS, watchDelayMs } from '../policy/kubernetes/watch-delay.js';
-import { duration } from '../telemetry/log/log-text.js';
-import type { LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
-import { requestFailure, slicesPath, type ServiceName, type SliceList } from './slice-requests.js';
+import { requestFailure, slicesPath, type RequestFailure, type ServiceName, type SliceList } from './slice-requests.js';
 
-/** Receives the EndpointSlices of one service. */
-export interface SliceListener {
-  /** Called with all slices of the service, after each change. */
-  onSlices(slices: readonly EndpointSlice[]): void;
-  /** Called if no slices are known and the API server did not return them. The watch continues. */
-  onFailure(message: string): void;
+/** State of a watch. Times are milliseconds since 1970. */
+export interface WatchState {
+  readonly state: 'listing' | 'watching' | 'failing';
+  /** Start of this state. */
+  readonly since: number;
+  /** All slices of the service; `undefined` if they are unknown. Also present while requests fail. */
+  readonly slices: readonly EndpointSlice[] | undefined;
+  /** Time of the last list or change; `undefined` before the first list. */
+  readonly changedAt: number | undefined;
+  /** Present while requests fail. They are repeated. */
+  readonly failure: RequestFailure | undefined;
+}
+
+/** Receives the state of the watch of one service after each change. */
+export interface WatchListener {
+  onChange(state: WatchState): void;
 }
 
 /** Dependencies of all watches of one API server. */
@@ -20,7 +28,6 @@ export interface WatchDependencies {
   readonly server: Pick<ApiServer, 'get' | 'watch' | 'url'>;
   readonly clock: Clock;
   readonly random: Random;
-  readonly logger: Pick<LibraryLogger, 'log' | 'warn'>;
 }
 
 /** The API server ends a watch after a random time in this range, in seconds, as for client-go's reflector. */
@@ -46,15 +53,18 @@ interface WatchEvent {
  * response, and exceptions of the callback.
  */
 export class ServiceWatch {
-  private readonly listeners = new Set<SliceListener>();
+  private readonly listeners = new Set<WatchListener>();
   /** Slices of the service by name; `undefined` until the first list. */
   private slices: Map<string, EndpointSlice> | undefined;
+  /** `undefined` until a list has returned, and after 410 Gone. */
   private resourceVersion: string | undefined;
   private running: AbortController | undefined;
   private stoppedAt = -Infinity;
-  /** Message of the latest failure; `undefined` while requests succeed. */
-  private failure: string | undefined;
-  private failingSince = 0;
+  private state: WatchState['state'] = 'listing';
+  private since = 0;
+  private changedAt: number | undefined;
+  /** The latest failure; `undefined` while requests succeed. */
+  private failure: RequestFailure | undefined;
   /** Time at which the API server accepted the current watch. */
   private openedAt: number | undefined;
   /** True from 410 Gone to the next list. */
@@ -66,17 +76,26 @@ export class ServiceWatch {
   ) {}
 
   /** Adds a listener; the first one starts the watch. Returns a function that removes it; the last one stops the watch. */
-  subscribe(listener: SliceListener): () => void {
+  subscribe(listener: WatchListener): () => void {
     this.listeners.add(listener);
-    // Slices that an earlier watch received are reported only if they cannot be listed again.
-    const isSettled = this.resourceVersion !== undefined || this.failure !== undefined;
     if (this.running === undefined) this.start();
-    else if (isSettled && this.slices !== undefined) listener.onSlices([...this.slices.values()]);
-    else if (this.failure !== undefined) listener.onFailure(this.failure);
     return () => {
       this.listeners.delete(listener);
       if (this.listeners.size === 0) this.stop();
     };
+  }
+
+  describe(): WatchState {
+    const { state, since, slices, changedAt, failure } = this;
+    // Slices of an earlier watch are used only if they cannot be listed again.
+    const known = state === 'listing' && this.resourceVersion === undefined ? undefined : slices;
+    return { state, since, slices: known && [...known.values()], changedAt, failure };
+  }
+
+  private enter(state: WatchState['state']): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.since = this.dependencies.clock.epoch();
   }
 
   private start(): void {
@@ -85,6 +104,8 @@ export class ServiceWatch {
     if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;
+    this.state = 'listing';
+    this.since = clock.epoch();
     const running = new AbortController();
     this.running = running;
     void this.run(running.signal);
@@ -130,11 +151,11 @@ export class ServiceWatch {
   private async list(signal: AbortSignal): Promise<void> {
     // Version 0 is served from the cache of the API server, which may be as outdated as an expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
-    const { metadata, items = [] } = (await this.dependencies.server.get(url, signal)) as SliceList;
-    this.slices = new Map(items.map((slice) => [slice.metadata?.name ?? '', slice]));
+    const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
+    this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));
     this.resourceVersion = metadata?.resourceVersion ?? '';
     this.isExpired = false;
-    this.report();
+    this.changed();
   }
 
   private watch(signal: AbortSignal): Promise<void> {
@@ -158,38 +179,31 @@ export class ServiceWatch {
     if (type === 'ADDED' || type === 'MODIFIED') this.slices?.set(name, object ?? {});
     else if (type === 'DELETED') this.slices?.delete(name);
     this.resourceVersion = object?.metadata?.resourceVersion ?? this.resourceVersion;
-    if (type !== 'BOOKMARK') this.report();
+    if (type !== 'BOOKMARK') this.changed();
+  }
+
+  private changed(): void {
+    this.changedAt = this.dependencies.clock.epoch();
+    this.report();
   }
 
   private report(): void {
-    const slices = [...(this.slices?.values() ?? [])];
-    for (const listener of [...this.listeners]) listener.onSlices(slices);
+    const state = this.describe();
+    for (const listener of [...this.listeners]) listener.onChange(state);
   }
 
   private readonly opened = (): void => {
-    const { clock, logger } = this.dependencies;
-    this.openedAt = clock.now();
-    if (this.failure === undefined) return;
+    this.openedAt = this.dependencies.clock.now();
+    if (this.state === 'watching') return;
     this.failure = undefined;
-    logger.log(`${this.label}: the watch works again after ${duration(clock.now() - this.failingSince)}`);
+    this.enter('watching');
+    this.report();
   };
 
   private failed(error: unknown): void {
-    const { clock, logger, server } = this.dependencies;
-    const isNew = this.failure === undefined;
-    if (isNew) this.failingSince = clock.now();
-    this.failure = requestFailure(error, server, this.name.namespace);
-    if (isNew) {
-      const kept = this.slices === undefined ? 'no endpoints are known' : 'the last endpoints stay in use';
-      logger.warn(`${this.label}: ${this.failure}; ${kept}, and the request is repeated at least every 30 s`);
-    }
-    if (this.slices !== undefined) this.report();
-    else for (const listener of [...this.listeners]) listener.onFailure(this.failure);
-  }
-
-  /** Beginning of log lines. */
-  private get label(): string {
-    return `kubernetes service ${this.name.service}.${this.name.namespace}`;
+    this.failure = requestFailure(error, this.dependencies.server, this.name.namespace);
+    this.enter('failing');
+    this.report();
   }
 
   private pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -13,7 +13,16 @@ export interface ServiceName {
 /** The response to a list. */
 export interface SliceList {
   readonly metadata?: { readonly resourceVersion?: string };
-  readonly items?: readonly EndpointSlice[];
+  /** `null` or absent if the service has no slices. */
+  readonly items?: readonly EndpointSlice[] | null;
+}
+
+/** Failure of a request for EndpointSlices. */
+export interface RequestFailure {
+  /** One line: what failed, and why. */
+  readonly message: string;
+  /** Command that fixes it, if that is known. */
+  readonly remedy?: string;
 }
 
 const FORBIDDEN = 403;
@@ -24,14 +33,14 @@ export function slicesPath({ service, namespace }: ServiceName, parameters: Read
   return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?${query.toString()}`;
 }
 
-/** Describes the failure of such a request in one line: what failed, and after '; ' what to do, if that is known. */
-export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): string {
+/** Describes the failure of such a request. */
+export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): RequestFailure {
   // An AggregateError of several addresses has no message.
   const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
-  const what = `cannot watch EndpointSlices at ${server.url}: ${text}`;
+  const message = `cannot watch EndpointSlices at ${server.url}: ${text}`;
   return error instanceof ApiServerError && error.status === FORBIDDEN
-    ? `${what}; ${permissionRemedy(error.message, namespace)}`
-    : what;
+    ? { message, remedy: permissionRemedy(error.message, namespace) }
+    : { message };
 }
 
 /**
@@ -44,7 +53,7 @@ export async function inspectSlices(
   name: ServiceName,
   signal: AbortSignal,
 ): Promise<readonly EndpointSlice[]> {
-  const { metadata, items = [] } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
+  const { metadata, items } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
   const { resourceVersion = '' } = metadata ?? {};
   // The API server ends the watch after one second.
   const path = slicesPath(name, { watch: 'true', resourceVersion, timeoutSeconds: '1' });
@@ -55,5 +64,5 @@ export async function inspectSlices(
   await server.watch(path, AbortSignal.any([signal, opened.signal]), 1_000, end, end).catch((error: unknown) => {
     if (!opened.signal.aborted) throw error;
   });
-  return items;
+  return items ?? [];
 }

@@ -64,11 +64,20 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
       });
     }
     names.add(options.name);
+    const { name } = options;
+    const path = pathOfClient(name);
+    const { contract, settings } = splitOptions(options);
+    if (kind === 'async') problems.push(...sourceProblems(options, settings, path));
+    else deferredProblems.push(...settingsProblems(settings, path));
+    const loaded = loadContract(contract, path);
+    if (!loaded.ok) {
+      problems.push(...loaded.problems);
+      continue;
+    }
+    const { services } = loaded;
+    const own = { name, label: clientLabel(name), path, services, contract, callSite };
     // The cast is safe: `namedOptions` accepts only objects.
-    const { definition, contractProblems, laterProblems } = define(options, client as object, kind, callSite);
-    problems.push(...contractProblems);
-    deferredProblems.push(...laterProblems);
-    if (definition !== undefined) definitions.push(definition);
+    definitions.push({ ...own, settings: kind === 'sync' ? settings : undefined, source: client as object });
   }
   return problems.length > 0 ? { ok: false, problems: [...problems, ...deferredProblems] } : { ok: true, definitions };
 }
@@ -76,36 +85,6 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
 /** Returns the path of a client in problems, such as 'clients.orders'. */
 function pathOfClient(name: string | symbol): string {
   return `clients.${clientLabel(name)}`;
-}
-
-function define(
-  options: { readonly name: string | symbol },
-  source: object,
-  kind: 'sync' | 'async',
-  callSite: string,
-): {
-  readonly definition: ClientDefinition | undefined;
-  readonly contractProblems: readonly ConfigurationProblem[];
-  readonly laterProblems: readonly ConfigurationProblem[];
-} {
-  const path = pathOfClient(options.name);
-  const { contract, settings } = splitOptions(options);
-  const loaded = loadContract(contract, path);
-  const contractProblems = [...(kind === 'async' ? sourceProblems(options, settings, path) : [])];
-  if (!loaded.ok) contractProblems.push(...loaded.problems);
-  const definition: ClientDefinition | undefined = loaded.ok
-    ? {
-        name: options.name,
-        label: clientLabel(options.name),
-        path,
-        services: loaded.services,
-        contract,
-        settings: kind === 'sync' ? settings : undefined,
-        source,
-        callSite,
-      }
-    : undefined;
-  return { definition, contractProblems, laterProblems: kind === 'sync' ? settingsProblems(settings, path) : [] };
 }
 
 function sourceProblems(

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Logger } from '@nestjs/common';
 import { BehaviorSubject, Subject } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { VirtualClock } from '../testing/virtual-clock.js';

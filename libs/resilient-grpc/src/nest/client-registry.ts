@@ -1,5 +1,5 @@
 import type { DrainReport } from '../client/drain-report.js';
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 import { closest } from '../errors/closest.js';
 import type { InterceptorSource } from '../client/interceptors/call-hooks.js';

@@ -2,7 +2,7 @@ import { Global, Inject, Module, RequestMethod, type MiddlewareConsumer, type Ne
 import { HttpAdapterHost, ModuleRef } from '@nestjs/core';
 import { runInbound } from '../client/call/caller-context.js';
 import { createResilientGrpcClient } from '../client/create-client.js';
-import type { InternalGrpcClient } from '../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { ClientLog } from '../telemetry/log/client-log.js';

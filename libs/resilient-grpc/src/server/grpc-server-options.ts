@@ -1,6 +1,7 @@
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { channelValueProblems } from '../client/settings/channel-options-schema.js';
+import { defined } from '../policy/options/defined.js';
 import { describeValue, pathOf } from '../policy/options/describe-value.js';
 import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 import type { ConnectionLifetime } from './connections/server-connection.js';
@@ -175,8 +176,4 @@ function numberOf({ channelOptions }: Given, key: string): number | undefined {
 
 function isFunction(value: unknown): boolean {
   return typeof value === 'function';
-}
-
-function defined(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -9,12 +9,12 @@ import {
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { kindOf } from '../call/method.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy } from './quirks/http2-stream.js';
-import { kindOf } from './served-methods.js';
 
 /** Listener of an interceptor. grpc-js does not export its type. */
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];

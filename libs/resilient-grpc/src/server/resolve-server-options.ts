@@ -3,6 +3,7 @@ import { targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { describeValue, pathOf } from '../policy/options/describe-value.js';
+import { contractKeysProblem } from '../client/settings/contract.js';
 import { optionsByPattern } from '../client/settings/method-patterns.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 import { errorMessage } from '../errors/error-message.js';
@@ -89,15 +90,8 @@ function urlProblems({ url }: Partial<ResilientGrpcServerOptions>, path: string)
 }
 
 function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: string): ConfigurationProblem[] {
-  const hasPath = options.protoPath !== undefined;
-  const hasDefinition = options.packageDefinition !== undefined;
-  if (hasPath && hasDefinition) {
-    const message = 'expected protoPath or packageDefinition, got both; keep one';
-    return [{ path: pathOf(path, 'packageDefinition'), message }];
-  }
-  if (hasPath || hasDefinition) return [];
-  const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
-  return [{ path: pathOf(path, 'protoPath'), message }];
+  const problem = contractKeysProblem(options);
+  return problem === undefined ? [] : [{ path: pathOf(path, problem.key), message: problem.message }];
 }
 
 const require = createRequire(import.meta.url);

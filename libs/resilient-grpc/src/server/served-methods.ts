@@ -1,5 +1,5 @@
 import { GrpcMethodStreamingType } from '@nestjs/microservices';
-import type { MethodKind } from '../call/method.js';
+import { kindOf } from '../call/method.js';
 import type { Services } from '../client/settings/contract.js';
 import { PassThroughCall } from './calls/pass-through-call.js';
 import { GrpcRequestStream } from './calls/request-stream.js';
@@ -76,15 +76,6 @@ export function implementationOf(
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
     call.serve(request);
   };
-}
-
-/** Returns the kind of a method. */
-export function kindOf({
-  requestStream,
-  responseStream,
-}: Pick<NativeMethod, 'requestStream' | 'responseStream'>): MethodKind {
-  if (requestStream) return responseStream ? 'bidi' : 'client-stream';
-  return responseStream ? 'server-stream' : 'unary';
 }
 
 /** Starts a call. Returns false if it is already over, or if it is rejected because the server drains; then its handler must not run. */

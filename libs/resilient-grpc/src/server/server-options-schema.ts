@@ -10,7 +10,7 @@ import {
   object,
   onDrain,
 } from '../policy/options/option-schemas.js';
-import { POSITIVE, type KeyRemedies } from '../policy/options/value-rules.js';
+import { POSITIVE, sameRemedy, type KeyRemedies } from '../policy/options/value-rules.js';
 import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
@@ -65,34 +65,24 @@ const nestEntries = {
   onLoadPackageDefinition: v.optional(v.function('a function such as (definition, server) => ...')),
 } as const;
 
-const CLIENT_OPTION_REMEDY = 'it is a client option of ResilientGrpcModule; leave it out';
-const URL_REMEDY = "write `url`: '0.0.0.0:50051'";
-const DRAIN_TIMEOUT_REMEDY = 'write drain: { timeoutMs }';
-
 /** Remedies for keys that users know from other libraries or modules. */
 const SERVER_KEY_REMEDIES: KeyRemedies = {
   options: "write the keys of Nest's nested `options` directly: forRoot({ url, protoPath, package })",
   transport: 'the transport is always gRPC; leave it out',
   strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
   isGlobal: 'leave it out',
-  host: URL_REMEDY,
-  hostname: URL_REMEDY,
-  port: URL_REMEDY,
+  ...sameRemedy(['host', 'hostname', 'port'], "write `url`: '0.0.0.0:50051'"),
   tls: 'write credentials: ServerCredentials.createSsl(...)',
   insecure: 'leave it out; without `credentials`, the server uses no TLS',
   interceptors:
     'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',
-  drainTimeoutMs: DRAIN_TIMEOUT_REMEDY,
-  shutdownTimeoutMs: DRAIN_TIMEOUT_REMEDY,
-  timeoutMs: DRAIN_TIMEOUT_REMEDY,
+  ...sameRemedy(['drainTimeoutMs', 'shutdownTimeoutMs', 'timeoutMs'], 'write drain: { timeoutMs }'),
   readinessDelayMs: 'write drain: { readinessDelayMs }',
   maxConnectionIdleMs: 'write `connectionIdleTimeoutMs`',
   keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
   propagate: 'write it for outgoing calls, in ResilientGrpcModule.forRoot({ propagate })',
-  defaults: CLIENT_OPTION_REMEDY,
-  clients: CLIENT_OPTION_REMEDY,
-  serviceConfig: CLIENT_OPTION_REMEDY,
+  ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; leave it out'),
   maxQueuedRequestBytes:
     'requests are read only as handlers consume them; leave it out, or write `maxQueuedResponseBytes`',
 };

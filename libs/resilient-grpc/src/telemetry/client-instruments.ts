@@ -13,7 +13,7 @@ export type ClientInstruments = ReturnType<typeof clientInstruments>;
 /** The instruments that are observed when the SDK collects metrics. */
 export type ObservedInstruments = Pick<
   ClientInstruments,
-  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'addresses' | 'oldestStream'
+  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'addresses' | 'endpoints' | 'watchFailing' | 'oldestStream'
 >;
 
 /**
@@ -159,6 +159,14 @@ export function clientInstruments(meter: Meter) {
     addresses: meter.createObservableGauge('resilient_grpc.client.addresses', {
       description: 'Number of addresses of the name that the client uses; 0 before the first lookup.',
       unit: '{address}',
+    }),
+    endpoints: meter.createObservableGauge('resilient_grpc.client.endpoints', {
+      description: 'Number of endpoints of the service in Kubernetes, by condition; kubernetes: targets only.',
+      unit: '{endpoint}',
+    }),
+    watchFailing: meter.createObservableGauge('resilient_grpc.client.watch_failing', {
+      description: 'Time since the watch of the endpoints fails; 0 while it works; kubernetes: targets only.',
+      unit: 's',
     }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {
       description: 'Age of the oldest open stream; 0 if no stream is open.',

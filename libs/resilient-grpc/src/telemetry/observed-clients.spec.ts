@@ -17,6 +17,8 @@ function make() {
     oldestWait: waitingCalls,
     retryBudget: waitingCalls,
     addresses: waitingCalls,
+    endpoints: waitingCalls,
+    watchFailing: waitingCalls,
     oldestStream: waitingCalls,
   };
   const clients = new ObservedClients({ ...others, waitingCalls: { ...waitingCalls } }, meter);

@@ -39,19 +39,26 @@ export class ObservedClients {
   }
 
   private get observables() {
-    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
-    return [waitingCalls, oldestWait, retryBudget, addresses, oldestStream];
+    const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
+      this.instruments;
+    return [waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {
-    const { waitingCalls, oldestWait, retryBudget, addresses, oldestStream } = this.instruments;
+    const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
+      this.instruments;
     const observe = (attributes: Attributes, figures: ClientFigures): void => {
-      const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs } = figures;
+      const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs, watch } = figures;
       result.observe(waitingCalls, waiting, attributes);
       result.observe(oldestWait, oldestWaitMs / 1_000, attributes);
       result.observe(retryBudget, budget.tokens / budget.maxTokens, attributes);
       result.observe(addresses, figures.addresses, attributes);
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
+      if (watch === undefined) return;
+      result.observe(watchFailing, watch.failingMs / 1_000, attributes);
+      const { ready, notReady, terminating } = watch;
+      for (const [condition, count] of Object.entries({ ready, 'not-ready': notReady, terminating }))
+        result.observe(endpoints, count, { ...attributes, 'resilient_grpc.condition': condition });
     };
     // Closed clients come first: a new client with the same attributes must overwrite their values.
     for (const [attributes, figures] of this.closed) observe(attributes, figures);

@@ -27,7 +27,7 @@ export type {
 } from './fake-service/fake-call.js';
 export { grpcError, type GrpcErrorOptions } from './fake-service/grpc-error.js';
 export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
-export { HTTP2_ERROR_CODES } from './http2-faults/http2-faults.js';
+export { HTTP2_ERROR_CODES } from '../status/http2-error-codes.js';
 export type {
   CallFilter,
   CallFault,

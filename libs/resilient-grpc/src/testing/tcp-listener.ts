@@ -17,23 +17,19 @@ export class TcpListener {
   /** Number of connections accepted since the listener was opened. */
   accepted = 0;
   private server: Server | undefined;
-  private boundPort: number;
+  port: number;
 
   /** Creates a listener that `listen` opens. `onConnection` owns the sockets that it receives. */
   constructor(
     private readonly onConnection: (socket: Socket) => void,
     private readonly options: TcpListenerOptions,
   ) {
-    this.boundPort = options.port ?? 0;
-  }
-
-  get port(): number {
-    return this.boundPort;
+    this.port = options.port ?? 0;
   }
 
   /** '127.0.0.1:port' */
   get url(): string {
-    return `${HOST}:${this.boundPort}`;
+    return `${HOST}:${this.port}`;
   }
 
   get listening(): boolean {
@@ -51,10 +47,10 @@ export class TcpListener {
         this.server = undefined;
         reject(error);
       });
-      server.listen(this.boundPort, HOST, resolve);
+      server.listen(this.port, HOST, resolve);
     });
     const address = server.address();
-    if (address !== null && typeof address === 'object') this.boundPort = address.port;
+    if (address !== null && typeof address === 'object') this.port = address.port;
   }
 
   /** Refuses new connections from now on (ECONNREFUSED). Open connections stay open. */

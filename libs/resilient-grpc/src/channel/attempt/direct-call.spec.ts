@@ -52,7 +52,7 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
       onReceiveMetadata: (received) => void events.push(`headers ${JSON.stringify(received.toJSON())}`),
       onReceiveMessage: (message) => void events.push(`message ${message.toString()}`),
       onReceiveStatus: ({ code, details }) => void events.push(`status ${code} ${details}`),
-      onFailure: (why, code, details) => {
+      cancel: (why, code, details) => {
         events.push(`failure ${why}`);
         direct.cancelWithStatus(code, details);
       },

@@ -34,8 +34,8 @@ export interface DirectCallListener {
   onReceiveMetadata(headers: Metadata): void;
   onReceiveMessage(message: Buffer): void;
   onReceiveStatus(status: StatusObject): void;
-  /** Reports that this side has to end the call. The listener cancels it. */
-  onFailure(why: 'deadline' | 'protocol', code: number, details: string): void;
+  /** Ends the call on this side. */
+  cancel(why: 'deadline' | 'protocol', code: number, details: string): void;
 }
 
 /**
@@ -102,7 +102,7 @@ export class DirectCall implements ConnectionCallListener {
     const { length } = message;
     if (maxSendBytes !== -1 && length > maxSendBytes) {
       const details = `Attempted to send message with a size larger than ${String(maxSendBytes)}`;
-      this.listener.onFailure('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
+      this.listener.cancel('protocol', StatusCode.RESOURCE_EXHAUSTED, details);
       return;
     }
     if (isWritableEnded(this.picked.call)) {
@@ -175,14 +175,14 @@ export class DirectCall implements ConnectionCallListener {
         encoding === 'identity'
           ? 'Received compressed message but "grpc-encoding" header was identity'
           : `Compression method not supported: ${encoding}`;
-      this.listener.onFailure('protocol', StatusCode.INTERNAL, details);
+      this.listener.cancel('protocol', StatusCode.INTERNAL, details);
       return;
     }
     this.isInflating = true;
     void inflate(encoding, message, this.limits.maxReceiveBytes).then((result) => {
       if (!this.isInflating || this.isOver) return;
       if (!Buffer.isBuffer(result)) {
-        this.listener.onFailure('protocol', result.code, result.details);
+        this.listener.cancel('protocol', result.code, result.details);
         return;
       }
       this.isInflating = false;
@@ -208,7 +208,7 @@ export class DirectCall implements ConnectionCallListener {
   private expire(startedAt: number): void {
     const tookMs = this.clock.epoch() - startedAt;
     const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s,remote_addr=${this.getPeer()}`;
-    this.listener.onFailure('deadline', StatusCode.DEADLINE_EXCEEDED, details);
+    this.listener.cancel('deadline', StatusCode.DEADLINE_EXCEEDED, details);
   }
 }
 

@@ -210,10 +210,6 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.listener.onMessage(message);
   }
 
-  onFailure(why: 'deadline' | 'protocol', code: number, details: string): void {
-    this.cancel(why, code, details);
-  }
-
   onReceiveStatus(status: StatusObject): void {
     if (this.ended || this.delayedStatus !== undefined) return;
     if (status.code === StatusCode.OK || !this.tryDelay(status)) this.end(status);

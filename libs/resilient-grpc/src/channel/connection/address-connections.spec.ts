@@ -176,7 +176,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
     });
   const states = (all: readonly Feed[]): string => all.map(({ state }) => state).join(' ');
   await reach(() => {
-    if (channel.connectivity.state === 'IDLE') channel.wire.getConnectivityState(true);
+    if (channel.connectivity.state === 'IDLE') channel.current.channel.getConnectivityState(true);
     return channel.isConnected;
   });
   await reach(() => channel.current.streamCapacity !== undefined);

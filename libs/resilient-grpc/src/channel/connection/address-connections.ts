@@ -82,8 +82,8 @@ export class AddressConnections {
   }
 
   /**
-   * Returns the connection for the next call if it is not the first one: the oldest one with a free stream, else one to another address. If
-   * there is none, opens a further connection, and HTTP/2 queues the call.
+   * Returns the connection for the next call if it is not the first one: the oldest one with a free stream, else one to another address. If both are
+   * missing, opens a further connection, and HTTP/2 queues the call.
    */
   insteadOfFirst(): SubchannelInterface | undefined {
     const { first, further } = this;

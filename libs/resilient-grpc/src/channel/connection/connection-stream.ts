@@ -46,6 +46,7 @@ export class ConnectionStream {
 
   /** Opens a stream; returns `undefined` if this grpc-js cannot bind a call to one connection. */
   static open(subchannel: SubchannelInterface, opening: StreamOpening): ConnectionStream | undefined {
+    // Without a deadline, because grpc-js would start a timer that the response does not clear and that keeps the process alive.
     const call = channelOf(subchannel)?.createCall(opening.path, Infinity, null, null, null);
     if (call === undefined) return undefined;
     const stream = new ConnectionStream(subchannel, call, opening);

@@ -97,7 +97,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
     channel.close();
   });
   if (connection === 'warm') clock.advance(0);
-  else channel.wire.getConnectivityState(true);
+  else channel.current.channel.getConnectivityState(true);
   await waitFor(() => channel.ready);
 
   const start = (path: string): Running => {

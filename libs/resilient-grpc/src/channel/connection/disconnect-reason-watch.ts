@@ -1,5 +1,6 @@
 import type { ClientHttp2Session } from 'node:http2';
 import type { ConnectionEnd } from '../../call/call-event.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 
 const BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ECONNRESET: 'connection reset',
@@ -9,23 +10,8 @@ const BY_CODE: Readonly<Record<string, ConnectionEnd>> = {
   ECONNABORTED: 'connection aborted',
 };
 
-/** Names of the HTTP/2 error codes, by number (https://www.rfc-editor.org/rfc/rfc9113.html#name-error-codes). */
-const HTTP2_CODES = [
-  'NO_ERROR',
-  'PROTOCOL_ERROR',
-  'INTERNAL_ERROR',
-  'FLOW_CONTROL_ERROR',
-  'SETTINGS_TIMEOUT',
-  'STREAM_CLOSED',
-  'FRAME_SIZE_ERROR',
-  'REFUSED_STREAM',
-  'CANCEL',
-  'COMPRESSION_ERROR',
-  'CONNECT_ERROR',
-  'ENHANCE_YOUR_CALM',
-  'INADEQUATE_SECURITY',
-  'HTTP_1_1_REQUIRED',
-];
+/** Names of the HTTP/2 error codes, by number. */
+const HTTP2_CODES = Object.keys(HTTP2_ERROR_CODES);
 
 /** The part of an HTTP/2 session that is watched. */
 export type WatchedSession = Pick<ClientHttp2Session, 'prependOnceListener' | 'socket' | 'closed' | 'destroyed'>;

@@ -73,7 +73,7 @@ interface Endpoint {
 }
 
 const SWEEP_MS = 250;
-/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, reason their responses are unread. */
+/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, because their responses are unread. */
 const MAX_SWEEP_DELAY_MS = 250;
 /** An endpoint is warm after this time in use. A shorter interruption requires no slow start. */
 const WARM_MS = 1_000;
@@ -99,8 +99,8 @@ export class Endpoints {
   private shareEndsAt = 0;
   /** True if an attempt ran since the last sweep. */
   private isActive = false;
-  /** Median latency of all endpoints, at the last sweep. */
-  private usualMs: number | undefined;
+  /** Median latency of all endpoints. It is computed at most once per sweep, when an attempt fails; `undefined` until then. */
+  private usual: { readonly ms: number | undefined } | undefined;
   private isClosed = false;
 
   constructor(
@@ -272,7 +272,10 @@ export class Endpoints {
     const { policy } = this;
     if (policy === undefined || policy.slowStartMs === 0) return false;
     const now = this.clock.now();
-    return [...this.endpoints].some((one) => this.isReady(one) && now - one.slowSince < policy.slowStartMs);
+    for (const one of this.endpoints) {
+      if (now - one.slowSince < policy.slowStartMs && this.isReady(one)) return true;
+    }
+    return false;
   }
 
   // ── attempts ──
@@ -306,7 +309,7 @@ export class Endpoints {
     }
     const verdict = classify(attempt);
     const { wire } = attempt;
-    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs);
+    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs(now));
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
@@ -358,7 +361,7 @@ export class Endpoints {
     const now = this.clock.now();
     const wasSlow = this.isSlowStarting;
     if (now >= this.shareEndsAt) this.startSharePeriod(now);
-    this.usualMs = this.medianOfAll(now);
+    this.usual = undefined;
     if (!isLate) this.decide(now >= this.intervalEndsAt);
     if (now >= this.intervalEndsAt) this.startInterval(now);
     if (wasSlow) this.refresh();
@@ -467,9 +470,12 @@ export class Endpoints {
     }
   }
 
-  private medianOfAll(now: number): number | undefined {
-    const all = [...this.endpoints].flatMap(({ record }) => record.latenciesAt(now));
-    return all.length === 0 ? undefined : median(all);
+  private usualMs(now: number): number | undefined {
+    if (this.usual === undefined) {
+      const all = [...this.endpoints].flatMap(({ record }) => record.latenciesAt(now));
+      this.usual = { ms: all.length === 0 ? undefined : median(all) };
+    }
+    return this.usual.ms;
   }
 
   // ── state ──

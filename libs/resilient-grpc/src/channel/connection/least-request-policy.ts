@@ -4,6 +4,7 @@ import { chooseLeastLoaded } from '../../policy/balancing/least-request.js';
 import { parseChoiceCount } from '../../policy/balancing/least-request-config.js';
 import type { LeafParts } from '../quirks/experimental.js';
 import { addressKey } from './address-key.js';
+import type { AddressUpdate } from './address-updates.js';
 import { EndpointLoads } from './endpoint-loads.js';
 import { triedEndpoints } from './endpoint-picker.js';
 
@@ -72,12 +73,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
       });
     }
 
-    updateAddressList(
-      endpoints: Parameters<LoadBalancer['updateAddressList']>[0],
-      config: TypedLoadBalancingConfig,
-      options: ChannelOptions,
-      note: string,
-    ): boolean {
+    updateAddressList(...[endpoints, config, options, note]: AddressUpdate): boolean {
       if (!(config instanceof LeastRequestConfig)) return false;
       const loads: unknown = options[LOADS_OPTION];
       if (!(loads instanceof EndpointLoads)) return false;

@@ -402,11 +402,11 @@ describe('probe', () => {
     const { channel, seen, policy } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
     await waitFor(() => seen.count('CONNECTING>READY') === 2);
-    for (let i = 0; i < 3; i++) policy.control?.probe(b.address)?.check(5_000);
+    for (let i = 0; i < 3; i++) policy.control?.at(b.address)?.probe()?.check(5_000);
     await waitFor(() => b.calls.length === 3);
     expect(b.calls[0]).toBe(`${HEALTH_CHECK} 5000m`);
     expect(a.calls).toEqual([]);
-    policy.control?.probe(a.address)?.ping();
+    policy.control?.at(a.address)?.probe()?.ping();
     await waitFor(() => a.pings === 1);
     expect(b.pings).toBe(0);
   });
@@ -416,11 +416,11 @@ describe('probe', () => {
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
-    expect(policy.control?.probe(peer.address)).toBeDefined();
-    expect(policy.control?.probe('127.0.0.1:1')).toBeUndefined();
+    expect(policy.control?.at(peer.address)?.probe()).toBeDefined();
+    expect(policy.control?.at('127.0.0.1:1')?.probe()).toBeUndefined();
     for (const session of peer.sessions) session.destroy();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
-    expect(policy.control?.probe(peer.address)).toBeUndefined();
+    expect(policy.control?.at(peer.address)?.probe()).toBeUndefined();
   });
 
   it('cancels its call on end() and keeps the connection', async () => {
@@ -431,7 +431,7 @@ describe('probe', () => {
     // The only stream is in use, so further calls wait in the client.
     const first = begin(channel, '/a/First');
     await waitFor(() => peer.calls.length === 1);
-    const probe = policy.control?.probe(peer.address);
+    const probe = policy.control?.at(peer.address)?.probe();
     probe?.check(5_000);
     begin(channel, '/a/Second');
     await turns();
@@ -450,7 +450,7 @@ describe('probe', () => {
     await waitFor(() => seen.states.at(-1) === 'READY');
     begin(channel, '/a/First');
     await waitFor(() => peer.calls.length === 1);
-    const probe = policy.control?.probe(peer.address);
+    const probe = policy.control?.at(peer.address)?.probe();
     probe?.check(5_000);
     await turns();
     probe?.ping();
@@ -464,7 +464,7 @@ describe('probe', () => {
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
-    const probe = policy.control!.probe(peer.address)!;
+    const probe = policy.control!.at(peer.address)!.probe()!;
     (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
     // Vitest fails a run with an unhandled rejection.
     probe.check(5_000);

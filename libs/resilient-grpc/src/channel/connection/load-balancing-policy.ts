@@ -5,7 +5,6 @@ import { addressKey } from './address-key.js';
 import { AddressUpdates, hasAddresses, type AddressUpdate, type EndpointList } from './address-updates.js';
 import type { AddressHistories } from './address-histories.js';
 import type { ConnectAttempts } from './connect-attempts.js';
-import type { LivenessProbe } from './liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { EndpointLoads } from './endpoint-loads.js';
 import { EndpointPicker, type PickableEndpoints } from './endpoint-picker.js';
@@ -22,7 +21,6 @@ import type { DnsRefresh } from '../dns/dns-refresh.js';
 import { EndpointHandover } from './endpoint-handover.js';
 import { RemovedConnections } from './removed-connections.js';
 import type { SeamReport } from '../quirks/seam.js';
-import type { StreamSlots } from '../quirks/stream-slots.js';
 import { withDecodedReports } from '../quirks/load-report.js';
 import { realSubchannel } from '../quirks/subchannel.js';
 import { stateName } from '../state-name.js';
@@ -472,10 +470,13 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { connections, limit, isGrowing };
   }
 
-  /** Streams of the connection to `address`; `undefined` if it is not READY, or if they are unknown. */
-  streamsAt(address: string): StreamSlots | undefined {
-    for (const connection of this.connections) if (connection.address === address) return connection.streams;
-    return undefined;
+  /** The connection to `address`, a READY one if there are several; `undefined` if the child policy uses none. */
+  at(address: string): ObservedConnection | undefined {
+    let found: ObservedConnection | undefined;
+    for (const connection of this.connections) {
+      if (connection.address === address && found?.isReady !== true) found = connection;
+    }
+    return found;
   }
 
   /** Opens another connection to the address with the fewest ones, if its maximum allows one. */
@@ -502,12 +503,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     }
   }
 
-  updateAddressList(
-    endpoints: Parameters<LoadBalancer['updateAddressList']>[0],
-    config: TypedLoadBalancingConfig,
-    options: ChannelOptions,
-    note: string,
-  ): boolean {
+  updateAddressList(...[endpoints, config, options, note]: AddressUpdate): boolean {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
@@ -519,7 +515,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
     this.leaveEndpoints ??= health?.join(this);
     const ok = hasAddresses(endpoints);
-    handle({ type: 'lookup-ended', ok });
+    handle({ type: 'lookup-ended', ok, isError: !endpoints.ok });
     refresh?.lookupEnded(ok, this.lookUp);
     this.updates ??= this.createUpdates(clock, handle);
     return this.updates.take(endpoints, config.child, options, note);
@@ -602,12 +598,9 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   pickable(): SubchannelInterface[] {
-    const found: SubchannelInterface[] = [];
-    for (const { address, pickable } of this.connections) {
-      // A further connection belongs to the endpoint of the first one.
-      if (pickable !== undefined && !isFurther(address)) found.push(pickable);
-    }
-    return found;
+    // A further connection belongs to the endpoint of the first one.
+    const firsts = [...this.connections].filter(({ address }) => !isFurther(address));
+    return firsts.flatMap(({ pickable }) => pickable ?? []);
   }
 
   /**
@@ -662,21 +655,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   /** End of the earliest backoff, in milliseconds since 1970; `undefined` if no connection is in backoff. */
   backoffEndsAt(): number | undefined {
-    let earliest: number | undefined;
-    for (const connection of this.connections) {
-      const at = connection.backoffEndsAt();
-      if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
-    }
-    return earliest;
-  }
-
-  /** Creates a probe of the connection to `address`; `undefined` if it is not READY, or if this grpc-js cannot probe connections. */
-  probe(address: string): LivenessProbe | undefined {
-    for (const connection of this.connections) {
-      const probe = connection.address === address ? connection.probe() : undefined;
-      if (probe !== undefined) return probe;
-    }
-    return undefined;
+    const ends = [...this.connections].flatMap((connection) => connection.backoffEndsAt() ?? []);
+    return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
   /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */

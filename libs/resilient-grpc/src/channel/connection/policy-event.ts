@@ -5,8 +5,11 @@ import type { WatchedSession } from './disconnect-reason-watch.js';
 export type PolicyEvent =
   /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
-  /** The resolver returned a result. `ok` is false if it could not resolve the name, or found no address. */
-  | { readonly type: 'lookup-ended'; readonly ok: boolean }
+  /**
+   * The resolver returned a result. `ok` is false if it could not resolve the name, or found no address. Earlier addresses stay in use only
+   * after an error.
+   */
+  | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
   /** The child policy uses these addresses, which may be the same as before. */
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
   /** The name could not be resolved, or has no address. `details`: the resolver's reason. A 'state' event follows. */

@@ -20,9 +20,7 @@ export class RemovedConnections {
     if (this.held.has(subchannel) || runningCalls(subchannel) === 0) return;
     subchannel.ref();
     this.held.add(subchannel);
-    this.timer ??= clock.setTimer(() => {
-      this.check(clock);
-    }, CHECK_INTERVAL_MS);
+    this.checkLater(clock);
   }
 
   /** Lets grpc-js close all connections. */
@@ -40,9 +38,10 @@ export class RemovedConnections {
       this.held.delete(subchannel);
       subchannel.unref();
     }
-    if (this.held.size === 0) return;
-    this.timer = clock.setTimer(() => {
-      this.check(clock);
-    }, CHECK_INTERVAL_MS);
+    if (this.held.size > 0) this.checkLater(clock);
+  }
+
+  private checkLater(clock: Clock): void {
+    this.timer ??= clock.setTimer(() => this.check(clock), CHECK_INTERVAL_MS);
   }
 }

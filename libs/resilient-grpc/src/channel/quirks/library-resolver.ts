@@ -1,4 +1,5 @@
 import type { experimental as GrpcJs } from '@grpc/grpc-js';
+import type { EndpointWatchSnapshot } from '../../call/connectivity.js';
 import { experimental } from './experimental.js';
 
 /**
@@ -6,6 +7,21 @@ import { experimental } from './experimental.js';
  * the library may share one grpc-js.
  */
 export const IS_LIBRARY_RESOLVER = Symbol.for('nestjs-resilient-grpc.resolver');
+
+/**
+ * Channel option that holds a `WatchReceiver`. grpc-js passes the options of a channel to its resolver, and does not copy options with this
+ * prefix to subchannels.
+ */
+export const WATCH_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc.watch';
+
+/** Receives the state of the watch that finds the endpoints of a channel. grpc-js writes channel options as JSON when it traces. */
+export class WatchReceiver {
+  constructor(readonly changed: (watch: EndpointWatchSnapshot) => void) {}
+
+  toJSON(): object {
+    return {};
+  }
+}
 
 /** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
 const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;

@@ -48,7 +48,7 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
   return child?.underlyingCalls?.at(-1)?.call?.child;
 }
 
-/** Peer of the connection that carries `channelCall`; `undefined` if there is none, or if this grpc-js lacks these fields. */
+/** Peer of the connection that carries `channelCall`; `undefined` without a connection, or if this grpc-js lacks these fields. */
 export function peerOf(channelCall: object): string | undefined {
   return subchannelCall(channelCall)?.getPeer?.();
 }

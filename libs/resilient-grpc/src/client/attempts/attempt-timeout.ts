@@ -57,22 +57,16 @@ class AttemptTimeoutAttempt extends StagedAttempt {
     });
   }
 
-  override abandon(because?: 'deadline'): void {
-    this.stop();
-    super.abandon(because);
-  }
-
   override onHeaders(headers: Metadata): void {
     if (this.request.method.responseStream) this.timer?.clear();
     super.onHeaders(headers);
   }
 
   override onEnd(end: AttemptEnd): void {
-    this.stop();
     super.onEnd(this.isTimeoutOfServer(end) ? { ...end, details: this.details, endedHere: 'attempt-timeout' } : end);
   }
 
-  private stop(): void {
+  protected override stop(): void {
     this.timer?.clear();
     this.deadline?.clear();
   }

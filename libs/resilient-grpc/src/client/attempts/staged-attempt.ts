@@ -31,6 +31,7 @@ export abstract class StagedAttempt implements Attempt, AttemptListener {
   }
 
   abandon(because?: 'deadline'): void {
+    this.stop();
     this.inner.abandon(because);
   }
 
@@ -43,6 +44,12 @@ export abstract class StagedAttempt implements Attempt, AttemptListener {
   }
 
   onEnd(end: AttemptEnd): void {
+    this.stop();
     this.listener.onEnd(end);
+  }
+
+  /** Called when the attempt ends or is abandoned. */
+  protected stop(): void {
+    // Most stages have no timers.
   }
 }

@@ -1,4 +1,4 @@
-import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
+import type { Attempt, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -41,16 +41,6 @@ class StreamIdleTimeoutAttempt extends StagedAttempt {
     super.onMessage(message);
   }
 
-  override abandon(because?: 'deadline'): void {
-    this.stop();
-    super.abandon(because);
-  }
-
-  override onEnd(end: AttemptEnd): void {
-    this.stop();
-    super.onEnd(end);
-  }
-
   private arm(ms: number): void {
     this.timer ??= new PeerTimer(this.clock, ms, this.check);
   }
@@ -74,7 +64,7 @@ class StreamIdleTimeoutAttempt extends StagedAttempt {
     return this.silentSince === undefined ? Infinity : this.silentSince + this.timeoutMs - this.clock.now();
   }
 
-  private stop(): void {
+  protected override stop(): void {
     this.timer?.clear();
     this.timer = undefined;
     this.silentSince = undefined;

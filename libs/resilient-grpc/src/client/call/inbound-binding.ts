@@ -4,7 +4,7 @@ import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallArguments } from './call-arguments.js';
 import { currentInbound, inCallerContext, currentCallerContext, type CallerContext } from './caller-context.js';
-import type { StreamSink } from '../../call/stream-source.js';
+import { sinkWithin, type StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 /** Binding of an outgoing call to the inbound call that it serves. */
@@ -34,20 +34,7 @@ export function inboundBinding(
 
 /** Returns `sink`, called in the context of `origin`. */
 export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext): StreamSink<unknown> {
-  return {
-    demand: sink.demand,
-    next: (message) => inCallerContext(origin, () => sink.next(message)),
-    error: (error) => {
-      inCallerContext(origin, () => {
-        sink.error(error);
-      });
-    },
-    complete: () => {
-      inCallerContext(origin, () => {
-        sink.complete();
-      });
-    },
-  };
+  return sinkWithin(sink, (work) => inCallerContext(origin, work));
 }
 
 /** Returns the arguments of a call with callbacks that run in the context in which the call was made. */

@@ -42,7 +42,7 @@ export class ObservableRequests implements RequestSource {
   /** Number of messages of this turn that are not counted toward the limit. */
   private burstMessages = 0;
   private wanted = false;
-  private ended = false;
+  complete = false;
   private readonly subscription: Unsubscribable;
   private closed = false;
   private readonly limits: MessageConsumer | undefined;
@@ -84,10 +84,6 @@ export class ObservableRequests implements RequestSource {
     this.give(item.kind, item.value);
   }
 
-  get complete(): boolean {
-    return this.ended;
-  }
-
   finish(): void {
     this.release();
     this.end();
@@ -100,8 +96,8 @@ export class ObservableRequests implements RequestSource {
   }
 
   private end(): void {
-    if (this.ended) return;
-    this.ended = true;
+    if (this.complete) return;
+    this.complete = true;
     this.push('end', undefined, 0);
   }
 
@@ -114,7 +110,7 @@ export class ObservableRequests implements RequestSource {
   }
 
   private pushMessage(message: unknown): void {
-    if (this.closed || this.ended) return;
+    if (this.closed || this.complete) return;
     const { limits } = this;
     if (this.earlierItems === 0 || limits === undefined) {
       this.push('message', message, 0);

@@ -136,7 +136,7 @@ export interface GrpcClientDefaults {
   /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
   readonly propagate?: false | PropagationOptions | undefined;
   /**
-   * Ejects endpoints that fail, are slow, or stop responding, while others do better: they get no calls for a while and return gently.
+   * Ejects endpoints that fail, are slow, or stop responding, while others do better: they get no calls for a while and return gradually.
    * `true` uses the default rules. It needs a balancing policy (`loadBalancing: 'round_robin'`), because pick_first uses one endpoint.
    * Cannot be combined with `outlierDetection`.
    * @defaultValue false
@@ -149,7 +149,7 @@ export interface GrpcClientDefaults {
    */
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
-   * Watches the health of each endpoint by grpc.health.v1 (gRFC A17): endpoints that are NOT_SERVING get no calls. `serviceName: ''` checks
+   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17): endpoints that are NOT_SERVING get no calls. `serviceName: ''` checks
    * the server as a whole. It takes one stream per connection, and has no effect with pick_first.
    * @defaultValue that of the service config
    */

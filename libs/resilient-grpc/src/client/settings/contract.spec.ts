@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
-import { findService, loadContract, lookUpService, type Services } from './contract.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { findService, loadContract, type Services } from './contract.js';
 
 const proto = (name: string) => join(import.meta.dirname, 'fixtures', `${name}.proto`);
 
@@ -117,10 +118,10 @@ describe('service lookup', () => {
   });
 
   it('requires the full name if two packages have the service', () => {
-    expect(lookUpService(services, 'Orders')).toEqual({
-      found: false,
-      message: "'Orders' is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'",
-    });
+    const message = "'Orders' is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
+    expect(() => findService(services, 'Orders', 'shop')).toThrow(
+      new GrpcConfigurationError([{ path: 'clients.shop', message }]),
+    );
   });
 
   it('suggests the closest name for an unknown service', () => {

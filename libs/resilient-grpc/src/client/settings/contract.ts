@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
-import type { MethodDescriptor, MethodKind } from '../../call/method.js';
+import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
@@ -36,11 +36,14 @@ type LoadedContract =
   | { readonly ok: true; readonly services: Services }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
+type ContractKey = (typeof CONTRACT_KEYS)[number];
+/** A contract before its validation. */
+type GivenContract = Partial<Record<ContractKey, unknown>>;
+/** Adds a problem with the value at `key`, or with its entry at `index`. */
+type Refuse = (key: ContractKey, message: string, index?: number) => null;
+
 /** Loads a contract synchronously, as Nest does. */
-export function loadContract(
-  contract: Partial<Record<(typeof CONTRACT_KEYS)[number], unknown>>,
-  path: string,
-): LoadedContract {
+export function loadContract(contract: GivenContract, path: string): LoadedContract {
   try {
     return loadChecked(contract, path);
   } catch (error) {
@@ -49,29 +52,31 @@ export function loadContract(
   }
 }
 
-function loadChecked(contract: Parameters<typeof loadContract>[0], path: string): LoadedContract {
+function loadChecked(contract: GivenContract, path: string): LoadedContract {
   const problems: ConfigurationProblem[] = [];
-  const definition = definitionOf(contract, path, problems);
-  const wanted = packagesOf(contract.package, path, problems);
-  if (definition === undefined || problems.length > 0) return { ok: false, problems };
+  const refuse: Refuse = (key, message, index) => {
+    const at = pathOf(path, key);
+    problems.push({ path: index === undefined ? at : pathOf(at, index), message });
+    return null;
+  };
+  const definition = definitionOf(contract, refuse);
+  const wanted = packagesOf(contract.package, refuse);
+  if (definition === null || wanted === null) return { ok: false, problems };
 
   const all = servicesOf(definition);
   const packages = new Set([...all.keys()].map(packageOf));
   if (packages.size === 0) {
-    const at = pathOf(path, contract.protoPath === undefined ? 'packageDefinition' : 'protoPath');
-    return {
-      ok: false,
-      problems: [{ path: at, message: 'expected at least one service, got none; pass a file that defines one' }],
-    };
+    const key = contract.protoPath === undefined ? 'packageDefinition' : 'protoPath';
+    refuse(key, 'expected at least one service, got none; pass a file that defines one');
+    return { ok: false, problems };
   }
   for (const [index, name] of wanted.names.entries()) {
     if (packages.has(name)) continue;
     const meant = closest(name, packages);
     const has = [...packages].map((known) => `'${known}'`).join(', ');
-    problems.push({
-      path: wanted.list ? pathOf(pathOf(path, 'package'), index) : pathOf(path, 'package'),
-      message: `expected a package with a service, got '${name}'; ${meant === undefined ? `known packages: ${has}` : `did you mean '${meant}'?`}`,
-    });
+    const remedy = meant === undefined ? `known packages: ${has}` : `did you mean '${meant}'?`;
+    const message = `expected a package with a service, got '${name}'; ${remedy}`;
+    refuse('package', message, wanted.list ? index : undefined);
   }
   if (problems.length > 0) return { ok: false, problems };
   if (wanted.names.length === 0) return { ok: true, services: all };
@@ -98,67 +103,53 @@ function packageOf(service: string): string {
   return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
 }
 
-function definitionOf(
-  contract: Parameters<typeof loadContract>[0],
-  path: string,
-  problems: ConfigurationProblem[],
-): PackageDefinition | undefined {
+function definitionOf(contract: GivenContract, refuse: Refuse): PackageDefinition | null {
   const { protoPath, packageDefinition, loader } = contract;
-  if (protoPath !== undefined && packageDefinition !== undefined) {
-    problems.push({
-      path: pathOf(path, 'packageDefinition'),
-      message: 'expected protoPath or packageDefinition, got both; keep one',
-    });
-    return undefined;
-  }
+  const unusable = contractKeysProblem(contract);
+  if (unusable !== undefined) return refuse(unusable.key, unusable.message);
   if (packageDefinition !== undefined) {
     if (typeof packageDefinition === 'object' && packageDefinition !== null) {
       const entries: readonly unknown[] = Object.values(packageDefinition);
       // proto-loader's definition is an object of objects. The result of loadPackageDefinition() contains functions and is rejected.
       if (entries.every(isDefinitionEntry)) return packageDefinition as PackageDefinition;
     }
-    problems.push({
-      path: pathOf(path, 'packageDefinition'),
-      message: `expected the result of proto-loader's loadSync(), got ${describeValue(packageDefinition)}; do not pass it through grpc-js's loadPackageDefinition()`,
-    });
-    return undefined;
-  }
-  if (protoPath === undefined) {
-    problems.push({
-      path: pathOf(path, 'protoPath'),
-      message: "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition",
-    });
-    return undefined;
+    return refuse(
+      'packageDefinition',
+      `expected the result of proto-loader's loadSync(), got ${describeValue(packageDefinition)}; do not pass it through grpc-js's loadPackageDefinition()`,
+    );
   }
   const files: readonly unknown[] = Array.isArray(protoPath) ? protoPath : [protoPath];
   if (files.length === 0 || !files.every((file) => typeof file === 'string' && file !== '')) {
-    problems.push({
-      path: pathOf(path, 'protoPath'),
-      message: `expected a .proto file or an array of them, got ${describeValue(protoPath)}; write 'orders.proto'`,
-    });
-    return undefined;
+    const found = describeValue(protoPath);
+    return refuse('protoPath', `expected a .proto file or an array of them, got ${found}; write 'orders.proto'`);
   }
   // Reading a device or a pipe may never end.
   const device = (files as readonly string[]).find(isNotRegularFile);
   if (device !== undefined) {
-    const message = `expected a .proto file, got ${describeValue(device)}, which is a device, a pipe or a folder; write 'orders.proto'`;
-    problems.push({ path: pathOf(path, 'protoPath'), message });
-    return undefined;
+    const found = `${describeValue(device)}, which is a device, a pipe or a folder`;
+    return refuse('protoPath', `expected a .proto file, got ${found}; write 'orders.proto'`);
   }
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
-    problems.push({
-      path: pathOf(path, 'loader'),
-      message: `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`,
-    });
-    return undefined;
+    return refuse('loader', `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`);
   }
   try {
     // Both arguments were validated above.
     return loadSync(files as string[], loader);
   } catch (error) {
-    problems.push({ path: pathOf(path, 'protoPath'), message: loadMessage(error) });
-    return undefined;
+    return refuse('protoPath', loadMessage(error));
   }
+}
+
+/** Returns why the keys of a contract do not name exactly one definition; `undefined` if they do. */
+export function contractKeysProblem({
+  protoPath,
+  packageDefinition,
+}: GivenContract): { readonly key: 'protoPath' | 'packageDefinition'; readonly message: string } | undefined {
+  if (protoPath !== undefined && packageDefinition !== undefined)
+    return { key: 'packageDefinition', message: 'expected protoPath or packageDefinition, got both; keep one' };
+  if (protoPath !== undefined || packageDefinition !== undefined) return undefined;
+  const message = "expected a .proto file, got nothing; write protoPath: 'orders.proto', or packageDefinition";
+  return { key: 'protoPath', message };
 }
 
 /** True for a device, a pipe or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
@@ -181,18 +172,14 @@ function loadMessage(error: unknown): string {
 
 function packagesOf(
   value: unknown,
-  path: string,
-  problems: ConfigurationProblem[],
-): { readonly names: readonly string[]; readonly list: boolean } {
+  refuse: Refuse,
+): { readonly names: readonly string[]; readonly list: boolean } | null {
   if (value === undefined) return { names: [], list: false };
   if (typeof value === 'string') return { names: [value], list: false };
   const names: readonly unknown[] = Array.isArray(value) ? value : [];
   if (names.length > 0 && names.every((name) => typeof name === 'string')) return { names, list: true };
-  problems.push({
-    path: pathOf(path, 'package'),
-    message: `expected a package or an array of them, got ${describeValue(value)}; write 'orders.v1', or omit it for all packages`,
-  });
-  return { names: [], list: false };
+  const remedy = "write 'orders.v1', or omit it for all packages";
+  return refuse('package', `expected a package or an array of them, got ${describeValue(value)}; ${remedy}`);
 }
 
 function servicesOf(definition: PackageDefinition): Services {
@@ -228,7 +215,7 @@ function methodDescriptor(
     service,
     method,
     ...(originalName !== undefined && originalName !== method ? { alias: originalName } : {}),
-    kind: kindOf(requestStream, responseStream),
+    kind: kindOf(definition),
     requestStream,
     responseStream,
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
@@ -238,37 +225,23 @@ function methodDescriptor(
   });
 }
 
-function kindOf(requestStream: boolean, responseStream: boolean): MethodKind {
-  if (requestStream) return responseStream ? 'bidi' : 'client-stream';
-  return responseStream ? 'server-stream' : 'unary';
-}
-
-/** Result of a lookup of a service name in a client. */
-export type ServiceLookup =
-  { readonly found: true; readonly service: string } | { readonly found: false; readonly message: string };
-
-/** Finds a service by short name ('Orders') or full name ('orders.v1.Orders'). */
-export function lookUpService(services: Services, name: string): ServiceLookup {
-  if (services.has(name)) return { found: true, service: name };
-  const sameShortName = [...services.keys()].filter((full) => shortName(full) === name);
-  const [service] = sameShortName;
-  if (service !== undefined && sameShortName.length === 1) return { found: true, service };
-  if (sameShortName.length > 1) {
-    return { found: false, message: `'${name}' is in several packages; write one of ${quoted(sameShortName)}` };
-  }
-  const known = [...services.keys()];
-  const meant = closest(name, [...known, ...known.map(shortName)]);
-  return {
-    found: false,
-    message: `no service '${name}'; ${meant === undefined ? `known services: ${quoted(known)}` : `did you mean '${meant}'?`}`,
-  };
-}
-
-/** Returns the full name of a service. @throws GrpcConfigurationError if the client has no such service, or several */
+/**
+ * Finds a service by short name ('Orders') or full name ('orders.v1.Orders'), and returns its full name.
+ * @throws GrpcConfigurationError if the client has no such service, or several
+ */
 export function findService(services: Services, name: string, client: string): string {
-  const lookup = lookUpService(services, name);
-  if (lookup.found) return lookup.service;
-  throw new GrpcConfigurationError([{ path: `clients.${client}`, message: lookup.message }]);
+  if (services.has(name)) return name;
+  const known = [...services.keys()];
+  const [service, ...others] = known.filter((full) => shortName(full) === name);
+  if (service !== undefined && others.length === 0) return service;
+  const path = `clients.${client}`;
+  if (service !== undefined) {
+    const message = `'${name}' is in several packages; write one of ${quoted([service, ...others])}`;
+    throw new GrpcConfigurationError([{ path, message }]);
+  }
+  const meant = closest(name, [...known, ...known.map(shortName)]);
+  const remedy = meant === undefined ? `known services: ${quoted(known)}` : `did you mean '${meant}'?`;
+  throw new GrpcConfigurationError([{ path, message: `no service '${name}'; ${remedy}` }]);
 }
 
 /** Returns the short name of a service: 'Orders' for 'orders.v1.Orders'. */

@@ -1,6 +1,7 @@
 import { isMetadataLike, joinMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { metadataSource } from '../interceptors/metadata-source.js';
 import type { GrpcClientDefaults, GrpcClientSettings } from './client-options.js';
+import { defined } from '../../policy/options/defined.js';
 import { namedOptions } from './resolve-channel-settings.js';
 
 /** Merges a client's settings over the defaults, key by key. A key that is `undefined` does not override a default. */
@@ -14,8 +15,8 @@ export function joinSettings(defaults: GrpcClientDefaults | undefined, own: Grpc
   }
   return {
     ...base,
-    ...definedOf(own),
-    ...definedOf({
+    ...defined(own),
+    ...defined({
       keepalive: merged(defaults.keepalive, own.keepalive),
       channelOptions: merged(withoutNamedOptions(defaults.channelOptions, own), own.channelOptions),
       metadata: mergedMetadata(defaults.metadata, own.metadata),
@@ -43,7 +44,7 @@ function withoutNamedOptions(
 }
 
 function merged<T extends object>(base: T | undefined, over: T | undefined): T | undefined {
-  return base === undefined || over === undefined ? (over ?? base) : { ...base, ...definedOf(over) };
+  return base === undefined || over === undefined ? (over ?? base) : { ...base, ...defined(over) };
 }
 
 type GivenMetadata = GrpcClientDefaults['metadata'];
@@ -53,9 +54,4 @@ function mergedMetadata(base: GivenMetadata, over: GivenMetadata): GivenMetadata
   if (typeof base === 'function' || typeof over === 'function') return metadataSource(base, over);
   if (!isMetadataLike(base) && !isMetadataLike(over)) return merged(base, over);
   return joinMetadata(joinMetadata(NO_METADATA, base), over);
-}
-
-function definedOf<T extends object>(value: T): Partial<T> {
-  // The remaining entries are a subset of T.
-  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as Partial<T>;
 }

@@ -55,9 +55,11 @@ export class LiveServiceConfig {
    */
   readonly first: Promise<void>;
   private readonly input: LiveServiceConfigInput;
+  /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
   private readonly lines: LogLimiter<string>;
   private readonly listeners = new Set<(config: ParsedServiceConfig) => void>();
-  private currentConfig: ParsedServiceConfig | undefined;
+  /** The current service config; `undefined` before the first one. */
+  config: ParsedServiceConfig | undefined;
   private policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   private subscription: Subscription | undefined;
   private timer: Timer | undefined;
@@ -87,13 +89,8 @@ export class LiveServiceConfig {
     this.subscribe();
   }
 
-  /** The current service config; `undefined` before the first one. */
-  get config(): ParsedServiceConfig | undefined {
-    return this.currentConfig;
-  }
-
   get balancing(): BalancingSettings {
-    return this.input.balancing(this.currentConfig);
+    return this.input.balancing(this.config);
   }
 
   /** Returns the policy of a method for a call that starts now; `undefined` if there is no such method. */
@@ -120,7 +117,7 @@ export class LiveServiceConfig {
   private subscribe(): void {
     const { source, target, path, clock, random } = this.input;
     const report = (message: string): void => {
-      this.warn('lookup', message);
+      this.lines.log('lookup', message);
     };
     const subject = needsTarget(source) ? source[FOR_TARGET]({ target, path, clock, random, report }) : source;
     const subscription = subject.subscribe({
@@ -153,7 +150,7 @@ export class LiveServiceConfig {
   }
 
   private refuse(problems: readonly ConfigurationProblem[]): void {
-    if (this.started) this.warn('rejected', `${summaryOf(problems)}; ${UNCHANGED_NOTE}`);
+    if (this.started) this.lines.log('rejected', `${summaryOf(problems)}; ${UNCHANGED_NOTE}`);
     else this.begin(problems);
   }
 
@@ -161,7 +158,7 @@ export class LiveServiceConfig {
     // grpc-js receives it as JSON. Throws if that is impossible.
     JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
-    this.currentConfig = config;
+    this.config = config;
     this.begin([]);
     for (const listener of [...this.listeners]) listener(config);
   }
@@ -181,7 +178,7 @@ export class LiveServiceConfig {
   }
 
   private ended(how: string): void {
-    if (this.started) this.warn('ended', `${this.input.path}: the Observable ${how}; ${UNCHANGED_NOTE}`);
+    if (this.started) this.lines.log('ended', `${this.input.path}: the Observable ${how}; ${UNCHANGED_NOTE}`);
     else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${how}` }]);
   }
 
@@ -197,7 +194,7 @@ export class LiveServiceConfig {
   private beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence =
       'the client starts without a service config; correct the record, which is read again periodically';
-    this.warn('rejected', `${summaryOf(problems)}; ${consequence}`);
+    this.lines.log('rejected', `${summaryOf(problems)}; ${consequence}`);
     this.begin([]);
   }
 
@@ -210,11 +207,6 @@ export class LiveServiceConfig {
     this.failed = problems.length > 0;
     this.settleFirst(problems);
     if (this.failed) this.subscription?.unsubscribe();
-  }
-
-  /** Logs the first line of a kind, then at most one line per minute with the number of suppressed lines. */
-  private warn(kind: 'rejected' | 'lookup' | 'ended', message: string): void {
-    this.lines.log(kind, message);
   }
 }
 

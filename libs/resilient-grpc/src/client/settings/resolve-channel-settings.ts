@@ -20,6 +20,7 @@ import {
   type GrpcClientSettings,
 } from './client-options.js';
 import { channelValueProblems } from './channel-options-schema.js';
+import { defined } from '../../policy/options/defined.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 
 const { boundGraces, minBoundMs, maxBoundMs } = DEFAULT_RELEASE_POLICY;
@@ -61,42 +62,33 @@ const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
 
 /** Returns the problems of the settings that affect the channel. */
 export function channelOptionProblems(settings: GrpcClientDefaults, path: string): ConfigurationProblem[] {
-  const problems: ConfigurationProblem[] = [];
+  const given: Readonly<Record<string, unknown>> = settings.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
-  for (const [key, value] of Object.entries(settings.channelOptions ?? {})) {
+  const problems: ConfigurationProblem[] = [];
+  const add = (key: string, message: string, below = path) => problems.push({ path: pathOf(below, key), message });
+  for (const [key, value] of Object.entries(given)) {
     const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
-    if (reason !== undefined && value !== undefined)
-      problems.push({ path: pathOf(at, key), message: `cannot be set: ${reason}` });
+    if (reason !== undefined && value !== undefined) add(key, `cannot be set: ${reason}`, at);
   }
-  problems.push(...channelValueProblems(settings.channelOptions ?? {}, at));
-  const interceptors: unknown = settings.channelOptions?.['interceptors'];
-  if (
-    interceptors !== undefined &&
-    !(Array.isArray(interceptors) && interceptors.every((one) => typeof one === 'function'))
-  ) {
-    problems.push({
-      path: pathOf(at, 'interceptors'),
-      message: `expected an array of grpc-js interceptor functions, got ${describeValue(interceptors)}; write [(options, nextCall) => new InterceptingCall(nextCall(options))]`,
-    });
+  problems.push(...channelValueProblems(given, at));
+  const { interceptors } = given;
+  const areFunctions = Array.isArray(interceptors) && interceptors.every((one) => typeof one === 'function');
+  if (interceptors !== undefined && !areFunctions) {
+    const remedy = 'write [(options, nextCall) => new InterceptingCall(nextCall(options))]';
+    const found = describeValue(interceptors);
+    add('interceptors', `expected an array of grpc-js interceptor functions, got ${found}; ${remedy}`, at);
   }
   if (Array.isArray(settings.loadBalancing)) {
     // The schema has validated that an array here contains objects.
     const problem = loadBalancingProblem(settings.loadBalancing as LoadBalancing);
-    if (problem !== undefined) {
-      problems.push({
-        path: pathOf(path, 'loadBalancing'),
-        message: `expected a policy that grpc-js supports, got none (${problem}); write [{ round_robin: {} }]`,
-      });
-    }
+    const message = `expected a policy that grpc-js supports, got none (${problem ?? ''}); write [{ round_robin: {} }]`;
+    if (problem !== undefined) add('loadBalancing', message);
   }
   if ((settings.ejectUnhealthy ?? false) !== false && settings.outlierDetection !== undefined) {
-    problems.push({
-      path: pathOf(path, 'ejectUnhealthy'),
-      message: 'expected ejectUnhealthy or outlierDetection, got both; keep one',
-    });
+    add('ejectUnhealthy', 'expected ejectUnhealthy or outlierDetection, got both; keep one');
   }
   if (settings.tls !== undefined && settings.credentials !== undefined) {
-    problems.push({ path: pathOf(path, 'tls'), message: 'expected tls or credentials, got both; keep one' });
+    add('tls', 'expected tls or credentials, got both; keep one');
   }
   return problems;
 }
@@ -234,7 +226,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
     ...namedOptions(settings),
-    ...withoutUndefined(given),
+    ...defined(given),
   };
   const interval = given[DNS_INTERVAL];
   if (interval !== undefined && dnsRefreshMs !== undefined && dnsRefreshMs !== false && interval > dnsRefreshMs) {
@@ -262,7 +254,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
 /** Returns the channel options that named options of this library set. Unset options are omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
-  return withoutUndefined({
+  return defined({
     'grpc.client_idle_timeout_ms': settings.connectionIdleTimeoutMs,
     'grpc.keepalive_time_ms': settings.keepalive?.keepaliveTimeMs,
     'grpc.keepalive_timeout_ms': settings.keepalive?.keepaliveTimeoutMs,
@@ -275,8 +267,4 @@ export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
 
 function fixedCredentials(current: CredentialsSource['current']): CredentialsSource {
   return { current, watch: () => () => undefined, close: () => undefined };
-}
-
-function withoutUndefined(options: Readonly<Record<string, unknown>>): ChannelOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -14,7 +14,8 @@ import {
 import { ejectUnhealthySchema } from '../../policy/ejection/ejection-schema.js';
 import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { healthCheckConfigSchema } from '../../policy/service-config/service-config-schema.js';
-import { POSITIVE, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { POSITIVE, sameRemedy, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { CONTRACT_KEYS } from './contract.js';
 import { METHOD_OPTION_ROWS } from './method-options.js';
 
 /** One entry of `methods`. */
@@ -139,8 +140,10 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   onLoadPackageDefinition: "it is an option of Nest's server; remove it",
   deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
   timeout: 'write `timeoutMs`, in milliseconds',
-  retry: 'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
-  retries: 'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
+  ...sameRemedy(
+    ['retry', 'retries'],
+    'write methods: { Get: { idempotent: true } }, or a retryPolicy in `serviceConfig`',
+  ),
   retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
   methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
   hedging: 'write a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
@@ -151,23 +154,14 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
       example === undefined ? [] : [[key, `write it per method: ${example}`]],
     ),
   ),
-  host: "write `url`: 'host:port'",
-  port: "write `url`: 'host:port'",
-  hostname: "write `url`: 'host:port'",
-  address: "write `url`: 'host:port'",
-  target: "write `url`: 'host:port'",
-  ssl: "write `tls`: { ca, cert, key }, or {} for the system's certificate authorities",
-  secure: "write `tls`: { ca, cert, key }, or {} for the system's certificate authorities",
+  ...sameRemedy(['host', 'port', 'hostname', 'address', 'target'], "write `url`: 'host:port'"),
+  ...sameRemedy(['ssl', 'secure'], "write `tls`: { ca, cert, key }, or {} for the system's certificate authorities"),
   insecure: 'remove it; connections are not encrypted without `tls` and `credentials`',
-  protoPath: 'the contract belongs next to `name`, not in the result of a factory; move it there',
-  packageDefinition: 'the contract belongs next to `name`, not in the result of a factory; move it there',
-  package: 'the contract belongs next to `name`, not in the result of a factory; move it there',
-  loader: 'the contract belongs next to `name`, not in the result of a factory; move it there',
-  useFactory: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
-  useClass: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
-  useExisting: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
-  inject: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
-  imports: 'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  ...sameRemedy(CONTRACT_KEYS, 'the contract belongs next to `name`, not in the result of a factory; move it there'),
+  ...sameRemedy(
+    ['useFactory', 'useClass', 'useExisting', 'inject', 'imports'],
+    'move the client to ResilientGrpcModule.forFeatureAsync([...])',
+  ),
   name: 'the name belongs next to the factory, not in its result; move it there',
 };
 

@@ -1,4 +1,4 @@
-import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../../client/create-client.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult, type Verdict } from '../check-result.js';

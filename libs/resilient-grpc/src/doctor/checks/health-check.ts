@@ -1,5 +1,5 @@
 import { firstValueFrom } from 'rxjs';
-import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../../client/create-client.js';
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { CHECK, probeOptions, servingStatusOf } from '../../health/health-service.js';
 import { StatusCode } from '../../status/status-code.js';

@@ -44,8 +44,11 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
   } catch (thrown) {
     const error = limit.signal.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
-    const [message = '', remedy = `check that ${server.url} is reachable from here, and the credentials`] =
-      requestFailure(error, server, namespace).split('; ');
+    const { message, remedy = `check that ${server.url} is reachable from here, and the credentials` } = requestFailure(
+      error,
+      server,
+      namespace,
+    );
     return resultsOf('kubernetes', facts)('failed', message, remedy);
   } finally {
     timer.clear();

@@ -1,6 +1,6 @@
 import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 import { lastValueFrom, toArray } from 'rxjs';
-import type { InternalGrpcClient } from '../../client/internal-grpc-client.js';
+import type { InternalGrpcClient } from '../../client/create-client.js';
 import type { ResilientMethod, RequestStream } from '../../client/resilient-types.js';
 import { loadContract, type Services } from '../../client/settings/contract.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';

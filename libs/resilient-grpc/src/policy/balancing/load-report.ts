@@ -1,3 +1,5 @@
+import { readFields, writeField } from '../../errors/protobuf-fields.js';
+
 /** Key of the trailer that contains the load report of a server (gRFC A51). */
 export const LOAD_REPORT_KEY = 'endpoint-load-metrics-bin';
 
@@ -24,23 +26,10 @@ const FIELDS: readonly (readonly [keyof LoadReport, number])[] = [
   ['applicationUtilization', 9],
 ];
 
-/** Wire types of Protocol Buffers. */
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH_DELIMITED = 2;
-const FIXED32 = 5;
-const FIELD_BYTES = 9;
-
 /** Encodes a report as a Protocol Buffers message. Fields of 0 are omitted. */
 export function encodeLoadReport(report: LoadReport): Uint8Array {
   const fields = FIELDS.filter(([key]) => report[key] !== 0);
-  const bytes = new Uint8Array(fields.length * FIELD_BYTES);
-  const view = new DataView(bytes.buffer);
-  fields.forEach(([key, number], index) => {
-    view.setUint8(index * FIELD_BYTES, (number << 3) | FIXED64);
-    view.setFloat64(index * FIELD_BYTES + 1, report[key], true);
-  });
-  return bytes;
+  return Buffer.concat(fields.map(([key, number]) => writeField(number, report[key])));
 }
 
 /** Decodes a report; fields that balancing does not use are skipped. Returns `undefined` if the message is invalid. */
@@ -52,39 +41,13 @@ export function decodeLoadReport(bytes: Uint8Array): LoadReport | undefined {
     callsPerSecond: 0,
     errorsPerSecond: 0,
   };
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  while (at < bytes.length) {
-    const tag = readVarint(bytes, at);
-    if (tag === undefined) return undefined;
-    at = tag.next;
-    const type = tag.value & 7;
-    if (type === FIXED64) {
-      if (at + 8 > bytes.length) return undefined;
-      const field = FIELDS.find(([, number]) => number === tag.value >>> 3);
-      if (field !== undefined) report[field[0]] = view.getFloat64(at, true);
-      at += 8;
-    } else if (type === LENGTH_DELIMITED || type === VARINT) {
-      const value = readVarint(bytes, at);
-      if (value === undefined) return undefined;
-      at = value.next + (type === VARINT ? 0 : value.value);
-    } else if (type === FIXED32) {
-      at += 4;
-    } else {
-      return undefined;
+  try {
+    for (const { number, value } of readFields(bytes)) {
+      const field = FIELDS.find(([, id]) => id === number);
+      if (field !== undefined && typeof value === 'number') report[field[0]] = value;
     }
+    return report;
+  } catch {
+    return undefined;
   }
-  return at === bytes.length ? report : undefined;
-}
-
-/** Reads a varint at `at`. Values above 32 bits are truncated, because only skipped fields have them. */
-function readVarint(bytes: Uint8Array, at: number): { readonly value: number; readonly next: number } | undefined {
-  let value = 0;
-  for (let index = 0; index < 10; index++) {
-    const byte = bytes[at + index];
-    if (byte === undefined) return undefined;
-    if (index < 5) value = (value | ((byte & 127) << (7 * index))) >>> 0;
-    if (byte < 128) return { value, next: at + index + 1 };
-  }
-  return undefined;
 }

@@ -38,7 +38,13 @@ export class EndpointRecord {
     const last = this.latencies.at(-1);
     if (last !== undefined && at - last.at < SAMPLE_SPACING_MS) return;
     this.latencies.push({ at, ms });
-    if (this.latencies.length > MAX_SAMPLES) this.latencies.shift();
+    const isOld = at - (this.latencies[0]?.at ?? at) > MAX_SAMPLE_AGE_MS;
+    if (isOld || this.latencies.length > MAX_SAMPLES) this.latencies.shift();
+  }
+
+  /** Number of kept latencies, an upper limit of the number of recent ones. */
+  get keptLatencies(): number {
+    return this.latencies.length;
   }
 
   /** Recent latencies in milliseconds, oldest first. */

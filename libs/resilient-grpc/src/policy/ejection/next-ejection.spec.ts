@@ -159,7 +159,7 @@ describe('decideEjections', () => {
       [endpoint('0', { consecutive: 5 }), endpoint('1', { isUsable: false }), endpoint('2', { successes: 9 })],
       ['spare 0 panic-threshold'],
     ],
-    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 time-over']],
+    ['returns an endpoint at the end of its ejection', fleet({ state: ejectedUntil(NOW) }), ['return 0 expired']],
     ['keeps an endpoint ejected until the end of its ejection', fleet({ state: ejectedUntil(NOW + 1) }), []],
     [
       'returns an endpoint early if the others become unusable',
@@ -320,6 +320,15 @@ describe('decideEjections with many endpoints', () => {
     }
     decide(endpoints);
     expect(reads).toBe(200);
+  });
+
+  it('reads no latencies of endpoints with fewer than 16', () => {
+    const endpoints = fleet({}, {}, 100);
+    for (const { record } of endpoints) {
+      for (let call = 15; call > 0; call--) record.addLatency(20, NOW - 32 * call);
+      record.latenciesAt = () => expect.fail('latencies are read');
+    }
+    expect(decide(endpoints)).toEqual([]);
   });
 
   it('reads no latencies after a failure, and applies the rule to that endpoint', () => {

@@ -1,7 +1,7 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { EjectionPolicy } from './ejection-policy.js';
 import type { EndpointRecord } from './endpoint-record.js';
-import { latencyOutlier, sortedNumbers, withoutSorted } from './latency-outlier.js';
+import { latencyOutlier, MIN_LATENCY_SAMPLES, sortedNumbers, withoutSorted } from './latency-outlier.js';
 
 /** Evidence for an ejection, by its rule. Durations are in milliseconds. */
 export type EjectionEvidence =
@@ -60,7 +60,7 @@ export type EjectionDecision =
       readonly kind: 'return';
       readonly address: string;
       /** 'panic': too few other endpoints are usable. */
-      readonly reason: 'time-over' | 'panic';
+      readonly reason: 'expired' | 'panic';
       readonly state: Extract<EjectionState, { kind: 'included' }>;
     }
   | {
@@ -133,7 +133,7 @@ function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number):
   const decisions: EjectionDecision[] = [];
   for (const { address, state } of endpoints) {
     if (state.kind !== 'ejected' || now < state.until) continue;
-    decisions.push({ kind: 'return', address, reason: 'time-over', state: included(state, now) });
+    decisions.push({ kind: 'return', address, reason: 'expired', state: included(state, now) });
     fleet.include(address);
   }
   const candidates = fleet.isInPanic ? [...endpoints].sort(byEnd) : [];
@@ -151,7 +151,7 @@ class Fleet {
   private readonly ejected: Set<string>;
   private readonly returned = new Set<string>();
   private usable: readonly EndpointView[] | undefined;
-  private sorted: readonly number[] | undefined;
+  private sorted: Float64Array | undefined;
 
   constructor(
     private readonly endpoints: readonly EndpointView[],
@@ -168,7 +168,7 @@ class Fleet {
   }
 
   /** Latencies of all included endpoints, sorted. */
-  get latencies(): readonly number[] {
+  get latencies(): Float64Array {
     this.sorted ??= sortedNumbers(this.included.flatMap(({ record }) => record.latenciesAt(this.now)));
     return this.sorted;
   }
@@ -225,8 +225,20 @@ function evidenceOf(
   if (failing !== undefined) return failing;
   const byRate = isIntervalOver ? rateEvidence(endpoint, fleet, rates, policy) : undefined;
   if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
-  const slow = latencyOutlier(endpoint.record.latenciesAt(now), fleet.latencies, policy.latencyFactor);
-  return slow === undefined ? noResponseEvidence(endpoint, fleet, now) : { reason: 'latency', ...slow };
+  const slow = latencyEvidence(endpoint.record, fleet, now, policy.latencyFactor);
+  return slow ?? noResponseEvidence(endpoint, fleet, now);
+}
+
+function latencyEvidence(
+  record: EndpointRecord,
+  fleet: Fleet,
+  now: number,
+  factor: number,
+): EjectionEvidence | undefined {
+  // Most endpoints of a client with few calls have too few. Reading and sorting the latencies is the largest cost of a decision.
+  if (record.keptLatencies < MIN_LATENCY_SAMPLES) return undefined;
+  const slow = latencyOutlier(record.latenciesAt(now), fleet.latencies, factor);
+  return slow && { reason: 'latency', ...slow };
 }
 
 function consecutiveFailures(

@@ -115,6 +115,17 @@ describe('selectEndpoints', () => {
     ]);
   });
 
+  it('selects each port of a host whose endpoints are no pods', () => {
+    const slices = [1, 2].map((number) =>
+      slice([pod('10.0.0.1')], { ports: [{ name: 'grpc', port: 50_050 + number }] }),
+    );
+    expect(hosts(selectEndpoints(slices, 'grpc', undefined))).toEqual(['10.0.0.1:50051', '10.0.0.1:50052']);
+    expect(selectEndpoints(slices.reverse(), 'grpc', undefined)).toEqual(
+      selectEndpoints(slices.reverse(), 'grpc', undefined),
+    );
+    expect(selectEndpoints(slices, 'grpc', undefined).counts.ready).toBe(2);
+  });
+
   it('treats a pod that terminates in one of its slices as terminating', () => {
     const copies = [slice([pod('10.0.0.1', SERVING)]), slice([pod('10.0.0.1')]), slice([pod('10.0.0.2')])];
     expect(hosts(selectEndpoints(copies, 'grpc', undefined))).toEqual(['10.0.0.2:50051']);

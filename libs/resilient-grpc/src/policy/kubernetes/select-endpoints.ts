@@ -70,7 +70,8 @@ export function selectEndpoints(
     for (const endpoint of slice.endpoints ?? []) {
       const host = endpoint.addresses?.[0];
       if (host === undefined) continue;
-      const key = endpoint.targetRef?.uid ?? host;
+      // Backends without a pod, such as two processes of one host, differ by their ports, as in kube-proxy.
+      const key = endpoint.targetRef?.uid ?? `${host} ${String(number)}`;
       merge(seen, key, endpoint);
       if (number === undefined) continue;
       const pod = merge(pods, key, endpoint);
@@ -137,11 +138,13 @@ const portText = ({ name, port }: SlicePort): string =>
 
 function endpointsOf(pods: readonly Pod[]): readonly SelectedEndpoint[] {
   return pods
-    .map(({ addresses }) => ({ addresses: [...addresses.values()].sort(byHost) }))
-    .sort((one, other) => byHost(one.addresses[0], other.addresses[0]));
+    .map(({ addresses }) => ({ addresses: [...addresses.values()].sort(byAddress) }))
+    .sort((one, other) => byAddress(one.addresses[0], other.addresses[0]));
 }
 
-function byHost(one: { readonly host: string } | undefined, other: { readonly host: string } | undefined): number {
+type Address = SelectedEndpoint['addresses'][number];
+
+function byAddress(one: Address | undefined, other: Address | undefined): number {
   const [a, b] = [one?.host ?? '', other?.host ?? ''];
-  return a < b ? -1 : a > b ? 1 : 0;
+  return a < b ? -1 : a > b ? 1 : (one?.port ?? 0) - (other?.port ?? 0);
 }

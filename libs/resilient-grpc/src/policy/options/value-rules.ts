@@ -6,6 +6,11 @@ import { problemMessage } from './describe-value.js';
 /** Remedies by unknown key, for keys that are more than a typo. */
 export type KeyRemedies = Readonly<Record<string, string>>;
 
+/** Returns the same remedy for each of `keys`. */
+export function sameRemedy(keys: readonly string[], remedy: string): KeyRemedies {
+  return Object.fromEntries(keys.map((key) => [key, remedy]));
+}
+
 /** Maximum number of entries of a list, because an external document must not take seconds to read. */
 export const MAX_ENTRIES = 1_000;
 

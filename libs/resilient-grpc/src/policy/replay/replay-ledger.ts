@@ -46,23 +46,15 @@ export class ReplayLedger<Id, Message> {
   private last: Node<Id, Message> | undefined;
   private unsent: Node<Id, Message> | undefined;
   private callNumber = 1;
-  private totalBytes = 0;
-  private awaitedCount = 0;
+  bytes = 0;
+  /** Number of unacknowledged messages sent on the current call. */
+  awaited = 0;
 
   constructor(private readonly limits: LedgerLimits) {}
 
   /** Number of unacknowledged messages. */
   get size(): number {
     return this.nodes.size;
-  }
-
-  get bytes(): number {
-    return this.totalBytes;
-  }
-
-  /** Number of unacknowledged messages sent on the current call. */
-  get awaited(): number {
-    return this.awaitedCount;
   }
 
   /** The oldest unacknowledged message. */
@@ -72,7 +64,7 @@ export class ReplayLedger<Id, Message> {
 
   /** True if no further message fits. */
   get isFull(): boolean {
-    return this.size >= this.limits.messages || this.totalBytes >= this.limits.bytes;
+    return this.size >= this.limits.messages || this.bytes >= this.limits.bytes;
   }
 
   has(id: Id): boolean {
@@ -81,7 +73,7 @@ export class ReplayLedger<Id, Message> {
 
   /** True if a message of `bytes` fits. A message above the byte limit fits only if the ledger is empty. */
   fits(bytes: number): boolean {
-    return this.size === 0 || (this.size < this.limits.messages && this.totalBytes + bytes <= this.limits.bytes);
+    return this.size === 0 || (this.size < this.limits.messages && this.bytes + bytes <= this.limits.bytes);
   }
 
   /** Appends a message, which must fit and have a new id. */
@@ -92,13 +84,13 @@ export class ReplayLedger<Id, Message> {
     this.last = node;
     this.unsent ??= node;
     this.nodes.set(entry.id, node);
-    this.totalBytes += entry.bytes;
+    this.bytes += entry.bytes;
   }
 
   /** Starts a new call, on which all messages are sent again from the first. */
   startCall(): void {
     this.callNumber += 1;
-    this.awaitedCount = 0;
+    this.awaited = 0;
     this.unsent = this.first;
   }
 
@@ -108,7 +100,7 @@ export class ReplayLedger<Id, Message> {
     if (node === undefined) return undefined;
     node.callNumber = this.callNumber;
     this.unsent = node.next;
-    this.awaitedCount += 1;
+    this.awaited += 1;
     return node.entry;
   }
 
@@ -140,8 +132,8 @@ export class ReplayLedger<Id, Message> {
     if (next === undefined) this.last = previous;
     else next.previous = previous;
     if (this.unsent === node) this.unsent = next;
-    if (node.callNumber === this.callNumber) this.awaitedCount -= 1;
+    if (node.callNumber === this.callNumber) this.awaited -= 1;
     this.nodes.delete(node.entry.id);
-    this.totalBytes -= node.entry.bytes;
+    this.bytes -= node.entry.bytes;
   }
 }

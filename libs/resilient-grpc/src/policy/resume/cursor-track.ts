@@ -40,41 +40,33 @@ export function isRounded(value: unknown): value is number {
 
 /** Tracks the progress of a resumable stream by the cursors of its messages. */
 export class CursorTrack<C> {
-  private last: C;
-  /** True if `last` is the cursor of a received message. The seed is only the starting point; the first message may have it, too. */
+  /** Cursor from which the next call starts. */
+  cursor: C;
+  /** True if the current call has received a newer cursor. */
+  progressed = false;
+  /** True if `cursor` is that of a received message. The seed is only the starting point; the first message may have it, too. */
   private hasCursor = false;
   /** True if the current call has passed the messages that were already received. */
   private hasPassedOverlap = false;
-  private advanced = false;
   private overlap = 0;
 
   constructor(
     seed: C,
     private readonly compare: CompareCursors<C>,
   ) {
-    this.last = seed;
-  }
-
-  /** Cursor from which the next call starts. */
-  get cursor(): C {
-    return this.last;
-  }
-
-  /** True if the current call has received a newer cursor. */
-  get progressed(): boolean {
-    return this.advanced;
+    this.cursor = seed;
   }
 
   callBegan(): void {
     this.hasPassedOverlap = false;
-    this.advanced = false;
+    this.progressed = false;
     this.overlap = 0;
   }
 
   /** Records a message and returns its position. If the message is newer, the next call starts from its cursor. */
   take(cursor: C): CursorPlace {
     // The seed of a stream that starts from the beginning may not be comparable.
-    const order = this.order(cursor, this.hasCursor ? this.last : cursor);
+    const order = this.order(cursor, this.hasCursor ? this.cursor : cursor);
     if (order === undefined) return 'not-comparable';
     if (!this.hasCursor || order > 0) {
       this.advance(cursor);
@@ -88,16 +80,16 @@ export class CursorTrack<C> {
   /** Records a heartbeat, a message that carries only the server's cursor. Ignored if the cursor is not newer. */
   beat(cursor: C): void {
     // Any cursor is newer than an undefined or null seed.
-    const isFirst = isNothing(this.last);
-    const order = this.order(cursor, isFirst ? cursor : this.last);
+    const isFirst = isNothing(this.cursor);
+    const order = this.order(cursor, isFirst ? cursor : this.cursor);
     if (order !== undefined && (isFirst || order > 0)) this.advance(cursor);
   }
 
   private advance(cursor: C): void {
-    this.last = cursor;
+    this.cursor = cursor;
     this.hasCursor = true;
     this.hasPassedOverlap = true;
-    this.advanced = true;
+    this.progressed = true;
   }
 
   private order(a: C, b: C): number | undefined {

@@ -180,7 +180,7 @@ describe('invalid service config', () => {
     [
       'a method without a service',
       withMethod({ name: [{ method: 'Get' }] }),
-      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write its full name as service',
+      '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write the full name of its service in "service"',
     ],
     [
       'a service that is not a string',

@@ -18,7 +18,7 @@ const methodName = v.pipe(
   ruleOf('method', (value) => {
     const { service = '', method = '' } = value as { readonly service?: unknown; readonly method?: unknown };
     if (service !== '' || method === '' || typeof method !== 'string') return undefined;
-    return `expected a service for method ${describeValue(method)}, got none; write its full name as service`;
+    return `expected a service for method ${describeValue(method)}, got none; write the full name of its service in "service"`;
   }),
 );
 

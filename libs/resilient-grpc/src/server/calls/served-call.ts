@@ -1,4 +1,5 @@
 import type { EventHub } from '../../call/event-hub.js';
+import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
@@ -295,9 +296,4 @@ export abstract class ServedCall {
 export function servedCallOf(wire: object): ServedCall | undefined {
   const found: unknown = Reflect.get(wire, SERVED);
   return found instanceof ServedCall ? found : undefined;
-}
-
-/** True if `await` would wait for the value: a promise, or a promise-like object such as a query builder. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }

@@ -1,6 +1,7 @@
 import { isObservable, type Observable, type Subscription } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
-import { isThenable, ServedCall, type CallHost, type ServedMethod } from './served-call.js';
+import { isThenable } from '../../call/iterator-source.js';
+import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
 import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 
 /**

@@ -389,6 +389,35 @@ describe('events', () => {
       { addresses: 3 },
     ],
     [
+      {
+        type: 'endpoint-watch',
+        change: 'failed',
+        cause: 'cannot watch EndpointSlices at https://api: 403',
+        remedy: "permit it: echo '{}' | kubectl apply -f -",
+        addresses: 3,
+      },
+      'warn',
+      /: cannot watch EndpointSlices at https:\/\/api: 403; 3 addresses from before in use, and the request is repeated at least every 30 s; permit it: echo '\{\}'/,
+      {
+        change: 'failed',
+        cause: 'cannot watch EndpointSlices at https://api: 403',
+        addresses: 3,
+        remedy: "permit it: echo '{}' | kubectl apply -f -",
+      },
+    ],
+    [
+      { type: 'endpoint-watch', change: 'failed', cause: 'cannot watch', addresses: 0 },
+      'warn',
+      /: cannot watch; no endpoints are known, and the request is repeated at least every 30 s$/,
+      { change: 'failed', cause: 'cannot watch', addresses: 0 },
+    ],
+    [
+      { type: 'endpoint-watch', change: 'restored', failedMs: 12_000.4 },
+      'log',
+      /: endpoints are watched again after 12 s$/,
+      { change: 'restored', failedMs: 12_000 },
+    ],
+    [
       { type: 'connection-replaced', reason: 'load-balancing' },
       'debug',
       /load balancing changed/,
@@ -534,13 +563,13 @@ describe('events', () => {
     if (line !== undefined) expect(line.fields).toEqual({ client: 'orders', event: event.type, ...fields });
   });
 
-  it('logs each kind of change of a flapping endpoint at most once a minute, with the number of others', () => {
+  it('logs each kind of change of a flapping endpoint at most once a minute', () => {
     const { clock, kept, take } = make();
     const evidence = { reason: 'consecutive-failures', failures: 5 } as const;
     for (let flaps = 1; flaps <= 4; flaps++) {
       take({ type: 'endpoint', change: 'ejected', address: 'a:1', evidence, forMs: 1_000, ejections: flaps });
       clock.advance(1_000);
-      take({ type: 'endpoint', change: 'returned', address: 'a:1', reason: 'time-over', ejectedMs: 1_000 });
+      take({ type: 'endpoint', change: 'returned', address: 'a:1', reason: 'expired', ejectedMs: 1_000 });
       clock.advance(1_000);
     }
     expect(kept.map(({ fields }) => fields['change'])).toEqual(['ejected', 'returned']);

@@ -109,6 +109,9 @@ export class ClientLog {
           { event: event.type, addresses: event.addresses },
         );
         return;
+      case 'endpoint-watch':
+        this.endpointWatch(event);
+        return;
       case 'throttle-too-small':
         this.warn(
           `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a lost ` +
@@ -210,6 +213,30 @@ export class ClientLog {
       `${target} allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}, and all are in use ` +
         `(${counted(waiting, 'call')} waiting); ${consequence}`,
       { event: type, phase, target, waiting, connections, limit, maxConnectionsPerEndpoint, opensConnection },
+    );
+  }
+
+  private endpointWatch(event: EventOf<'endpoint-watch'>): void {
+    const { target } = this.client;
+    const { type, change } = event;
+    if (change === 'restored') {
+      const failedMs = Math.round(event.failedMs);
+      const line = this.line('log', `${target}: endpoints are watched again after ${duration(failedMs)}`, {
+        event: type,
+        change,
+        failedMs,
+      });
+      this.repeats.log(`${type} ${change}`, line);
+      return;
+    }
+    const { addresses, remedy } = event;
+    const cause = oneLine(event.cause);
+    const kept =
+      addresses === 0 ? 'no endpoints are known' : `${counted(addresses, 'address', 'addresses')} from before in use`;
+    this.repeated(
+      change,
+      `${target}: ${cause}; ${kept}, and the request is repeated at least every 30 s${remedy === undefined ? '' : `; ${remedy}`}`,
+      { event: type, change, cause, addresses, remedy },
     );
   }
 

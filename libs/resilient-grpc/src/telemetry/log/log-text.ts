@@ -9,14 +9,16 @@ const MAX_STACK_FRAMES = 20;
 /**
  * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters that would start a line or color a
  * terminal.
+ *
+ * @param maxLength maximum number of characters
  */
-export function oneLine(text: string): string {
+export function oneLine(text: string, maxLength = MAX_TEXT_LENGTH): string {
   const isCut = text.length > MAX_SCANNED_LENGTH;
   const escaped = maskSecrets(isCut ? text.slice(0, MAX_SCANNED_LENGTH) : text, isCut).replace(
     /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-  return isCut || escaped.length > MAX_TEXT_LENGTH ? `${escaped.slice(0, MAX_TEXT_LENGTH)}…` : escaped;
+  return isCut || escaped.length > maxLength ? `${escaped.slice(0, maxLength)}…` : escaped;
 }
 
 /**

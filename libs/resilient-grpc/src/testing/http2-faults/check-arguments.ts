@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
 import { argumentCheck, isInteger } from '../argument-check.js';
 import { NO_LAST_STREAM_ID } from './goaway-frame.js';
-import { HTTP2_ERROR_CODES } from './http2-faults.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
 
 const FAULT_KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];

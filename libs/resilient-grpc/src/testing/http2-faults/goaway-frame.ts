@@ -1,4 +1,4 @@
-import { HTTP2_ERROR_CODES } from './http2-faults.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 
 /** The last stream ID of a GOAWAY that does not reject any stream yet. */
 export const NO_LAST_STREAM_ID = 2 ** 31 - 1;

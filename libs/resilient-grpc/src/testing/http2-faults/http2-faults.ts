@@ -1,23 +1,6 @@
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { Direction } from '../fault-proxy/faults.js';
 import type { ScriptedServerTls } from '../scripted-server/scripted-server-options.js';
-
-/** HTTP/2 error codes (RFC 9113, section 7) by name. */
-export const HTTP2_ERROR_CODES = {
-  NO_ERROR: 0,
-  PROTOCOL_ERROR: 1,
-  INTERNAL_ERROR: 2,
-  FLOW_CONTROL_ERROR: 3,
-  SETTINGS_TIMEOUT: 4,
-  STREAM_CLOSED: 5,
-  FRAME_SIZE_ERROR: 6,
-  REFUSED_STREAM: 7,
-  CANCEL: 8,
-  COMPRESSION_ERROR: 9,
-  CONNECT_ERROR: 10,
-  ENHANCE_YOUR_CALM: 11,
-  INADEQUATE_SECURITY: 12,
-  HTTP_1_1_REQUIRED: 13,
-} as const;
 
 /** The name of an HTTP/2 error code, or any number, including unassigned ones. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;

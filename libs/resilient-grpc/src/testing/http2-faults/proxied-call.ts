@@ -1,6 +1,7 @@
 import { constants } from 'node:http2';
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { errorNumber } from './http2-faults.js';
 import type { MissingTrailersFault, ResetFault, ResetPoint } from './http2-faults.js';
 import { pump } from './pump.js';
 

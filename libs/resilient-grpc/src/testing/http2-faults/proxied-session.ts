@@ -3,7 +3,8 @@ import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Session, Serve
 import type { CloseMode } from '../fault-proxy/faults.js';
 import type { CallFaults } from './call-faults.js';
 import { goawayFrame, NO_LAST_STREAM_ID } from './goaway-frame.js';
-import { errorNumber, HTTP2_ERROR_CODES } from './http2-faults.js';
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
+import { errorNumber } from './http2-faults.js';
 import type { GoawayOptions, Http2FaultProxyCounters } from './http2-faults.js';
 import { ProxiedCall } from './proxied-call.js';
 import type { RawFields, ProxiedCallCallbacks } from './proxied-call.js';

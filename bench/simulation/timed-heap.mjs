@@ -1,42 +1,47 @@
-/** A heap of calls, ordered by the time at which they continue. */
-export class CallHeap {
+/**
+ * A heap of items, ordered by the time at which they are due.
+ *
+ * @template T
+ */
+export class TimedHeap {
   /** @type {number[]} */
   #at = [];
-  /** @type {number[]} */
-  #calls = [];
+  /** @type {T[]} */
+  #items = [];
 
-  /** Time of the first call; Infinity if empty. */
+  /** Time of the first item; Infinity if empty. */
   get nextAt() {
     return this.#at[0] ?? Infinity;
   }
 
   /**
    * @param {number} time
-   * @param {number} call
+   * @param {T} item
    */
-  push(time, call) {
-    const [at, calls] = [this.#at, this.#calls];
+  push(time, item) {
+    const [at, items] = [this.#at, this.#items];
     let place = at.length;
     at.push(time);
-    calls.push(call);
+    items.push(item);
     while (place > 0) {
       const parent = (place - 1) >> 1;
       const above = at[parent] ?? 0;
       if (above <= time) break;
       at[place] = above;
-      calls[place] = calls[parent] ?? 0;
+      items[place] = /** @type {T} */ (items[parent]);
       place = parent;
     }
     at[place] = time;
-    calls[place] = call;
+    items[place] = item;
   }
 
-  /** Removes and returns the first call. */
+  /** Removes and returns the first item. The heap must not be empty. */
   pop() {
-    const [at, calls] = [this.#at, this.#calls];
-    const first = calls[0] ?? -1;
+    const [at, items] = [this.#at, this.#items];
+    // The casts are safe: the heap has an item.
+    const first = /** @type {T} */ (items[0]);
     const time = at.pop() ?? 0;
-    const call = calls.pop() ?? -1;
+    const item = /** @type {T} */ (items.pop());
     const length = at.length;
     if (length === 0) return first;
     let place = 0;
@@ -47,11 +52,11 @@ export class CallHeap {
       const below = at[child] ?? 0;
       if (below >= time) break;
       at[place] = below;
-      calls[place] = calls[child] ?? 0;
+      items[place] = /** @type {T} */ (items[child]);
       place = child;
     }
     at[place] = time;
-    calls[place] = call;
+    items[place] = item;
     return first;
   }
 }

@@ -6,9 +6,9 @@ import { EMPTY, merge, type Observable } from 'rxjs';
 import type { LogLine } from '../report/captured-logger.js';
 import { type UpstreamEvent, type UpstreamOptions, UpstreamProcess } from './upstream-process.js';
 
-/** Two upstreams that share a log, like replicas that share a database. They can be restarted one after the other. */
-export class UpstreamPair implements OnApplicationShutdown {
-  /** Empty, because one of the two upstreams is always reachable. */
+/** Several upstreams that share a log, like replicas that share a database. Each can fail or be restarted alone. */
+export class UpstreamGroup implements OnApplicationShutdown {
+  /** Empty, because at least one of the upstreams is always reachable. */
   readonly events$: Observable<UpstreamEvent> = EMPTY;
 
   private constructor(
@@ -16,20 +16,20 @@ export class UpstreamPair implements OnApplicationShutdown {
     readonly upstreams: readonly UpstreamProcess[],
   ) {}
 
-  /** Starts both and resolves when they listen. */
-  static async start(options: Omit<UpstreamOptions, 'logPath'> = {}): Promise<UpstreamPair> {
-    const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-pair-'));
+  /** Starts `size` upstreams and resolves when they listen. */
+  static async start(size: number, options: Omit<UpstreamOptions, 'logPath'> = {}): Promise<UpstreamGroup> {
+    const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-group-'));
     const upstreams: UpstreamProcess[] = [];
-    const pair = new UpstreamPair(folder, upstreams);
+    const group = new UpstreamGroup(folder, upstreams);
     try {
       // Sequentially, because the first one writes the initial orders.
-      while (upstreams.length < 2)
+      while (upstreams.length < size)
         upstreams.push(await UpstreamProcess.start({ ...options, logPath: join(folder, 'orders.log') }));
     } catch (error) {
-      await pair.stop();
+      await group.stop();
       throw error;
     }
-    return pair;
+    return group;
   }
 
   get logPath(): string {
@@ -40,7 +40,7 @@ export class UpstreamPair implements OnApplicationShutdown {
     return this.upstreams.flatMap(({ countsPaths }) => countsPaths);
   }
 
-  /** A gRPC target with both addresses. */
+  /** A gRPC target with all addresses. */
   get url(): string {
     return `ipv4:${this.upstreams.map(({ url }) => url).join()}`;
   }
@@ -54,7 +54,7 @@ export class UpstreamPair implements OnApplicationShutdown {
     await this.stop();
   }
 
-  /** Kills both and removes the log. */
+  /** Kills all and removes the log. */
   async stop(): Promise<void> {
     await Promise.all(this.upstreams.map((upstream) => upstream.stop()));
     await rm(this.folder, { recursive: true, force: true });

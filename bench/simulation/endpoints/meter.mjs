@@ -1,0 +1,122 @@
+import { SAMPLE_MS } from '../meter.mjs';
+import { addressOf } from './replica.mjs';
+
+/** @typedef {import('./fleet.mjs').EndpointWorld} EndpointWorld */
+/** @typedef {import('./replica.mjs').Replica} Replica */
+
+/** Latencies are counted in steps of 2 %. */
+const STEP = Math.log(1.02);
+const STEPS = 512;
+
+/** The calls that started within a second. */
+class Second {
+  calls = 0;
+  failed = 0;
+  latencies = new Uint32Array(STEPS);
+}
+
+/** Counts calls, attempts on the watched replicas, and ejections. */
+export class EndpointMeter {
+  /** Attempts on the watched replicas, per sample and replica. */
+  load;
+  /** Usual number of attempts per sample and replica. */
+  usual;
+  /** Attempts on watched replicas that are not healthy, and all attempts. */
+  sickAttempts = 0;
+  attempts = 0;
+  /** Ejections of watched replicas, in the order of time. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
+  ejections = [];
+  /** Ejections of other replicas, by their rule. @type {Map<string, number>} */
+  falseEjections = new Map();
+  /** Returns of watched replicas. @type {{ at: number, reason: string }[]} */
+  returns = [];
+  /** Smallest number of replicas that a client used. */
+  minInUse;
+  /** @type {Second[]} */
+  #seconds = [];
+  #watched;
+  #addresses;
+
+  /**
+   * @param {EndpointWorld} world
+   * @param {readonly number[]} watched
+   */
+  constructor({ clients, callsPerSecond, endpoints }, watched) {
+    this.usual = ((clients * callsPerSecond) / endpoints / 1_000) * SAMPLE_MS;
+    this.load = /** @type {number[]} */ ([]);
+    this.minInUse = endpoints;
+    this.#watched = new Set(watched);
+    this.#addresses = new Set(watched.map(addressOf));
+  }
+
+  /** @param {number} now @param {Replica} replica */
+  arrived(now, replica) {
+    this.attempts += 1;
+    if (replica.condition !== 'healthy') this.sickAttempts += 1;
+    if (!this.#watched.has(replica.index)) return;
+    const sample = Math.floor(now / SAMPLE_MS);
+    this.load[sample] = (this.load[sample] ?? 0) + 1 / this.#watched.size;
+  }
+
+  /**
+   * @param {number} startedAt
+   * @param {number} now
+   * @param {boolean} ok
+   */
+  called(startedAt, now, ok) {
+    const second = (this.#seconds[Math.floor(startedAt / 1_000)] ??= new Second());
+    second.calls += 1;
+    if (!ok) second.failed += 1;
+    const step = Math.min(Math.ceil(Math.log(Math.max(now - startedAt, 1)) / STEP), STEPS - 1);
+    second.latencies[step] = (second.latencies[step] ?? 0) + 1;
+  }
+
+  /** Records that a client excluded a replica and still uses `count`. @param {number} count */
+  excluded(count) {
+    this.minInUse = Math.min(this.minInUse, count);
+  }
+
+  /** @param {import('../../../libs/resilient-grpc/dist/call/call-event.js').GrpcClientEvent} event */
+  event(event) {
+    if (event.type !== 'endpoint') return;
+    const isWatched = this.#addresses.has(event.address);
+    if (event.change === 'ejected') {
+      const { reason } = event.evidence;
+      if (!isWatched) this.falseEjections.set(reason, (this.falseEjections.get(reason) ?? 0) + 1);
+      else this.ejections.push({ at: event.at, forMs: event.forMs, number: event.ejections, reason });
+    } else if (event.change === 'returned' && isWatched) {
+      this.returns.push({ at: event.at, reason: event.reason });
+    }
+  }
+
+  /**
+   * The calls that started from `from` until `to`, in seconds.
+   *
+   * @param {number} from
+   * @param {number} to
+   */
+  between(from, to) {
+    const all = new Second();
+    for (const second of this.#seconds.slice(from, to)) {
+      if (second === undefined) continue;
+      all.calls += second.calls;
+      all.failed += second.failed;
+      for (let step = 0; step < STEPS; step++) all.latencies[step] += second.latencies[step];
+    }
+    return { failed: all.failed / Math.max(all.calls, 1), p99Ms: percentileOf(all, 0.99) };
+  }
+}
+
+/**
+ * @param {Second} second
+ * @param {number} share
+ */
+function percentileOf({ calls, latencies }, share) {
+  if (calls === 0) return 0;
+  let left = Math.ceil(calls * share);
+  for (let step = 0; step < STEPS; step++) {
+    left -= latencies[step] ?? 0;
+    if (left <= 0) return Math.exp(step * STEP);
+  }
+  return 0;
+}

@@ -1,0 +1,82 @@
+import { tableLines } from '../../report.mjs';
+
+/** @typedef {import('./simulate.mjs').EndpointFigures} EndpointFigures */
+/** @typedef {ReturnType<typeof import('./simulate.mjs').simulateEndpoints>} EndpointResult */
+
+/** @type {readonly { readonly title: string, readonly cell: (figures: EndpointFigures) => string }[]} */
+const COLUMNS = [
+  { title: 'failed at once', cell: ({ failedAtOnce }) => percent(failedAtOnce) },
+  { title: 'failed later', cell: ({ failed }) => percent(failed) },
+  { title: 'p99', cell: ({ p99 }) => (p99 === 0 ? '-' : `${p99.toFixed(0)} ms`) },
+  { title: 'sick attempts', cell: ({ sickAttempts }) => percent(sickAttempts) },
+  { title: 'ejected', cell: ({ ejected }) => percent(ejected) },
+  { title: 'after', cell: ({ ejectedAfter }) => (ejectedAfter === undefined ? '-' : `${ejectedAfter.toFixed(1)} s`) },
+  {
+    title: 'returned after',
+    cell: ({ returned }) => (returned === undefined ? '-' : `${returned.map((at) => at.toFixed(0)).join('–')} s`),
+  },
+  { title: 'share after 2 s', cell: ({ shareAfter }) => `${shareAfter.toFixed(2)}x` },
+  { title: 'peak', cell: ({ peak }) => `${peak.toFixed(2)}x` },
+  { title: 'least in use', cell: ({ minInUse }) => String(minInUse) },
+  { title: 'false ejections', cell: ({ falseEjections }) => String(falseEjections) },
+];
+
+/**
+ * Formats the results as JSON.
+ *
+ * @param {string} scenario
+ * @param {import('./fleet.mjs').EndpointWorld} world
+ * @param {readonly EndpointResult[]} results
+ */
+export function toJson(scenario, { clients, callsPerSecond, endpoints }, results) {
+  const policies = results.map(({ policy, figures }) => ({ name: policy.name, ...figures }));
+  return JSON.stringify({ scenario, clients, callsPerSecond, endpoints, policies }, (_, value) =>
+    typeof value === 'number' ? Number(value.toPrecision(5)) : value,
+  );
+}
+
+/**
+ * Formats the results as a table.
+ *
+ * @param {string} name
+ * @param {string} title
+ * @param {import('./fleet.mjs').EndpointWorld} world
+ * @param {number} seconds
+ * @param {readonly EndpointResult[]} results
+ */
+export function toTable(
+  name,
+  title,
+  { clients, callsPerSecond, endpoints, attemptTimeoutMs, patienceMs },
+  seconds,
+  results,
+) {
+  const rows = results.map(({ policy, figures }) => [policy.name, ...COLUMNS.map(({ cell }) => cell(figures))]);
+  return [
+    `${name}: ${title}`,
+    `${String(clients)} clients of ${String(callsPerSecond)} calls/s with ${String(endpoints)} endpoints for ${String(seconds)} s; deadlines of ${String(patienceMs)} ms, attempts of ${String(attemptTimeoutMs)} ms`,
+    `p99 before the fault: ${(results[0]?.figures.p99Before ?? 0).toFixed(0)} ms`,
+    '',
+    ...tableLines(['policy', ...COLUMNS.map(({ title: one }) => one)], rows),
+    '',
+    ...results.flatMap(({ policy, figures }) => ejectionLine(policy.name, figures)),
+    ...results.map(({ policy }) => `${policy.name}: ${policy.title}`),
+  ].join('\n');
+}
+
+/**
+ * @param {string} name
+ * @param {EndpointFigures} figures
+ */
+function ejectionLine(name, { ejections }) {
+  if (ejections.length < 2) return [];
+  const list = ejections.map(
+    ({ number, count, seconds }) => `${String(number)}: ${String(count)} of ${seconds.toFixed(0)} s`,
+  );
+  return [`${name}: ejections by number ${list.join(', ')}`];
+}
+
+/** @param {number} share */
+function percent(share) {
+  return `${(share * 100).toFixed(2)} %`;
+}

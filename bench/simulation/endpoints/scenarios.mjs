@@ -1,0 +1,113 @@
+/** @typedef {import('./fleet.mjs').EndpointFleet} EndpointFleet */
+/** @typedef {import('./fleet.mjs').EndpointWorld} EndpointWorld */
+
+/**
+ * @typedef {object} EndpointScenario
+ * @property {string} title
+ * @property {Partial<EndpointWorld>} [world] Parameters that differ from the default.
+ * @property {number} seconds
+ * @property {{ readonly from: number, readonly to: number }} fault Seconds.
+ * @property {(endpoints: number) => readonly number[]} watched Replicas whose load and ejections are measured.
+ * @property {(endpoints: number) => readonly { readonly at: number, readonly play: (fleet: EndpointFleet) => void }[]} changes
+ */
+
+const FAULT = { from: 10, to: 35 };
+const FLAPS = { from: 20, to: 620 };
+const FLAP_SECONDS = 10;
+/** A fault long after the flaps shows which ejections are forgotten. */
+const LATER = { from: 930, to: 950 };
+const APPEARS_AT = 20;
+/** Share of the replicas that fail in `most-fail`. */
+const MOST = 0.6;
+/** Maximum time until a client receives a change of the addresses, as with a watch of EndpointSlices. */
+const RESOLVED_WITHIN_MS = 100;
+
+/** @type {Readonly<Record<string, EndpointScenario>>} */
+export const ENDPOINT_SCENARIOS = {
+  'endpoint-fails': sick('one endpoint fails every call for 25 s', 'failing', one),
+  'endpoint-slow': sick('one endpoint is 25 times slower for 25 s', 'slow', one),
+  'endpoint-freezes': sick('one endpoint does not respond for 25 s', 'frozen', one),
+  'endpoints-fail': sick('60 % of the endpoints fail every call for 25 s', 'failing', most),
+  'endpoint-flaps': {
+    title: 'one endpoint fails for 10 s and works for 10 s in turn for 10 min, and fails once for 20 s 5 min later',
+    world: { clients: 20, callsPerSecond: 100 },
+    seconds: 1_080,
+    fault: FLAPS,
+    watched: one,
+    changes: () => {
+      const changes = [];
+      for (let at = FLAPS.from; at < FLAPS.to; at += 2 * FLAP_SECONDS) {
+        changes.push(become(at, [0], 'failing'), become(at + FLAP_SECONDS, [0], 'healthy'));
+      }
+      return [...changes, become(LATER.from, [0], 'failing'), become(LATER.to, [0], 'healthy')];
+    },
+  },
+  'endpoint-appears': {
+    title: 'an endpoint is added',
+    seconds: 60,
+    fault: { from: APPEARS_AT, to: APPEARS_AT },
+    watched: (endpoints) => [endpoints],
+    changes: () => [
+      {
+        at: APPEARS_AT * 1_000,
+        play: (fleet) => {
+          fleet.addReplica();
+          fleet.resolveAll(RESOLVED_WITHIN_MS);
+        },
+      },
+    ],
+  },
+  'endpoints-healthy': {
+    title: 'no fault',
+    seconds: 85,
+    fault: { from: 0, to: 0 },
+    watched: () => [],
+    changes: () => [],
+  },
+};
+
+function one() {
+  return [0];
+}
+
+/** @param {number} endpoints */
+function most(endpoints) {
+  return Array.from({ length: Math.round(endpoints * MOST) }, (_, index) => index);
+}
+
+/**
+ * @param {string} title
+ * @param {import('./replica.mjs').Condition} condition
+ * @param {EndpointScenario['watched']} watched
+ * @returns {EndpointScenario}
+ */
+function sick(title, condition, watched) {
+  return {
+    title,
+    seconds: 85,
+    fault: FAULT,
+    watched,
+    changes: (endpoints) => [
+      become(FAULT.from, watched(endpoints), condition),
+      become(FAULT.to, watched(endpoints), 'healthy'),
+    ],
+  };
+}
+
+/**
+ * @param {number} seconds
+ * @param {readonly number[]} indexes
+ * @param {import('./replica.mjs').Condition} condition
+ */
+function become(seconds, indexes, condition) {
+  return {
+    at: seconds * 1_000,
+    /** @param {EndpointFleet} fleet */
+    play: ({ replicas }) => {
+      for (const index of indexes) {
+        const replica = replicas[index];
+        if (replica !== undefined) replica.condition = condition;
+      }
+    },
+  };
+}

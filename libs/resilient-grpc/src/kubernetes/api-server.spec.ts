@@ -1,0 +1,138 @@
+import { once } from 'node:events';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { waitFor } from '../testing/wait-for.js';
+import { ApiServer } from './api-server.js';
+
+const NEVER = new AbortController().signal;
+
+/** An HTTP server, and the API server that a kubeconfig for it names. `setToken` replaces the file as the kubelet does. */
+async function startServer(handle: RequestListener) {
+  const server = createServer(handle);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const folder = mkdtempSync(join(tmpdir(), 'api-server-'));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+    rmSync(folder, { recursive: true });
+  });
+  const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+  const tokenFile = join(folder, 'token');
+  const setToken = (token: string): void => {
+    writeFileSync(`${tokenFile}-new`, token);
+    renameSync(`${tokenFile}-new`, tokenFile);
+  };
+  setToken('first');
+  const kubeconfig = join(folder, 'kubeconfig');
+  const config = {
+    'current-context': 'here',
+    // The client library permits HTTP only with this setting.
+    clusters: [{ name: 'here', cluster: { server: url, 'insecure-skip-tls-verify': true } }],
+    users: [{ name: 'me', user: { 'auth-provider': { name: 'tokenFile', config: { tokenFile } } } }],
+    contexts: [{ name: 'here', context: { cluster: 'here', user: 'me' } }],
+  };
+  writeFileSync(kubeconfig, JSON.stringify(config));
+  return { api: new ApiServer({ kubeconfig }), setToken };
+}
+
+/** Opens a watch, and returns its events and its end. */
+function watch(api: ApiServer, silentMs = 60_000) {
+  const events: unknown[] = [];
+  const state = { isOpen: false };
+  const ended = api.watch(
+    '/watch',
+    NEVER,
+    silentMs,
+    () => (state.isOpen = true),
+    (event) => events.push(event),
+  );
+  return { events, state, ended };
+}
+
+describe('ApiServer', () => {
+  it('delivers each event once its line is complete, also if a chunk ends within a character', async () => {
+    let response: ServerResponse | undefined;
+    const { api } = await startServer((_, opened) => {
+      response = opened;
+      opened.flushHeaders();
+    });
+    const { events, state, ended } = watch(api);
+    await waitFor(() => state.isOpen);
+    const bytes = Buffer.from('{"name":"a"}\n\n{"name":"größer"}\n{"name":"c"}\n');
+    // Each byte is a chunk of its own.
+    for (const byte of bytes) {
+      response!.write(Buffer.from([byte]));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await waitFor(() => events.length === 3);
+    expect(events).toEqual([{ name: 'a' }, { name: 'größer' }, { name: 'c' }]);
+    response!.end();
+    await ended;
+  });
+
+  it('ends a watch that has received no byte for the given time, as on a half-open connection', async () => {
+    const { api } = await startServer((_, response) => {
+      response.write('{"name":"a"}\n');
+    });
+    const { events, ended } = watch(api, 100);
+    await ended;
+    expect(events).toEqual([{ name: 'a' }]);
+  });
+
+  it('keeps a watch open while bookmarks arrive', async () => {
+    const { api } = await startServer((_, response) => {
+      let left = 6;
+      const timer = setInterval(() => {
+        response.write('{"type":"BOOKMARK"}\n');
+        left -= 1;
+        if (left > 0) return;
+        clearInterval(timer);
+        response.end();
+      }, 100);
+    });
+    const { events, ended } = watch(api, 400);
+    await ended;
+    expect(events).toHaveLength(6);
+  });
+
+  it('rejects if the connection of a watch is reset, and if a line is not JSON', async () => {
+    const { api } = await startServer(({ socket }, response) => {
+      response.write('{"name":"a"}\n', () => socket.resetAndDestroy());
+    });
+    await expect(watch(api).ended).rejects.toThrow(/aborted|ECONNRESET/);
+    const { api: other } = await startServer((_, response) => response.end('<html>\n'));
+    await expect(watch(other).ended).rejects.toThrow(/JSON/);
+  });
+
+  it('reads the token again after 401, without its line break', async () => {
+    let accepted = 'first';
+    const tokens: (string | undefined)[] = [];
+    const { api, setToken } = await startServer(({ headers }, response) => {
+      tokens.push(headers.authorization);
+      response.statusCode = headers.authorization === `Bearer ${accepted}` ? 200 : 401;
+      response.end('{"message":"Unauthorized"}');
+    });
+    await api.get('/list', NEVER);
+    setToken('second\n');
+    accepted = 'second';
+    await expect(api.get('/list', NEVER)).rejects.toThrow('401 Unauthorized');
+    await api.get('/list', NEVER);
+    expect(tokens).toEqual(['Bearer first', 'Bearer first', 'Bearer second']);
+  });
+
+  it('rejects with the status and the message of the response, or with its reason phrase', async () => {
+    const { api } = await startServer((_, response) => {
+      response.writeHead(403).end('{"message":"endpointslices is forbidden"}');
+    });
+    await expect(api.get('/list', NEVER)).rejects.toThrow('403 endpointslices is forbidden');
+    const { api: proxy } = await startServer((_, response) => {
+      response.writeHead(502).end('<html>');
+    });
+    await expect(proxy.get('/list', NEVER)).rejects.toThrow('502 Bad Gateway');
+  });
+});

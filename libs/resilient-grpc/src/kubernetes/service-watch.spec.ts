@@ -1,0 +1,211 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { EndpointSlice } from '../policy/kubernetes/endpoint-slice.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import { ApiServerError } from './api-server.js';
+import { ServiceWatch, type WatchDependencies, type WatchState } from './service-watch.js';
+
+const MINUTE = 60_000;
+
+const slice = (name: string, resourceVersion: string): EndpointSlice => ({
+  metadata: { name, resourceVersion },
+  addressType: 'IPv4',
+  ports: [{ name: 'grpc', port: 50_051 }],
+  endpoints: [{ addresses: ['10.0.0.1'] }],
+});
+
+/** A watch that the test holds open. */
+interface OpenWatch {
+  readonly parameters: URLSearchParams;
+  end(): void;
+  fail(error: Error): void;
+  send(event: object): void;
+}
+
+/** An API server in virtual time. Its requests succeed unless the test sets an error. */
+class VirtualApiServer {
+  readonly url = 'https://api';
+  readonly lists: URLSearchParams[] = [];
+  readonly watches: OpenWatch[] = [];
+  items: readonly EndpointSlice[] | null = [slice('a', '7')];
+  listError: Error | undefined;
+  watchError: Error | undefined;
+
+  get(path: string): Promise<unknown> {
+    this.lists.push(new URL(path, this.url).searchParams);
+    if (this.listError !== undefined) return Promise.reject(this.listError);
+    return Promise.resolve({ metadata: { resourceVersion: '9' }, items: this.items });
+  }
+
+  watch(...[path, signal, , onOpen, onEvent]: Parameters<WatchDependencies['server']['watch']>): Promise<void> {
+    if (this.watchError !== undefined) return Promise.reject(this.watchError);
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        fail(new Error('aborted'));
+      };
+      const end = (): void => {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      };
+      const fail = (error: Error): void => {
+        signal.removeEventListener('abort', abort);
+        reject(error);
+      };
+      signal.addEventListener('abort', abort);
+      this.watches.push({ parameters: new URL(path, this.url).searchParams, end, fail, send: onEvent });
+      onOpen();
+    });
+  }
+}
+
+describe('ServiceWatch', () => {
+  let clock: VirtualClock;
+  let server: VirtualApiServer;
+  let watch: ServiceWatch;
+  let states: WatchState[];
+  const newest = () => states.at(-1);
+  const namesOf = (state: WatchState | undefined) => state?.slices?.map(({ metadata }) => metadata?.name);
+  const distinct = () => states.map(({ state }) => state).filter((state, index, all) => state !== all[index - 1]);
+  const listener = {
+    onChange: (state: WatchState): void => {
+      states.push(state);
+    },
+  };
+
+  beforeEach(() => {
+    clock = new VirtualClock();
+    server = new VirtualApiServer();
+    states = [];
+    watch = new ServiceWatch({ service: 'orders', namespace: 'shop' }, { server, clock, random: () => 0.5 });
+  });
+
+  it('requests watches of 5 to 10 minutes with bookmarks, from the version of the list', async () => {
+    watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    const { parameters } = server.watches[0]!;
+    expect(Object.fromEntries(parameters)).toEqual({
+      labelSelector: 'kubernetes.io/service-name=orders',
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      resourceVersion: '9',
+      timeoutSeconds: '450',
+    });
+    expect(newest()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
+  });
+
+  it('reports no failure while the API server ends each watch after some minutes, for a day', async () => {
+    watch.subscribe(listener);
+    for (let minutes = 0; minutes < 24 * 60; minutes += 5) {
+      await clock.advanceAsync(5 * MINUTE);
+      // Connections that drop, too: a load balancer in front of the API server may close them.
+      if (minutes % 2 === 0) server.watches.at(-1)!.end();
+      else server.watches.at(-1)!.fail(new Error('read ECONNRESET'));
+      await clock.advanceAsync(1_000);
+    }
+    expect(distinct()).toEqual(['listing', 'watching']);
+    expect(server.lists).toHaveLength(1);
+    expect(server.watches.length).toBeGreaterThan(280);
+  });
+
+  it('reports a failure once the second request fails, keeps the slices, and reports that it works again', async () => {
+    watch.subscribe(listener);
+    await clock.advanceAsync(MINUTE);
+    server.watchError = new Error('connect ECONNREFUSED');
+    server.watches[0]!.fail(new Error('read ECONNRESET'));
+    await clock.advanceAsync(500);
+    const since = clock.epoch();
+    expect(newest()).toMatchObject({
+      state: 'failing',
+      since,
+      failure: { message: 'cannot watch EndpointSlices at https://api: connect ECONNREFUSED' },
+    });
+    expect(namesOf(newest())).toEqual(['a']);
+    await clock.advanceAsync(10 * MINUTE);
+    expect(newest()).toMatchObject({ state: 'failing', since });
+    server.watchError = undefined;
+    await clock.advanceAsync(30_000);
+    expect(newest()).toMatchObject({ state: 'watching', failure: undefined });
+    expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('9');
+    expect(server.lists).toHaveLength(1);
+  });
+
+  it('repeats failing requests at least every 30 s, and at most about twice a minute once they have failed for a while', async () => {
+    server.listError = new Error('connect ECONNREFUSED');
+    watch.subscribe(listener);
+    await clock.advanceAsync(10 * MINUTE);
+    const before = server.lists.length;
+    await clock.advanceAsync(60 * MINUTE);
+    expect(server.lists.length - before).toBeGreaterThanOrEqual(120);
+    expect(server.lists.length - before).toBeLessThanOrEqual(240);
+    expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
+  });
+
+  it('reports the manifest if the list is permitted and the watch is not', async () => {
+    server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
+    watch.subscribe(listener);
+    await clock.advanceAsync(1_000);
+    expect(newest()).toMatchObject({
+      state: 'failing',
+      failure: { remedy: expect.stringMatching(/^permit it: echo '.*"verbs":\["list","watch"\].*' \| kubectl apply/) },
+    });
+    expect(namesOf(newest())).toEqual(['a']);
+  });
+
+  it('lists again after 410 Gone without reporting a failure, and waits longer each time if that repeats', async () => {
+    server.watchError = new ApiServerError(410, 'too old resource version');
+    watch.subscribe(listener);
+    await clock.advanceAsync(10 * MINUTE);
+    expect(distinct()).toEqual(['listing']);
+    expect(server.lists[1]!.get('resourceVersion')).toBeNull();
+    expect(server.lists.length).toBeLessThan(60);
+    expect(namesOf(newest())).toEqual(['a']);
+  });
+
+  it('applies added, changed, and deleted slices, and resumes from the version of a bookmark', async () => {
+    watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    const [open] = server.watches;
+    open!.send({ type: 'ADDED', object: slice('b', '10') });
+    expect(namesOf(newest())).toEqual(['a', 'b']);
+    open!.send({ type: 'DELETED', object: slice('a', '11') });
+    expect(namesOf(newest())).toEqual(['b']);
+    const reports = states.length;
+    open!.send({ type: 'BOOKMARK', object: { metadata: { resourceVersion: '99' } } });
+    expect(states).toHaveLength(reports);
+    await clock.advanceAsync(MINUTE);
+    open!.end();
+    await clock.advanceAsync(1_000);
+    expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('99');
+  });
+
+  it('accepts a list whose items are null', async () => {
+    server.items = null;
+    watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    expect(newest()).toMatchObject({ state: 'watching', slices: [] });
+  });
+
+  it('stops with the last listener, and uses earlier slices only if they cannot be listed again', async () => {
+    const unsubscribe = watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    unsubscribe();
+    await clock.advanceAsync(MINUTE);
+    expect(clock.pending).toBe(0);
+    server.listError = new Error('connect ECONNREFUSED');
+    watch.subscribe(listener);
+    expect(watch.describe()).toMatchObject({ state: 'listing', slices: undefined });
+    await clock.advanceAsync(0);
+    expect(newest()).toMatchObject({ state: 'failing' });
+    expect(namesOf(newest())).toEqual(['a']);
+  });
+
+  it('forgets slices that are older than 10 minutes when it starts again', async () => {
+    watch.subscribe(listener)();
+    await clock.advanceAsync(0);
+    watch.subscribe(listener)();
+    await clock.advanceAsync(10 * MINUTE + 1);
+    server.listError = new Error('connect ECONNREFUSED');
+    watch.subscribe(listener);
+    await clock.advanceAsync(0);
+    expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
+  });
+});

@@ -1,0 +1,24 @@
+// grpc-js reports the ejections of its outlier detection only in its trace, which it configures when it is loaded. Programs therefore import
+// this module first.
+const traced = process.env['GRPC_TRACE'];
+process.env['GRPC_TRACE'] = traced ? `${traced},outlier_detection` : 'outlier_detection';
+const { logVerbosity, setLogger, setLogVerbosity } = await import('@grpc/grpc-js');
+// Upstreams inherit the environment.
+if (traced === undefined) delete process.env['GRPC_TRACE'];
+else process.env['GRPC_TRACE'] = traced;
+
+let count = 0;
+
+setLogVerbosity(logVerbosity.DEBUG);
+setLogger({
+  debug: (message: unknown) => {
+    if (String(message).includes('| outlier_detection | Ejecting candidate')) count += 1;
+  },
+  info: () => undefined,
+  error: (...message: unknown[]) => console.error('E', ...message),
+});
+
+/** Returns the number of ejections by grpc-js's outlier detection in this process. */
+export function tracedEjections(): number {
+  return count;
+}

@@ -1,0 +1,95 @@
+import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { GrpcClients } from 'nestjs-resilient-grpc';
+import type { ContenderName } from '../contenders/contender.js';
+import type { CallRate } from '../load/due-calls.js';
+import { type ReplicaState, ReplicasRun } from '../load/replicas-run.js';
+import { replicasReport, type ReplicasReport } from '../report/replicas-figures.js';
+import type { ServerKind } from '../upstream/server-kind.js';
+
+/** Duration of a run. */
+export const REPLICAS_SECONDS = 32;
+
+/** The part of the page's state that describes a run with three replicas. */
+export interface ReplicasLiveState {
+  readonly isRunning: boolean;
+  /** The last progress message. */
+  readonly text: string;
+  readonly states: readonly ReplicaState[];
+  readonly results: readonly ReplicasResult[];
+}
+
+/** The figures of one contender's calls to the replicas. */
+interface ReplicasResult extends ReplicasReport {
+  readonly name: ContenderName;
+}
+
+/** Runs the scenario `replicas` for the page. The clients of the gateway include ours while it runs, so that the dashboard shows it. */
+@Injectable()
+export class ReplicasShow implements BeforeApplicationShutdown {
+  private live: ReplicasLiveState | undefined;
+  private run: ReplicasRun | undefined;
+  private playing: Promise<void> | undefined;
+  private stopping = false;
+
+  constructor(private readonly clients: GrpcClients) {}
+
+  /** The current run or the last one; `undefined` before the first. */
+  state(): ReplicasLiveState | undefined {
+    if (this.run && this.live) this.live = { ...this.live, ...figuresOf(this.run) };
+    return this.live;
+  }
+
+  /** Starts a run. `onLoad` is called when the replicas have started and the load begins. Resolves at the end of the run. */
+  async play(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
+    this.stopping = false;
+    this.playing = this.perform(server, rate, onLoad);
+    await this.playing;
+  }
+
+  /** Ends a run and discards its figures. Resolves when its processes have exited. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.run?.stop();
+    await this.playing;
+    this.live = undefined;
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.stop();
+  }
+
+  private async perform(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
+    this.live = { isRunning: true, text: 'three replicas start', states: [], results: [] };
+    let end = 'finished';
+    try {
+      const run = await ReplicasRun.start({
+        clients: this.clients,
+        server,
+        rate,
+        seconds: REPLICAS_SECONDS,
+        say: (text) => this.live && (this.live = { ...this.live, text }),
+      });
+      this.run = run;
+      try {
+        if (!this.stopping) {
+          onLoad();
+          await run.play();
+        }
+      } finally {
+        this.state();
+        this.run = undefined;
+        await run.close();
+      }
+    } catch (error) {
+      end = this.stopping ? 'stopped' : `the run failed: ${String(error)}`;
+    }
+    this.live = { ...this.live, isRunning: false, text: end };
+  }
+}
+
+function figuresOf(run: ReplicasRun): Pick<ReplicasLiveState, 'states' | 'results'> {
+  return {
+    states: [...run.states],
+    results: run.results().map((result) => ({ name: result.name, ...replicasReport(result) })),
+  };
+}

@@ -1,0 +1,34 @@
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcClients, ResilientGrpcModule } from 'nestjs-resilient-grpc';
+import { ReplicasRun } from '../load/replicas-run.js';
+import { callFigures } from '../report/call-figures.js';
+import { replicasReport } from '../report/replicas-figures.js';
+import { outcomeOf, type Scenario } from './scenario.js';
+
+@Module({ imports: [ResilientGrpcModule.forRoot({})] })
+class ClientsModule {}
+
+/** One of three replicas in turn fails, is slow, and is frozen. At the end, one is replaced. All contenders use round robin. */
+export const replicas: Scenario = {
+  minSeconds: 16,
+  defaultSeconds: 32,
+  async play(run) {
+    const app = await NestFactory.createApplicationContext(ClientsModule, { logger: run.logger });
+    try {
+      const replicasRun = await ReplicasRun.start({ ...run, clients: app.get(GrpcClients) });
+      try {
+        await replicasRun.play();
+        return outcomeOf(replicasRun.results(), {
+          figures: callFigures(['failed', 'triedAgain', 'p50', 'p99', 'longestWait', 'ejections']),
+          tunedTitle: '+ retryPolicy, outlier_detection',
+          report: replicasReport,
+        });
+      } finally {
+        await replicasRun.close();
+      }
+    } finally {
+      await app.close();
+    }
+  },
+};

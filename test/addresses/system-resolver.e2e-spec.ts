@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it, onTestFinished } from 'vitest';
+import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
+
+const CLIENT = join(import.meta.dirname, 'system-resolver-client.ts');
+const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
+/** The loopback interface of a new network namespace is down. */
+const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';
+
+it('follows the records of a dnsmasq through the resolver of the system', async ({ skip }) => {
+  skip(...skipWithout('dnsmasq', 'namespaces'));
+  const folder = mkdtempSync(join(tmpdir(), 'resolver-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const resolvConf = join(folder, 'resolv.conf');
+  writeFileSync(resolvConf, 'nameserver 127.0.0.1\n');
+  const [unshare, ...namespaces] = IN_NAMESPACES;
+  const client = [process.execPath, '--import', LOADER, CLIENT];
+  const { stdout } = await promisify(execFile)(unshare, [...namespaces, 'sh', '-c', SCRIPT, resolvConf, ...client], {
+    timeout: 55_000,
+  });
+  const { afterRemoved, ...rest } = JSON.parse(stdout) as Record<string, number>;
+  expect(rest).toEqual({ beforeAdded: 0, failed: 0, ended: 0 });
+  // A call that was sent before the addresses changed may still arrive.
+  expect(afterRemoved).toBeLessThanOrEqual(1);
+});

@@ -1,0 +1,4 @@
+import { mixedServersChange } from './mixed-servers-change.js';
+import { itHolds } from './support/it-holds.js';
+
+itHolds(mixedServersChange);

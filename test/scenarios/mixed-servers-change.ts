@@ -1,0 +1,105 @@
+import type { CallLoad } from '../support/call-load.js';
+import type { OrdersApp } from '../support/orders-app.js';
+import { CallStarts } from './support/call-starts.js';
+import { Feed } from './support/feed.js';
+import { figuresOf, reads, stop, writes } from './support/load.js';
+import { MIXED_SERVERS_NEED, startMixedClient, startMixedServers } from './support/mixed-servers.js';
+import { reach } from './support/reach.js';
+import type { Run, Situation } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+const PER_SECOND = { counts: 50, all: 200 };
+/** Latency of the servers, so that calls are in flight when the records change. */
+const LATENCY_MS = 100;
+/** Number of times each server is added and removed. */
+const ROUNDS = { short: 1, full: 5 };
+
+/** The DNS records of servers of grpcio, grpc-go, and grpc-js change at a dnsmasq. */
+export const mixedServersChange: Situation = {
+  name: 'mixed-servers-change',
+  needs: MIXED_SERVERS_NEED,
+  promise:
+    'If servers of grpcio, grpc-go, and grpc-js are added to a DNS name and removed from it, each added server receives its share within 2 s with `dnsRefreshMs` 1,000, calls on removed servers finish, and no call fails and no connection ends for it.',
+  bounds: {
+    changes: { atLeast: 6 },
+    'last added server used after, ms': { atMost: 2_000, timed: true },
+    'smallest share of an added server, %': { atLeast: 30 },
+    'calls to servers that were no longer in use': { atMost: 0 },
+    'reads failed': { atMost: 0 },
+    'writes failed': { atMost: 0 },
+    'writes executed twice': { atMost: 0 },
+    'feeds on removed servers that ended': { atMost: 0 },
+    'events lost or repeated': { atMost: 0 },
+    'connections ended early': { atMost: 0 },
+  },
+  play: changes,
+};
+
+async function changes(run: Run) {
+  const servers = await startMixedServers(run, { delayMs: LATENCY_MS });
+  const app = await startMixedClient(run, servers);
+  const starts = new CallStarts(app);
+  let ended = 0;
+  app.client.events$.subscribe((event) => {
+    if (event.type === 'connection' && event.change === 'ended') ended += 1;
+  });
+  const [gets, creates] = [reads(run, app, PER_SECOND[run.which]), writes(run, app, PER_SECOND[run.which])];
+  // At least one on each server.
+  const feeds = servers.all.map(() => Feed.follow(run, app));
+  await reach(() => servers.all.every((server) => server.arrived('Watch').length === 1), { intervalMs: 20 });
+  const figures = { changes: 0, usedAfter: 0, late: 0 };
+  const windows: Window[] = [];
+  for (let round = 0; round < ROUNDS[run.length] && !run.signal.aborted; round++) {
+    for (const server of servers.all) {
+      const [before, events] = [gets.calls.length, feeds.map((feed) => feed.events)];
+      servers.list(servers.all.filter((other) => other !== server));
+      await reach(() => isRemoved(app, servers.all.length - 1));
+      const removedAt = Date.now();
+      await reach(() => gets.calls.length > before + PER_SECOND[run.which], { intervalMs: 20 });
+      await reach(() => feeds.every((feed, index) => feed.end !== undefined || feed.events > events[index]! + 10));
+      figures.late += starts.on(server.url).filter((at) => at > removedAt).length;
+      servers.list(servers.all);
+      const listedAt = Date.now();
+      await reach(() => starts.on(server.url).some((at) => at > listedAt), { intervalMs: 5 });
+      figures.usedAfter = Math.max(
+        figures.usedAfter,
+        Math.min(...starts.on(server.url).filter((at) => at > listedAt)) - listedAt,
+      );
+      windows.push({ server, ...(await nextCalls(gets)) });
+      figures.changes += 2;
+    }
+  }
+  await Promise.all([stop(gets), stop(creates)]);
+  return {
+    changes: figures.changes,
+    'last added server used after, ms': figures.usedAfter,
+    'smallest share of an added server, %':
+      Math.min(...windows.map(({ server, from, until }) => starts.share(server.url, from, until))) * 100,
+    'calls to servers that were no longer in use': figures.late,
+    ...figuresOf(gets, 'reads'),
+    ...figuresOf(creates, 'writes'),
+    'writes executed twice': servers.all.reduce((sum, server) => sum + server.duplicates('Create'), 0),
+    'feeds on removed servers that ended': feeds.filter(({ end }) => end !== undefined).length,
+    'events lost or repeated': feeds.reduce((sum, { lost, repeated }) => sum + lost + repeated, 0),
+    'connections ended early': ended,
+  };
+}
+
+function isRemoved({ client }: OrdersApp, addresses: number): boolean {
+  return client.snapshot().resolution.addresses === addresses;
+}
+
+/** A time after a server was added. */
+interface Window {
+  readonly server: Upstream;
+  readonly from: number;
+  readonly until: number;
+}
+
+/** The time in which the next 120 reads start. */
+async function nextCalls(gets: CallLoad): Promise<Pick<Window, 'from' | 'until'>> {
+  const from = Date.now();
+  const before = gets.calls.length;
+  await reach(() => gets.calls.length >= before + 120, { intervalMs: 20 });
+  return { from, until: Date.now() };
+}

@@ -1,0 +1,73 @@
+import { stopServing, STOP_SERVING_BOUNDS } from './support/endpoint-health.js';
+import { reads, stop } from './support/load.js';
+import { MIXED_SERVERS_NEED, startMixedClient, startMixedServers } from './support/mixed-servers.js';
+import { pass } from './support/pass.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+const CALLS_PER_SECOND = { counts: 60, all: 200 };
+const NOT_SERVING_MS = { short: 1_000, full: 10_000 };
+
+/** Servers of grpcio, grpc-go, and grpc-js report NOT_SERVING in turn, then have no health service. */
+export const mixedServersStopServing: Situation = {
+  name: 'mixed-servers-stop-serving',
+  needs: MIXED_SERVERS_NEED,
+  promise:
+    'With `healthCheckConfig`, a server of grpcio, grpc-go, or grpc-js that reports NOT_SERVING gets no calls from 100 ms later until it reports SERVING again; a server without the health service gets calls and is asked for its health once per connection.',
+  bounds: {
+    ...STOP_SERVING_BOUNDS,
+    calls: { atLeast: 100 },
+    'calls failed': { atMost: 0 },
+    'calls to the quietest server without health service': { atLeast: 100 },
+    'health requests to servers without health service': { atMost: 1 },
+  },
+  async play(run) {
+    return { ...(await withHealth(run)), ...(await withoutHealth(run)) };
+  },
+};
+
+async function withHealth(run: Run): Promise<Measured> {
+  const servers = await startMixedServers(run, { health: 'SERVING' });
+  const app = await startMixedClient(run, servers, { healthCheckConfig: { serviceName: 'orders.v1.Orders' } });
+  const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
+  const measured: Record<string, number | string> = {};
+  for (const server of servers.all) {
+    const checked = {
+      url: server.url,
+      setHealth: (health: 'SERVING' | 'NOT_SERVING') => {
+        server.change({ health });
+      },
+    };
+    const figures = await stopServing(run, app, checked, NOT_SERVING_MS[run.length]);
+    for (const [figure, value] of Object.entries(figures)) measured[`${figure} @${server.kind.implementation}`] = value;
+  }
+  await stop(calls);
+  return {
+    ...measured,
+    calls: calls.calls.length,
+    'calls failed': calls.failed.length,
+    ...(calls.failed[0] && { 'first failure': String(calls.failed[0].error) }),
+  };
+}
+
+async function withoutHealth(run: Run): Promise<Measured> {
+  const servers = await startMixedServers(run);
+  const app = await startMixedClient(run, servers, { healthCheckConfig: { serviceName: 'orders.v1.Orders' } });
+  const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
+  const quietest = () => Math.min(...servers.all.map((server) => server.arrived('Get').length));
+  await reach(() => quietest() >= 100, { intervalMs: 100 });
+  // A Watch that is reopened is reopened within 1.2 s.
+  await pass(run, 2_000);
+  await stop(calls);
+  const logging = (['grpcio', 'grpc-go'] as const).map((implementation) => servers.of(implementation));
+  return {
+    'calls to the quietest server without health service': quietest(),
+    ...Object.fromEntries(
+      logging.map((server) => [
+        `health requests to servers without health service @${server.kind.implementation}`,
+        server.arrived('Health').length,
+      ]),
+    ),
+    'calls failed, without health service': calls.failed.length,
+  };
+}

@@ -1,0 +1,133 @@
+import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { load, stop } from './support/load.js';
+import {
+  MIXED_SERVERS_NEED,
+  startMixedClient,
+  startMixedServers,
+  type MixedImplementation,
+  type MixedServers,
+} from './support/mixed-servers.js';
+import { pass } from './support/pass.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
+
+const LATENCY_MS = 20;
+const SLOW_MS = 500;
+const PER_SECOND = { counts: 60, all: 200 };
+const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 1_000 };
+/** Time that the client has to eject the server. */
+const ADAPTED_AFTER_MS = 2_000;
+const MEASURED_MS = { short: 4_000, full: 20_000 };
+/** Options with which a server responds late, or rejects each request immediately with UNAVAILABLE. */
+const [HEALTHY, SLOW, REJECTING] = [
+  { delayMs: LATENCY_MS, queueMs: 1_000_000_000 },
+  { delayMs: SLOW_MS },
+  { queueMs: -1_000_000_000 },
+];
+
+interface Sickness {
+  readonly name: string;
+  readonly implementation: MixedImplementation;
+  start(server: Upstream): void;
+  end(server: Upstream): void;
+}
+
+/** Each implementation is sick once. */
+const SICKNESSES: readonly Sickness[] = [
+  { name: 'failing', implementation: 'grpcio', ...changing(REJECTING) },
+  { name: 'slow', implementation: 'grpc-go', ...changing(SLOW) },
+  {
+    name: 'frozen',
+    implementation: 'grpc-js',
+    start: (server) => {
+      server.freeze();
+    },
+    end: (server) => {
+      server.thaw();
+    },
+  },
+];
+
+/** One of three servers of grpcio, grpc-go, and grpc-js behind dnsmasq fails, is slow, or is frozen. */
+export const oneOfMixedServersSick: Situation = {
+  name: 'one-of-mixed-servers-sick',
+  needs: MIXED_SERVERS_NEED,
+  promise:
+    'If one of three servers of grpcio, grpc-go, and grpc-js behind a DNS name fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using it within 2 s: at most 0.1 % of the reads fail from then on, and no retry goes to a server that its read has tried.',
+  bounds: Object.fromEntries(
+    SICKNESSES.flatMap(({ name }) => [
+      [`reads after the ejection, ${name}`, { atLeast: 100 }],
+      [`reads that failed after the ejection, ${name}`, { atMost: 0 }],
+      [`reads that failed from 2 s on, ${name}, %`, { atMost: 0.1, timed: true }],
+      [`reads that reached a server twice, ${name}`, { atMost: 0 }],
+      [`healthy servers ejected, ${name}`, { atMost: 0 }],
+    ]),
+  ),
+  async play(run) {
+    const servers = await startMixedServers(run, HEALTHY);
+    const plays: Measured[] = [];
+    // Played sequentially, on the same servers.
+    for (const sickness of SICKNESSES) plays.push(await play(run, servers, sickness));
+    return Object.assign({}, ...plays) as Measured;
+  },
+};
+
+async function play(
+  run: Run,
+  servers: MixedServers,
+  { name, implementation, start, end }: Sickness,
+): Promise<Measured> {
+  const app = await startMixedClient(run, servers, settings(run));
+  const sick = servers.of(implementation);
+  const ejected: { readonly address: string; readonly at: number }[] = [];
+  app.client.events$.subscribe((event: GrpcClientEvent) => {
+    if (event.type === 'endpoint' && event.change === 'ejected') ejected.push(event);
+  });
+  const reads = load(run, PER_SECOND[run.which], (number) => app.orders.get({ id: `${name}-${String(number)}` }));
+  await pass(run, 2_000);
+  const sickFrom = Date.now();
+  start(sick);
+  await reach(() => ejected.some(({ address }) => address === sick.url));
+  const adaptedFrom = sickFrom + ADAPTED_AFTER_MS;
+  await pass(run, ADAPTED_AFTER_MS + MEASURED_MS[run.length]);
+  await stop(reads);
+  const ejectedAt = Math.min(...ejected.filter(({ address }) => address === sick.url).map(({ at }) => at));
+  end(sick);
+  await app.close();
+  const from = (at: number) => reads.calls.filter(({ startedAt }) => startedAt > at);
+  const failedFrom = (at: number) => from(at).filter(({ error }) => error !== undefined).length;
+  return {
+    [`ejected after, ${name}, ms`]: ejectedAt - sickFrom,
+    [`reads after the ejection, ${name}`]: from(ejectedAt).length,
+    [`reads that failed, ${name}`]: reads.failed.length,
+    ...(reads.failed[0] && { [`first failure, ${name}`]: String(reads.failed[0].error) }),
+    [`reads that failed after the ejection, ${name}`]: failedFrom(ejectedAt),
+    [`reads that failed from 2 s on, ${name}, %`]: (failedFrom(adaptedFrom) / from(adaptedFrom).length) * 100,
+    [`reads that reached a server twice, ${name}`]: servers.all.reduce((sum, one) => sum + one.duplicates('Get'), 0),
+    [`healthy servers ejected, ${name}`]: ejected.filter(({ address }) => address !== sick.url).length,
+  };
+}
+
+function settings(run: Run): Partial<GrpcClientSettings> {
+  const retryPolicy = {
+    maxAttempts: 2,
+    initialBackoff: '0.01s',
+    maxBackoff: '0.01s',
+    backoffMultiplier: 1,
+    retryableStatusCodes: ['UNAVAILABLE', 'DEADLINE_EXCEEDED'],
+  } as const;
+  return {
+    ejectUnhealthy: true,
+    timeoutMs: 10_000,
+    methods: { Get: { attemptTimeoutMs: ATTEMPT_TIMEOUT_MS[run.which] } },
+    serviceConfig: { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }] },
+  };
+}
+
+function changing(options: Parameters<Upstream['change']>[0]): Pick<Sickness, 'start' | 'end'> {
+  const change = (to: typeof options) => (server: Upstream) => {
+    server.change(to);
+  };
+  return { start: change(options), end: change(HEALTHY) };
+}

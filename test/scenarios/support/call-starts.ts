@@ -1,0 +1,28 @@
+import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
+import type { OrdersOf } from '../../support/orders-app.js';
+
+/** Start times of the calls of a client by the server that answered them, in milliseconds since 1970. */
+export class CallStarts {
+  private readonly times = new Map<string, number[]>();
+
+  constructor({ client }: OrdersOf) {
+    client.events$.subscribe((event: GrpcClientEvent) => {
+      if (event.type !== 'call-end' || event.end.peer === undefined) return;
+      const times = this.times.get(event.end.peer) ?? [];
+      this.times.set(event.end.peer, times);
+      times.push(event.at - event.end.durationMs);
+    });
+  }
+
+  /** Start times of the calls that ended on the server at `url`, in the order of their ends. */
+  on(url: string): readonly number[] {
+    return this.times.get(url) ?? [];
+  }
+
+  /** Share of the server at `url` in the calls that started in the time from `from` to `until`, and have ended. */
+  share(url: string, from: number, until: number): number {
+    const within = (times: readonly number[]) => times.filter((at) => at >= from && at < until).length;
+    const all = [...this.times.values()].reduce((sum, times) => sum + within(times), 0);
+    return within(this.on(url)) / all;
+  }
+}

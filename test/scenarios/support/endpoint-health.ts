@@ -1,0 +1,47 @@
+import { CallStarts } from './call-starts.js';
+import { reach } from './reach.js';
+import { pass } from './pass.js';
+import type { Measured, Run } from './situation.js';
+import type { OrdersOf } from '../../support/orders-app.js';
+import type { ServingStatus } from './upstream.js';
+
+/** Time after the change of status in which calls may still start. */
+const MAX_REACTION_MS = 100;
+
+/** A server whose health the play changes. */
+interface CheckedServer {
+  readonly url: string;
+  setHealth(status: ServingStatus): void;
+}
+
+/** Bounds of the figures of `stopServing`. */
+export const STOP_SERVING_BOUNDS = {
+  'calls to it before': { atLeast: 1 },
+  'calls to it from 100 ms on': { atMost: 0, timed: true },
+  'calls to it once its report has arrived': { atMost: 0 },
+  'calls to it afterward': { atLeast: 1 },
+} as const;
+
+/** Lets `server` report NOT_SERVING for `ms` and then SERVING, while calls run, and counts the calls that start on it. */
+export async function stopServing(run: Run, app: OrdersOf, server: CheckedServer, ms: number): Promise<Measured> {
+  const starts = new CallStarts(app);
+  const started = () => starts.on(server.url);
+  const health = () => app.client.snapshot().connections.find(({ address }) => address === server.url)?.health;
+  await reach(() => started().length > 0);
+  const before = started().length;
+  server.setHealth('NOT_SERVING');
+  const from = Date.now() + MAX_REACTION_MS;
+  await reach(() => health() === 'not-serving');
+  const reportedAt = Date.now();
+  await pass(run, ms);
+  const until = Date.now();
+  const during = started().slice();
+  server.setHealth('SERVING');
+  await reach(() => started().some((at) => at > until));
+  return {
+    'calls to it before': before,
+    'calls to it from 100 ms on': during.filter((at) => at >= from).length,
+    'calls to it once its report has arrived': during.filter((at) => at > reportedAt).length,
+    'calls to it afterward': started().length - during.length,
+  };
+}

@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process';
+import { expect, it } from 'vitest';
+import { ENDPOINT_POLICIES } from '../../bench/simulation/endpoints/policies.mjs';
+import { ENDPOINT_SCENARIOS } from '../../bench/simulation/endpoints/scenarios.mjs';
+import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulation/endpoints/simulate.mjs';
+
+const EJECTING = 'ejectUnhealthy';
+/** A simulation only computes. The limit allows for a busy machine. */
+const SLOW = { timeout: 300_000 };
+/** 10 calls per second and endpoint. */
+const BUSY = { clients: 20, callsPerSecond: 100, endpoints: 10 };
+
+interface Fleet {
+  readonly clients: number;
+  readonly callsPerSecond: number;
+  readonly endpoints: number;
+}
+
+function simulate(scenario: string, fleet: Fleet, name = EJECTING, seconds?: number) {
+  const policy = ENDPOINT_POLICIES.find((one) => one.name === name)!;
+  const world = { ...DEFAULT_ENDPOINT_WORLD, ...fleet };
+  return simulateEndpoints(world, policy, ENDPOINT_SCENARIOS[scenario]!, seconds);
+}
+
+it('prints the same figures of several endpoints for the same seed', SLOW, () => {
+  const main = new URL('../../bench/simulation/main.mjs', import.meta.url).pathname;
+  const args = [main, 'endpoint-fails', '--clients', '2', '--rate', '50', '--endpoints', '5', '--json'];
+  const print = (): string => execFileSync(process.execPath, args, { encoding: 'utf8' });
+  const text = print();
+  expect(print()).toBe(text);
+  const { policies, ...rest } = JSON.parse(text);
+  expect(rest).toEqual({ scenario: 'endpoint-fails', clients: 2, callsPerSecond: 50, endpoints: 5 });
+  expect(policies.map(({ name }: { name: string }) => name)).toEqual(ENDPOINT_POLICIES.map(({ name }) => name));
+});
+
+it.each([
+  ['endpoint-fails', 'round_robin'],
+  ['endpoint-slow', 'round_robin'],
+  ['endpoint-freezes', 'round_robin'],
+])('protects the calls of every client in %s, better than %s', SLOW, (scenario, without) => {
+  const { figures } = simulate(scenario, BUSY);
+  const plain = simulate(scenario, BUSY, without).figures;
+  expect(figures.ejected).toBe(1);
+  expect(figures.ejectedAfter).toBeLessThanOrEqual(3);
+  expect(figures.failed).toBeLessThanOrEqual(0.001);
+  expect(figures.p99).toBeLessThanOrEqual(1.5 * figures.p99Before);
+  expect(plain.p99).toBeGreaterThan(figures.p99);
+  expect(figures.falseEjections).toBe(0);
+});
+
+it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
+  'lets no herd return to an endpoint under "%s"',
+  SLOW,
+  (name) => {
+    const { figures } = simulate('endpoint-fails', BUSY, name);
+    const [first, last] = figures.returned!;
+    // The duration is jittered by ±10 % of 30 s.
+    expect(last - first).toBeGreaterThan(3);
+    expect(figures.peak).toBeLessThanOrEqual(1.5);
+    expect(figures.failedAfter).toBeLessThanOrEqual(0.001);
+  },
+);
+
+it('ejects at most half of the endpoints if more fail', SLOW, () => {
+  const { figures } = simulate('endpoints-fail', BUSY);
+  expect(figures.minInUse).toBe(5);
+  expect(figures.falseEjections).toBe(0);
+});
+
+it('ejects a flapping endpoint for longer each time, and forgets an ejection per minute', SLOW, () => {
+  const { meter } = simulate('endpoint-flaps', { clients: 4, callsPerSecond: 100, endpoints: 5 });
+  const seconds = meter.ejections.map(({ forMs, number }: { forMs: number; number: number }) => forMs / 1_000 / number);
+  for (const perNumber of seconds) {
+    expect(perNumber).toBeGreaterThanOrEqual(27);
+    expect(perNumber).toBeLessThanOrEqual(33);
+  }
+  const flapping = meter.ejections.filter(({ at }: { at: number }) => at < 700_000);
+  const later = meter.ejections.filter(({ at }: { at: number }) => at > 900_000);
+  const highest = (all: typeof flapping) => Math.max(...all.map(({ number }: { number: number }) => number));
+  expect(highest(flapping)).toBeGreaterThanOrEqual(5);
+  expect(highest(flapping)).toBeLessThanOrEqual(10);
+  expect(later).not.toEqual([]);
+  expect(highest(later)).toBeLessThanOrEqual(highest(flapping) - 2);
+});
+
+it.each([
+  ['round_robin', 0.8, 1.3],
+  ['least_request', 0.7, 1.3],
+  // Slow start: a tenth of the share at first, all of it after 10 s.
+  ['ejectUnhealthy', 0.1, 0.4],
+])('gives an endpoint that appears its share within 2 s, without a herd (%s)', SLOW, (name, least, most) => {
+  const { figures } = simulate('endpoint-appears', BUSY, name);
+  expect(figures.shareAfter).toBeGreaterThanOrEqual(least);
+  expect(figures.shareAfter).toBeLessThanOrEqual(most);
+  expect(figures.peak).toBeGreaterThanOrEqual(0.9);
+  expect(figures.peak).toBeLessThanOrEqual(1.5);
+  expect(figures.failedAfter).toBe(0);
+});
+
+it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second', SLOW, (callsPerSecond) => {
+  const fleet = { clients: callsPerSecond === 1 ? 200 : 2, callsPerSecond, endpoints: 10 };
+  const { figures } = simulate('endpoints-healthy', fleet, EJECTING, callsPerSecond === 1_000 ? 65 : 300);
+  expect(figures.falseEjections).toBe(0);
+});
+
+it('ejects nothing on the evidence of 0.02 calls per second and endpoint, and fails no call', SLOW, () => {
+  const { figures } = simulate('endpoint-fails', { clients: 200, callsPerSecond: 1, endpoints: 50 });
+  expect(figures.ejected).toBe(0);
+  expect(figures.failed).toBe(0);
+});

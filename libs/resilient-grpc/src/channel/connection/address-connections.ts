@@ -32,7 +32,7 @@ export interface AddressConnectionsDependencies {
   readonly clock: Clock;
   /** Creates the connection with this number; the first is number 1. */
   readonly create: (number: number) => CreatedConnection;
-  /** Returns a connection to another address with a free stream; `undefined` if there is none. */
+  /** Returns a connection to another address with a free stream; `undefined` without one. */
   readonly spare: () => SubchannelInterface | undefined;
   /** Called after a further connection was dropped. `wasOpen`: it was READY, and no call used it. */
   readonly dropped: (wasOpen: boolean) => void;

@@ -1,6 +1,6 @@
 import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import { BehaviorSubject, firstValueFrom } from 'rxjs';
+import { captureLeaks, ScriptedGrpcServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
+import { BehaviorSubject, firstValueFrom, Subscription } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AddressSource } from './address-source.js';
 import { aboveDebug, ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
@@ -50,6 +50,12 @@ async function startClient(servers: readonly ScriptedGrpcServer[], settings: Par
     events.filter(({ change }) => change === 'ejected').map(({ address }) => address);
   return { app, events, ejected };
 }
+
+interface Callbacks {
+  get(request: object, done: (error: unknown) => void): { cancel(): void };
+}
+
+const callbackClient = ({ client }: OrdersApp): Callbacks => client.getClientByServiceName<Callbacks>('Orders');
 
 function call({ orders }: OrdersApp): Promise<unknown> {
   return firstValueFrom(orders.get({ id: '1' }));
@@ -114,6 +120,29 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
     expect(sick!.counts('Get').calls).toBe(0);
     const row = app.client.snapshot().connections.find(({ address }) => address === sick!.url);
     expect(row).toMatchObject({ state: 'READY', ejected: { ejections: 1 } });
+  });
+});
+
+describe.each(PATHS)('silent endpoint, calls %s', (_, direct) => {
+  it.each<[string, Partial<GrpcClientSettings>]>([
+    ['without a timeout', {}],
+    ['with an attempt timeout', { methods: { Get: { idempotent: true, attemptTimeoutMs: 300 } } }],
+  ])('is ejected if calls run %s', async (_name, settings) => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true, ...settings });
+    servers[0]!.script('Get', { never: true });
+    const calls = new Subscription();
+    onTestFinished(() => {
+      calls.unsubscribe();
+    });
+    const start = () => {
+      for (let started = 0; started < 6; started++)
+        calls.add(app.orders.get({ id: '1' }).subscribe({ error: () => undefined }));
+      return ejected().length > 0;
+    };
+    await waitFor(start, { timeoutMs: 30_000, intervalMs: 50 });
+    expect(ejected()).toEqual([servers[0]!.url]);
   });
 });
 
@@ -211,6 +240,47 @@ describe('ejection of endpoints', () => {
     for (let calls = 0; calls < 10; calls++) await call(app);
     expect(changes).toEqual([]);
     expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it.each<[string, Reply]>([
+    ['fails', FAILED],
+    ['does not respond', { never: true }],
+  ])('ejects an endpoint that %s to calls of a callback client', async (_, reply) => {
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+    const callbacks = callbackClient(app);
+    const [sick] = servers;
+    sick!.script('Get', reply);
+    const calls: { cancel(): void }[] = [];
+    await waitFor(
+      () => {
+        for (let started = 0; started < 6; started++) calls.push(callbacks.get({ id: '1' }, () => undefined));
+        return ejected().length > 0;
+      },
+      { timeoutMs: 30_000, intervalMs: 50 },
+    );
+    for (const one of calls) one.cancel();
+    expect(ejected()).toEqual([sick!.url]);
+    sick!.reset();
+    for (let round = 0; round < 30; round++) await new Promise((resolve) => callbacks.get({ id: '1' }, resolve));
+    expect(sick!.counts('Get').calls).toBe(0);
+  });
+
+  it('does not eject an endpoint whose calls a callback client cancels', async () => {
+    const servers = await startServers(3);
+    const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
+    const callbacks = callbackClient(app);
+    servers[0]!.script('Get', { never: true });
+    for (let round = 0; round < 60; round++) {
+      const ended = new Promise((resolve) => {
+        const one = callbacks.get({ id: '1' }, resolve);
+        setImmediate(() => {
+          one.cancel();
+        });
+      });
+      await ended;
+    }
+    expect(ejected()).toEqual([]);
   });
 
   it('ejects an endpoint with several addresses as a whole', async () => {

@@ -1,12 +1,16 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, ChildServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AddressSource } from '../addresses/address-source.js';
-import type { OrdersApp } from '../support/orders-app.js';
+import { bundled } from '../support/bundled.js';
+import { ORDERS_PROTO, type OrdersApp } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 import { servingOf, startApp, startScripted, statusOf } from './support.js';
 
+const UNCLOSED_CLIENT = bundled(new URL('../support/unclosed-client.mjs', import.meta.url));
 const ORDERS = 'orders.v1.Orders';
 const PATHS = [['on a connection', 'on'] as const, ["through grpc-js's channel", 'off'] as const];
 
@@ -160,6 +164,25 @@ describe('health of each endpoint', () => {
     const replaced = app.lines.filter(({ text }) => text.includes('health check changed'));
     expect(replaced).toHaveLength(1);
     expect(app.client.snapshot().outages.total).toBe(0);
+  });
+
+  it('lets a process with an unclosed client exit after its last call', async () => {
+    const servers = await Promise.all(
+      [1, 2].map(() =>
+        startScripted(onTestFinished, {
+          'Health/Watch': { messages: [{ status: 'SERVING' }], never: true },
+          // Without a call, the process exits within this time.
+          'Orders/Get': { delayMs: 1_000, message: { id: '7' } },
+        }),
+      ),
+    );
+    const { url, ...settings } = settingsFor(servers);
+    const args = [UNCLOSED_CLIENT, url, ORDERS_PROTO, JSON.stringify(settings)];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+    expect(stdout.trim().split('\n')).toEqual([
+      expect.stringMatching(/^7 .*serving/),
+      expect.stringMatching(/^7 .*serving/),
+    ]);
   });
 
   it('opens no Watch with pick_first', async () => {

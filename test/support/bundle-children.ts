@@ -18,6 +18,7 @@ const PROGRAMS = [
   'test/server/support/pouring-server.mjs',
   'test/support/closing-app.mjs',
   'test/support/resolving-client.mjs',
+  'test/support/unclosed-client.mjs',
 ];
 
 /** Lets each module read its neighboring files, because `__dirname` and `import.meta.url` would otherwise be those of the bundle. */

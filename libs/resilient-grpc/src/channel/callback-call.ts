@@ -4,7 +4,11 @@ import { NOT_STARTED } from '../policy/evidence/grpc-js-texts.js';
 import { MESSAGE_OVERHEAD_BYTES, type ReplayLimits } from '../policy/replay/replay-limits.js';
 import { MAX_UNSENT } from '../policy/retry/decide-retry.js';
 import { StatusCode } from '../status/status-code.js';
-import { pickedPeer } from './attempt/grpc-js-call.js';
+import type { AttemptEvidence } from '../policy/evidence/attempt-evidence.js';
+import type { Clock } from '../time/clock.js';
+import { CallbackAttempt } from './attempt/callback-attempt.js';
+import { EARLY_MS, pickedPeer } from './attempt/grpc-js-call.js';
+import { withTried } from './connection/endpoint-picker.js';
 import { readWire } from './quirks/wire-evidence.js';
 import type { WireChannel } from './wire-channel.js';
 
@@ -18,6 +22,11 @@ export interface ResendBounds {
   readonly replayLimits: ReplayLimits;
   /** True if REFUSED_STREAM without a GOAWAY means that the server did not process the stream. */
   readonly trustRefusedStreams: boolean;
+}
+
+/** Options of one call. */
+export interface CallbackCallOptions extends ResendBounds {
+  readonly isUnary: boolean;
 }
 
 interface Message {
@@ -40,6 +49,10 @@ export class CallbackCall implements Call, Listener {
   private credentials: CallCredentials | undefined;
   /** Messages that may have to be sent or resent. */
   private readonly messages: Message[] = [];
+  /** The current attempt; `undefined` if no policy uses its evidence. */
+  private attempt: CallbackAttempt | undefined;
+  /** Endpoints that the call has tried. */
+  private readonly tried: string[] = [];
   /** Index of the next message to send. */
   private next = 0;
   private keptBytes = 0;
@@ -56,7 +69,8 @@ export class CallbackCall implements Call, Listener {
     /** Returns the channel that new calls use. */
     private readonly current: () => WireChannel,
     private readonly args: Parameters<Channel['createCall']>,
-    private readonly bounds: ResendBounds,
+    private readonly options: CallbackCallOptions,
+    private readonly clock: Clock,
   ) {
     this.wire = current();
     this.call = this.wire.channel.createCall(...args);
@@ -71,7 +85,7 @@ export class CallbackCall implements Call, Listener {
   sendMessageWithContext(context: MessageContext, bytes: Buffer): void {
     this.messages.push({ context, flags: context.flags, bytes });
     const size = bytes.length + MESSAGE_OVERHEAD_BYTES;
-    if (this.isReplayable && this.bounds.replayLimits.take(size, this.keptBytes)) this.keptBytes += size;
+    if (this.isReplayable && this.options.replayLimits.take(size, this.keptBytes)) this.keptBytes += size;
     else this.forget();
     this.sendNext();
   }
@@ -110,6 +124,7 @@ export class CallbackCall implements Call, Listener {
 
   onReceiveMetadata(headers: Metadata): void {
     this.forget();
+    this.attempt?.answered(headers);
     this.listener.onReceiveMetadata(headers);
   }
 
@@ -118,6 +133,7 @@ export class CallbackCall implements Call, Listener {
   }
 
   onReceiveStatus(status: Status): void {
+    this.attempt?.ended(status, this.endedHere(status.code));
     if (status.code !== StatusCode.OK && this.mayResend(status)) {
       const ended = this.wire;
       this.resend();
@@ -132,8 +148,16 @@ export class CallbackCall implements Call, Listener {
 
   private begin(): void {
     this.wire.attemptStarted();
+    this.attempt = CallbackAttempt.start(this.call, this.wire, this.options.isUnary, this.clock);
     this.wire.callCreated(this.call);
-    this.call.start(this.metadata, this);
+    this.call.start(this.tried.length === 0 ? this.metadata : withTried(this.metadata, this.tried), this);
+  }
+
+  private endedHere(code: StatusCode): AttemptEvidence['endedHere'] {
+    const [, deadline, , parent] = this.args;
+    if (this.isCancelled || (code === StatusCode.CANCELLED && parent?.cancelled === true)) return 'cancel';
+    const isOver = code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= Number(deadline) - EARLY_MS;
+    return isOver ? 'deadline' : 'no';
   }
 
   private mayResend({ code, details }: Status): boolean {
@@ -146,7 +170,7 @@ export class CallbackCall implements Call, Listener {
       return this.unsent <= MAX_UNSENT;
     }
     const isRejected = evidence?.unprocessed === 'rejected';
-    const isRefused = this.bounds.trustRefusedStreams && evidence?.resetCode === constants.NGHTTP2_REFUSED_STREAM;
+    const isRefused = this.options.trustRefusedStreams && evidence?.resetCode === constants.NGHTTP2_REFUSED_STREAM;
     if (this.isResent || !(isRejected || isRefused)) return false;
     this.isResent = true;
     return true;
@@ -158,6 +182,8 @@ export class CallbackCall implements Call, Listener {
   }
 
   private resend(): void {
+    const peer = pickedPeer(this.call, this.wire.channel);
+    if (peer !== undefined) this.tried.push(peer);
     this.wire = this.current();
     this.call = this.wire.channel.createCall(...this.args);
     if (this.credentials !== undefined) this.call.setCredentials(this.credentials);
@@ -205,7 +231,7 @@ export class CallbackCall implements Call, Listener {
   private forget(): void {
     if (!this.isReplayable) return;
     this.isReplayable = false;
-    this.bounds.replayLimits.release(this.keptBytes);
+    this.options.replayLimits.release(this.keptBytes);
     this.messages.splice(0, this.next);
     this.next = 0;
   }

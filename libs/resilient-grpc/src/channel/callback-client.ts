@@ -18,15 +18,17 @@ export function callbackClient(
   const members = [...(methods ?? [])].map(([name, method]) => [name, { ...method, originalName: method.alias }]);
   // Safe: generated clients read the path, the kind, the two codecs, and the original name, all of which are set.
   const definition = Object.fromEntries(members) as unknown as ServiceDefinition;
+  const unary = new Set([...(methods ?? [])].flatMap(([, { kind, path }]) => (kind === 'unary' ? [path] : [])));
   const Client = makeGenericClientConstructor(definition, service);
   return new Client(channel.target, insecureCredentials(), {
-    channelOverride: sharedChannel(channel, bounds),
+    channelOverride: sharedChannel(channel, unary, bounds),
     ...(interceptors.length === 0 ? {} : { interceptors: [...interceptors] }),
   });
 }
 
 /** Returns a channel that delegates to the current grpc-js channel, which may be replaced between calls. */
-function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
+function sharedChannel(channel: ManagedChannel, unary: ReadonlySet<string>, bounds: ResendBounds): Channel {
+  const { replayLimits, trustRefusedStreams } = bounds;
   return {
     // Closing one of two clients on a channel would break the other.
     close: () => undefined,
@@ -36,6 +38,7 @@ function sharedChannel(channel: ManagedChannel, bounds: ResendBounds): Channel {
       channel.current.channel.watchConnectivityState(state, deadline, callback);
     },
     getChannelzRef: () => channel.current.channel.getChannelzRef(),
-    createCall: (...args) => channel.createCallbackCall(bounds, args),
+    createCall: (...args) =>
+      channel.createCallbackCall({ replayLimits, trustRefusedStreams, isUnary: unary.has(args[0]) }, args),
   } as Channel;
 }

@@ -20,7 +20,7 @@ import { childPolicies } from './connection/child-policies.js';
 import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { Endpoints } from './connection/endpoints.js';
-import { CallbackCall, type ResendBounds } from './callback-call.js';
+import { CallbackCall, type CallbackCallOptions } from './callback-call.js';
 import { OutageWatch, type OutageChange } from './outage/outage-watch.js';
 import { CLOSED, outageRefusal, tooManyWaiting } from './outage/refusal.js';
 import { SuspicionWatch, type ReplacementRequest } from './connection/suspicion-watch.js';
@@ -221,8 +221,11 @@ export class ManagedChannel implements CallTransport {
   }
 
   /** Creates a call of grpc-js's own client. */
-  createCallbackCall(bounds: ResendBounds, args: Parameters<Channel['createCall']>): ReturnType<Channel['createCall']> {
-    return new CallbackCall(() => this.current, args, bounds);
+  createCallbackCall(
+    options: CallbackCallOptions,
+    args: Parameters<Channel['createCall']>,
+  ): ReturnType<Channel['createCall']> {
+    return new CallbackCall(() => this.current, args, options, this.dependencies.clock);
   }
 
   answered(latencyMs: number | undefined): void {

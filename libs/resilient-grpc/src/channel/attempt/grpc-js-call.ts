@@ -2,6 +2,7 @@ import { Metadata, type CallOptions, type Channel, type Interceptor, type experi
 import type { AttemptTelemetry } from '../../call/call-telemetry.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { peerOf } from '../quirks/wire-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
 
 type CallStream = experimental.CallStream;
@@ -10,6 +11,9 @@ type InterceptingCallInterface = ReturnType<NextCall>;
 type InterceptorOptions = Parameters<NextCall>[0];
 type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
 type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
+
+/** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */
+export const EARLY_MS = 1;
 
 /** Receives the facts of a call that its interceptors may hide. */
 export interface InterceptedCallCallbacks {
@@ -137,7 +141,9 @@ export function interceptedCall(
 
 /** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was. */
 export function pickedPeer(call: Pick<CallStream, 'getPeer'>, channel: Pick<Channel, 'getTarget'>): string | undefined {
-  const peer = call.getPeer();
+  // Before a response, and after a timeout or a cancellation, grpc-js returns 'unknown' for a call that runs on a connection.
+  const known = call.getPeer();
+  const peer = known === 'unknown' ? peerOf(call) : known;
   // Without a connection grpc-js returns 'unknown', or the channel's target, which has a scheme.
-  return peer === 'unknown' || peer === channel.getTarget() ? undefined : peer;
+  return peer === channel.getTarget() ? undefined : peer;
 }

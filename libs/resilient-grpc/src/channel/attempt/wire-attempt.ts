@@ -10,9 +10,9 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
-import { setTriedEndpoints } from '../connection/endpoint-picker.js';
+import { withTried } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
-import { createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
+import { EARLY_MS, createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
 import {
   cancelWithEvidence,
@@ -39,8 +39,6 @@ type AttemptChannel = Pick<
   readonly endpoints?: WireChannel['endpoints'];
 };
 
-/** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */
-const EARLY_MS = 1;
 /** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
@@ -361,13 +359,6 @@ class DelayedStatus {
       this.deliver(this.status);
     });
   };
-}
-
-/** Returns a copy of `metadata` with the endpoints to avoid. */
-function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
-  const copy = metadata.clone();
-  if (tried !== undefined) setTriedEndpoints(copy, tried);
-  return copy;
 }
 
 /** True if only grpc-js's channel supports `options`. */

@@ -32,7 +32,7 @@ export interface AddressConnectionsDependencies {
   readonly clock: Clock;
   /** Creates the connection with this number; the first is number 1. */
   readonly create: (number: number) => CreatedConnection;
-  /** Returns a connection to another address with a free stream; `undefined` if there is none. */
+  /** Returns a connection to another address with a free stream; `undefined` without one. */
   readonly spare: () => SubchannelInterface | undefined;
   /** Called after a further connection was dropped. `wasOpen`: it was READY, and no call used it. */
   readonly dropped: (wasOpen: boolean) => void;
@@ -82,8 +82,8 @@ export class AddressConnections {
   }
 
   /**
-   * Returns the connection for the next call if it is not the first one: the oldest one with a free stream, else one to another address. If
-   * there is none, opens a further connection, and HTTP/2 queues the call.
+   * Returns the connection for the next call if it is not the first one: the oldest one with a free stream, else one to another address. If both are
+   * missing, opens a further connection, and HTTP/2 queues the call.
    */
   insteadOfFirst(): SubchannelInterface | undefined {
     const { first, further } = this;

@@ -1,5 +1,6 @@
 import type { Metadata, experimental } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
+import { runInBackground } from '../quirks/background-call.js';
 import { channelOf, setAuthority } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
@@ -29,7 +30,8 @@ export interface StreamOpening {
 }
 
 /**
- * A response stream that is bound to one connection. It is not a call of the channel, so it does not keep the channel from going idle.
+ * A response stream that is bound to one connection. It is not a call of the channel, so it keeps neither the channel from going idle nor
+ * the process from exiting.
  * It ends as soon as its connection accepts no more calls, because a server that shuts down waits for every stream.
  */
 export class ConnectionStream {
@@ -87,6 +89,7 @@ export class ConnectionStream {
     Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
       // grpc-js creates the stream even if the call was cancelled before.
       if (this.isOver) this.cancelCall();
+      else runInBackground(call);
     }, failed);
     Promise.resolve(begun.sendMessageWithContext({}, request)).catch(failed);
     call.startRead();

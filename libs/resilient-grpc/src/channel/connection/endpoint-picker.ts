@@ -25,6 +25,13 @@ export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
   metadata.setOptions(options);
 }
 
+/** Returns a copy of `metadata` with the endpoints to avoid. */
+export function withTried(metadata: Metadata, tried: string[] | undefined): Metadata {
+  const copy = metadata.clone();
+  if (tried !== undefined) setTriedEndpoints(copy, tried);
+  return copy;
+}
+
 /** Returns the endpoints that an attempt with `metadata` should avoid. Interceptors may have replaced the metadata. */
 export function triedEndpoints(metadata: Metadata): string[] | undefined {
   return (metadata.getOptions() as TriedOptions)[TRIED_ENDPOINTS_KEY];

@@ -61,7 +61,7 @@ function make(policy: EjectionPolicy | undefined, healthService?: string) {
 }
 
 describe('endpoint with several addresses', () => {
-  it('is ejected as a whole, by the failures on all its addresses', () => {
+  it('ejects all addresses of an endpoint together, by the failures on all of them', () => {
     const { endpoints, connect, call } = make(EJECTION);
     endpoints.group([['a', 'a6'], ['b'], ['c']]);
     const [first, second, other] = ['a', 'a6', 'b', 'c'].map(connect);
@@ -75,7 +75,7 @@ describe('endpoint with several addresses', () => {
     expect(connect('a6').isIncluded).toBe(false);
   });
 
-  it('counts as one of the endpoints that stay', () => {
+  it('counts the endpoints that stay, not their addresses', () => {
     const { endpoints, connect, call } = make(EJECTION);
     endpoints.group([['a', 'a6'], ['b', 'b6'], ['c']]);
     const [a, , b] = ['a', 'a6', 'b', 'b6', 'c'].map(connect);
@@ -84,7 +84,7 @@ describe('endpoint with several addresses', () => {
     expect([a!.isIncluded, b!.isIncluded]).toEqual([false, true]);
   });
 
-  it('keeps its ejection if an address is added, and gives none to an address that is removed', () => {
+  it('keeps an ejection if an address is added, and ejects no address that is removed', () => {
     const { endpoints, connect, eject } = make(EJECTION);
     const [a, , a6] = ['a', 'b', 'a6', 'c'].map(connect);
     eject('a', 'b');

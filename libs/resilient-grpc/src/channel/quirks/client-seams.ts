@@ -105,6 +105,11 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   },
   {
     on: 'connection',
+    needs: ['transport.addActiveCall()', 'transport.removeActiveCall()'],
+    lostWithout: 'the exit of a process with an unclosed client that checks health',
+  },
+  {
+    on: 'connection',
     needs: ['transport.session.[kHandle].hasPendingData()', 'transport.session.[state].streams'],
     lostWithout: 'detection of connections that stopped after a protocol error (their calls wait for their deadlines)',
   },

@@ -17,6 +17,7 @@ interface SubchannelCall {
   readonly finalStatus?: { readonly rstCode?: number } | null;
   readonly httpStatusCode?: number;
   readonly connectionDropped?: boolean;
+  getPeer?(): string;
   readonly transport?: ConnectionTransport & {
     readonly session?: { readonly closed: boolean; readonly destroyed: boolean };
   };
@@ -45,6 +46,11 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
   // Safe for the supported releases of grpc-js. Other releases may lack these fields, hence the optional chaining.
   const { child } = channelCall as ChannelCall;
   return child?.underlyingCalls?.at(-1)?.call?.child;
+}
+
+/** Peer of the connection that carries `channelCall`; `undefined` without a connection, or if this grpc-js lacks these fields. */
+export function peerOf(channelCall: object): string | undefined {
+  return subchannelCall(channelCall)?.getPeer?.();
 }
 
 /**

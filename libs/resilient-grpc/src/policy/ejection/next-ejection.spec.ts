@@ -199,6 +199,27 @@ describe('decideEjections', () => {
     expect(decision).toMatchObject({ kind: 'eject', state: { since: NOW, until: NOW + ms } });
   });
 
+  it('extends the ejections of an endpoint that flaps, and shortens them by a step per minute without an ejection', () => {
+    let state: EjectionState = NEVER_EJECTED;
+    let now = NOW;
+    const next = (waitMs: number): number => {
+      now += waitMs;
+      const rules = (endpoints: readonly EndpointView[]) =>
+        decideEjections(endpoints, now, true, DEFAULT_EJECTION, HALF).find(({ kind }) => kind !== 'spare');
+      const ejected = rules(fleet({ consecutive: 5, state }));
+      if (ejected?.kind !== 'eject') throw new Error('the endpoint was not ejected');
+      const { since, until } = ejected.state;
+      now = until;
+      const returned = rules(fleet({ state: ejected.state }));
+      if (returned?.kind !== 'return') throw new Error('the endpoint did not return');
+      ({ state } = returned);
+      return (until - since) / 1_000;
+    };
+    expect([next(0), next(1_000), next(59_000), next(61_000), next(121_000), next(600_000)]).toEqual([
+      30, 60, 90, 90, 60, 30,
+    ]);
+  });
+
   it('jitters the duration of an ejection by 10 %', () => {
     const untilAt = (random: number) => decide(fleet({ consecutive: 5 }), undefined, () => random)[0];
     expect(untilAt(0)).toMatchObject({ state: { until: NOW + 27_000 } });

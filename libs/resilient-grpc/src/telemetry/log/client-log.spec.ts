@@ -588,6 +588,21 @@ describe('events', () => {
     if (line !== undefined) expect(line.fields).toEqual({ client: 'orders', event: event.type, ...fields });
   });
 
+  it('logs each kind of change of a flapping endpoint at most once a minute', () => {
+    const { clock, kept, take } = make();
+    const evidence = { reason: 'consecutive-failures', failures: 5 } as const;
+    for (let flaps = 1; flaps <= 4; flaps++) {
+      take({ type: 'endpoint', change: 'ejected', address: 'a:1', evidence, forMs: 1_000, ejections: flaps });
+      clock.advance(1_000);
+      take({ type: 'endpoint', change: 'returned', address: 'a:1', reason: 'expired', ejectedMs: 1_000 });
+      clock.advance(1_000);
+    }
+    expect(kept.map(({ fields }) => fields['change'])).toEqual(['ejected', 'returned']);
+    clock.advance(60_000);
+    expect(kept.map(({ fields }) => fields['change'])).toEqual(['ejected', 'returned', 'ejected', 'returned']);
+    expect(kept[2]?.fields).toMatchObject({ ejections: 4 });
+  });
+
   it('builds no debug line if the debug level is off', () => {
     const { kept, seen, take } = make();
     seen.debug = false;

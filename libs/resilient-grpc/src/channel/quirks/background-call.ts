@@ -1,0 +1,48 @@
+/** grpc-js's connection. It keeps the process alive while `activeCalls` is not empty. */
+interface Transport {
+  readonly activeCalls?: ReadonlySet<object>;
+  readonly session?: { ref(): void; unref(): void };
+  addActiveCall?(call: object): void;
+  removeActiveCall?(call: object): void;
+}
+
+const backgroundCalls = new WeakMap<object, Set<object>>();
+
+/**
+ * Lets the process exit while `call` runs, a call on one connection that has started. The process stays alive while the connection has other
+ * calls. Does nothing if this grpc-js lacks the private names.
+ */
+export function runInBackground(call: object): void {
+  // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional.
+  const { childCall } = call as { readonly childCall?: { readonly transport?: Transport } | null };
+  const transport = childCall?.transport;
+  if (childCall === undefined || childCall === null || transport?.activeCalls?.has(childCall) !== true) return;
+  const background = backgroundCalls.get(transport) ?? observe(transport);
+  background?.add(childCall);
+  update(transport, background);
+}
+
+/** Observes the calls that start and end on `transport`, whose own count includes the ones in the background. */
+function observe(transport: Transport): Set<object> | undefined {
+  const add = transport.addActiveCall?.bind(transport);
+  const remove = transport.removeActiveCall?.bind(transport);
+  if (add === undefined || remove === undefined) return undefined;
+  const background = new Set<object>();
+  backgroundCalls.set(transport, background);
+  transport.addActiveCall = (call) => {
+    add(call);
+    update(transport, background);
+  };
+  transport.removeActiveCall = (call) => {
+    background.delete(call);
+    remove(call);
+    update(transport, background);
+  };
+  return background;
+}
+
+function update({ activeCalls, session }: Transport, background: ReadonlySet<object> | undefined): void {
+  if (activeCalls === undefined || background === undefined) return;
+  if (activeCalls.size > background.size) session?.ref();
+  else session?.unref();
+}

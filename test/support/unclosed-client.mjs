@@ -1,0 +1,27 @@
+// A process that makes one call, prints the answer, and neither closes its client nor exits. Arguments: url, proto file, settings as JSON.
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';
+import { firstValueFrom } from 'rxjs';
+
+const [url, protoPath, settings] = process.argv.slice(2);
+
+class AppModule {}
+const app = await NestFactory.createApplicationContext(
+  {
+    module: AppModule,
+    imports: [ResilientGrpcModule.forFeature([{ name: 'orders', url, protoPath, ...JSON.parse(settings) }])],
+  },
+  { logger: false },
+);
+const client = app.get(getGrpcClientToken('orders'));
+for (let call = 0; call < 2; call++) {
+  const { id } = await firstValueFrom(client.getService('Orders').get({ id: '7' }));
+  console.log(
+    id,
+    client
+      .snapshot()
+      .connections.map(({ health }) => health)
+      .join(),
+  );
+}

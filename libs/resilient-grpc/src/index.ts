@@ -94,6 +94,7 @@ export type { HedgingPercentile } from './policy/hedging/measured-delay.js';
 export type { EjectionEvidence, EjectionReason } from './policy/ejection/next-ejection.js';
 export type { OutlierDetection } from './policy/ejection/outlier-detection.js';
 export type {
+  ConnectionScaling,
   HealthCheckConfig,
   LoadBalancingConfig,
   MethodConfig,

@@ -69,6 +69,8 @@ describe('AdaptiveLimit', () => {
 
   it('takes a latency that half of the load does not change as the service time', () => {
     const limit = learned();
+    full(limit, 200, 150);
+    expect([limit.unloadedLatencyMs, limit.current]).toEqual([75, 7]);
     full(limit, 2_000, 150);
     expect(limit.unloadedLatencyMs).toBeGreaterThan(90);
     expect(full(limit, 2_000, 150)).toBeGreaterThan(20);

@@ -1,7 +1,7 @@
 /** A process that spends this much more time in handlers than between them has calls waiting behind them, in milliseconds. */
-export const LATE_AFTER_MS = 10;
+const LATE_AFTER_MS = 10;
 /** A longer time between two batches of calls ends a busy period, in milliseconds, because the process was waiting for calls. */
-export const MAX_GAP_MS = 0.5;
+const MAX_GAP_MS = 0.5;
 
 /**
  * Detects that handlers run back to back, so that calls wait behind them. A batch is a call with the calls that arrive before its handler

@@ -2,11 +2,11 @@ import { CallFifo, type FifoEntry } from './call-fifo.js';
 import type { ServiceTime } from './service-time.js';
 
 /** In an overload, calls that would wait longer than this are refused, in milliseconds. */
-export const MAX_OVERLOAD_WAIT_MS = 100;
+const MAX_OVERLOAD_WAIT_MS = 100;
 /** An overload ends when the queue is empty and no call was refused for this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
-export const SPEED_PERIOD_MS = 100;
+const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
 /** A wait is certain if it is this many times the time that is left. Covers errors of the measured speed. */

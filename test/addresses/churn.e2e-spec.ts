@@ -119,9 +119,9 @@ async function ourCaller(target: string, policy: object): Promise<Caller> {
   });
   const echo = client.getService<EchoService>('Echo');
   await client.waitForReady({ timeoutMs: 20_000 });
-  const { channel } = client as unknown as { readonly channel: { readonly wire: object } };
+  const { channel } = client as unknown as { readonly channel: { readonly current: { readonly channel: object } } };
   return {
-    channel: channel.wire,
+    channel: channel.current.channel,
     call: () => lastValueFrom(echo.unary({})),
     feed: () => {
       const feed: Subscription = echo.serverStream({}).subscribe({ error: () => undefined });

@@ -138,7 +138,9 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
       .calls('ServerStream')
       .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
     for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
-    await waitFor(() => openStreams(client)[1] === 0);
+    // Connections are listed in the sequence in which they became READY.
+    const emptied = () => client.snapshot().connections.find(({ address }) => address === servers[1].url);
+    await waitFor(() => emptied()?.streams?.open === 0);
     const next = openFeeds(client, 2);
     await waitFor(() => next.opened === 2);
     expect(openStreams(client)).toEqual([2, 2]);

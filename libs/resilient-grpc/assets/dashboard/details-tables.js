@@ -21,6 +21,7 @@ export const REASONS = {
   'not-sent': 'request could not be sent: size, serialization, metadata, or credentials',
   'requests-overflow': 'request messages were emitted faster than they could be sent',
   protocol: 'invalid response',
+  overloaded: 'refused by an overloaded server',
 };
 
 /** Creates a table that reads its items from a snapshot with `itemsOf`. */

@@ -10,6 +10,7 @@ import {
   TELEMETRY,
   NO_TELEMETRY,
 } from './contenders.mjs';
+import { OVERLOADED_SERVERS, OVERLOAD_WORK } from './overload/measure.mjs';
 import { SERVERS } from './servers/measure.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
@@ -30,7 +31,7 @@ const IN_THE_TABLE = /** @type {const} */ ([
 export const USAGE = `Usage: npm run bench -- [name] [options]
 Runs all contenders and prints one table (about 45 minutes), or runs one of
   ${IN_THE_TABLE.join(', ')}
-or a benchmark of this library: telemetry, memory, many-streams; server: its server compared with Nest's
+or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with Nest's
   --rounds N          measured rounds, after one warm-up round (60; unary: 120; open-streams: 15;
                       slow-readers: 3; first-call: 11, in the overall table: 7)
   --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2)
@@ -38,6 +39,8 @@ or a benchmark of this library: telemetry, memory, many-streams; server: its ser
   --size A,B          stream, upload, bidi, memory: message size in bytes (100,1024,65536; memory: 1024,65536)
   --streams N         open-streams, many-streams: concurrent streams (2000; many-streams: 10000)
   --messages N        slow-readers: 16 KiB messages per stream (4096); memory: messages below 64 KiB per stream (1000000)
+  --factors A,B       overload: loads as multiples of the capacity (3,10); 5 rounds of 5 s by default
+  --work A,B          overload: handlers (${OVERLOAD_WORK.join(',')}); see bench/overload/server-process.mjs
   --restarts N        recovery: number of restarts (50)
   --only A,B          only these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
   --channel           add ${CHANNEL.name}: grpc-js's channel without a client
@@ -73,6 +76,7 @@ const OPTIONS = {
   package: OF_CONTENDERS,
   telemetry: OF_UNARY,
   server: OF_UNARY,
+  overload: ['rounds', 'seconds', 'factors', 'work', 'json'],
   memory: ['size', 'messages', 'json'],
   'many-streams': ['streams', 'json'],
 };
@@ -86,7 +90,7 @@ export class UsageError extends Error {}
  * @typedef {import('./compare.mjs').Comparison | import('./processes/open-streams.mjs').OpenStreamsPlan |
  *   import('./processes/slow-readers.mjs').SlowReadersPlan | import('./recovery/measure.mjs').RecoveryPlan |
  *   import('./processes/first-call.mjs').FirstCallPlan | import('./packages/measure.mjs').PackagePlan |
- *   import('./servers/measure.mjs').ServerPlan} SectionPlan A plan that produces a section of the report.
+ *   import('./servers/measure.mjs').ServerPlan | import('./overload/measure.mjs').OverloadPlan} SectionPlan A plan that produces a section of the report.
  *
  * @typedef {import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} OursPlan
  * @typedef {{ bench: 'all', command: string, plans: readonly SectionPlan[], json: boolean }} OverallPlan `command` is the command line.
@@ -127,6 +131,8 @@ export function parsePlan(argv) {
         return { bench, streams: integer('--streams', values.streams ?? '10000'), json };
       case 'server':
         return servers(values);
+      case 'overload':
+        return overload(values);
     }
   }
   throw new UsageError(`expected one of the benchmarks, got ${positionals.join(' ')}`);
@@ -250,6 +256,22 @@ function servers(values) {
 }
 
 /**
+ * @param {Values} values
+ * @returns {import('./overload/measure.mjs').OverloadPlan}
+ */
+function overload(values) {
+  return {
+    bench: 'overload',
+    entries: OVERLOADED_SERVERS,
+    work: values.work?.split(',') ?? OVERLOAD_WORK,
+    factors: integers('--factors', values.factors ?? '3,10'),
+    rounds: integer('--rounds', values.rounds ?? '5'),
+    seconds: integer('--seconds', values.seconds ?? '5'),
+    json: values.json ?? false,
+  };
+}
+
+/**
  * @template {{ readonly name: string }} T
  * @param {readonly T[]} all
  * @param {Values} values
@@ -284,6 +306,8 @@ function parse(argv) {
         messages: { type: 'string' },
         streams: { type: 'string' },
         restarts: { type: 'string' },
+        factors: { type: 'string' },
+        work: { type: 'string' },
         only: { type: 'string' },
         channel: { type: 'boolean' },
         classic: { type: 'boolean' },

@@ -1,5 +1,6 @@
 import { compare, outlineOfComparison } from './compare.mjs';
 import { describeMachine } from './machine.mjs';
+import { measureOverload, outlineOfOverload } from './overload/measure.mjs';
 import { measurePackages, outlineOfPackages } from './packages/measure.mjs';
 import { measureFirstCalls, outlineOfFirstCalls } from './processes/first-call.mjs';
 import { measureOpenStreamsOfAll, outlineOfOpenStreams } from './processes/open-streams.mjs';
@@ -38,6 +39,8 @@ export function outlineOf(plan) {
       return outlineOfPackages(plan);
     case 'server':
       return outlineOfServers(plan);
+    case 'overload':
+      return outlineOfOverload(plan);
     default:
       return outlineOfComparison(plan);
   }
@@ -61,6 +64,8 @@ async function rowsOf(plan) {
       return measurePackages(plan);
     case 'server':
       return measureServers(plan);
+    case 'overload':
+      return measureOverload(plan);
     default:
       return compare(plan);
   }

@@ -22,6 +22,7 @@ const RELEASE = 'policy/queue-release/release-policy.ts';
 const RESUME = 'policy/resume/resume-policy.ts';
 const SUSPICION = 'policy/suspicion/suspicion-policy.ts';
 const SERVER = 'server/server-options.ts';
+const OVERLOAD = 'policy/overload/overload-queue.ts';
 const STREAM_BATCHES = 'call/stream-batches.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
@@ -215,6 +216,8 @@ const NUMBERS = [
     SERVER,
     'DEFAULT_SERVER_OPTIONS.leakWarningMs',
   ],
+  ['in an overload, calls that would wait longer are refused', ms, OVERLOAD, 'MAX_OVERLOAD_WAIT_MS'],
+  ['time without a refusal that ends an overload', ms, OVERLOAD, 'OVERLOAD_STAY_MS'],
   ['streams ended per batch in a shutdown', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
   ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
 ];

@@ -11,7 +11,7 @@ import { ResilientContender } from './resilient-contender.js';
 import { tunedOptions } from './tuned-options.js';
 
 /** Name of our client, which is part of its log lines. */
-export const REPLICAS_CLIENT = 'replicas';
+const REPLICAS_CLIENT = 'replicas';
 
 /** Deadline of each call. */
 const CALL_TIMEOUT_MS = 2_000 * PATIENCE;

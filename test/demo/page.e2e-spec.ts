@@ -115,7 +115,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     for (;;) {
       const { value, done } = await reader.read();
       expect(done).toBe(false);
-      const parts = (text + value).split('\n\n');
+      const parts = (text + (value ?? '')).split('\n\n');
       text = parts.pop()!;
       for (const part of parts) {
         const [, data] = /^data: (.*)$/m.exec(part) ?? [];

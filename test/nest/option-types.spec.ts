@@ -33,6 +33,10 @@ export function rejectedByTypes() {
   ResilientGrpcModule.forRoot({ propagate: true });
   // @ts-expect-error an object without interceptor methods
   ResilientGrpcModule.forRoot({ defaults: { interceptors: [{ intercept: () => undefined }] } });
+  // @ts-expect-error a percentile that hedging does not support
+  ResilientGrpcModule.forFeature([{ ...orders, url: '', methods: { Get: { hedgingDelay: 'p50' } } }]);
+  // @ts-expect-error a misspelled limit
+  ResilientGrpcModule.forRoot({ defaults: { maxConcurrentCalls: 'adaptve' } });
   // @ts-expect-error metadata values that are numbers
   ResilientGrpcModule.forRoot({ defaults: { metadata: () => ({ 'x-tenant': 7 }) } });
 }
@@ -57,7 +61,10 @@ describe('option types', () => {
       interceptors: [TokenInterceptor, new TokenInterceptor(new Map())],
       metadata: async ({ path }: OutgoingCall) => ({ 'x-path': path }),
       propagate: { deadline: true },
-      methods: { '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4 } },
+      methods: {
+        '*': { circuitBreaker: {}, attemptTimeoutMs: 300, maxConcurrentCalls: 4, hedgingDelay: 'p95' as const },
+      },
+      maxConcurrentCalls: 'adaptive' as const,
     };
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });

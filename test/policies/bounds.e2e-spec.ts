@@ -197,3 +197,41 @@ describe('circuitBreaker', () => {
     expect(server.counts().calls).toBe(20);
   });
 });
+
+describe("maxConcurrentCalls: 'adaptive'", () => {
+  it('limits unary calls by their latency, but no streams, and reports the limit in the snapshot', async () => {
+    const { echo, server, client } = await scene({ maxConcurrentCalls: 'adaptive', maxQueuedCalls: 0 });
+    expect(client.snapshot().limits).toEqual([{ running: 0, queued: 0, maxConcurrent: 20, adaptive: {} }]);
+    server.script('Unary', { hold: 'everything', message: {} });
+    server.script('ServerStream', { messages: [{ number: 1 }], never: true });
+    const calls = Array.from({ length: 20 }, () => firstValueFrom(echo.unary({})));
+    await waitFor(() => server.heldCount() === 20);
+    expect(await failureOf(echo.unary({}))).toMatchObject({ code: 8, reason: 'concurrency-limit' });
+    const streams = Array.from({ length: 30 }, () => echo.serverStream({})[Symbol.asyncIterator]());
+    for (const stream of streams) expect(await stream.next()).toMatchObject({ value: { number: 1 } });
+    expect(client.snapshot().limits).toMatchObject([{ running: 20 }]);
+    server.release();
+    await Promise.all(calls);
+    server.script('Unary', { message: {} });
+    for (let i = 0; i < 50; i++) await firstValueFrom(echo.unary({}));
+    const [limit] = client.snapshot().limits;
+    expect(limit).toMatchObject({ running: 0, maxConcurrent: 20 });
+    expect(limit?.adaptive?.unloadedLatencyMs).toBeGreaterThan(0);
+    for (const stream of streams) await stream.return?.();
+  });
+
+  it('shrinks to its floor, emits its halvings, and queues calls if the server refuses them', async () => {
+    const { echo, server, client } = await scene({ methods: { Unary: { maxConcurrentCalls: 'adaptive' } } });
+    const changes: number[] = [];
+    client.events$.subscribe((event) => {
+      if (event.type === 'concurrency-limit') changes.push(event.from, event.to);
+    });
+    server.script('Unary', { status: 'RESOURCE_EXHAUSTED', details: 'overloaded' });
+    while (client.snapshot().limits[0]!.maxConcurrent > 4)
+      await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
+    const path = '/testing.v1.Echo/Unary';
+    expect(client.snapshot().limits).toEqual([{ path, running: 0, queued: 0, maxConcurrent: 4, adaptive: {} }]);
+    expect(changes).toEqual([20, 10, 10, 5]);
+    expect(server.counts().maxOpen).toBe(20);
+  });
+});

@@ -1,10 +1,10 @@
 import type { ServerHttp2Stream } from 'node:http2';
-import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
+import { BehaviorSubject, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import type { CallEnd, GrpcClientEvent, ServiceConfig } from 'nestjs-resilient-grpc';
+import type { CallEnd, GrpcClientEvent, ResilientGrpcClient, ServiceConfig } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { failToRetry, reset, startHttp2Server } from '../calls/raw-http2-server.js';
-import { failureOf, scene, startClient, type EchoService } from '../calls/support.js';
+import { failureOf, scene, startClient, type ClientSettings, type EchoService } from '../calls/support.js';
 
 const hedged = (delay = '0.05s', maxAttempts = 3): { serviceConfig: ServiceConfig } => ({
   serviceConfig: {
@@ -159,5 +159,62 @@ describe('hedged call', () => {
     server.script('Unary', { delayMs: 60, message: {} });
     await firstValueFrom(echo.unary({}, options));
     expect(server.counts().calls).toBe(1);
+  });
+});
+
+describe('hedgingDelay that follows latency', () => {
+  const measured = (change: ClientSettings = {}): ClientSettings => ({
+    methods: { Unary: { idempotent: true, hedgingDelay: 'p95' }, ServerStream: { hedgingDelay: 'p90' } },
+    ...change,
+  });
+  const delays = (client: ResilientGrpcClient) => client.snapshot().hedgingDelays;
+
+  it('hedges no call until it has measured 100 attempts, then hedges a slow one', async () => {
+    const { echo, server, client } = await scene(measured());
+    server.script('Unary', { message: { number: 5 } });
+    expect(delays(client)).toContainEqual({ path: '/testing.v1.Echo/Unary', percentile: 'p95' });
+    for (let i = 0; i < 99; i++) await firstValueFrom(echo.unary({}));
+    expect(delays(client)[0]).not.toHaveProperty('delayMs');
+    await firstValueFrom(echo.unary({}));
+    expect(delays(client)[0]?.delayMs).toBeGreaterThanOrEqual(5);
+    server.script('Unary', firstHangs);
+    expect(await firstValueFrom(echo.unary({}, { timeoutMs: 20_000 }))).toMatchObject({ number: 1 });
+    expect(client.snapshot().counters.hedged).toBeGreaterThanOrEqual(1);
+  });
+
+  it('replaces the delay of a hedgingPolicy, and keeps its attempts and status codes', async () => {
+    const { echo, server } = await scene(measured(hedged('0s', 2)));
+    server.script('Unary', { status: 'UNAVAILABLE' });
+    const error = await failureOf(echo.unary({}));
+    // With the delay of the policy, both attempts would start at once.
+    expect(error.attempts.map(({ number, hedge }) => [number, hedge])).toEqual([
+      [1, true],
+      [2, false],
+    ]);
+    server.script('Unary', { message: {} });
+    await firstValueFrom(echo.unary({}));
+    expect(server.counts().calls).toBe(3);
+  });
+
+  it('keeps its measurement if a live service config changes the policy of the method', async () => {
+    const configs = new BehaviorSubject<ServiceConfig>({});
+    const { echo, server, client } = await scene(measured({ serviceConfig: configs }));
+    server.script('Unary', { message: {} });
+    for (let i = 0; i < 100; i++) await firstValueFrom(echo.unary({}));
+    const before = delays(client)[0]?.delayMs;
+    configs.next(hedged('60s', 2).serviceConfig);
+    server.script('Unary', firstHangs);
+    expect(await firstValueFrom(echo.unary({}, { timeoutMs: 20_000 }))).toMatchObject({ number: 1 });
+    expect(before).toBeGreaterThanOrEqual(5);
+  });
+
+  it('hedges a response stream that is slow to begin', async () => {
+    const { echo, server } = await scene({ methods: { ServerStream: { idempotent: true, hedgingDelay: 'p90' } } });
+    server.script('ServerStream', { messages: [{ number: 0 }] });
+    for (let i = 0; i < 50; i++) await lastValueFrom(echo.serverStream({}));
+    server.script('ServerStream', ({ previousAttempts }) =>
+      previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }] },
+    );
+    expect(await lastValueFrom(echo.serverStream({}, { timeoutMs: 20_000 }))).toMatchObject({ number: 1 });
   });
 });

@@ -46,11 +46,15 @@ export const oneReplicaSick: Situation = {
 };
 
 async function sick(run: Run, kind: UpstreamKind): Promise<Measured> {
-  const plays = SICKNESSES.flatMap((sickness) => [
-    play(run, kind, sickness, sickness, withBudget(run)),
-    play(run, kind, sickness, `${sickness}, least_request`, { ...settings(run), loadBalancing: 'least_request' }),
-  ]);
-  return Object.assign({}, ...(await Promise.all(plays))) as Measured;
+  const leastRequest = { ...settings(run), loadBalancing: 'least_request' } as const;
+  // One policy after the other, because all calls run in this process.
+  const plays = [
+    ...(await Promise.all(SICKNESSES.map((sickness) => play(run, kind, sickness, sickness, withBudget(run))))),
+    ...(await Promise.all(
+      SICKNESSES.map((sickness) => play(run, kind, sickness, `${sickness}, least_request`, leastRequest)),
+    )),
+  ];
+  return Object.assign({}, ...plays) as Measured;
 }
 
 async function play(

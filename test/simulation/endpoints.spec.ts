@@ -8,7 +8,7 @@ const EJECTING = 'ejectUnhealthy';
 /** A simulation only computes. The limit allows for a busy machine. */
 const SLOW = { timeout: 300_000 };
 /** 10 calls per second and endpoint. */
-const BUSY = { clients: 20, callsPerSecond: 100, endpoints: 10 };
+const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };
 
 interface Fleet {
   readonly clients: number;
@@ -98,7 +98,7 @@ it.each([
 });
 
 it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second', SLOW, (callsPerSecond) => {
-  const fleet = { clients: callsPerSecond === 1 ? 200 : 2, callsPerSecond, endpoints: 10 };
+  const fleet = { clients: callsPerSecond === 1 ? 100 : 2, callsPerSecond, endpoints: 10 };
   const { figures } = simulate('endpoints-healthy', fleet, EJECTING, callsPerSecond === 1_000 ? 65 : 300);
   expect(figures.falseEjections).toBe(0);
 });

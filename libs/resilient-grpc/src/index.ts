@@ -8,6 +8,7 @@ export type {
   ClientCounters,
   ErrorSnapshot,
   GrpcClientSnapshot,
+  HedgingDelaySnapshot,
   LimitSnapshot,
   MethodSnapshot,
   RecentCalls,
@@ -89,9 +90,11 @@ export {
 export { ResilientGrpcModule } from './nest/resilient-grpc.module.js';
 export type { CircuitBreakerOptions } from './policy/circuit-breaker/circuit-breaker-policy.js';
 export type { EjectUnhealthyOptions } from './policy/ejection/ejection-policy.js';
+export type { HedgingPercentile } from './policy/hedging/measured-delay.js';
 export type { EjectionEvidence, EjectionReason } from './policy/ejection/next-ejection.js';
 export type { OutlierDetection } from './policy/ejection/outlier-detection.js';
 export type {
+  ConnectionScaling,
   HealthCheckConfig,
   LoadBalancingConfig,
   MethodConfig,

@@ -15,6 +15,9 @@ export type PlainServerOptions = Pick<
   | 'maxConcurrentStreams'
   | 'reflection'
   | 'loadReports'
+  | 'overloadProtection'
+  | 'notServingInOverload'
+  | 'maxCallMs'
 >;
 
 /** Flags of the process: TLS, an HTTP server, the CPU time of each call in milliseconds, an upstream server, and the drain options of the upstream clients (JSON). */

@@ -69,8 +69,8 @@ export class PlainClient {
   }
 
   /** `orders.v1.Orders/Get` */
-  get(id = '1'): Promise<unknown> {
-    return this.unary(this.orders, 'Get', { id });
+  get(id = '1', timeoutMs?: number): Promise<unknown> {
+    return this.unary(this.orders, 'Get', { id }, timeoutMs);
   }
 
   /** Like `get`, as an Observable for `CallLoad`. */
@@ -113,11 +113,11 @@ export class PlainClient {
     return this.stream(this.health, 'watch', { service: '' });
   }
 
-  private unary(client: Client, method: string, request: object): Promise<unknown> {
+  private unary(client: Client, method: string, request: object, timeoutMs = 40_000): Promise<unknown> {
     // Safe cast: grpc-js creates a method for each rpc.
     const call = Reflect.get(client, method) as Unary;
     return new Promise((resolve, reject) => {
-      call.call(client, request, { deadline: Date.now() + 40_000 }, (error, answer) => {
+      call.call(client, request, { deadline: Date.now() + timeoutMs }, (error, answer) => {
         if (error === null) resolve(answer);
         else reject(error);
       });

@@ -143,6 +143,13 @@ function endpointText({ state, ejected, health, weight }, now) {
   return health ?? (state === 'READY' ? 'in use' : NONE);
 }
 
+/** Describes the latency that an adaptive limit follows. */
+function limitLatency({ latencyMs, unloadedLatencyMs }) {
+  if (unloadedLatencyMs === undefined) return 'measuring';
+  const unloaded = `${duration(unloadedLatencyMs)} without load`;
+  return latencyMs === undefined ? unloaded : `${duration(latencyMs)}, ${unloaded}`;
+}
+
 /** Creates the tables of connections, streams, and limits. */
 export function connectionTables() {
   return {
@@ -270,6 +277,25 @@ export function connectionTables() {
           text: ({ running, maxConcurrent }) => `${count(running)} of ${count(maxConcurrent)}`,
         },
         { ...number('queued', ({ queued }) => queued), tone: ({ queued }) => (queued > 0 ? 'warn' : '') },
+        {
+          title: 'latency',
+          note: 'Mean latency that an adaptive limit follows',
+          text: ({ adaptive }) => (adaptive === undefined ? 'fixed limit' : limitLatency(adaptive)),
+        },
+      ],
+    }),
+    hedgingDelays: new Table({
+      label: 'Hedging delays that follow latency',
+      empty: '',
+      keyOf: ({ path }) => path,
+      columns: [
+        SHORT_METHOD,
+        { title: 'percentile', text: ({ percentile }) => percentile },
+        {
+          title: 'delay',
+          number: true,
+          text: ({ delayMs }) => (delayMs === undefined ? 'measuring' : duration(delayMs)),
+        },
       ],
     }),
   };

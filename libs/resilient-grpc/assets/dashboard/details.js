@@ -84,6 +84,7 @@ export class Details {
           'Limits',
           this.retries.element,
           this.hedges.element,
+          this.more.hedgingDelays.element,
           this.more.circuits.element,
           this.more.limits.element,
         ),
@@ -203,7 +204,7 @@ export class Details {
 
   #showMore(snapshot, now) {
     const { connections, outages, streams, circuits, limits, retryBudget, hedgeBudget, counters } = snapshot;
-    const { waits, createdAt, resolution } = snapshot;
+    const { waits, createdAt, resolution, hedgingDelays } = snapshot;
     // Missing until the details arrive.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);
@@ -221,6 +222,7 @@ export class Details {
     setText(this.more.moreStreams, `and ${counted(hidden, 'younger stream')}`);
     this.more.circuits.show(circuits, now);
     this.more.limits.show(limits, now);
+    this.more.hedgingDelays.show(hedgingDelays, now);
     this.retries.show(retryBudget);
     this.hedges.show(hedgeBudget);
     this.totals.show([

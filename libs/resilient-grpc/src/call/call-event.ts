@@ -133,6 +133,15 @@ export type GrpcClientEvent = {
       readonly total: number;
       readonly breakMs: number;
     }
+  /** An adaptive concurrency limit has doubled or halved. Without `path`, it is the client's. Latencies are means. */
+  | {
+      readonly type: 'concurrency-limit';
+      readonly path: string | undefined;
+      readonly from: number;
+      readonly to: number;
+      readonly latencyMs: number | undefined;
+      readonly unloadedLatencyMs: number | undefined;
+    }
   | {
       readonly type: 'stream-resumed';
       readonly path: string;

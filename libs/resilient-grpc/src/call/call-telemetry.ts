@@ -45,6 +45,10 @@ export interface ClientFigures {
   readonly watch?: WatchFigures | undefined;
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
+  /** Adaptive concurrency limits at present. Without `path`, the limit is the client's. */
+  readonly adaptiveLimits: readonly { readonly path?: string; readonly maxConcurrent: number }[];
+  /** Hedging delays that follow latency; without `delayMs`, not enough attempts were measured yet. */
+  readonly hedgingDelays: readonly { readonly path: string; readonly delayMs?: number }[];
 }
 
 /** Figures of the watch that finds the endpoints of a target. */

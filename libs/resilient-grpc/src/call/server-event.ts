@@ -27,6 +27,13 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The handler of a unary or client-streaming method emitted more than one response. */
   | { readonly type: 'extra-response'; readonly path: string }
+  /** Calls wait longer than their deadlines allow, so that the server refuses calls, until the end of the overload. */
+  | { readonly type: 'overload'; readonly phase: 'begin'; readonly queued: number }
+  | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }
+  /** A call was refused because of an overload. Its handler did not run. */
+  | { readonly type: 'call-shed'; readonly path: string }
+  /** The handler of a call that waited for earlier calls starts. */
+  | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
   /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** A handler failed with an error other than a gRPC error. As in Nest, the caller receives no details. */

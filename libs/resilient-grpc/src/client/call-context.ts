@@ -8,6 +8,7 @@ import type { PermitQueue } from '../policy/concurrency/permit-queue.js';
 import type { Propagation } from '../call/propagation.js';
 import type { HedgeBudget } from '../policy/hedging/hedge-budget.js';
 import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
+import type { MeasuredDelay } from '../policy/hedging/measured-delay.js';
 import type { RetryBudget } from '../policy/throttling/retry-budget.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
@@ -43,7 +44,10 @@ export interface ClientContext {
 
 /** State for hedging the calls of a method. */
 export interface Hedging {
+  /** Its delay may change with each call. */
   readonly policy: HedgingPolicy;
+  /** Measures the latency of first attempts, which determines the delay; `undefined` if the delay is fixed. */
+  readonly delay: MeasuredDelay | undefined;
   readonly budget: HedgeBudget;
   readonly statistics: MethodStatistics;
 }

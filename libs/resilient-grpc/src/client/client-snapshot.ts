@@ -8,6 +8,7 @@ import type {
 } from '../call/connectivity.js';
 import type { MethodKind } from '../call/method.js';
 import type { FailureReason } from '../errors/grpc-call-error.js';
+import type { HedgingPercentile } from '../policy/hedging/measured-delay.js';
 import type { StatusName } from '../status/status-code.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
@@ -82,6 +83,8 @@ export interface GrpcClientSnapshot {
   readonly hedgeBudget: BudgetSnapshot;
   /** Circuit breakers, by method. */
   readonly circuits: readonly CircuitSnapshot[];
+  /** Hedging delays that follow latency (`hedgingDelay`), by method. */
+  readonly hedgingDelays: readonly HedgingDelaySnapshot[];
   /** Concurrency limits. */
   readonly limits: readonly LimitSnapshot[];
   readonly streams: {
@@ -171,7 +174,23 @@ export interface LimitSnapshot {
   readonly path?: string;
   readonly running: number;
   readonly queued: number;
+  /** Maximum number of running calls; for an adaptive limit, at present. */
   readonly maxConcurrent: number;
+  /** Present if the limit is adaptive. */
+  readonly adaptive?: {
+    /** Mean latency of the last measurement; absent before the first one. */
+    readonly latencyMs?: number;
+    /** Mean latency without load, as learned; absent before the first measurement. */
+    readonly unloadedLatencyMs?: number;
+  };
+}
+
+/** Delay before a method's calls are hedged. */
+export interface HedgingDelaySnapshot {
+  readonly path: string;
+  readonly percentile: HedgingPercentile;
+  /** Current delay; absent until enough attempts were measured. Until then, no hedge is sent. */
+  readonly delayMs?: number;
 }
 
 /** Failed calls of one kind. */

@@ -194,7 +194,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** Returns the values for metrics. Unlike a snapshot, its cost does not depend on the number of calls. */
   figures(): ClientFigures {
-    const { channel, registry } = this;
+    const { channel, registry, parts } = this;
     const now = this.dependencies.clock.now();
     return {
       openConnections: channel.openConnections,
@@ -204,6 +204,8 @@ class GrpcClient implements ResilientGrpcClient {
       addresses: channel.isClosed ? 0 : channel.addresses.count,
       watch: channel.watchFigures,
       oldestStreamMs: registry.oldestStreamMs,
+      adaptiveLimits: parts.limits.filter(({ adaptive }) => adaptive !== undefined),
+      hedgingDelays: parts.hedgingDelays,
     };
   }
 
@@ -365,6 +367,7 @@ class GrpcClient implements ResilientGrpcClient {
       retryBudget: this.retryBudget,
       hedgeBudget: parts.hedgeBudget,
       circuits: parts.circuits,
+      hedgingDelays: parts.hedgingDelays,
       limits: parts.limits,
       // The registry lists calls in the order in which they started.
       streams: { total: streams.length, oldest: asJson(streams.slice(0, MAX_LISTED_STREAMS)) },

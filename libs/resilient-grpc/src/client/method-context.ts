@@ -2,13 +2,15 @@ import type { StartAttempt } from '../call/attempt.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { CircuitBreakerCore } from '../policy/circuit-breaker/circuit-breaker.js';
-import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
+import { DEFAULT_MAX_QUEUED, PermitQueue, type LimitChange } from '../policy/concurrency/permit-queue.js';
 import { HedgeBudget } from '../policy/hedging/hedge-budget.js';
+import type { HedgingPolicy } from '../policy/hedging/hedging-policy.js';
+import { MeasuredDelay, type HedgingPercentile } from '../policy/hedging/measured-delay.js';
 import { withAttemptTimeout } from './attempts/attempt-timeout.js';
 import { withCircuitBreaker } from './attempts/circuit-breaker-stage.js';
 import { withStreamIdleTimeout } from './attempts/stream-idle-timeout.js';
-import type { ClientContext, MethodContext } from './call-context.js';
-import type { BudgetSnapshot, CircuitSnapshot, LimitSnapshot } from './client-snapshot.js';
+import type { ClientContext, Hedging, MethodContext } from './call-context.js';
+import type { BudgetSnapshot, CircuitSnapshot, HedgingDelaySnapshot, LimitSnapshot } from './client-snapshot.js';
 import type { ResolvedClientSettings, ResolvedMethodPolicy } from './settings/resolved-settings.js';
 import type { AttemptBounds } from './settings/method-options.js';
 
@@ -18,6 +20,7 @@ export class MethodRuntime {
   private readonly hedges = new HedgeBudget();
   private readonly breakers = new Map<string, { readonly policy: string; readonly breaker: CircuitBreakerCore }>();
   private readonly limitsByPath = new Map<string, PermitQueue>();
+  private readonly delays = new Map<string, MeasuredDelay>();
 
   constructor(
     private readonly settings: ResolvedClientSettings,
@@ -27,7 +30,10 @@ export class MethodRuntime {
     this.clientLimit =
       maxConcurrentCalls === undefined
         ? undefined
-        : new PermitQueue({ maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
+        : new PermitQueue(
+            { maxConcurrent: maxConcurrentCalls, maxQueued: maxQueuedCalls ?? DEFAULT_MAX_QUEUED },
+            this.reportLimit(undefined),
+          );
   }
 
   /** Returns a function that provides the context for a new call. The policy is that of the live service config, or `fixed`. */
@@ -51,7 +57,7 @@ export class MethodRuntime {
     const hedging =
       policy.hedging === undefined || method.requestStream
         ? undefined
-        : { policy: policy.hedging, budget: this.hedges, statistics };
+        : { ...this.delayOf(method, policy.hedging, policy.hedgingDelay), budget: this.hedges, statistics };
     return {
       client,
       method,
@@ -69,7 +75,7 @@ export class MethodRuntime {
       propagation: settings.propagation,
       isSafeToRepeat: policy.retry !== undefined || hedging !== undefined,
       hedging,
-      limits: [this.limitOf(method, policy), this.clientLimit].filter((limit) => limit !== undefined),
+      limits: this.limitsOf(method, policy),
     };
   }
 
@@ -82,6 +88,15 @@ export class MethodRuntime {
   /** Circuit breakers of the methods resolved so far. */
   get circuits(): readonly CircuitSnapshot[] {
     return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
+  }
+
+  /** Hedging delays that follow latency, by method. */
+  get hedgingDelays(): readonly HedgingDelaySnapshot[] {
+    return [...this.delays].map(([path, { percentile, currentMs }]) => ({
+      path,
+      percentile,
+      ...(currentMs === Infinity ? {} : { delayMs: currentMs }),
+    }));
   }
 
   get limits(): readonly LimitSnapshot[] {
@@ -132,19 +147,62 @@ export class MethodRuntime {
     return breaker;
   }
 
+  private limitsOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): readonly PermitQueue[] {
+    const { clientLimit } = this;
+    const isOnlyForUnary = clientLimit?.adaptive !== undefined;
+    const shared = isOnlyForUnary && method.kind !== 'unary' ? undefined : clientLimit;
+    return [this.limitOf(method, policy), shared].filter((limit) => limit !== undefined);
+  }
+
   private limitOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): PermitQueue | undefined {
     const { maxConcurrentCalls: maxConcurrent } = policy;
     if (maxConcurrent === undefined) return undefined;
+    // An adaptive limit measures the latency of responses. The duration of a stream does not show the load of its server.
+    if (maxConcurrent === 'adaptive' && method.kind !== 'unary') return undefined;
     const known = this.limitsByPath.get(method.path);
     if (known?.policy.maxConcurrent === maxConcurrent) return known;
-    const limit = new PermitQueue({ maxConcurrent, maxQueued: this.settings.maxQueuedCalls ?? DEFAULT_MAX_QUEUED });
+    const maxQueued = this.settings.maxQueuedCalls ?? DEFAULT_MAX_QUEUED;
+    const limit = new PermitQueue({ maxConcurrent, maxQueued }, this.reportLimit(method.path));
     this.limitsByPath.set(method.path, limit);
     return limit;
   }
+
+  private reportLimit(path: string | undefined): (change: LimitChange) => void {
+    return (change) => {
+      const { events } = this.client;
+      if (events.wanted) events.emit({ type: 'concurrency-limit', path, ...change });
+    };
+  }
+
+  /** Returns a hedging policy whose delay is fixed, or follows `percentile`. The measurement continues if the policy changes. */
+  private delayOf(
+    { path }: MethodDescriptor,
+    policy: HedgingPolicy,
+    percentile: HedgingPercentile | undefined,
+  ): Pick<Hedging, 'policy' | 'delay'> {
+    if (percentile === undefined) return { policy, delay: undefined };
+    const delay = this.delays.get(path) ?? new MeasuredDelay(percentile);
+    this.delays.set(path, delay);
+    const { maxAttempts, nonFatalStatusCodes } = policy;
+    const measured: HedgingPolicy = {
+      maxAttempts,
+      nonFatalStatusCodes,
+      get hedgingDelayMs() {
+        return delay.currentMs;
+      },
+    };
+    return { policy: measured, delay };
+  }
 }
 
-function describeLimit({ running, queued, policy }: PermitQueue): LimitSnapshot {
-  return { running, queued, maxConcurrent: policy.maxConcurrent };
+function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue): LimitSnapshot {
+  if (adaptive === undefined) return { running, queued, maxConcurrent };
+  const { latencyMs, unloadedLatencyMs } = adaptive;
+  const measured = {
+    ...(latencyMs === undefined ? {} : { latencyMs }),
+    ...(unloadedLatencyMs === undefined ? {} : { unloadedLatencyMs }),
+  };
+  return { running, queued, maxConcurrent, adaptive: measured };
 }
 
 /** Returns grpc-js's limit. It is enforced here, too, so that a call with a larger message is never started. Negative means no limit. */

@@ -7,6 +7,8 @@ import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } fr
 export type FailureReason =
   /** The server's status. */
   | 'server'
+  /** The server refused the call because of an overload, before its handler ran. The call is not retried. */
+  | 'overloaded'
   /** The connection of the call ended before the server sent a status. */
   | 'connection-lost'
   /** The server's transport refused the call; the application never received it. */

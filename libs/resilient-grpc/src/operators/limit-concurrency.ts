@@ -46,7 +46,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
       const result = permits.acquire(waiter);
       if (result === 'permitted') permitted();
       if (result === 'refused') {
-        subscriber.error(new ConcurrencyLimitError(permits.policy.maxConcurrent, permits.policy.maxQueued));
+        subscriber.error(new ConcurrencyLimitError(permits.maxConcurrent, permits.policy.maxQueued));
       }
     });
 }

@@ -17,6 +17,9 @@ import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
 import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
+import { ConcurrencyLimit } from './overload/concurrency-limit.js';
+import { OverloadGate } from './overload/overload-gate.js';
+import { OverloadState, type ServerOverload } from './overload/overload-state.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { loadReports } from './load-reports.js';
 import { addReflection } from './reflection.js';
@@ -26,7 +29,7 @@ import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
-import type { ResolvedServerOptions } from './server-options.js';
+import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
 /** Dependencies of a server. */
@@ -65,6 +68,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly seamReport: SeamReport;
   private readonly serviceStreams = new ServiceStreams();
   private readonly calls: ServerCalls;
+  private readonly overloadState: OverloadState;
+  private readonly gate: OverloadGate;
+  private readonly serverLimit: ConcurrencyLimit | undefined;
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private packageDefinition: PackageDefinition | undefined;
@@ -111,6 +117,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
+    this.overloadState = new OverloadState(clock, events, (isOverloaded) => {
+      this.health.markOverloaded(isOverloaded, resolved.notServingInOverload);
+    });
+    this.gate = new OverloadGate(clock, events, this.overloadState);
+    this.serverLimit = this.limitOf(resolved);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
     this.connections = new ServerConnections(
@@ -153,6 +164,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.calls.activeStreams();
   }
 
+  /** Returns the waiting and refused calls, and the start of the current overload. */
+  overload(): ServerOverload {
+    return this.overloadState.snapshot();
+  }
+
   /**
    * Adds the services, then listens. After a failure, it can be called again. A closed server cannot listen again, because its drain
    * and health status cannot be reset.
@@ -184,6 +200,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.grpcClient = null;
     this.boundPort = undefined;
     this.calls.close();
+    this.overloadState.close();
   }
 
   /** @internal Called by Nest. */
@@ -203,7 +220,9 @@ export class ResilientGrpcServer extends ServerGrpc {
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
-    const serve = implementationOf(method, streaming, this.calls, this.onCall);
+    const { calls, gate, onCall } = this;
+    const limits = [this.limitOf(method.options), this.serverLimit].filter((limit) => limit !== undefined);
+    const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because tracing may be installed after the server started to listen.
       if (!this.hasStartHook) {
@@ -232,6 +251,15 @@ export class ResilientGrpcServer extends ServerGrpc {
       this.startedByHook.get(wire)?.();
     };
   };
+
+  private limitOf({
+    maxConcurrentCalls,
+    maxQueuedCalls,
+  }: Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>): ConcurrencyLimit | undefined {
+    if (maxConcurrentCalls === undefined) return undefined;
+    const { clock } = this.dependencies;
+    return new ConcurrencyLimit(maxConcurrentCalls, maxQueuedCalls, clock, this.events, this.overloadState);
+  }
 
   /** Adds the services before it opens the port, so that clients never reach a server without services. */
   private async open(): Promise<void> {

@@ -22,6 +22,9 @@ describe('resolveServerOptions', () => {
       maxConcurrentStreams: undefined,
       backlog: 511,
       health: true,
+      notServingInOverload: false,
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 1_000,
       reflection: false,
       patterns: [],
       warnings: [],
@@ -31,6 +34,26 @@ describe('resolveServerOptions', () => {
       onDrain: 'fail',
       streamIdleTimeoutMs: undefined,
       maxQueuedResponseBytes: 8_388_608,
+      overloadProtection: true,
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 1_000,
+      maxCallMs: undefined,
+    });
+  });
+
+  it('applies maxConcurrentCalls to the server, or in `methods` to each method', () => {
+    const { maxConcurrentCalls, methodOptions } = resolve({
+      maxConcurrentCalls: 50,
+      maxQueuedCalls: 7,
+      maxCallMs: 9_000,
+      methods: { Get: { maxConcurrentCalls: 10, maxCallMs: 500 } },
+    });
+    expect(maxConcurrentCalls).toBe(50);
+    expect(methodOptions('a', 'Get')).toMatchObject({ maxConcurrentCalls: 10, maxQueuedCalls: 7, maxCallMs: 500 });
+    expect(methodOptions('a', 'Put')).toMatchObject({
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 7,
+      maxCallMs: 9_000,
     });
   });
 
@@ -44,6 +67,7 @@ describe('resolveServerOptions', () => {
       maxConcurrentStreams: 100,
       backlog: 10,
       health: false,
+      notServingInOverload: true,
       reflection: true,
     };
     expect(resolve(given)).toMatchObject(given);
@@ -55,13 +79,17 @@ describe('resolveServerOptions', () => {
       methods: {
         'orders.v1.Orders/Watch': { onDrain: 'finish', maxQueuedResponseBytes: undefined },
         '*': { streamIdleTimeoutMs: 30_000, onDrain: 'fail' },
-        'Watch*': { streamIdleTimeoutMs: 10_000, maxQueuedResponseBytes: 1_024 },
+        'Watch*': { streamIdleTimeoutMs: 10_000, maxQueuedResponseBytes: 1_024, overloadProtection: false },
       },
     });
     expect(methodOptions('orders.v1.Orders', 'Watch')).toEqual({
       onDrain: 'finish',
       streamIdleTimeoutMs: 10_000,
       maxQueuedResponseBytes: 1_024,
+      overloadProtection: false,
+      maxConcurrentCalls: undefined,
+      maxQueuedCalls: 1_000,
+      maxCallMs: undefined,
     });
     expect(methodOptions('orders.v1.Orders', 'Session').onDrain).toBe('fail');
     expect(patterns).toEqual(['orders.v1.Orders/Watch', '*', 'Watch*']);

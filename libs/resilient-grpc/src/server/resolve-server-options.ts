@@ -65,6 +65,11 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     onDrain: options.onDrain ?? (options.gracefulShutdown === true ? 'finish' : DEFAULT_SERVER_OPTIONS.onDrain),
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
     maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
+    overloadProtection: options.overloadProtection ?? DEFAULT_SERVER_OPTIONS.overloadProtection,
+    // The limit in the options of the server is a limit of all its methods together.
+    maxConcurrentCalls: undefined,
+    maxQueuedCalls: options.maxQueuedCalls ?? DEFAULT_SERVER_OPTIONS.maxQueuedCalls,
+    maxCallMs: options.maxCallMs,
   };
   const resolved = {
     path,
@@ -74,6 +79,9 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     ...connectionLimits(options),
     backlog: options.backlog ?? DEFAULT_SERVER_OPTIONS.backlog,
     health: options.health ?? DEFAULT_SERVER_OPTIONS.health,
+    notServingInOverload: options.notServingInOverload ?? DEFAULT_SERVER_OPTIONS.notServingInOverload,
+    maxConcurrentCalls: options.maxConcurrentCalls,
+    maxQueuedCalls: forAll.maxQueuedCalls,
     reflection: options.reflection ?? DEFAULT_SERVER_OPTIONS.reflection,
     loadReports: options.loadReports ?? DEFAULT_SERVER_OPTIONS.loadReports,
     patterns: Object.freeze(Object.keys(methods ?? {})),

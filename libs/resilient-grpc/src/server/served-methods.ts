@@ -6,8 +6,11 @@ import { GrpcRequestStream } from './calls/request-stream.js';
 import { ResponseStreamCall } from './calls/response-stream-call.js';
 import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { ServerCalls } from './calls/server-calls.js';
+import { ServiceTime } from '../policy/overload/service-time.js';
 import { UnaryCall } from './calls/unary-call.js';
 import type { AnswerCallback, ReadableCall, WireCall } from './calls/wire-call.js';
+import type { ConcurrencyLimit, ServeNext } from './overload/concurrency-limit.js';
+import type { OverloadGate } from './overload/overload-gate.js';
 import type { ResolvedServerOptions } from './server-options.js';
 
 /** Method of a service in a package loaded by grpc-js. */
@@ -44,16 +47,27 @@ export function servedMethod(
     kind: kindOf(native),
     options: options.methodOptions(service, method),
     handler,
+    serviceTime: new ServiceTime(),
+    runTime: new ServiceTime(),
     serialize: (message) => native.responseSerialize(message),
   };
+}
+
+/** The server-side dependencies of a method. */
+export interface MethodRuntime {
+  readonly calls: ServerCalls;
+  /** Runs the handlers of unary calls. */
+  readonly gate: OverloadGate;
+  /** Limits of the concurrent unary calls of the method and of the server, in this order. */
+  readonly limits: readonly ConcurrencyLimit[];
+  readonly onCall: CallHook | undefined;
 }
 
 /** Returns the implementation of a method for grpc-js. */
 export function implementationOf(
   method: ServedMethod,
   streaming: GrpcMethodStreamingType,
-  calls: ServerCalls,
-  onCall: CallHook | undefined,
+  { calls, gate, limits, onCall }: MethodRuntime,
 ): MethodImplementation {
   const { kind } = method;
   if (streaming === GrpcMethodStreamingType.PT_STREAMING) {
@@ -65,6 +79,7 @@ export function implementationOf(
       if (admit(call, calls)) call.serve();
     };
   }
+  const serve = serveNext(method, gate, kind === 'unary' ? limits : []);
   const streamsRequests = kind === 'client-stream' || kind === 'bidi';
   const streamsResponses = kind === 'server-stream' || kind === 'bidi';
   return (wire, callback) => {
@@ -74,8 +89,26 @@ export function implementationOf(
     if (!admit(call, calls)) return;
     // The cast is safe: grpc-js's calls with a request stream are readable.
     const request = streamsRequests ? new GrpcRequestStream(wire as ReadableCall, call) : wire.request;
-    call.serve(request);
+    serve(call, request);
   };
+}
+
+/** Returns the function that runs the handler of a call: through each of the `limits`, then through the gate. */
+function serveNext(method: ServedMethod, gate: OverloadGate, limits: readonly ConcurrencyLimit[]): ServeNext {
+  const isGated = method.kind === 'unary' && method.options.overloadProtection;
+  const run: ServeNext = isGated
+    ? (call, request) => {
+        gate.serve(call, request);
+      }
+    : (call, request) => {
+        call.serve(request);
+      };
+  return limits.reduceRight<ServeNext>(
+    (next, limit) => (call, request) => {
+      limit.serve(call, request, next);
+    },
+    run,
+  );
 }
 
 /** Starts a call. Returns false if it is already over, or if it is rejected because the server drains; then its handler must not run. */

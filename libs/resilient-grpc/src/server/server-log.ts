@@ -13,6 +13,9 @@ type MethodEvent = EventOf<
   'handler-failed' | 'handler-leak' | 'responses-overflow' | 'responses-burst' | 'extra-response' | 'stream-idle'
 >;
 
+/** An event that is logged at most once a minute. */
+type LimitedEvent = MethodEvent | EventOf<'overload'>;
+
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /**
@@ -21,7 +24,7 @@ const PULL_REMEDY = 'return an async generator, which is pulled as the client re
  * number of repetitions. Ends of connections are logged at debug level. `ServerLifecycle` logs the drain.
  */
 export class ServerLog {
-  private readonly repeats: LogLimiter<MethodEvent>;
+  private readonly repeats: LogLimiter<LimitedEvent>;
 
   /** @param isDebugEnabled returns true if the debug level is enabled */
   constructor(
@@ -46,6 +49,9 @@ export class ServerLog {
       case 'stream-idle':
         this.repeats.log(`${event.path} ${event.type}`, event);
         return;
+      case 'overload':
+        this.repeats.log(`overload ${event.phase}`, event);
+        return;
       case 'connection-end': {
         const { type, peer, reason } = event;
         if (!this.isDebugEnabled()) return;
@@ -59,6 +65,8 @@ export class ServerLog {
         return;
       case 'call-start':
       case 'call-end':
+      case 'call-shed':
+      case 'call-dequeued':
       case 'drain':
         return;
     }
@@ -70,10 +78,28 @@ export class ServerLog {
   }
 }
 
-function lineOf(event: MethodEvent): LogLine {
+function lineOf(event: LimitedEvent): LogLine {
+  if (event.type === 'overload') return overloadLine(event);
   const { type, path } = event;
   const [level, text, fields] = describe(event);
   return new LogLine(level, `${path}: ${text}`, { event: type, path, ...fields });
+}
+
+function overloadLine(event: EventOf<'overload'>): LogLine {
+  const { type, phase } = event;
+  if (phase === 'begin') {
+    const text =
+      `overloaded: ${counted(event.queued, 'unary call')} waiting for a handler; calls that cannot be served in time are refused ` +
+      '(RESOURCE_EXHAUSTED), see docs/overload.md';
+    return new LogLine('warn', text, { event: type, phase, queued: event.queued });
+  }
+  const { shed, durationMs } = event;
+  return new LogLine('log', `overload ended after ${duration(durationMs)}: ${counted(shed, 'call')} refused`, {
+    event: type,
+    phase,
+    shed,
+    durationMs: Math.round(durationMs),
+  });
 }
 
 function describe(event: MethodEvent): readonly [level: LogLevel, text: string, fields?: LogFields] {

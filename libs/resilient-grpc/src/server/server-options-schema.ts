@@ -17,6 +17,10 @@ const methodEntries = {
   onDrain: v.optional(onDrain),
   streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
   maxQueuedResponseBytes: v.optional(integer(1)),
+  overloadProtection: v.optional(flag),
+  maxConcurrentCalls: v.optional(integer(1)),
+  maxQueuedCalls: v.optional(integer(0)),
+  maxCallMs: v.optional(millisecondsOrNone(POSITIVE)),
 } as const;
 
 const nonEmptyText = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
@@ -107,6 +111,7 @@ export const serverOptionsSchema = object(
     maxConcurrentStreams: v.optional(integer(1)),
     backlog: v.optional(integer(1)),
     health: v.optional(flag),
+    notServingInOverload: v.optional(flag),
     reflection: v.optional(flag),
     loadReports: v.optional(flag),
   },

@@ -30,6 +30,30 @@ export interface ServerMethodOptions {
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
+  /**
+   * Refuses unary calls that cannot be served in time while handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
+   * before their handlers run, and clients do not retry them. A call without a deadline is never refused. See docs/overload.md.
+   * @defaultValue true
+   */
+  readonly overloadProtection?: boolean | undefined;
+  /**
+   * Maximum number of unary calls whose handlers run at the same time, 1 or more: of the server, and in `methods` of each method. Use it for
+   * handlers that wait, for example for a database, with a value slightly above what the resource serves at once. Further calls wait.
+   * @defaultValue none
+   */
+  readonly maxConcurrentCalls?: number | undefined;
+  /**
+   * Maximum number of calls that wait for each limit of concurrent calls, 0 or more, with and without a deadline each. Further calls, and
+   * calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
+   * @defaultValue 1000
+   */
+  readonly maxQueuedCalls?: number | undefined;
+  /**
+   * Maximum duration of a call in milliseconds, greater than 0, also if its client sent no deadline. Then the call ends with
+   * DEADLINE_EXCEEDED, and the handler is stopped: its `AbortSignal` is aborted, and its Observable is unsubscribed.
+   * @defaultValue none
+   */
+  readonly maxCallMs?: number | undefined;
 }
 
 /** Options of the server: Nest's gRPC options, with their usual meaning, and the following. */
@@ -68,6 +92,12 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly backlog?: number | undefined;
     /** Enables `grpc.health.v1.Health`, bound to the application lifecycle. @defaultValue true */
     readonly health?: boolean | undefined;
+    /**
+     * Sets the health of the server and its services to NOT_SERVING while the server refuses calls because of an overload. Use it only if
+     * other servers can take over the calls: otherwise they become overloaded next.
+     * @defaultValue false
+     */
+    readonly notServingInOverload?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
     /**
@@ -87,6 +117,9 @@ export const DEFAULT_SERVER_OPTIONS = {
   keepaliveTimeoutMs: 20_000,
   backlog: 511,
   health: true,
+  overloadProtection: true,
+  maxQueuedCalls: 1_000,
+  notServingInOverload: false,
   reflection: false,
   loadReports: false,
 } as const satisfies Record<string, unknown>;
@@ -96,6 +129,11 @@ export interface ResolvedServerMethod {
   readonly onDrain: ServerDrainMode;
   readonly streamIdleTimeoutMs: number | undefined;
   readonly maxQueuedResponseBytes: number;
+  readonly overloadProtection: boolean;
+  /** Limit of the method; the limit of the server applies in addition. */
+  readonly maxConcurrentCalls: number | undefined;
+  readonly maxQueuedCalls: number;
+  readonly maxCallMs: number | undefined;
 }
 
 /** Resolved and validated options of the server. */
@@ -112,6 +150,9 @@ export interface ResolvedServerOptions {
   readonly maxConcurrentStreams: number | undefined;
   readonly backlog: number;
   readonly health: boolean;
+  readonly notServingInOverload: boolean;
+  readonly maxConcurrentCalls: number | undefined;
+  readonly maxQueuedCalls: number;
   readonly reflection: boolean;
   readonly loadReports: boolean;
   /** Returns the options of `service` ('orders.v1.Orders') and `method` ('Get'). */

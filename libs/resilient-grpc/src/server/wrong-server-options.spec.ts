@@ -115,6 +115,10 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ],
 
   ['an unknown value of onDrain', { onDrain: 'cancel' }, 'onDrain', /'finish', 'complete' or 'fail', got "cancel"/],
+  ['a limit of 0 concurrent calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /1 or more, got 0/],
+  ['a negative number of queued calls', { maxQueuedCalls: -1 }, 'maxQueuedCalls', /0 or more, got -1/],
+  ['a maximum duration of 0', { maxCallMs: 0 }, 'maxCallMs', /above 0, got 0/],
+  ['a protection that is not a flag', { overloadProtection: 'yes' }, 'overloadProtection', /true or false, got "yes"/],
   ['an idle timeout of 0', { streamIdleTimeoutMs: 0 }, 'streamIdleTimeoutMs', /above 0, got 0/],
   [
     'a response queue of 0 bytes',
@@ -277,7 +281,8 @@ describe('invalid server options', () => {
       ...['maxReceiveMessageLength', 'keepalive', 'channelOptions', 'credentials', 'gracefulShutdown', 'methods'],
       ...['onLoadPackageDefinition', 'onDrain', 'streamIdleTimeoutMs', 'maxQueuedResponseBytes', 'drain', 'health'],
       ...['leakWarningMs', 'maxConnectionAgeMs', 'maxConnectionAgeGraceMs', 'connectionIdleTimeoutMs', 'backlog'],
-      ...['maxConcurrentStreams', 'reflection'],
+      ...['maxConcurrentStreams', 'reflection', 'overloadProtection', 'notServingInOverload'],
+      ...['maxConcurrentCalls', 'maxQueuedCalls', 'maxCallMs'],
     ];
     expect(problems({ protoPath: 'orders.proto', ...Object.fromEntries(keys.map((key) => [key, undefined])) })).toEqual(
       [],

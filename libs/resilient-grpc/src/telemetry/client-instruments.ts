@@ -13,7 +13,15 @@ export type ClientInstruments = ReturnType<typeof clientInstruments>;
 /** The instruments that are observed when the SDK collects metrics. */
 export type ObservedInstruments = Pick<
   ClientInstruments,
-  'waitingCalls' | 'oldestWait' | 'retryBudget' | 'addresses' | 'endpoints' | 'watchFailing' | 'oldestStream'
+  | 'waitingCalls'
+  | 'oldestWait'
+  | 'retryBudget'
+  | 'addresses'
+  | 'endpoints'
+  | 'watchFailing'
+  | 'oldestStream'
+  | 'concurrencyLimit'
+  | 'hedgingDelay'
 >;
 
 /**
@@ -147,6 +155,14 @@ export function clientInstruments(meter: Meter) {
     retryBudget: meter.createObservableGauge('resilient_grpc.client.retry_budget', {
       description: 'Remaining share of the retry budget; 1 is full. Retries stop at 0, or at 0.5 with retryThrottling.',
       unit: '1',
+    }),
+    concurrencyLimit: meter.createObservableGauge('resilient_grpc.client.concurrency_limit', {
+      description: 'Adaptive limit of concurrent calls at present, of a method or, without grpc.method, of the client.',
+      unit: '{call}',
+    }),
+    hedgingDelay: meter.createObservableGauge('resilient_grpc.client.hedging_delay', {
+      description: 'Hedging delay of a method at present, if it follows latency. Absent until it is measured.',
+      unit: 's',
     }),
     replacements: meter.createCounter('resilient_grpc.client.replacements', {
       description: 'Number of connections that the client replaced, by reason.',

@@ -2,7 +2,15 @@ import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/
 import { describe, expect, it } from 'vitest';
 import { ObservedClients } from './observed-clients.js';
 
-const figures = { openConnections: 0, waiting: 2, oldestWaitMs: 0, addresses: 0, oldestStreamMs: 0 };
+const figures = {
+  openConnections: 0,
+  waiting: 2,
+  oldestWaitMs: 0,
+  addresses: 0,
+  oldestStreamMs: 0,
+  adaptiveLimits: [],
+  hedgingDelays: [],
+};
 
 /** Creates a meter that the test collects, and a function that adds a client to it. */
 function make() {
@@ -20,6 +28,8 @@ function make() {
     endpoints: waitingCalls,
     watchFailing: waitingCalls,
     oldestStream: waitingCalls,
+    concurrencyLimit: waitingCalls,
+    hedgingDelay: waitingCalls,
   };
   const clients = new ObservedClients({ ...others, waitingCalls: { ...waitingCalls } }, meter);
   const add = (name: string) => {

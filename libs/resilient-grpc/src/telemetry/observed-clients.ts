@@ -1,6 +1,7 @@
 import type { Attributes, BatchObservableCallback, Meter } from '@opentelemetry/api';
 import type { ClientFigures } from '../call/call-telemetry.js';
 import type { ObservedInstruments } from './client-instruments.js';
+import { methodName } from './instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
 
 /**
@@ -41,12 +42,15 @@ export class ObservedClients {
   private get observables() {
     const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
       this.instruments;
-    return [waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream];
+    const { concurrencyLimit, hedgingDelay } = this.instruments;
+    const ofChannel = [waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream];
+    return [...ofChannel, concurrencyLimit, hedgingDelay];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {
     const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
       this.instruments;
+    const { concurrencyLimit, hedgingDelay } = this.instruments;
     const observe = (attributes: Attributes, figures: ClientFigures): void => {
       const { waiting, oldestWaitMs, retryBudget: budget, oldestStreamMs, watch } = figures;
       result.observe(waitingCalls, waiting, attributes);
@@ -54,6 +58,14 @@ export class ObservedClients {
       result.observe(retryBudget, budget.tokens / budget.maxTokens, attributes);
       result.observe(addresses, figures.addresses, attributes);
       result.observe(oldestStream, oldestStreamMs / 1_000, attributes);
+      for (const { path, maxConcurrent } of figures.adaptiveLimits) {
+        const scope = path === undefined ? attributes : { ...attributes, 'grpc.method': methodName(path) };
+        result.observe(concurrencyLimit, maxConcurrent, scope);
+      }
+      for (const { path, delayMs } of figures.hedgingDelays) {
+        if (delayMs === undefined) continue;
+        result.observe(hedgingDelay, delayMs / 1_000, { ...attributes, 'grpc.method': methodName(path) });
+      }
       if (watch === undefined) return;
       result.observe(watchFailing, watch.failingMs / 1_000, attributes);
       const { ready, notReady, terminating } = watch;

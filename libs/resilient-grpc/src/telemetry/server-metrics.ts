@@ -48,6 +48,12 @@ export class ServerMetrics {
       case 'stream-idle':
         this.instruments.idleStreams.add(1, this.attributesOf(event.path));
         return;
+      case 'call-shed':
+        this.instruments.shed.add(1, this.attributesOf(event.path));
+        return;
+      case 'call-dequeued':
+        this.instruments.queueWait.record(event.waitMs / 1_000, this.attributesOf(event.path));
+        return;
       case 'handler-leak':
         this.instruments.leaks.add(1, this.attributesOf(event.path));
         return;
@@ -118,6 +124,15 @@ function serverInstruments(meter: Meter) {
     idleStreams: meter.createCounter('resilient_grpc.server.idle_streams', {
       description: 'Number of streams ended because no message was sent or received (streamIdleTimeoutMs).',
       unit: '{stream}',
+    }),
+    shed: meter.createCounter('resilient_grpc.server.call.shed', {
+      description: 'Number of calls refused because of an overload, before their handlers ran.',
+      unit: '{call}',
+    }),
+    queueWait: meter.createHistogram('resilient_grpc.server.call.queue_wait', {
+      description:
+        'Time for which a call waited for earlier calls before its handler ran. Calls that did not wait are not recorded.',
+      ...SECONDS,
     }),
     leaks: meter.createCounter('resilient_grpc.server.handler_leaks', {
       description: 'Number of handlers still running long after their call ended (leakWarningMs).',

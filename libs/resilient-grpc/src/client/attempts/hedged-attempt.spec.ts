@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -33,4 +33,93 @@ it.each([
   expect(transport.attempts).toHaveLength(1);
   transport.attempts[0]!.end(ENDS.busy);
   expect(errors).toMatchObject([{ code: StatusCode.UNAVAILABLE, notRetriedBecause: because }]);
+});
+
+describe('hedging delay that follows latency', () => {
+  function setUp(options: Pick<ResolvedMethodPolicy, 'hedgingDelay'> = { hedgingDelay: 'p95' }) {
+    const clock = new VirtualClock();
+    const transport = new MemoryTransport(clock, () => undefined);
+    const runtime = memoryRuntime(transport);
+    const policy = { safeToRepeat: true, safeBecause: 'test', hedging: { ...HEDGING, maxAttempts: 2 }, ...options };
+    const context = runtime.contextOf(MEMORY_METHOD, policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy);
+    const begin = () => {
+      const input = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
+      const call = new ClientCall(context, input, {
+        next: () => true,
+        error: () => undefined,
+        complete: () => undefined,
+      });
+      call.begin();
+      return call;
+    };
+    const answer = (attempt = transport.attempts.at(-1)) => {
+      attempt?.message();
+      attempt?.end(ENDS.ok);
+    };
+    /** Makes calls whose first attempt is answered after `ms`. */
+    const calls = (count: number, ms: number) => {
+      for (let i = 0; i < count; i++) {
+        begin();
+        clock.advance(ms);
+        answer();
+      }
+    };
+    const delayMs = () => runtime.hedgingDelays[0]?.delayMs;
+    return { clock, transport, runtime, begin, answer, calls, delayMs };
+  }
+
+  it('sends no hedge until 100 first attempts were measured, then after their 95th percentile', () => {
+    const { clock, transport, runtime, begin, answer, calls, delayMs } = setUp();
+    calls(98, 20);
+    begin();
+    clock.advance(60_000);
+    expect(transport.attempts).toHaveLength(99);
+    answer();
+    expect(runtime.hedgingDelays).toEqual([{ path: '/memory.Echo/Get', percentile: 'p95' }]);
+    calls(1, 20);
+    expect(delayMs()).toBeGreaterThanOrEqual(20);
+    expect(delayMs()).toBeLessThan(21);
+    begin();
+    clock.advance(19);
+    expect(transport.attempts).toHaveLength(101);
+    clock.advance(2);
+    expect(transport.attempts).toHaveLength(102);
+  });
+
+  it.each<[outcome: string, afterMs: number, isCounted: boolean]>([
+    ['lost to a hedge', 100, true],
+    ['cancelled', 100, true],
+    ['cancelled', 10, false],
+    ['failed', 100, true],
+    ['failed', 10, false],
+  ])('if first attempts were %s after %i ms, counts them: %s', (outcome, afterMs, isCounted) => {
+    const { clock, transport, begin, answer, calls, delayMs } = setUp();
+    calls(100, 20);
+    for (let i = 0; i < 16; i++) {
+      const call = begin();
+      const first = transport.attempts.at(-1);
+      clock.advance(afterMs);
+      if (outcome === 'failed') first?.end(ENDS['not found']);
+      else if (outcome === 'cancelled') call.unsubscribe();
+      // Without a hedge, because the budget is used up, its own response counts.
+      else answer();
+    }
+    calls(32, 20);
+    if (isCounted) expect(delayMs()).toBeGreaterThan(99);
+    else expect(delayMs()).toBeLessThan(21);
+  });
+
+  it('keeps its measurement if the policy of the method changes', () => {
+    const { runtime, calls, delayMs } = setUp();
+    calls(100, 20);
+    const policy = { safeToRepeat: true, hedging: { ...HEDGING, maxAttempts: 3 }, hedgingDelay: 'p95' };
+    const context = runtime.contextOf(MEMORY_METHOD, policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy);
+    expect(context.hedging?.policy).toMatchObject({ maxAttempts: 3, hedgingDelayMs: delayMs() });
+  });
+
+  it('measures nothing for a fixed delay', () => {
+    const { runtime, calls } = setUp({ hedgingDelay: undefined });
+    calls(200, 5);
+    expect(runtime.hedgingDelays).toEqual([]);
+  });
 });

@@ -3,7 +3,6 @@ import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
-import { classify } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import {
   decideHedge,
@@ -14,7 +13,7 @@ import {
   type HedgeState,
 } from '../../policy/hedging/decide-hedge.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
-import { lostConnection, pushbackOf } from '../call/attempt-history.js';
+import { lostConnection, pushbackOf, verdictOf } from '../call/attempt-history.js';
 import type { ClientContext, Hedging } from '../call-context.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
@@ -134,6 +133,7 @@ export class HedgedAttempt implements Attempt {
   /** Commits the call to this attempt, as gRFC A6 requires for response headers. */
   attemptBegan(hedge: HedgeAttempt, headers: Metadata): void {
     if (this.ended) return;
+    if (this.winner === undefined) this.measure(hedge, true);
     this.win(hedge);
     if (this.winner === hedge) this.listener.onHeaders(headers);
   }
@@ -154,7 +154,8 @@ export class HedgedAttempt implements Attempt {
       return;
     }
     const { clock } = this.client;
-    const verdict = classify(end);
+    const verdict = verdictOf(end);
+    this.measure(hedge, verdict.kind === 'ok');
     if (verdict.kind === 'local' && this.hedges.size > 0) {
       // The attempt could not be sent. This does not affect those in flight.
       this.refused(end.cause);
@@ -339,8 +340,18 @@ export class HedgedAttempt implements Attempt {
     for (const hedge of [...this.hedges]) {
       if (hedge === except) continue;
       this.hedges.delete(hedge);
+      if (this.winner !== hedge) this.measure(hedge, false);
       hedge.attempt?.abandon(because);
     }
+  }
+
+  /** Records the latency of the first attempt if the delay follows it. Others start while the server is known to be slow. */
+  private measure({ number, startedAt }: HedgeAttempt, isAnswered: boolean): void {
+    const { delay } = this.hedging;
+    if (delay === undefined || number !== 1) return;
+    const now = this.client.clock.now();
+    if (isAnswered) delay.answered(now - startedAt, now);
+    else delay.unanswered(now - startedAt, now);
   }
 
   private stopTimer(): void {

@@ -1,11 +1,13 @@
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { AttemptRecord } from '../../errors/attempt-record.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
+import { classify } from '../../policy/evidence/classify.js';
 import type { LostConnection, Verdict } from '../../policy/evidence/verdict.js';
 import { NO_PUSHBACK, parsePushback, type Pushback } from '../../policy/pushback/parse-pushback.js';
 import { decideRetry, type RetryDecision } from '../../policy/retry/decide-retry.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
-import type { StatusCode } from '../../status/status-code.js';
+import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-mark.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
@@ -132,6 +134,17 @@ export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdic
 export function pushbackOf(end: AttemptEnd): Pushback {
   const values = end.metadata.get(PUSHBACK_KEY);
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
+}
+
+/** Classifies the end of an attempt. A server of this library marks the calls that it refuses because of an overload. */
+export function verdictOf(end: AttemptEnd): Verdict {
+  const verdict = classify(end);
+  const isOverload = verdict.kind === 'server' && verdict.reachedServer === 'yes' && isRefusedByOverload(end);
+  return isOverload ? { ...verdict, kind: 'overloaded' } : verdict;
+}
+
+function isRefusedByOverload({ code, metadata }: AttemptEnd): boolean {
+  return code === StatusCode.RESOURCE_EXHAUSTED && metadata.get(OVERLOAD_KEY)[0] === OVERLOAD_VALUE;
 }
 
 function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefined): RetryPolicy | undefined {

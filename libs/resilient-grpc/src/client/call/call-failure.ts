@@ -36,6 +36,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   'connection-lost': 'connection-lost',
   http: 'server',
   server: 'server',
+  overloaded: 'overloaded',
   committed: 'server',
   deadline: 'deadline',
   'attempt-timeout': 'attempt-timeout',
@@ -156,10 +157,9 @@ export function preparationFailure(error: unknown): CallFailure {
 
 /** Failure of a call for which both a concurrency limit and its queue are full. */
 export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
-  const full = limits.find(({ running, policy }) => running >= policy.maxConcurrent) ?? limits[0];
-  const { maxConcurrent, maxQueued } = full?.policy ?? { maxConcurrent: 0, maxQueued: 0 };
-  const cause = new ConcurrencyLimitError(maxConcurrent, maxQueued);
-  const remedy = 'raise maxConcurrentCalls or maxQueuedCalls';
+  const full = limits.find(({ running, maxConcurrent }) => running >= maxConcurrent) ?? limits[0];
+  const cause = new ConcurrencyLimitError(full?.maxConcurrent ?? 0, full?.policy.maxQueued ?? 0);
+  const remedy = full?.adaptive === undefined ? 'raise maxConcurrentCalls or maxQueuedCalls' : 'raise maxQueuedCalls';
   return { code: cause.code, details: cause.message, reason: 'concurrency-limit', remedy, cause };
 }
 

@@ -1,3 +1,4 @@
+import { InterceptingCall } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import type { PermitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import { PermitQueue } from '../../policy/concurrency/permit-queue.js';
@@ -67,11 +68,17 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['failed', 20]]);
   });
 
-  it('releases the permit as failed if the deadline ends the attempt', () => {
+  it.each<[string, GrpcCallOptions]>([
+    ['the deadline ends the attempt', {}],
+    [
+      'the deadline passes while interceptors hold the attempt',
+      { interceptors: [(options, next) => new InterceptingCall(next(options))] },
+    ],
+  ])('releases the permit as timed out if %s', (_, options) => {
     const { clock, limit, begin } = setUp();
-    begin({ timeoutMs: 40 });
+    begin({ timeoutMs: 40, ...options });
     clock.advance(40);
-    expect(limit.released).toEqual([['failed', 40]]);
+    expect(limit.released).toEqual([['timed-out', 40]]);
   });
 
   it('releases the permit as cancelled if the reader unsubscribes', () => {

@@ -214,6 +214,7 @@ class World {
       maxConcurrentCalls: undefined,
       maxRequestMessageBytes: undefined,
       maxResponseMessageBytes: undefined,
+      hedgingDelay: undefined,
     };
     const method = {
       path: '/test/Call',

@@ -7,7 +7,6 @@ import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
-import { classify } from '../../policy/evidence/classify.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
@@ -19,7 +18,7 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 import { outermost, ScopedStream, type StreamMembership } from '../streams/scoped-stream.js';
 import { overridesBounds } from '../settings/method-options.js';
 import type { UnreadStream } from '../streams/unread-streams.js';
-import { lostConnection, type CallFacts } from './attempt-history.js';
+import { lostConnection, verdictOf, type CallFacts } from './attempt-history.js';
 import { callInterceptors } from './call-arguments.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import {
@@ -381,13 +380,13 @@ export class ClientCall
   onEnd(end: AttemptEnd): void {
     if (this.phase !== 'running') return;
     if (end.code !== StatusCode.OK) {
-      this.attemptFailed(end, classify(end));
+      this.attemptFailed(end, verdictOf(end));
     } else if (this.method.responseStream || this.hasResult) {
       this.succeeded(end);
     } else {
       // Same status as in grpc-js's own client.
       const verdict = { kind: 'protocol', code: StatusCode.UNIMPLEMENTED, details: 'No message received' } as const;
-      this.attemptFailed(end, { ...classify(end), ...verdict });
+      this.attemptFailed(end, { ...verdictOf(end), ...verdict });
     }
   }
 
@@ -593,9 +592,9 @@ export class ClientCall
     if (attempt !== undefined) {
       const { clock, registry } = this.context.client;
       const startedAt = this.hedged?.decisiveStartedAt ?? this.attemptStartedAt;
-      const result = because === 'deadline' ? 'failed' : 'cancelled';
-      this.gate?.attemptEnded(result, clock.now() - startedAt);
-      this.gate?.reportReleased(result);
+      const isDeadline = because === 'deadline';
+      this.gate?.attemptEnded(isDeadline ? 'timed-out' : 'cancelled', clock.now() - startedAt);
+      this.gate?.reportReleased(isDeadline ? 'failed' : 'cancelled');
       registry.abandon(attempt, because);
     }
     this.gate?.reportReleased('cancelled');

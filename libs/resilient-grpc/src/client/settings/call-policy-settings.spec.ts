@@ -52,6 +52,48 @@ describe('call policy settings', () => {
     });
   });
 
+  it('hedges a safe method with a hedgingDelay as often, and after the same failures, as it would be retried', () => {
+    const methods = { '*': { hedgingDelay: 'p95' } };
+    const config = {
+      methodConfig: [
+        {
+          name: [{ service: 'shop.v1.Orders', method: 'Put' }],
+          retryPolicy: {
+            maxAttempts: 3,
+            initialBackoff: '1s',
+            maxBackoff: '1s',
+            backoffMultiplier: 1,
+            retryableStatusCodes: ['ABORTED'],
+          },
+        },
+      ],
+    };
+    const hedgingOf = (method: string) => policy({ methods, serviceConfig: config }, method);
+    expect(hedgingOf('Get')).toMatchObject({
+      hedgingDelay: 'p95',
+      hedging: { maxAttempts: 4, hedgingDelayMs: Infinity, nonFatalStatusCodes: new Set([14]) },
+      retry: undefined,
+    });
+    expect(hedgingOf('Put')?.hedging).toMatchObject({ maxAttempts: 3, nonFatalStatusCodes: new Set([10]) });
+    for (const method of ['Create', 'Upload', 'Session', 'Watch']) expect(hedgingOf(method)?.hedging).toBeUndefined();
+  });
+
+  it('warns about an option that has no effect on the method that it names', () => {
+    const methods = {
+      Create: { hedgingDelay: 'p95' },
+      Upload: { idempotent: true, hedgingDelay: 'p95' },
+      Watch: { maxConcurrentCalls: 'adaptive' },
+      '*': { hedgingDelay: 'p99', maxConcurrentCalls: 'adaptive' },
+    };
+    expect(resolution({ url, methods })).toMatchObject({
+      warnings: [
+        'methods.Create.hedgingDelay has no effect, because the method is not safe to repeat; write idempotent: true if it is',
+        "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, which have no latency; write a number",
+        'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove it',
+      ],
+    });
+  });
+
   it('merges the patterns that match a method key by key; the most specific one wins', () => {
     const methods = {
       '*': { attemptTimeoutMs: 300, maxConcurrentCalls: 5, circuitBreaker: { minimumThroughput: 7 } },
@@ -216,7 +258,43 @@ describe('validation of call policy settings', () => {
     ],
     ['a circuit breaker outside `methods`', { circuitBreaker: {} }, 'circuitBreaker', /per method/],
     ['a hedging policy outside `serviceConfig`', { hedgingPolicy: {} }, 'hedgingPolicy', /move it to `serviceConfig`/],
-    ['a client limit of 0 calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /an integer of 1 or more, got 0/],
+    [
+      'a client limit of 0 calls',
+      { maxConcurrentCalls: 0 },
+      'maxConcurrentCalls',
+      /an integer of 1 or more, or 'adaptive', got 0$/,
+    ],
+    ['a misspelled limit', { maxConcurrentCalls: 'adaptve' }, 'maxConcurrentCalls', /got "adaptve"; write 'adaptive'$/],
+    ['a limit as text', { maxConcurrentCalls: '8' }, 'maxConcurrentCalls', /got "8"; write 8 without quotes$/],
+    ['a limit of automatic', { maxConcurrentCalls: 'automatic' }, 'maxConcurrentCalls', /'adaptive', got "automatic"/],
+    [
+      'a misspelled hedging percentile',
+      { methods: { Get: { hedgingDelay: 'p95th' } } },
+      'methods.Get.hedgingDelay',
+      /expected 'p90', 'p95' or 'p99', got "p95th"; write 'p95'$/,
+    ],
+    [
+      'a fixed hedging delay outside the service config',
+      { methods: { Get: { hedgingDelay: 50 } } },
+      'methods.Get.hedgingDelay',
+      /got 50; write a fixed delay as `hedgingDelay` of a hedgingPolicy in `serviceConfig`$/,
+    ],
+    [
+      'a hedging delay of the client',
+      { hedgingDelay: 'p95' },
+      'hedgingDelay',
+      /per method: methods: \{ Get: \{ idempotent/,
+    ],
+    [
+      'a measured hedging delay in the service config',
+      {
+        serviceConfig: {
+          methodConfig: [{ name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: 'p95' } }],
+        },
+      },
+      'serviceConfig.methodConfig[0].hedgingPolicy.hedgingDelay',
+      /write "0\.5s" here, or methods: \{ Get: \{ hedgingDelay: 'p95' \} \} in the options of the client$/,
+    ],
     [
       'a method limit of 0 calls',
       { methods: { '*': { maxConcurrentCalls: 0 } } },

@@ -2,6 +2,7 @@ import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { Observable } from 'rxjs';
 import type { TlsOptions } from '../../channel/tls/tls-material.js';
 import type { CircuitBreakerOptions } from '../../policy/circuit-breaker/circuit-breaker-policy.js';
+import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
 import type { EjectUnhealthyOptions } from '../../policy/ejection/ejection-policy.js';
 import type { OutlierDetection } from '../../policy/ejection/outlier-detection.js';
 import type {
@@ -58,10 +59,10 @@ export interface GrpcClientDefaults {
   readonly maxWaitingBytes?: number | undefined;
   /**
    * Maximum number of concurrent calls of this client, 1 or more. Further calls are queued until their deadline. Calls that wait for the
-   * channel do not count.
+   * channel do not count. With 'adaptive', the limit follows the latency of unary calls, from 4 to 1,000; streams are not limited then.
    * @defaultValue no limit
    */
-  readonly maxConcurrentCalls?: number | undefined;
+  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
    * Maximum number of calls queued per concurrency limit, 0 or more; further calls fail at once with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
@@ -255,8 +256,20 @@ export interface MethodOptions {
    * @defaultValue none
    */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
-  /** Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. @defaultValue no limit */
-  readonly maxConcurrentCalls?: number | undefined;
+  /**
+   * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit follows the
+   * latency of the method, from 4 to 1,000; it has no effect on streams.
+   * @defaultValue no limit
+   */
+  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
+  /**
+   * Hedges calls of a method that is safe to repeat: another attempt is sent if no response arrives within this percentile of the latency
+   * of recent first attempts, at least 5 ms. No hedge is sent until enough attempts were measured: 50 for 'p90', 100 for 'p95', 500 for
+   * 'p99'. It replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status codes
+   * of the method's retry policy. It has no effect on request streams.
+   * @defaultValue none
+   */
+  readonly hedgingDelay?: HedgingPercentile | undefined;
 }
 
 /** HTTP/2 keepalive. Servers may reject pings that are too frequent with `too_many_pings`. */

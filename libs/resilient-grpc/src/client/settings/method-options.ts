@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { circuitBreakerSchema } from '../../policy/circuit-breaker/circuit-breaker-schema.js';
+import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
+import { hedgingDelay } from '../../policy/hedging/hedging-delay-schema.js';
 import {
   flag,
   integer,
@@ -45,7 +47,8 @@ const METHOD_OPTIONS = {
   waitForReady: { schema: flag, example: "methods: { '*': { waitForReady: true } }" },
   circuitBreaker: { schema: circuitBreakerSchema, example: "methods: { '*': { circuitBreaker: {} } }" },
   // The client's option of the same name is a separate limit.
-  maxConcurrentCalls: { schema: integer(1) },
+  maxConcurrentCalls: { schema: concurrencyLimit },
+  hedgingDelay: { schema: hedgingDelay, example: "methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }" },
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**

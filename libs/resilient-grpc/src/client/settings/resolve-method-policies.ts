@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import type { MethodDescriptor } from '../../call/method.js';
-import { DEFAULT_RETRY_POLICY } from '../../policy/retry/retry-policy.js';
+import type { HedgingPolicy } from '../../policy/hedging/hedging-policy.js';
+import type { HedgingPercentile } from '../../policy/hedging/measured-delay.js';
+import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
 import {
   lookupMethodConfig,
   type ParsedMethodConfig,
@@ -46,7 +48,7 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
   const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyName(method, config));
   const safe = safeBecause !== '';
   const retry = config?.retry ?? DEFAULT_RETRY_POLICY;
-  const hedging = canHedge(method) ? config?.hedging : undefined;
+  const hedging = canHedge(method) ? (config?.hedging ?? measuredHedging(resolved.hedgingDelay, retry)) : undefined;
   return Object.freeze({
     ...resolved,
     timeoutMs: minDefined(timeoutMs, config?.timeoutMs),
@@ -59,6 +61,18 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
     maxRequestMessageBytes: config?.maxRequestMessageBytes,
     maxResponseMessageBytes: config?.maxResponseMessageBytes,
   });
+}
+
+/**
+ * Returns the policy of a method that has a `hedgingDelay` and no hedgingPolicy: it has as many attempts as retries would, after the same
+ * failures. Until its delay is measured, slow attempts are not hedged.
+ */
+function measuredHedging(
+  delay: HedgingPercentile | undefined,
+  { maxAttempts, retryableStatusCodes }: RetryPolicy,
+): HedgingPolicy | undefined {
+  if (delay === undefined) return undefined;
+  return { maxAttempts, hedgingDelayMs: Infinity, nonFatalStatusCodes: retryableStatusCodes };
 }
 
 /** Completes validated options of a method with the client's options and the defaults. */

@@ -139,7 +139,8 @@ function resolveInto(
       })
     : undefined;
   const loadBalancing = resolveLoadBalancing(own, joined, serviceConfig);
-  const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, isObservable(source));
+  const resolved = policies(serviceConfig);
+  const warnings = settingsWarnings({ ...own, loadBalancing }, services, serviceConfig, resolved, isObservable(source));
   const channel = resolveChannelSettings(joined, balancing(serviceConfig), opened, dependencies.random, (message) =>
     warnings.push(message),
   );
@@ -150,7 +151,7 @@ function resolveInto(
       name: input.name,
       target: maskAddress(own.url),
       services,
-      policies: policies(serviceConfig),
+      policies: resolved,
       retryThrottling: serviceConfig?.retryThrottling,
       maxConcurrentCalls: joined.maxConcurrentCalls,
       maxQueuedCalls: joined.maxQueuedCalls,

@@ -19,7 +19,7 @@ export interface ResolvedClientSettings {
   /** Policy of each method, by path. If `live` is present, the initial policies. */
   readonly policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   readonly retryThrottling: RetryThrottling | undefined;
-  readonly maxConcurrentCalls?: number | undefined;
+  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
   /** Bytes of request streams that are kept for further attempts: per call, and for all calls together. */

@@ -6,6 +6,8 @@ import type { Services } from './contract.js';
 import { pathOf, truncate } from '../../policy/options/describe-value.js';
 import { balancingPolicyOf, channelOptionProblems } from './resolve-channel-settings.js';
 import { shortName } from './contract.js';
+import { optionsByPattern } from './method-patterns.js';
+import type { ResolvedMethodPolicy } from './resolved-settings.js';
 import { canHedge } from './resolve-method-policies.js';
 
 /** Maximum number of warnings about the methods in one service config. */
@@ -32,19 +34,57 @@ export function balancingProblems(
  * Returns warnings about valid settings that are probably mistakes.
  *
  * @param settings those of the client, with the load balancing that applies
+ * @param policies those of the methods, by path
  * @param isLive true if the service config is not known yet
  */
 export function settingsWarnings(
   settings: Pick<
     GrpcClientSettings,
-    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'outlierDetection' | 'healthCheckConfig'
+    'url' | 'loadBalancing' | 'ejectUnhealthy' | 'outlierDetection' | 'healthCheckConfig' | 'methods'
   >,
   services: Services,
   config: ParsedServiceConfig | undefined,
+  policies: ReadonlyMap<string, ResolvedMethodPolicy>,
   isLive: boolean,
 ): string[] {
-  const warnings = [...(isLive ? [] : endpointWarnings(settings)), ...methodWarnings(services, config)];
+  const warnings = [
+    ...(isLive ? [] : endpointWarnings(settings)),
+    ...optionWarnings(settings.methods, services, policies, isLive),
+    ...methodWarnings(services, config),
+  ];
   return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443`, ...warnings] : warnings;
+}
+
+/** Returns a warning for each option that has no effect on a method that its pattern names. Patterns with '*' may match such methods. */
+function optionWarnings(
+  methods: GrpcClientSettings['methods'],
+  services: Services,
+  policies: ReadonlyMap<string, ResolvedMethodPolicy>,
+  isLive: boolean,
+): string[] {
+  return [...services.values()]
+    .flatMap((all) => [...all.values()])
+    .flatMap((method) => {
+      const { options, from } = optionsByPattern(methods, method.service, method.method);
+      const named = (key: keyof typeof from): string | undefined => {
+        const pattern = from[key];
+        return pattern === undefined || pattern.endsWith('*') ? undefined : `${pathOf('methods', pattern)}.${key}`;
+      };
+      const warnings: string[] = [];
+      const delay = named('hedgingDelay');
+      if (delay !== undefined && !canHedge(method)) {
+        warnings.push(`${delay} has no effect, because a request stream is sent only once; remove it`);
+      } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {
+        warnings.push(
+          `${delay} has no effect, because the method is not safe to repeat; write idempotent: true if it is`,
+        );
+      }
+      const limit = options.maxConcurrentCalls === 'adaptive' ? named('maxConcurrentCalls') : undefined;
+      if (limit !== undefined && method.kind !== 'unary') {
+        warnings.push(`${limit} 'adaptive' has no effect on streams, which have no latency; write a number`);
+      }
+      return warnings;
+    });
 }
 
 /** Returns a warning for each option of the client that has no effect with pick_first. */

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { isMetadataLike } from '../../channel/attempt/call-metadata.js';
 import { isChannelCredentials, targetProblem } from '../../channel/channel-checks.js';
+import { concurrencyLimit } from '../../policy/concurrency/concurrency-schema.js';
 import {
   bytes,
   flag,
@@ -56,7 +57,7 @@ const defaultsEntries = {
   outageGraceMs: v.optional(milliseconds(0, ', or `waitForReady: true` in `methods` for no limit')),
   maxWaitingCalls: v.optional(integer(0)),
   maxWaitingBytes: v.optional(integer(0)),
-  maxConcurrentCalls: v.optional(integer(1)),
+  maxConcurrentCalls: v.optional(concurrencyLimit),
   maxQueuedCalls: v.optional(integer(0)),
   maxAttemptsLimit: v.optional(integer(2)),
   trustRefusedStreams: v.optional(flag),
@@ -146,7 +147,8 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   ),
   retryPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], retryPolicy }] }',
   methodConfig: 'move it to `serviceConfig`: { methodConfig: [...] }',
-  hedging: 'write a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
+  hedging:
+    "write methods: { Get: { idempotent: true, hedgingDelay: 'p95' } }, or a hedgingPolicy in `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }",
   hedgingPolicy: 'move it to `serviceConfig`: { methodConfig: [{ name: [{ service }], hedgingPolicy }] }',
   headers: 'write `metadata`',
   ...Object.fromEntries(

@@ -31,6 +31,7 @@ export function attemptOutcome(
       if (verdict.connectionLost) return 'failure';
       return outcomeOfCode(verdict.code, policy);
     case 'server':
+    case 'overloaded':
     case 'deadline':
     case 'protocol':
       return outcomeOfCode(verdict.code, policy);

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { StatusCode } from '../../status/status-code.js';
 import type { VerdictKind } from '../evidence/verdict.js';
 import { permitOutcome, type PermitOutcome } from './permit-outcome.js';
 
@@ -9,13 +10,21 @@ it.each<[VerdictKind, 'no' | 'maybe' | 'yes', PermitOutcome]>([
   ['connection-lost', 'maybe', 'failed'],
   ['refused', 'maybe', 'failed'],
   ['refused', 'no', 'not-sent'],
-  ['deadline', 'maybe', 'failed'],
+  ['deadline', 'maybe', 'timed-out'],
   ['deadline', 'no', 'not-sent'],
-  ['attempt-timeout', 'maybe', 'failed'],
+  ['attempt-timeout', 'maybe', 'timed-out'],
   ['cancelled', 'maybe', 'cancelled'],
   ['unsent', 'no', 'not-sent'],
   ['local', 'no', 'not-sent'],
   ['local', 'maybe', 'failed'],
 ])('maps the verdict %s with reachedServer %s to the outcome %s', (kind, reachedServer, outcome) => {
-  expect(permitOutcome({ kind, reachedServer })).toBe(outcome);
+  expect(permitOutcome({ kind, reachedServer, code: StatusCode.UNAVAILABLE })).toBe(outcome);
+});
+
+it.each<[VerdictKind, StatusCode, boolean, PermitOutcome]>([
+  ['server', StatusCode.RESOURCE_EXHAUSTED, false, 'refused'],
+  ['committed', StatusCode.RESOURCE_EXHAUSTED, false, 'failed'],
+  ['connection-lost', StatusCode.UNAVAILABLE, true, 'refused'],
+])('maps the verdict %s with code %i and overloaded %s to the outcome %s', (kind, code, overloaded, outcome) => {
+  expect(permitOutcome({ kind, reachedServer: 'yes', code, overloaded })).toBe(outcome);
 });

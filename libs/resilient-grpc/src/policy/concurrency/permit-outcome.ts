@@ -1,15 +1,24 @@
+import { StatusCode } from '../../status/status-code.js';
 import type { Verdict } from '../evidence/verdict.js';
 
 /**
- * Outcome of the attempt that a permit admitted. 'succeeded': it ended with OK. 'failed': it ended with another status, lost its
- * connection, or had no response by its deadline. 'cancelled': this side ended it early, which is no evidence about the server.
- * 'not-sent': no server application received it.
+ * Outcome of the attempt that a permit admitted. 'succeeded': it ended with OK. 'failed': it ended with another status, or lost its
+ * connection. 'timed-out': it had no response by its deadline or timeout. 'refused': the server rejected it because it is overloaded.
+ * 'cancelled': this side ended it early. 'not-sent': no server application received it.
  */
-export type PermitOutcome = 'succeeded' | 'failed' | 'cancelled' | 'not-sent';
+export type PermitOutcome = 'succeeded' | 'failed' | 'timed-out' | 'refused' | 'cancelled' | 'not-sent';
 
 /** Returns the outcome of an attempt that ended. */
-export function permitOutcome({ kind, reachedServer }: Pick<Verdict, 'kind' | 'reachedServer'>): PermitOutcome {
+export function permitOutcome({
+  kind,
+  code,
+  reachedServer,
+  overloaded,
+}: Pick<Verdict, 'kind' | 'code' | 'reachedServer' | 'overloaded'>): PermitOutcome {
   if (kind === 'ok') return 'succeeded';
   if (reachedServer === 'no') return 'not-sent';
-  return kind === 'cancelled' ? 'cancelled' : 'failed';
+  if (kind === 'cancelled') return 'cancelled';
+  if (kind === 'deadline' || kind === 'attempt-timeout') return 'timed-out';
+  const isRefused = overloaded === true || (kind === 'server' && code === StatusCode.RESOURCE_EXHAUSTED);
+  return isRefused ? 'refused' : 'failed';
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PermitQueue, type PermitWaiter } from './permit-queue.js';
+import type { PermitOutcome } from './permit-outcome.js';
+import { PermitQueue, type LimitChange, type PermitWaiter } from './permit-queue.js';
 
 function waiter(log: string[], name: string, deadline = Infinity): PermitWaiter {
   return { deadline, permitted: () => log.push(name) };
@@ -101,6 +102,57 @@ describe('PermitQueue', () => {
     expect(log).toEqual(['a', 'queued', 'b']);
     queue.release('succeeded', 5);
     expect(log.at(-1)).toBe('newcomer');
+  });
+
+  describe('with an adaptive limit', () => {
+    /** Acquires and releases `count` permits, with all of the limit in use. */
+    const serve = (queue: PermitQueue, count: number, latencyMs: number, outcome: PermitOutcome = 'succeeded') => {
+      for (let i = 0; i < count; i++) {
+        while (queue.acquire(waiter([], '')) === 'permitted');
+        queue.release(outcome, latencyMs);
+      }
+    };
+
+    it('grants all permits that a growing limit adds', () => {
+      const log: string[] = [];
+      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 100 });
+      for (let i = 0; i < 20; i++) queue.acquire(waiter(log, 'running'));
+      for (let i = 0; i < 100; i++) queue.acquire(waiter(log, 'queued'));
+      for (let i = 0; i < 90; i++) queue.release('succeeded', 50);
+      expect(queue.maxConcurrent).toBe(21);
+      expect([queue.running, queue.queued]).toEqual([21, 9]);
+    });
+
+    it('grants no permit until fewer calls run than a reduced limit permits', () => {
+      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
+      serve(queue, 70, 50);
+      serve(queue, 200, 500);
+      expect(queue.maxConcurrent).toBeLessThan(12);
+      expect(queue.running).toBeLessThanOrEqual(queue.maxConcurrent);
+      expect(queue.acquire(waiter([], ''))).toBe(queue.running < queue.maxConcurrent ? 'permitted' : 'refused');
+    });
+
+    it.each<[PermitOutcome, number]>([
+      ['failed', 20],
+      ['not-sent', 20],
+      ['cancelled', 20],
+      ['timed-out', 18],
+      ['refused', 18],
+    ])('after calls that were %s early, has a limit of %i', (outcome, limit) => {
+      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
+      serve(queue, 70, 50);
+      serve(queue, 20, 1, outcome);
+      expect(queue.maxConcurrent).toBe(limit);
+    });
+
+    it('reports only changes by a factor of 2 or more', () => {
+      const changes: LimitChange[] = [];
+      const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 }, (change) => changes.push(change));
+      serve(queue, 190, 50);
+      expect([queue.maxConcurrent, changes]).toEqual([25, []]);
+      serve(queue, 200, 500);
+      expect(changes).toMatchObject([{ from: 20, to: 10, latencyMs: 500 }]);
+    });
   });
 
   it('never exceeds the limit and loses no permit, in any order of events', () => {

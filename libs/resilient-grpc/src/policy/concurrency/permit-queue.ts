@@ -1,15 +1,41 @@
+import { AdaptiveLimit, type LoadEvidence } from './adaptive-limit.js';
 import type { PermitOutcome } from './permit-outcome.js';
 
 /** Limits on concurrent and queued calls. */
 export interface ConcurrencyPolicy {
-  /** Maximum number of concurrent calls; 1 or more. */
-  readonly maxConcurrent: number;
+  /** Maximum number of concurrent calls, 1 or more; 'adaptive' for a limit that follows latency. */
+  readonly maxConcurrent: number | 'adaptive';
   /** Maximum number of queued calls; 0 rejects a call immediately if all permits are taken. */
   readonly maxQueued: number;
 }
 
 /** Default of `maxQueued`. */
 export const DEFAULT_MAX_QUEUED = 1_000;
+
+/** Bounds of a limit that follows latency. A client of a small server starts above what the server can do, but not far above it. */
+export const ADAPTIVE_BOUNDS = { floor: 4, ceiling: 1_000, initial: 20 };
+/** Factor by which an adaptive limit must change to be reported. */
+const NOTABLE_CHANGE = 2;
+
+/** Evidence for an adaptive limit. `undefined`: the outcome shows nothing about the load of the server. */
+const EVIDENCE: Readonly<Record<PermitOutcome, LoadEvidence | undefined>> = {
+  succeeded: 'served',
+  failed: undefined,
+  'timed-out': 'timed-out',
+  refused: 'refused',
+  cancelled: 'cancelled',
+  'not-sent': undefined,
+};
+
+/** A notable change of an adaptive limit. */
+export interface LimitChange {
+  readonly from: number;
+  readonly to: number;
+  /** Mean latency of the last measurement in milliseconds; `undefined` if the server refused all calls. */
+  readonly latencyMs: number | undefined;
+  /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
+  readonly unloadedLatencyMs: number | undefined;
+}
 
 /** Waiter for a permit. */
 export interface PermitWaiter {
@@ -31,8 +57,23 @@ export class PermitQueue {
   private readonly waiting = new Set<PermitWaiter>();
   private runningCount = 0;
   private isDispatching = false;
+  /** Present if the limit follows latency. */
+  readonly adaptive: AdaptiveLimit | undefined;
+  private reportedLimit = ADAPTIVE_BOUNDS.initial;
 
-  constructor(readonly policy: ConcurrencyPolicy) {}
+  constructor(
+    readonly policy: ConcurrencyPolicy,
+    /** Called if an adaptive limit has doubled or halved since the last call. */
+    private readonly limitChanged?: (change: LimitChange) => void,
+  ) {
+    this.adaptive = policy.maxConcurrent === 'adaptive' ? new AdaptiveLimit(ADAPTIVE_BOUNDS) : undefined;
+  }
+
+  /** Maximum number of concurrent calls at present. */
+  get maxConcurrent(): number {
+    const { maxConcurrent } = this.policy;
+    return maxConcurrent === 'adaptive' ? (this.adaptive?.current ?? 0) : maxConcurrent;
+  }
 
   /** Number of permits in use. */
   get running(): number {
@@ -49,7 +90,7 @@ export class PermitQueue {
    */
   acquire(waiter: PermitWaiter, isReturning = false): 'permitted' | 'queued' | 'refused' {
     // Queued waiters take precedence, also while `release` is dispatching permits.
-    if (this.runningCount < this.policy.maxConcurrent && this.waiting.size === 0) {
+    if (this.runningCount < this.maxConcurrent && this.waiting.size === 0) {
       this.runningCount += 1;
       return 'permitted';
     }
@@ -64,13 +105,13 @@ export class PermitQueue {
   }
 
   /**
-   * Returns one permit with the result of the last attempt that was sent under it, and passes the permit to the next waiter. This limit is
-   * fixed and ignores the result; a limit that adapts to the server would use it. Drops waiters whose deadline is not after `now`, because
-   * their deadline will fail them.
+   * Returns one permit with the result of the last attempt that was sent under it, and passes the permit to the next waiter. Only an
+   * adaptive limit uses the result. Drops waiters whose deadline is not after `now`, because their deadline will fail them.
    *
-   * @param _latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
+   * @param latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
    */
-  release(_outcome: PermitOutcome, _latencyMs: number, now = 0): void {
+  release(outcome: PermitOutcome, latencyMs: number, now = 0): void {
+    if (this.adaptive !== undefined) this.adapt(this.adaptive, EVIDENCE[outcome], latencyMs);
     this.runningCount -= 1;
     // A waiter may complete and call `release` inside `permitted`. The outer loop then continues, because recursion could overflow
     // the stack.
@@ -78,7 +119,7 @@ export class PermitQueue {
     this.isDispatching = true;
     try {
       for (const waiter of this.waiting) {
-        if (this.runningCount >= this.policy.maxConcurrent) return;
+        if (this.runningCount >= this.maxConcurrent) return;
         this.waiting.delete(waiter);
         if (waiter.deadline <= now) continue;
         this.runningCount += 1;
@@ -87,5 +128,15 @@ export class PermitQueue {
     } finally {
       this.isDispatching = false;
     }
+  }
+
+  private adapt(limit: AdaptiveLimit, evidence: LoadEvidence | undefined, latencyMs: number): void {
+    if (evidence === undefined) return;
+    limit.record(latencyMs, this.runningCount, evidence);
+    const { settled: to } = limit;
+    const from = this.reportedLimit;
+    if (to > from / NOTABLE_CHANGE && to < from * NOTABLE_CHANGE) return;
+    this.reportedLimit = to;
+    this.limitChanged?.({ from, to, latencyMs: limit.latencyMs, unloadedLatencyMs: limit.unloadedLatencyMs });
   }
 }

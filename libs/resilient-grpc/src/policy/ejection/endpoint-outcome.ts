@@ -29,6 +29,8 @@ export function endpointOutcome(
 ): EndpointOutcome {
   switch (verdict.kind) {
     case 'ok':
+    // Ejecting an endpoint would overload the others.
+    case 'overloaded':
       return 'success';
     case 'unsent':
     case 'local':

@@ -27,6 +27,8 @@ export type VerdictKind =
   | 'http'
   /** The server sent a status without headers or messages before it. */
   | 'server'
+  /** The server refused the attempt because of an overload, before its handler ran. Classified by `verdictOf`. */
+  | 'overloaded'
   /** The attempt failed after headers or messages had arrived. */
   | 'committed'
   | 'deadline'

@@ -353,8 +353,15 @@ describe('cost of hedges', () => {
     expect(cost(ended(10, 'server'))).toBe(1);
     expect(cost(ended(10, 'server', { code: NOT_FOUND }))).toBe(0);
     expect(cost(ended(10, 'server', { code: NOT_FOUND, pushback: '-1' }))).toBe(1);
+    expect(cost(ended(10, 'overloaded', { pushback: '-1' }))).toBe(0);
     expect(cost(ended(10, 'unsent'))).toBe(0);
     expect(cost(ended(10, 'ok'))).toBe(0);
+  });
+
+  it('sends no further attempt after a server refused one because of an overload, but lets the others finish', () => {
+    const refused = ended(150, 'overloaded', { pushback: '-1' });
+    expect(last(gates(), refused)).toMatchObject({ action: 'fail', because: 'pushback' });
+    expect(last(gates(), 100, refused)).toMatchObject({ action: 'wait', because: 'pushback' });
   });
 
   it('limits hedges of slow attempts by the hedge budget, but not replacements of failed ones', () => {

@@ -168,6 +168,7 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
   if (verdict.kind === 'ok') return { state, action: 'win', because: 'success' };
   if (verdict.kind === 'unsent') return decideUnsent(state);
   if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
+  if (verdict.kind === 'overloaded') return stop(state, 'pushback');
   const isNonFatal = isNonFatalFailure(event, gates.policy);
   // As for retries, a stopping pushback debits the budget for any code, and so does every non-fatal failure.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
@@ -233,6 +234,7 @@ function isNonFatalFailure(event: EndedEvent, policy: HedgingPolicy): boolean {
     case 'deadline':
     case 'cancelled':
     case 'protocol':
+    case 'overloaded':
       return false;
   }
 }

@@ -43,6 +43,7 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   'too-many-waiting': 'lost',
   'concurrency-limit': 'lost',
   server: 'by-code',
+  overloaded: 'by-code',
   deadline: 'ended-by-caller',
   cancelled: 'ended-by-caller',
   'inbound-cancelled': 'ended-by-caller',

@@ -373,6 +373,11 @@ describe('retry budget', () => {
       { verdict: verdict('server'), pushback: stop('malformed'), ...unsafe },
       1,
     ],
+    [
+      'does not debit a call that an overloaded server refused',
+      { verdict: verdict('overloaded'), pushback: stop('negative') },
+      0,
+    ],
     ['does not debit an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 0],
     ['does not debit a success', { verdict: verdict('ok') }, 0],
     ['does not debit a committed failure', { verdict: verdict('committed') }, 0],

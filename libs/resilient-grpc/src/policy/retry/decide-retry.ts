@@ -126,6 +126,9 @@ export function decideRetry(input: RetryInput): RetryDecision {
       return stop('protocol');
     case 'serialize':
       return stop('local');
+    case 'overloaded':
+      // The budget limits retries, and none would follow. Debiting it would stop the retries of other failures.
+      return stop('pushback');
     case 'unsent':
       return (input.unsent ?? 0) > MAX_UNSENT ? stop('attempts-exhausted') : wait(input, WAIT);
     case 'local':

@@ -15,9 +15,13 @@ const SECONDS_PER: Readonly<Record<string, number>> = {
 
 /**
  * A Duration in proto3 JSON ("0.5s"), converted to milliseconds. It must be above 0, or at least 0 if `allowsZero` is true. The parser of
- * grpc-js is not used because it reads "0.5s" as 5 nanoseconds.
+ * grpc-js is not used because it reads "0.5s" as 5 nanoseconds. `suggest` returns the value to write instead of an invalid one, if it is
+ * not just a duration in another form.
  */
-export function duration(allowsZero = false): Schema<number> {
+export function duration(
+  allowsZero = false,
+  suggest: (value: unknown) => string | undefined = () => undefined,
+): Schema<number> {
   return converted(
     `a duration ${allowsZero ? 'of 0 or more' : 'above 0'}, in seconds as a string`,
     (value) => {
@@ -25,7 +29,7 @@ export function duration(allowsZero = false): Schema<number> {
       const ms = match && match[1] === '' ? toMs(match[2] ?? '') : undefined;
       return ms !== undefined && (ms > 0 || allowsZero) ? ms : undefined;
     },
-    (value) => suggestDuration(value) ?? '"0.5s" for half a second',
+    (value) => suggest(value) ?? suggestDuration(value) ?? '"0.5s" for half a second',
   );
 }
 

@@ -3,6 +3,7 @@ import { parseStatusCode, suggestStatusCode } from '../../status/parse-status-co
 import type { StatusCode } from '../../status/status-code.js';
 import { describeValue } from '../options/describe-value.js';
 import { converted, flag, integer, jsonObject, list, openObject, positive, ruleOf } from '../options/option-schemas.js';
+import { isHedgingPercentile } from '../hedging/hedging-delay-schema.js';
 import type { HedgingPolicy } from '../hedging/hedging-policy.js';
 import type { RetryPolicy } from '../retry/retry-policy.js';
 import { duration } from './duration-schema.js';
@@ -53,12 +54,18 @@ const retryPolicy = v.pipe(
   })),
 );
 
+/** A service config is standard: a delay that follows latency is an option of the client. */
+function suggestMeasuredDelay(value: unknown): string | undefined {
+  if (!isHedgingPercentile(value)) return undefined;
+  return `"0.5s" here, or methods: { Get: { hedgingDelay: '${value}' } } in the options of the client`;
+}
+
 /** gRFC A6, "Validation of hedgingPolicy": only `maxAttempts` is required. */
 const hedgingPolicy = v.pipe(
   jsonObject(
     {
       maxAttempts: integer(2),
-      hedgingDelay: v.optional(duration(true), '0s'),
+      hedgingDelay: v.optional(duration(true, suggestMeasuredDelay), '0s'),
       nonFatalStatusCodes: v.optional(statusCodes(0), []),
     },
     'an object',

@@ -3,8 +3,9 @@ import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
 import { runInbound } from '../../client/call/caller-context.js';
 import { GrpcInboundCall } from '../../nest/inbound/grpc-inbound-call.js';
+import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
-import type { Clock } from '../../time/clock.js';
+import type { Clock, Timer } from '../../time/clock.js';
 import { serverStatusOf } from '../errors/server-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
@@ -19,6 +20,10 @@ export interface ServedMethod {
   readonly options: ResolvedServerMethod;
   /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
+  /** CPU time of the handler, measured while calls wait. */
+  readonly serviceTime: ServiceTime;
+  /** Time from the start of the handler to its end, measured if there is a limit of concurrent calls. */
+  readonly runTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
 }
@@ -57,6 +62,11 @@ export abstract class ServedCall {
   done = false;
   /** True if a leak was reported; each is reported once. */
   leakReported = false;
+  /** Called if the call ends before its handler starts; `undefined` if the handler has started. */
+  held: (() => void) | undefined;
+  /** Ends the call at `maxCallMs`. */
+  limitTimer: Timer | undefined;
+  private handlerEnded: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
   private readonly peerAtBegin: string | undefined;
@@ -257,8 +267,13 @@ export abstract class ServedCall {
   /** Marks the call as over for its caller. */
   protected end(code: number): void {
     if (this.over) return;
-    const { host } = this;
+    const { host, held } = this;
     this.over = true;
+    if (held !== undefined) {
+      this.held = undefined;
+      held();
+      this.release();
+    }
     if (!this.done) this.overAt = host.clock.now();
     if (code !== StatusCode.CANCELLED && code !== StatusCode.DEADLINE_EXCEEDED) this.inboundCall?.end();
     host.callOver(this);
@@ -280,9 +295,22 @@ export abstract class ServedCall {
     this.notifyDone();
   }
 
+  /** Calls `listener` when the handler has ended. Listeners of several limits are called in the order in which they were added. */
+  onHandlerEnd(listener: () => void): void {
+    const earlier = this.handlerEnded;
+    this.handlerEnded =
+      earlier === undefined
+        ? listener
+        : () => {
+            earlier();
+            listener();
+          };
+  }
+
   protected notifyDone(): void {
     if (this.over) this.host.handlerDone(this);
     this.onDone?.();
+    this.handlerEnded?.();
   }
 
   /** Records that a request message was read. */

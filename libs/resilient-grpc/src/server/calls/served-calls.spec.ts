@@ -8,6 +8,9 @@ import type { MethodKind } from '../../call/method.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { StatusCode } from '../../status/status-code.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
+import { ServiceTime } from '../../policy/overload/service-time.js';
+import { OverloadGate } from '../overload/overload-gate.js';
+import { OverloadState } from '../overload/overload-state.js';
 import { implementationOf } from '../served-methods.js';
 import type { ResolvedServerMethod } from '../server-options.js';
 import { servedCallOf, type ServedHandler } from './served-call.js';
@@ -80,6 +83,7 @@ function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_0
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   events.listen((event) => reported.push(event), false);
   const calls = new ServerCalls(clock, events, leakWarningMs, { check: () => undefined });
+  const gate = new OverloadGate(clock, events, new OverloadState(clock, events, () => undefined));
   const serve = (
     kind: MethodKind,
     handler: ServedHandler,
@@ -92,16 +96,30 @@ function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_0
       kind,
       handler,
       serialize: () => Buffer.alloc(1_000),
-      options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 8_000, ...options } as const,
+      serviceTime: new ServiceTime(),
+      runTime: new ServiceTime(),
+      options: {
+        onDrain: 'fail',
+        streamIdleTimeoutMs: undefined,
+        maxQueuedResponseBytes: 8_000,
+        overloadProtection: true,
+        maxConcurrentCalls: undefined,
+        maxQueuedCalls: 1_000,
+        maxCallMs: undefined,
+        ...options,
+      } as const,
     };
     const wire = Object.assign(new Wire(), as);
     const answers: unknown[] = [];
     const hook = onDone === undefined ? undefined : () => onDone;
-    implementationOf(method, streaming, calls, hook)(wire as unknown as WireCall, (...answer) => answers.push(answer));
+    implementationOf(method, streaming, { calls, gate, limits: [], onCall: hook })(
+      wire as unknown as WireCall,
+      (...answer) => answers.push(answer),
+    );
     return { wire, answers, call: servedCallOf(wire)! };
   };
   const types = () => reported.map(({ type }) => type);
-  return { clock, calls, reported, types, serve };
+  return { clock, calls, gate, reported, types, serve };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -233,7 +251,7 @@ describe('call whose stream is closed on arrival', () => {
   it.each<MethodKind>(['unary', 'client-stream', 'server-stream', 'bidi'])(
     'does not run the handler of a %s call whose stream is already closed',
     (kind) => {
-      const { calls, serve } = scene();
+      const { calls, gate, serve } = scene();
       let served = 0;
       const handler = () => {
         served += 1;
@@ -246,9 +264,22 @@ describe('call whose stream is closed on arrival', () => {
         kind,
         handler,
         serialize: () => Buffer.alloc(1),
-        options: { onDrain: 'fail', streamIdleTimeoutMs: undefined, maxQueuedResponseBytes: 1 } as const,
+        serviceTime: new ServiceTime(),
+        runTime: new ServiceTime(),
+        options: {
+          onDrain: 'fail',
+          streamIdleTimeoutMs: undefined,
+          maxQueuedResponseBytes: 1,
+          overloadProtection: true,
+          maxConcurrentCalls: undefined,
+          maxQueuedCalls: 1_000,
+          maxCallMs: undefined,
+        } as const,
       };
-      implementationOf(method, RX, calls, undefined)(closed as unknown as WireCall, () => undefined);
+      implementationOf(method, RX, { calls, gate, limits: [], onCall: undefined })(
+        closed as unknown as WireCall,
+        () => undefined,
+      );
       expect([served, calls.size, calls.lingeringHandlers]).toEqual([0, 0, 0]);
       serve(kind, handler);
       expect([served, calls.size]).toEqual([1, 1]);

@@ -89,6 +89,13 @@ export class ServerCalls implements CallHost {
   begin(call: ServedCall): void {
     this.open.add(call);
     if (this.ended === 0) this.seamReport.check('server call', { stream: streamOf(call.wire) });
+    const { maxCallMs } = call.method.options;
+    if (maxCallMs !== undefined) {
+      const details = `The call took longer than ${String(maxCallMs)} ms (maxCallMs of the server)`;
+      call.limitTimer = this.clock.setTimer(() => {
+        call.cut({ code: StatusCode.DEADLINE_EXCEEDED, details });
+      }, maxCallMs);
+    }
     if (call.method.kind === 'unary') return;
     this.streams.add(call);
     if (this.drainStatusOf(call) !== undefined) this.notified.set(call, 'endedByDrain');
@@ -98,6 +105,7 @@ export class ServerCalls implements CallHost {
 
   callOver(call: ServedCall): void {
     this.open.delete(call);
+    call.limitTimer?.clear();
     if (call.method.kind !== 'unary') this.streams.delete(call);
     this.ended += 1;
     if (this.notified.size > 0) this.countNotified(call);

@@ -64,6 +64,8 @@ export class GrpcServerHealth {
   private isListening = false;
   private isBootstrapped = false;
   private isDraining = false;
+  private overloaded = false;
+  private isServingInOverload = true;
 
   /** @internal Created by a server. */
   constructor(
@@ -91,6 +93,18 @@ export class GrpcServerHealth {
    */
   setNotServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'NOT_SERVING');
+  }
+
+  /** True while the server refuses calls because of an overload. The status stays SERVING, except with `notServingInOverload`. */
+  get isDegraded(): boolean {
+    return this.overloaded;
+  }
+
+  /** Records the beginning or the end of an overload. @internal */
+  markOverloaded(isOverloaded: boolean, notServing: boolean): void {
+    this.overloaded = isOverloaded;
+    this.isServingInOverload = !notServing;
+    if (notServing) this.notify();
   }
 
   /** Records that the port is open. @internal */
@@ -194,7 +208,8 @@ export class GrpcServerHealth {
   }
 
   private notify(): void {
-    const isUp = this.isListening && this.isBootstrapped && !this.isDraining;
+    const isOut = this.isDraining || (this.overloaded && !this.isServingInOverload);
+    const isUp = this.isListening && this.isBootstrapped && !isOut;
     for (const name of this.names) {
       const status = isUp ? (this.manualStatuses.get(name) ?? 'SERVING') : 'NOT_SERVING';
       this.statuses.set(name, status);

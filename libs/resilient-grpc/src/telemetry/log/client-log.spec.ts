@@ -335,6 +335,31 @@ describe('events', () => {
       { path, from: 'half-open', to: 'closed', reason: 'failures', failures: 11, total: 20, breakMs: 5_000 },
     ],
     [
+      { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
+      'log',
+      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, and 50 ms without load; further calls are queued$/,
+      { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
+    ],
+    [
+      {
+        type: 'concurrency-limit',
+        path: undefined,
+        from: 20,
+        to: 10,
+        latencyMs: undefined,
+        unloadedLatencyMs: undefined,
+      },
+      'log',
+      /concurrency limit reduced from 20 to 10: the server refuses calls; further calls are queued$/,
+      { from: 20, to: 10 },
+    ],
+    [
+      { type: 'concurrency-limit', path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50 },
+      'debug',
+      /Get: concurrency limit raised from 19 to 38$/,
+      { path, from: 19, to: 38, latencyMs: 51, unloadedLatencyMs: 50 },
+    ],
+    [
       { type: 'stream-resumed', path, resumes: 2, gapMs: 80.2, progress: true },
       'debug',
       /stream resumed after 80 ms \(2 resumes so far\)/,

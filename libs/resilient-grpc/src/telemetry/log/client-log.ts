@@ -126,6 +126,9 @@ export class ClientLog {
       case 'circuit':
         this.circuit(event);
         return;
+      case 'concurrency-limit':
+        this.concurrencyLimit(event);
+        return;
       case 'drain':
         this.drain(event);
         return;
@@ -291,6 +294,22 @@ export class ClientLog {
     } else {
       this.debug(() => [`${path}: circuit half-open; one call is admitted`, fields]);
     }
+  }
+
+  /** Logs an adaptive limit that has halved; its growth needs no attention. */
+  private concurrencyLimit({ type, path, from, to, latencyMs, unloadedLatencyMs }: EventOf<'concurrency-limit'>): void {
+    const subject = path ?? this.client.target;
+    const fields = { event: type, path, from, to, latencyMs, unloadedLatencyMs };
+    if (to > from) {
+      this.debug(() => [`${subject}: concurrency limit raised from ${String(from)} to ${String(to)}`, fields]);
+      return;
+    }
+    const cause =
+      latencyMs === undefined || unloadedLatencyMs === undefined
+        ? 'the server refuses calls'
+        : `calls take ${duration(latencyMs)}, and ${duration(unloadedLatencyMs)} without load`;
+    const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; further calls are queued`;
+    this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));
   }
 
   /** Logs one line per call site, because a leak usually affects many streams from the same place. */

@@ -1,0 +1,222 @@
+// Clients in a separate process: closed loops that measure the capacity of a server, and an open loop that sends calls at a constant rate,
+// no matter how many are unanswered.
+import { Channel, Metadata, credentials, status as Code } from '@grpc/grpc-js';
+import { setTimeout as wait } from 'node:timers/promises';
+import { OWN_CONNECTION } from '../contenders/own-connection.mjs';
+import { loadService } from '../load-contract.mjs';
+import { obey } from '../memory/child.mjs';
+import { nearestRank } from '../statistics.mjs';
+
+const { Get, Watch } = loadService();
+
+/** @typedef {{ readonly code: number, readonly ms: number, readonly sentAt: number }} Result */
+
+/** @type {Channel} */
+let channel;
+/** @type {Channel} */
+let sideChannel;
+
+/** @param {{ address: string }} given */
+function connect({ address }) {
+  channel = new Channel(address, credentials.createInsecure(), OWN_CONNECTION);
+  sideChannel = new Channel(address, credentials.createInsecure(), OWN_CONNECTION);
+}
+
+/**
+ * @param {number} deadlineMs
+ * @param {(result: Result) => void} done
+ * @param {Channel} [on]
+ */
+function call(deadlineMs, done, on = channel) {
+  const sentAt = performance.now();
+  const deadline = deadlineMs === Infinity ? Infinity : Date.now() + deadlineMs;
+  const one = on.createCall(Get.path, deadline, null, null, null);
+  one.start(new Metadata(), {
+    onReceiveMetadata: ignore,
+    onReceiveMessage: ignore,
+    onReceiveStatus({ code }) {
+      done({ code, ms: performance.now() - sentAt, sentAt });
+    },
+  });
+  one.sendMessageWithContext({}, Get.requestSerialize({ id: String(deadline) }));
+  one.startRead();
+  one.halfClose();
+}
+
+/**
+ * Measures the capacity: `inFlight` callers, each of which calls again as soon as it has a response.
+ *
+ * @param {{ seconds: number, inFlight: number }} given
+ * @returns {Promise<{ perSecond: number }>}
+ */
+async function capacity({ seconds, inFlight }) {
+  let ended = 0;
+  const startedAt = performance.now();
+  const endsAt = startedAt + seconds * 1_000;
+  const callers = Array.from(
+    { length: inFlight },
+    () =>
+      new Promise((resolve) => {
+        const next = () => {
+          if (performance.now() >= endsAt) {
+            resolve(undefined);
+            return;
+          }
+          call(Infinity, () => {
+            ended += 1;
+            next();
+          });
+        };
+        next();
+      }),
+  );
+  await Promise.all(callers);
+  return { perSecond: (ended / (performance.now() - startedAt)) * 1_000 };
+}
+
+/**
+ * Sends calls at a constant rate, with a health check and a stream beside them, and measures the time until the server is good again.
+ *
+ * @param {{ perSecond: number, seconds: number, deadlineMs: number, noDeadlinePerSecond?: number, health: boolean }} given
+ */
+async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, health }) {
+  const side = observeOthers(health);
+  const startedAt = performance.now();
+  const [results, unbounded] = await Promise.all([
+    openLoop(perSecond, seconds, deadlineMs),
+    openLoop(noDeadlinePerSecond, seconds, Infinity),
+  ]);
+  const endedAt = performance.now();
+  // Calls without a deadline may be answered much later.
+  const goodAgainMs = await goodAgain(endedAt);
+  await wait(Math.max(0, endedAt + deadlineMs + 200 - performance.now()));
+  const others = await side();
+  const served = results.filter(({ code }) => code === Code.OK);
+  const late = served.filter(({ sentAt }) => sentAt - startedAt >= 1_000);
+  const refused = results.filter(({ code }) => code === Code.RESOURCE_EXHAUSTED);
+  const msOf = (/** @type {Result[]} */ of, /** @type {number} */ share) =>
+    of.length === 0
+      ? undefined
+      : nearestRank(
+          of.map(({ ms }) => ms),
+          share,
+        );
+  return {
+    offered: results.length,
+    // Counts only the time in which calls were sent, so that the rate is comparable to the capacity.
+    goodPerSecond: served.filter(({ sentAt, ms }) => sentAt + ms <= endedAt).length / seconds,
+    good: served.length,
+    goodWithoutDeadline: unbounded.filter(({ code }) => code === Code.OK).length,
+    refused: refused.length,
+    expired: results.filter(({ code }) => code === Code.DEADLINE_EXCEEDED).length,
+    lost: results.filter(({ code }) => code === Code.UNAVAILABLE || code === Code.CANCELLED).length,
+    unanswered: Math.round(perSecond * seconds) - results.length,
+    p99Ms: msOf(late, 0.99),
+    refusalMs: msOf(refused, 0.5),
+    refusalP99Ms: msOf(refused, 0.99),
+    goodAgainMs,
+    ...others,
+  };
+}
+
+/**
+ * @param {number} perSecond
+ * @param {number} seconds
+ * @param {number} deadlineMs
+ * @returns {Promise<Result[]>} The results so far, which grow until all calls have ended.
+ */
+async function openLoop(perSecond, seconds, deadlineMs) {
+  /** @type {Result[]} */
+  const results = [];
+  const startedAt = performance.now();
+  let sent = 0;
+  const total = Math.round(perSecond * seconds);
+  while (sent < total) {
+    const due = Math.min(total, Math.ceil(((performance.now() - startedAt) / 1_000) * perSecond));
+    for (; sent < due; sent++) call(deadlineMs, (result) => results.push(result));
+    await wait(1);
+  }
+  return results;
+}
+
+const PROBE_INTERVAL_MS = 50;
+const PROBES = 5;
+const PROBE_MS = 200;
+const MAX_WAIT_MS = 30_000;
+
+/**
+ * @param {number} endedAt
+ * @returns {Promise<number>} Time from the end of the load to the first of five probes in a row that were answered within 200 ms.
+ */
+async function goodAgain(endedAt) {
+  /** @type {Result[]} */
+  let row = [];
+  for (let index = 0; performance.now() < endedAt + MAX_WAIT_MS; index++) {
+    /** @type {Result} */
+    const result = await new Promise((resolve) => {
+      call(1_000, resolve);
+    });
+    row = result.code === Code.OK && result.ms <= PROBE_MS ? [...row, result] : [];
+    const [first] = row;
+    if (first !== undefined && row.length === PROBES) return first.sentAt + first.ms - endedAt;
+    await wait(PROBE_INTERVAL_MS);
+  }
+  return MAX_WAIT_MS;
+}
+
+/**
+ * Observes a health check every 100 ms and a response stream, on a second connection.
+ *
+ * @param {boolean} health
+ */
+function observeOthers(health) {
+  /** @type {number[]} */
+  const checks = [];
+  /** @type {number[]} */
+  const gaps = [];
+  let lastAt = performance.now();
+  const stream = sideChannel.createCall(Watch.path, Infinity, null, null, null);
+  stream.start(new Metadata(), {
+    onReceiveMetadata: ignore,
+    onReceiveMessage() {
+      gaps.push(performance.now() - lastAt);
+      lastAt = performance.now();
+      stream.startRead();
+    },
+    onReceiveStatus: ignore,
+  });
+  stream.sendMessageWithContext({}, Watch.requestSerialize({ count: 0, size: 0 }));
+  stream.startRead();
+  stream.halfClose();
+  const timer = setInterval(() => {
+    if (!health) return;
+    const sentAt = performance.now();
+    const check = sideChannel.createCall('/grpc.health.v1.Health/Check', Infinity, null, null, null);
+    check.start(new Metadata(), {
+      onReceiveMetadata: ignore,
+      onReceiveMessage: ignore,
+      onReceiveStatus() {
+        checks.push(performance.now() - sentAt);
+      },
+    });
+    check.sendMessageWithContext({}, Buffer.alloc(0));
+    check.startRead();
+    check.halfClose();
+  }, 100);
+  return async () => {
+    clearInterval(timer);
+    stream.cancelWithStatus(Code.CANCELLED, 'over');
+    await wait(10);
+    return {
+      healthP99Ms: checks.length === 0 ? undefined : nearestRank(checks, 0.99),
+      maxGapMs: gaps.length === 0 ? undefined : Math.max(...gaps),
+    };
+  };
+}
+
+function ignore() {
+  // Not used.
+}
+
+obey({ connect, capacity, load });
+process.once('disconnect', () => process.exit());

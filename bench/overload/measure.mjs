@@ -1,0 +1,131 @@
+// Measures servers that are offered more calls than they can serve. Each run has a new server and a new client process, which first measures
+// the capacity with closed loops, and then sends a multiple of it in an open loop.
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { startChild } from '../memory/child.mjs';
+import { median } from '../statistics.mjs';
+
+const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
+const LOAD = fileURLToPath(new URL('./load-process.mjs', import.meta.url));
+
+/** Deadline of the calls in milliseconds. */
+const DEADLINE_MS = 1_000;
+/** Closed loops that measure the capacity. */
+const CALLERS = 16;
+
+/**
+ * @typedef {object} OverloadPlan
+ * @property {'overload'} bench
+ * @property {readonly OverloadEntry[]} entries
+ * @property {readonly string[]} work Handlers, such as 'sync:5'; see server-process.mjs.
+ * @property {readonly number[]} factors Loads as multiples of the capacity.
+ * @property {number} rounds
+ * @property {number} seconds
+ * @property {boolean} json
+ */
+
+/**
+ * @typedef {object} OverloadEntry
+ * @property {'resilient-grpc' | 'nest'} name
+ * @property {readonly string[]} packages
+ */
+
+/** @type {readonly OverloadEntry[]} */
+export const OVERLOADED_SERVERS = [
+  { name: 'resilient-grpc', packages: ['nestjs-resilient-grpc'] },
+  { name: 'nest', packages: ['@nestjs/microservices'] },
+];
+
+/** Handlers that are measured by default. */
+export const OVERLOAD_WORK = ['sync:5'];
+
+/**
+ * @param {OverloadPlan} plan
+ * @returns {import('../report.mjs').Outline}
+ */
+export function outlineOfOverload({ bench, rounds, seconds }) {
+  return {
+    bench,
+    question: 'What does a server do that is offered more calls than it can serve?',
+    how: [
+      `medians of ${String(rounds)} runs of ${String(seconds)} s, deadline ${String(DEADLINE_MS)} ms, open loop from another process;`,
+      'goodput is the share of the capacity measured in the same run; ran late: handlers that started after the deadline of their client;',
+      'p99 of served calls sent after the first second; good again: from the end of the load to five responses in a row within 200 ms',
+    ].join(' '),
+    varied: { name: 'load', title: 'load', label: String },
+    figures: [
+      { name: 'goodput', title: 'goodput', digits: 2 },
+      { name: 'p99Ms', title: 'p99 ms', digits: 0 },
+      { name: 'refused', title: 'refused', digits: 0 },
+      { name: 'refusalMs', title: 'refusal ms', digits: 0 },
+      { name: 'expired', title: 'expired', digits: 0 },
+      { name: 'lost', title: 'lost', digits: 0 },
+      { name: 'ranLatePercent', title: '% ran late', digits: 1 },
+      { name: 'goodAgainMs', title: 'good again ms', digits: 0 },
+      { name: 'healthP99Ms', title: 'health p99 ms', digits: 0 },
+      { name: 'maxGapMs', title: 'stream gap ms', digits: 0 },
+    ],
+  };
+}
+
+/**
+ * @param {OverloadPlan} plan
+ * @returns {Promise<readonly import('../report.mjs').Row[]>}
+ */
+export async function measureOverload({ bench, entries, work, factors, rounds, seconds }) {
+  console.error(
+    `${bench}: about ${(entries.length * work.length * factors.length * rounds * (seconds + 8)).toFixed(0)} s`,
+  );
+  const rows = [];
+  for (const handler of work) {
+    for (const factor of factors) {
+      for (const { name } of entries) {
+        /** @type {Awaited<ReturnType<typeof measureOnce>>[]} */
+        const runs = [];
+        for (let round = 0; round < rounds; round++) runs.push(await measureOnce(name, handler, factor, seconds));
+        rows.push({ contender: name, load: `${handler} x${String(factor)}`, ...mediansOf(runs) });
+      }
+    }
+  }
+  return rows;
+}
+
+/**
+ * @param {OverloadEntry['name']} name
+ * @param {string} work
+ * @param {number} factor
+ * @param {number} seconds
+ */
+async function measureOnce(name, work, factor, seconds) {
+  const server = startChild(SERVER, [name, work]);
+  const load = startChild(LOAD);
+  try {
+    await load.ask('connect', await server.ask('listen'));
+    await load.ask('capacity', { seconds: 0.5, inFlight: CALLERS });
+    const { perSecond } = await load.ask('capacity', { seconds: 2, inFlight: CALLERS });
+    await wait(500);
+    await server.ask('counts');
+    const offered = { perSecond: perSecond * factor, seconds, deadlineMs: DEADLINE_MS, health: name !== 'nest' };
+    const result = await load.ask('load', offered);
+    const { handled, handledLate } = await server.ask('counts');
+    const { goodPerSecond, ...figures } = result;
+    return { ...figures, goodput: goodPerSecond / perSecond, ranLatePercent: (100 * handledLate) / handled };
+  } finally {
+    await load.kill();
+    await server.kill();
+  }
+}
+
+/**
+ * @param {readonly Readonly<Record<string, number | undefined>>[]} runs
+ * @returns {Record<string, number | undefined>}
+ */
+function mediansOf(runs) {
+  const names = new Set(runs.flatMap((run) => Object.keys(run)));
+  return Object.fromEntries(
+    [...names].map((name) => {
+      const values = runs.flatMap((run) => run[name] ?? []);
+      return [name, values.length === 0 ? undefined : median(values)];
+    }),
+  );
+}

@@ -1,0 +1,126 @@
+// A server that can be overloaded, in a separate process: node server-process.mjs SERVER WORK [OPTIONS]
+//   SERVER   resilient-grpc or nest
+//   WORK     sync:MS             uses the CPU for MS milliseconds
+//            pool:SIZE:MS        waits for one of SIZE slots, and holds it for MS milliseconds, like a database connection
+//            wait:WAIT:MS        waits for WAIT milliseconds, then uses the CPU for MS milliseconds
+//   OPTIONS  further options of the server as JSON
+// The id of a request is its client's deadline in milliseconds since 1970, so that the handler can count calls that are already expired.
+import 'reflect-metadata';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Controller } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GrpcMethod, Transport } from '@nestjs/microservices';
+import { interval, map } from 'rxjs';
+import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
+import { obey } from '../memory/child.mjs';
+
+const [name, work = '', given = '{}'] = process.argv.slice(2);
+const [kind, first = 0, second = 0] = work.split(':').map((part, index) => (index === 0 ? part : Number(part)));
+
+/** Interval of the messages of a response stream in milliseconds. */
+const MESSAGE_INTERVAL_MS = 50;
+
+/** @param {number} ms */
+function useCpu(ms) {
+  const before = process.cpuUsage();
+  const usedMs = () => {
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1_000;
+  };
+  while (usedMs() < ms);
+}
+
+let free = Number(first);
+/** @type {(() => void)[]} */
+const waiting = [];
+
+/** @param {number} ms */
+async function useSlot(ms) {
+  if (free > 0) free -= 1;
+  else await new Promise((resolve) => waiting.push(() => resolve(undefined)));
+  await wait(ms);
+  const next = waiting.shift();
+  if (next === undefined) free += 1;
+  else next();
+}
+
+/** @type {Readonly<Record<string, () => unknown>>} */
+const WORK = {
+  sync: () => {
+    useCpu(Number(first));
+  },
+  pool: () => useSlot(Number(second)),
+  wait: async () => {
+    await wait(Number(first));
+    useCpu(Number(second));
+  },
+};
+const doWork = WORK[String(kind)];
+if (doWork === undefined) throw new Error(`expected sync, pool or wait, got ${work}`);
+
+let handled = 0;
+let handledLate = 0;
+
+class OverloadController {
+  /** @param {{ id: string }} request */
+  get({ id }) {
+    handled += 1;
+    if (Date.now() >= Number(id)) handledLate += 1;
+    const worked = doWork?.();
+    return worked instanceof Promise ? worked.then(() => ({ id })) : { id };
+  }
+
+  watch() {
+    return interval(MESSAGE_INTERVAL_MS).pipe(map((number) => ({ number: number + 1 })));
+  }
+}
+Controller()(OverloadController);
+const { prototype } = OverloadController;
+GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
+GrpcMethod('Bench', 'Watch')(prototype, 'watch', Object.getOwnPropertyDescriptor(prototype, 'watch'));
+
+// Uses a Unix socket, because Nest does not report the port it listens on.
+const folder = mkdtempSync(join(tmpdir(), 'bench-'));
+const url = `unix:${join(folder, 'grpc.sock')}`;
+const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...JSON.parse(given) };
+
+/** @param {...import('@nestjs/common').DynamicModule} imports */
+const moduleOf = (...imports) => ({ module: class OverloadModule {}, controllers: [OverloadController], imports });
+
+async function listen() {
+  if (name === 'nest') {
+    const app = await NestFactory.createMicroservice(moduleOf(), {
+      transport: Transport.GRPC,
+      options,
+      logger: ['error'],
+    });
+    await app.listen();
+  } else {
+    const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
+    const app = await NestFactory.createMicroservice(moduleOf(ResilientGrpcServerModule.forRoot(options)), {
+      inject: [ResilientGrpcServer],
+      /** @param {InstanceType<typeof ResilientGrpcServer>} strategy */
+      useFactory: (strategy) => ({ strategy }),
+      logger: ['error', 'warn'],
+    });
+    await app.listen();
+  }
+  return { address: url };
+}
+
+obey({
+  listen,
+  /** Returns the numbers of handled calls since the last request. */
+  counts() {
+    const counts = { handled, handledLate };
+    handled = handledLate = 0;
+    return counts;
+  },
+});
+process.once('disconnect', () => {
+  rmSync(folder, { recursive: true });
+  process.exit();
+});

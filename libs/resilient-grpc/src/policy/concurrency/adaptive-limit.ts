@@ -1,0 +1,196 @@
+/** Bounds of an adaptive limit. */
+export interface AdaptiveLimitBounds {
+  /** Minimum limit; 1 or more. */
+  readonly floor: number;
+  /** Maximum limit; `floor` or more. */
+  readonly ceiling: number;
+  /** Limit before the first measurement, from `floor` to `ceiling`. */
+  readonly initial: number;
+}
+
+/**
+ * Result of a call, as evidence about the load of its server. 'served': the server responded after `latencyMs`. 'timed-out': it did not
+ * respond within `latencyMs`. 'cancelled': the call was ended early, which is evidence only if the server was slow. 'refused': the server
+ * rejected the call because it is overloaded; its latency is ignored. Calls that failed for another reason must not be recorded: their
+ * latency does not show how long the server works on a call.
+ */
+export type LoadEvidence = 'served' | 'timed-out' | 'cancelled' | 'refused';
+
+/** Minimum number of calls per measurement. More calls are measured if the limit is higher, so that a measurement spans a round trip. */
+const MIN_SAMPLES = 20;
+/** Number of calls that determine the unloaded latency. */
+const BASELINE_SAMPLES = 50;
+/** The limit decreases if the mean latency exceeds the unloaded latency by this factor. A call then waits 0.6 times its service time. */
+const LOADED_LATENCY = 1.6;
+const DECREASE = 0.9;
+/** Share by which the limit grows per measurement; at least by 1. */
+const INCREASE = 0.05;
+/** Share of timed-out and refused calls that shows overload at any latency. */
+const OVERLOADED_SHARE = 0.1;
+/** Number of measurements under load between two probes. */
+const MEASUREMENTS_PER_PROBE = 200;
+const PROBE_SHARE = 0.5;
+/** Weight of a probe that finds a lower latency. */
+const PROBE_WEIGHT = 0.3;
+/** A probe may raise the unloaded latency by this factor at most, because other clients may load the server while it runs. */
+const PROBE_RISE = 1.02;
+/** Weight of a measurement while the limit has no effect. */
+const IDLE_WEIGHT = 0.1;
+/** Weight of a measurement while the limit is at its floor and latency remains high. */
+const FLOOR_WEIGHT = 0.05;
+/** Latency that remains above this share after half of the load was removed is not caused by the load. */
+const UNAFFECTED_SHARE = 0.8;
+/** Maximum factor by which one such observation raises the unloaded latency. */
+const SERVICE_TIME_RISE = 1.5;
+
+/** Load and latency when the limit began to decrease. */
+interface Decrease {
+  readonly inFlight: number;
+  readonly meanMs: number;
+}
+
+/**
+ * Concurrency limit that follows latency. It grows while calls take about as long as without load, and shrinks while they take longer,
+ * because the additional time is spent in a queue of the server.
+ *
+ * It counts calls, not time: a measurement covers about one round trip of all concurrent calls. The unloaded latency is learned in three
+ * ways: while fewer than half of the permits are in use; by probes, which halve the limit for two round trips; and when latency stays high
+ * although the limit was halved, because then the service time itself has grown. Probes and this last rule raise it slowly, so that the
+ * limit does not follow a queue that other clients cause.
+ */
+export class AdaptiveLimit {
+  private limit: number;
+  /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
+  private unloadedMs: number | undefined;
+  private measuredMs: number | undefined;
+  private count = 0;
+  private overloadedCount = 0;
+  private latencyCount = 0;
+  private latencySum = 0;
+  private inFlightSum = 0;
+  /** Number of calls to ignore, because they started under another limit. */
+  private ignored: number;
+  private measurements = 0;
+  /** Limit to restore after the probe; `undefined` if none is running. */
+  private beforeProbe: number | undefined;
+  private decrease: Decrease | undefined;
+
+  constructor(private readonly bounds: AdaptiveLimitBounds) {
+    this.limit = bounds.initial;
+    // The first calls to end are the shortest ones of those in flight.
+    this.ignored = bounds.initial;
+  }
+
+  /** Maximum number of concurrent calls; an integer. */
+  get current(): number {
+    return Math.floor(this.limit);
+  }
+
+  /** The limit, also while a probe reduces it for a moment. */
+  get settled(): number {
+    return Math.floor(this.beforeProbe ?? this.limit);
+  }
+
+  /** Mean latency of the last measurement in milliseconds; `undefined` before the first one, or if the server refused all its calls. */
+  get latencyMs(): number | undefined {
+    return this.measuredMs;
+  }
+
+  /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
+  get unloadedLatencyMs(): number | undefined {
+    return this.unloadedMs;
+  }
+
+  /**
+   * Records the end of a call.
+   * @param latencyMs time from its start to its end
+   * @param inFlight number of concurrent calls, including this one
+   * @returns the limit for further calls
+   */
+  record(latencyMs: number, inFlight: number, evidence: LoadEvidence): number {
+    if (evidence === 'cancelled' && latencyMs <= (this.unloadedMs ?? Infinity)) return this.current;
+    if (this.ignored > 0) {
+      this.ignored -= 1;
+      return this.current;
+    }
+    this.count += 1;
+    this.inFlightSum += inFlight;
+    if (evidence === 'refused' || evidence === 'timed-out') this.overloadedCount += 1;
+    if (evidence !== 'refused') {
+      this.latencyCount += 1;
+      this.latencySum += latencyMs;
+    }
+    if (this.count >= this.samplesNeeded()) this.measured();
+    return this.current;
+  }
+
+  private samplesNeeded(): number {
+    const learns = this.beforeProbe !== undefined || this.unloadedMs === undefined;
+    return learns ? BASELINE_SAMPLES : Math.max(MIN_SAMPLES, this.limit);
+  }
+
+  private measured(): void {
+    const meanMs = this.latencyCount === 0 ? undefined : this.latencySum / this.latencyCount;
+    this.measuredMs = meanMs;
+    const inFlight = this.inFlightSum / this.count;
+    const isOverloaded = this.overloadedCount / this.count > OVERLOADED_SHARE;
+    this.count = this.overloadedCount = this.latencyCount = this.latencySum = this.inFlightSum = 0;
+    if (this.beforeProbe !== undefined) {
+      this.endProbe(this.beforeProbe, inFlight, isOverloaded ? undefined : meanMs);
+    } else if (isOverloaded || meanMs === undefined) {
+      this.setLimit(this.limit * DECREASE);
+    } else if (this.unloadedMs === undefined) {
+      this.unloadedMs = meanMs;
+    } else {
+      this.adapt(meanMs, inFlight, this.unloadedMs);
+    }
+  }
+
+  private adapt(meanMs: number, inFlight: number, unloadedMs: number): void {
+    if (inFlight < this.limit / 2) {
+      this.decrease = undefined;
+      this.learn(meanMs, IDLE_WEIGHT, unloadedMs);
+      return;
+    }
+    if (meanMs > LOADED_LATENCY * unloadedMs) {
+      this.decrease ??= { inFlight, meanMs };
+      if (inFlight <= this.decrease.inFlight / 2 && meanMs >= UNAFFECTED_SHARE * this.decrease.meanMs) {
+        this.unloadedMs = Math.min(meanMs, unloadedMs * SERVICE_TIME_RISE);
+        this.decrease = undefined;
+        return;
+      }
+      if (this.limit <= this.bounds.floor) this.learn(meanMs, FLOOR_WEIGHT, unloadedMs);
+      this.setLimit(this.limit * DECREASE);
+    } else {
+      this.decrease = undefined;
+      this.setLimit(this.limit + Math.max(1, this.limit * INCREASE));
+    }
+    this.measurements += 1;
+    if (this.measurements >= MEASUREMENTS_PER_PROBE) this.startProbe();
+  }
+
+  private startProbe(): void {
+    this.measurements = 0;
+    this.beforeProbe = this.limit;
+    this.setLimit(this.limit * PROBE_SHARE);
+    this.ignored = Math.ceil(this.beforeProbe + this.limit);
+  }
+
+  /** @param meanMs latency during the probe; `undefined` if the server was overloaded anyway */
+  private endProbe(limit: number, inFlight: number, meanMs: number | undefined): void {
+    this.beforeProbe = undefined;
+    this.ignored = Math.ceil(inFlight);
+    this.setLimit(limit);
+    if (meanMs === undefined || this.unloadedMs === undefined) return;
+    if (meanMs < this.unloadedMs) this.learn(meanMs, PROBE_WEIGHT, this.unloadedMs);
+    else this.unloadedMs = Math.min(meanMs, this.unloadedMs * PROBE_RISE);
+  }
+
+  private learn(meanMs: number, weight: number, unloadedMs: number): void {
+    this.unloadedMs = unloadedMs + (meanMs - unloadedMs) * weight;
+  }
+
+  private setLimit(limit: number): void {
+    this.limit = Math.min(Math.max(limit, this.bounds.floor), this.bounds.ceiling);
+  }
+}

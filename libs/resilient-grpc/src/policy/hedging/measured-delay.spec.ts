@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { MeasuredDelay, type HedgingPercentile } from './measured-delay.js';
+
+/** Records latencies from 1 % to 100 % of `maxMs`, in turn. */
+function spread(delay: MeasuredDelay, attempts: number, maxMs: number, now = 0): MeasuredDelay {
+  for (let i = 0; i < attempts; i++) delay.answered((((i * 37) % 100) + 1) * (maxMs / 100), now);
+  return delay;
+}
+
+describe('MeasuredDelay', () => {
+  it.each<[HedgingPercentile, number, number]>([
+    ['p90', 50, 900],
+    ['p95', 100, 950],
+    ['p99', 500, 990],
+  ])('follows %s after %i attempts', (percentile, attempts, expectedMs) => {
+    const delay = spread(new MeasuredDelay(percentile), attempts - 1, 1_000);
+    expect(delay.currentMs).toBe(Infinity);
+    spread(delay, 1, 1_000);
+    spread(delay, 1_600, 1_000);
+    expect(delay.currentMs / expectedMs).toBeGreaterThanOrEqual(1);
+    expect(delay.currentMs / expectedMs).toBeLessThan(1.045);
+  });
+
+  it('never falls below 5 ms', () => {
+    expect(spread(new MeasuredDelay('p95'), 200, 1).currentMs).toBe(5);
+  });
+
+  it('exceeds a constant latency, which therefore causes no hedges', () => {
+    const delay = new MeasuredDelay('p95');
+    for (let i = 0; i < 200; i++) delay.answered(50, 0);
+    expect(delay.currentMs).toBeGreaterThanOrEqual(50);
+    expect(delay.currentMs).toBeLessThan(52.3);
+  });
+
+  it('follows latencies that triple within a minute, and back', () => {
+    const delay = spread(new MeasuredDelay('p95'), 1_000, 100);
+    for (let second = 1; second <= 60; second++) spread(delay, 20, 300, second * 1_000);
+    expect(delay.currentMs).toBeGreaterThan(250);
+    for (let second = 61; second <= 180; second++) spread(delay, 20, 100, second * 1_000);
+    expect(delay.currentMs).toBeLessThan(110);
+  });
+
+  it('ignores attempts that failed or were cancelled before the delay', () => {
+    const delay = spread(new MeasuredDelay('p95'), 100, 100);
+    const before = delay.currentMs;
+    for (let i = 0; i < 1_000; i++) delay.unanswered(1, 0);
+    spread(delay, 16, 100);
+    expect(delay.currentMs).toBe(before);
+  });
+
+  it('counts attempts that were older than the delay, whatever their result', () => {
+    const delay = spread(new MeasuredDelay('p95'), 100, 100);
+    for (let i = 0; i < 100; i++) delay.unanswered(200, 0);
+    expect(delay.currentMs).toBeGreaterThan(199);
+  });
+
+  it.each([
+    ['stays if lost attempts count with their age', true, 0.9, 1.1],
+    ['falls if lost attempts do not count', false, 0, 0.88],
+  ])('%s', (_, counted, min, max) => {
+    const random = seededRandom(3);
+    const delay = new MeasuredDelay('p95');
+    const latency = () => -Math.log(1 - random()) * 100;
+    const p95 = -Math.log(0.05) * 100;
+    for (let i = 0; i < 20_000; i++) {
+      const ms = latency();
+      const now = i * 20;
+      // Each attempt that exceeds the delay is hedged, and lost if the hedge responds first.
+      const hedgedMs = delay.currentMs + latency();
+      if (ms <= hedgedMs) delay.answered(ms, now);
+      else if (counted) delay.unanswered(hedgedMs, now);
+    }
+    expect(delay.currentMs / p95).toBeGreaterThan(min);
+    expect(delay.currentMs / p95).toBeLessThan(max);
+  });
+});

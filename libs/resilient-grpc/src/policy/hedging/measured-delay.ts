@@ -1,0 +1,61 @@
+import { RecentLatencies } from '../../time/recent-latencies.js';
+
+/** Percentile of the latency of first attempts, as the delay before a hedge. */
+export type HedgingPercentile = 'p90' | 'p95' | 'p99';
+
+/** Percentiles that a hedging delay can follow. */
+export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
+
+/** An attempt counts half after this time, and a sixteenth after a minute. */
+const HALF_LIFE_MS = 15_000;
+/** Number of attempts above the percentile that a delay needs, so that it depends on more than one or two of them. */
+const MIN_SLOWER_ATTEMPTS = 5;
+/** Minimum delay in milliseconds. Below it, delays of timers and of the event loop would cause hedges. */
+const MIN_DELAY_MS = 5;
+/** Number of attempts between two computations of the delay. */
+const ATTEMPTS_PER_UPDATE = 16;
+
+/**
+ * Hedging delay of one method that follows a percentile of the latency of its first attempts. There is no delay, and therefore no hedge,
+ * until enough attempts were measured: 50 for p90, 100 for p95, 500 for p99.
+ *
+ * Only the latency of a successful attempt is known. An attempt that ended otherwise (it failed, was cancelled, or lost to a hedge) counts
+ * with its age if it was older than the delay, because then it was slow whatever its result. Without these attempts, each hedge would
+ * remove a slow attempt from the measurement, and the delay would fall with every hedge. A faster one does not count: a failure in one
+ * millisecond does not show how fast responses are.
+ */
+export class MeasuredDelay {
+  private readonly latencies: RecentLatencies;
+  private readonly minAttempts: number;
+  private delayMs = Infinity;
+  private sinceUpdate = 0;
+
+  constructor(readonly percentile: HedgingPercentile) {
+    this.minAttempts = Math.round(MIN_SLOWER_ATTEMPTS / (1 - HEDGING_PERCENTILES[percentile] / 100));
+    this.latencies = new RecentLatencies(HALF_LIFE_MS, this.minAttempts);
+  }
+
+  /** Current delay in milliseconds; Infinity before enough attempts were measured. */
+  get currentMs(): number {
+    return this.delayMs;
+  }
+
+  /** Records a successful first attempt. @param now monotonic milliseconds */
+  answered(latencyMs: number, now: number): void {
+    this.record(latencyMs, now);
+  }
+
+  /** Records a first attempt that ended otherwise at the age `ageMs`. @param now monotonic milliseconds */
+  unanswered(ageMs: number, now: number): void {
+    if (ageMs > this.delayMs) this.record(ageMs, now);
+  }
+
+  private record(ms: number, now: number): void {
+    this.latencies.record(ms, now);
+    this.sinceUpdate += 1;
+    const isFirst = this.delayMs === Infinity;
+    if (isFirst ? this.latencies.weight < this.minAttempts : this.sinceUpdate < ATTEMPTS_PER_UPDATE) return;
+    this.sinceUpdate = 0;
+    this.delayMs = Math.max(this.latencies.percentile(HEDGING_PERCENTILES[this.percentile]), MIN_DELAY_MS);
+  }
+}

@@ -1,0 +1,43 @@
+/** A process that spends this much more time in handlers than between them has calls waiting behind them, in milliseconds. */
+const LATE_AFTER_MS = 10;
+/** A longer time between two batches of calls ends a busy period, in milliseconds, because the process was waiting for calls. */
+const MAX_GAP_MS = 0.5;
+
+/**
+ * Detects that handlers run back to back, so that calls wait behind them. A batch is a call with the calls that arrive before its handler
+ * has used the CPU. Time between batches counts against the busy period: if handlers take less time than reading their requests, a queue
+ * in front of them protects nothing.
+ */
+export class BusyPeriod {
+  private busyMs = 0;
+  private batchStartedAt: number | undefined;
+  private endedAt = -Infinity;
+
+  /** True if a batch has started and not ended. */
+  get isInBatch(): boolean {
+    return this.batchStartedAt !== undefined;
+  }
+
+  /** Returns true if a call that arrives at `now` should wait in a queue. */
+  isLate(now: number): boolean {
+    if (this.batchStartedAt !== undefined) return this.busyMs + now - this.batchStartedAt > LATE_AFTER_MS;
+    const gapMs = now - this.endedAt;
+    this.busyMs = gapMs > MAX_GAP_MS ? 0 : Math.max(0, this.busyMs - gapMs);
+    return this.busyMs > LATE_AFTER_MS;
+  }
+
+  /** Starts a batch. */
+  begin(now: number): void {
+    this.batchStartedAt ??= now;
+  }
+
+  /** Ends the batch, and returns its duration. */
+  end(now: number): number {
+    const ms = now - (this.batchStartedAt ?? now);
+    // Bounded, so that a long busy period does not outlast the load.
+    this.busyMs = Math.min(this.busyMs + ms, 2 * LATE_AFTER_MS);
+    this.batchStartedAt = undefined;
+    this.endedAt = now;
+    return ms;
+  }
+}

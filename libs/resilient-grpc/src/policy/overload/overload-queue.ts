@@ -1,0 +1,311 @@
+import { CallFifo, type FifoEntry } from './call-fifo.js';
+import type { ServiceTime } from './service-time.js';
+
+/** In an overload, calls that would wait longer than this are refused, in milliseconds. */
+const MAX_OVERLOAD_WAIT_MS = 100;
+/** An overload ends when the queue is empty and no call was refused for this time, in milliseconds. */
+export const OVERLOAD_STAY_MS = 1_000;
+/** Period over which the speed is measured, in milliseconds. */
+const SPEED_PERIOD_MS = 100;
+/** Weight of the latest period in the moving average of the speed. */
+const SPEED_SMOOTHING = 0.3;
+/** A wait is certain if it is this many times the time that is left. Covers errors of the measured speed. */
+const CERTAINTY = 1.5;
+/** Standard deviations that a backlog may take less than expected. Covers calls that take less time than the mean of their method. */
+const DEVIATIONS = 6;
+
+/** A call that can wait in an {@link OverloadQueue}. */
+export interface WaitingCall extends FifoEntry {
+  /** Deadline in monotonic milliseconds; Infinity without one. */
+  readonly deadline: number;
+  readonly arrivedAt: number;
+  /** Work of the calls of its method. */
+  readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
+  /** Variance of the weight. Set by the queue, as are the weight and the order. */
+  variance: number;
+  /** Position in the order of arrival. */
+  order: number;
+}
+
+/** Decision about a call at the head of the queue. */
+export type Turn = 'run' | 'expired' | 'refuse';
+
+/** Limits of an {@link OverloadQueue}. */
+export interface OverloadQueueLimits {
+  /** Maximum number of waiting calls, of each kind: with a deadline, and without. */
+  readonly maxQueued: number;
+  /** Work that can be done per millisecond at most, which is assumed until the speed is measured. */
+  readonly maxSpeed: number;
+}
+
+/**
+ * Calls that wait for a server, and the decision which of them are refused. Without an overload it is first in, first out, and no call
+ * is refused.
+ *
+ * A call is refused only if both are true: a server that queues everything could not start it before its deadline, and it would wait
+ * here for more than 100 ms or beyond its deadline. The first is known from the backlog that such a server would have: all calls that
+ * arrived, including the refused ones, minus those that were served since. So a burst that the server can still serve in time is
+ * served, and the queue stays short in an overload that lasts.
+ *
+ * Calls without a deadline are refused only if `maxQueued` is exceeded. In an overload they share the server equally with calls that
+ * have a deadline, but never overtake an older call.
+ */
+export class OverloadQueue<T extends WaitingCall> {
+  private readonly limited = new CallFifo<T>();
+  private readonly unlimited = new CallFifo<T>();
+  private arrivals = 0;
+  /** Work done per millisecond. Below its maximum if the process also does other work, such as refusing calls. */
+  private speed: number;
+  private periodStartedAt = 0;
+  private periodWork = 0;
+  /** Weight that would be waiting if no call had been refused. */
+  private plainBacklog = 0;
+  private plainVariance = 0;
+  private emptySince = 0;
+  /** Number of calls that are being served. */
+  private serving = 0;
+  private lastEvidenceAt = -Infinity;
+  private isOverloadedNow = false;
+  private isShared = false;
+  private isReweighed = false;
+  /** Weight of calls without a deadline that were served in excess of those with one. */
+  private balance = 0;
+
+  constructor(private readonly limits: OverloadQueueLimits) {
+    this.speed = limits.maxSpeed;
+  }
+
+  get size(): number {
+    return this.limited.size + this.unlimited.size;
+  }
+
+  /** Number of waiting calls without a deadline. */
+  get unlimitedSize(): number {
+    return this.unlimited.size;
+  }
+
+  /** True from the first refusal, or the first call whose deadline passed in the queue, until `settle` returns true. */
+  get isOverloaded(): boolean {
+    return this.isOverloadedNow;
+  }
+
+  /** Adds a call, or returns false if it must be refused. */
+  add(call: T, now: number): boolean {
+    if (this.size === 0 && this.serving === 0) this.begin(now);
+    const { limited, unlimited } = this;
+    weigh(call);
+    this.plainBacklog += call.weight;
+    this.plainVariance += call.variance;
+    if (call.deadline === Infinity) {
+      if (unlimited.size >= this.limits.maxQueued) return this.refuse(now);
+      call.order = this.arrivals++;
+      unlimited.push(call);
+      return true;
+    }
+    if (limited.size >= this.limits.maxQueued) return this.refuse(now);
+    if (this.isTooLate(call, now)) return this.refuse(now);
+    call.order = this.arrivals++;
+    limited.push(call);
+    return true;
+  }
+
+  /** Removes a call that was cancelled, or whose deadline passed. */
+  remove(call: T, now: number): void {
+    if (call.isRemoved) return;
+    (call.deadline === Infinity ? this.unlimited : this.limited).remove(call);
+    this.forget(call);
+    if (call.deadline <= now) this.noteExpired(now);
+    this.noteEmpty(now);
+  }
+
+  /** Removes and returns the next call. */
+  take(): T | undefined {
+    const call = this.next().shift();
+    if (call === undefined) return undefined;
+    call.isRemoved = true;
+    return call;
+  }
+
+  /** Decides about a call that `take` returned. If it runs, `served` must be called. */
+  turnOf(call: T, now: number): Turn {
+    const turn = this.decide(call, now);
+    if (turn === 'run') this.serving += 1;
+    this.noteEmpty(now);
+    return turn;
+  }
+
+  /**
+   * Removes up to `max` calls that can no longer be served in time, because the server is slower than expected when they
+   * arrived. If they expired instead, their clients would reset the streams, and Node ends connections with many resets.
+   */
+  takeHopeless(now: number, max: number): T[] {
+    const { limited, unlimited, speed } = this;
+    const hopeless: T[] = [];
+    if (!this.isOverloadedNow && !this.isReweighed) return hopeless;
+    this.isReweighed = false;
+    let ahead = 0;
+    let variance = 0;
+    for (const call of limited) {
+      const shared = this.isShared ? Math.min(unlimited.weight, ahead) : 0;
+      if (leastOf(ahead + shared, variance) / speed <= (call.deadline - now) * CERTAINTY) {
+        ahead += call.weight;
+        variance += call.variance;
+        continue;
+      }
+      limited.remove(call);
+      this.refuse(now);
+      if (hopeless.push(call) === max) break;
+    }
+    this.noteEmpty(now);
+    return hopeless;
+  }
+
+  /** Records that a call that `take` returned had ended before. */
+  drop(call: T, now: number): void {
+    this.forget(call);
+    if (call.deadline <= now) this.noteExpired(now);
+    this.noteEmpty(now);
+  }
+
+  /**
+   * Records that a call was served.
+   * @param work work that it took, in the unit of the weights
+   */
+  served(call: T, work: number, now: number): void {
+    this.serving -= 1;
+    this.forget(call);
+    this.noteWork(work, now);
+    this.noteEmpty(now);
+  }
+
+  /** Records the work of a call that did not wait. */
+  noteWork(work: number, now: number): void {
+    this.periodWork += work;
+    if (now - this.periodStartedAt >= SPEED_PERIOD_MS) this.measureSpeed(now);
+  }
+
+  /** Ends the overload if the queue is empty and nothing was refused for a second. Returns true if it ended now. */
+  settle(now: number): boolean {
+    if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;
+    this.isOverloadedNow = false;
+    return true;
+  }
+
+  /** Expected wait in milliseconds of a call with a deadline that arrives now. */
+  get waitMs(): number {
+    return this.backlogAhead / this.speed;
+  }
+
+  private measureSpeed(now: number): void {
+    const elapsedMs = now - this.periodStartedAt;
+    this.speed += SPEED_SMOOTHING * (this.periodWork / elapsedMs - this.speed);
+    this.startPeriod(now);
+    this.reweigh();
+  }
+
+  /** Applies the latest measurements to the waiting calls, which may have arrived before their method was measured. */
+  private reweigh(): void {
+    for (const calls of [this.limited, this.unlimited]) {
+      const before = calls.weight;
+      calls.reweigh((call) => {
+        this.plainVariance -= call.variance;
+        weigh(call);
+        this.plainVariance += call.variance;
+      });
+      this.plainBacklog += calls.weight - before;
+    }
+    this.isReweighed = true;
+  }
+
+  private startPeriod(now: number): void {
+    this.periodStartedAt = now;
+    this.periodWork = 0;
+  }
+
+  private get backlogAhead(): number {
+    const { limited, unlimited } = this;
+    if (!this.isShared) return limited.weight + unlimited.weight;
+    return limited.weight + Math.min(unlimited.weight, limited.weight);
+  }
+
+  private isTooLate({ deadline }: T, now: number): boolean {
+    const { speed } = this;
+    const leftMs = deadline - now;
+    const excess = leastOf(this.plainBacklog, this.plainVariance) - leftMs * CERTAINTY * speed;
+    if (excess <= 0) return false;
+    // From here on, first in, first out would fail calls.
+    this.isShared = true;
+    // Bounded, so that the end of the overload is noticed soon.
+    this.plainBacklog -= Math.max(0, excess - OVERLOAD_STAY_MS * speed);
+    return this.waitMs > Math.min(MAX_OVERLOAD_WAIT_MS, leftMs);
+  }
+
+  private decide(call: T, now: number): Turn {
+    if (call.deadline <= now) {
+      this.forget(call);
+      this.noteExpired(now);
+      return 'expired';
+    }
+    // Calls that were refused would still be ahead of this one.
+    const isBehind = this.plainBacklog - this.limited.weight - this.unlimited.weight > 2 * call.weight;
+    if (isBehind && call.deadline - now < leastOf(call.weight, call.variance) / this.speed) {
+      this.refuse(now);
+      return 'refuse';
+    }
+    return 'run';
+  }
+
+  private refuse(now: number): false {
+    this.isOverloadedNow = true;
+    this.lastEvidenceAt = now;
+    return false;
+  }
+
+  private noteExpired(now: number): void {
+    this.refuse(now);
+    this.isShared = true;
+  }
+
+  private forget({ weight, variance }: T): void {
+    this.plainBacklog = Math.max(0, this.plainBacklog - weight);
+    this.plainVariance = Math.max(0, this.plainVariance - variance);
+  }
+
+  private next(): CallFifo<T> {
+    const { limited, unlimited } = this;
+    const [one, other] = [limited.peek(), unlimited.peek()];
+    if (other === undefined) return limited;
+    if (one === undefined) return unlimited;
+    const isOlder = one.order < other.order;
+    if (!this.isShared || isOlder) return isOlder ? limited : unlimited;
+    const chosen = this.balance > 0 ? limited : unlimited;
+    this.balance += chosen === limited ? -one.weight : other.weight;
+    return chosen;
+  }
+
+  private begin(now: number): void {
+    this.startPeriod(now);
+    this.plainBacklog = Math.max(0, this.plainBacklog - (now - this.emptySince) * this.limits.maxSpeed);
+    if (this.plainBacklog > 0) return;
+    this.plainVariance = 0;
+    // The speed of an earlier load does not apply to this one.
+    this.speed = this.limits.maxSpeed;
+  }
+
+  private noteEmpty(now: number): void {
+    if (this.size > 0 || this.serving > 0) return;
+    this.emptySince = now;
+    this.isShared = false;
+    this.balance = 0;
+  }
+}
+
+function weigh(call: WaitingCall): void {
+  call.weight = call.serviceTime.meanMs;
+  call.variance = call.serviceTime.variance;
+}
+
+/** Returns the least work that a backlog of this expected work and variance is likely to contain. */
+function leastOf(work: number, variance: number): number {
+  return work - DEVIATIONS * Math.sqrt(Math.max(0, variance));
+}

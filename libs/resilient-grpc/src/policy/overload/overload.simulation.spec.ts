@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom } from '../../testing/seeded-random.js';
+import { OverloadQueue, type WaitingCall } from './overload-queue.js';
+import { ServiceTime } from './service-time.js';
+
+/** A call of a simulated load. */
+interface Arrival {
+  readonly at: number;
+  readonly serviceMs: number;
+  readonly deadline: number;
+  readonly method: number;
+}
+
+type Result = 'in-time' | 'late' | 'refused' | 'expired';
+
+class SimulatedCall implements WaitingCall {
+  order = 0;
+  isRemoved = false;
+  weight = 0;
+  variance = 0;
+
+  constructor(
+    readonly arrival: Arrival,
+    readonly serviceTime: ServiceTime,
+  ) {}
+
+  get deadline(): number {
+    return this.arrival.deadline;
+  }
+
+  get arrivedAt(): number {
+    return this.arrival.at;
+  }
+}
+
+/** Serves all calls in the order of their arrival, and none after its deadline counts as in time, as Nest's server does. */
+function servePlainly(load: readonly Arrival[]): Result[] {
+  let freeAt = 0;
+  return load.map(({ at, serviceMs, deadline }) => {
+    freeAt = Math.max(freeAt, at) + serviceMs;
+    return freeAt <= deadline ? 'in-time' : 'late';
+  });
+}
+
+/** Serves the calls of one process with an `OverloadQueue`. */
+function serveWithQueue(load: readonly Arrival[], onEnd?: (arrival: Arrival, now: number) => void): Result[] {
+  const queue = new OverloadQueue<SimulatedCall>({ maxQueued: Infinity, maxSpeed: 1 });
+  const times = new Map<number, ServiceTime>();
+  const results = new Map<Arrival, Result>();
+  let now = 0;
+  let next = 0;
+  const timeOf = (method: number) => {
+    const found = times.get(method) ?? new ServiceTime();
+    times.set(method, found);
+    return found;
+  };
+  const run = (arrival: Arrival) => {
+    const endsAt = now + arrival.serviceMs;
+    while (next < load.length && (load[next]?.at ?? Infinity) <= endsAt) {
+      const arriving = load[next++];
+      if (arriving !== undefined) hold(arriving);
+    }
+    now = endsAt;
+    timeOf(arrival.method).note(arrival.serviceMs);
+    onEnd?.(arrival, now);
+    results.set(arrival, now <= arrival.deadline ? 'in-time' : 'late');
+  };
+  const hold = (arrival: Arrival) => {
+    const call = new SimulatedCall(arrival, timeOf(arrival.method));
+    if (!queue.add(call, arrival.at)) results.set(arrival, 'refused');
+  };
+  for (;;) {
+    for (const call of queue.takeHopeless(now, 100)) results.set(call.arrival, 'hopeless' as never);
+    const call = queue.take();
+    if (call === undefined) {
+      const arrival = load[next++];
+      if (arrival === undefined) break;
+      now = Math.max(now, arrival.at);
+      run(arrival);
+      continue;
+    }
+    const turn = queue.turnOf(call, now);
+    if (turn === 'run') {
+      run(call.arrival);
+      queue.served(call, call.arrival.serviceMs, now);
+    } else {
+      results.set(call.arrival, turn === 'refuse' ? ('decided' as never) : 'expired');
+    }
+  }
+  return load.map((arrival) => results.get(arrival) ?? 'late');
+}
+
+/** Returns a load of several methods with random service times, deadlines, and bursts. */
+function randomLoad(random: () => number, utilization: number): Arrival[] {
+  const methods = Array.from({ length: 1 + Math.floor(random() * 4) }, (_, method) => ({
+    method,
+    meanMs: 0.5 * 100 ** random(),
+    varies: random(),
+    timeoutMs: random() < 0.2 ? Infinity : 50 * 40 ** random(),
+    share: random() + 0.1,
+  }));
+  const shares = methods.reduce((sum, { share }) => sum + share, 0);
+  const meanMs = methods.reduce((sum, one) => sum + (one.share / shares) * one.meanMs, 0);
+  const burst = random() < 0.5 ? 1 : 1 + Math.floor(random() * 60);
+  const load: Arrival[] = [];
+  let at = 0;
+  while (at < 10_000) {
+    at += (-Math.log(1 - random()) * meanMs * burst) / utilization;
+    for (let call = 0; call < burst; call++) {
+      let drawn = random() * shares;
+      const one = methods.find(({ share }) => (drawn -= share) <= 0) ?? methods[0];
+      if (one === undefined) continue;
+      const exponential = -Math.log(1 - random()) * one.meanMs;
+      const serviceMs = one.meanMs * (1 - one.varies) + exponential * one.varies;
+      load.push({ at, serviceMs, deadline: at + one.timeoutMs, method: one.method });
+    }
+  }
+  return load;
+}
+
+describe('OverloadQueue in a simulated process', () => {
+  it('refuses no call that a server without it answers in time, in 1,000 random loads below capacity', () => {
+    const failed = { without: 0, with: 0 };
+    let wronglyFailed = 0;
+    for (let seed = 1; seed <= 1_000; seed++) {
+      const random = seededRandom(seed);
+      const load = randomLoad(random, 0.2 + 0.75 * random());
+      const plain = servePlainly(load);
+      for (const [index, result] of serveWithQueue(load).entries()) {
+        if (plain[index] !== 'in-time') failed.without += 1;
+        if (result === 'in-time') continue;
+        failed.with += 1;
+        if (plain[index] === 'in-time') wronglyFailed += 1;
+      }
+    }
+    expect(wronglyFailed).toBe(0);
+    // Bursts exceed the capacity for a moment. The time of calls that cannot be served in time is used for others.
+    expect(failed.with).toBeLessThan(0.8 * failed.without);
+  });
+
+  it.each([1.2, 2, 3, 10])('serves nearly its capacity in time if it is offered %s times its capacity', (factor) => {
+    const load = steadyLoad(factor);
+    const results = serveWithQueue(load);
+    const count = (wanted: Result) => results.filter((result) => result === wanted).length;
+    expect(count('in-time') / CAPACITY).toBeGreaterThan(0.95);
+    expect(count('late') + count('expired')).toBeLessThan(0.03 * CAPACITY);
+    const withoutQueue = servePlainly(load).filter((result) => result === 'in-time').length;
+    expect(withoutQueue / CAPACITY).toBeLessThan(factor > 2 ? 0.2 : 0.7);
+  });
+
+  it('keeps the wait of served calls short in an overload that lasts', () => {
+    const load = steadyLoad(3);
+    const ends = new Map<Arrival, number>();
+    const results = serveWithQueue(load, (arrival, now) => ends.set(arrival, now));
+    const servedLater = load.filter(({ at }, index) => at > 2_500 && results[index] === 'in-time');
+    expect(servedLater.length).toBeGreaterThan(1_000);
+    expect(Math.max(...servedLater.map((arrival) => ends.get(arrival)! - arrival.at))).toBeLessThan(130);
+  });
+});
+
+const SERVICE_MS = 5;
+const DURATION_MS = 10_000;
+/** Number of calls that a simulated process can serve. */
+const CAPACITY = DURATION_MS / SERVICE_MS;
+
+function steadyLoad(factor: number): Arrival[] {
+  const random = seededRandom(7);
+  const load: Arrival[] = [];
+  for (let at = 0; at < DURATION_MS; at += (-Math.log(1 - random()) * SERVICE_MS) / factor) {
+    load.push({ at, serviceMs: SERVICE_MS, deadline: at + 1_000, method: 0 });
+  }
+  return load;
+}

@@ -1,0 +1,29 @@
+/** Minimum weight of the latest call in the moving averages. The first calls have equal weights. */
+const MIN_SMOOTHING = 0.02;
+/** Number of calls before the values are used. */
+const MIN_CALLS = 10;
+
+/** Mean and variance of the time for which the calls of a method use the CPU before they wait or end. */
+export class ServiceTime {
+  private calls = 0;
+  private mean = 0;
+  private squared = 0;
+
+  /** Mean in milliseconds; 0 before ten calls. */
+  get meanMs(): number {
+    return this.calls < MIN_CALLS ? 0 : this.mean;
+  }
+
+  /** Variance in square milliseconds; 0 before ten calls. */
+  get variance(): number {
+    return this.calls < MIN_CALLS ? 0 : this.squared;
+  }
+
+  note(ms: number): void {
+    this.calls += 1;
+    const smoothing = Math.max(1 / this.calls, MIN_SMOOTHING);
+    const difference = ms - this.mean;
+    this.mean += smoothing * difference;
+    this.squared = (1 - smoothing) * (this.squared + smoothing * difference * difference);
+  }
+}

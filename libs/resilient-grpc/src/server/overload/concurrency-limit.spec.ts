@@ -1,0 +1,168 @@
+import { EventEmitter } from 'node:events';
+import { Metadata } from '@grpc/grpc-js';
+import { GrpcMethodStreamingType } from '@nestjs/microservices';
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { ServiceTime } from '../../policy/overload/service-time.js';
+import { StatusCode } from '../../status/status-code.js';
+import { VirtualClock, turn } from '../../testing/virtual-clock.js';
+import { ServerCalls } from '../calls/server-calls.js';
+import type { StatusLike, WireCall } from '../calls/wire-call.js';
+import { implementationOf } from '../served-methods.js';
+import { ConcurrencyLimit } from './concurrency-limit.js';
+import { OverloadGate } from './overload-gate.js';
+import { OverloadState } from './overload-state.js';
+
+function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs = undefined as number | undefined } = {}) {
+  const clock = new VirtualClock();
+  const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+  const state = new OverloadState(clock, events, () => undefined);
+  const gate = new OverloadGate(clock, events, state);
+  const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
+  const limits = [max, serverMax].map((one) => new ConcurrencyLimit(one, maxQueued, clock, events, state));
+  const running = new Map<number, (value: unknown) => void>();
+  const answers = new Map<number, StatusLike | undefined>();
+  let started = 0;
+  const method = implementationOf(
+    {
+      path: '/a.B/M',
+      kind: 'unary',
+      handler: (request) => {
+        started += 1;
+        // The cast is safe: `call` sends the id as the request.
+        return new Promise((resolve) => running.set(request as number, resolve));
+      },
+      serviceTime: new ServiceTime(),
+      runTime: new ServiceTime(),
+      serialize: () => Buffer.alloc(1),
+      options: {
+        onDrain: 'fail',
+        streamIdleTimeoutMs: undefined,
+        maxQueuedResponseBytes: 1,
+        overloadProtection: true,
+        maxConcurrentCalls: undefined,
+        maxQueuedCalls: 1_000,
+        maxCallMs,
+      },
+    },
+    GrpcMethodStreamingType.NO_STREAMING,
+    { calls, gate, limits, onCall: undefined },
+  );
+  let next = 0;
+  const call = (timeoutMs = Infinity) => {
+    const id = next++;
+    const deadline = clock.epoch() + timeoutMs;
+    const wire = Object.assign(new EventEmitter(), {
+      metadata: new Metadata(),
+      request: id,
+      cancelled: false,
+      getDeadline: () => deadline,
+      getPeer: () => '10.0.0.7:4711',
+      call: { stream: { closed: false, close: () => undefined, on: () => undefined } },
+    });
+    method(wire as unknown as WireCall, (error) => answers.set(id, error ?? undefined));
+    const cancel = () => {
+      wire.cancelled = true;
+      wire.emit('cancelled');
+    };
+    return { id, cancel };
+  };
+  const finish = async (id: number) => {
+    running.get(id)?.({});
+    running.delete(id);
+    await turn();
+  };
+  const codes = () => [...answers.values()].map((status) => status?.code ?? StatusCode.OK);
+  return { clock, calls, call, finish, running, answers, codes, state, started: () => started };
+}
+
+describe('ConcurrencyLimit', () => {
+  it('runs no more handlers than its maximum, and the others in the order of their arrival', async () => {
+    const { call, finish, running } = scene();
+    for (let index = 0; index < 5; index++) call();
+    expect([...running.keys()]).toEqual([0, 1]);
+    await finish(1);
+    expect([...running.keys()]).toEqual([0, 2]);
+    await finish(0);
+    expect([...running.keys()]).toEqual([2, 3]);
+  });
+
+  it('applies the limit of the method and that of the server', async () => {
+    const { call, finish, running } = scene({ max: 3, serverMax: 1 });
+    for (let index = 0; index < 3; index++) call();
+    expect([...running.keys()]).toEqual([0]);
+    await finish(0);
+    expect([...running.keys()]).toEqual([1]);
+  });
+
+  it('refuses calls beyond maxQueued', () => {
+    const { call, codes, answers } = scene({ maxQueued: 1 });
+    for (let index = 0; index < 4; index++) call();
+    expect(codes()).toEqual([StatusCode.RESOURCE_EXHAUSTED]);
+    const [status] = answers.values();
+    expect(status?.details).toBe(
+      'The server has reached maxConcurrentCalls and refused the call before its handler ran',
+    );
+    expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
+  });
+
+  it('keeps the permit of a cancelled call until its handler ends, and skips cancelled calls that wait', async () => {
+    const { call, calls, finish, running } = scene({ max: 1 });
+    const first = call();
+    const waiting = call();
+    const last = call();
+    first.cancel();
+    waiting.cancel();
+    expect([...running.keys()]).toEqual([first.id]);
+    await finish(first.id);
+    expect([...running.keys()]).toEqual([last.id]);
+    await finish(last.id);
+    expect([calls.size, calls.lingeringHandlers]).toEqual([0, 0]);
+  });
+
+  it('uses its whole capacity for calls that are in time, and refuses the others, at ten times its capacity', async () => {
+    const { call, clock, finish, running, codes, started } = scene({ max: 10 });
+    const endsAt = new Map<number, number>();
+    // 10 handlers of 50 ms serve 200 calls per second.
+    for (let ms = 0; ms < 5_000; ms++) {
+      call(1_000);
+      call(1_000);
+      for (const id of running.keys()) {
+        const end = endsAt.get(id) ?? clock.now() + 50;
+        endsAt.set(id, end);
+        if (clock.now() >= end) await finish(id);
+      }
+      await clock.advanceAsync(1);
+    }
+    const count = (code: StatusCode) => codes().filter((one) => one === code).length;
+    expect(count(StatusCode.OK)).toBeGreaterThan(900);
+    expect(count(StatusCode.RESOURCE_EXHAUSTED)).toBeGreaterThan(8_000);
+    expect(count(StatusCode.DEADLINE_EXCEEDED)).toBeLessThan(20);
+    expect(started()).toBeLessThan(1_020);
+  });
+});
+
+describe('maxCallMs', () => {
+  it('ends a call without a deadline, and one that waits for a permit', async () => {
+    const { call, calls, clock, codes, finish, answers, running } = scene({ max: 1, maxCallMs: 500 });
+    const first = call();
+    call();
+    clock.advance(499);
+    expect(codes()).toEqual([]);
+    clock.advance(1);
+    expect(codes()).toEqual([StatusCode.DEADLINE_EXCEEDED, StatusCode.DEADLINE_EXCEEDED]);
+    expect(answers.get(first.id)?.details).toBe('The call took longer than 500 ms (maxCallMs of the server)');
+    expect([...running.keys()]).toEqual([first.id]);
+    await finish(first.id);
+    expect([calls.size, calls.lingeringHandlers, running.size]).toEqual([0, 0, 0]);
+  });
+
+  it('sets no timer that outlives its call', async () => {
+    const { call, clock, finish } = scene({ maxCallMs: 500 });
+    const { id } = call();
+    await finish(id);
+    clock.advance(0);
+    expect(clock.pending).toBe(0);
+  });
+});

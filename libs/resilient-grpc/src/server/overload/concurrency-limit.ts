@@ -1,0 +1,119 @@
+import type { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { OverloadQueue } from '../../policy/overload/overload-queue.js';
+import type { Clock } from '../../time/clock.js';
+import type { ServedCall } from '../calls/served-call.js';
+import { HeldCall } from './held-call.js';
+import type { OverloadState } from './overload-state.js';
+import { EXPIRED, overloadRefusal } from './refusal.js';
+
+/** Maximum number of waiting calls that are refused at once, so that the refusals do not delay the handlers. */
+const MAX_HOPELESS = 100;
+
+const REFUSED = overloadRefusal(
+  'The server has reached maxConcurrentCalls and refused the call before its handler ran',
+);
+
+/** Continues with a call that has a permit. */
+export type ServeNext = (call: ServedCall, request: unknown) => void;
+
+/**
+ * Limit of the unary calls whose handlers run at the same time, of one method or of a server. A permit is returned when the handler has
+ * ended, which can be after the end of its call. Other calls wait in a bounded queue, which refuses what cannot be served in time.
+ */
+export class ConcurrencyLimit {
+  private readonly queue: OverloadQueue<HeldCall>;
+  private running = 0;
+  private isDispatching = false;
+
+  constructor(
+    private readonly maxConcurrent: number,
+    maxQueued: number,
+    private readonly clock: Clock,
+    private readonly events: EventHub<GrpcServerEvent>,
+    private readonly overload: OverloadState,
+  ) {
+    // The weight of a call is the time for which its handler runs.
+    this.queue = new OverloadQueue({ maxQueued, maxSpeed: maxConcurrent });
+    overload.add(this.queue);
+  }
+
+  /** Passes `call` to `next` when a permit is free, or refuses it. */
+  serve(call: ServedCall, request: unknown, next: ServeNext): void {
+    if (this.running < this.maxConcurrent && this.queue.size === 0) {
+      this.start(call, undefined, request, next);
+      return;
+    }
+    const { clock, queue } = this;
+    const now = clock.now();
+    const deadline = now + Number(call.wire.getDeadline()) - clock.epoch();
+    const held = new HeldCall(call, call.method.runTime, now, deadline, () => {
+      this.start(call, held, request, next);
+    });
+    if (!queue.add(held, now)) {
+      this.overload.refuse(call, REFUSED, queue);
+      return;
+    }
+    call.held = () => {
+      queue.remove(held, clock.now());
+      this.overload.note(queue);
+    };
+  }
+
+  private start(call: ServedCall, held: HeldCall | undefined, request: unknown, next: ServeNext): void {
+    this.running += 1;
+    const startedAt = this.clock.now();
+    call.onHandlerEnd(() => {
+      this.running -= 1;
+      const now = this.clock.now();
+      const ms = now - startedAt;
+      // The gate may have refused the call, or it ended before its handler started.
+      if (call.received > 0) call.method.runTime.note(ms);
+      if (held === undefined) this.queue.noteWork(ms, now);
+      else this.queue.served(held, ms, now);
+      this.dispatch();
+    });
+    next(call, request);
+  }
+
+  private dispatch(): void {
+    // A handler may end while it starts.
+    if (this.isDispatching) return;
+    this.isDispatching = true;
+    try {
+      for (const { call } of this.queue.takeHopeless(this.clock.now(), MAX_HOPELESS)) {
+        call.held = undefined;
+        this.overload.refuse(call, REFUSED, this.queue);
+      }
+      while (this.running < this.maxConcurrent) {
+        const held = this.queue.take();
+        if (held === undefined) return;
+        this.startHeld(held);
+      }
+    } finally {
+      this.isDispatching = false;
+    }
+  }
+
+  private startHeld(held: HeldCall): void {
+    const { call } = held;
+    const now = this.clock.now();
+    call.held = undefined;
+    if (call.endIfOver()) {
+      this.queue.drop(held, now);
+      return;
+    }
+    const turn = this.queue.turnOf(held, now);
+    if (turn === 'refuse') {
+      this.overload.refuse(call, REFUSED, this.queue);
+    } else if (turn === 'expired') {
+      call.refuse(EXPIRED);
+      this.overload.note(this.queue);
+    } else {
+      if (this.events.wanted) {
+        this.events.emit({ type: 'call-dequeued', path: call.method.path, waitMs: now - held.arrivedAt });
+      }
+      held.serve();
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import { AsyncResource } from 'node:async_hooks';
+import type { WaitingCall } from '../../policy/overload/overload-queue.js';
+import type { ServiceTime } from '../../policy/overload/service-time.js';
+import type { ServedCall } from '../calls/served-call.js';
+
+/** A call whose handler has not started. It starts in the async context of its arrival, which tracing and request scopes use. */
+export class HeldCall extends AsyncResource implements WaitingCall {
+  order = 0;
+  isRemoved = false;
+  weight = 0;
+  variance = 0;
+
+  constructor(
+    readonly call: ServedCall,
+    readonly serviceTime: ServiceTime,
+    readonly arrivedAt: number,
+    readonly deadline: number,
+    private readonly start: () => void,
+  ) {
+    super('GrpcHeldCall');
+  }
+
+  /** Starts the handler. */
+  serve(): void {
+    this.runInAsyncScope(this.start);
+  }
+}

@@ -1,0 +1,291 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
+import { Metadata } from '@grpc/grpc-js';
+import { GrpcMethodStreamingType } from '@nestjs/microservices';
+import { describe, expect, it } from 'vitest';
+import { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { ServiceTime } from '../../policy/overload/service-time.js';
+import { StatusCode } from '../../status/status-code.js';
+import { VirtualClock, turn } from '../../testing/virtual-clock.js';
+import type { ServedHandler } from '../calls/served-call.js';
+import { ServerCalls } from '../calls/server-calls.js';
+import type { StatusLike, WireCall } from '../calls/wire-call.js';
+import { implementationOf } from '../served-methods.js';
+import { OverloadGate } from './overload-gate.js';
+import { OverloadState } from './overload-state.js';
+
+/** A process whose time passes only while handlers use the CPU. */
+class WorkClock extends VirtualClock {
+  private workedMs = 0;
+
+  override now(): number {
+    return super.now() + this.workedMs;
+  }
+
+  override epoch(): number {
+    return super.epoch() + this.workedMs;
+  }
+
+  override defer(task: () => void): void {
+    setImmediate(task);
+  }
+
+  /** Uses the CPU for `ms`. */
+  work(ms: number): void {
+    this.workedMs += ms;
+  }
+}
+
+interface Answer {
+  readonly id: number;
+  readonly status: StatusLike | undefined;
+}
+
+function scene(workMs = 5, overloadProtection = true) {
+  const clock = new WorkClock();
+  const reported: GrpcServerEvent[] = [];
+  const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+  events.listen((event) => reported.push(event), false);
+  const changes: boolean[] = [];
+  const state = new OverloadState(clock, events, (isOverloaded) => changes.push(isOverloaded));
+  const gate = new OverloadGate(clock, events, state);
+  const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
+  const handled: number[] = [];
+  const answers: Answer[] = [];
+  const work: ServedHandler = (request) => {
+    // The cast is safe: `call` sends the id as the request.
+    handled.push(request as number);
+    clock.work(workMs);
+    return {};
+  };
+  const methodOf = (handler: ServedHandler) =>
+    implementationOf(
+      {
+        path: '/a.B/M',
+        kind: 'unary',
+        handler,
+        serviceTime: new ServiceTime(),
+        runTime: new ServiceTime(),
+        serialize: () => Buffer.alloc(1),
+        options: {
+          onDrain: 'fail',
+          streamIdleTimeoutMs: undefined,
+          maxQueuedResponseBytes: 1,
+          overloadProtection,
+          maxConcurrentCalls: undefined,
+          maxQueuedCalls: 1_000,
+          maxCallMs: undefined,
+        },
+      },
+      GrpcMethodStreamingType.NO_STREAMING,
+      { calls, gate, limits: [], onCall: undefined },
+    );
+  let next = 0;
+  const method = methodOf(work);
+  const call = (timeoutMs = Infinity, implementation = method) => {
+    const id = next++;
+    const wire = Object.assign(new EventEmitter(), {
+      metadata: new Metadata(),
+      request: id,
+      cancelled: false,
+      getDeadline: () => clock.epoch() + timeoutMs,
+      getPeer: () => '10.0.0.7:4711',
+      call: { stream: { closed: false, close: () => undefined, on: () => undefined } },
+    });
+    const deadline = clock.epoch() + timeoutMs;
+    wire.getDeadline = () => deadline;
+    implementation(wire as unknown as WireCall, (error) => answers.push({ id, status: error ?? undefined }));
+    const cancel = () => {
+      wire.cancelled = true;
+      wire.emit('cancelled');
+    };
+    return { id, cancel };
+  };
+  /** Lets the server work until it has no call left. */
+  const settle = async () => {
+    while (calls.size > 0) await turn();
+    await turn();
+  };
+  /** Occupies the process, so that later calls wait; `count` calls make the time of the method known. */
+  const occupy = async (count = 12) => {
+    for (let index = 0; index < count; index++) {
+      call();
+      await Promise.resolve();
+      await new Promise(process.nextTick);
+    }
+    await settle();
+    handled.length = answers.length = 0;
+    next = 0;
+  };
+  const refused = () => answers.filter(({ status }) => status?.code === StatusCode.RESOURCE_EXHAUSTED);
+  const types = () => reported.map(({ type }) => type);
+  return { clock, calls, call, settle, occupy, methodOf, handled, answers, refused, reported, types, state, changes };
+}
+
+describe('OverloadGate', () => {
+  it('runs a handler when its call arrives, if the process has time', () => {
+    const { call, handled } = scene();
+    call();
+    expect(handled).toEqual([0]);
+    call();
+    expect(handled).toEqual([0, 1]);
+  });
+
+  it('queues calls after 10 ms of handlers without a pause, and serves them in the order of their arrival', async () => {
+    const { call, handled, settle } = scene();
+    for (let index = 0; index < 6; index++) call();
+    expect(handled).toEqual([0, 1, 2]);
+    await settle();
+    expect(handled).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it('turns the event loop after 10 ms of work', async () => {
+    const { call, handled, settle } = scene();
+    const handledAtTurns: number[] = [];
+    for (let index = 0; index < 13; index++) call();
+    const watch = () => {
+      handledAtTurns.push(handled.length);
+      if (handled.length < 13) setImmediate(watch);
+    };
+    setImmediate(watch);
+    await settle();
+    const perTurn = handledAtTurns.map((count, index) => count - (handledAtTurns[index - 1] ?? 3));
+    expect(Math.max(...perTurn)).toBe(2);
+  });
+
+  it('starts a handler after the microtasks of the previous one', async () => {
+    const { call, clock, methodOf, settle } = scene();
+    const log: string[] = [];
+    const slow = methodOf(async (request) => {
+      log.push(`${String(request)} starts`);
+      for (let hop = 0; hop < 20; hop++) await Promise.resolve();
+      clock.work(5);
+      log.push(`${String(request)} ends`);
+      return {};
+    });
+    for (let index = 0; index < 4; index++) call();
+    log.length = 0;
+    const [one, other] = [call(Infinity, slow), call(Infinity, slow)];
+    await settle();
+    expect(log).toEqual([
+      `${String(one.id)} starts`,
+      `${String(one.id)} ends`,
+      `${String(other.id)} starts`,
+      `${String(other.id)} ends`,
+    ]);
+  });
+
+  it('refuses calls that cannot be served in time, and runs no handler for an expired call', async () => {
+    const { call, clock, handled, occupy, refused, answers, settle, types } = scene();
+    await occupy();
+    const load = Array.from({ length: 1_000 }, () => call(1_000).id);
+    await settle();
+    expect(answers).toHaveLength(load.length);
+    // 1 s of 5 ms each is 200 calls.
+    expect(handled.length).toBeGreaterThan(190);
+    expect(handled.length).toBeLessThanOrEqual(204);
+    expect(refused().length).toBeGreaterThan(690);
+    expect(types().filter((type) => type === 'call-shed')).toHaveLength(refused().length);
+    expect(clock.now()).toBeLessThan(1_100);
+  });
+
+  it('refuses with a status that names the overload, and that clients do not retry', async () => {
+    const { call, occupy, refused, settle } = scene();
+    await occupy();
+    for (let index = 0; index < 1_000; index++) call(1_000);
+    await settle();
+    const [{ status } = { status: undefined }] = refused();
+    expect(status?.details).toBe('The server is overloaded and refused the call before its handler ran');
+    expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
+  });
+
+  it('serves a burst that fits the deadlines of its calls', async () => {
+    const { call, handled, occupy, refused, settle } = scene();
+    await occupy();
+    for (let index = 0; index < 180; index++) call(1_000);
+    await settle();
+    expect(handled).toHaveLength(180);
+    expect(refused()).toEqual([]);
+  });
+
+  it('never refuses a call without a deadline, and shares the time with calls that have one', async () => {
+    const { call, handled, occupy, refused, settle } = scene();
+    await occupy();
+    for (let index = 0; index < 1_000; index++) call();
+    const limited = Array.from({ length: 10 }, () => call(1_000).id);
+    await settle();
+    expect(refused()).toEqual([]);
+    expect(handled).toHaveLength(1_010);
+    expect(Math.max(...limited.map((id) => handled.indexOf(id)))).toBeLessThan(25);
+  });
+
+  it('serves the backlog without turning the event loop if more than 5,000 calls without a deadline wait', async () => {
+    const { call, handled, settle } = scene(1);
+    for (let index = 0; index < 6_000; index++) call();
+    const before = handled.length;
+    await turn();
+    await turn();
+    expect(handled.length - before).toBeGreaterThan(900);
+    await settle();
+    expect(handled).toHaveLength(6_000);
+  });
+
+  it('does not run the handler of a call that was cancelled while it waited', async () => {
+    const { call, calls, handled, settle } = scene();
+    for (let index = 0; index < 4; index++) call();
+    const cancelled = call();
+    const last = call();
+    cancelled.cancel();
+    await settle();
+    expect(handled).not.toContain(cancelled.id);
+    expect(handled.at(-1)).toBe(last.id);
+    expect([calls.size, calls.lingeringHandlers]).toEqual([0, 0]);
+  });
+
+  it('counts waiting calls for a drain, which ends them without running their handlers', async () => {
+    const { call, calls, handled, answers, settle } = scene();
+    for (let index = 0; index < 8; index++) call();
+    expect(calls.size).toBe(5);
+    expect(calls.endAll()).toBe(5);
+    await settle();
+    expect(handled).toHaveLength(3);
+    expect(answers.filter(({ status }) => status?.code === StatusCode.UNAVAILABLE)).toHaveLength(5);
+    expect(calls.lingeringHandlers).toBe(0);
+  });
+
+  it('runs a waiting handler in the async context of its arrival', async () => {
+    const { call, methodOf, settle } = scene();
+    const context = new AsyncLocalStorage<number>();
+    const seen: (number | undefined)[] = [];
+    const reading = methodOf(() => {
+      seen.push(context.getStore());
+      return {};
+    });
+    for (let index = 0; index < 4; index++) call();
+    for (const user of [7, 8]) context.run(user, () => call(Infinity, reading));
+    await settle();
+    expect(seen).toEqual([7, 8]);
+  });
+
+  it('reports one overload with its beginning and its end', async () => {
+    const { call, changes, clock, occupy, refused, reported, settle, state } = scene();
+    await occupy();
+    for (let index = 0; index < 1_000; index++) call(1_000);
+    expect(state.snapshot().queued).toBeGreaterThan(100);
+    await settle();
+    expect(state.snapshot().since).toBeInstanceOf(Date);
+    expect(changes).toEqual([true]);
+    clock.advance(2_100);
+    expect(changes).toEqual([true, false]);
+    const overloads = reported.filter((event) => event.type === 'overload');
+    expect(overloads).toMatchObject([{ phase: 'begin' }, { phase: 'end', shed: refused().length }]);
+    expect(state.snapshot()).toEqual({ since: undefined, queued: 0, shed: refused().length });
+  });
+
+  it('runs every handler on arrival if overloadProtection is false', () => {
+    const { call, handled } = scene(5, false);
+    for (let index = 0; index < 100; index++) call(1);
+    expect(handled).toHaveLength(100);
+  });
+});

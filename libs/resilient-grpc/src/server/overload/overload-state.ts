@@ -1,0 +1,98 @@
+import type { EventHub } from '../../call/event-hub.js';
+import type { GrpcServerEvent } from '../../call/server-event.js';
+import { OVERLOAD_STAY_MS } from '../../policy/overload/overload-queue.js';
+import { moment, type Clock, type Timer } from '../../time/clock.js';
+import type { ServedCall } from '../calls/served-call.js';
+import type { StatusLike } from '../calls/wire-call.js';
+
+/** State of a server that refuses calls it cannot serve in time. */
+export interface ServerOverload {
+  /** Start of the current overload; `undefined` if absent. */
+  readonly since: Date | undefined;
+  /** Number of unary calls that wait for their handler. */
+  readonly queued: number;
+  /** Number of calls refused since the server was created. */
+  readonly shed: number;
+}
+
+/** A queue that can be overloaded. */
+export interface OverloadSource {
+  readonly size: number;
+  readonly isOverloaded: boolean;
+  /** Ends the overload of the queue if it is over, and returns true then. */
+  settle(now: number): boolean;
+}
+
+/** The overload of a server: from the first refused or expired call until all queues have been without one for a second. */
+export class OverloadState {
+  private readonly sources = new Set<OverloadSource>();
+  private readonly overloaded = new Set<OverloadSource>();
+  private beganAt = 0;
+  private shed = 0;
+  private shedBefore = 0;
+  private timer: Timer | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly events: EventHub<GrpcServerEvent>,
+    /** Called when an overload begins or ends. */
+    private readonly onChange: (isOverloaded: boolean) => void,
+  ) {}
+
+  add(source: OverloadSource): void {
+    this.sources.add(source);
+  }
+
+  snapshot(): ServerOverload {
+    let queued = 0;
+    for (const { size } of this.sources) queued += size;
+    const ageMs = this.clock.now() - this.beganAt;
+    const since = this.overloaded.size === 0 ? undefined : moment(this.clock.epoch() - ageMs);
+    return { since, queued, shed: this.shed };
+  }
+
+  /** Refuses `call`, whose handler has not started. */
+  refuse(call: ServedCall, status: StatusLike, source: OverloadSource): void {
+    this.shed += 1;
+    this.note(source);
+    if (this.events.wanted) this.events.emit({ type: 'call-shed', path: call.method.path });
+    call.refuse(status);
+  }
+
+  /** Begins the overload if `source` is overloaded. */
+  note(source: OverloadSource): void {
+    const { overloaded, events } = this;
+    if (!source.isOverloaded || overloaded.has(source)) return;
+    overloaded.add(source);
+    if (overloaded.size > 1) return;
+    this.beganAt = this.clock.now();
+    if (events.wanted) events.emit({ type: 'overload', phase: 'begin', queued: this.snapshot().queued });
+    this.settleLater();
+    this.onChange(true);
+  }
+
+  close(): void {
+    this.timer?.clear();
+    this.timer = undefined;
+  }
+
+  private settleLater(): void {
+    this.timer = this.clock.setTimer(() => {
+      this.settle();
+    }, OVERLOAD_STAY_MS);
+  }
+
+  private settle(): void {
+    const { clock, events, overloaded } = this;
+    const now = clock.now();
+    for (const source of overloaded) if (source.settle(now)) overloaded.delete(source);
+    if (overloaded.size > 0) {
+      this.settleLater();
+      return;
+    }
+    const shed = this.shed - this.shedBefore;
+    this.shedBefore = this.shed;
+    if (events.wanted) events.emit({ type: 'overload', phase: 'end', shed, durationMs: now - this.beganAt });
+    this.onChange(false);
+  }
+}

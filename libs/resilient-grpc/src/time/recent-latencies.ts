@@ -1,0 +1,70 @@
+/** Buckets per factor of two, so that a bucket spans 4.4 %. */
+const BUCKETS_PER_OCTAVE = 16;
+/** Lower bound of the first bucket in milliseconds. Lower values count as this one. */
+const MIN_MS = 2 ** -4;
+/** Octaves up to one hour. Higher values count as one hour. */
+const OCTAVES = 26;
+const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
+/** The weights are divided by the weight of a new value when that exceeds this number, long before it overflows. */
+const MAX_UNIT = 1e100;
+
+/**
+ * Histogram of durations in which older values count less, so that a percentile describes recent values. Takes 3.3 KB and allocates
+ * nothing after its creation.
+ */
+export class RecentLatencies {
+  private readonly buckets = new Float64Array(BUCKETS);
+  private sum = 0;
+  /** Weight of a value recorded now. It grows, instead of all older weights shrinking. */
+  private unit = 1;
+  private recordedAt = -Infinity;
+
+  constructor(
+    /** Time after which a value counts half, in milliseconds. */
+    private readonly halfLifeMs: number,
+    /** Total weight that aging never falls below: the last values count until as many newer ones have arrived. */
+    private readonly minWeight: number,
+  ) {}
+
+  /** Number of values, older ones counted in part. */
+  get weight(): number {
+    return this.sum / this.unit;
+  }
+
+  /** @param now monotonic milliseconds */
+  record(ms: number, now: number): void {
+    this.age(now);
+    const octave = Math.log2(ms / MIN_MS);
+    const bucket = Math.min(Math.max(Math.ceil(octave * BUCKETS_PER_OCTAVE) - 1, 0), BUCKETS - 1);
+    this.buckets[bucket] = (this.buckets[bucket] ?? 0) + this.unit;
+    this.sum += this.unit;
+  }
+
+  /**
+   * Returns a percentile in milliseconds, rounded up by at most 4.4 %; 0 if there are no values. At least `share` percent of the values
+   * are not greater than it.
+   */
+  percentile(share: number): number {
+    // Summed from above, because only few values are greater.
+    let greater = (1 - share / 100) * this.sum;
+    // Values that were divided differ from their sum by rounding errors.
+    for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {
+      greater -= this.buckets[bucket] ?? 0;
+      if (greater < -1e-9 * this.sum) return MIN_MS * 2 ** ((bucket + 1) / BUCKETS_PER_OCTAVE);
+    }
+    return 0;
+  }
+
+  private age(now: number): void {
+    const elapsedMs = Math.max(now - this.recordedAt, 0);
+    this.recordedAt = now;
+    const { weight } = this;
+    if (weight <= this.minWeight) return;
+    const remaining = Math.max(2 ** (-elapsedMs / this.halfLifeMs), this.minWeight / weight);
+    this.unit /= remaining;
+    if (this.unit < MAX_UNIT) return;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) this.buckets[bucket] = (this.buckets[bucket] ?? 0) / this.unit;
+    this.sum /= this.unit;
+    this.unit = 1;
+  }
+}

@@ -1,0 +1,74 @@
+import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+import { figuresOf, latenciesOf, reads, stop } from './support/load.js';
+import { quantile } from '../support/call-load.js';
+import { reach } from './support/reach.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+const READS = { counts: 400, short: 1_200, full: 6_000 };
+const PER_SECOND = 60;
+/** Usual latency, and that of one of fifty responses. */
+const [USUAL_MS, SLOW_MS] = [40, 600];
+/** Attempts before the first hedge. */
+const WARM_UP = 100;
+
+/** One of fifty responses is slow, and the client measures the hedging delay while the usual latency triples. */
+export const hedgingFollowsLatency: Situation = {
+  name: 'hedging-follows-latency',
+  promise:
+    "If one of fifty responses is 15 times slower, a client with hedgingDelay 'p95' answers 99 % of its reads within 3 times the usual latency, also after that has tripled, at 1.05 attempts per call.",
+  bounds: {
+    'reads failed': { atMost: 0 },
+    'hedges before 100 attempts were measured': { atMost: 0 },
+    // The budget allows five hedges more.
+    'attempts per call': { atMost: 1.06 },
+    hedges: { atLeast: 1 },
+    'p99 in usual latencies': { atMost: 3, timed: true },
+    'p99 in usual latencies, after they tripled': { atMost: 3, timed: true },
+  },
+  play: follow,
+};
+
+async function follow(run: Run): Promise<Measured> {
+  let usualMs = USUAL_MS;
+  const server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    scripts: {
+      Get: () => ({
+        message: { id: '1' },
+        delayMs: run.random() < 0.02 ? (SLOW_MS * usualMs) / USUAL_MS : usualMs * (0.9 + 0.2 * run.random()),
+      }),
+    },
+  });
+  run.onEnd(() => server.close());
+  const app = await startOrdersApp({ url: server.url, methods: { Get: { idempotent: true, hedgingDelay: 'p95' } } });
+  run.onEnd(() => app.close());
+
+  const half = READS[run.which === 'counts' ? 'counts' : run.length] / 2;
+  const warmUp = reads(run, app, PER_SECOND);
+  await reach(() => warmUp.calls.length >= WARM_UP - 10, { intervalMs: 5 });
+  await stop(warmUp);
+  const early = app.client.snapshot().counters.hedged;
+  const before = reads(run, app, PER_SECOND);
+  await reach(() => before.calls.length >= half, { intervalMs: 100 });
+  await stop(before);
+  usualMs = 3 * USUAL_MS;
+  // The delay follows within seconds, because all latencies exceed it.
+  const between = reads(run, app, PER_SECOND);
+  await reach(() => between.calls.length >= half / 2, { intervalMs: 100 });
+  await stop(between);
+  const after = reads(run, app, PER_SECOND);
+  await reach(() => after.calls.length >= half, { intervalMs: 100 });
+  await stop(after);
+  const { started, attempts, hedged } = app.client.snapshot().counters;
+  return {
+    ...figuresOf(after, 'reads'),
+    'reads failed': [warmUp, before, between, after].reduce((sum, { failed }) => sum + failed.length, 0),
+    'hedges before 100 attempts were measured': early,
+    'attempts per call': attempts / started,
+    hedges: hedged,
+    'p99 in usual latencies': quantile(latenciesOf(before), 0.99) / USUAL_MS,
+    'p99 in usual latencies, after they tripled': quantile(latenciesOf(after), 0.99) / usualMs,
+    'delay at the end, ms': app.client.snapshot().hedgingDelays[0]?.delayMs ?? NaN,
+  };
+}

@@ -1,0 +1,108 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isGrpcCallError } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
+import { reads, stop } from './support/load.js';
+import type { Measured, Run, Situation } from './support/situation.js';
+
+/** Time of each capacity. Goodput is judged only if all bounds are. */
+const PHASE_MS = { counts: 1_000, short: 6_000, full: 20_000 };
+/** Workers of the server in each phase. */
+const WORKERS = [10, 5, 10, 20, 10];
+const SERVICE_MS = 50;
+/** More than the largest capacity, so that the limit decides. */
+const PER_SECOND = 450;
+const TIMEOUT_MS = 1_000;
+/** Limits to compare with: capacity, and twice as much. */
+const FIXED_LIMITS = [10, 20] as const;
+
+/** The capacity of a server halves and doubles under more load than it can serve. */
+export const limitFollowsCapacity: Situation = {
+  name: 'limit-follows-capacity',
+  promise:
+    "If the capacity of a server halves and doubles under overload, maxConcurrentCalls: 'adaptive' reaches at least 0.9 of the goodput of the best fixed limit.",
+  bounds: {
+    'reads that failed for another reason': { atMost: 0 },
+    'lowest limit': { atLeast: 4 },
+    'goodput, % of the best fixed limit': { atLeast: 90, timed: true },
+  },
+  play: follow,
+};
+
+async function follow(run: Run): Promise<Measured> {
+  // One after the other, because they share a process.
+  const fixed: Outcome[] = [];
+  for (const limit of FIXED_LIMITS) fixed.push(await overload(run, limit));
+  const adaptive = await overload(run, 'adaptive');
+  const best = Math.max(...fixed.map(({ perSecond }) => perSecond));
+  return {
+    'goodput, % of the best fixed limit': (adaptive.perSecond / best) * 100,
+    'goodput per second': adaptive.perSecond,
+    ...Object.fromEntries(
+      FIXED_LIMITS.map((limit, i) => [`goodput per second, limit ${limit}`, fixed[i]?.perSecond ?? NaN]),
+    ),
+    'reads that failed for another reason': [adaptive, ...fixed].reduce((sum, { unexpected }) => sum + unexpected, 0),
+    'lowest limit': Math.min(...adaptive.limits),
+    'limits at the ends of the phases': adaptive.limits.join(' '),
+  };
+}
+
+function phaseMs({ which, length }: Run): number {
+  return PHASE_MS[which === 'counts' ? 'counts' : length];
+}
+
+interface Outcome {
+  readonly perSecond: number;
+  readonly unexpected: number;
+  /** Limit at the end of each phase. */
+  readonly limits: readonly number[];
+}
+
+async function overload(run: Run, maxConcurrentCalls: number | 'adaptive'): Promise<Outcome> {
+  let workers = 0;
+  let busy = 0;
+  const queue: (() => void)[] = [];
+  const next = (): void => {
+    if (busy >= workers) return;
+    const start = queue.shift();
+    if (start === undefined) return;
+    busy++;
+    start();
+    next();
+  };
+  // Like a pool of database connections: it serves requests whose calls have ended, too.
+  const serve = async () => {
+    await new Promise<void>((resolve) => {
+      queue.push(resolve);
+      next();
+    });
+    await sleep(SERVICE_MS);
+    busy--;
+    next();
+    return { message: { id: '1' } };
+  };
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: serve } });
+  run.onEnd(() => server.close());
+  const app = await startOrdersApp({
+    url: server.url,
+    timeoutMs: TIMEOUT_MS,
+    maxQueuedCalls: 20,
+    methods: { Get: { idempotent: false, maxConcurrentCalls } },
+  });
+  run.onEnd(() => app.close());
+  const limits: number[] = [];
+  workers = WORKERS[0] ?? 0;
+  const calls = reads(run, app, PER_SECOND);
+  for (const each of WORKERS) {
+    workers = each;
+    next();
+    await sleep(phaseMs(run), undefined, { signal: run.signal });
+    limits.push(app.client.snapshot().limits[0]?.maxConcurrent ?? NaN);
+  }
+  await stop(calls);
+  const unexpected = calls.failed.filter(
+    ({ error }) => !isGrpcCallError(error) || (error.reason !== 'concurrency-limit' && error.reason !== 'deadline'),
+  );
+  const seconds = (WORKERS.length * phaseMs(run)) / 1_000;
+  return { perSecond: calls.succeeded.length / seconds, unexpected: unexpected.length, limits };
+}

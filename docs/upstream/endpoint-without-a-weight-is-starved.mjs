@@ -6,13 +6,14 @@ const CALLS = 300;
 
 await reproduce('@grpc/grpc-js', async () => {
   const calls = [0, 0, 0];
+  let isReporting = false;
   const start = (index) =>
     startTextServer(
       {
         unary: (call, done) => {
           calls[index] += 1;
           // The last server is new and has not reported its load.
-          if (index < 2) {
+          if (isReporting && index < 2) {
             const load = call.getMetricsRecorder();
             load.recordQpsMetric(100);
             load.recordApplicationUtilizationMetric(0.5);
@@ -28,6 +29,8 @@ await reproduce('@grpc/grpc-js', async () => {
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ weighted_round_robin }] }),
   });
   while (calls.includes(0)) await answerOf(client);
+  isReporting = true;
+  for (let call = 0; call < 6; call++) await answerOf(client);
   // The policy reads the weights once per period.
   await pass(300);
   calls.fill(0);

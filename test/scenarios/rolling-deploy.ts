@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
 const PODS = 10;
-const PER_SECOND = { counts: 50, all: 300 };
+const PER_SECOND = { counts: 100, all: 300 };
 const LATENCY_MS = 20;
 /** Number of calls in which the share of a new pod is counted: ten for each pod while one is added. */
 const CALLS_FOR_SHARE = 10 * (PODS + 1);

@@ -1,7 +1,7 @@
-// npm run promises [-- --full --only a,b --seed N --strict --counts]: plays every situation, then every test that records a timing,
+// npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: plays every situation, then every test that records a timing,
 // one at a time, and prints each measurement with its bound and its verdict. On a busy machine a timed bound that does not hold is 'not
 // judged'. The exit code is 1 if a promise is broken; with --strict also if one was not judged. With --counts, for CI, it plays only
-// the situations, as `npm test` does, and judges only their counts.
+// the situations, as `npm test` does, and judges only their counts; --half 1 or 2 plays every other one, so that two processes share them.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
@@ -13,7 +13,7 @@ import { tableOf } from './table.js';
 import { runTimedTests, timedFiles } from './timed-tests.js';
 import { playWatched, problemsOf, type JudgedRun } from './watched-play.js';
 
-const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict --counts]';
+const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict --counts --half 1|2]';
 
 const { values } = parseArgs({
   options: {
@@ -22,10 +22,14 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     strict: { type: 'boolean', default: false },
     counts: { type: 'boolean', default: false },
+    half: { type: 'string' },
   },
 });
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
 if (!Number.isInteger(seed)) throw new Error(`--seed: expected an integer, got '${values.seed}'. ${USAGE}`);
+
+if (values.half !== undefined && !(values.counts && ['1', '2'].includes(values.half)))
+  throw new Error(`--half: expected 1 or 2, with --counts, got '${values.half}'. ${USAGE}`);
 
 const situations = await allSituations();
 const files = timedFiles();
@@ -60,10 +64,11 @@ const sentinel = await Sentinel.start();
 const random = seededRandom(seed);
 console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
-for (const [name, situation] of situations) {
+for (const [index, [name, situation]] of [...situations].entries()) {
   // Drawn for every situation, so that a seed repeats a play regardless of `--only`.
   const playSeed = Math.trunc(random() * 2 ** 31);
-  if (!chosen.includes(name) || interrupted.signal.aborted) continue;
+  const isOfOtherHalf = values.half !== undefined && String((index % 2) + 1) !== values.half;
+  if (!chosen.includes(name) || isOfOtherHalf || interrupted.signal.aborted) continue;
   const [isSkipped, note] = skipWithout(...(situation.needs ?? []));
   if (isSkipped) {
     console.log(`${name}: skipped, because ${note}`);

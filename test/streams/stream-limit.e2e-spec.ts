@@ -138,7 +138,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
       .calls('ServerStream')
       .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
     for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
-    await waitFor(() => openStreams(client)[1] === 0);
+    await waitFor(() => openStreams(client).toSorted().join() === '0,2');
     const next = openFeeds(client, 2);
     await waitFor(() => next.opened === 2);
     expect(openStreams(client)).toEqual([2, 2]);

@@ -11,6 +11,8 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const PODS = 10;
 const PER_SECOND = { counts: 100, all: 300 };
 const LATENCY_MS = 20;
+/** Open calls at which no further one starts, so that no backlog grows on a machine that is too slow for the rate. */
+const MAX_OPEN = 100;
 /** Number of calls in which the share of a new pod is counted: ten for each pod while one is added. */
 const CALLS_FOR_SHARE = 10 * (PODS + 1);
 /** Time that every second pod serves after it starts to terminate, at least until its clients have stopped using it. */
@@ -67,8 +69,8 @@ async function deploy(run: Run, name: keyof typeof DIRECTORIES): Promise<Measure
   app.client.events$.subscribe((event) => {
     if (event.type === 'addresses-changed') for (const address of event.removed) removedAt.set(address, event.at);
   });
-  const gets = reads(run, app, PER_SECOND[run.which]);
-  const creates = writes(run, app, PER_SECOND[run.which]);
+  const gets = reads(run, app, PER_SECOND[run.which], MAX_OPEN);
+  const creates = writes(run, app, PER_SECOND[run.which], MAX_OPEN);
   const added: { readonly url: string; readonly readyAt: number; readonly until: number }[] = [];
   const terminated: { readonly url: string; readonly at: number }[] = [];
   const urlOf = ({ address }: Replica) => `${address}:${String(pods.port)}`;
@@ -76,19 +78,21 @@ async function deploy(run: Run, name: keyof typeof DIRECTORIES): Promise<Measure
     const pod = await pods.add();
     const readyAt = Date.now();
     directory.add(pod);
-    await reach(() => starts.on(urlOf(pod)).length > 0, { intervalMs: 5 });
+    await reach(() => starts.on(urlOf(pod)).length > 0, { describe: `${name}: the first call to ${pod.address}` });
     const before = gets.calls.length + creates.calls.length;
-    await reach(() => gets.calls.length + creates.calls.length >= before + CALLS_FOR_SHARE, { intervalMs: 5 });
+    const begun = () => gets.calls.length + creates.calls.length - before;
+    await reach(() => begun() >= CALLS_FOR_SHARE, { describe: () => `${name}: call ${begun()} of ${CALLS_FOR_SHARE}` });
     added.push({ url: urlOf(pod), readyAt, until: Date.now() });
     terminated.push({ url: urlOf(old), at: Date.now() });
     directory.terminate(old);
+    const isRemoved = () => removedAt.has(urlOf(old));
     if (index % 2 === 1) {
-      await reach(() => removedAt.has(urlOf(old)), { intervalMs: 5 });
+      await reach(isRemoved, { describe: `${name}: removal of ${old.address}, which terminates` });
       await pass(run, PRE_STOP_MS);
     }
     await old.shutDown();
     directory.remove(old);
-    await reach(() => removedAt.has(urlOf(old)), { intervalMs: 5 });
+    await reach(isRemoved, { describe: `${name}: removal of ${old.address}, which has ended` });
   }
   await Promise.all([stop(gets), stop(creates)]);
   const share = ({ url, until }: (typeof added)[number]) => starts.share(url, Math.min(...starts.on(url)), until);

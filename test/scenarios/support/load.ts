@@ -3,9 +3,14 @@ import { CallLoad, quantile } from '../../support/call-load.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { Measured, Run } from './situation.js';
 
-/** Starts calls at a steady rate until the end of the play or `stop`. */
-export function load(run: Run, perSecond: number, make: (number: number) => Observable<unknown>): CallLoad {
-  const calls = CallLoad.start(perSecond, make);
+/** Starts calls at a steady rate until the end of the play or `stop`; at most `maxOpen` run at the same time. */
+export function load(
+  run: Run,
+  perSecond: number,
+  make: (number: number) => Observable<unknown>,
+  maxOpen = Infinity,
+): CallLoad {
+  const calls = CallLoad.start(perSecond, make, maxOpen);
   run.onEnd(() => calls.stop());
   return calls;
 }
@@ -16,13 +21,14 @@ export function stop(calls: CallLoad): Promise<void> {
 }
 
 /** Starts reads, which are safe to repeat. */
-export function reads(run: Run, { orders }: OrdersOf, perSecond: number): CallLoad {
-  return load(run, perSecond, (number) => orders.get({ id: String(number) }));
+export function reads(run: Run, { orders }: OrdersOf, perSecond: number, maxOpen?: number): CallLoad {
+  return load(run, perSecond, (number) => orders.get({ id: String(number) }), maxOpen);
 }
 
 /** Starts writes, which are not safe to repeat, each with its own ID. */
-export function writes(run: Run, { orders }: OrdersOf, perSecond: number): CallLoad {
-  return load(run, perSecond, (number) => orders.create({ requestId: String(number), item: 'tea', quantity: 1 }));
+export function writes(run: Run, { orders }: OrdersOf, perSecond: number, maxOpen?: number): CallLoad {
+  const create = (number: number) => orders.create({ requestId: String(number), item: 'tea', quantity: 1 });
+  return load(run, perSecond, create, maxOpen);
 }
 
 /** Results of the calls as figures. */

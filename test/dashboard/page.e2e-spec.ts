@@ -56,6 +56,8 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await locator.waitFor({ state });
     recordTiming(task, `${change} after, ms`, performance.now() - from, { atMost });
   };
+  // Changes other than those of the connectivity state are shown by the update each second. Playwright looks every 500 ms.
+  const NEXT_UPDATE_MS = 1_500;
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
   it('shows the ejection, the share, and the latency of each endpoint', async (test) => {
@@ -223,9 +225,9 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     // The page adds and removes clients at run time.
     all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: UNREACHABLE });
     const tenant = page.getByRole('link', { name: 'tenant' });
-    await changed(test, 'a new client shown', tenant, { atMost: 1_500 });
+    await changed(test, 'a new client shown', tenant, { atMost: NEXT_UPDATE_MS });
     await all.get('tenant').close();
-    await changed(test, 'a closed client removed', tenant, { atMost: 1_500, state: 'detached' });
+    await changed(test, 'a closed client removed', tenant, { atMost: NEXT_UPDATE_MS, state: 'detached' });
 
     await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
     await page.getByRole('link', { name: 'reader' }).click();
@@ -412,12 +414,14 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByRole('heading', { name: 'Healthy orders' }).waitFor();
     const drained = clients.get('orders').drain({ timeoutMs: 600_000 });
-    await changed(test, 'the drain shown', page.getByRole('heading', { name: 'Draining orders' }), { atMost: 1_200 });
+    await changed(test, 'the drain shown', page.getByRole('heading', { name: 'Draining orders' }), {
+      atMost: NEXT_UPDATE_MS,
+    });
     expect(await fact(page, 'Drain', 'still running')).toBe('2');
     server.release();
     await Promise.allSettled([...calls, drained]);
     await changed(test, 'the end of the drain shown', page.getByRole('heading', { name: 'Closed orders' }), {
-      atMost: 1_200,
+      atMost: NEXT_UPDATE_MS,
     });
     expect(await fact(page, 'Drain', 'calls finished')).toBe('2');
     expect(problems).toEqual([]);
@@ -439,7 +443,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       await page.getByText('No clients yet.').waitFor();
       clients.create({ name: 'late', protoPath: ORDERS_PROTO, url: UNREACHABLE });
       await changed(test, 'the first client shown', page.getByRole('heading', { name: 'Idle late' }), {
-        atMost: 1_500,
+        atMost: NEXT_UPDATE_MS,
       });
       for (const text of ['No calls yet.', 'No outages yet.', 'No open streams.', 'No failed calls.'])
         await page.getByText(text).first().waitFor();

@@ -19,6 +19,8 @@ export interface SequencesRun {
   readonly unjudged: number[];
   /** Number of processes that an assertion of Node aborted; another process played the rest. */
   nodeAborts: number;
+  /** Duration with the start of each process. An aborted process reports no duration of its own. */
+  seconds: number;
 }
 
 const SOURCE = fileURLToPath(new URL('./fuzz-process.mjs', import.meta.url));
@@ -39,7 +41,8 @@ const STUCK_MS = 200_000;
 
 /** Plays `count` sequences from seed `from` on, and waits until each process exits. */
 export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
-  const run: SequencesRun = { findings: [], reports: [], ended: 0, unjudged: [], nodeAborts: 0 };
+  const run: SequencesRun = { findings: [], reports: [], ended: 0, unjudged: [], nodeAborts: 0, seconds: 0 };
+  const startedAt = performance.now();
   const inFlightBefore = new Set<number>();
   let seeds: readonly number[] = Array.from({ length: count }, (_, index) => from + index);
   while (seeds.length > 0) {
@@ -48,6 +51,7 @@ export async function playSequences(side: Side, from: number, count: number): Pr
     seeds = [...inFlight.filter((seed) => !inFlightBefore.has(seed)), ...notBegun];
     for (const seed of inFlight) inFlightBefore.add(seed);
   }
+  run.seconds = (performance.now() - startedAt) / 1_000;
   return run;
 }
 

@@ -14,6 +14,12 @@ const CERTAINTY = 1.5;
 /** Standard deviations that a backlog may take less than expected. Covers calls that take less time than the mean of their method. */
 const DEVIATIONS = 6;
 
+/**
+ * Time that a request may have spent in buffers before the server read its timeout, in milliseconds: a slice of work, and the reading of
+ * other requests. The deadline of its client is earlier by this time.
+ */
+const MAX_UNSEEN_MS = 30;
+
 /** A call that can wait in an {@link OverloadQueue}. */
 export interface WaitingCall extends FifoEntry {
   /** Deadline in monotonic milliseconds; Infinity without one. */
@@ -61,6 +67,9 @@ export class OverloadQueue<T extends WaitingCall> {
   /** Weight that would be waiting if no call had been refused. */
   private plainBacklog = 0;
   private plainVariance = 0;
+  /** Weight of the calls that were not served although it was their turn, since the queue was empty. */
+  private skipped = 0;
+  private skippedVariance = 0;
   private emptySince = 0;
   /** Number of calls that are being served. */
   private serving = 0;
@@ -113,9 +122,7 @@ export class OverloadQueue<T extends WaitingCall> {
   remove(call: T, now: number): void {
     if (call.isRemoved) return;
     (call.deadline === Infinity ? this.unlimited : this.limited).remove(call);
-    this.forget(call);
-    if (call.deadline <= now) this.noteExpired(now);
-    this.noteEmpty(now);
+    this.noteEnded(call, now);
   }
 
   /** Removes and returns the next call. */
@@ -162,9 +169,7 @@ export class OverloadQueue<T extends WaitingCall> {
 
   /** Records that a call that `take` returned had ended before. */
   drop(call: T, now: number): void {
-    this.forget(call);
-    if (call.deadline <= now) this.noteExpired(now);
-    this.noteEmpty(now);
+    this.noteEnded(call, now);
   }
 
   /**
@@ -241,18 +246,43 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   private decide(call: T, now: number): Turn {
-    if (call.deadline <= now) {
-      this.forget(call);
+    const leftMs = call.deadline - now;
+    if (leftMs <= 0) {
+      this.skip(call);
       this.noteExpired(now);
       return 'expired';
     }
     // Calls that were refused would still be ahead of this one.
     const isBehind = this.plainBacklog - this.limited.weight - this.unlimited.weight > 2 * call.weight;
-    if (isBehind && call.deadline - now < leastOf(call.weight, call.variance) / this.speed) {
+    const neededMs = leastOf(call.weight, call.variance) / this.speed;
+    // A server that queues everything would serve the skipped calls before this one.
+    const marginMs = Math.min(
+      MAX_UNSEEN_MS,
+      Math.max(0, leastOf(this.skipped, this.skippedVariance)) / this.limits.maxSpeed,
+    );
+    if ((isBehind || marginMs > 0) && leftMs < neededMs + marginMs) {
+      this.skip(call);
       this.refuse(now);
       return 'refuse';
     }
     return 'run';
+  }
+
+  /** Records that a call ended in the queue. A server that queues everything would run it all the same if its deadline passed. */
+  private noteEnded(call: T, now: number): void {
+    if (call.deadline <= now) {
+      const next = this.limited.peek();
+      if (next === undefined || call.order < next.order) this.skip(call);
+      this.noteExpired(now);
+    } else {
+      this.forget(call);
+    }
+    this.noteEmpty(now);
+  }
+
+  private skip({ weight, variance }: T): void {
+    this.skipped += weight;
+    this.skippedVariance += variance;
   }
 
   private refuse(now: number): false {
@@ -297,6 +327,7 @@ export class OverloadQueue<T extends WaitingCall> {
     this.emptySince = now;
     this.isShared = false;
     this.balance = 0;
+    this.skipped = this.skippedVariance = 0;
   }
 }
 

@@ -26,14 +26,34 @@ const CALLERS = 16;
 
 /**
  * @typedef {object} OverloadEntry
- * @property {'resilient-grpc' | 'nest'} name
+ * @property {string} name
+ * @property {'resilient-grpc' | 'nest'} server
  * @property {readonly string[]} packages
+ * @property {Readonly<Record<string, unknown>>} [options] Options of the server.
+ * @property {boolean} [limits] True if it is measured only with handlers that wait, because it limits them.
  */
+
+const RESILIENT_GRPC = ['nestjs-resilient-grpc'];
 
 /** @type {readonly OverloadEntry[]} */
 export const OVERLOADED_SERVERS = [
-  { name: 'resilient-grpc', packages: ['nestjs-resilient-grpc'] },
-  { name: 'nest', packages: ['@nestjs/microservices'] },
+  { name: 'resilient-grpc', server: 'resilient-grpc', packages: RESILIENT_GRPC },
+  // A pool of 10 connections, and some calls that are ready for it.
+  {
+    name: 'limit 16',
+    server: 'resilient-grpc',
+    packages: RESILIENT_GRPC,
+    options: { maxConcurrentCalls: 16 },
+    limits: true,
+  },
+  {
+    name: 'adaptive limit',
+    server: 'resilient-grpc',
+    packages: RESILIENT_GRPC,
+    options: { maxConcurrentCalls: 'adaptive' },
+    limits: true,
+  },
+  { name: 'nest', server: 'nest', packages: ['@nestjs/microservices'] },
 ];
 
 /** Handlers that are measured by default. */
@@ -79,10 +99,12 @@ export async function measureOverload({ bench, entries, work, factors, rounds, s
   const rows = [];
   for (const handler of work) {
     for (const factor of factors) {
-      for (const { name } of entries) {
-        /** @type {Awaited<ReturnType<typeof measureOnce>>[]} */
+      for (const { name, server, options, limits } of entries) {
+        if (limits === true && handler.startsWith('sync')) continue;
+        /** @type {Awaited<ReturnType<typeof overload>>[]} */
         const runs = [];
-        for (let round = 0; round < rounds; round++) runs.push(await measureOnce(name, handler, factor, seconds));
+        for (let round = 0; round < rounds; round++)
+          runs.push(await overload({ server, options, work: handler, factor, seconds, deadlineMs: DEADLINE_MS }));
         rows.push({ contender: name, load: `${handler} x${String(factor)}`, ...mediansOf(runs) });
       }
     }
@@ -91,13 +113,16 @@ export async function measureOverload({ bench, entries, work, factors, rounds, s
 }
 
 /**
- * @param {OverloadEntry['name']} name
- * @param {string} work
- * @param {number} factor
- * @param {number} seconds
+ * Measures the capacity of a new server, and then offers it a multiple of that.
+ *
+ * @param {{
+ *   server: OverloadEntry['server'], options?: OverloadEntry['options'], work: string,
+ *   factor: number, seconds: number, deadlineMs: number,
+ * }} given
+ * @returns {Promise<Record<string, number | undefined>>} Figures of `outlineOfOverload`.
  */
-async function measureOnce(name, work, factor, seconds) {
-  const server = startChild(SERVER, [name, work]);
+export async function overload({ server: name, options = {}, work, factor, seconds, deadlineMs }) {
+  const server = startChild(SERVER, [name, work, JSON.stringify(options)]);
   const load = startChild(LOAD);
   try {
     await load.ask('connect', await server.ask('listen'));
@@ -105,7 +130,7 @@ async function measureOnce(name, work, factor, seconds) {
     const { perSecond } = await load.ask('capacity', { seconds: 2, inFlight: CALLERS });
     await wait(500);
     await server.ask('counts');
-    const offered = { perSecond: perSecond * factor, seconds, deadlineMs: DEADLINE_MS, health: name !== 'nest' };
+    const offered = { perSecond: perSecond * factor, seconds, deadlineMs, health: name !== 'nest' };
     const result = await load.ask('load', offered);
     const { handled, handledLate } = await server.ask('counts');
     const { goodPerSecond, ...figures } = result;

@@ -6,7 +6,7 @@ export { GrpcException, type GrpcExceptionError, type GrpcExceptionOptions } fro
 export { GrpcServerExceptionFilter } from './errors/grpc-server-exception.filter.js';
 export { ValidationException, validationException, type FieldViolation } from './errors/validation-exception.js';
 export { GrpcServerHealth } from './health/serving-health.js';
-export type { ServerOverload } from './overload/overload-state.js';
+export type { ServerConcurrencyLimit, ServerOverload } from './overload/overload-state.js';
 export { ResilientGrpcServerModule } from './resilient-grpc-server.module.js';
 export { ResilientGrpcServer } from './resilient-grpc-server.js';
 export {

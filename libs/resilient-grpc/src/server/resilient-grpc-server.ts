@@ -30,6 +30,8 @@ import type { GrpcServerEvent } from '../call/server-event.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
+
+type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
 import { ServiceStreams } from './service-streams.js';
 
 /** Dependencies of a server. */
@@ -221,7 +223,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
     const { calls, gate, onCall } = this;
-    const limits = [this.limitOf(method.options), this.serverLimit].filter((limit) => limit !== undefined);
+    const limits = [this.limitOf(method.options, method.path), this.serverLimit].filter((limit) => limit !== undefined);
     const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because tracing may be installed after the server started to listen.
@@ -252,13 +254,13 @@ export class ResilientGrpcServer extends ServerGrpc {
     };
   };
 
-  private limitOf({
-    maxConcurrentCalls,
-    maxQueuedCalls,
-  }: Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>): ConcurrencyLimit | undefined {
-    if (maxConcurrentCalls === undefined) return undefined;
-    const { clock } = this.dependencies;
-    return new ConcurrencyLimit(maxConcurrentCalls, maxQueuedCalls, clock, this.events, this.overloadState);
+  private limitOf(
+    { maxConcurrentCalls: maxConcurrent, maxQueuedCalls: maxQueued }: ConcurrencyOptions,
+    path?: string,
+  ): ConcurrencyLimit | undefined {
+    if (maxConcurrent === undefined) return undefined;
+    const policy = { path, maxConcurrent, maxQueued };
+    return new ConcurrencyLimit(policy, this.dependencies.clock, this.events, this.overloadState);
   }
 
   /** Adds the services before it opens the port, so that clients never reach a server without services. */

@@ -11,6 +11,7 @@ import {
   onDrain,
 } from '../policy/options/option-schemas.js';
 import { POSITIVE, sameRemedy, type KeyRemedies } from '../policy/options/value-rules.js';
+import { concurrencyLimit } from '../policy/concurrency/concurrency-schema.js';
 import { drainSchema } from '../nest/module-options.validation.js';
 
 const methodEntries = {
@@ -18,7 +19,7 @@ const methodEntries = {
   streamIdleTimeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
   maxQueuedResponseBytes: v.optional(integer(1)),
   overloadProtection: v.optional(flag),
-  maxConcurrentCalls: v.optional(integer(1)),
+  maxConcurrentCalls: v.optional(concurrencyLimit),
   maxQueuedCalls: v.optional(integer(0)),
   maxCallMs: v.optional(millisecondsOrNone(POSITIVE)),
 } as const;

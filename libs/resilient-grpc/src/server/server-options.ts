@@ -39,9 +39,11 @@ export interface ServerMethodOptions {
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more: of the server, and in `methods` of each method. Use it for
    * handlers that wait, for example for a database, with a value slightly above what the resource serves at once. Further calls wait.
+   * With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do not use it for methods whose duration depends on
+   * the request or on an event, such as long polls.
    * @defaultValue none
    */
-  readonly maxConcurrentCalls?: number | undefined;
+  readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
    * Maximum number of calls that wait for each limit of concurrent calls, 0 or more, with and without a deadline each. Further calls, and
    * calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
@@ -131,7 +133,7 @@ export interface ResolvedServerMethod {
   readonly maxQueuedResponseBytes: number;
   readonly overloadProtection: boolean;
   /** Limit of the method; the limit of the server applies in addition. */
-  readonly maxConcurrentCalls: number | undefined;
+  readonly maxConcurrentCalls: number | 'adaptive' | undefined;
   readonly maxQueuedCalls: number;
   readonly maxCallMs: number | undefined;
 }
@@ -151,7 +153,7 @@ export interface ResolvedServerOptions {
   readonly backlog: number;
   readonly health: boolean;
   readonly notServingInOverload: boolean;
-  readonly maxConcurrentCalls: number | undefined;
+  readonly maxConcurrentCalls: number | 'adaptive' | undefined;
   readonly maxQueuedCalls: number;
   readonly reflection: boolean;
   readonly loadReports: boolean;

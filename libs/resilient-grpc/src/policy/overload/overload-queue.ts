@@ -122,6 +122,8 @@ export class OverloadQueue<T extends WaitingCall> {
   remove(call: T, now: number): void {
     if (call.isRemoved) return;
     (call.deadline === Infinity ? this.unlimited : this.limited).remove(call);
+    const next = this.limited.peek();
+    if (next === undefined || call.order < next.order) this.skip(call);
     this.noteEnded(call, now);
   }
 
@@ -169,6 +171,7 @@ export class OverloadQueue<T extends WaitingCall> {
 
   /** Records that a call that `take` returned had ended before. */
   drop(call: T, now: number): void {
+    this.skip(call);
     this.noteEnded(call, now);
   }
 
@@ -268,18 +271,12 @@ export class OverloadQueue<T extends WaitingCall> {
     return 'run';
   }
 
-  /** Records that a call ended in the queue. A server that queues everything would run it all the same if its deadline passed. */
-  private noteEnded(call: T, now: number): void {
-    if (call.deadline <= now) {
-      const next = this.limited.peek();
-      if (next === undefined || call.order < next.order) this.skip(call);
-      this.noteExpired(now);
-    } else {
-      this.forget(call);
-    }
+  private noteEnded({ deadline }: T, now: number): void {
+    if (deadline <= now) this.noteExpired(now);
     this.noteEmpty(now);
   }
 
+  /** Records that it was the turn of a call that is not served. A server that queues everything would have served it before its end. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

@@ -58,6 +58,8 @@ export abstract class ServedCall {
   /** True if the call is over for its caller: answered, cancelled, or past its deadline. */
   over = false;
   overAt = 0;
+  /** Status code of the call; `undefined` until it is over. */
+  endCode: number | undefined;
   /** True if the handler has ended. */
   done = false;
   /** True if a leak was reported; each is reported once. */
@@ -269,6 +271,7 @@ export abstract class ServedCall {
     if (this.over) return;
     const { host, held } = this;
     this.over = true;
+    this.endCode = code;
     if (held !== undefined) {
       this.held = undefined;
       held();

@@ -14,19 +14,31 @@ import { ConcurrencyLimit } from './concurrency-limit.js';
 import { OverloadGate } from './overload-gate.js';
 import { OverloadState } from './overload-state.js';
 
-function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs = undefined as number | undefined } = {}) {
+const PATH = '/a.B/M';
+
+interface SceneOptions {
+  readonly max?: number | 'adaptive';
+  readonly maxQueued?: number;
+  readonly serverMax?: number;
+  readonly maxCallMs?: number;
+}
+
+function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: SceneOptions = {}) {
   const clock = new VirtualClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const state = new OverloadState(clock, events, () => undefined);
   const gate = new OverloadGate(clock, events, state);
   const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
-  const limits = [max, serverMax].map((one) => new ConcurrencyLimit(one, maxQueued, clock, events, state));
+  const limits = [
+    new ConcurrencyLimit({ path: PATH, maxConcurrent: max, maxQueued }, clock, events, state),
+    new ConcurrencyLimit({ path: undefined, maxConcurrent: serverMax, maxQueued }, clock, events, state),
+  ];
   const running = new Map<number, (value: unknown) => void>();
   const answers = new Map<number, StatusLike | undefined>();
   let started = 0;
   const method = implementationOf(
     {
-      path: '/a.B/M',
+      path: PATH,
       kind: 'unary',
       handler: (request) => {
         started += 1;
@@ -68,8 +80,8 @@ function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs = u
     };
     return { id, cancel };
   };
-  const finish = async (id: number) => {
-    running.get(id)?.({});
+  const finish = async (id: number, result: unknown = {}) => {
+    running.get(id)?.(result);
     running.delete(id);
     await turn();
   };
@@ -140,6 +152,59 @@ describe('ConcurrencyLimit', () => {
     expect(count(StatusCode.RESOURCE_EXHAUSTED)).toBeGreaterThan(8_000);
     expect(count(StatusCode.DEADLINE_EXCEEDED)).toBeLessThan(20);
     expect(started()).toBeLessThan(1_020);
+  });
+});
+
+describe("ConcurrencyLimit 'adaptive'", () => {
+  /** Offers ten times the capacity of a resource that serves 10 handlers at once, 50 ms each. */
+  const load = async ({ seconds = 20, max }: { readonly seconds?: number; readonly max: number | 'adaptive' }) => {
+    const { call, clock, finish, running, codes, state } = scene({ max });
+    const limits: number[] = [];
+    /** End of the work of the handlers that have a slot of the resource. */
+    const endsAt = new Map<number, number>();
+    for (let ms = 0; ms < seconds * 1_000; ms++) {
+      call(1_000);
+      call(1_000);
+      for (const [id, end] of endsAt) {
+        if (clock.now() < end) continue;
+        endsAt.delete(id);
+        await finish(id);
+      }
+      for (const id of running.keys()) {
+        if (endsAt.size === 10) break;
+        if (!endsAt.has(id)) endsAt.set(id, clock.now() + 50);
+      }
+      if (ms > 5_000) limits.push(state.snapshot().limits[0]!.maxConcurrent);
+      await clock.advanceAsync(1);
+    }
+    return { limits, good: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
+  };
+
+  it('uses nearly the whole capacity at ten times the load, and does not drift away from it', async () => {
+    const { limits, good } = await load({ seconds: 60, max: 'adaptive' });
+    expect(good).toBeGreaterThan(0.95);
+    expect(Math.max(...limits)).toBeLessThanOrEqual(40);
+    expect(Math.min(...limits)).toBeGreaterThanOrEqual(4);
+  });
+
+  it('reports its present limit, and those that run and wait', () => {
+    const { call, state } = scene({ max: 'adaptive', serverMax: 30 });
+    for (let index = 0; index < 25; index++) call();
+    expect(state.snapshot().limits).toEqual([
+      { path: PATH, maxConcurrent: 20, running: 20, queued: 5 },
+      { path: undefined, maxConcurrent: 30, running: 20, queued: 0 },
+    ]);
+  });
+
+  it('ignores handlers that fail', async () => {
+    const { call, clock, finish, state } = scene({ max: 'adaptive' });
+    for (let index = 0; index < 1_000; index++) {
+      const { id } = call();
+      // First slow, then fast failures.
+      await clock.advanceAsync(index < 500 ? 50 : 1);
+      await finish(id, Promise.reject(new Error('no connection')));
+    }
+    expect(state.snapshot().limits[0]?.maxConcurrent).toBe(20);
   });
 });
 

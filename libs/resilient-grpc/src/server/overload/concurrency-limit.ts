@@ -1,6 +1,9 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import { AdaptiveLimit, type LoadEvidence } from '../../policy/concurrency/adaptive-limit.js';
+import { ADAPTIVE_BOUNDS } from '../../policy/concurrency/permit-queue.js';
 import { OverloadQueue } from '../../policy/overload/overload-queue.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
 import { HeldCall } from './held-call.js';
@@ -14,6 +17,16 @@ const REFUSED = overloadRefusal(
   'The server has reached maxConcurrentCalls and refused the call before its handler ran',
 );
 
+/** Options of a {@link ConcurrencyLimit}. */
+export interface ConcurrencyLimitPolicy {
+  /** Path of the method; `undefined` for the limit of the server. */
+  readonly path: string | undefined;
+  /** Maximum number of handlers that run at the same time; 'adaptive' for a limit that follows their duration. */
+  readonly maxConcurrent: number | 'adaptive';
+  /** Maximum number of calls that wait, of each kind: with a deadline, and without. */
+  readonly maxQueued: number;
+}
+
 /** Continues with a call that has a permit. */
 export type ServeNext = (call: ServedCall, request: unknown) => void;
 
@@ -23,24 +36,53 @@ export type ServeNext = (call: ServedCall, request: unknown) => void;
  */
 export class ConcurrencyLimit {
   private readonly queue: OverloadQueue<HeldCall>;
-  private running = 0;
+  /** Present if the limit follows the duration of the handlers. */
+  private readonly adaptive: AdaptiveLimit | undefined;
+  private runningCount = 0;
   private isDispatching = false;
 
   constructor(
-    private readonly maxConcurrent: number,
-    maxQueued: number,
+    private readonly policy: ConcurrencyLimitPolicy,
     private readonly clock: Clock,
     private readonly events: EventHub<GrpcServerEvent>,
     private readonly overload: OverloadState,
   ) {
+    const { maxConcurrent, maxQueued } = policy;
+    if (maxConcurrent === 'adaptive') this.adaptive = new AdaptiveLimit(ADAPTIVE_BOUNDS);
+    const current = (): number => this.maxConcurrent;
     // The weight of a call is the time for which its handler runs.
-    this.queue = new OverloadQueue({ maxQueued, maxSpeed: maxConcurrent });
-    overload.add(this.queue);
+    this.queue = new OverloadQueue({
+      maxQueued,
+      get maxSpeed() {
+        return current();
+      },
+    });
+    overload.add(this.queue, this);
+  }
+
+  /** Path of the method; `undefined` for the limit of the server. */
+  get path(): string | undefined {
+    return this.policy.path;
+  }
+
+  /** Maximum number of handlers that run at the same time at present. */
+  get maxConcurrent(): number {
+    return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
+  }
+
+  /** Number of handlers that run. */
+  get running(): number {
+    return this.runningCount;
+  }
+
+  /** Number of calls that wait for a permit. */
+  get queued(): number {
+    return this.queue.size;
   }
 
   /** Passes `call` to `next` when a permit is free, or refuses it. */
   serve(call: ServedCall, request: unknown, next: ServeNext): void {
-    if (this.running < this.maxConcurrent && this.queue.size === 0) {
+    if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {
       this.start(call, undefined, request, next);
       return;
     }
@@ -61,14 +103,18 @@ export class ConcurrencyLimit {
   }
 
   private start(call: ServedCall, held: HeldCall | undefined, request: unknown, next: ServeNext): void {
-    this.running += 1;
+    this.runningCount += 1;
     const startedAt = this.clock.now();
     call.onHandlerEnd(() => {
-      this.running -= 1;
       const now = this.clock.now();
       const ms = now - startedAt;
       // The gate may have refused the call, or it ended before its handler started.
-      if (call.received > 0) call.method.runTime.note(ms);
+      if (call.received > 0) {
+        call.method.runTime.note(ms);
+        const evidence = evidenceOf(call.endCode);
+        if (evidence !== undefined) this.adaptive?.record(ms, this.runningCount, evidence);
+      }
+      this.runningCount -= 1;
       if (held === undefined) this.queue.noteWork(ms, now);
       else this.queue.served(held, ms, now);
       this.dispatch();
@@ -85,7 +131,7 @@ export class ConcurrencyLimit {
         call.held = undefined;
         this.overload.refuse(call, REFUSED, this.queue);
       }
-      while (this.running < this.maxConcurrent) {
+      while (this.runningCount < this.maxConcurrent) {
         const held = this.queue.take();
         if (held === undefined) return;
         this.startHeld(held);
@@ -115,5 +161,23 @@ export class ConcurrencyLimit {
       }
       held.serve();
     }
+  }
+}
+
+/**
+ * Returns what the duration of a handler shows about the load. `undefined`: nothing, because the handler failed.
+ * @param code status of the call; `undefined` if it has not ended
+ */
+function evidenceOf(code: number | undefined): LoadEvidence | undefined {
+  switch (code) {
+    case undefined:
+    case StatusCode.OK:
+      return 'served';
+    case StatusCode.DEADLINE_EXCEEDED:
+      return 'timed-out';
+    case StatusCode.CANCELLED:
+      return 'cancelled';
+    default:
+      return undefined;
   }
 }

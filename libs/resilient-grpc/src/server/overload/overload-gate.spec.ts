@@ -280,7 +280,7 @@ describe('OverloadGate', () => {
     expect(changes).toEqual([true, false]);
     const overloads = reported.filter((event) => event.type === 'overload');
     expect(overloads).toMatchObject([{ phase: 'begin' }, { phase: 'end', shed: refused().length }]);
-    expect(state.snapshot()).toEqual({ since: undefined, queued: 0, shed: refused().length });
+    expect(state.snapshot()).toEqual({ since: undefined, queued: 0, shed: refused().length, limits: [] });
   });
 
   it('runs every handler on arrival if overloadProtection is false', () => {

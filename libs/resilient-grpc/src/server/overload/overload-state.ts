@@ -13,6 +13,18 @@ export interface ServerOverload {
   readonly queued: number;
   /** Number of calls refused since the server was created. */
   readonly shed: number;
+  /** Limits of `maxConcurrentCalls`, of the server and of its methods. */
+  readonly limits: readonly ServerConcurrencyLimit[];
+}
+
+/** A limit of `maxConcurrentCalls`. */
+export interface ServerConcurrencyLimit {
+  /** Path of the method; `undefined` for the limit of the server. */
+  readonly path: string | undefined;
+  /** Maximum number of handlers that run at the same time; at present, if it is adaptive. */
+  readonly maxConcurrent: number;
+  readonly running: number;
+  readonly queued: number;
 }
 
 /** A queue that can be overloaded. */
@@ -26,6 +38,7 @@ export interface OverloadSource {
 /** The overload of a server: from the first refused or expired call until all queues have been without one for a second. */
 export class OverloadState {
   private readonly sources = new Set<OverloadSource>();
+  private readonly limits: ServerConcurrencyLimit[] = [];
   private readonly overloaded = new Set<OverloadSource>();
   private beganAt = 0;
   private shed = 0;
@@ -39,8 +52,10 @@ export class OverloadState {
     private readonly onChange: (isOverloaded: boolean) => void,
   ) {}
 
-  add(source: OverloadSource): void {
+  /** @param limit the limit whose calls wait in `source` */
+  add(source: OverloadSource, limit?: ServerConcurrencyLimit): void {
     this.sources.add(source);
+    if (limit !== undefined) this.limits.push(limit);
   }
 
   snapshot(): ServerOverload {
@@ -48,7 +63,10 @@ export class OverloadState {
     for (const { size } of this.sources) queued += size;
     const ageMs = this.clock.now() - this.beganAt;
     const since = this.overloaded.size === 0 ? undefined : moment(this.clock.epoch() - ageMs);
-    return { since, queued, shed: this.shed };
+    const limits = this.limits.map(({ path, maxConcurrent, running, queued: waiting }) => {
+      return { path, maxConcurrent, running, queued: waiting };
+    });
+    return { since, queued, shed: this.shed, limits };
   }
 
   /** Refuses `call`, whose handler has not started. */

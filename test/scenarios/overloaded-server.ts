@@ -14,10 +14,10 @@ const COUNTED_FACTOR = 3;
 
 /** Loads beyond the capacity of a server, from another process. */
 const LOADS = {
-  'sync, 3 times': { work: 'sync:5', factor: 3 },
-  'sync, 10 times': { work: 'sync:5', factor: 10 },
-  'pool, limit 16': { work: 'pool:10:50', factor: 10, options: { maxConcurrentCalls: 16 } },
-  'pool, adaptive': { work: 'pool:10:50', factor: 10, options: { maxConcurrentCalls: 'adaptive' } },
+  '5 ms of CPU ×3': { work: 'sync:5', factor: 3 },
+  '5 ms of CPU ×10': { work: 'sync:5', factor: 10 },
+  'pool of 10, limit 16': { work: 'pool:10:50', factor: 10, options: { maxConcurrentCalls: 16 } },
+  'pool of 10, adaptive limit': { work: 'pool:10:50', factor: 10, options: { maxConcurrentCalls: 'adaptive' } },
 } as const;
 
 /** A server is offered many times what it can serve. */
@@ -30,19 +30,19 @@ export const overloadedServer: Situation = {
     'calls unanswered': { atMost: 0 },
     'calls refused': { atLeast: 1 },
     'calls of a burst refused or expired': { atMost: 0 },
-    'goodput, % of the capacity, sync, 3 times': { atLeast: 85, timed: true },
-    'goodput, % of the capacity, sync, 10 times': { atLeast: 80, timed: true },
-    'goodput, % of the capacity, pool, limit 16': { atLeast: 90, timed: true },
-    'goodput, % of the capacity, pool, adaptive': { atLeast: 85, timed: true },
-    'p99 of served calls after the first second, sync, 3 times, ms': { atMost: 200, timed: true },
-    'p99 of served calls after the first second, sync, 10 times, ms': { atMost: 200, timed: true },
-    'handlers run after the deadline, sync, 3 times, %': { atMost: 1, timed: true },
-    'handlers run after the deadline, sync, 10 times, %': { atMost: 1, timed: true },
-    'refusal, sync, 10 times, ms': { atMost: 20, timed: true },
-    'useful again after, sync, 3 times, ms': { atMost: 500, timed: true },
-    'useful again after, sync, 10 times, ms': { atMost: 500, timed: true },
-    'p99 of health checks, sync, 10 times, ms': { atMost: 50, timed: true },
-    'longest gap of a stream, sync, 10 times, ms': { atMost: 200, timed: true },
+    'goodput of the capacity, 5 ms of CPU ×3, %': { atLeast: 85, timed: true },
+    'goodput of the capacity, 5 ms of CPU ×10, %': { atLeast: 80, timed: true },
+    'goodput of the capacity, pool of 10, limit 16, %': { atLeast: 90, timed: true },
+    'goodput of the capacity, pool of 10, adaptive limit, %': { atLeast: 85, timed: true },
+    'p99 of served calls after the first second, 5 ms of CPU ×3, ms': { atMost: 200, timed: true },
+    'p99 of served calls after the first second, 5 ms of CPU ×10, ms': { atMost: 200, timed: true },
+    'handlers run after the deadline, 5 ms of CPU ×3, %': { atMost: 1, timed: true },
+    'handlers run after the deadline, 5 ms of CPU ×10, %': { atMost: 1, timed: true },
+    'refusal, 5 ms of CPU ×10, ms': { atMost: 20, timed: true },
+    'useful again after, 5 ms of CPU ×3, ms': { atMost: 500, timed: true },
+    'useful again after, 5 ms of CPU ×10, ms': { atMost: 500, timed: true },
+    'p99 of health checks, 5 ms of CPU ×10, ms': { atMost: 50, timed: true },
+    'longest gap of a stream, 5 ms of CPU ×10, ms': { atMost: 200, timed: true },
   },
   play,
 };
@@ -66,7 +66,7 @@ async function play(run: Run): Promise<Measured> {
     sums.lost += Math.max(...all('lost'));
     sums.unanswered += Math.max(...all('unanswered'));
     sums.refused = Math.min(sums.refused, ...all('refused'));
-    measured[`goodput, % of the capacity, ${name}`] = 100 * figure('goodput');
+    measured[`goodput of the capacity, ${name}, %`] = 100 * figure('goodput');
     measured[`p99 of served calls after the first second, ${name}, ms`] = figure('p99Ms');
     measured[`handlers run after the deadline, ${name}, %`] = figure('ranLatePercent');
     measured[`refusal, ${name}, ms`] = figure('refusalMs');

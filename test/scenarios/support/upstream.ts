@@ -6,7 +6,7 @@ import { ChildServer } from 'nestjs-resilient-grpc/testing';
 import { bundled } from '../../support/bundled.js';
 import { certificate } from '../../support/orders-app.js';
 import { PYTHON } from '../../support/programs.js';
-import { grpcGoServer } from './grpc-go-server.js';
+import { goProgram } from '../../support/go-program.js';
 import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 
@@ -66,7 +66,7 @@ const SCRIPTS = {
 /** The programs that run a script; Node runs the others. The server of grpc-go is built from its script, and ignores the argument. */
 const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => string | Promise<string>>>> = {
   grpcio: () => PYTHON,
-  'grpc-go': grpcGoServer,
+  'grpc-go': () => goProgram(join(import.meta.dirname, SCRIPTS['grpc-go'])),
 };
 
 /**

@@ -29,6 +29,8 @@ const HANG_MS = 25_000;
 interface Counts {
   readonly streams: number;
   readonly sockets: number;
+  /** Calls of Get whose handlers ran, and calls that were refused because of an overload. */
+  readonly attempts: number;
 }
 
 /** A Nest application with ResilientGrpcServer that serves `orders.v1.Orders` in its own process. */
@@ -65,7 +67,7 @@ export class NestServer {
     return this.messages<{ reason: string }>('reason').map(({ reason }) => reason);
   }
 
-  /** Number of open streams of the server and of sockets of the whole process. */
+  /** Open streams and attempts of the server, and sockets of the whole process. */
   async counts(): Promise<Counts> {
     const before = this.messages('streams').length;
     this.child.send('counts');

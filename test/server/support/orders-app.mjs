@@ -28,6 +28,9 @@ const { values } = parseArgs({
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
 
+/** Number of calls of Get whose handler ran. */
+let handled = 0;
+
 /** Responses of handlers that wait for a message 'release'. */
 const held = [];
 
@@ -39,6 +42,7 @@ class Orders {
   // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Calls the upstream if there is one.
   // Uses the CPU for `--busy` milliseconds before that.
   get({ id }) {
+    handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);
     const ms = Number(/^slow:(\d+)$/.exec(id)?.[1] ?? 0);
     const answered = new Promise((resolve) => {
@@ -135,7 +139,7 @@ process.on('message', (message) => {
     return;
   }
   const sockets = process.getActiveResourcesInfo().filter((type) => type === 'TCPSocketWrap').length;
-  send({ streams: server.activeStreams().length, sockets });
+  send({ streams: server.activeStreams().length, sockets, attempts: handled + server.overload().shed });
 });
 // The IPC channel must not keep the process alive.
 process.channel?.unref();

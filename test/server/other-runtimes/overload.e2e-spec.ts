@@ -1,0 +1,96 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { status, type ServiceError } from '@grpc/grpc-js';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { goProgram } from '../../support/go-program.js';
+import { PYTHON, skipWithout, type OptionalProgram } from '../../support/programs.js';
+import { NestServer } from '../support/nest-server.js';
+import { PlainClient } from '../support/plain-client.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+/** CPU time of each call in milliseconds. */
+const BUSY_MS = 20;
+/** Work for 20 s. The deadlines leave time for a busy machine. */
+const CALLS = 1_000;
+const TIMEOUT_MS = 4_000;
+/** Calls one after another, so that the server knows the time of the method. */
+const WARM_UP = 15;
+/** A client that would repeat each refused call, if the server did not forbid it. */
+const SERVICE_CONFIG = JSON.stringify({
+  methodConfig: [
+    {
+      name: [{}],
+      retryPolicy: {
+        maxAttempts: 4,
+        initialBackoff: '0.01s',
+        maxBackoff: '0.1s',
+        backoffMultiplier: 2,
+        retryableStatusCodes: ['RESOURCE_EXHAUSTED', 'UNAVAILABLE'],
+      },
+    },
+  ],
+});
+
+type Counts = Readonly<Record<string, number>>;
+
+async function runProgram(program: string, ...args: readonly string[]): Promise<Counts> {
+  const { stdout } = await promisify(execFile)(program, args, { timeout: 55_000 });
+  // The cast is safe: see the programs.
+  return JSON.parse(stdout) as Counts;
+}
+
+async function grpcJs(url: string): Promise<Counts> {
+  const client = new PlainClient(url, { 'grpc.service_config': SERVICE_CONFIG });
+  const counts: Record<string, number> = {};
+  const call = async (): Promise<void> => {
+    const code = await client.get('1', TIMEOUT_MS).then(
+      () => status.OK,
+      (error: unknown) => (error as ServiceError).code,
+    );
+    const name = status[code];
+    counts[name] = (counts[name] ?? 0) + 1;
+  };
+  for (let one = 0; one < WARM_UP; one++) await call();
+  await Promise.all(Array.from({ length: CALLS }, call));
+  return counts;
+}
+
+const RUN_ARGS = [String(CALLS), String(TIMEOUT_MS / 1_000), SERVICE_CONFIG];
+const grpcio = (url: string) => runProgram(PYTHON, join(import.meta.dirname, 'overload_grpcio.py'), url, ...RUN_ARGS);
+const grpcGo = async (url: string) =>
+  runProgram(await goProgram(join(import.meta.dirname, 'overload-grpc-go.go')), url, ...RUN_ARGS);
+
+interface Runtime {
+  readonly name: string;
+  readonly run: (url: string) => Promise<Counts>;
+  readonly needs: readonly OptionalProgram[];
+}
+
+const RUNTIMES: readonly Runtime[] = [
+  { name: 'grpc-js', run: grpcJs, needs: [] },
+  { name: 'grpcio', run: grpcio, needs: ['grpcio'] },
+  { name: 'grpc-go', run: grpcGo, needs: ['grpc-go'] },
+];
+
+// The first run of a Go program builds it.
+describe('an overloaded server', { timeout: 360_000 }, () => {
+  it.for(RUNTIMES)('is not called again by $name, which keeps its connection', async ({ run, needs }, { skip }) => {
+    skip(...skipWithout(...needs));
+    const server = await NestServer.start({}, [`--busy=${BUSY_MS}`]);
+    onTestFinished(() => server.close());
+    const counts = await run(server.url);
+    const { OK: ok = 0, RESOURCE_EXHAUSTED: refused = 0, DEADLINE_EXCEEDED: expired = 0, ...others } = counts;
+    expect(others).toEqual({});
+    expect(ok).toBeGreaterThan(WARM_UP);
+    expect(refused).toBeGreaterThan(CALLS / 4);
+    expect(ok + refused + expired).toBe(WARM_UP + CALLS);
+    const { attempts } = await server.counts();
+    expect(attempts).toBeLessThanOrEqual(1.1 * (WARM_UP + CALLS));
+    expect(server.connectionEnds.filter((reason) => reason !== 'client')).toEqual([]);
+    expect(server.connectionEnds.length).toBeLessThanOrEqual(1);
+  });
+});

@@ -18,16 +18,21 @@ export interface Figure<S extends Named> {
   readonly onlyIf?: (result: S) => boolean;
 }
 
-/** The rows of a table, and the title of the tuned client. */
+/** The rows of a table, and the titles of the plain and the tuned contender. */
 export interface TableTerms<S extends Named> {
   readonly figures: readonly Figure<S>[];
+  /** @defaultValue 'Nest ClientGrpc' */
+  readonly plainTitle?: string;
   readonly tunedTitle: string;
 }
 
 /** Formats the figures of all contenders side by side, for a terminal. */
-export function table<S extends Named>(results: readonly S[], { figures, tunedTitle }: TableTerms<S>): string {
+export function table<S extends Named>(
+  results: readonly S[],
+  { figures, plainTitle = 'Nest ClientGrpc', tunedTitle }: TableTerms<S>,
+): string {
   const titlesByName: Readonly<Record<ContenderName, string>> = {
-    plain: 'Nest ClientGrpc',
+    plain: plainTitle,
     tuned: tunedTitle,
     resilient: 'nestjs-resilient-grpc',
   };

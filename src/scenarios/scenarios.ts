@@ -4,6 +4,7 @@ import { feed } from './feed.js';
 import { freeze } from './freeze.js';
 import { idleCut } from './idle-cut.js';
 import { overload } from './overload.js';
+import { overloadServer } from './overload-server.js';
 import { replicas } from './replicas.js';
 import { reset } from './reset.js';
 import { restart } from './restart.js';
@@ -19,6 +20,7 @@ export const SCENARIOS = {
   reset,
   'idle-cut': idleCut,
   overload,
+  'overload-server': overloadServer,
   slow,
   feed,
   freeze,

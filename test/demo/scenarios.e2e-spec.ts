@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import {
   type Figures,
   type FeedFigures,
+  type OverloadFigures,
   type ReplicasFigures,
   type RollingFigures,
   type ShutdownFigures,
@@ -69,7 +70,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining(
-        'restart|drain|reset|idle-cut|overload|slow|feed|freeze|blackhole|shutdown|rolling|replicas',
+        'restart|drain|reset|idle-cut|overload|overload-server|slow|feed|freeze|blackhole|shutdown|rolling|replicas',
       ),
     });
     await expect(demo('--seconds', 'soon')).rejects.toMatchObject({
@@ -175,6 +176,26 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       recordTiming(task, "p99 of our calls over the plain client's", ratio, { atMost: 1 / 2 });
     },
   );
+
+  it('serves more calls in time than the servers of Nest, and refuses the others, at three times the capacity', async () => {
+    const { plain, tuned, resilient } = await figuresOf<OverloadFigures>('overload-server', 4);
+    for (const figures of [plain, tuned, resilient]) {
+      expect(figures).toEqual({
+        offered: expect.any(Number),
+        good: expect.any(Number),
+        refused: expect.any(Number),
+        ranExpired: expect.any(Number),
+        p99Ms: expect.any(Number),
+        goodAgainMs: expect.any(Number),
+      });
+    }
+    for (const figures of [plain, tuned]) {
+      expect(figures.refused).toBe(0);
+      expect(figures.ranExpired).toBeGreaterThan(resilient.ranExpired);
+      expect(figures.good / figures.offered).toBeLessThan(resilient.good / resilient.offered);
+    }
+    expect(resilient.refused).toBeGreaterThan(0);
+  });
 
   it(
     'ends a process despite hanging calls, and never reports a truncated export as a success',

@@ -49,6 +49,15 @@ export interface ReplicasFigures {
   readonly p99Ms: number;
   readonly ejections: number;
 }
+/** Figures of a server that is offered more calls than it can serve. */
+export interface OverloadFigures {
+  readonly offered: number;
+  readonly good: number;
+  readonly refused: number;
+  readonly ranExpired: number;
+  readonly p99Ms: number;
+  readonly goodAgainMs: number;
+}
 /** Figures of a gateway that is shut down. */
 export interface ShutdownFigures {
   readonly exitMs: number;

@@ -1,0 +1,43 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
+import { ROOT } from '../paths.js';
+import type {
+  OverloadedServerCommand,
+  OverloadedServerKind,
+  OverloadedServerNotice,
+} from '../overloaded-server/messages.js';
+import { exited, noticed } from './child-process.js';
+import { freePort } from './free-port.js';
+
+const PROGRAM = join(ROOT, 'dist', 'overloaded-server', 'main.js');
+
+/** A server with a busy handler, in a separate process. */
+export class OverloadedServerProcess {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly url: string,
+  ) {}
+
+  /** Starts the server and resolves when it listens. */
+  static async start(server: OverloadedServerKind): Promise<OverloadedServerProcess> {
+    const port = await freePort();
+    const child = fork(PROGRAM, ['--port', String(port), '--server', server], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    await noticed<OverloadedServerNotice, 'listening'>(child, 'listening');
+    return new OverloadedServerProcess(child, `127.0.0.1:${port}`);
+  }
+
+  /** Resolves to the number of handlers that ran since the last call of this method. */
+  async counts(): Promise<{ readonly ran: number; readonly ranExpired: number }> {
+    const counted = noticed<OverloadedServerNotice, 'counts'>(this.child, 'counts');
+    this.child.send({ type: 'count' } satisfies OverloadedServerCommand);
+    return counted;
+  }
+
+  /** Kills the process and resolves when it has exited. */
+  async stop(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await exited(this.child);
+  }
+}

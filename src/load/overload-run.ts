@@ -1,0 +1,157 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client, credentials, type ServiceDefinition, type ServiceError, status } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { OverloadedServerProcess } from '../chaos/overloaded-server-process.js';
+import type { ContenderName } from '../contenders/contender.js';
+import { ORDERS_SERVICE_NAME } from '../gen/orders.pb.js';
+import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { PATIENCE } from '../patience.js';
+import { LatencyHistogram } from './latency-histogram.js';
+
+/** Multiple of the capacity that is offered. */
+const FACTOR = 3;
+/** Deadline of each call. */
+const DEADLINE_MS = 1_000 * PATIENCE;
+/** Callers that measure the capacity, each of which calls again as soon as it has a response. */
+const CALLERS = 16;
+const CAPACITY_MS = 1_500;
+/** Latencies are measured from this time on, because the first calls find an idle server. */
+const SETTLED_MS = 1_000;
+/** The server is good again with the first of this many responses in a row within `GOOD_MS`. */
+const GOOD_CALLS = 5;
+const GOOD_MS = 200 * PATIENCE;
+const GOOD_INTERVAL_MS = 50;
+const MAX_RECOVERY_MS = 15_000;
+
+/** The figures of one server. */
+export interface OverloadResult {
+  readonly name: ContenderName;
+  /** Calls per second that the server can serve. */
+  readonly capacity: number;
+  readonly offered: number;
+  /** Number of calls that were answered in time. */
+  readonly good: number;
+  /** Number of calls that the server refused. */
+  readonly refused: number;
+  /** Number of handlers that started after the deadline of their client. */
+  readonly ranExpired: number;
+  /** 99th percentile of the latencies of answered calls; 0 if there are none. */
+  readonly p99Ms: number;
+  /** Time from the end of the load until the server answers quickly again. Its maximum is 15 s. */
+  readonly goodAgainMs: number;
+}
+
+interface Answer {
+  readonly code: status;
+  readonly ms: number;
+  /** Monotonic milliseconds. */
+  readonly sentAt: number;
+}
+
+/** Offers one server three times its capacity for `seconds`. */
+export async function overload(
+  name: ContenderName,
+  seconds: number,
+  say: (text: string) => void,
+): Promise<OverloadResult> {
+  const server = await OverloadedServerProcess.start(name);
+  const client = new Client(server.url, credentials.createInsecure());
+  try {
+    const capacity = await measureCapacity(client);
+    say(`${name}: serves ${Math.round(capacity)} calls per second, and is offered ${FACTOR} times as many`);
+    await server.counts();
+    const startedAt = performance.now();
+    const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds);
+    const goodAgainMs = await recovery(client);
+    await ended;
+    const { ranExpired } = await server.counts();
+    const good = answers.filter(({ code }) => code === status.OK);
+    const latencies = new LatencyHistogram();
+    for (const { sentAt, ms } of good) if (sentAt - startedAt >= SETTLED_MS) latencies.add(ms);
+    say(`${name}: ${good.length} of ${answers.length} calls answered in time`);
+    return {
+      name,
+      capacity,
+      offered: answers.length,
+      good: good.length,
+      refused: answers.filter(({ code }) => code === status.RESOURCE_EXHAUSTED).length,
+      ranExpired,
+      p99Ms: latencies.percentiles().p99,
+      goodAgainMs,
+    };
+  } finally {
+    client.close();
+    await server.stop();
+  }
+}
+
+// The cast is safe: the contract has this service.
+const ORDERS = loadSync(ORDERS_CONTRACT.protoPath)[
+  `${ORDERS_CONTRACT.package}.${ORDERS_SERVICE_NAME}`
+] as ServiceDefinition;
+const GET = methodOf('Get');
+
+function methodOf(name: string): ServiceDefinition[string] {
+  const method = ORDERS[name];
+  if (method === undefined) throw new Error(`the contract has no method ${name}`);
+  return method;
+}
+
+/** Sends a call whose id is its deadline. */
+function call(client: Client): Promise<Answer> {
+  const sentAt = performance.now();
+  const deadline = Date.now() + DEADLINE_MS;
+  const { path, requestSerialize, responseDeserialize } = GET;
+  return new Promise((resolve) => {
+    const onEnd = (error: ServiceError | null): void => {
+      resolve({ code: error?.code ?? status.OK, ms: performance.now() - sentAt, sentAt });
+    };
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { id: String(deadline) }, { deadline }, onEnd);
+  });
+}
+
+/** Resolves to the number of calls per second that the server answers to closed loops. */
+async function measureCapacity(client: Client): Promise<number> {
+  const startedAt = performance.now();
+  let ended = 0;
+  const loop = async (): Promise<void> => {
+    while (performance.now() - startedAt < CAPACITY_MS) {
+      await call(client);
+      ended += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: CALLERS }, loop));
+  return (ended / (performance.now() - startedAt)) * 1_000;
+}
+
+/** Sends calls at a constant rate, no matter how many are unanswered. Resolves when all are sent; `ended` resolves when all have ended. */
+async function openLoop(
+  client: Client,
+  perSecond: number,
+  seconds: number,
+): Promise<{ readonly answers: readonly Answer[]; readonly ended: Promise<unknown> }> {
+  const answers: Answer[] = [];
+  const calls: Promise<unknown>[] = [];
+  const startedAt = performance.now();
+  const total = Math.round(perSecond * seconds);
+  while (calls.length < total) {
+    const due = Math.min(total, Math.ceil(((performance.now() - startedAt) / 1_000) * perSecond));
+    while (calls.length < due) calls.push(call(client).then((answer) => answers.push(answer)));
+    await delay(1);
+  }
+  return { answers, ended: Promise.all(calls) };
+}
+
+/** Resolves to the time until the first of several quick responses in a row. */
+async function recovery(client: Client): Promise<number> {
+  const endedAt = performance.now();
+  let quick: Answer[] = [];
+  while (performance.now() - endedAt < MAX_RECOVERY_MS) {
+    const answer = await call(client);
+    quick = answer.code === status.OK && answer.ms <= GOOD_MS ? [...quick, answer] : [];
+    const [first] = quick;
+    if (first !== undefined && quick.length === GOOD_CALLS) return first.sentAt + first.ms - endedAt;
+    await delay(GOOD_INTERVAL_MS);
+  }
+  return MAX_RECOVERY_MS;
+}

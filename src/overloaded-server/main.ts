@@ -1,0 +1,85 @@
+// A server whose handler uses 5 ms of CPU, in a separate process: node dist/overloaded-server/main.js --port 50051 --server plain|tuned|resilient
+// The id of a request is the deadline of its client in milliseconds since 1970. The server exits with its parent.
+import 'reflect-metadata';
+import { parseArgs } from 'node:util';
+import { Controller, Module, type DynamicModule, type NestInterceptor, type Provider } from '@nestjs/common';
+import { APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
+import {
+  type AsyncMicroserviceOptions,
+  GrpcMethod,
+  type MicroserviceOptions,
+  RpcException,
+  Transport,
+} from '@nestjs/microservices';
+import { status } from '@grpc/grpc-js';
+import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { timeout, throwError } from 'rxjs';
+import type { GetOrderRequest } from '../gen/orders.pb.js';
+import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { type OverloadedServerCommand, type OverloadedServerNotice, WORK_MS } from './messages.js';
+
+/** Time after which the interceptor of the tuned server fails a call. */
+const TIMEOUT_MS = 1_000;
+
+const { values } = parseArgs({
+  options: { port: { type: 'string', default: '50051' }, server: { type: 'string', default: 'resilient' } },
+});
+const options = { ...ORDERS_CONTRACT, url: `127.0.0.1:${values.port}` };
+const counts = { ran: 0, ranExpired: 0 };
+
+@Controller()
+class OrdersController {
+  @GrpcMethod('Orders', 'Get')
+  get({ id }: GetOrderRequest): { readonly id: string } {
+    counts.ran += 1;
+    if (Date.now() >= Number(id)) counts.ranExpired += 1;
+    for (const until = performance.now() + WORK_MS; performance.now() < until;);
+    return { id };
+  }
+}
+
+/** What a Nest application does against slow handlers. It cannot see the time before the handler starts. */
+const timeoutInterceptor: NestInterceptor = {
+  intercept: (_context, next) =>
+    next.handle().pipe(
+      timeout({
+        each: TIMEOUT_MS,
+        with: () => throwError(() => new RpcException({ code: status.DEADLINE_EXCEEDED, message: 'timed out' })),
+      }),
+    ),
+};
+
+@Module({ controllers: [OrdersController] })
+class OverloadedModule {
+  static serve(server: string): DynamicModule {
+    const interceptor: Provider = { provide: APP_INTERCEPTOR, useValue: timeoutInterceptor };
+    return {
+      module: OverloadedModule,
+      imports: server === 'resilient' ? [ResilientGrpcServerModule.forRoot(options)] : [],
+      providers: server === 'tuned' ? [interceptor] : [],
+    };
+  }
+}
+
+const OURS: AsyncMicroserviceOptions = {
+  inject: [ResilientGrpcServer],
+  useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
+};
+
+function notify(notice: OverloadedServerNotice): void {
+  process.send?.(notice);
+}
+
+process.on('message', (_command: OverloadedServerCommand) => {
+  notify({ type: 'counts', ...counts });
+  counts.ran = counts.ranExpired = 0;
+});
+process.once('disconnect', () => process.exit(0));
+if (process.send) process.on('SIGINT', () => undefined);
+
+const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
+  OverloadedModule.serve(values.server),
+  { ...(values.server === 'resilient' ? OURS : { transport: Transport.GRPC, options }), logger: false },
+);
+await app.listen();
+notify({ type: 'listening' });

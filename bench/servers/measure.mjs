@@ -19,7 +19,7 @@ import { openServer } from './open-server.mjs';
 
 /**
  * @typedef {object} ServerEntry
- * @property {'resilient-grpc' | 'nest' | 'grpc-js'} name Name in the report.
+ * @property {'resilient-grpc' | 'unprotected' | 'nest' | 'grpc-js'} name Name in the report.
  * @property {readonly string[]} packages Packages whose versions are reported.
  */
 
@@ -33,6 +33,8 @@ const BASELINE = 'nest';
  */
 export const SERVERS = [
   { name: 'resilient-grpc', packages: ['nestjs-resilient-grpc'] },
+  // This library without the protection against overload.
+  { name: 'unprotected', packages: ['nestjs-resilient-grpc'] },
   { name: BASELINE, packages: ['@nestjs/microservices'] },
   { name: 'grpc-js', packages: ['@grpc/grpc-js'] },
 ];

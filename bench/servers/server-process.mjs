@@ -1,4 +1,4 @@
-// A server under test in a separate process: node server-process.mjs resilient-grpc|nest|grpc-js
+// A server under test in a separate process: node server-process.mjs resilient-grpc|unprotected|nest|grpc-js
 // All return the same response from the shortest possible handler, with only the contract and the address as options.
 import 'reflect-metadata';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -32,18 +32,23 @@ const folder = mkdtempSync(join(tmpdir(), 'bench-'));
 const url = `unix:${join(folder, 'grpc.sock')}`;
 const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH };
 
+/** @param {boolean} overloadProtection */
+async function startOurs(overloadProtection) {
+  const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
+  const module = moduleOf(ResilientGrpcServerModule.forRoot({ ...options, overloadProtection }));
+  const app = await NestFactory.createMicroservice(module, {
+    inject: [ResilientGrpcServer],
+    /** @param {InstanceType<typeof ResilientGrpcServer>} strategy */
+    useFactory: (strategy) => ({ strategy }),
+    logger: ['error'],
+  });
+  await app.listen();
+}
+
 /** @type {Record<string, () => Promise<unknown>>} */
 const START = {
-  async 'resilient-grpc'() {
-    const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
-    const app = await NestFactory.createMicroservice(moduleOf(ResilientGrpcServerModule.forRoot(options)), {
-      inject: [ResilientGrpcServer],
-      /** @param {InstanceType<typeof ResilientGrpcServer>} strategy */
-      useFactory: (strategy) => ({ strategy }),
-      logger: ['error'],
-    });
-    await app.listen();
-  },
+  'resilient-grpc': () => startOurs(true),
+  unprotected: () => startOurs(false),
   async nest() {
     const app = await NestFactory.createMicroservice(moduleOf(), {
       transport: Transport.GRPC,

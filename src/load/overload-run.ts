@@ -35,7 +35,7 @@ export interface OverloadResult {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their client. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of answered calls; 0 if there are none. */
+  /** 99th percentile of the latencies of answered calls; 0 if no call was answered. */
   readonly p99Ms: number;
   /** Time from the end of the load until the server answers quickly again. Its maximum is 15 s. */
   readonly goodAgainMs: number;

@@ -38,7 +38,7 @@ class OrdersController {
   }
 }
 
-/** What a Nest application does against slow handlers. It cannot see the time before the handler starts. */
+/** A timeout as Nest applications use it against slow handlers. It starts when the handler starts. */
 const timeoutInterceptor: NestInterceptor = {
   intercept: (_context, next) =>
     next.handle().pipe(

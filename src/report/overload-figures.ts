@@ -20,7 +20,7 @@ export interface OverloadReport {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their client. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of calls that were answered in time; 0 if there are none. */
+  /** 99th percentile of the latencies of calls that were answered in time; 0 if no call was answered. */
   readonly p99Ms: number;
   readonly goodAgainMs: number;
 }

@@ -6,6 +6,7 @@ import { HealthModule } from '../health/health.module.js';
 import { MetricsModule } from '../metrics/metrics.module.js';
 import { CapturedLogger } from '../report/captured-logger.js';
 import { OrdersController } from './orders.controller.js';
+import { OverloadShow } from './overload-show.js';
 import { PageController } from './page.controller.js';
 import { ReplicasShow } from './replicas-show.js';
 import { Show } from './show.js';
@@ -23,7 +24,7 @@ export class GatewayModule {
     return {
       module: GatewayModule,
       imports: [ContendersModule.forUpstream(upstream), ResilientGrpcDashboardModule.forRoot({ public: true })],
-      providers: [Show, ReplicasShow, { provide: CapturedLogger, useValue: logger }],
+      providers: [Show, ReplicasShow, OverloadShow, { provide: CapturedLogger, useValue: logger }],
     };
   }
 }

@@ -16,10 +16,11 @@ import { warmUp } from '../load/warm-up.js';
 import { PATIENCE } from '../patience.js';
 import { CapturedLogger, type LogLine } from '../report/captured-logger.js';
 import type { ServerKind } from '../upstream/server-kind.js';
+import { type OverloadLiveState, OverloadShow } from './overload-show.js';
 import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
 
-/** The faults that a visitor can cause. `replicas` starts a run with faults of its own. */
-const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas'] as const;
+/** The faults that a visitor can cause. `replicas` and `overload` start runs with servers of their own. */
+const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
 type Fault = (typeof FAULTS)[number];
 
 export function isFault(name: string): name is Fault {
@@ -34,14 +35,17 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: the load calls three replicas instead, for `phaseEndsInMs` from their start.
+   * `replicas`: the load calls three replicas instead, for `phaseEndsInMs` from their start. `overload`: three servers are overloaded
+   * instead, one after another.
    */
-  readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas';
+  readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas' | 'overload';
   readonly phaseEndsInMs: number | undefined;
   readonly results: readonly ContenderResult[];
   readonly log: readonly LogLine[];
   /** The current or last run with three replicas. */
   readonly replicas: ReplicasLiveState | undefined;
+  /** The current or last run with overloaded servers. */
+  readonly overload: OverloadLiveState | undefined;
 }
 
 /** 200 calls per second for each contender. */
@@ -58,7 +62,7 @@ const SETTLE_MS = 2_000;
 /** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no visitor has come yet. */
 type Phase =
   | { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number }
-  | { readonly name: 'idle' | 'free' | 'replicas' };
+  | { readonly name: 'idle' | 'free' | 'replicas' | 'overload' };
 
 /**
  * Runs the live comparison for the page. It starts with the first visitor: load starts immediately, the server is killed after 5 s and
@@ -80,6 +84,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     @Inject(CONTENDERS) private readonly contenders: readonly Contender[],
     private readonly upstream: UpstreamProcess,
     private readonly replicas: ReplicasShow,
+    private readonly overload: OverloadShow,
     logger: CapturedLogger,
   ) {
     this.comparison = new Comparison(contenders, upstream);
@@ -103,9 +108,9 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Performs the action of a button of the page. Ignored while the load calls the replicas. */
+  /** Performs the action of a button of the page. Ignored during a run with servers of its own. */
   async cause(fault: Fault): Promise<void> {
-    if (this.phase.name === 'replicas') return;
+    if (this.isApart) return;
     switch (fault) {
       case 'kill':
         await this.kill();
@@ -133,6 +138,9 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       case 'replicas':
         this.startReplicas();
         break;
+      case 'overload':
+        this.startOverload();
+        break;
     }
   }
 
@@ -145,7 +153,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   async startOver(): Promise<void> {
     clearTimeout(this.nextPhase);
     this.comparison.load.stop();
-    await this.replicas.stop();
+    await Promise.all([this.replicas.stop(), this.overload.stop()]);
     await this.upstream.listen();
     this.log.length = 0;
     this.open();
@@ -172,18 +180,34 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     const onLoad = (): void => {
       this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
     };
-    void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => {
-      if (this.phase.name !== 'replicas') return;
-      this.phase = { name: 'free' };
-      if (this.hasVisitors) this.comparison.load.start(RATE);
-    });
+    void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
+  }
+
+  /** Overloads three servers one after another, for about a minute. The load of the page stops, because they need both cores. */
+  private startOverload(): void {
+    this.settle();
+    this.comparison.load.stop();
+    this.phase = { name: 'overload' };
+    void this.overload.play().then(() => this.rejoin('overload'));
+  }
+
+  /** True during a run with servers of its own. */
+  private get isApart(): boolean {
+    return this.phase.name === 'replicas' || this.phase.name === 'overload';
+  }
+
+  /** Continues the load of the page after such a run. */
+  private rejoin(phase: 'replicas' | 'overload'): void {
+    if (this.phase.name !== phase) return;
+    this.phase = { name: 'free' };
+    if (this.hasVisitors) this.comparison.load.start(RATE);
   }
 
   private visitorsCame(): void {
     clearTimeout(this.lingering);
     this.hasVisitors = true;
     if (this.phase.name === 'idle') this.open();
-    else if (this.phase.name !== 'replicas') this.comparison.load.start(RATE);
+    else if (!this.isApart) this.comparison.load.start(RATE);
   }
 
   private visitorsLeft(): void {
@@ -237,6 +261,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
       results: this.comparison.results(),
       log: this.log,
       replicas: this.replicas.state(),
+      overload: this.overload.state(),
     };
   }
 }

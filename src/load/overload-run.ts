@@ -23,6 +23,13 @@ const GOOD_MS = 200 * PATIENCE;
 const GOOD_INTERVAL_MS = 50;
 const MAX_RECOVERY_MS = 15_000;
 
+/** Names of the servers in messages. */
+const SERVERS: Readonly<Record<ContenderName, string>> = {
+  plain: "Nest's server",
+  tuned: "Nest's server with a timeout interceptor",
+  resilient: 'nestjs-resilient-grpc',
+};
+
 /** The figures of one server. */
 export interface OverloadResult {
   readonly name: ContenderName;
@@ -48,27 +55,36 @@ interface Answer {
   readonly sentAt: number;
 }
 
-/** Offers one server three times its capacity for `seconds`. */
+/** Options of a run with one server. */
+export interface OverloadOptions {
+  /** Duration of the load. */
+  readonly seconds: number;
+  /** Receives progress messages. */
+  readonly say: (text: string) => void;
+  /** Ends the run early; the result then rejects. */
+  readonly signal?: AbortSignal;
+}
+
+/** Offers one server three times its capacity. */
 export async function overload(
   name: ContenderName,
-  seconds: number,
-  say: (text: string) => void,
+  { seconds, say, signal }: OverloadOptions,
 ): Promise<OverloadResult> {
   const server = await OverloadedServerProcess.start(name);
   const client = new Client(server.url, credentials.createInsecure());
   try {
-    const capacity = await measureCapacity(client);
-    say(`${name}: serves ${Math.round(capacity)} calls per second, and is offered ${FACTOR} times as many`);
+    const capacity = await measureCapacity(client, signal);
+    say(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and is offered ${FACTOR} times as many`);
     await server.counts();
     const startedAt = performance.now();
-    const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds);
-    const goodAgainMs = await recovery(client);
+    const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds, signal);
+    const goodAgainMs = await recovery(client, signal);
     await ended;
     const { ranExpired } = await server.counts();
     const good = answers.filter(({ code }) => code === status.OK);
     const latencies = new LatencyHistogram();
     for (const { sentAt, ms } of good) if (sentAt - startedAt >= SETTLED_MS) latencies.add(ms);
-    say(`${name}: ${good.length} of ${answers.length} calls answered in time`);
+    say(`${SERVERS[name]} answered ${good.length} of ${answers.length} calls in time`);
     return {
       name,
       capacity,
@@ -111,11 +127,12 @@ function call(client: Client): Promise<Answer> {
 }
 
 /** Resolves to the number of calls per second that the server answers to closed loops. */
-async function measureCapacity(client: Client): Promise<number> {
+async function measureCapacity(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const startedAt = performance.now();
   let ended = 0;
   const loop = async (): Promise<void> => {
     while (performance.now() - startedAt < CAPACITY_MS) {
+      signal?.throwIfAborted();
       await call(client);
       ended += 1;
     }
@@ -129,6 +146,7 @@ async function openLoop(
   client: Client,
   perSecond: number,
   seconds: number,
+  signal: AbortSignal | undefined,
 ): Promise<{ readonly answers: readonly Answer[]; readonly ended: Promise<unknown> }> {
   const answers: Answer[] = [];
   const calls: Promise<unknown>[] = [];
@@ -137,13 +155,13 @@ async function openLoop(
   while (calls.length < total) {
     const due = Math.min(total, Math.ceil(((performance.now() - startedAt) / 1_000) * perSecond));
     while (calls.length < due) calls.push(call(client).then((answer) => answers.push(answer)));
-    await delay(1);
+    await delay(1, undefined, { signal });
   }
   return { answers, ended: Promise.all(calls) };
 }
 
 /** Resolves to the time until the first of several quick responses in a row. */
-async function recovery(client: Client): Promise<number> {
+async function recovery(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const endedAt = performance.now();
   let quick: Answer[] = [];
   while (performance.now() - endedAt < MAX_RECOVERY_MS) {
@@ -151,7 +169,7 @@ async function recovery(client: Client): Promise<number> {
     quick = answer.code === status.OK && answer.ms <= GOOD_MS ? [...quick, answer] : [];
     const [first] = quick;
     if (first !== undefined && quick.length === GOOD_CALLS) return first.sentAt + first.ms - endedAt;
-    await delay(GOOD_INTERVAL_MS);
+    await delay(GOOD_INTERVAL_MS, undefined, { signal });
   }
   return MAX_RECOVERY_MS;
 }

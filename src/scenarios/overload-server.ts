@@ -13,7 +13,7 @@ export const overloadServer: Scenario = {
   async play({ seconds, say }) {
     const results: OverloadResult[] = [];
     // One after another, because each needs a core.
-    for (const name of CONTENDER_NAMES) results.push(await overload(name, seconds, say));
+    for (const name of CONTENDER_NAMES) results.push(await overload(name, { seconds, say }));
     return outcomeOf(results, {
       figures: OVERLOAD_FIGURES,
       plainTitle: "Nest's server",

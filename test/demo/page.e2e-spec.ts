@@ -150,6 +150,53 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
 
   // Needs a browser.
+  it.skipIf(!isInstalled('Chromium'))('shows the figures of three overloaded servers', async () => {
+    const browser = await startBrowser();
+    try {
+      const { page, problems } = await openPage(browser, url, {});
+      const button = page.getByRole('button', { name: 'Overload' });
+      expect(await page.locator('#overload').isHidden()).toBe(true);
+      await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
+      await button.click();
+      const region = page.getByRole('region', { name: 'Servers that are offered three times what they can serve' });
+      await region.getByText('finished').waitFor({ timeout: 150_000 });
+      const headings = await region.getByRole('columnheader').allTextContents();
+      expect(headings).toEqual(['', "Nest's server", "Nest's server, timeout interceptor", 'nestjs-resilient-grpc']);
+      const rows = await region.getByRole('rowheader').allTextContents();
+      expect(rows).toEqual([
+        'calls',
+        'answered in time',
+        'refused',
+        'handlers run after the deadline',
+        '99 % of the answers within',
+        'good again after',
+      ]);
+      expect(
+        await region
+          .getByRole('row', { name: /^refused/ })
+          .getByRole('cell')
+          .allTextContents(),
+      ).toEqual(['0', '0', expect.stringMatching(/^[1-9]/)]);
+      for (const width of [390, 1_440]) {
+        await page.setViewportSize({ width, height: 800 });
+        await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
+      }
+      await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
+      expect(problems).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+  });
+
+  it('stops overloaded servers by "Start over"', async () => {
+    await liveUntil(({ phase }) => phase === 'free');
+    expect((await fetch(`${url}/faults/overload`, { method: 'POST' })).status).toBe(204);
+    await liveUntil(({ overload }) => overload?.text.startsWith("Nest's server serves"));
+    expect((await fetch(`${url}/start-over`, { method: 'POST' })).status).toBe(204);
+    expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('overload');
+  });
+
+  // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))('shows the figures of three clients that call replicas', async () => {
     const browser = await startBrowser();
     try {

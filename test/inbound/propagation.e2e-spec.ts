@@ -52,7 +52,8 @@ describe('inbound gRPC call', () => {
     expect(seen.length).toBeGreaterThan(0);
     for (const call of seen) {
       expect(call.deadline).toBeGreaterThan(before);
-      expect(remaining(call)).toBeLessThan(TIMEOUT_MS);
+      // Equal if the call took less than a millisecond.
+      expect(remaining(call)).toBeLessThanOrEqual(TIMEOUT_MS);
     }
     await get(`${way}:2`);
     expect(seen.at(-1)?.deadline).toBe(Infinity);

@@ -119,7 +119,10 @@ describe.concurrent('maxConnectionAgeMs', () => {
       code: status.UNAVAILABLE,
       details: 'The connection has reached its maximum age',
     });
-    await waitFor(async () => JSON.stringify(await server.counts()) === '{"streams":0,"sockets":0}', PATIENTLY);
+    await waitFor(async () => {
+      const { streams, sockets } = await server.counts();
+      return streams === 0 && sockets === 0;
+    }, PATIENTLY);
     expect([...server.connectionEnds].sort()).toEqual(['age', 'age', 'age-grace', 'age-grace']);
     stuck.call.resume();
     await waitFor(() => stuck.status !== undefined, PATIENTLY);

@@ -18,7 +18,7 @@ const SERVER = {
 const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'replicas run for' };
 /** The faults available in each state of the server. */
 const POSSIBLE = {
-  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas'],
+  listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas', 'overload'],
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
   frozen: ['kill', 'keep-down', 'start'],
   draining: [],
@@ -36,6 +36,28 @@ const REPLICA_FIGURES = [
   },
   { label: '99 % of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
   { label: 'ejections of a replica', cell: ({ ejections }) => number.format(ejections) },
+];
+const SERVER_TITLES = {
+  plain: "Nest's server",
+  tuned: "Nest's server, timeout interceptor",
+  resilient: 'nestjs-resilient-grpc',
+};
+/** The rows of the table of a run with overloaded servers. */
+const OVERLOAD_FIGURES = [
+  { label: 'calls', cell: ({ offered }) => number.format(offered) },
+  {
+    label: 'answered in time',
+    cell: ({ good }) => number.format(good),
+    tone: ({ good, offered }) => (good < offered / 10 ? 'bad' : 'ok'),
+  },
+  { label: 'refused', cell: ({ refused }) => number.format(refused) },
+  {
+    label: 'handlers run after the deadline',
+    cell: ({ ranExpired }) => number.format(ranExpired),
+    tone: ({ ranExpired, offered }) => (ranExpired > offered / 10 ? 'bad' : 'ok'),
+  },
+  { label: '99 % of the answers within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
+  { label: 'good again after', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
 ];
 const SHOWN_SECONDS = 30;
 /** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; higher spikes are clipped. */
@@ -161,6 +183,7 @@ function take(next) {
   for (const column of columns.values()) column.draw(nowSeconds, highest, marks);
   showServer(next);
   showReplicas(next.replicas);
+  showOverload(next.overload);
   showLog(next.log);
 }
 
@@ -181,13 +204,29 @@ function showReplicas(replicas) {
   }
   byId('replicas-table').hidden = results.length === 0;
   const titles = results.map(({ name }) => TITLES[name]?.[0] ?? name);
-  for (const [index, cell] of fill(byId('replicas-clients'), 'th', titles.length + 1).entries()) {
+  showFigures(byId('replicas-clients'), titles, byId('replicas-figures'), REPLICA_FIGURES, results);
+}
+
+function showOverload(overload) {
+  byId('overload').hidden = overload === undefined;
+  if (overload === undefined) return;
+  const { text, results } = overload;
+  setText(byId('overload-text'), text);
+  byId('overload-table').hidden = results.length === 0;
+  const titles = results.map(({ name }) => SERVER_TITLES[name] ?? name);
+  showFigures(byId('overload-servers'), titles, byId('overload-figures'), OVERLOAD_FIGURES, results);
+}
+
+/** Fills a table with a column for each result, and a row for each figure. */
+function showFigures(head, titles, body, figures, results) {
+  for (const [index, cell] of fill(head, 'th', titles.length + 1).entries()) {
     cell.scope = 'col';
     setText(cell, titles[index - 1] ?? '');
   }
-  const rows = fill(byId('replicas-figures'), 'tr', REPLICA_FIGURES.length);
-  for (const [index, { label, cell, tone }] of REPLICA_FIGURES.entries()) {
+  const rows = fill(body, 'tr', figures.length);
+  for (const [index, { label, cell, tone }] of figures.entries()) {
     const row = rows[index];
+    while (row.childElementCount > results.length + 1) row.lastElementChild.remove();
     if (row.childElementCount === 0)
       row.append(Object.assign(document.createElement('th'), { scope: 'row', textContent: label }));
     while (row.childElementCount < results.length + 1) row.append(document.createElement('td'));
@@ -210,7 +249,11 @@ function showServer({ upstream, server, phase, phaseEndsInMs }) {
   byId('server').dataset.state = upstream;
   const [word, text] = SERVER[upstream];
   setText(byId('server-word'), word);
-  const texts = { free: 'your turn: click a button', replicas: 'the load goes to three replicas' };
+  const texts = {
+    free: 'your turn: click a button',
+    replicas: 'the load goes to three replicas',
+    overload: 'no load while other servers are overloaded',
+  };
   setText(byId('server-text'), upstream === 'listening' ? (texts[phase] ?? text) : text);
   byId('served-by').disabled = phase !== 'free' || !POSSIBLE[upstream].includes('drain');
   // Does not change the selection while the user has it focused.

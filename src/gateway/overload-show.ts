@@ -1,0 +1,70 @@
+import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { CONTENDER_NAMES, type ContenderName } from '../contenders/contender.js';
+import { overload } from '../load/overload-run.js';
+import { overloadReport, type OverloadReport } from '../report/overload-figures.js';
+
+/** Duration of the load of each server. */
+const SECONDS = 5;
+
+/** The part of the page's state that describes a run with overloaded servers. */
+export interface OverloadLiveState {
+  readonly isRunning: boolean;
+  /** The last progress message. */
+  readonly text: string;
+  /** The figures of the servers that have been measured. */
+  readonly results: readonly OverloadedServerResult[];
+}
+
+/** The figures of one server. */
+interface OverloadedServerResult extends OverloadReport {
+  readonly name: ContenderName;
+}
+
+/** Runs the scenario `overload-server` for the page. */
+@Injectable()
+export class OverloadShow implements BeforeApplicationShutdown {
+  private live: OverloadLiveState | undefined;
+  private stopping = new AbortController();
+  private playing: Promise<void> | undefined;
+
+  /** The current run or the last one; `undefined` before the first. */
+  state(): OverloadLiveState | undefined {
+    return this.live;
+  }
+
+  /** Starts a run. Resolves at its end. */
+  async play(): Promise<void> {
+    this.stopping = new AbortController();
+    this.playing = this.perform(this.stopping.signal);
+    await this.playing;
+  }
+
+  /** Ends a run and discards its figures. Resolves when its processes have exited. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.playing;
+    this.live = undefined;
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.stop();
+  }
+
+  private async perform(signal: AbortSignal): Promise<void> {
+    const results: OverloadedServerResult[] = [];
+    const show = (text: string, isRunning = true): void => {
+      this.live = { isRunning, text, results };
+    };
+    show('a server starts');
+    try {
+      // One after another, because each needs a core.
+      for (const name of CONTENDER_NAMES) {
+        signal.throwIfAborted();
+        results.push({ name, ...overloadReport(await overload(name, { seconds: SECONDS, say: show, signal })) });
+      }
+      show('finished', false);
+    } catch (error) {
+      show(signal.aborted ? 'stopped' : `the run failed: ${String(error)}`, false);
+    }
+  }
+}

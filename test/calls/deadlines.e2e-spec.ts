@@ -139,6 +139,23 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
     expect(server.counts().calls).toBe(0);
     expect(client.activeCalls()).toEqual([]);
   });
+
+  it.each([
+    ['an unknown key', { timeout: 1 }, 'timeout', "did you mean 'timeoutMs'?"],
+    ['a string as waitForReady', { waitForReady: 'yes' }, 'waitForReady', 'expected true or false, got "yes"'],
+    ['a function as interceptors', { interceptors: () => undefined }, 'interceptors', 'got a function'],
+    ['an AbortController as the signal', { signal: new AbortController() }, 'signal', 'expected an AbortSignal'],
+  ])('rejects %s with an error that contains the key, and sends nothing', async (_what, options, key, message) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    const error = await rejection(callOnce(echo, method, options as never));
+    expect(error).toBeInstanceOf(GrpcConfigurationError);
+    expect((error as Error).message).toContain(`echo/testing.v1.Echo/${protoName(method)}: options.${key}: `);
+    expect((error as Error).message).toContain(message);
+    await turns();
+    expect(server.counts().calls).toBe(0);
+    expect(client.activeCalls()).toEqual([]);
+  });
 });
 
 describe('distant deadline', () => {

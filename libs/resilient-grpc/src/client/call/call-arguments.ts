@@ -114,8 +114,13 @@ export function callInterceptors(
 ): readonly Interceptor[] | undefined {
   const own = options?.interceptors;
   const providers = options?.interceptor_providers;
-  if ((own?.length ?? 0) === 0 && (providers?.length ?? 0) === 0) return context.interceptors;
+  if (!isFilled(own) && !isFilled(providers)) return context.interceptors;
   // Providers read only the path and the stream flags, which a MethodDescriptor has.
   const definition = context.method as unknown as Parameters<NonNullable<typeof providers>[number]>[0];
   return [...(own ?? []), ...(providers ?? []).map((provider) => provider(definition))];
+}
+
+/** False also for an invalid value, which `callDeadline()` rejects. */
+function isFilled(list: readonly unknown[] | undefined): boolean {
+  return Array.isArray(list) && list.length > 0;
 }

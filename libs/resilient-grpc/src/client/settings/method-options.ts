@@ -7,12 +7,14 @@ import {
   integer,
   millisecondsOrNone,
   onDrain,
-  openObject,
+  object,
   type Schema,
 } from '../../policy/options/option-schemas.js';
-import { POSITIVE } from '../../policy/options/value-rules.js';
+import { POSITIVE, sameRemedy } from '../../policy/options/value-rules.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { DEFAULT_CLIENT_SETTINGS, type MethodOptions } from './client-options.js';
+
+const CALL_OPTIONS = 'an object such as { timeoutMs: 500 }';
 
 interface MethodOption {
   readonly schema: Schema<unknown>;
@@ -53,7 +55,8 @@ const METHOD_OPTIONS = {
 
 /**
  * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid ones. Written out because it runs for each
- * call with options: a loop over the table would double the cost.
+ * call with options: a loop over the table would double the cost. Durations are also read if they are not enumerable, because an invalid
+ * one would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
   const { prefetch } = call;
@@ -63,7 +66,8 @@ export function areCallOptionsValid(call: GrpcCallOptions): boolean {
     isDuration(call.attemptTimeoutMs) &&
     isDuration(call.streamIdleTimeoutMs) &&
     (prefetch === undefined || (Number.isInteger(prefetch) && prefetch > 0)) &&
-    (drain === undefined || drain === 'finish' || drain === 'complete' || drain === 'fail')
+    (drain === undefined || drain === 'finish' || drain === 'complete' || drain === 'fail') &&
+    areOtherOptionsValid(call)
   );
 }
 
@@ -71,17 +75,122 @@ function isDuration(value: unknown): boolean {
   return value === undefined || (typeof value === 'number' && value > 0);
 }
 
-/** Schema of the options that a call may override. `idempotent` and `waitForReady` accept any value; only true and false have an effect. */
-export const callOptionsSchema = openObject(
-  {
-    timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
-    attemptTimeoutMs: v.optional(METHOD_OPTIONS.attemptTimeoutMs.schema),
-    streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
-    prefetch: v.optional(METHOD_OPTIONS.prefetch.schema),
-    onDrain: v.optional(METHOD_OPTIONS.onDrain.schema),
-  },
-  'an object such as { timeoutMs: 500 }',
+/** Checks the keys, and the values that `areCallOptionsValid()` does not check. An unknown key whose value is undefined is ignored. */
+function areOtherOptionsValid(call: GrpcCallOptions): boolean {
+  if (typeof call !== 'object') return false;
+  for (const key in call) {
+    const value: unknown = call[key as keyof GrpcCallOptions];
+    if (value === undefined) continue;
+    switch (key) {
+      case 'timeoutMs':
+      case 'attemptTimeoutMs':
+      case 'streamIdleTimeoutMs':
+      case 'prefetch':
+      case 'onDrain':
+      case 'deadline':
+      case 'metadata':
+        break;
+      case 'idempotent':
+      case 'waitForReady':
+        if (typeof value !== 'boolean') return false;
+        break;
+      case 'retry':
+      case 'propagate':
+        if (value !== false) return false;
+        break;
+      case 'onHeaders':
+      case 'onEnd':
+        if (typeof value !== 'function') return false;
+        break;
+      case 'signal':
+        if (!isSignal(value)) return false;
+        break;
+      case 'host':
+        if (value !== null && typeof value !== 'string') return false;
+        break;
+      case 'propagate_flags':
+        if (value !== null && typeof value !== 'number') return false;
+        break;
+      case 'interceptors':
+      case 'interceptor_providers':
+        if (value !== null && !Array.isArray(value)) return false;
+        break;
+      case 'credentials':
+        if (typeof value !== 'object') return false;
+        break;
+      case 'parent':
+        if (!isServerCall(value)) return false;
+        break;
+      default:
+        return false;
+    }
+  }
+  return true;
+}
+
+/** Accepts signals of polyfills and other realms, too. */
+function isSignal(value: unknown): boolean {
+  return typeof (value as Partial<AbortSignal> | null)?.addEventListener === 'function';
+}
+
+function isServerCall(value: unknown): boolean {
+  return typeof (value as { readonly getDeadline?: unknown } | null)?.getDeadline === 'function';
+}
+
+const onlyFalse = v.optional(v.literal(false, 'false'));
+const listener = v.optional(v.function('a function'));
+const methodOnly = sameRemedy(
+  ['circuitBreaker', 'hedgingDelay', 'maxConcurrentCalls', 'maxQueuedRequestBytes'],
+  "not an option of a call; set it in `methods` of the client's options",
 );
+
+/** Schema of the options of a call. Another check follows for `deadline` and `metadata`. grpc-js's options may be null, as in grpc-js. */
+export const callOptionsSchema = v.pipe(
+  v.unknown(),
+  v.transform(withoutUndefined),
+  object(
+    {
+      timeoutMs: v.optional(METHOD_OPTIONS.timeoutMs.schema),
+      attemptTimeoutMs: v.optional(METHOD_OPTIONS.attemptTimeoutMs.schema),
+      streamIdleTimeoutMs: v.optional(METHOD_OPTIONS.streamIdleTimeoutMs.schema),
+      prefetch: v.optional(METHOD_OPTIONS.prefetch.schema),
+      onDrain: v.optional(METHOD_OPTIONS.onDrain.schema),
+      idempotent: v.optional(METHOD_OPTIONS.idempotent.schema),
+      waitForReady: v.optional(METHOD_OPTIONS.waitForReady.schema),
+      metadata: v.optional(v.unknown()),
+      signal: v.optional(v.custom(isSignal, 'an AbortSignal')),
+      retry: onlyFalse,
+      propagate: onlyFalse,
+      onHeaders: listener,
+      onEnd: listener,
+      deadline: v.optional(v.unknown()),
+      parent: v.optional(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
+      credentials: v.optional(v.custom((value) => typeof value === 'object', 'CallCredentials of grpc-js')),
+      host: v.nullish(v.string('a string')),
+      propagate_flags: v.nullish(v.number('a number')),
+      interceptors: v.nullish(v.custom(Array.isArray, 'an array of interceptors')),
+      interceptor_providers: v.nullish(v.custom(Array.isArray, 'an array of interceptor providers')),
+    } satisfies Readonly<Record<keyof GrpcCallOptions, unknown>>,
+    CALL_OPTIONS,
+    methodOnly,
+  ),
+);
+
+/** Keeps inherited values, because calls read them, too. */
+function withoutUndefined(options: unknown): unknown {
+  if (typeof options !== 'object' || options === null) return options;
+  const defined: Record<string, unknown> = {};
+  for (const key in options) {
+    const value: unknown = options[key as keyof typeof options];
+    if (value !== undefined) defined[key] = value;
+  }
+  // An inherited duration that is not enumerable.
+  for (const key of ['timeoutMs', 'attemptTimeoutMs', 'streamIdleTimeoutMs', 'prefetch', 'onDrain'] as const) {
+    const value = (options as GrpcCallOptions)[key];
+    if (value !== undefined) defined[key] = value;
+  }
+  return defined;
+}
 
 /** Timeouts of one attempt; `undefined` means the method's timeout, or none. */
 export type AttemptBounds = Pick<MethodOptions, 'attemptTimeoutMs' | 'streamIdleTimeoutMs'>;

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import type { GrpcCallOptions } from '../resilient-types.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { areCallOptionsValid, callOptionsSchema } from './method-options.js';
+
+function problemOf(options: unknown): string | undefined {
+  if (areCallOptionsValid(options as GrpcCallOptions)) return undefined;
+  try {
+    requireOptions(callOptionsSchema, options, 'options');
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('The check of each call and the schema differ');
+}
+
+describe('options of a call', () => {
+  it.each([
+    [{ timeout: 1 }, "options.timeout: unknown key; did you mean 'timeoutMs'?"],
+    [{ timeoutMS: 1 }, "options.timeoutMS: unknown key; did you mean 'timeoutMs'?"],
+    [{ deadlin: new Date() }, "options.deadlin: unknown key; did you mean 'deadline'?"],
+    [{ 'x-tenant': 'shop' }, 'options.x-tenant: unknown key; known keys: timeoutMs'],
+    [{ hedgingDelay: 5 }, 'options.hedgingDelay: unknown key; not an option of a call; set it in `methods`'],
+    [{ timeoutMs: '500' }, 'options.timeoutMs: expected a number of milliseconds above 0, got "500"; write 500'],
+    [{ prefetch: 0 }, 'options.prefetch: expected an integer of 1 or more, got 0'],
+    [{ onDrain: 'wait' }, "options.onDrain: expected 'finish', 'complete' or 'fail', got \"wait\""],
+    [{ waitForReady: 'yes' }, 'options.waitForReady: expected true or false, got "yes"'],
+    [{ idempotent: 'true' }, 'options.idempotent: expected true or false, got "true"; write true without quotes'],
+    [{ retry: true }, 'options.retry: expected false, got true'],
+    [{ propagate: 0 }, 'options.propagate: expected false, got 0'],
+    [{ signal: new AbortController() }, 'options.signal: expected an AbortSignal, got'],
+    [{ onEnd: 'log' }, 'options.onEnd: expected a function, got "log"'],
+    [{ onHeaders: {} }, 'options.onHeaders: expected a function, got an empty object'],
+    [{ host: 5 }, 'options.host: expected a string, got 5'],
+    [{ propagate_flags: '1' }, 'options.propagate_flags: expected a number, got "1"'],
+    [{ interceptors: () => undefined }, 'options.interceptors: expected an array of interceptors, got a function'],
+    [{ interceptor_providers: {} }, 'options.interceptor_providers: expected an array of interceptor providers, got'],
+    [{ credentials: 'token' }, 'options.credentials: expected CallCredentials of grpc-js, got a string of 5 characters'],
+    [{ parent: {} }, "options.parent: expected the inbound call that grpc-js's server passes to its handler, got"],
+    [500, 'options: expected an object such as { timeoutMs: 500 }, got 500'],
+  ])('rejects %o', (options, message) => {
+    expect(problemOf(options)).toContain(message);
+  });
+
+  it.each([
+    {},
+    { timeot: undefined, timeoutMs: undefined },
+    { timeoutMs: 5, attemptTimeoutMs: 0.5, streamIdleTimeoutMs: Infinity, prefetch: 1, onDrain: 'fail' },
+    { idempotent: true, waitForReady: false, retry: false, propagate: false, metadata: { 'x-tenant': 'shop' } },
+    { signal: AbortSignal.timeout(5), onHeaders: () => undefined, onEnd: () => undefined },
+    { deadline: Date.now(), host: 'shop', propagate_flags: 0xffff, interceptors: [], interceptor_providers: [] },
+    { credentials: {}, parent: { getDeadline: () => Infinity } },
+    { host: null, credentials: null, interceptors: null, interceptor_providers: null, propagate_flags: null },
+    Object.create({ timeoutMs: 5 }) as object,
+  ])('accepts %o', (options) => {
+    expect(problemOf(options)).toBeUndefined();
+  });
+
+  it('lists all problems', () => {
+    expect(problemOf({ timeout: 5, retry: 'no' })).toMatch(/options\.timeout: unknown key.*\n?.*options\.retry/s);
+  });
+
+  it('rejects an inherited duration that is not enumerable', () => {
+    class Options {
+      get timeoutMs(): number {
+        return NaN;
+      }
+    }
+    expect(problemOf(new Options())).toContain('options.timeoutMs: expected a number of milliseconds above 0, got NaN');
+  });
+});

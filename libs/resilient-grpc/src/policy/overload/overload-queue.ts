@@ -271,8 +271,10 @@ export class OverloadQueue<T extends WaitingCall> {
     return 'run';
   }
 
-  private noteEnded({ deadline }: T, now: number): void {
-    if (deadline <= now) this.noteExpired(now);
+  private noteEnded(call: T, now: number): void {
+    if (call.deadline <= now) this.noteExpired(now);
+    // Cancelled calls are not evidence of an overload, so they must not cause refusals.
+    else this.forget(call);
     this.noteEmpty(now);
   }
 
